@@ -1,0 +1,152 @@
+package auth
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/containerd/errdefs"
+)
+
+// Authorizer signs the requests for one repository of one registry. It has
+// the methods of containerd's docker.Authorizer.
+type Authorizer struct {
+	registry   *Registry
+	repository Repository
+
+	mu        sync.Mutex
+	challenge *Challenge // this repository's, where it differs from the registry's
+}
+
+// Authorize sets the Authorization header of a request, once the registry has
+// asked for one. Requests to any other origin are left alone. Errors:
+// [DeniedError], [RealmError], [HelperError], and what the source returns.
+func (a *Authorizer) Authorize(ctx context.Context, req *http.Request) error {
+	challenge := a.current()
+	if challenge == nil || !a.registry.owns(req.URL) {
+		return nil
+	}
+	credential, err := a.registry.source.Lookup(ctx, a.repository)
+	if err != nil {
+		return err
+	}
+	header, err := a.sign(ctx, challenge, credential)
+	var denied *DeniedError
+	if errors.As(err, &denied) && denied.Refused {
+		// The stores may have a newer one: helpers' answers were kept.
+		a.registry.forget(credential)
+		renewed, lookupErr := a.registry.source.Lookup(ctx, a.repository)
+		if lookupErr != nil {
+			return lookupErr
+		}
+		if renewed != credential {
+			header, err = a.sign(ctx, challenge, renewed)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", header)
+	return nil
+}
+
+// sign makes the header that answers a challenge.
+func (a *Authorizer) sign(ctx context.Context, challenge *Challenge, credential Credential) (string, error) {
+	if challenge.Scheme == "basic" {
+		if credential.Password == "" {
+			return "", a.denied(credential, "the registry asks for user name and password")
+		}
+		pair := credential.Username + ":" + string(credential.Password)
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair)), nil
+	}
+	if credential.RegistryToken != "" {
+		return "Bearer " + string(credential.RegistryToken), nil
+	}
+	if err := a.registry.checkRealm(challenge.Realm); err != nil {
+		return "", err
+	}
+	token, err := a.registry.tokens.get(ctx, tokenKey{challenge.Realm, challenge.Service, a.repository, credential})
+	if err != nil {
+		return "", err
+	}
+	return "Bearer " + token, nil
+}
+
+// AddResponses learns from a 401, the last of the responses to one request.
+// It returns nil when the request is worth another try, [DeniedError] when it
+// is not, and errdefs.ErrNotImplemented for an answer of another origin.
+func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
+	last := responses[len(responses)-1]
+	if !a.registry.owns(last.Request.URL) {
+		return fmt.Errorf("401 of %s, which is not the registry: %w", last.Request.URL.Host, errdefs.ErrNotImplemented)
+	}
+	challenge, err := ParseChallenge(last.Header)
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.repository, err)
+	}
+	shown := last.Request.Header.Get("Authorization")
+	if shown == "" {
+		a.registry.options.Metrics.Challenges.Add(1)
+		a.learn(challenge)
+		return nil
+	}
+	if used := a.current(); used == nil || used.Scheme != challenge.Scheme || used.Realm != challenge.Realm || used.Service != challenge.Service {
+		a.learn(challenge)
+		return nil
+	}
+	signed := func(r *http.Response) bool { return r.Request.Header.Get("Authorization") != "" }
+	if challenge.Scheme == "bearer" && challenge.Error != "insufficient_scope" && !slices.ContainsFunc(responses[:len(responses)-1], signed) {
+		a.registry.tokens.forget(shown[len("Bearer "):])
+		return nil // it may have ended; a new one is worth a try
+	}
+	answer := "the registry answered 401"
+	if challenge.Error != "" {
+		answer += fmt.Sprintf(" %.64q", challenge.Error)
+	}
+	return a.Denied(ctx, answer)
+}
+
+// Denied returns the [DeniedError] for an answer of the registry that refuses
+// what was asked with this repository's credential, a 403 for example.
+func (a *Authorizer) Denied(ctx context.Context, answer string) error {
+	credential, err := a.registry.source.Lookup(ctx, a.repository)
+	if err != nil {
+		return err
+	}
+	a.registry.forget(credential)
+	return a.denied(credential, answer)
+}
+
+func (a *Authorizer) denied(credential Credential, answer string) *DeniedError {
+	return &DeniedError{
+		Repository: a.repository,
+		Credential: credential.Source,
+		Scope:      a.repository.pullScope(),
+		Answer:     answer,
+		Anonymous:  credential.Anonymous(),
+	}
+}
+
+func (a *Authorizer) current() *Challenge {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.challenge != nil {
+		return a.challenge
+	}
+	return a.registry.known()
+}
+
+// learn keeps a challenge for this repository, and for all as long as none is
+// known.
+func (a *Authorizer) learn(c Challenge) {
+	if a.registry.known() == nil {
+		a.registry.learn(&c)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.challenge = &c
+}

@@ -1,0 +1,151 @@
+package auth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/docker/cli/cli/config/configfile"
+	"github.com/docker/cli/cli/config/types"
+)
+
+// maxConfig bounds a configuration file; docker's own are a few KiB.
+const maxConfig = 4 << 20
+
+// hubServer is the key and the helper's server name that docker uses for
+// Docker Hub.
+const hubServer = "https://index.docker.io/v1/"
+
+// config is the part of a Docker configuration file that holds credentials.
+// Entries stay raw, so that a bad one hurts only who needs it.
+type config struct {
+	name        string                     // the file's path, or the variable's name
+	Auths       map[string]json.RawMessage `json:"auths"`
+	CredHelpers map[string]json.RawMessage `json:"credHelpers"`
+	CredsStore  string                     `json:"credsStore"`
+}
+
+func parseConfig(name string, data []byte) (*config, error) {
+	c := &config{name: name}
+	if err := json.Unmarshal(data, c); err != nil {
+		// The cause is not wrapped: it may quote what stands in the file.
+		return nil, fmt.Errorf("%s is not a Docker configuration: it does not parse as JSON of that shape", name)
+	}
+	return c, nil
+}
+
+// authEntry decodes one entry of auths as docker does.
+func (c *config) authEntry(key string) (types.AuthConfig, error) {
+	one, err := json.Marshal(map[string]any{"auths": map[string]json.RawMessage{key: c.Auths[key]}})
+	if err == nil {
+		file := configfile.New("")
+		if err = file.LoadFromReader(bytes.NewReader(one)); err == nil {
+			return file.AuthConfigs[key], nil
+		}
+	}
+	return types.AuthConfig{}, fmt.Errorf("%s: the entry %q of auths is not valid; log in again", c.name, key)
+}
+
+// helperEntry decodes one entry of credHelpers.
+func (c *config) helperEntry(key string) (string, error) {
+	var helper string
+	if err := json.Unmarshal(c.CredHelpers[key], &helper); err != nil {
+		return "", fmt.Errorf("%s: the entry %q of credHelpers is not a string", c.name, key)
+	}
+	return helper, nil
+}
+
+// pick returns the key of m that stands for a path on a registry, as spelled
+// in the file. Of several spellings the exact one wins, then https, then http.
+func pick[V any](m map[string]V, host, path string) (spelling string, found bool) {
+	best := 0
+	for s := range m {
+		h, p, rank := splitKey(s)
+		if h != host || p != path {
+			continue
+		}
+		if !found || rank < best || rank == best && s < spelling {
+			spelling, best, found = s, rank, true
+		}
+	}
+	return spelling, found
+}
+
+// splitKey reads a key of auths or credHelpers: host[:port][/path], perhaps
+// with a scheme in front. rank orders the spellings of the same thing.
+func splitKey(spelling string) (host, path string, rank int) {
+	rest, rank := spelling, 0
+	if r, ok := strings.CutPrefix(spelling, "https://"); ok {
+		rest, rank = r, 1
+	} else if r, ok := strings.CutPrefix(spelling, "http://"); ok {
+		rest, rank = r, 2
+	}
+	host, path, _ = strings.Cut(rest, "/")
+	path = strings.TrimSuffix(path, "/")
+	if rank > 0 && (path == "v1" || path == "v2") {
+		path = ""
+	}
+	if spelling == hubServer {
+		rank = -1
+	}
+	return canonicalHost(host), path, rank
+}
+
+// canonicalHost folds Docker Hub's names into one.
+func canonicalHost(host string) string {
+	switch host {
+	case "index.docker.io", "registry-1.docker.io":
+		return "docker.io"
+	}
+	return host
+}
+
+// configFile reads a file when it has changed since the last time.
+type configFile struct {
+	path string
+
+	mu   sync.Mutex
+	info fs.FileInfo
+	last *config
+}
+
+// load returns nil when there is no such file.
+func (f *configFile) load() (*config, error) {
+	file, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.last != nil && os.SameFile(info, f.info) && info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() {
+		return f.last, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxConfig {
+		return nil, fmt.Errorf("%s is larger than %d bytes", f.path, maxConfig)
+	}
+	parsed, err := parseConfig(f.path, data)
+	if err != nil {
+		return nil, err
+	}
+	f.info, f.last = info, parsed
+	return parsed, nil
+}

@@ -1,0 +1,58 @@
+package auth
+
+import (
+	"fmt"
+
+	"github.com/containerd/errdefs"
+)
+
+// DeniedError says that a repository may not be read with the credential
+// that the stores hold for it. Its class is errdefs.ErrPermissionDenied, or
+// errdefs.ErrUnauthenticated when there was no credential or it was refused
+// as such.
+type DeniedError struct {
+	Repository Repository
+	Credential string // where it came from; see Credential.Source
+	Scope      string // what was asked for
+	Answer     string // who said no, and how
+	Anonymous  bool   // there was no credential to show
+	Refused    bool   // the token endpoint refused the credential itself
+}
+
+func (e *DeniedError) Error() string {
+	next := "ask for the right to pull from it"
+	switch {
+	case e.Anonymous:
+		next = "log in: docker login " + e.Repository.Host()
+	case e.Refused:
+		next = "renew the credential: docker login " + e.Repository.Host()
+	}
+	scope := ""
+	if e.Scope != "" {
+		scope = ", scope " + e.Scope
+	}
+	return fmt.Sprintf("%s denied: %s (credential %s%s); %s", e.Repository, e.Answer, e.Credential, scope, next)
+}
+
+// Unwrap gives the error its class.
+func (e *DeniedError) Unwrap() error {
+	if e.Anonymous || e.Refused {
+		return errdefs.ErrUnauthenticated
+	}
+	return errdefs.ErrPermissionDenied
+}
+
+// RealmError says that a challenge names a token endpoint to which no
+// credential goes. Its class is errdefs.ErrFailedPrecondition.
+type RealmError struct {
+	Registry string
+	Realm    string
+	Reason   string
+}
+
+func (e *RealmError) Error() string {
+	return fmt.Sprintf("registry %s names the token endpoint %.128q: %s; no credential was sent", e.Registry, e.Realm, e.Reason)
+}
+
+// Unwrap gives the error its class.
+func (e *RealmError) Unwrap() error { return errdefs.ErrFailedPrecondition }

@@ -1,0 +1,225 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/docker/docker-credential-helpers/client"
+	"github.com/docker/docker-credential-helpers/credentials"
+)
+
+const (
+	helperTimeout = 30 * time.Second
+	// helperKeep is how long an answer is kept: some helpers hand out tokens
+	// that live five minutes.
+	helperKeep = 4*time.Minute + 30*time.Second
+	// helperKeepNone is shorter, so that a login is seen soon.
+	helperKeepNone = 30 * time.Second
+	// helperOutput bounds the answer. Identity tokens are a few KiB.
+	helperOutput = 64 << 10
+	// helperServer bounds the name that a helper is asked for.
+	helperServer = 1024
+)
+
+// HelperError says that a credential helper did not answer. It carries
+// nothing that the helper has written, which may hold secrets.
+type HelperError struct {
+	Helper string // the program's name
+	Server string // what it was asked for
+	Config string // the configuration that names it
+	Reason string
+}
+
+func (e *HelperError) Error() string {
+	return fmt.Sprintf("credential helper %s, asked for %q because of %s: %s", e.Helper, e.Server, e.Config, e.Reason)
+}
+
+// helpers runs credential helpers, one run at a time for a helper and server.
+type helpers struct {
+	timeout     time.Duration
+	interactive bool
+	metrics     *Metrics
+	answers     shared[helperKey, Credential]
+}
+
+type helperKey struct{ helper, server string }
+
+// get asks a helper for one server. "Not found" is an anonymous credential.
+func (h *helpers) get(ctx context.Context, config, helper, server string) (Credential, error) {
+	program := "docker-credential-" + helper
+	fail := func(reason string) error {
+		return &HelperError{Helper: program, Server: server, Config: config, Reason: reason}
+	}
+	if !helperName.MatchString(helper) {
+		return Credential{}, &HelperError{Helper: fmt.Sprintf("%.64q", helper), Server: server, Config: config, Reason: "not a helper's name"}
+	}
+	if !helperServerName.MatchString(server) || len(server) > helperServer {
+		return Credential{}, fail("not a server's name")
+	}
+	credential, err := h.answers.get(ctx, helperKey{helper, server}, h.timeout+time.Second,
+		func(ctx context.Context) (Credential, time.Duration, error) {
+			credential, reason := h.run(ctx, program, server)
+			switch {
+			case reason != "":
+				return Credential{}, 0, fail(reason)
+			case credential.Anonymous():
+				return credential, helperKeepNone, nil
+			default:
+				return credential, helperKeep, nil
+			}
+		})
+	return credential, err
+}
+
+func (h *helpers) forget(credential Credential) {
+	h.answers.forget(func(_ helperKey, c Credential) bool { return c == credential })
+}
+
+var (
+	helperName       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	helperServerName = regexp.MustCompile(`^[!-~]+$`)
+)
+
+// run asks once. reason is empty when the helper answered.
+func (h *helpers) run(ctx context.Context, program, server string) (_ Credential, reason string) {
+	path, reason := findHelper(program)
+	if reason != "" {
+		return Credential{}, reason
+	}
+	h.metrics.HelperRuns.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	p := &helperProgram{ctx: ctx, cancel: cancel, path: path, interactive: h.interactive}
+	answer, err := client.Get(func(args ...string) client.Program { p.args = args; return p }, server)
+	switch {
+	case credentials.IsErrCredentialsNotFound(err):
+		return Credential{}, ""
+	case p.reason != "":
+		return Credential{}, p.reason
+	case err != nil:
+		return Credential{}, "its answer is not a credential"
+	case answer.Username == "" || answer.Secret == "":
+		return Credential{}, "its answer lacks user name or secret"
+	case !sameServer(answer.ServerURL, server):
+		return Credential{}, "its answer is for another server"
+	}
+	return newCredential(answer.Username, answer.Secret, fmt.Sprintf("helper %s, server %q", program, server)), ""
+}
+
+// sameServer compares what a helper answered for with what it was asked for.
+// Helpers may leave it out or spell it otherwise.
+func sameServer(answered, asked string) bool {
+	if answered == "" {
+		return true
+	}
+	a, _, _ := splitKey(answered)
+	b, _, _ := splitKey(asked)
+	return a == b
+}
+
+// helperProgram is one run, in the shape that client.Get wants.
+type helperProgram struct {
+	ctx         context.Context
+	cancel      context.CancelFunc
+	path        string
+	args        []string
+	interactive bool
+	input       io.Reader
+	reason      string // why there is no usable output; fixed words only
+}
+
+func (p *helperProgram) Input(in io.Reader) { p.input = in }
+
+// Output runs the program and returns what it wrote. What it writes to
+// standard error is thrown away: helpers have been seen to print secrets.
+func (p *helperProgram) Output() ([]byte, error) {
+	out := &boundedBuffer{full: p.cancel}
+	cmd := exec.CommandContext(p.ctx, p.path, p.args...)
+	cmd.Stdin, cmd.Stdout = p.input, out
+	cmd.Env = helperEnvironment()
+	cmd.WaitDelay = time.Second
+	isolate(cmd, p.interactive)
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // a child of the helper still holds its output; the answer is there
+	}
+	var exit *exec.ExitError
+	switch {
+	case out.overflow:
+		p.reason = fmt.Sprintf("it wrote more than %d bytes", helperOutput)
+	case errors.Is(p.ctx.Err(), context.DeadlineExceeded):
+		p.reason = "it did not answer in time"
+	case p.ctx.Err() != nil:
+		p.reason = "cancelled"
+	case errors.As(err, &exit):
+		p.reason = fmt.Sprintf("it ended with status %d; run it by hand: echo SERVER | %s get", exit.ExitCode(), filepath.Base(p.path))
+	case err != nil:
+		p.reason = "it cannot be started"
+	case !json.Valid(out.Bytes()):
+		p.reason = "its answer is not JSON"
+	}
+	if err == nil && p.reason != "" {
+		err = errors.New(p.reason)
+	}
+	return out.Bytes(), err
+}
+
+// helperEnvironment leaves out the one variable that holds secrets of its own.
+func helperEnvironment() []string {
+	env := os.Environ()
+	kept := env[:0]
+	for _, v := range env {
+		if !strings.HasPrefix(v, inlineVariable+"=") {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// findHelper finds a program in PATH and checks that nobody else could have
+// put it there.
+func findHelper(program string) (path, reason string) {
+	path, err := exec.LookPath(program)
+	switch {
+	case errors.Is(err, exec.ErrDot) || err == nil && !filepath.IsAbs(path):
+		return "", "it was found through a relative directory in PATH; use absolute ones"
+	case err != nil:
+		return "", "it is not in PATH; install it or correct the configuration"
+	}
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", "it is not in PATH; install it or correct the configuration"
+	}
+	for _, p := range []string{filepath.Dir(path), filepath.Dir(resolved), resolved} {
+		if reason := distrust(p); reason != "" {
+			return "", p + " " + reason
+		}
+	}
+	return path, ""
+}
+
+// boundedBuffer takes helperOutput bytes; more calls full.
+type boundedBuffer struct {
+	bytes.Buffer
+	full     func()
+	overflow bool
+}
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > helperOutput {
+		b.overflow = true
+		b.full()
+		return 0, io.ErrShortBuffer
+	}
+	return b.Buffer.Write(p)
+}

@@ -1,0 +1,37 @@
+package auth
+
+import (
+	"net/url"
+	"slices"
+)
+
+// checkRealm is the policy for token endpoints; see RegistryOptions.Realms.
+// What it cannot judge from the URL, the transport judges when it dials.
+func (r *Registry) checkRealm(realm string) error {
+	refuse := func(reason string) error {
+		return &RealmError{Registry: r.origin.Host, Realm: realm, Reason: reason}
+	}
+	u, err := url.Parse(realm)
+	switch {
+	case err != nil:
+		return refuse("not a URL")
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return refuse("not an http or https URL")
+	case u.User != nil:
+		return refuse("it has a user in it")
+	case u.Scheme == "http" && !r.plain():
+		return refuse("it is not https, while the registry is")
+	case dialAddress(u) == r.transport.registry:
+		return nil
+	case len(r.options.Realms) > 0 && !r.listed(u):
+		return refuse("it is not among the realms that the configuration allows")
+	}
+	if err := r.transport.allowLiteral(u); err != nil {
+		return refuse("its address is not public, and the registry is not beside it")
+	}
+	return nil
+}
+
+func (r *Registry) listed(u *url.URL) bool {
+	return slices.Contains(r.options.Realms, u.Host) || slices.Contains(r.options.Realms, u.Hostname())
+}

@@ -1,0 +1,101 @@
+package auth
+
+import (
+	"net/http"
+	"net/url"
+	"sync"
+)
+
+// RegistryOptions are the settings of a [Registry]; the zero value is usable.
+type RegistryOptions struct {
+	// Header is sent with each request to the registry itself, and nowhere
+	// else.
+	Header http.Header
+	// Realms, when given, are the only hosts (host or host:port) besides the
+	// registry itself that may be its token endpoint, wherever they are.
+	// Otherwise it may be anywhere on the Internet, and on a private or
+	// loopback address when the registry is on such an address too.
+	Realms []string
+	// HTTPFallback says that the caller retries over http what fails over
+	// https, as containerd does for registries on localhost.
+	HTTPFallback bool
+	// UserAgent is sent to the token endpoint.
+	UserAgent string
+	// Metrics counts tokens and challenges, when given.
+	Metrics *Metrics
+}
+
+// Registry is one registry as seen by all authorizers of its repositories:
+// its challenge, its tokens, and the clients that reach it.
+type Registry struct {
+	origin    *url.URL
+	source    Source
+	options   RegistryOptions
+	transport *transport
+	tokens    tokens
+
+	mu        sync.Mutex
+	challenge *Challenge
+}
+
+// NewRegistry describes the registry at scheme://host, reached through a copy
+// of base, whose repositories' credentials are in source.
+func NewRegistry(scheme, host string, base *http.Transport, source Source, options RegistryOptions) *Registry {
+	if options.Metrics == nil {
+		options.Metrics = new(Metrics)
+	}
+	r := &Registry{origin: &url.URL{Scheme: scheme, Host: host}, source: source, options: options}
+	r.transport = newTransport(base, r.origin, options.Header, options.Realms)
+	r.tokens = tokens{
+		userAgent: options.UserAgent,
+		metrics:   options.Metrics,
+		client:    &http.Client{Transport: r.transport, CheckRedirect: checkTokenRedirect},
+	}
+	return r
+}
+
+// Transport returns the transport for requests to the registry. It connects
+// to nothing that is less public than the registry, and adds the registry's
+// headers.
+func (r *Registry) Transport() http.RoundTripper { return r.transport }
+
+// CheckRedirect is the policy for redirects of the registry, for
+// [http.Client].
+func (r *Registry) CheckRedirect(req *http.Request, via []*http.Request) error {
+	return checkRedirect(req, via)
+}
+
+// Authorizer returns the authorizer for one repository. The name is the one
+// that the repository has on this registry.
+func (r *Registry) Authorizer(repository Repository) *Authorizer {
+	return &Authorizer{registry: r, repository: repository}
+}
+
+// known returns the challenge that the registry gave last.
+func (r *Registry) known() *Challenge {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.challenge
+}
+
+func (r *Registry) learn(c *Challenge) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.challenge = c
+}
+
+// owns tells whether a URL is on the registry.
+func (r *Registry) owns(u *url.URL) bool {
+	return u.Host == r.origin.Host && (u.Scheme == r.origin.Scheme || r.options.HTTPFallback)
+}
+
+// plain tells whether the registry is spoken to over http.
+func (r *Registry) plain() bool {
+	return r.origin.Scheme == "http" || r.options.HTTPFallback && r.transport.plain.Load()
+}
+
+func (r *Registry) forget(credential Credential) {
+	if f, ok := r.source.(Forgetter); ok {
+		f.Forget(credential)
+	}
+}

@@ -1,0 +1,50 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// maxRepository is the limit for host[:port]/name as a whole. The
+// distribution spec says that many clients impose it; no library checks it.
+const maxRepository = 255
+
+// Repository is a registry, host[:port], and the name of a repository on it.
+// The zero value is no repository; others come from [ParseRepository], so
+// that one that exists is well formed.
+type Repository struct {
+	host, name string
+}
+
+// ParseRepository reads host[:port]/name. The name obeys the distribution
+// spec's grammar, the whole has at most 255 characters. The host is kept
+// byte for byte.
+func ParseRepository(s string) (Repository, error) {
+	if len(s) > maxRepository {
+		return Repository{}, fmt.Errorf("repository %.64q…: longer than %d characters", s, maxRepository)
+	}
+	named, err := reference.WithName(s)
+	if err != nil {
+		return Repository{}, fmt.Errorf("repository %q: %w", s, err)
+	}
+	host, name, found := strings.Cut(named.Name(), "/")
+	if !found || reference.Domain(named) != host {
+		return Repository{}, fmt.Errorf("repository %q: %w", s, errors.New("no registry in front of the name"))
+	}
+	return Repository{host, name}, nil
+}
+
+// Host returns the registry, host[:port].
+func (r Repository) Host() string { return r.host }
+
+// Name returns the repository's name on its registry.
+func (r Repository) Name() string { return r.name }
+
+// String returns host[:port]/name, which [ParseRepository] reads back.
+func (r Repository) String() string { return r.host + "/" + r.name }
+
+// pullScope is the one scope that a token for fetching has.
+func (r Repository) pullScope() string { return "repository:" + r.name + ":pull" }

@@ -1,0 +1,205 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// StoresOptions says where [Stores] looks and how it runs helpers.
+type StoresOptions struct {
+	// Inline is a configuration given as text, the content of the variable
+	// DOCKER_AUTH_CONFIG. It is asked before the files.
+	Inline string
+	// Files are Docker configuration files in the order of asking. One that
+	// does not exist is passed over.
+	Files []string
+	// Interactive lets helpers use the terminal, so that pinentry can ask.
+	// Otherwise they run in a session without one.
+	Interactive bool
+	// HelperTimeout bounds one run of a helper; 0 means 30 s.
+	HelperTimeout time.Duration
+	// Metrics counts the runs of helpers, when given.
+	Metrics *Metrics
+}
+
+// StoresFromEnvironment returns the options which the environment asks for:
+// DOCKER_AUTH_CONFIG; REGISTRY_AUTH_FILE or else $DOCKER_CONFIG/config.json
+// (without that variable ~/.docker/config.json) and
+// $XDG_RUNTIME_DIR/containers/auth.json.
+func StoresFromEnvironment() StoresOptions {
+	o := StoresOptions{Inline: os.Getenv(inlineVariable)}
+	if file := os.Getenv("REGISTRY_AUTH_FILE"); file != "" {
+		o.Files = []string{file}
+		return o
+	}
+	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
+		o.Files = append(o.Files, filepath.Join(dir, "config.json"))
+	} else if home, err := os.UserHomeDir(); err == nil {
+		o.Files = append(o.Files, filepath.Join(home, ".docker", "config.json"))
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		o.Files = append(o.Files, filepath.Join(dir, "containers", "auth.json"))
+	}
+	return o
+}
+
+const inlineVariable = "DOCKER_AUTH_CONFIG"
+
+// Stores is the [Source] over Docker's credential stores.
+//
+// Sources are asked in order, and within a source the keys from the most
+// specific to the registry: host/a/b, host/a, host. At a key its credHelpers
+// entry counts first, at the registry then credsStore, then auths. An auths
+// entry without a secret, as docker login leaves it, asks credsStore for that
+// key. A helper that knows nothing of a key passes the question on; one that
+// fails ends it with an error. Files are read again when they change.
+type Stores struct {
+	inline  string
+	files   []*configFile
+	helpers helpers
+}
+
+var (
+	_ Source    = (*Stores)(nil)
+	_ Forgetter = (*Stores)(nil)
+)
+
+// NewStores returns the source that the options describe. Nothing is read
+// before the first Lookup.
+func NewStores(o StoresOptions) *Stores {
+	s := &Stores{inline: o.Inline, helpers: helpers{
+		timeout:     o.HelperTimeout,
+		interactive: o.Interactive,
+		metrics:     o.Metrics,
+	}}
+	if s.helpers.timeout == 0 {
+		s.helpers.timeout = helperTimeout
+	}
+	if s.helpers.metrics == nil {
+		s.helpers.metrics = new(Metrics)
+	}
+	for _, path := range o.Files {
+		s.files = append(s.files, &configFile{path: path})
+	}
+	return s
+}
+
+// Lookup implements [Source].
+func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential, error) {
+	looked := []string{}
+	for _, load := range s.sources() {
+		c, err := load()
+		if err != nil {
+			return Credential{}, fmt.Errorf("credential for %s: %w", repository, err)
+		}
+		if c == nil {
+			continue
+		}
+		credential, err := s.lookupIn(ctx, c, repository)
+		if err != nil {
+			return Credential{}, fmt.Errorf("credential for %s: %w", repository, err)
+		}
+		if !credential.Anonymous() {
+			return credential, nil
+		}
+		looked = append(looked, c.name)
+	}
+	if len(looked) == 0 {
+		return Credential{Source: "none: no Docker configuration file exists"}, nil
+	}
+	return Credential{Source: "none: no key for it in " + strings.Join(looked, ", ")}, nil
+}
+
+// Forget implements [Forgetter].
+func (s *Stores) Forget(credential Credential) { s.helpers.forget(credential) }
+
+func (s *Stores) sources() []func() (*config, error) {
+	var loads []func() (*config, error)
+	if s.inline != "" {
+		loads = append(loads, func() (*config, error) { return parseConfig(inlineVariable, []byte(s.inline)) })
+	}
+	for _, f := range s.files {
+		loads = append(loads, f.load)
+	}
+	return loads
+}
+
+func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository) (Credential, error) {
+	host := canonicalHost(repository.Host())
+	for path := repository.Name(); ; path, _ = cutLast(path) {
+		credential, err := s.lookupAt(ctx, c, host, path)
+		if err != nil || !credential.Anonymous() || path == "" {
+			return credential, err
+		}
+	}
+}
+
+// lookupAt asks for one key: a path on a registry, or with path "" the
+// registry.
+func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (Credential, error) {
+	if key, ok := pick(c.CredHelpers, host, path); ok {
+		helper, err := c.helperEntry(key)
+		if err != nil {
+			return Credential{}, err
+		}
+		credential, err := s.helpers.get(ctx, c.name, helper, server(key, host, path))
+		if err != nil || !credential.Anonymous() {
+			return credential, err
+		}
+	}
+	key, marked := pick(c.Auths, host, path)
+	if path == "" && c.CredsStore != "" {
+		if !marked {
+			key = host
+		}
+		credential, err := s.helpers.get(ctx, c.name, c.CredsStore, server(key, host, path))
+		if err != nil || !credential.Anonymous() {
+			return credential, err
+		}
+	}
+	if !marked {
+		return Credential{}, nil
+	}
+	entry, err := c.authEntry(key)
+	if err != nil {
+		return Credential{}, err
+	}
+	source := fmt.Sprintf("%s, key %q", c.name, key)
+	credential := newCredential(entry.Username, entry.Password, source)
+	if entry.IdentityToken != "" {
+		credential = Credential{IdentityToken: Secret(entry.IdentityToken), Source: source}
+	}
+	credential.RegistryToken = Secret(entry.RegistryToken)
+	if credential.Anonymous() && path != "" && c.CredsStore != "" {
+		return s.helpers.get(ctx, c.name, c.CredsStore, server(key, host, path))
+	}
+	return credential, nil
+}
+
+// server is the name by which a helper is asked: the key as it is spelled,
+// for Docker Hub the one that docker uses.
+func server(key, host, path string) string {
+	if host == "docker.io" && path == "" {
+		return hubServer
+	}
+	return key
+}
+
+// newCredential reads a user and a secret as docker's stores give them: the
+// user <token> marks an identity token.
+func newCredential(username, secret, source string) Credential {
+	if username == "<token>" {
+		return Credential{IdentityToken: Secret(secret), Source: source}
+	}
+	return Credential{Username: username, Password: Secret(secret), Source: source}
+}
+
+// cutLast cuts the last component off a path.
+func cutLast(path string) (before, last string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
+}

@@ -1,0 +1,247 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+const (
+	// tokenTimeout bounds one exchange with a token endpoint; containerd
+	// gives up on a registry's answer after the same time.
+	tokenTimeout = 30 * time.Second
+	// maxToken bounds a token endpoint's answer; tokens are some KiB.
+	maxToken = 1 << 20
+	// defaultLifetime is what the token spec prescribes when expires_in is
+	// absent.
+	defaultLifetime = time.Minute
+	// maxLifetime bounds what is believed of expires_in.
+	maxLifetime = 24 * time.Hour
+)
+
+// tokenKey is what a token is for, and whose.
+type tokenKey struct {
+	realm, service string
+	repository     Repository
+	credential     Credential
+}
+
+// tokens fetches and keeps the tokens of one registry, as the distribution
+// spec's token authentication describes. Only successes are kept.
+type tokens struct {
+	client    *http.Client
+	userAgent string
+	metrics   *Metrics
+	kept      shared[tokenKey, string]
+	getOnly   sync.Map // realms that answer GET and not POST
+}
+
+func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
+	return t.kept.get(ctx, key, tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
+		token, lifetime, err := t.fetch(ctx, key)
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("token endpoint %s did not answer in %v: %w", host(key.realm), tokenTimeout, context.DeadlineExceeded)
+		}
+		// Renewed a tenth of its life before the end, at most half a minute.
+		return token, lifetime - min(lifetime/10, 30*time.Second), err
+	})
+}
+
+// forget drops a token that the registry has refused.
+func (t *tokens) forget(token string) {
+	t.kept.forget(func(_ tokenKey, kept string) bool { return kept == token })
+}
+
+// fetch asks by POST when there is a credential, and by GET where that is not
+// answered, as containerd does. An identity token never goes into a GET.
+func (t *tokens) fetch(ctx context.Context, key tokenKey) (string, time.Duration, error) {
+	identity := key.credential.IdentityToken != ""
+	_, getOnly := t.getOnly.Load(key.realm)
+	if key.credential.Anonymous() || getOnly && !identity {
+		token, lifetime, err := t.ask(ctx, key, getRequest)
+		return token, lifetime, explain(key, err)
+	}
+	token, lifetime, err := t.ask(ctx, key, postRequest)
+	var status *statusError
+	if !identity && errors.As(err, &status) && slices.Contains(noPOST, status.code) {
+		if token, lifetime, err = t.ask(ctx, key, getRequest); err == nil {
+			t.getOnly.Store(key.realm, true)
+		}
+	}
+	return token, lifetime, explain(key, err)
+}
+
+// noPOST are the answers of endpoints that know only GET: 404 of GCR, 401 of
+// Artifactory, 400 of ACR have been seen by containerd's authors.
+var noPOST = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed}
+
+// statusError is an answer of a token endpoint other than 200.
+type statusError struct {
+	realm string
+	code  int
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("token endpoint %s answered %d %s", host(e.realm), e.code, http.StatusText(e.code))
+}
+
+// explain turns an endpoint's no into a denial.
+func explain(key tokenKey, err error) error {
+	var status *statusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	switch status.code {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return &DeniedError{
+			Repository: key.repository,
+			Credential: key.credential.Source,
+			Scope:      key.repository.pullScope(),
+			Answer:     status.Error(),
+			Anonymous:  key.credential.Anonymous(),
+			Refused:    status.code == http.StatusUnauthorized && !key.credential.Anonymous(),
+		}
+	}
+	return fmt.Errorf("token for %s: %w: %w", key.repository, err, errdefs.ErrUnavailable)
+}
+
+func getRequest(ctx context.Context, key tokenKey) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, key.realm, nil)
+	if err != nil {
+		return nil, err
+	}
+	query := req.URL.Query()
+	if key.service != "" {
+		query.Set("service", key.service)
+	}
+	query.Set("scope", key.repository.pullScope())
+	req.URL.RawQuery = query.Encode()
+	if c := key.credential; c.Password != "" {
+		req.SetBasicAuth(c.Username, string(c.Password))
+	}
+	return req, nil
+}
+
+func postRequest(ctx context.Context, key tokenKey) (*http.Request, error) {
+	form := url.Values{
+		"client_id": {"nested"},
+		"service":   {key.service},
+		"scope":     {key.repository.pullScope()},
+	}
+	if c := key.credential; c.IdentityToken != "" {
+		form.Set("grant_type", "refresh_token")
+		form.Set("refresh_token", string(c.IdentityToken))
+	} else {
+		form.Set("grant_type", "password")
+		form.Set("username", c.Username)
+		form.Set("password", string(c.Password))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, key.realm, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	return req, nil
+}
+
+// ask sends a request and reads the token out of the answer.
+func (t *tokens) ask(ctx context.Context, key tokenKey, build func(context.Context, tokenKey) (*http.Request, error)) (string, time.Duration, error) {
+	req, err := build(ctx, key)
+	if err != nil {
+		return "", 0, err
+	}
+	if t.userAgent != "" {
+		req.Header.Set("User-Agent", t.userAgent)
+	}
+	t.metrics.Tokens.Add(1)
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return "", 0, fmt.Errorf("token endpoint %s: %w", host(key.realm), withoutURL(err))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", 0, &statusError{key.realm, resp.StatusCode}
+	}
+	token, lifetime, err := readToken(resp.Body)
+	if err != nil {
+		return "", 0, fmt.Errorf("token endpoint %s: %w", host(key.realm), err)
+	}
+	return token, lifetime, nil
+}
+
+// readToken reads an endpoint's answer. access_token counts before token. An
+// expires_in that is not a positive number counts as absent.
+func readToken(body io.Reader) (token string, lifetime time.Duration, err error) {
+	data, err := io.ReadAll(io.LimitReader(body, maxToken+1))
+	if err != nil {
+		return "", 0, err
+	}
+	if len(data) > maxToken {
+		return "", 0, fmt.Errorf("its answer is longer than %d bytes", maxToken)
+	}
+	var answer struct {
+		Token       string          `json:"token"`
+		AccessToken string          `json:"access_token"`
+		ExpiresIn   json.RawMessage `json:"expires_in"`
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return "", 0, errors.New("its answer is not a token in JSON")
+	}
+	if token = answer.AccessToken; token == "" {
+		token = answer.Token
+	}
+	if token == "" {
+		return "", 0, errors.New("its answer holds no token")
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", 0, errors.New("its token has characters that no token has")
+	}
+	return token, readLifetime(answer.ExpiresIn), nil
+}
+
+func readLifetime(raw json.RawMessage) time.Duration {
+	seconds, err := strconv.ParseFloat(string(bytes.Trim(raw, `"`)), 64)
+	if err != nil || !(seconds > 0) {
+		return defaultLifetime
+	}
+	return time.Duration(min(seconds, maxLifetime.Seconds()) * float64(time.Second))
+}
+
+// checkTokenRedirect lets a token endpoint redirect within its own origin
+// only: what is sent to it holds the credential.
+func checkTokenRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects || !sameOrigin(req.URL, via[0].URL) {
+		return fmt.Errorf("refused to follow its redirect to %s://%s", req.URL.Scheme, req.URL.Host)
+	}
+	return nil
+}
+
+// withoutURL takes the URL, which may hold secrets, out of a client's error.
+func withoutURL(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// host is what of a realm stands in errors.
+func host(realm string) string {
+	u, err := url.Parse(realm)
+	if err != nil {
+		return strconv.Quote(realm)
+	}
+	return u.Host
+}

@@ -1,0 +1,228 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// reach says how public an address is.
+type reach int32
+
+const (
+	public reach = iota
+	private
+	loopback
+	never // link-local, multicast: where clouds keep their metadata services
+)
+
+func reachOf(ip netip.Addr) reach {
+	ip = ip.Unmap()
+	switch {
+	case ip.IsLoopback() || ip.IsUnspecified():
+		return loopback
+	case ip.IsLinkLocalUnicast() || ip.IsMulticast():
+		return never
+	case ip.IsPrivate() || carrierGrade.Contains(ip):
+		return private
+	}
+	return public
+}
+
+var carrierGrade = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+
+// transport carries the requests of one registry: to the registry, to its
+// token endpoint and to what it redirects to. It refuses to connect to an
+// address less public than the registry's own, judged on the address that is
+// dialled; behind a proxy only addresses given as literals can be judged. It
+// also makes a broken body look like one that ended early, which is what
+// containerd's fetcher resumes.
+type transport struct {
+	base     *http.Transport
+	registry string       // host:port, as dialled
+	header   http.Header  // for the registry only
+	realms   []string     // hosts that may be anywhere
+	reach    atomic.Int32 // of the registry, known when it was dialled
+	plain    atomic.Bool  // the registry has answered over http
+	proxies  sync.Map     // host:port of proxies in use
+}
+
+func newTransport(base *http.Transport, origin *url.URL, header http.Header, realms []string) *transport {
+	t := &transport{base: base.Clone(), registry: dialAddress(origin), header: header, realms: realms}
+	if ip, err := netip.ParseAddr(origin.Hostname()); err == nil {
+		t.reach.Store(int32(reachOf(ip)))
+	}
+	dial, proxy := t.base.DialContext, t.base.Proxy
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	t.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.judge(conn, address); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return conn, nil
+	}
+	if proxy != nil {
+		t.base.Proxy = func(req *http.Request) (*url.URL, error) {
+			u, err := proxy(req)
+			if u != nil {
+				t.proxies.Store(dialAddress(u), true)
+			}
+			return u, err
+		}
+	}
+	return t
+}
+
+// judge looks at a fresh connection before anything is sent over it.
+func (t *transport) judge(conn net.Conn, address string) error {
+	if _, ok := t.proxies.Load(address); ok {
+		return nil
+	}
+	remote, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return nil // not TCP: a dialer of the caller's
+	}
+	r := reachOf(remote.Addr())
+	if address == t.registry {
+		t.reach.Store(int32(r))
+		return nil
+	}
+	return t.allow(r, address)
+}
+
+func (t *transport) allow(r reach, address string) error {
+	host, _, _ := net.SplitHostPort(address)
+	listed := slices.Contains(t.realms, address) || slices.Contains(t.realms, host)
+	if r == public || r != never && (listed || r == reach(t.reach.Load())) {
+		return nil
+	}
+	return fmt.Errorf("refused to connect to %s: the registry sent us there, to an address that is not public", address)
+}
+
+// allowLiteral judges a URL whose host is an address.
+func (t *transport) allowLiteral(u *url.URL) error {
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && dialAddress(u) != t.registry {
+		return t.allow(reachOf(ip), dialAddress(u))
+	}
+	return nil
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.allowLiteral(req.URL); err != nil {
+		return nil, err
+	}
+	registry := dialAddress(req.URL) == t.registry
+	if registry && len(t.header) > 0 {
+		req = req.Clone(req.Context())
+		for name, values := range t.header {
+			req.Header[name] = append(req.Header[name], values...)
+		}
+	}
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if registry && req.URL.Scheme == "http" {
+		t.plain.Store(true)
+	}
+	if err := checkRange(req, resp); err != nil {
+		return nil, errors.Join(err, resp.Body.Close())
+	}
+	resp.Body = resumable{resp.Body, req.Context()}
+	return resp, nil
+}
+
+// checkRange refuses a partial answer that does not begin where it was asked
+// to: appended to what is there already it would spoil the content.
+func checkRange(req *http.Request, resp *http.Response) error {
+	asked, ok := strings.CutPrefix(req.Header.Get("Range"), "bytes=")
+	if !ok || resp.StatusCode != http.StatusPartialContent {
+		return nil
+	}
+	start, _, _ := strings.Cut(asked, "-")
+	if got := resp.Header.Get("Content-Range"); !strings.HasPrefix(got, "bytes "+start+"-") {
+		return fmt.Errorf("asked %s for bytes from %s, got %.64q", req.URL.Host, start, got)
+	}
+	return nil
+}
+
+// resumable is a body whose connection errors read as io.ErrUnexpectedEOF.
+type resumable struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+func (b resumable) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	var broken net.Error
+	if err != nil && b.ctx.Err() == nil && errors.As(err, &broken) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// maxRedirects is one less than where Go's client stops by itself.
+const maxRedirects = 9
+
+// checkRedirect is the policy for redirects of a registry: never from https
+// to http, no user in the URL, and another origin gets neither credentials
+// nor the headers that are meant for the registry.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || first.URL.Scheme == "https"):
+		return fmt.Errorf("refused to follow a redirect from %s to %s", first.URL.Scheme, req.URL.Scheme)
+	case req.URL.User != nil:
+		return errors.New("refused to follow a redirect with a user in it")
+	}
+	for _, r := range append(via, req) {
+		if !sameOrigin(r.URL, first.URL) {
+			keepOnly(req.Header, "Accept", "Accept-Encoding", "Range", "User-Agent")
+			break
+		}
+	}
+	return nil
+}
+
+func keepOnly(header http.Header, names ...string) {
+	kept := http.Header{}
+	for _, name := range names {
+		if v := header.Values(name); v != nil {
+			kept[name] = v
+		}
+	}
+	clear(header)
+	for name, values := range kept {
+		header[name] = values
+	}
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && dialAddress(a) == dialAddress(b)
+}
+
+// dialAddress is the host:port that a transport dials for a URL.
+func dialAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
