@@ -1,0 +1,112 @@
+package nested
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Child is a child namespace: a relative repository path such as "web" or
+// "a/b" (docs/spec.md, section 3). The zero value is none; others come from
+// [ParseChild].
+type Child struct{ path string }
+
+// childPattern is one or more of the distribution spec's path components.
+var childPattern = regexp.MustCompile(`^` + component + `(/` + component + `)*$`)
+
+const component = `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+
+// maxChild is more than fits behind any parent.
+const maxChild = 255
+
+// ParseChild reads a child namespace.
+func ParseChild(s string) (Child, error) {
+	if len(s) > maxChild || !childPattern.MatchString(s) {
+		return Child{}, fmt.Errorf("child namespace %s: not a relative repository path", quote(s))
+	}
+	return Child{s}, nil
+}
+
+// String returns the child namespace, which [ParseChild] reads back.
+func (c Child) String() string { return c.path }
+
+// In returns the target repository: parent + "/" + child namespace, on the
+// same registry.
+func (c Child) In(parent auth.Repository) (auth.Repository, error) {
+	if c == (Child{}) {
+		return parent, nil
+	}
+	target, err := auth.ParseRepository(parent.String() + "/" + c.path)
+	if err != nil {
+		return auth.Repository{}, fmt.Errorf("child namespace %s: %w", quote(c.path), err)
+	}
+	return target, nil
+}
+
+// Keys are the names under which a descriptor states its child namespace. The
+// zero value means [DefaultKeys].
+type Keys struct {
+	// Annotations count whenever they are there: a value that is no child
+	// namespace makes the index invalid.
+	Annotations []string
+	// Properties of the descriptor itself count when their value is a child
+	// namespace and are unknown properties otherwise.
+	Properties []string
+}
+
+// Annotation is the key that this project writes.
+const Annotation = "io.github.nestedoci.child-namespace"
+
+// DefaultKeys are the annotation of this project and the property that
+// opencontainers/image-spec issue 1217 proposes.
+var DefaultKeys = Keys{Annotations: []string{Annotation}, Properties: []string{"namespace"}}
+
+var errContradiction = errors.New("they contradict each other")
+
+// childOf reads the child namespace that a descriptor, given as decoded JSON,
+// states. null is absent.
+func (k Keys) childOf(descriptor map[string]any) (Child, error) {
+	var child Child
+	from := ""
+	state := func(c Child, by string) error {
+		if from != "" && c != child {
+			return fmt.Errorf("%s says %q, %s says %q: %w", from, child, by, c, errContradiction)
+		}
+		child, from = c, by
+		return nil
+	}
+	annotations, _ := descriptor["annotations"].(map[string]any)
+	for _, key := range k.Annotations {
+		if annotations[key] == nil {
+			continue
+		}
+		value, _ := annotations[key].(string)
+		c, err := ParseChild(value)
+		if err != nil {
+			return Child{}, err
+		}
+		if err := state(c, "annotation "+key); err != nil {
+			return Child{}, err
+		}
+	}
+	for _, key := range k.Properties {
+		value, _ := descriptor[key].(string)
+		if c, err := ParseChild(value); err == nil {
+			if err := state(c, "property "+key); err != nil {
+				return Child{}, err
+			}
+		}
+	}
+	return child, nil
+}
+
+// quote shows a foreign string in an error: escaped, on one line, cut.
+func quote(s string) string {
+	const shown = 64
+	if len(s) > shown {
+		return fmt.Sprintf("%+q…", s[:shown])
+	}
+	return fmt.Sprintf("%+q", s)
+}

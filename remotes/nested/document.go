@@ -1,0 +1,199 @@
+package nested
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// CarrierType is the artifact type of a carrier: an image manifest whose one
+// layer is an index that the registry would not take (docs/spec.md,
+// section 8).
+const CarrierType = "application/vnd.nestedoci.carrier.v1+json"
+
+// Entry is what a document points to.
+type Entry struct {
+	ocispec.Descriptor
+	// Child is the child namespace of an index's entry, the zero value for
+	// one of the same repository.
+	Child Child
+	// Carried marks the index that a carrier carries. It takes the carrier's
+	// place, and is stored as a blob.
+	Carried bool
+}
+
+// document is an index or a manifest, read.
+type document struct {
+	nested  bool // an index that states a child namespace
+	entries []Entry
+}
+
+// reader reads documents under rules.
+type reader struct {
+	keys   Keys
+	limits Limits
+}
+
+// isDocument tells whether content of a media type points to other content.
+func isDocument(mediaType string) bool {
+	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
+}
+
+// positionError is an error about one element of manifests[].
+type positionError struct {
+	position int
+	error
+}
+
+func (e *positionError) Unwrap() error { return e.error }
+
+// read reads a verified document. Strictly it refuses whatever is ambiguous
+// or out of bounds; otherwise it reads as containerd does, and what does not
+// decode points to nothing. An index that states a child namespace is always
+// read strictly (docs/spec.md, section 4).
+func (r reader) read(mediaType string, data []byte, strict bool) (document, error) {
+	doc, err := r.decode(mediaType, data, strict)
+	if err != nil && !strict && !doc.nested {
+		return document{}, nil
+	}
+	return doc, err
+}
+
+func (r reader) decode(mediaType string, data []byte, strict bool) (document, error) {
+	if !json.Valid(data) {
+		return document{}, errors.New("not JSON")
+	}
+	s, err := scanDocument(data, r.keys)
+	if err != nil {
+		return document{}, err
+	}
+	index := images.IsIndexType(mediaType)
+	doc := document{nested: index && s.nested}
+	if strict = strict || doc.nested; strict {
+		if err := r.checkBytes(data, s); err != nil {
+			return doc, err
+		}
+	}
+	var parts struct {
+		specs.Versioned
+		MediaType    string               `json:"mediaType"`
+		ArtifactType string               `json:"artifactType"`
+		Manifests    []json.RawMessage    `json:"manifests"`
+		Config       *ocispec.Descriptor  `json:"config"`
+		Layers       []ocispec.Descriptor `json:"layers"`
+	}
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return doc, errors.New("not an index or manifest of the image spec")
+	}
+	if strict {
+		if err := checkShape(mediaType, parts.MediaType, parts.Manifests != nil, parts.Config != nil || parts.Layers != nil); err != nil {
+			return doc, err
+		}
+	}
+	if index {
+		return r.decodeIndex(doc, parts.Manifests, strict)
+	}
+	if parts.Config != nil {
+		doc.entries = append(doc.entries, Entry{Descriptor: *parts.Config})
+	}
+	for _, layer := range parts.Layers {
+		carried := parts.ArtifactType == CarrierType && len(parts.Layers) == 1 && images.IsIndexType(layer.MediaType)
+		doc.entries = append(doc.entries, Entry{Descriptor: layer, Carried: carried})
+	}
+	if strict {
+		for _, e := range doc.entries {
+			if err := r.checkDescriptor(e.Descriptor, e.Carried); err != nil {
+				return doc, err
+			}
+		}
+	}
+	return doc, nil
+}
+
+func (r reader) decodeIndex(doc document, elements []json.RawMessage, strict bool) (document, error) {
+	if strict && len(elements) > r.limits.Entries {
+		return doc, fmt.Errorf("more than %d entries", r.limits.Entries)
+	}
+	for i, raw := range elements {
+		var entry Entry
+		if err := json.Unmarshal(raw, &entry.Descriptor); err != nil {
+			return doc, &positionError{i, errors.New("not a descriptor")}
+		}
+		if doc.nested {
+			properties := map[string]any{}
+			if err := json.Unmarshal(raw, &properties); err != nil {
+				return doc, &positionError{i, errors.New("not a descriptor")}
+			}
+			var err error
+			if entry.Child, err = r.keys.childOf(properties); err != nil {
+				return doc, &positionError{i, err}
+			}
+		}
+		if strict {
+			if err := r.checkDescriptor(entry.Descriptor, isDocument(entry.MediaType)); err != nil {
+				return doc, &positionError{i, err}
+			}
+		}
+		doc.entries = append(doc.entries, entry)
+	}
+	return doc, nil
+}
+
+// checkBytes is the strict part about the document as text.
+func (r reader) checkBytes(data []byte, s scan) error {
+	switch {
+	case int64(len(data)) > r.limits.Document:
+		return fmt.Errorf("larger than %d bytes", r.limits.Document)
+	case !utf8.Valid(data):
+		return errors.New("not UTF-8")
+	}
+	return s.ambiguous
+}
+
+// checkShape refuses a document that is not what its descriptor says.
+func checkShape(described, states string, hasManifests, hasConfig bool) error {
+	switch {
+	case states != "" && states != described:
+		return fmt.Errorf("its media type is %s, its descriptor says %s", quote(states), quote(described))
+	case images.IsIndexType(described) && hasConfig:
+		return errors.New("an index with config or layers")
+	case images.IsManifestType(described) && hasManifests:
+		return errors.New("a manifest with manifests")
+	}
+	return nil
+}
+
+// checkDescriptor is the strict part about one descriptor.
+func (r reader) checkDescriptor(d ocispec.Descriptor, isDocument bool) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %s: %w", quote(string(d.Digest)), err)
+	}
+	switch {
+	case d.Size < 0 || d.Size == 0 && isDocument:
+		return fmt.Errorf("size %d", d.Size)
+	case isDocument && d.Size > r.limits.Document:
+		return fmt.Errorf("size %d is more than the %d bytes that a document may have", d.Size, r.limits.Document)
+	case len(d.Data) > 0 && verify(d, d.Data) != "":
+		return errors.New("its data: " + verify(d, d.Data))
+	}
+	return nil
+}
+
+// verify says why bytes are not what a descriptor describes, or nothing.
+func verify(d ocispec.Descriptor, data []byte) string {
+	if int64(len(data)) != d.Size {
+		return fmt.Sprintf("size is %d, not %d", len(data), d.Size)
+	}
+	if err := d.Digest.Validate(); err != nil {
+		return err.Error()
+	}
+	if d.Digest.Algorithm().FromBytes(data) != d.Digest {
+		return fmt.Sprintf("digest is not %s", d.Digest)
+	}
+	return ""
+}

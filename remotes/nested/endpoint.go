@@ -1,0 +1,143 @@
+package nested
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Metrics counts the requests of a [Registries]. The zero value is ready for
+// use.
+type Metrics struct {
+	auth.Metrics
+	Manifests atomic.Int64 // requests for manifests and indexes
+	Blobs     atomic.Int64 // requests for other content
+	Bytes     atomic.Int64 // bytes of bodies
+}
+
+// endpoint is one host of a registry: the registry itself or a mirror.
+type endpoint struct {
+	host     docker.RegistryHost // without authorizer
+	prefix   string              // in front of repository names, for mirrors below a path
+	registry *auth.Registry
+	metrics  *Metrics
+	next     http.RoundTripper
+}
+
+// client returns the HTTP client for requests to the endpoint. containerd
+// keeps its redirect policy.
+func (e *endpoint) client() *http.Client {
+	return &http.Client{Transport: e, CheckRedirect: e.registry.CheckRedirect}
+}
+
+// RoundTrip implements [http.RoundTripper]. It counts, it checks media types
+// where they matter, and it answers the HEAD of a resolver with the headers
+// of a GET, whose body it keeps.
+func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
+	r, resolving := req.Context().Value(resolutionKey{}).(*resolution)
+	resolving = resolving && req.Method == http.MethodHead && strings.Contains(req.URL.Path, "/manifests/")
+	if resolving {
+		req = req.Clone(req.Context())
+		req.Method = http.MethodGet
+		req.Header.Set("Accept-Encoding", "identity")
+	}
+	resp, err := e.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	e.count(req, resp)
+	if resolving && resp.StatusCode == http.StatusOK {
+		err = r.take(resp)
+	} else {
+		err = checkType(req, resp)
+	}
+	if err != nil {
+		return nil, errors.Join(err, resp.Body.Close())
+	}
+	return resp, nil
+}
+
+func (e *endpoint) count(req *http.Request, resp *http.Response) {
+	resp.Body = countedBody{resp.Body, &e.metrics.Bytes}
+	if req.URL.Host != e.host.Host || resp.StatusCode == http.StatusUnauthorized {
+		return // where a redirect led, or a challenge
+	}
+	if strings.Contains(req.URL.Path, "/manifests/") {
+		e.metrics.Manifests.Add(1)
+	} else {
+		e.metrics.Blobs.Add(1)
+	}
+}
+
+type countedBody struct {
+	io.ReadCloser
+	bytes *atomic.Int64
+}
+
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.bytes.Add(int64(n))
+	return n, err
+}
+
+type resolutionKey struct{}
+
+// resolution takes the body when a resolver looks at a manifest's headers.
+type resolution struct{ data []byte }
+
+// take reads the body, and makes of the answer what HEAD would have got.
+func (r *resolution) take(resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, docker.MaxManifestSize+1))
+	if err != nil {
+		return err
+	}
+	if int64(len(data)) > docker.MaxManifestSize {
+		return fmt.Errorf("the manifest is larger than %d bytes", docker.MaxManifestSize)
+	}
+	d := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	if d.Validate() != nil {
+		d = digest.FromBytes(data)
+	} else if d.Algorithm().FromBytes(data) != d {
+		return fmt.Errorf("%s answers with the digest %s and other content", resp.Request.URL.Host, d)
+	}
+	resp.Header.Set("Docker-Content-Digest", d.String())
+	resp.ContentLength = int64(len(data))
+	r.data = data
+	return nil
+}
+
+type expectedType struct{}
+
+// expectType lets the endpoint refuse a manifest that is served as something
+// else than its descriptor says.
+func expectType(ctx context.Context, mediaType string) context.Context {
+	return context.WithValue(ctx, expectedType{}, mediaType)
+}
+
+// checkType compares a manifest's Content-Type with what is expected. Generic
+// ones say nothing.
+func checkType(req *http.Request, resp *http.Response) error {
+	expected, ok := req.Context().Value(expectedType{}).(string)
+	if !ok || resp.StatusCode != http.StatusOK || !strings.Contains(req.URL.Path, "/manifests/") {
+		return nil
+	}
+	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		return nil
+	}
+	switch got {
+	case expected, "application/octet-stream", "binary/octet-stream", "application/json", "text/plain":
+		return nil
+	}
+	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, quote(got), quote(expected))
+}

@@ -1,0 +1,115 @@
+package nested
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// InvalidError says what is wrong with a nested index or with a document that
+// was reached through one (docs/spec.md, sections 2 to 5). Its class is
+// errdefs.ErrInvalidArgument.
+type InvalidError struct {
+	Digest   digest.Digest   // of the document
+	In       auth.Repository // where it was found
+	Position int             // in manifests[]; -1 when it is about the whole
+	Err      error
+}
+
+func (e *InvalidError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "invalid document %s@%s", e.In, short(e.Digest))
+	if e.Position >= 0 {
+		fmt.Fprintf(&b, ", manifests[%d]", e.Position)
+	}
+	return b.String() + ": " + e.Err.Error()
+}
+
+// Unwrap gives the error its class and its cause.
+func (e *InvalidError) Unwrap() []error { return []error{errdefs.ErrInvalidArgument, e.Err} }
+
+// VerifyError says that a repository served other content than was asked for.
+// Its class is errdefs.ErrDataLoss.
+type VerifyError struct {
+	Repository auth.Repository
+	Digest     digest.Digest
+	Reason     string
+}
+
+func (e *VerifyError) Error() string {
+	return fmt.Sprintf("content of %s does not verify as %s: %s", e.Repository, e.Digest, e.Reason)
+}
+
+// Unwrap gives the error its class.
+func (e *VerifyError) Unwrap() error { return errdefs.ErrDataLoss }
+
+// Error says that content of a child repository could not be fetched. Its
+// class is that of Err: errdefs.ErrPermissionDenied or ErrUnauthenticated
+// when any repository denied it, errdefs.ErrNotFound when none has it.
+type Error struct {
+	Parent   auth.Repository // the repository of the root
+	Target   auth.Repository // the repository that was asked first
+	Digest   digest.Digest
+	Err      error
+	Attempts []Attempt // every repository that was asked, in order
+}
+
+// Attempt is what one repository answered.
+type Attempt struct {
+	Repository auth.Repository
+	Err        error
+}
+
+func (e *Error) Error() string {
+	message := fmt.Sprintf("child %s@%s: %v", e.Target, short(e.Digest), e.Err)
+	if len(e.Attempts) < 2 {
+		return message
+	}
+	answers := make([]string, len(e.Attempts))
+	for i, a := range e.Attempts {
+		answers[i] = fmt.Sprintf("%s: %s", a.Repository, answerOf(a.Err))
+	}
+	return message + " (asked " + strings.Join(answers, "; ") + ")"
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// answerOf is an error in two words.
+func answerOf(err error) string {
+	switch {
+	case errdefs.IsNotFound(err):
+		return "not found"
+	case isDenied(err):
+		return "denied"
+	}
+	return err.Error()
+}
+
+// isDenied tells whether a repository answered that the puller may not read
+// it, so that another one may still be asked. A credential that was refused
+// as such is not that answer; it ends the pull.
+func isDenied(err error) bool {
+	var denied *auth.DeniedError
+	if errors.As(err, &denied) {
+		return !denied.Refused
+	}
+	var status remoteerrors.ErrUnexpectedStatus
+	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
+}
+
+// short is a digest for people.
+func short(d digest.Digest) string {
+	const shown = 12
+	if err := d.Validate(); err != nil {
+		return quote(string(d))
+	}
+	return d.Algorithm().String() + ":" + d.Encoded()[:shown]
+}

@@ -1,0 +1,93 @@
+package nested
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// explained is docker's fetcher with errors that say more.
+type explained struct {
+	inner remotes.Fetcher
+	hosts []docker.RegistryHost
+}
+
+var (
+	_ remotes.Fetcher          = explained{}
+	_ remotes.FetcherByDigest  = explained{}
+	_ remotes.ReferrersFetcher = explained{}
+)
+
+// Fetch implements remotes.Fetcher.
+func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	body, err := f.inner.Fetch(ctx, desc)
+	if err != nil {
+		return nil, explain(ctx, f.hosts, err)
+	}
+	return explainedBody{body, ctx, f.hosts}, nil
+}
+
+// FetchByDigest implements remotes.FetcherByDigest.
+func (f explained) FetchByDigest(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
+	body, desc, err := f.inner.(remotes.FetcherByDigest).FetchByDigest(ctx, d, opts...)
+	return body, desc, explain(ctx, f.hosts, err)
+}
+
+// FetchReferrers implements remotes.ReferrersFetcher.
+func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
+	referrers, err := f.inner.(remotes.ReferrersFetcher).FetchReferrers(ctx, d, opts...)
+	return referrers, explain(ctx, f.hosts, err)
+}
+
+// explainedBody: docker's fetcher asks the registry at the first Read.
+type explainedBody struct {
+	io.ReadCloser
+	ctx   context.Context
+	hosts []docker.RegistryHost
+}
+
+func (b explainedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = explain(b.ctx, b.hosts, err)
+	}
+	return n, err
+}
+
+func (b explainedBody) Seek(offset int64, whence int) (int64, error) {
+	return b.ReadCloser.(io.Seeker).Seek(offset, whence)
+}
+
+// explain says of a 401 or 403 which credential was shown, and takes out of
+// errors the queries of URLs: redirects lead to URLs that are signed in them.
+func explain(ctx context.Context, hosts []docker.RegistryHost, err error) error {
+	var client *url.Error
+	if errors.As(err, &client) {
+		client.URL, _, _ = strings.Cut(client.URL, "?")
+	}
+	var status remoteerrors.ErrUnexpectedStatus
+	if !errors.As(err, &status) {
+		return err
+	}
+	asked, parseErr := url.Parse(status.RequestURL)
+	for _, host := range hosts {
+		if parseErr == nil && asked.Host == host.Host && isDenied(err) {
+			answer := fmt.Sprintf("the registry answered %d %s", status.StatusCode, http.StatusText(status.StatusCode))
+			return host.Authorizer.(*auth.Authorizer).Denied(ctx, answer)
+		}
+	}
+	status.RequestURL, _, _ = strings.Cut(status.RequestURL, "?")
+	return status
+}

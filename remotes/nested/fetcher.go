@@ -1,0 +1,233 @@
+package nested
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Fetcher fetches the content of one pull, each from the repository that the
+// trail says. It may be used by several goroutines at once.
+type Fetcher struct {
+	base  remotes.Resolver
+	store content.Provider
+	trail *trail
+	walk  chan struct{} // held by whoever walks from the root
+
+	mu     sync.Mutex
+	inner  map[auth.Repository]remotes.Fetcher
+	served map[digest.Digest]auth.Repository
+}
+
+var _ remotes.Fetcher = (*Fetcher)(nil)
+
+func (r *Resolver) fetcher(ctx context.Context, ref string, t *trail) (*Fetcher, error) {
+	root, err := r.base.Fetcher(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return &Fetcher{
+		base:   r.base,
+		store:  r.store,
+		trail:  t,
+		walk:   make(chan struct{}, 1),
+		inner:  map[auth.Repository]remotes.Fetcher{t.root: root},
+		served: map[digest.Digest]auth.Repository{},
+	}, nil
+}
+
+// Fetch implements remotes.Fetcher. An index or manifest is read whole,
+// verified and followed before it is returned; other content is asked for at
+// the first Read, and the reader can Seek. Errors: [Error], [InvalidError],
+// [VerifyError], those of package auth, and the wrapped fetcher's.
+func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	p, ok, err := f.find(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		root, err := f.innerFor(ctx, f.trail.root, desc.Digest)
+		if err != nil {
+			return nil, err
+		}
+		return root.Fetch(ctx, desc)
+	}
+	if !p.strict {
+		p.descriptor = desc // as containerd described it, urls and all
+	}
+	if !isDocument(p.descriptor.MediaType) || !p.strict && desc.Size > f.trail.reader.limits.Document {
+		return &candidateReader{ctx: ctx, fetcher: f, place: p}, nil
+	}
+	data, err := f.readAndLearn(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return seekable{bytes.NewReader(data)}, nil
+}
+
+type seekable struct{ *bytes.Reader }
+
+func (seekable) Close() error { return nil }
+
+// Children returns what a manifest or index of this pull points to. What has
+// not passed through is read from the store or fetched.
+func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entry, error) {
+	p, ok, err := f.find(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, nil
+	}
+	if _, ok := f.trail.document(desc.Digest); !ok {
+		if err := f.learnFromStore(ctx, p); err != nil {
+			if !errdefs.IsNotFound(err) {
+				return nil, err
+			}
+			if _, err := f.readAndLearn(ctx, p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	doc, _ := f.trail.document(desc.Digest)
+	return doc.entries, nil
+}
+
+// Found returns the repository that served content in this pull.
+func (f *Fetcher) Found(d digest.Digest) (auth.Repository, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, ok := f.served[d]
+	return r, ok
+}
+
+// readAndLearn fetches a document, and follows it when it verifies. One that
+// does not verify is an error, unless it has nothing to do with child
+// namespaces: then it is passed on unread, for the caller to refuse.
+func (f *Fetcher) readAndLearn(ctx context.Context, p place) ([]byte, error) {
+	data, served, err := f.read(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if reason := verify(p.descriptor, data); reason != "" {
+		if !p.strict {
+			return data, nil
+		}
+		return nil, &VerifyError{served, p.descriptor.Digest, reason}
+	}
+	return data, f.trail.learn(p, data, served)
+}
+
+// read fetches a document whole. More than a byte too many is never read.
+func (f *Fetcher) read(ctx context.Context, p place) (data []byte, served auth.Repository, err error) {
+	if data, ok := f.trail.heldBytes(p.descriptor.Digest); ok {
+		return data, f.trail.root, nil
+	}
+	served, err = f.ask(ctx, p, func(body io.ReadCloser) error {
+		defer body.Close()
+		data, err = io.ReadAll(io.LimitReader(body, p.descriptor.Size+1))
+		return err
+	})
+	return data, served, err
+}
+
+// ask asks the candidates for content in their order (docs/spec.md, section
+// 4) until one answers, and returns that one. use gets the body, and closes
+// it when it cannot be read. The fallbacks are asked only when every target
+// answered 404; whatever is neither an absence nor a denial ends the search.
+func (f *Fetcher) ask(ctx context.Context, p place, use func(io.ReadCloser) error) (auth.Repository, error) {
+	failed := &Error{Parent: f.trail.root, Target: p.targets[0], Digest: p.descriptor.Digest}
+	denied := false
+	for i, repository := range union(p.targets, p.fallbacks) {
+		if i >= len(p.targets) && denied {
+			break
+		}
+		err := f.askOne(ctx, p, repository, use)
+		if err == nil {
+			f.found(p.descriptor.Digest, repository)
+			return repository, nil
+		}
+		failed.Attempts = append(failed.Attempts, Attempt{repository, err})
+		if !errdefs.IsNotFound(err) && !isDenied(err) {
+			failed.Err = err
+			break
+		}
+		if failed.Err == nil || isDenied(err) && !denied {
+			failed.Err = err
+		}
+		denied = denied || isDenied(err)
+	}
+	if len(failed.Attempts) == 1 && failed.Target == f.trail.root {
+		return auth.Repository{}, failed.Err
+	}
+	return auth.Repository{}, failed
+}
+
+// askOne asks one repository, under each media type that decides between
+// manifests and blobs.
+func (f *Fetcher) askOne(ctx context.Context, p place, repository auth.Repository, use func(io.ReadCloser) error) error {
+	inner, err := f.innerFor(ctx, repository, p.descriptor.Digest)
+	if err != nil {
+		return err
+	}
+	desc := p.descriptor
+	if p.strict {
+		desc.URLs = nil // content of a member comes from its repository
+		ctx = expectType(ctx, desc.MediaType)
+	}
+	for _, desc.MediaType = range p.mediaTypes() {
+		var body io.ReadCloser
+		if body, err = inner.Fetch(ctx, desc); err == nil {
+			err = use(body)
+		}
+		if !errdefs.IsNotFound(err) {
+			break
+		}
+	}
+	return err
+}
+
+// mediaTypes are the media types to ask with. docker's fetcher asks for a
+// manifest or index under /manifests/ and for everything else under /blobs/.
+func (p place) mediaTypes() []string {
+	const blob = "application/octet-stream"
+	switch {
+	case p.carried:
+		return []string{blob}
+	case p.strict && p.entry && !isDocument(p.descriptor.MediaType):
+		return []string{p.descriptor.MediaType, ocispec.MediaTypeImageManifest}
+	}
+	return []string{p.descriptor.MediaType}
+}
+
+func (f *Fetcher) innerFor(ctx context.Context, repository auth.Repository, d digest.Digest) (remotes.Fetcher, error) {
+	f.mu.Lock()
+	inner, ok := f.inner[repository]
+	f.mu.Unlock()
+	if ok {
+		return inner, nil
+	}
+	inner, err := f.base.Fetcher(ctx, byDigest(repository, d))
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inner[repository] = inner
+	return inner, nil
+}
+
+func (f *Fetcher) found(d digest.Digest, repository auth.Repository) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.served[d] = repository
+}

@@ -1,0 +1,129 @@
+// Package nested follows child-namespace descriptors: entries of an image
+// index that point into a repository below the one in which the index was
+// found (docs/spec.md).
+//
+// [New] wraps any containerd remotes.Resolver. What it resolves and fetches
+// is what the wrapped one would, but for the members of nested indexes, which
+// it asks for in their own repositories. [Registries] is a resolver to wrap
+// that gives each repository its own token, with credentials from package
+// auth.
+//
+// A reader meets: [Child], a child namespace and how it names the target
+// repository; reader (document.go, scan.go), which reads indexes and
+// manifests; trail, which remembers where content may be; [Fetcher], which
+// asks there; resolve.go, where a pull begins; and the glue to containerd's
+// docker resolver (registries.go, endpoint.go).
+//
+// Documents that have to do with child namespaces are read strictly, and
+// everything else exactly as containerd reads it: no plain image may stop
+// pulling because of this package.
+package nested
+
+import (
+	"context"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/transfer"
+)
+
+// Limits bound what is followed through nested indexes (docs/spec.md, section
+// 5). A zero means the default.
+type Limits struct {
+	Document    int64 // bytes of an index or manifest; 4 MiB
+	Depth       int   // steps from an index to an entry, from root to member; 16
+	Entries     int   // descriptors in one index; 10,000
+	Descriptors int   // distinct descriptors in one pull; 100,000
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Document:    orDefault(l.Document, 4<<20),
+		Depth:       orDefault(l.Depth, 16),
+		Entries:     orDefault(l.Entries, 10_000),
+		Descriptors: orDefault(l.Descriptors, 100_000),
+	}
+}
+
+func orDefault[T int | int64](value, standard T) T {
+	if value == 0 {
+		return standard
+	}
+	return value
+}
+
+// Options are the settings of a [Resolver]; the zero value is usable.
+type Options struct {
+	Keys   Keys
+	Limits Limits
+	// Store is the content store that the pull fills, when there is one.
+	// containerd fetches only what is missing there, so that what is not
+	// missing is learnt from the store instead of asked for again.
+	Store content.Provider
+}
+
+// Resolver is a remotes.Resolver that follows child-namespace descriptors.
+// Each Resolve begins a pull; the Fetcher for the name that it returned knows
+// the pull's root. It may be used by several goroutines at once.
+type Resolver struct {
+	base   remotes.Resolver
+	reader reader
+	store  content.Provider
+
+	mu     sync.Mutex
+	trails map[string]*trail // by the name that Resolve returned
+}
+
+var _ remotes.ResolverWithOptions = (*Resolver)(nil)
+
+// New wraps a resolver. Of the wrapped one's fetchers nothing is asked but
+// Fetch with a reference in the repository that holds the content, by the
+// content's digest.
+func New(base remotes.Resolver, options Options) *Resolver {
+	if options.Keys.Annotations == nil && options.Keys.Properties == nil {
+		options.Keys = DefaultKeys
+	}
+	return &Resolver{
+		base:   base,
+		reader: reader{keys: options.Keys, limits: options.Limits.withDefaults()},
+		store:  options.Store,
+		trails: map[string]*trail{},
+	}
+}
+
+// SetOptions implements remotes.ResolverWithOptions; the options go to the
+// wrapped resolver, if it takes any.
+func (r *Resolver) SetOptions(options ...transfer.ImageResolverOption) {
+	if base, ok := r.base.(remotes.ResolverWithOptions); ok {
+		base.SetOptions(options...)
+	}
+}
+
+// Pusher returns the wrapped resolver's pusher.
+func (r *Resolver) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
+	return r.base.Pusher(ctx, ref)
+}
+
+// maxTrails bounds the pulls that a resolver remembers at once.
+const maxTrails = 64
+
+// remember keeps a trail for the Fetcher of the same name.
+func (r *Resolver) remember(name string, t *trail) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for old := range r.trails {
+		if len(r.trails) < maxTrails {
+			break
+		}
+		delete(r.trails, old)
+	}
+	r.trails[name] = t
+}
+
+func (r *Resolver) trail(name string) (*trail, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, ok := r.trails[name]
+	return t, ok
+}

@@ -1,0 +1,102 @@
+package nested
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// candidateReader reads content from the first repository that has it. It
+// asks nobody before the first Read, so that a caller who resumes can Seek
+// first, and asks once.
+type candidateReader struct {
+	ctx     context.Context
+	fetcher *Fetcher
+	place   place
+
+	offset int64
+	body   io.ReadCloser
+	err    error
+}
+
+var _ io.ReadSeekCloser = (*candidateReader)(nil)
+
+// Read implements [io.Reader].
+func (r *candidateReader) Read(p []byte) (n int, err error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	if r.body != nil {
+		n, err = r.body.Read(p)
+	} else {
+		n, err = r.open(p)
+	}
+	r.offset += int64(n)
+	return n, err
+}
+
+// open finds the repository, and with it the first bytes: a fetcher may say
+// only when it is read from that it has nothing.
+func (r *candidateReader) open(p []byte) (n int, end error) {
+	_, r.err = r.fetcher.ask(r.ctx, r.place, func(body io.ReadCloser) (err error) {
+		if n, end, err = readAt(body, r.offset, p); err != nil {
+			return errors.Join(err, body.Close())
+		}
+		r.body = body
+		return nil
+	})
+	if r.err != nil {
+		return 0, r.err
+	}
+	return n, end
+}
+
+// readAt reads the first bytes from an offset on. The end is not an error.
+func readAt(body io.Reader, offset int64, p []byte) (n int, end, err error) {
+	if seeker, ok := body.(io.Seeker); ok && offset > 0 {
+		_, err = seeker.Seek(offset, io.SeekStart)
+	} else if offset > 0 {
+		_, err = io.CopyN(io.Discard, body, offset)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	n, err = body.Read(p)
+	if err == io.EOF {
+		return n, io.EOF, nil
+	}
+	return n, nil, err
+}
+
+// Seek implements [io.Seeker].
+func (r *candidateReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.offset
+	case io.SeekEnd:
+		offset += r.place.descriptor.Size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek to a negative offset")
+	}
+	if r.body != nil && offset != r.offset {
+		seeker, ok := r.body.(io.Seeker)
+		if !ok {
+			return 0, errors.New("this content cannot be sought in")
+		}
+		if _, err := seeker.Seek(offset, io.SeekStart); err != nil {
+			return 0, err
+		}
+	}
+	r.offset = offset
+	return offset, nil
+}
+
+// Close implements [io.Closer].
+func (r *candidateReader) Close() error {
+	r.err = io.ErrClosedPipe
+	if r.body == nil {
+		return nil
+	}
+	return r.body.Close()
+}

@@ -1,0 +1,249 @@
+package nested
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	"github.com/containerd/containerd/v2/core/transfer"
+	"github.com/containerd/containerd/v2/pkg/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// RegistriesOptions are the settings of a [Registries].
+type RegistriesOptions struct {
+	// Credentials holds the credentials for repositories; nil means that
+	// there are none.
+	Credentials auth.Source
+	// HostsDir is a directory with a hosts.toml per registry, in containerd's
+	// format (mirrors, CAs, client certificates, headers); empty means none.
+	HostsDir string
+	// PlainHTTP speaks http to registries that hosts.toml does not describe.
+	PlainHTTP bool
+	// TLS is the basis of TLS settings, if given.
+	TLS *tls.Config
+	// Realms are the token endpoints to allow; see [auth.RegistryOptions].
+	Realms []string
+	// UserAgent names the program to registries.
+	UserAgent string
+	// Metrics counts requests, when given.
+	Metrics *Metrics
+}
+
+// Registries is a resolver that gives each repository a docker resolver of
+// its own, with its own token. The resolvers of one registry share its
+// connections and its challenge. Proxies are those of the environment.
+type Registries struct {
+	options RegistriesOptions
+	hosts   docker.RegistryHosts
+	base    map[*http.Client]*http.Transport // by the client that containerd made
+
+	mu           sync.Mutex
+	endpoints    map[string][]*endpoint // by registry
+	repositories map[auth.Repository][]docker.RegistryHost
+	transfer     []transfer.ImageResolverOption
+}
+
+var (
+	_ remotes.ResolverWithOptions = (*Registries)(nil)
+	_ contentResolver             = (*Registries)(nil)
+)
+
+// NewRegistries returns a resolver for all registries. HostsDir is read for a
+// registry when it is first asked.
+func NewRegistries(options RegistriesOptions) *Registries {
+	if options.Credentials == nil {
+		options.Credentials = auth.Sources{}
+	}
+	if options.Metrics == nil {
+		options.Metrics = new(Metrics)
+	}
+	r := &Registries{
+		options:      options,
+		base:         map[*http.Client]*http.Transport{},
+		endpoints:    map[string][]*endpoint{},
+		repositories: map[auth.Repository][]docker.RegistryHost{},
+	}
+	ho := config.HostOptions{DefaultTLS: options.TLS, UpdateClient: r.keepTransport}
+	if options.HostsDir != "" {
+		ho.HostDir = config.HostDirFromRoot(options.HostsDir)
+	}
+	if options.PlainHTTP {
+		ho.DefaultScheme = "http"
+	}
+	r.hosts = config.ConfigureHosts(context.Background(), ho)
+	return r
+}
+
+// keepTransport is called by containerd with each client that it makes,
+// before it may wrap the client's transport.
+func (r *Registries) keepTransport(client *http.Client) error {
+	transport, ok := client.Transport.(*http.Transport)
+	if !ok {
+		return fmt.Errorf("containerd made a client with a transport of type %T", client.Transport)
+	}
+	// Members are fetched side by side from one host; Go keeps two idle
+	// connections to a host unless told otherwise.
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 256, 64
+	r.base[client] = transport
+	return nil
+}
+
+// endpointsOf returns the endpoints of a registry, which are made once.
+func (r *Registries) endpointsOf(registry string) ([]*endpoint, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if endpoints, ok := r.endpoints[registry]; ok {
+		return endpoints, nil
+	}
+	hosts, err := r.hosts(registry)
+	if err != nil {
+		return nil, fmt.Errorf("registry %s: %w", registry, err)
+	}
+	endpoints := make([]*endpoint, len(hosts))
+	for i, host := range hosts {
+		endpoints[i] = r.newEndpoint(host)
+	}
+	r.endpoints[registry] = endpoints
+	return endpoints, nil
+}
+
+// newEndpoint puts our client in the place of containerd's. The caller holds
+// the lock.
+func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
+	base := r.base[host.Client]
+	fallback := host.Client.Transport != http.RoundTripper(base)
+	e := &endpoint{
+		prefix:  strings.TrimPrefix(strings.TrimPrefix(host.Path, "/v2"), "/"),
+		metrics: r.options.Metrics,
+	}
+	if !strings.HasPrefix(host.Path, "/v2/") {
+		e.prefix = "" // an API root of its own
+	}
+	e.registry = auth.NewRegistry(host.Scheme, host.Host, base, r.options.Credentials, auth.RegistryOptions{
+		Header:       host.Header,
+		Realms:       r.options.Realms,
+		HTTPFallback: fallback,
+		UserAgent:    r.options.UserAgent,
+		Metrics:      &r.options.Metrics.Metrics,
+	})
+	e.next = e.registry.Transport()
+	if fallback {
+		e.next = docker.NewHTTPFallback(e.next)
+	}
+	host.Header = nil // the transport adds it, where it may be seen by nobody else
+	host.Client = e.client()
+	host.Authorizer = nil
+	e.host = host
+	return e
+}
+
+// hostsOf returns the endpoints with the authorizers for one repository.
+func (r *Registries) hostsOf(repository auth.Repository) ([]docker.RegistryHost, error) {
+	endpoints, err := r.endpointsOf(repository.Host())
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if hosts, ok := r.repositories[repository]; ok {
+		return hosts, nil
+	}
+	hosts := make([]docker.RegistryHost, len(endpoints))
+	for i, e := range endpoints {
+		name := repository.Name()
+		if e.prefix != "" {
+			name = e.prefix + "/" + name
+		}
+		there, err := auth.ParseRepository(e.host.Host + "/" + name)
+		if err != nil {
+			return nil, err
+		}
+		hosts[i] = e.host
+		hosts[i].Authorizer = e.registry.Authorizer(there)
+	}
+	r.repositories[repository] = hosts
+	return hosts, nil
+}
+
+// resolver returns the docker resolver for the repository of a reference.
+func (r *Registries) resolver(ref string) (remotes.Resolver, []docker.RegistryHost, error) {
+	spec, err := reference.Parse(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	repository, err := auth.ParseRepository(spec.Locator)
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts, err := r.hostsOf(repository)
+	if err != nil {
+		return nil, nil, err
+	}
+	header := http.Header{}
+	if r.options.UserAgent != "" {
+		header.Set("User-Agent", r.options.UserAgent)
+	}
+	resolver := docker.NewResolver(docker.ResolverOptions{
+		Hosts:   func(string) ([]docker.RegistryHost, error) { return hosts, nil },
+		Headers: header,
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	resolver.(remotes.ResolverWithOptions).SetOptions(r.transfer...)
+	return resolver, hosts, nil
+}
+
+// SetOptions implements remotes.ResolverWithOptions.
+func (r *Registries) SetOptions(options ...transfer.ImageResolverOption) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.transfer = append(r.transfer, options...)
+}
+
+// Resolve implements remotes.Resolver.
+func (r *Registries) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
+	resolver, hosts, err := r.resolver(ref)
+	if err != nil {
+		return "", ocispec.Descriptor{}, err
+	}
+	name, desc, err := resolver.Resolve(ctx, ref)
+	return name, desc, explain(ctx, hosts, err)
+}
+
+// resolveContent implements contentResolver: one GET in place of HEAD and GET.
+func (r *Registries) resolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
+	var got resolution
+	name, desc, err := r.Resolve(context.WithValue(ctx, resolutionKey{}, &got), ref)
+	return name, desc, got.data, err
+}
+
+// Fetcher implements remotes.Resolver.
+func (r *Registries) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
+	resolver, hosts, err := r.resolver(ref)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := resolver.Fetcher(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return explained{inner, hosts}, nil
+}
+
+// Pusher implements remotes.Resolver.
+func (r *Registries) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
+	resolver, _, err := r.resolver(ref)
+	if err != nil {
+		return nil, err
+	}
+	return resolver.Pusher(ctx, ref)
+}

@@ -1,0 +1,147 @@
+package nested
+
+import (
+	"context"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/pkg/reference"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// contentResolver is a resolver that has the content at hand when it has
+// resolved a reference, so that nobody has to ask for it again.
+type contentResolver interface {
+	resolveContent(ctx context.Context, ref string) (name string, desc ocispec.Descriptor, data []byte, err error)
+}
+
+// Resolve implements remotes.Resolver. It resolves as the wrapped resolver
+// does, but for two cases of docs/spec.md, section 8: a reference to a
+// carrier resolves to the index that it carries, and one by digest to a blob
+// that is a nested index resolves to that index.
+func (r *Resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
+	name, desc, data, err := r.resolveBase(ctx, ref)
+	if err != nil {
+		return "", ocispec.Descriptor{}, err
+	}
+	root, err := repositoryOf(name)
+	if err != nil {
+		return name, desc, nil // nothing that could be nested; the base's
+	}
+	t := newTrail(root, r.reader)
+	if data != nil && verify(desc, data) == "" {
+		t.hold(desc.Digest, data)
+	}
+	if desc, err = r.resolveRoot(ctx, t, name, desc); err != nil {
+		return "", ocispec.Descriptor{}, err
+	}
+	r.remember(name, t)
+	return name, desc, nil
+}
+
+func (r *Resolver) resolveBase(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
+	if base, ok := r.base.(contentResolver); ok {
+		return base.resolveContent(ctx, ref)
+	}
+	name, desc, err := r.base.Resolve(ctx, ref)
+	return name, desc, nil, err
+}
+
+// resolveRoot puts the root on the trail and returns its descriptor.
+func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc ocispec.Descriptor) (ocispec.Descriptor, error) {
+	f, err := r.fetcher(ctx, name, t)
+	if err != nil {
+		return desc, err
+	}
+	switch {
+	case images.IsManifestType(desc.MediaType):
+		t.start(desc, false)
+		carried, err := f.carried(ctx, desc)
+		if err != nil || carried == nil {
+			return desc, err
+		}
+		if len(carried.Data) > 0 {
+			t.hold(carried.Digest, carried.Data)
+		}
+		return ocispec.Descriptor{MediaType: carried.MediaType, Digest: carried.Digest, Size: carried.Size}, nil
+	case !images.IsIndexType(desc.MediaType) && strings.HasSuffix(name, "@"+desc.Digest.String()) && desc.Size <= r.reader.limits.Document:
+		index := desc
+		index.MediaType = ocispec.MediaTypeImageIndex
+		if nested, err := f.isNestedBlob(ctx, index); err != nil || nested {
+			return index, err
+		}
+	}
+	t.start(desc, false)
+	return desc, nil
+}
+
+// carried returns the index that a manifest carries, if it is a carrier.
+func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispec.Descriptor, error) {
+	if desc.Size > f.trail.reader.limits.Document {
+		return nil, nil
+	}
+	entries, err := f.Children(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.Carried {
+			return &e.Descriptor, nil
+		}
+	}
+	return nil, nil
+}
+
+// isNestedBlob tells whether a blob is an index with a child namespace, and
+// if so begins the trail with it.
+func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (bool, error) {
+	p := place{descriptor: index, targets: []auth.Repository{f.trail.root}, carried: true}
+	data, _, err := f.read(ctx, p)
+	if err != nil || verify(index, data) != "" {
+		return false, nil // the caller will see the same, as a plain blob
+	}
+	doc, err := f.trail.reader.read(index.MediaType, data, false)
+	if err != nil {
+		return false, p.invalid(err)
+	}
+	if doc.nested {
+		f.trail.hold(index.Digest, data)
+		f.trail.start(index, true)
+	}
+	return doc.nested, nil
+}
+
+// Fetcher implements remotes.Resolver. The fetcher is of type [*Fetcher], and
+// has the optional interfaces of containerd that the wrapped one has.
+func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
+	root, err := repositoryOf(ref)
+	if err != nil {
+		return r.base.Fetcher(ctx, ref)
+	}
+	t, ok := r.trail(ref)
+	if !ok {
+		t = newTrail(root, r.reader)
+	}
+	f, err := r.fetcher(ctx, ref, t)
+	if err != nil {
+		return nil, err
+	}
+	return f.withInterfaces(), nil
+}
+
+// repositoryOf returns the repository of a containerd reference.
+func repositoryOf(ref string) (auth.Repository, error) {
+	spec, err := reference.Parse(ref)
+	if err != nil {
+		return auth.Repository{}, err
+	}
+	return auth.ParseRepository(spec.Locator)
+}
+
+// byDigest is the reference that the wrapped resolver gets for content of a
+// child repository.
+func byDigest(r auth.Repository, d digest.Digest) string { return r.String() + "@" + d.String() }

@@ -1,0 +1,116 @@
+package nested
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// scan is what the tokens of a document tell that its decoded form hides:
+// encoding/json matches keys without regard to case and takes the last of
+// several.
+type scan struct {
+	keys      Keys
+	nested    bool  // a child namespace is stated in manifests[], in any spelling
+	ambiguous error // duplicate or case-variant keys
+}
+
+// maxNesting bounds the recursion. Documents of the image spec nest six deep;
+// annotations and data are strings.
+const maxNesting = 64
+
+var errNesting = errors.New("nested too deeply")
+
+// scanDocument reads all tokens of a document that is known to be JSON.
+func scanDocument(data []byte, keys Keys) (scan, error) {
+	s := scan{keys: keys}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	_, err := s.value(decoder, nil)
+	return s, err
+}
+
+// value reads one value; path holds the folded keys that lead to it, "[]" for
+// an element of an array. It returns the value if it is a scalar.
+func (s *scan) value(decoder *json.Decoder, path []string) (any, error) {
+	if len(path) > maxNesting {
+		return nil, errNesting
+	}
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch token {
+	case json.Delim('{'):
+		return nil, s.object(decoder, path)
+	case json.Delim('['):
+		for decoder.More() {
+			if _, err := s.value(decoder, append(path, "[]")); err != nil {
+				return nil, err
+			}
+		}
+		_, err := decoder.Token()
+		return nil, err
+	}
+	return token, nil
+}
+
+func (s *scan) object(decoder *json.Decoder, path []string) error {
+	seen := map[string]bool{}
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		key := token.(string)
+		folded := fold(key)
+		if seen[folded] || s.variant(key) {
+			s.ambiguous = fmt.Errorf("key %s is there twice or in an unusual case", quote(key))
+		}
+		seen[folded] = true
+		value, err := s.value(decoder, append(path, folded))
+		if err != nil {
+			return err
+		}
+		s.nested = s.nested || s.states(path, folded, value)
+	}
+	_, err := decoder.Token()
+	return err
+}
+
+// states tells whether a key in an object states a child namespace.
+func (s *scan) states(path []string, key string, value any) bool {
+	switch {
+	case slices.Equal(path, []string{"manifests", "[]", "annotations"}):
+		return value != nil && containsFold(s.keys.Annotations, key)
+	case slices.Equal(path, []string{"manifests", "[]"}) && containsFold(s.keys.Properties, key):
+		text, _ := value.(string)
+		_, err := ParseChild(text)
+		return err == nil
+	}
+	return false
+}
+
+// documentKeys are the keys of indexes, manifests and descriptors.
+var documentKeys = []string{"schemaVersion", "mediaType", "artifactType", "manifests", "config", "layers",
+	"subject", "annotations", "digest", "size", "urls", "data", "platform", "architecture", "os"}
+
+// variant tells whether a key is one that matters, in another case.
+func (s *scan) variant(key string) bool {
+	for _, known := range [][]string{documentKeys, s.keys.Annotations, s.keys.Properties} {
+		if !slices.Contains(known, key) && containsFold(known, fold(key)) {
+			return true
+		}
+	}
+	return false
+}
+
+func containsFold(keys []string, folded string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool { return fold(k) == folded })
+}
+
+// fold maps keys to one another that encoding/json takes for the same.
+func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
