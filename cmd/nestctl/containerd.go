@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	defaultAddress = "/run/containerd/containerd.sock"
+	// kubernetes is the namespace of CRI. The kubelet takes an image that it
+	// has no record of pulling for one that every pod may use, so that no
+	// records of members are made there unless asked for.
+	kubernetes = "k8s.io"
+	// leaseLife is how long an interrupted pull can be gone on with.
+	leaseLife = 24 * time.Hour
+	// backReference is the label by which a member's record lives as long as
+	// its bundle's.
+	backReference = "containerd.io/gc.bref.image"
+	expire        = "containerd.io/gc.expire"
+)
+
+// daemon is containerd as a target.
+type daemon struct {
+	content.Store
+	client  *client.Client
+	options *pullOptions
+	lease   leases.Lease
+	unpack  sync.Mutex // one image at a time: members share layers
+}
+
+func openContainerd(ctx context.Context, o *pullOptions) (target, error) {
+	c, err := dial(ctx, strings.TrimPrefix(o.address, "unix://"))
+	if err != nil {
+		return nil, fmt.Errorf("containerd does not answer at %s: %w; start it, name its --address, or pull into a directory with --to oci-layout:DIR", o.address, err)
+	}
+	return &daemon{Store: c.ContentStore(), client: c, options: o}, nil
+}
+
+// dial connects to containerd, and makes sure that it answers.
+func dial(ctx context.Context, socket string) (*client.Client, error) {
+	if _, err := os.Stat(socket); err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	const wait = 5 * time.Second
+	c, err := client.New(socket, client.WithTimeout(wait))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if _, err := c.Version(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (d *daemon) name() string { return "containerd:" + d.options.namespace }
+
+// leased protects what is pulled from garbage collection. The lease is given
+// up at the end; after an interruption it ends by itself.
+func (d *daemon) leased(ctx context.Context) (context.Context, error) {
+	ctx = namespaces.WithNamespace(ctx, d.options.namespace)
+	lease, err := d.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseLife))
+	if err != nil {
+		return ctx, err
+	}
+	d.lease = lease
+	return leases.WithLease(ctx, lease.ID), nil
+}
+
+// stored labels content with what garbage collection and pushes need to know:
+// what it points to, and the repository that it came from.
+func (d *daemon) stored(ctx context.Context, w *walker, n *node) error {
+	if images.IsManifestType(n.MediaType) || images.IsIndexType(n.MediaType) {
+		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+			entries, err := w.fetcher.Children(ctx, desc)
+			descriptors := make([]ocispec.Descriptor, len(entries))
+			for i, e := range entries {
+				descriptors[i] = e.Descriptor
+			}
+			return descriptors, err
+		}
+		if _, err := images.SetChildrenLabels(d.Store, children)(ctx, n.Descriptor); err != nil {
+			return err
+		}
+	}
+	label, err := docker.AppendDistributionSourceLabel(d.Store, w.found(n).String())
+	if err != nil {
+		return err
+	}
+	_, err = label(ctx, n.Descriptor)
+	return err
+}
+
+// done unpacks an image whose layers have arrived.
+func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
+	if d.options.noUnpack || !images.IsManifestType(n.MediaType) {
+		return nil
+	}
+	unpacks, err := d.unpacks(ctx, w, n)
+	if err != nil || !unpacks {
+		return err
+	}
+	d.unpack.Lock()
+	defer d.unpack.Unlock()
+	image := images.Image{Name: n.repository.String() + "@" + n.Digest.String(), Target: bare(n.Descriptor)}
+	if err := client.NewImageWithPlatform(d.client, image, platforms.All).Unpack(ctx, d.options.snapshotter); err != nil {
+		return fmt.Errorf("unpack %s: %w", image.Name, err)
+	}
+	return nil
+}
+
+// maxConfig bounds the image configs that are read; they are some KiB.
+const maxConfig = 4 << 20
+
+// unpacks tells whether a manifest is an image of the platform that was asked
+// for, with --all-platforms of this host's.
+func (d *daemon) unpacks(ctx context.Context, w *walker, n *node) (bool, error) {
+	var config *node
+	for _, c := range n.children {
+		switch {
+		case images.IsConfigType(c.MediaType):
+			config = c
+		case !images.IsLayerType(c.MediaType):
+			return false, nil
+		}
+	}
+	if config == nil || config.Size > maxConfig || len(n.children) < 2 {
+		return false, nil
+	}
+	data, err := content.ReadBlob(ctx, d.Store, config.Descriptor)
+	if err != nil {
+		return false, err
+	}
+	var image ocispec.Image
+	if err := json.Unmarshal(data, &image); err != nil {
+		return false, fmt.Errorf("config of %s@%s: %w", n.repository, n.Digest, err)
+	}
+	matcher := w.platform
+	if matcher == nil {
+		matcher = platforms.DefaultStrict()
+	}
+	return matcher.Match(platforms.Normalize(image.Platform)), nil
+}
+
+// finish records the members and the root, and gives up the lease.
+func (d *daemon) finish(ctx context.Context, w *walker, ref string, root *node) error {
+	records := recordsOf(w, ref, root)
+	members := records[1:]
+	if d.options.namespace == kubernetes && !d.options.memberRecords {
+		members = nil
+	}
+	label := referenceLabel(ref)
+	for _, r := range members {
+		if err := d.recordMember(ctx, r, label, ref); err != nil {
+			return err
+		}
+	}
+	if err := d.recordRoot(ctx, records[0]); err != nil {
+		return err
+	}
+	if err := d.release(ctx, members, label, ref); err != nil {
+		return err
+	}
+	return d.client.LeasesService().Delete(ctx, d.lease)
+}
+
+// referenceLabel is the label on members of the bundle of a name. A member
+// may belong to several.
+func referenceLabel(ref string) string {
+	sum := sha256.Sum256([]byte(ref))
+	return backReference + "/" + hex.EncodeToString(sum[:6])
+}
+
+func (d *daemon) recordRoot(ctx context.Context, r record) error {
+	service := d.client.ImageService()
+	image := images.Image{Name: r.name, Target: r.target}
+	_, err := service.Create(ctx, image)
+	if errdefs.IsAlreadyExists(err) {
+		_, err = service.Update(ctx, image, "target")
+	}
+	return err
+}
+
+// recordMember makes a member's record. It is born expired: while the pull
+// goes on its lease keeps it, and then the root's record does. One that
+// somebody else made stays as it is.
+func (d *daemon) recordMember(ctx context.Context, r record, label, ref string) error {
+	service := d.client.ImageService()
+	image := images.Image{Name: r.name, Target: r.target, Labels: map[string]string{
+		label:  ref,
+		expire: time.Now().UTC().Format(time.RFC3339),
+	}}
+	_, err := service.Create(ctx, image)
+	if !errdefs.IsAlreadyExists(err) {
+		return err
+	}
+	known, err := service.Get(ctx, r.name)
+	if err != nil {
+		return err
+	}
+	if !isMemberRecord(known) {
+		return nil
+	}
+	_, err = service.Update(ctx, image, "labels."+label)
+	return err
+}
+
+// isMemberRecord tells whether a record is one that recordMember made.
+func isMemberRecord(image images.Image) bool {
+	if image.Labels[expire] == "" {
+		return false
+	}
+	for key := range image.Labels {
+		if strings.HasPrefix(key, backReference+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// release takes the reference off members that the bundle had when it was
+// pulled before, and has no more.
+func (d *daemon) release(ctx context.Context, members []record, label, ref string) error {
+	service := d.client.ImageService()
+	earlier, err := service.List(ctx, fmt.Sprintf("labels.%q==%q", label, ref))
+	if err != nil {
+		return err
+	}
+	for _, image := range earlier {
+		if slices.ContainsFunc(members, func(r record) bool { return r.name == image.Name }) {
+			continue
+		}
+		delete(image.Labels, label)
+		if _, err := service.Update(ctx, image, "labels"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *daemon) close() error { return d.client.Close() }

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// The exit statuses.
+const (
+	failure  = 1
+	misuse   = 2
+	denied   = 3
+	notFound = 4
+	invalid  = 5
+)
+
+// usageError is an error about the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitStatus is the kind of an error as a number.
+func exitStatus(err error) int {
+	var usage usageError
+	var bad *nested.InvalidError
+	switch {
+	case errors.As(err, &usage):
+		return misuse
+	case errors.As(err, &bad):
+		return invalid
+	case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
+		return denied
+	case errdefs.IsNotFound(err):
+		return notFound
+	}
+	return failure
+}
+
+// printable escapes what must not reach a terminal: control characters, and
+// characters that change how others are shown.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return b.String()
+}

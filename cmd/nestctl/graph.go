@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// maxNodes bounds the walk. A digest may stand under many namespaces, so that
+// the library's bound on distinct digests does not bound the paths.
+const maxNodes = 100_000
+
+// node is content on one path from the root.
+type node struct {
+	nested.Entry
+	namespace  string          // composed path from the root; "" in the root's repository
+	repository auth.Repository // where it is by that path
+	children   []*node
+}
+
+// member tells whether a child-namespace descriptor points to the node.
+func (n *node) member() bool { return n.Child != (nested.Child{}) }
+
+// selection says which nodes a command is about.
+type selection struct {
+	platform platforms.Matcher // nil means all
+	members  []string          // composed paths; none means all
+}
+
+// platformFlag is the selection for --platform and --all-platforms.
+func platformFlag(platform string, all bool) (platforms.Matcher, error) {
+	switch {
+	case all && platform != "":
+		return nil, usagef("--platform and --all-platforms exclude each other")
+	case all:
+		return nil, nil
+	case platform == "":
+		return platforms.DefaultStrict(), nil
+	}
+	p, err := platforms.Parse(platform)
+	if err != nil {
+		return nil, usagef("--platform %q: %w", platform, err)
+	}
+	return platforms.OnlyStrict(p), nil
+}
+
+// takes tells whether the entry of an index is selected, or may lead to what
+// is.
+func (s selection) takes(n *node) bool {
+	if s.platform != nil && n.Platform != nil && !s.platform.Match(*n.Platform) {
+		return false
+	}
+	if s.wanted(n.namespace) {
+		return true
+	}
+	leads := func(m string) bool { return n.namespace == "" || strings.HasPrefix(m, n.namespace+"/") }
+	return images.IsIndexType(n.MediaType) && slices.ContainsFunc(s.members, leads)
+}
+
+// wanted tells whether a namespace is one of the wanted members or below one.
+func (s selection) wanted(namespace string) bool {
+	inside := func(m string) bool { return namespace == m || strings.HasPrefix(namespace, m+"/") }
+	return len(s.members) == 0 || slices.ContainsFunc(s.members, inside)
+}
+
+// fetcher is what a pull of package nested offers.
+type fetcher interface {
+	remotes.Fetcher
+	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
+	Found(digest.Digest) (auth.Repository, bool)
+}
+
+var _ fetcher = (*nested.Fetcher)(nil)
+
+// walker walks from the root to everything that is selected.
+type walker struct {
+	fetcher fetcher
+	selection
+	limiter *semaphore.Weighted
+	// fetch, when given, brings content into a store, and blobs are visited
+	// as well. It is called once for a digest.
+	fetch func(context.Context, *node) error
+	// visited, when given, is called when a node and all below it is done.
+	visited func(*node) error
+
+	mu      sync.Mutex
+	nodes   map[string]bool // by namespace and digest
+	fetches map[digest.Digest]func() error
+	passed  []string // members that are not selected, for the error
+}
+
+// open resolves a reference and returns the root and a walker from it.
+func open(ctx context.Context, resolver *nested.Resolver, ref string, s selection, concurrent int) (*walker, *node, error) {
+	name, desc, err := resolver.Resolve(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := resolver.Fetcher(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	repository, _, _ := strings.Cut(name, "@")
+	root, err := auth.ParseRepository(tagless(repository))
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &walker{
+		fetcher:   f.(fetcher),
+		selection: s,
+		limiter:   semaphore.NewWeighted(int64(concurrent)),
+		nodes:     map[string]bool{},
+		fetches:   map[digest.Digest]func() error{},
+	}
+	return w, &node{Entry: nested.Entry{Descriptor: desc}, repository: root}, nil
+}
+
+// visit brings a node and what is below it.
+func (w *walker) visit(ctx context.Context, n *node) error {
+	if err := w.bring(ctx, n); err != nil {
+		return err
+	}
+	if images.IsManifestType(n.MediaType) || images.IsIndexType(n.MediaType) {
+		if err := w.expand(ctx, n); err != nil {
+			return err
+		}
+		if index := n.carried(); index != nil {
+			n.Descriptor, n.children = index.Descriptor, nil // it takes the carrier's place
+			return w.visit(ctx, n)
+		}
+		group, ctx := errgroup.WithContext(ctx)
+		for _, child := range n.children {
+			group.Go(func() error { return w.visit(ctx, child) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	if w.visited != nil {
+		return w.visited(n)
+	}
+	return nil
+}
+
+// bring fetches a node's content, once however many paths lead to it.
+func (w *walker) bring(ctx context.Context, n *node) error {
+	if w.fetch == nil {
+		return nil
+	}
+	w.mu.Lock()
+	fetch, ok := w.fetches[n.Digest]
+	if !ok {
+		fetch = sync.OnceValue(func() error {
+			if err := w.limiter.Acquire(ctx, 1); err != nil {
+				return err
+			}
+			defer w.limiter.Release(1)
+			return w.fetch(ctx, n)
+		})
+		w.fetches[n.Digest] = fetch
+	}
+	w.mu.Unlock()
+	return fetch()
+}
+
+// expand finds the selected children of a document.
+func (w *walker) expand(ctx context.Context, n *node) error {
+	entries, err := w.children(ctx, n)
+	if err != nil {
+		return err
+	}
+	index := images.IsIndexType(n.MediaType)
+	for _, e := range entries {
+		if !index && w.fetch == nil && !e.Carried {
+			continue // configs and layers are for those who fetch
+		}
+		repository, err := e.Child.In(n.repository)
+		if err != nil {
+			return err
+		}
+		child := &node{Entry: e, namespace: path.Join(n.namespace, e.Child.String()), repository: repository}
+		if index && !w.takes(child) {
+			w.pass(child)
+			continue
+		}
+		fresh, err := w.fresh(child)
+		if err != nil {
+			return err
+		}
+		if fresh {
+			n.children = append(n.children, child)
+		}
+	}
+	return nil
+}
+
+func (w *walker) children(ctx context.Context, n *node) ([]nested.Entry, error) {
+	if w.fetch == nil {
+		if err := w.limiter.Acquire(ctx, 1); err != nil {
+			return nil, err
+		}
+		defer w.limiter.Release(1)
+	}
+	return w.fetcher.Children(ctx, n.Descriptor)
+}
+
+// fresh tells whether a node is met for the first time.
+func (w *walker) fresh(n *node) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := n.namespace + "@" + n.Digest.String()
+	if w.nodes[key] {
+		return false, nil
+	}
+	if len(w.nodes) >= maxNodes {
+		return false, fmt.Errorf("the bundle has more than %d parts", maxNodes)
+	}
+	w.nodes[key] = true
+	return true, nil
+}
+
+func (w *walker) pass(n *node) {
+	const shown = 50
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.passed) < shown {
+		w.passed = append(w.passed, strings.TrimSpace(n.namespace+" "+platformOf(n.Platform)))
+	}
+}
+
+// nothing is the error when there is something below the root, but nothing
+// that is selected.
+func (w *walker) nothing(root *node) error {
+	selected := func(member string) bool {
+		return slices.ContainsFunc(root.all(), func(n *node) bool {
+			inside := n.namespace == member || strings.HasPrefix(n.namespace, member+"/") || member == ""
+			return inside && !images.IsIndexType(n.MediaType)
+		})
+	}
+	wanted := w.members
+	if len(wanted) == 0 {
+		wanted = []string{""}
+	}
+	missing := slices.DeleteFunc(slices.Clone(wanted), selected)
+	if len(missing) == 0 || len(w.passed) == 0 && len(w.members) == 0 {
+		return nil
+	}
+	slices.Sort(w.passed)
+	return fmt.Errorf("nothing in %s@%s matches %s; there is also: %s (see --member, --platform, --all-platforms): %w",
+		root.repository, root.Digest, strings.Join(missing, ", "), strings.Join(slices.Compact(w.passed), ", "), errdefs.ErrNotFound)
+}
+
+// carried returns the index that a carrier carries.
+func (n *node) carried() *node {
+	for _, c := range n.children {
+		if c.Carried {
+			return c
+		}
+	}
+	return nil
+}
+
+// found is the repository that served a node, or where it is by its path.
+func (w *walker) found(n *node) auth.Repository {
+	if r, ok := w.fetcher.Found(n.Digest); ok {
+		return r
+	}
+	return n.repository
+}
+
+// all returns a node and everything below it, parents first.
+func (n *node) all() []*node {
+	nodes := []*node{n}
+	for _, c := range n.children {
+		nodes = append(nodes, c.all()...)
+	}
+	return nodes
+}
+
+func platformOf(p *ocispec.Platform) string {
+	if p == nil {
+		return ""
+	}
+	return platforms.Format(*p)
+}
+
+// tagless cuts the tag off a reference without digest.
+func tagless(ref string) string {
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		return ref[:i]
+	}
+	return ref
+}

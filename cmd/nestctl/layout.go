@@ -1,0 +1,242 @@
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// layout is an OCI image layout as a target. Blobs are staged in a folder
+// "ingest" inside it until they verify, so that an interrupted pull resumes.
+type layout struct {
+	content.Store
+	dir    string
+	label  string
+	unlock func() error
+	names  map[string]ocispec.Descriptor // what finish records
+	blobs  []digest.Digest
+}
+
+func openLayout(dir string) (*layout, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	l := &layout{dir: dir, label: "oci-layout:" + dir, unlock: unlock}
+	if err := l.prepare(); err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	return l, nil
+}
+
+// prepare makes an empty layout, or checks the one that is there.
+func (l *layout) prepare() error {
+	if _, err := l.readIndex(); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(l.dir, ocispec.ImageLayoutFile), ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}); err != nil {
+		return err
+	}
+	store, err := local.NewStore(l.dir)
+	l.Store = store
+	return err
+}
+
+func (l *layout) indexFile() string { return filepath.Join(l.dir, ocispec.ImageIndexFile) }
+
+// readIndex reads index.json; where there is none it makes an empty one.
+func (l *layout) readIndex() (ocispec.Index, error) {
+	index := ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageIndex,
+		Manifests: []ocispec.Descriptor{},
+	}
+	data, err := os.ReadFile(l.indexFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return index, writeFile(l.indexFile(), index)
+	}
+	if err != nil {
+		return index, err
+	}
+	if err := json.Unmarshal(data, &index); err != nil {
+		return index, fmt.Errorf("%s is not an OCI image layout: %w", l.dir, err)
+	}
+	return index, nil
+}
+
+func (l *layout) name() string { return l.label }
+
+func (l *layout) leased(ctx context.Context) (context.Context, error) { return ctx, nil }
+
+func (l *layout) stored(context.Context, *walker, *node) error { return nil }
+
+func (l *layout) done(context.Context, *walker, *node) error { return nil }
+
+// finish names the root and its members in index.json.
+func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
+	index, err := l.readIndex()
+	if err != nil {
+		return err
+	}
+	for _, r := range recordsOf(w, ref, root) {
+		index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
+			return d.Annotations[images.AnnotationImageName] == r.name
+		})
+		d := r.target
+		d.Annotations = map[string]string{images.AnnotationImageName: r.name}
+		index.Manifests = append(index.Manifests, d)
+	}
+	for _, n := range root.all() {
+		l.blobs = append(l.blobs, n.Digest)
+	}
+	if err := writeFile(l.indexFile(), index); err != nil {
+		return err
+	}
+	// Empty unless another pull was interrupted here; then it may resume.
+	_ = os.Remove(filepath.Join(l.dir, "ingest"))
+	return nil
+}
+
+func (l *layout) close() error { return l.unlock() }
+
+// record is a name for content of the bundle.
+type record struct {
+	name   string
+	target ocispec.Descriptor
+}
+
+// recordsOf are the names that a pull gives: the reference for the root, and
+// <registry>/<target>@<digest> for each member.
+func recordsOf(w *walker, ref string, root *node) []record {
+	records := []record{{ref, bare(root.Descriptor)}}
+	seen := map[string]bool{ref: true}
+	for _, n := range w.memberNodes(root) {
+		name := n.repository.String() + "@" + n.Digest.String()
+		if !seen[name] {
+			seen[name] = true
+			records = append(records, record{name, bare(n.Descriptor)})
+		}
+	}
+	return records
+}
+
+// bare is a descriptor without what belongs to the index that it stood in.
+func bare(d ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform, ArtifactType: d.ArtifactType}
+}
+
+// writeFile replaces a file by a value in JSON, whole or not at all.
+func writeFile(path string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return replace(file, path, err)
+}
+
+// replace puts a written temporary file in a file's place, or takes it away.
+func replace(file *os.File, path string, err error) error {
+	if err == nil {
+		err = file.Chmod(0o644)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	err = errors.Join(err, file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(file.Name()))
+	}
+	return err
+}
+
+// archive is a layout in a tar file. The layout is staged beside the file.
+type archive struct {
+	*layout
+	file string
+}
+
+func openArchive(file string) (*archive, error) {
+	l, err := openLayout(file + ".partial")
+	if err != nil {
+		return nil, err
+	}
+	l.label = "oci-archive:" + file
+	return &archive{l, file}, nil
+}
+
+func (a *archive) finish(ctx context.Context, w *walker, ref string, root *node) error {
+	// An earlier pull that stopped at its end may have left its names.
+	if err := os.Remove(a.indexFile()); err != nil {
+		return err
+	}
+	if err := a.layout.finish(ctx, w, ref, root); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(a.file), "."+filepath.Base(a.file)+".*")
+	if err != nil {
+		return err
+	}
+	if err := replace(file, a.file, a.write(file)); err != nil {
+		return err
+	}
+	return os.RemoveAll(a.dir)
+}
+
+// write writes the layout as a tar file, the same for the same content.
+func (a *archive) write(out io.Writer) error {
+	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
+	for _, d := range a.blobs {
+		names = append(names, filepath.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()))
+	}
+	slices.Sort(names[2:])
+	w := tar.NewWriter(out)
+	for _, name := range slices.Compact(names) {
+		if err := addFile(w, a.dir, name); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+func addFile(w *tar.Writer, dir, name string) error {
+	file, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	header := &tar.Header{Name: filepath.ToSlash(name), Mode: 0o644, Size: info.Size(), Format: tar.FormatPAX}
+	if err := w.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, file)
+	return err
+}

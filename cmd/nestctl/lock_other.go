@@ -1,0 +1,5 @@
+//go:build !unix
+
+package main
+
+func lockDir(string) (unlock func() error, err error) { return func() error { return nil }, nil }

@@ -1,0 +1,44 @@
+// Command nestctl pulls and shows nested bundles: image indexes whose members
+// live in child repositories (docs/spec.md).
+//
+// The rules of its user interface: results go to standard output and nothing
+// else does; progress and errors go to standard error; an error is one line,
+// lower case, begins with "nestctl: " and ends in the next step where there
+// is one; foreign strings are shown with their control characters escaped; the
+// exit status says what kind of failure it was (see exitStatus).
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set when the program is linked.
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program; it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("interrupted; run the same command again to go on")
+	}
+	fmt.Fprintln(stderr, "nestctl: "+printable(err.Error()))
+	return exitStatus(err)
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// progress shows how far a pull is: a bar on a terminal, a line per member
+// elsewhere.
+type progress struct {
+	out      io.Writer
+	quiet    bool
+	metrics  *nested.Metrics
+	expected atomic.Int64
+	members  atomic.Int64
+
+	bars *mpb.Progress // on a terminal
+	bar  *mpb.Bar
+	end  chan struct{}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func newProgress(out io.Writer, quiet bool, metrics *nested.Metrics) *progress {
+	p := &progress{out: out, quiet: quiet, metrics: metrics, end: make(chan struct{})}
+	if quiet || !isTerminal(out) {
+		return p
+	}
+	p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40))
+	p.bar = p.bars.AddBar(0,
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
+			return fmt.Sprintf("%d members ", p.members.Load())
+		})),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f")),
+	)
+	go p.update()
+	return p
+}
+
+// update moves the bar until stop.
+func (p *progress) update() {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.end:
+			return
+		case <-ticker.C:
+			p.bar.SetTotal(max(p.expected.Load(), p.metrics.Bytes.Load())+1, false)
+			p.bar.SetCurrent(p.metrics.Bytes.Load())
+		}
+	}
+}
+
+// expect adds bytes to those that the pull will bring.
+func (p *progress) expect(bytes int64) { p.expected.Add(bytes) }
+
+// member says that a member has arrived.
+func (p *progress) member(n *node) {
+	p.members.Add(1)
+	if !p.quiet && p.bars == nil {
+		fmt.Fprintln(p.out, printable(fmt.Sprintf("%s %s", n.repository, n.Digest)))
+	}
+}
+
+// stop ends the bar.
+func (p *progress) stop() {
+	close(p.end)
+	if p.bars != nil {
+		p.bar.Abort(true)
+		p.bars.Wait()
+	}
+}
+
+// bytesOf is a number of bytes for people.
+func bytesOf(n int64) string {
+	size, unit := float64(n), ""
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if size /= 1024; size < 1024 {
+			break
+		}
+	}
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, unit)
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// pullOptions are the flags of pull.
+type pullOptions struct {
+	*settings
+	to            string
+	platform      string
+	allPlatforms  bool
+	members       []string
+	concurrent    int
+	quiet         bool
+	format        string
+	address       string
+	namespace     string
+	snapshotter   string
+	noUnpack      bool
+	memberRecords bool
+}
+
+func newPull(s *settings) *cobra.Command {
+	o := pullOptions{settings: s}
+	c := &cobra.Command{
+		Use:   "pull REF",
+		Short: "Pull a bundle with its members",
+		Long: `Pull a bundle with its members, each from its own repository with its own
+credential.
+
+The target is containerd, or an OCI image layout: a directory (oci-layout:DIR)
+or an archive (oci-archive:FILE) that ctr image import takes. An interrupted
+pull goes on where it stopped when it is run again.`,
+		Example: `  nestctl pull registry.example.com/org/app:v1
+  nestctl pull --member web --to oci-layout:app registry.example.com/org/app:v1`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.to, "to", "containerd", "containerd, oci-layout:DIR or oci-archive:FILE")
+	f.StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
+	f.BoolVar(&o.allPlatforms, "all-platforms", false, "members of all platforms")
+	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
+	f.IntVar(&o.concurrent, "max-concurrent", 8, "requests for content at once")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
+	f.StringVar(&o.format, "format", "text", "text or json")
+	f.StringVar(&o.address, "address", defaultAddress, "containerd's socket")
+	f.StringVarP(&o.namespace, "namespace", "n", "default", "containerd's namespace")
+	f.StringVar(&o.snapshotter, "snapshotter", "", "containerd's snapshotter (default: the daemon's)")
+	f.BoolVar(&o.noUnpack, "no-unpack", false, "do not unpack images in containerd")
+	f.BoolVar(&o.memberRecords, "member-records", false, "image records of members also in the namespace "+kubernetes)
+	return c
+}
+
+// target is where a pull goes.
+type target interface {
+	content.Store
+	// name is what the target is called in the result.
+	name() string
+	// leased returns a context under which what is stored stays.
+	leased(context.Context) (context.Context, error)
+	// stored is called for a node whose content is in the store.
+	stored(context.Context, *walker, *node) error
+	// done is called for a node when all below it is in the store.
+	done(context.Context, *walker, *node) error
+	// finish records what has arrived. Nothing is recorded before.
+	finish(ctx context.Context, w *walker, ref string, root *node) error
+	// close ends the use of the target, finished or not.
+	close() error
+}
+
+// openTarget opens what --to names.
+func (o *pullOptions) openTarget(ctx context.Context) (target, error) {
+	kind, path, found := strings.Cut(o.to, ":")
+	switch {
+	case kind == "containerd" && !found:
+		return openContainerd(ctx, o)
+	case kind == "oci-layout" && path != "":
+		return openLayout(path)
+	case kind == "oci-archive" && path != "":
+		return openArchive(path)
+	}
+	return nil, usagef("--to %q: must be containerd, oci-layout:DIR or oci-archive:FILE", o.to)
+}
+
+func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Writer) (err error) {
+	started := time.Now()
+	ref, err := parseRef(arg)
+	if err != nil {
+		return err
+	}
+	if err := oneOf("format", o.format, "text", "json"); err != nil {
+		return err
+	}
+	if o.concurrent < 1 {
+		return usagef("--max-concurrent %d: must be at least 1", o.concurrent)
+	}
+	platform, err := platformFlag(o.platform, o.allPlatforms)
+	if err != nil {
+		return err
+	}
+	to, err := o.openTarget(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.close()) }()
+	var metrics nested.Metrics
+	w, root, err := o.pull(ctx, to, ref, selection{platform, o.members}, &metrics, stderr)
+	if err != nil {
+		return err
+	}
+	result := newResult(ref, to, w, root, &metrics, time.Since(started))
+	if o.format == "json" {
+		encoder := json.NewEncoder(stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(result)
+	}
+	return result.print(stdout)
+}
+
+// pull brings the bundle to the target.
+func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selection, metrics *nested.Metrics, stderr io.Writer) (*walker, *node, error) {
+	ctx, err := to.leased(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	w, root, err := open(ctx, o.resolver(to, metrics), ref, s, o.concurrent)
+	if err != nil {
+		return nil, nil, err
+	}
+	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
+	defer show.stop()
+	w.fetch = func(ctx context.Context, n *node) error {
+		if err := checkStorable(n.Descriptor); err != nil {
+			return err
+		}
+		show.expect(n.Size)
+		if err := fetch(ctx, to, w.fetcher, n.Descriptor); err != nil {
+			return err
+		}
+		return to.stored(ctx, w, n)
+	}
+	w.visited = func(n *node) error {
+		if n.member() {
+			show.member(n)
+		}
+		return to.done(ctx, w, n)
+	}
+	if err := w.visit(ctx, root); err != nil {
+		return nil, nil, err
+	}
+	if err := w.nothing(root); err != nil {
+		return nil, nil, err
+	}
+	return w, root, to.finish(ctx, w, ref, root)
+}
+
+// checkStorable refuses what content stores cannot hold.
+func checkStorable(d ocispec.Descriptor) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", d.Digest, err)
+	}
+	if d.Digest.Algorithm() != digest.Canonical {
+		return fmt.Errorf("digest %s: content stores hold only %s content: %w", d.Digest, digest.Canonical, errdefs.ErrNotImplemented)
+	}
+	return nil
+}
+
+// fetch stores content that is not there yet; what is there in part goes on.
+// The annotations stay out of it: containerd makes names of one of them.
+func fetch(ctx context.Context, store content.Store, f remotes.Fetcher, d ocispec.Descriptor) error {
+	d.Annotations = nil
+	if d.Size == 0 {
+		return content.WriteBlob(ctx, store, remotes.MakeRefKey(ctx, d), strings.NewReader(""), d)
+	}
+	err := remotes.Fetch(ctx, store, f, d)
+	if errdefs.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// result is what --format json prints.
+type result struct {
+	Root     resultRoot     `json:"root"`
+	Members  []resultMember `json:"members"`
+	Requests resultRequests `json:"requests"`
+	Bytes    int64          `json:"bytes"` // of bodies received
+	Seconds  float64        `json:"seconds"`
+	Target   string         `json:"target"`
+}
+
+type resultRoot struct {
+	Ref       string        `json:"ref"`
+	Digest    digest.Digest `json:"digest"`
+	MediaType string        `json:"mediaType"`
+	Size      int64         `json:"size"`
+}
+
+type resultMember struct {
+	Namespace  string        `json:"namespace"`
+	Repository string        `json:"repository"`
+	Digest     digest.Digest `json:"digest"`
+	MediaType  string        `json:"mediaType"`
+	Platform   string        `json:"platform,omitempty"`
+	Size       int64         `json:"size"`
+}
+
+type resultRequests struct {
+	Manifests  int64 `json:"manifests"`
+	Blobs      int64 `json:"blobs"`
+	Tokens     int64 `json:"tokens"`
+	Challenges int64 `json:"challenges"`
+	HelperRuns int64 `json:"helperRuns"`
+}
+
+func newResult(ref string, to target, w *walker, root *node, m *nested.Metrics, took time.Duration) *result {
+	r := &result{
+		Root:    resultRoot{ref, root.Digest, root.MediaType, root.Size},
+		Members: []resultMember{},
+		Requests: resultRequests{
+			Manifests:  m.Manifests.Load(),
+			Blobs:      m.Blobs.Load(),
+			Tokens:     m.Tokens.Load(),
+			Challenges: m.Challenges.Load(),
+			HelperRuns: m.HelperRuns.Load(),
+		},
+		Bytes:   m.Bytes.Load(),
+		Seconds: took.Seconds(),
+		Target:  to.name(),
+	}
+	for _, n := range w.memberNodes(root) {
+		r.Members = append(r.Members, resultMember{
+			n.namespace, n.repository.String(), n.Digest, n.MediaType, platformOf(n.Platform), n.Size,
+		})
+	}
+	return r
+}
+
+// memberNodes are the selected members below a node, by namespace.
+func (w *walker) memberNodes(root *node) []*node {
+	members := slices.DeleteFunc(root.all(), func(n *node) bool { return !n.member() || !w.wanted(n.namespace) })
+	slices.SortStableFunc(members, func(a, b *node) int { return strings.Compare(a.namespace, b.namespace) })
+	return members
+}
+
+func (r *result) print(w io.Writer) error {
+	lines := []string{fmt.Sprintf("%s@%s", r.Root.Ref, r.Root.Digest)}
+	for _, m := range r.Members {
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
+	}
+	lines = append(lines, fmt.Sprintf("%d members, %s in %.1f s, to %s", len(r.Members), bytesOf(r.Bytes), r.Seconds, r.Target))
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/log"
+	"github.com/distribution/reference"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// defaultHostsDir is where containerd's own configuration looks.
+const defaultHostsDir = "/etc/containerd/certs.d"
+
+// settings are the flags of all commands.
+type settings struct {
+	hostsDir  string
+	plainHTTP bool
+	debug     bool
+}
+
+func newRoot() *cobra.Command {
+	var s settings
+	root := &cobra.Command{
+		Use:           "nestctl",
+		Short:         "Pull and show nested bundles: image indexes whose members live in child repositories",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			level := "error"
+			if s.debug {
+				level = "debug"
+			}
+			return log.SetLevel(level)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
+	flags.BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
+	flags.BoolVar(&s.debug, "debug", false, "log what is done, to standard error")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, cmd.CommandPath())
+	})
+	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newVersion()} {
+		root.AddCommand(c)
+	}
+	for _, c := range append(root.Commands(), root) {
+		c.Args = misuseOf(c.Args)
+	}
+	return root
+}
+
+// misuseOf makes usage errors of errors about arguments.
+func misuseOf(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usagef("%w; see %s --help", err, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "nestctl "+version)
+			return err
+		},
+	}
+}
+
+// resolver returns a resolver that follows child namespaces, with the
+// credentials of the user's Docker stores.
+func (s *settings) resolver(store content.Provider, metrics *nested.Metrics) *nested.Resolver {
+	stores := auth.StoresFromEnvironment()
+	stores.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
+	stores.Metrics = &metrics.Metrics
+	return nested.New(nested.NewRegistries(nested.RegistriesOptions{
+		Credentials: auth.NewStores(stores),
+		HostsDir:    s.hostsDir,
+		PlainHTTP:   s.plainHTTP,
+		UserAgent:   "nestctl/" + version,
+		Metrics:     metrics,
+	}), nested.Options{Store: store})
+}
+
+// parseRef normalises a reference as docker does.
+func parseRef(s string) (string, error) {
+	named, err := reference.ParseDockerRef(s)
+	if err != nil {
+		return "", usagef("reference %q: %w", s, err)
+	}
+	if _, err := auth.ParseRepository(reference.TrimNamed(named).Name()); err != nil {
+		return "", usageError{err}
+	}
+	return named.String(), nil
+}
+
+// oneOf checks the value of a flag.
+func oneOf(flag, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return usagef("--%s %q: must be one of %s", flag, value, strings.Join(allowed, ", "))
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+)
+
+func newTree(s *settings) *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use:   "tree REF",
+		Short: "Show what is in a bundle, and where",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf("format", format, "text", "json"); err != nil {
+				return err
+			}
+			w, root, err := s.walk(cmd.Context(), args[0], "", true, nil)
+			if err != nil {
+				return err
+			}
+			tree := w.tree(root)
+			if format == "json" {
+				encoder := json.NewEncoder(cmd.OutOrStdout())
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(tree)
+			}
+			return tree.print(cmd.OutOrStdout(), "", "")
+		},
+	}
+	c.Flags().StringVar(&format, "format", "text", "text or json")
+	return c
+}
+
+// branch is a node for people and in JSON.
+type branch struct {
+	Namespace    string        `json:"namespace,omitempty"`
+	Repository   string        `json:"repository"`
+	Digest       digest.Digest `json:"digest"`
+	MediaType    string        `json:"mediaType"`
+	ArtifactType string        `json:"artifactType,omitempty"`
+	Platform     string        `json:"platform,omitempty"`
+	Size         int64         `json:"size"`
+	Children     []*branch     `json:"children,omitempty"`
+}
+
+func (w *walker) tree(n *node) *branch {
+	b := &branch{
+		Namespace:    n.namespace,
+		Repository:   w.found(n).String(),
+		Digest:       n.Digest,
+		MediaType:    n.MediaType,
+		ArtifactType: n.ArtifactType,
+		Platform:     platformOf(n.Platform),
+		Size:         n.Size,
+	}
+	for _, c := range n.children {
+		b.Children = append(b.Children, w.tree(c))
+	}
+	return b
+}
+
+// print draws a branch; first stands in front of its line, rest in front of
+// those below it.
+func (b *branch) print(out io.Writer, first, rest string) error {
+	line := b.Repository + "@" + string(b.Digest) + "  " + b.kind()
+	if b.Platform != "" {
+		line += "  " + b.Platform
+	}
+	if _, err := fmt.Fprintln(out, first+printable(line+"  "+bytesOf(b.Size))); err != nil {
+		return err
+	}
+	for i, c := range b.Children {
+		first, below := "├── ", "│   "
+		if i == len(b.Children)-1 {
+			first, below = "└── ", "    "
+		}
+		if err := c.print(out, rest+first, rest+below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kind is what the content is, in a word where there is one.
+func (b *branch) kind() string {
+	switch {
+	case b.ArtifactType != "":
+		return b.ArtifactType
+	case images.IsIndexType(b.MediaType):
+		return "index"
+	case images.IsManifestType(b.MediaType):
+		return "manifest"
+	}
+	return b.MediaType
+}
