@@ -41,7 +41,7 @@ func newProgress(out io.Writer, quiet bool, metrics *nested.Metrics) *progress {
 	p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40))
 	p.bar = p.bars.AddBar(0,
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
-			return fmt.Sprintf("%d members ", p.members.Load())
+			return count(int(p.members.Load()), "member") + " "
 		})),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f")),
 	)
@@ -96,4 +96,12 @@ func bytesOf(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %s", size, unit)
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }

@@ -268,7 +268,7 @@ func (r *result) print(w io.Writer) error {
 	for _, m := range r.Members {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
 	}
-	lines = append(lines, fmt.Sprintf("%d members, %s in %.1f s, to %s", len(r.Members), bytesOf(r.Bytes), r.Seconds, r.Target))
+	lines = append(lines, fmt.Sprintf("%s, %s in %.1f s, to %s", count(len(r.Members), "member"), bytesOf(r.Bytes), r.Seconds, r.Target))
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
 			return err

@@ -1,0 +1,51 @@
+// Package remotes_test keeps the direction of imports: auth knows nothing of
+// containerd, nested stands on auth, and containerd's client, which brings
+// most of containerd with it, is for programs.
+package remotes_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module     = "github.com/nestedoci/nested/"
+	containerd = "github.com/containerd/containerd/v2/"
+)
+
+func TestImportDirection(t *testing.T) {
+	for pkg, forbidden := range map[string][]string{
+		"remotes/auth":   {containerd, module + "remotes/nested", module + "cmd", module + "internal"},
+		"remotes/nested": {containerd + "client", module + "cmd", module + "internal"},
+	} {
+		deps := dependencies(t, module+pkg)
+		if !slices.Contains(deps, module+pkg) {
+			t.Fatalf("%s does not depend on itself: the list is wrong", pkg)
+		}
+		for _, dep := range deps {
+			for _, f := range forbidden {
+				if strings.HasPrefix(dep+"/", f) {
+					t.Errorf("%s must not depend on %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+// internal/registrytest is linked into a program, the demo.
+func TestRegistryWithoutTesting(t *testing.T) {
+	if slices.Contains(dependencies(t, module+"internal/registrytest"), "testing") {
+		t.Error("internal/registrytest must not depend on testing")
+	}
+}
+
+func dependencies(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
+	if err != nil {
+		t.Fatalf("go list -deps %s: %v", pkg, err)
+	}
+	return strings.Fields(string(out))
+}
