@@ -1,0 +1,104 @@
+# `make demo` shows it, `make test` tests it; `make help` lists the rest.
+
+CONTAINERD  := v2.4.2
+REGISTRY    := v3.1.2
+PASS_HELPER := v0.9.12
+LINT        := v2.15.0
+FUZZTIME    := 5s
+
+BIN     := $(CURDIR)/bin
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
+INSTALL := GOBIN=$(BIN) CGO_ENABLED=0 go install -trimpath -ldflags '-s -w'
+# Recursive, to be looked up after the set-up.
+RACE     = $(shell command -v gcc >/dev/null && echo -race)
+# Runs `go test`, prints failures and closing lines, remembers what was skipped.
+GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped --
+
+# A stamp's name holds the version it was built from, so a new pin is a new build.
+TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER)
+ifeq ($(shell uname -s),Linux)
+TOOLS += bin/.containerd-$(CONTAINERD)
+endif
+
+.PHONY: help build demo test unit integration fuzz lint packages tools clean
+
+help:
+	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
+	@echo 'make test         set up all that is needed; unit, integration and short fuzz tests'
+	@echo 'make build        bin/nestctl'
+	@echo 'make unit         unit tests only, no set-up'
+	@echo 'make integration  tests against a real registry, containerd and pass'
+	@echo 'make fuzz         each fuzz target for FUZZTIME=$(FUZZTIME)'
+	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
+	@echo 'make clean        remove bin/'
+
+build:
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN)/nestctl ./cmd/nestctl
+
+demo: build
+	go run ./internal/demo
+
+test: packages tools build
+	@rm -f $(BIN)/skipped
+	$(GOTEST) $(RACE) -shuffle=on ./...
+	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
+	@$(MAKE) --no-print-directory fuzz
+	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
+	@if [ -s $(BIN)/skipped ]; then echo 'passed, but skipped:'; cat $(BIN)/skipped; \
+	else echo 'passed, nothing skipped'; fi
+
+unit:
+	$(GOTEST) $(RACE) -shuffle=on ./...
+
+integration: packages tools build
+	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
+
+fuzz:
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \
+	sed -E 's|/[^/]*:func | |' | while read -r dir name; do \
+		echo "fuzz $$dir $$name"; \
+		(cd $$dir && go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) .) || exit 1; \
+	done
+
+lint: bin/.golangci-lint-$(LINT)
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./... && cd integration && go vet ./...
+	go mod tidy -diff && cd integration && go mod tidy -diff
+	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go
+	cd integration && $(BIN)/golangci-lint run ./...
+
+# What the tests need and do not build: runc, pass and gpg, and a C compiler for the race detector.
+NEEDED := runc pass gpg gpg-agent gcc
+packages:
+	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
+	if [ -z "$$missing" ]; then exit; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+			runc pass gnupg gcc libc6-dev; then exit; fi; \
+	echo 'note: of $(NEEDED) not all are there, and only root can install them, with apt-get'; \
+	[ "$$CI" != true ]
+
+tools: $(TOOLS)
+
+bin/.containerd-%:
+	$(INSTALL) -tags no_btrfs,no_devmapper,no_zfs \
+		github.com/containerd/containerd/v2/cmd/containerd@$* \
+		github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@$* \
+		github.com/containerd/containerd/v2/cmd/ctr@$*
+	@rm -f bin/.containerd-* && touch $@
+
+bin/.registry-%:
+	$(INSTALL) github.com/distribution/distribution/v3/cmd/registry@$*
+	@rm -f bin/.registry-* && touch $@
+
+bin/.pass-%:
+	$(INSTALL) github.com/docker/docker-credential-helpers/pass/cmd@$*
+	@mv $(BIN)/cmd $(BIN)/docker-credential-pass
+	@rm -f bin/.pass-* && touch $@
+
+bin/.golangci-lint-%:
+	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
+	@rm -f bin/.golangci-lint-* && touch $@
+
+clean:
+	rm -rf $(BIN)
