@@ -5,8 +5,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -20,6 +22,11 @@ type Authorizer struct {
 
 	mu        sync.Mutex
 	challenge *Challenge // this repository's, where it differs from the registry's
+}
+
+// Format implements [fmt.Formatter]: tokens do not print.
+func (a *Authorizer) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "authorizer for "+a.repository.String())
 }
 
 // Authorize sets the Authorization header of a request, once the registry has
@@ -89,25 +96,43 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 		return fmt.Errorf("%s: %w", a.repository, err)
 	}
 	shown := last.Request.Header.Get("Authorization")
-	if shown == "" {
+	switch {
+	case shown == "":
 		a.registry.options.Metrics.Challenges.Add(1)
 		a.learn(challenge)
 		return nil
-	}
-	if used := a.current(); used == nil || used.Scheme != challenge.Scheme || used.Realm != challenge.Realm || used.Service != challenge.Service {
-		a.learn(challenge)
+	case !a.answers(challenge):
+		a.learn(challenge) // it was another one that was answered
 		return nil
-	}
-	signed := func(r *http.Response) bool { return r.Request.Header.Get("Authorization") != "" }
-	if challenge.Scheme == "bearer" && challenge.Error != "insufficient_scope" && !slices.ContainsFunc(responses[:len(responses)-1], signed) {
-		a.registry.tokens.forget(shown[len("Bearer "):])
+	case challenge.Scheme == "bearer" && challenge.Error != "insufficient_scope" && !slices.ContainsFunc(responses[:len(responses)-1], signed):
+		a.registry.tokens.forget(strings.TrimPrefix(shown, "Bearer "))
 		return nil // it may have ended; a new one is worth a try
 	}
+	return a.refused(ctx, challenge)
+}
+
+func signed(r *http.Response) bool { return r.Request.Header.Get("Authorization") != "" }
+
+// answers tells whether a challenge is the one that Authorize answers.
+func (a *Authorizer) answers(c Challenge) bool {
+	used := a.current()
+	return used != nil && used.Scheme == c.Scheme && used.Realm == c.Realm && used.Service == c.Service
+}
+
+// refused is the error for a registry that answers 401 to what it asked for.
+func (a *Authorizer) refused(ctx context.Context, challenge Challenge) error {
 	answer := "the registry answered 401"
 	if challenge.Error != "" {
 		answer += fmt.Sprintf(" %.64q", challenge.Error)
 	}
-	return a.Denied(ctx, answer)
+	credential, err := a.registry.source.Lookup(ctx, a.repository)
+	if err != nil {
+		return err
+	}
+	if challenge.Scheme == "basic" {
+		a.registry.forget(credential)
+	}
+	return a.denied(credential, answer)
 }
 
 // Denied returns the [DeniedError] for an answer of the registry that refuses
@@ -117,7 +142,6 @@ func (a *Authorizer) Denied(ctx context.Context, answer string) error {
 	if err != nil {
 		return err
 	}
-	a.registry.forget(credential)
 	return a.denied(credential, answer)
 }
 

@@ -148,7 +148,7 @@ func skipToken68(s string) string {
 		end = len(blob)
 	}
 	word := strings.TrimRight(blob[:end], " \t")
-	if word == strings.TrimRight(word, "=") && strings.ContainsAny(word, `="`) {
+	if strings.Contains(word, `"`) || strings.Contains(word, "=") && !strings.HasSuffix(word, "=") {
 		return s // a parameter
 	}
 	return blob[end:]

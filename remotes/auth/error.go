@@ -23,9 +23,9 @@ func (e *DeniedError) Error() string {
 	next := "ask for the right to pull from it"
 	switch {
 	case e.Anonymous:
-		next = "log in: docker login " + e.Repository.Host()
+		next = "log in: docker login " + canonicalHost(e.Repository.Host())
 	case e.Refused:
-		next = "renew the credential: docker login " + e.Repository.Host()
+		next = "renew the credential: docker login " + canonicalHost(e.Repository.Host())
 	}
 	scope := ""
 	if e.Scope != "" {
@@ -56,3 +56,17 @@ func (e *RealmError) Error() string {
 
 // Unwrap gives the error its class.
 func (e *RealmError) Unwrap() error { return errdefs.ErrFailedPrecondition }
+
+// LookupError says that it could not be found out which credential the stores
+// hold for a repository.
+type LookupError struct {
+	Repository Repository
+	Err        error
+}
+
+func (e *LookupError) Error() string {
+	return fmt.Sprintf("credential for %s: %v", e.Repository, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *LookupError) Unwrap() error { return e.Err }

@@ -97,9 +97,15 @@ func (h *helpers) run(ctx context.Context, program, server string) (_ Credential
 		return Credential{}, reason
 	}
 	h.metrics.HelperRuns.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, h.timeout)
-	defer cancel()
-	p := &helperProgram{ctx: ctx, cancel: cancel, path: path, interactive: h.interactive}
+	return askHelper(program, server, func(args []string, input io.Reader) ([]byte, string) {
+		return h.execute(ctx, path, args, input)
+	})
+}
+
+// askHelper asks for one server through run, which starts the program. reason
+// is empty when the helper answered, and holds nothing that it wrote.
+func askHelper(program, server string, run func(args []string, input io.Reader) (output []byte, reason string)) (_ Credential, reason string) {
+	p := &helperProgram{run: run}
 	answer, err := client.Get(func(args ...string) client.Program { p.args = args; return p }, server)
 	switch {
 	case credentials.IsErrCredentialsNotFound(err):
@@ -129,26 +135,36 @@ func sameServer(answered, asked string) bool {
 
 // helperProgram is one run, in the shape that client.Get wants.
 type helperProgram struct {
-	ctx         context.Context
-	cancel      context.CancelFunc
-	path        string
-	args        []string
-	interactive bool
-	input       io.Reader
-	reason      string // why there is no usable output; fixed words only
+	run    func(args []string, input io.Reader) (output []byte, reason string)
+	args   []string
+	input  io.Reader
+	reason string // why there is no usable output; fixed words only
 }
 
 func (p *helperProgram) Input(in io.Reader) { p.input = in }
 
-// Output runs the program and returns what it wrote. What it writes to
-// standard error is thrown away: helpers have been seen to print secrets.
 func (p *helperProgram) Output() ([]byte, error) {
-	out := &boundedBuffer{full: p.cancel}
-	cmd := exec.CommandContext(p.ctx, p.path, p.args...)
-	cmd.Stdin, cmd.Stdout = p.input, out
+	output, reason := p.run(p.args, p.input)
+	if reason == "" && !json.Valid(output) {
+		reason = "its answer is not JSON"
+	}
+	if p.reason = reason; reason != "" {
+		return output, errors.New(reason)
+	}
+	return output, nil
+}
+
+// execute runs the program and returns what it wrote. What it writes to
+// standard error is thrown away: helpers have been seen to print secrets.
+func (h *helpers) execute(ctx context.Context, path string, args []string, input io.Reader) (output []byte, reason string) {
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	out := &boundedBuffer{full: cancel}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin, cmd.Stdout = input, out
 	cmd.Env = helperEnvironment()
 	cmd.WaitDelay = time.Second
-	isolate(cmd, p.interactive)
+	isolate(cmd, h.interactive)
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // a child of the helper still holds its output; the answer is there
@@ -156,22 +172,17 @@ func (p *helperProgram) Output() ([]byte, error) {
 	var exit *exec.ExitError
 	switch {
 	case out.overflow:
-		p.reason = fmt.Sprintf("it wrote more than %d bytes", helperOutput)
-	case errors.Is(p.ctx.Err(), context.DeadlineExceeded):
-		p.reason = "it did not answer in time"
-	case p.ctx.Err() != nil:
-		p.reason = "cancelled"
+		reason = fmt.Sprintf("it wrote more than %d bytes", helperOutput)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		reason = "it did not answer in time"
+	case ctx.Err() != nil:
+		reason = "cancelled"
 	case errors.As(err, &exit):
-		p.reason = fmt.Sprintf("it ended with status %d; run it by hand: echo SERVER | %s get", exit.ExitCode(), filepath.Base(p.path))
+		reason = fmt.Sprintf("it ended with status %d; run it by hand: echo SERVER | %s get", exit.ExitCode(), filepath.Base(path))
 	case err != nil:
-		p.reason = "it cannot be started"
-	case !json.Valid(out.Bytes()):
-		p.reason = "its answer is not JSON"
+		reason = "it cannot be started"
 	}
-	if err == nil && p.reason != "" {
-		err = errors.New(p.reason)
-	}
-	return out.Bytes(), err
+	return out.taken.Bytes(), reason
 }
 
 // helperEnvironment leaves out the one variable that holds secrets of its own.
@@ -208,18 +219,19 @@ func findHelper(program string) (path, reason string) {
 	return path, ""
 }
 
-// boundedBuffer takes helperOutput bytes; more calls full.
+// boundedBuffer takes helperOutput bytes; more calls full. The buffer is not
+// embedded: its ReadFrom would take what Write refuses.
 type boundedBuffer struct {
-	bytes.Buffer
+	taken    bytes.Buffer
 	full     func()
 	overflow bool
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > helperOutput {
+	if b.taken.Len()+len(p) > helperOutput {
 		b.overflow = true
 		b.full()
 		return 0, io.ErrShortBuffer
 	}
-	return b.Buffer.Write(p)
+	return b.taken.Write(p)
 }

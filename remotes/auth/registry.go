@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"sync"
@@ -54,10 +56,16 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 	return r
 }
 
+// Format implements [fmt.Formatter]: tokens and headers do not print.
+func (r *Registry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "registry "+r.origin.Host) }
+
 // Transport returns the transport for requests to the registry. It connects
 // to nothing that is less public than the registry, and adds the registry's
 // headers.
 func (r *Registry) Transport() http.RoundTripper { return r.transport }
+
+// CloseIdleConnections closes the connections that nobody uses.
+func (r *Registry) CloseIdleConnections() { r.transport.base.CloseIdleConnections() }
 
 // CheckRedirect is the policy for redirects of the registry, for
 // [http.Client].

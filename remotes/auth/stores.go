@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,20 +89,23 @@ func NewStores(o StoresOptions) *Stores {
 	return s
 }
 
+// Format implements [fmt.Formatter]: what the stores keep does not print.
+func (s *Stores) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "credential stores") }
+
 // Lookup implements [Source].
 func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential, error) {
 	looked := []string{}
 	for _, load := range s.sources() {
 		c, err := load()
 		if err != nil {
-			return Credential{}, fmt.Errorf("credential for %s: %w", repository, err)
+			return Credential{}, &LookupError{repository, err}
 		}
 		if c == nil {
 			continue
 		}
 		credential, err := s.lookupIn(ctx, c, repository)
 		if err != nil {
-			return Credential{}, fmt.Errorf("credential for %s: %w", repository, err)
+			return Credential{}, &LookupError{repository, err}
 		}
 		if !credential.Anonymous() {
 			return credential, nil

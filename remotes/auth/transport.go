@@ -89,6 +89,7 @@ func newTransport(base *http.Transport, origin *url.URL, header http.Header, rea
 
 // judge looks at a fresh connection before anything is sent over it.
 func (t *transport) judge(conn net.Conn, address string) error {
+	address = strings.ToLower(address) // as dialAddress has it
 	if _, ok := t.proxies.Load(address); ok {
 		return nil
 	}
@@ -155,6 +156,9 @@ func checkRange(req *http.Request, resp *http.Response) error {
 		return nil
 	}
 	start, _, _ := strings.Cut(asked, "-")
+	if start == "" || strings.Contains(asked, ",") {
+		return nil // counted from the end, or several ranges: nothing is appended to
+	}
 	if got := resp.Header.Get("Content-Range"); !strings.HasPrefix(got, "bytes "+start+"-") {
 		return fmt.Errorf("asked %s for bytes from %s, got %.64q", req.URL.Host, start, got)
 	}
@@ -183,12 +187,12 @@ const maxRedirects = 9
 // to http, no user in the URL, and another origin gets neither credentials
 // nor the headers that are meant for the registry.
 func checkRedirect(req *http.Request, via []*http.Request) error {
-	first := via[0]
+	first, last := via[0], via[len(via)-1]
 	switch {
 	case len(via) > maxRedirects:
 		return fmt.Errorf("more than %d redirects", maxRedirects)
-	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || first.URL.Scheme == "https"):
-		return fmt.Errorf("refused to follow a redirect from %s to %s", first.URL.Scheme, req.URL.Scheme)
+	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || last.URL.Scheme == "https"):
+		return fmt.Errorf("refused to follow a redirect from %s to %s", last.URL.Scheme, req.URL.Scheme)
 	case req.URL.User != nil:
 		return errors.New("refused to follow a redirect with a user in it")
 	}

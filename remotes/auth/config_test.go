@@ -1,0 +1,155 @@
+package auth
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Go visits maps in random order; what is found must not depend on it.
+func TestLookupIsDeterministic(t *testing.T) {
+	t.Parallel()
+	config := `{"auths":{"https://h/a":` + u1 + `,"h/b":` + u2 + `,"http://h":` + u3 + `,"https://h":` + u1 + `,"h/":` + u2 + `,
+		"docker.io":` + u1 + `,"index.docker.io":` + u2 + `,"registry-1.docker.io":` + u3 + `}}`
+	for name, want := range map[string]string{
+		"h/a":         `key "https://h/a"`,
+		"h/b/c":       `key "h/b"`,
+		"h/x":         `key "h/"`,
+		"docker.io/x": `key "docker.io"`,
+	} {
+		for range 1000 {
+			stores := NewStores(StoresOptions{Inline: config})
+			credential, err := stores.Lookup(ctx(), repository(t, name))
+			if err != nil || !strings.HasSuffix(credential.Source, want) {
+				t.Fatalf("%s: got %v %v, want %s", name, credential, err, want)
+			}
+		}
+	}
+}
+
+func TestSplitKey(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]string{
+		"h":                           "h  0",
+		"h/":                          "h  0",
+		"h:5000":                      "h:5000  0",
+		"h/a/b":                       "h a/b 0",
+		"h/v1":                        "h v1 0",
+		"https://h":                   "h  1",
+		"https://h/v1/":               "h  1",
+		"https://h/v1/a":              "h v1/a 1",
+		"http://h/v2":                 "h  2",
+		"http://h/a/":                 "h a 2",
+		"ftp://h":                     "ftp: /h 0",
+		"https://index.docker.io/v1/": "docker.io  -1",
+		"registry-1.docker.io":        "docker.io  0",
+		"":                            "  0",
+	} {
+		host, path, rank := splitKey(key)
+		if got := fmt.Sprintf("%s %s %d", host, path, rank); got != want {
+			t.Errorf("%q: got %q, want %q", key, got, want)
+		}
+	}
+}
+
+func TestConfigFileIsReadAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.json")
+	stores := NewStores(StoresOptions{Files: []string{path}})
+	look := func() string {
+		t.Helper()
+		credential, err := stores.Lookup(ctx(), repository(t, "reg/a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return credential.Username
+	}
+
+	if got := look(); got != "" {
+		t.Errorf("without a file: %q", got)
+	}
+	for _, user := range []string{"u1", "u2", "u3"} { // contents of the same size
+		writeFile(t, path, `{"auths":{"reg":`+entry(user)+`}}`)
+		if got := look(); got != user {
+			t.Errorf("after rotation: %q, want %q", got, user)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got != "" {
+		t.Errorf("after removal: %q", got)
+	}
+}
+
+func TestConfigFileIsParsedOnce(t *testing.T) {
+	t.Parallel()
+	file := &configFile{path: writeFile(t, filepath.Join(t.TempDir(), "config.json"), `{}`)}
+	first := must[*config](t)(file.load())
+	if second := must[*config](t)(file.load()); first != second {
+		t.Error("an unchanged file was parsed again")
+	}
+}
+
+func TestConfigFileErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	huge := writeFile(t, filepath.Join(dir, "huge.json"), `{"x":"`+strings.Repeat("x", maxConfig)+`"}`)
+	bom := writeFile(t, filepath.Join(dir, "bom.json"), "\ufeff{}")
+	trailing := writeFile(t, filepath.Join(dir, "trailing.json"), "{} "+secret)
+	empty := writeFile(t, filepath.Join(dir, "empty.json"), "")
+	for path, want := range map[string]string{
+		huge:                         "is larger than",
+		bom:                          "is not a Docker configuration",
+		trailing:                     "is not a Docker configuration",
+		empty:                        "is not a Docker configuration",
+		dir:                          "is a directory",
+		filepath.Join(bom, "absent"): "not a directory",
+	} {
+		_, err := NewStores(StoresOptions{Files: []string{path}}).Lookup(ctx(), repository(t, "reg/a"))
+		wantError(t, err, "credential for reg/a: ", path, want)
+	}
+}
+
+// A file that cannot be read is an error although others could be.
+func TestConfigFileUnreadable(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	dir := t.TempDir()
+	path := writeFile(t, filepath.Join(dir, "config.json"), `{}`)
+	second := writeFile(t, filepath.Join(dir, "second.json"), `{"auths":{"reg":`+u1+`}}`)
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err := NewStores(StoresOptions{Files: []string{path, second}}).Lookup(ctx(), repository(t, "reg/a"))
+	wantError(t, err, path, "permission denied")
+}
+
+func TestStoresFromEnvironment(t *testing.T) {
+	names := []string{"DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "HOME", "XDG_RUNTIME_DIR"}
+	for _, test := range []struct {
+		values [5]string
+		inline string
+		files  []string
+	}{
+		{values: [5]string{"", "", "", "/home", ""}, files: []string{"/home/.docker/config.json"}},
+		{values: [5]string{"", "", "/docker", "/home", ""}, files: []string{"/docker/config.json"}},
+		{values: [5]string{"", "", "/docker", "/home", "/run"}, files: []string{"/docker/config.json", "/run/containers/auth.json"}},
+		{values: [5]string{"", "/auth.json", "/docker", "/home", "/run"}, files: []string{"/auth.json"}},
+		{values: [5]string{"{}", "/auth.json", "", "/home", ""}, inline: "{}", files: []string{"/auth.json"}},
+		{values: [5]string{"{}", "", "", "", ""}, inline: "{}"},
+	} {
+		for i, name := range names {
+			t.Setenv(name, test.values[i])
+		}
+		got := StoresFromEnvironment()
+		if got.Inline != test.inline || !slices.Equal(got.Files, test.files) || got.Interactive {
+			t.Errorf("%q: got %q %q", test.values, got.Inline, got.Files)
+		}
+	}
+}

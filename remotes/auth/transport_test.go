@@ -1,0 +1,274 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+)
+
+// recorder is a server that remembers the requests it got.
+type recorder struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []*http.Request
+}
+
+func newRecorder(t *testing.T, handler http.HandlerFunc) *recorder {
+	t.Helper()
+	r := new(recorder)
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.mu.Lock()
+		r.requests = append(r.requests, req)
+		r.mu.Unlock()
+		handler(w, req)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *recorder) got() []*http.Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.requests
+}
+
+func redirectTo(url string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", url)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}
+}
+
+func ok(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
+
+// clientOf is what fetches from a registry.
+func clientOf(r *Registry) *http.Client {
+	return &http.Client{Transport: r.Transport(), CheckRedirect: r.CheckRedirect}
+}
+
+// get sends a request with everything that may have to be taken away.
+func get(t *testing.T, r *Registry, url string) error {
+	t.Helper()
+	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil))
+	for _, name := range []string{"Authorization", "Cookie", "X-Caller", "Accept", "Range"} {
+		req.Header.Set(name, "bytes=0-"+secret)
+	}
+	resp, err := clientOf(r).Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+func TestRedirectToAnotherOrigin(t *testing.T) {
+	t.Parallel()
+	blobs := newRecorder(t, ok)
+	second := newRecorder(t, redirectTo(blobs.URL+"/blob"))
+	server := newRecorder(t, redirectTo(second.URL+"/blob"))
+	registry := newRegistry(t, server.URL, RegistryOptions{Header: http.Header{"X-Registry": {secret}, "Cookie": {"more"}}})
+	if err := get(t, registry, server.URL); err != nil {
+		t.Fatal(err)
+	}
+	if got := server.got()[0].Header; got.Get("X-Registry") != secret || got.Get("Authorization") == "" || len(got["Cookie"]) != 2 {
+		t.Errorf("the registry got %v", got)
+	}
+	for _, req := range append(second.got(), blobs.got()...) {
+		for name := range req.Header {
+			switch name {
+			case "Accept", "Accept-Encoding", "Range", "User-Agent":
+			default:
+				t.Errorf("%s%s got the header %s", req.Host, req.URL, name)
+			}
+		}
+		if req.Header.Get("Accept") == "" || req.Header.Get("Range") == "" {
+			t.Errorf("%s%s got only %v", req.Host, req.URL, req.Header)
+		}
+	}
+}
+
+func TestRedirectWithinTheRegistry(t *testing.T) {
+	t.Parallel()
+	server := newRecorder(t, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != "/blob" {
+			redirectTo("/blob")(w, req)
+		}
+	})
+	registry := newRegistry(t, server.URL, RegistryOptions{Header: http.Header{"X-Registry": {"x"}}})
+	if err := get(t, registry, server.URL); err != nil {
+		t.Fatal(err)
+	}
+	if got := server.got(); len(got) != 2 || got[1].Header.Get("Authorization") == "" || len(got[1].Header["X-Registry"]) != 1 {
+		t.Errorf("the registry got %v", got[len(got)-1].Header)
+	}
+}
+
+func TestRedirectLoop(t *testing.T) {
+	t.Parallel()
+	server := newRecorder(t, redirectTo("/again"))
+	err := get(t, newRegistry(t, server.URL, RegistryOptions{}), server.URL)
+	wantError(t, err, "more than 9 redirects")
+	if n := len(server.got()); n > 11 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestRedirectPolicy(t *testing.T) {
+	t.Parallel()
+	const refused = "refused to follow a redirect"
+	for _, test := range []struct{ chain, want string }{
+		{"https://reg https://reg", ""},
+		{"https://reg https://cdn", ""},
+		{"http://reg http://cdn", ""},
+		{"http://reg https://cdn", ""},
+		{"https://reg http://reg", refused + " from https to http"},
+		{"https://reg http://cdn", refused + " from https to http"},
+		{"https://reg https://cdn http://cdn", refused},
+		{"http://reg https://cdn http://cdn", refused},
+		{"https://reg file:///etc/passwd", refused + " from https to file"},
+		{"http://reg ftp://reg/x", refused + " from http to ftp"},
+		{"https://reg https://user:" + secret + "@cdn", refused + " with a user in it"},
+		{"https://reg https://" + secret + "@reg", refused + " with a user in it"},
+	} {
+		var chain []*http.Request
+		for _, u := range strings.Fields(test.chain) {
+			chain = append(chain, &http.Request{URL: must[*url.URL](t)(url.Parse(u)), Header: http.Header{}})
+		}
+		last := len(chain) - 1
+		err := checkRedirect(chain[last], chain[:last])
+		if test.want == "" && err != nil {
+			t.Errorf("%s: %v", test.chain, err)
+		} else if test.want != "" {
+			wantError(t, err, test.want)
+		}
+	}
+}
+
+// publicAt makes all connections to a name look as if they went to a public
+// address, and leads them to a server.
+func publicAt(name, server string) *http.Transport {
+	return &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !strings.HasPrefix(address, name) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+		conn, err := new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(server, "http://"))
+		return connTo{conn, "93.184.216.34:80"}, err
+	}}
+}
+
+// A public registry leads nobody to an address of the inside: not by a
+// redirect to a literal, not by one to a name, not by a token endpoint.
+func TestPublicRegistryLeadsInside(t *testing.T) {
+	t.Parallel()
+	inside := newRecorder(t, ok)
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		target := strings.Replace(inside.URL, "127.0.0.1", host, 1)
+		refused := "refused to connect to " + strings.TrimPrefix(target, "http://")
+		server := newRecorder(t, redirectTo(target))
+		source := &heldCredentials{held: map[string]Credential{"": withPassword}}
+		registry := NewRegistry("http", "reg.test", publicAt("reg.test", server.URL), source, RegistryOptions{})
+		wantError(t, get(t, registry, "http://reg.test/blob"), refused)
+
+		key := keyFor(withPassword)
+		key.realm = target
+		_, err := registry.tokens.get(ctx(), key)
+		wantError(t, err, refused)
+	}
+	if n := len(inside.got()); n > 0 {
+		t.Errorf("%d requests reached the inside", n)
+	}
+}
+
+// Behind a proxy the address of the proxy is not the target's.
+func TestProxyMayBeInside(t *testing.T) {
+	t.Parallel()
+	proxy := newRecorder(t, ok)
+	base := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
+		return url.Parse(strings.Replace(proxy.URL, "127.0.0.1", "LOCALHOST", 1))
+	}}
+	registry := NewRegistry("http", "reg.test", base, &heldCredentials{}, RegistryOptions{})
+	if err := get(t, registry, "http://reg.test/blob"); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, get(t, registry, "http://169.254.169.254/blob"), "refused to connect to 169.254.169.254:80")
+	if got := proxy.got(); len(got) != 1 || got[0].Host != "reg.test" {
+		t.Errorf("the proxy got %d requests", len(got))
+	}
+}
+
+func TestRangeIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		asked, answered string
+		status          int
+		want            string
+	}{
+		{"bytes=5-", "bytes 5-9/10", 206, ""},
+		{"bytes=5-7", "bytes 5-7/10", 206, ""},
+		{"bytes=-5", "bytes 5-9/10", 206, ""},
+		{"bytes=0-1,5-6", "", 206, ""},
+		{"bytes=5-", "", 200, ""},
+		{"", "", 200, ""},
+		{"bytes=5-", "bytes 0-9/10", 206, "for bytes from 5"},
+		{"bytes=5-", "bytes 50-99/100", 206, "for bytes from 5"},
+		{"bytes=5-", "", 206, "for bytes from 5"},
+		{"bytes=5-", strings.Repeat("x", 10_000), 206, "for bytes from 5"},
+	} {
+		server := newRecorder(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", test.answered)
+			w.WriteHeader(test.status)
+		})
+		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil))
+		req.Header.Set("Range", test.asked)
+		resp, err := clientOf(newRegistry(t, server.URL, RegistryOptions{})).Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		switch {
+		case test.want != "":
+			wantError(t, err, test.want)
+		case err != nil:
+			t.Errorf("%q %q: %v", test.asked, test.answered, err)
+		}
+	}
+}
+
+// What is torn off in the middle looks like what containerd resumes.
+func TestBrokenBody(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	blob := s.PutBlob("p", "application/octet-stream", make([]byte, 1<<20))
+	read := func(ctx context.Context, stop func()) error {
+		t.Helper()
+		req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v2/p/blobs/"+blob.Digest.String(), nil))
+		resp := must[*http.Response](t)(s.client.Do(req))
+		defer resp.Body.Close()
+		if _, err := io.CopyN(io.Discard, resp.Body, 1000); err != nil {
+			return err
+		}
+		stop()
+		_, err := io.Copy(io.Discard, resp.Body)
+		return err
+	}
+	nothing := func() {}
+	if err := read(t.Context(), nothing); err != nil {
+		t.Error(err)
+	}
+	s.Intercept(s.Truncate(1000, registrytest.First(1)))
+	if err := read(t.Context(), nothing); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a reset connection reads as %v", err)
+	}
+	s.Intercept(s.StallAt(1000))
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := read(ctx, cancel); !errors.Is(err, context.Canceled) {
+		t.Errorf("the end of the caller's patience reads as %v", err)
+	}
+}
