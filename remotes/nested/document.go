@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -31,6 +30,7 @@ type Entry struct {
 type document struct {
 	nested  bool // an index that states a child namespace
 	entries []Entry
+	unread  error // why it points to nothing, when it is not a document at all
 }
 
 // reader reads documents under rules.
@@ -59,7 +59,7 @@ func (e *positionError) Unwrap() error { return e.error }
 func (r reader) read(mediaType string, data []byte, strict bool) (document, error) {
 	doc, err := r.decode(mediaType, data, strict)
 	if err != nil && !strict && !doc.nested {
-		return document{}, nil
+		return document{unread: err}, nil
 	}
 	return doc, err
 }
@@ -79,37 +79,41 @@ func (r reader) decode(mediaType string, data []byte, strict bool) (document, er
 			return doc, err
 		}
 	}
-	var parts struct {
-		specs.Versioned
-		MediaType    string               `json:"mediaType"`
-		ArtifactType string               `json:"artifactType"`
-		Manifests    []json.RawMessage    `json:"manifests"`
-		Config       *ocispec.Descriptor  `json:"config"`
-		Layers       []ocispec.Descriptor `json:"layers"`
-	}
-	if err := json.Unmarshal(data, &parts); err != nil {
+	var p parts
+	if err := json.Unmarshal(data, &p); err != nil {
 		return doc, errors.New("not an index or manifest of the image spec")
 	}
 	if strict {
-		if err := checkShape(mediaType, parts.MediaType, parts.Manifests != nil, parts.Config != nil || parts.Layers != nil); err != nil {
+		if err := p.checkShape(mediaType); err != nil {
 			return doc, err
 		}
 	}
 	if index {
-		return r.decodeIndex(doc, parts.Manifests, strict)
+		return r.decodeIndex(doc, p.Manifests, strict)
 	}
-	if parts.Config != nil {
-		doc.entries = append(doc.entries, Entry{Descriptor: *parts.Config})
+	return r.decodeManifest(doc, p, strict)
+}
+
+// parts are what the image spec's index and manifest have between them.
+type parts struct {
+	MediaType    string               `json:"mediaType"`
+	ArtifactType string               `json:"artifactType"`
+	Manifests    []json.RawMessage    `json:"manifests"`
+	Config       *ocispec.Descriptor  `json:"config"`
+	Layers       []ocispec.Descriptor `json:"layers"`
+}
+
+func (r reader) decodeManifest(doc document, p parts, strict bool) (document, error) {
+	if p.Config != nil {
+		doc.entries = append(doc.entries, Entry{Descriptor: *p.Config})
 	}
-	for _, layer := range parts.Layers {
-		carried := parts.ArtifactType == CarrierType && len(parts.Layers) == 1 && images.IsIndexType(layer.MediaType)
+	for _, layer := range p.Layers {
+		carried := p.ArtifactType == CarrierType && len(p.Layers) == 1 && images.IsIndexType(layer.MediaType)
 		doc.entries = append(doc.entries, Entry{Descriptor: layer, Carried: carried})
 	}
-	if strict {
-		for _, e := range doc.entries {
-			if err := r.checkDescriptor(e.Descriptor, e.Carried); err != nil {
-				return doc, err
-			}
+	for _, e := range doc.entries {
+		if err := r.checkDescriptor(e.Descriptor, e.Carried); err != nil && strict {
+			return doc, err
 		}
 	}
 	return doc, nil
@@ -156,13 +160,13 @@ func (r reader) checkBytes(data []byte, s scan) error {
 }
 
 // checkShape refuses a document that is not what its descriptor says.
-func checkShape(described, states string, hasManifests, hasConfig bool) error {
+func (p parts) checkShape(described string) error {
 	switch {
-	case states != "" && states != described:
-		return fmt.Errorf("its media type is %s, its descriptor says %s", quote(states), quote(described))
-	case images.IsIndexType(described) && hasConfig:
+	case p.MediaType != "" && p.MediaType != described:
+		return fmt.Errorf("its media type is %s, its descriptor says %s", quote(p.MediaType), quote(described))
+	case images.IsIndexType(described) && (p.Config != nil || p.Layers != nil):
 		return errors.New("an index with config or layers")
-	case images.IsManifestType(described) && hasManifests:
+	case images.IsManifestType(described) && p.Manifests != nil:
 		return errors.New("a manifest with manifests")
 	}
 	return nil

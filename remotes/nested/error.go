@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -100,6 +101,9 @@ func isDenied(err error) bool {
 	var denied *auth.DeniedError
 	if errors.As(err, &denied) {
 		return !denied.Refused
+	}
+	if errors.Is(err, docker.ErrInvalidAuthorization) {
+		return true // of containerd's authorizer, about a token that was tried
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)

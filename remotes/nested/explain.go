@@ -70,12 +70,24 @@ func (b explainedBody) Seek(offset int64, whence int) (int64, error) {
 	return b.ReadCloser.(io.Seeker).Seek(offset, whence)
 }
 
-// explain says of a 401 or 403 which credential was shown, and takes out of
-// errors the queries of URLs: redirects lead to URLs that are signed in them.
+// explain says of a 401 or 403 which credential was shown, brings forward
+// what package auth has to say, and takes out of errors the queries of URLs:
+// redirects lead to URLs that are signed in them.
 func explain(ctx context.Context, hosts []docker.RegistryHost, err error) error {
+	var denied *auth.DeniedError
+	var lookup *auth.LookupError
+	var realm *auth.RealmError
+	switch {
+	case errors.As(err, &denied):
+		return denied
+	case errors.As(err, &lookup):
+		return lookup
+	case errors.As(err, &realm):
+		return realm
+	}
 	var client *url.Error
 	if errors.As(err, &client) {
-		client.URL, _, _ = strings.Cut(client.URL, "?")
+		return withoutQuery(err, client)
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	if !errors.As(err, &status) {
@@ -91,3 +103,21 @@ func explain(ctx context.Context, hosts []docker.RegistryHost, err error) error 
 	status.RequestURL, _, _ = strings.Cut(status.RequestURL, "?")
 	return status
 }
+
+// withoutQuery takes the query of a client error's URL out of the text of an
+// error around it, which was put together before.
+func withoutQuery(err error, client *url.Error) error {
+	whole := client.URL
+	client.URL, _, _ = strings.Cut(whole, "?")
+	return redacted{err, strings.ReplaceAll(err.Error(), whole, client.URL)}
+}
+
+// redacted is an error with another text.
+type redacted struct {
+	error
+	text string
+}
+
+func (e redacted) Error() string { return e.text }
+
+func (e redacted) Unwrap() error { return e.error }

@@ -3,6 +3,7 @@ package nested
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"sync"
 
@@ -64,7 +65,7 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	if !p.strict {
 		p.descriptor = desc // as containerd described it, urls and all
 	}
-	if !isDocument(p.descriptor.MediaType) || !p.strict && desc.Size > f.trail.reader.limits.Document {
+	if !isDocument(p.descriptor.MediaType) || !f.readable(p) {
 		return &candidateReader{ctx: ctx, fetcher: f, place: p}, nil
 	}
 	data, err := f.readAndLearn(ctx, p)
@@ -79,27 +80,43 @@ type seekable struct{ *bytes.Reader }
 func (seekable) Close() error { return nil }
 
 // Children returns what a manifest or index of this pull points to. What has
-// not passed through is read from the store or fetched.
+// not passed through is read from the store or fetched. Errors: as for Fetch,
+// and [InvalidError] for any document that cannot be read.
 func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entry, error) {
 	p, ok, err := f.find(ctx, desc)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if !ok {
-		return nil, nil
+	case !ok:
+		return nil, fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
+	case !f.readable(p):
+		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.descriptor.Size))
 	}
 	if _, ok := f.trail.document(desc.Digest); !ok {
-		if err := f.learnFromStore(ctx, p); err != nil {
-			if !errdefs.IsNotFound(err) {
-				return nil, err
-			}
-			if _, err := f.readAndLearn(ctx, p); err != nil {
-				return nil, err
-			}
+		err := f.learnFromStore(ctx, p)
+		if errdefs.IsNotFound(err) {
+			err = f.learnFromRegistry(ctx, p)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	doc, _ := f.trail.document(desc.Digest)
+	doc, ok := f.trail.document(desc.Digest)
+	if !ok {
+		return nil, &VerifyError{p.targets[0], desc.Digest, "what was served is something else"}
+	}
+	if doc.unread != nil {
+		return nil, p.invalid(doc.unread)
+	}
 	return doc.entries, nil
+}
+
+// readable tells whether a document is small enough to be read whole. Strict
+// ones are, or they would not be on the trail. A plain one may be larger than
+// what is allowed below nested indexes; past a second limit nobody looks
+// whether child namespaces are in it.
+func (f *Fetcher) readable(p place) bool {
+	return p.descriptor.Size <= 2*f.trail.reader.limits.Document
 }
 
 // Found returns the repository that served content in this pull.

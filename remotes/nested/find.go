@@ -69,7 +69,7 @@ func (f *Fetcher) learnFromStore(ctx context.Context, p place) error {
 	if data, ok := f.trail.heldBytes(d.Digest); ok {
 		return f.trail.learn(p, data, f.trail.root)
 	}
-	if f.store == nil || d.Size > f.trail.reader.limits.Document {
+	if f.store == nil || !f.readable(p) {
 		return errdefs.ErrNotFound
 	}
 	data, err := content.ReadBlob(ctx, f.store, d)
@@ -84,7 +84,7 @@ func (f *Fetcher) learnFromStore(ctx context.Context, p place) error {
 
 // learnFromRegistry follows a document by fetching it.
 func (f *Fetcher) learnFromRegistry(ctx context.Context, p place) error {
-	if p.descriptor.Size > f.trail.reader.limits.Document {
+	if !f.readable(p) {
 		return errdefs.ErrNotFound
 	}
 	_, err := f.readAndLearn(ctx, p)

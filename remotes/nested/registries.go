@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/containerd/v2/pkg/reference"
+	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -239,11 +240,20 @@ func (r *Registries) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, 
 	return explained{inner, hosts}, nil
 }
 
-// Pusher implements remotes.Resolver.
-func (r *Registries) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
-	resolver, _, err := r.resolver(ref)
-	if err != nil {
-		return nil, err
+// CloseIdleConnections closes the connections that nobody uses. Otherwise
+// they close by themselves after half a minute.
+func (r *Registries) CloseIdleConnections() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, endpoints := range r.endpoints {
+		for _, e := range endpoints {
+			e.registry.CloseIdleConnections()
+		}
 	}
-	return resolver.Pusher(ctx, ref)
+}
+
+// Pusher implements remotes.Resolver. Its tokens are for pulling only, so that
+// there is none yet: errdefs.ErrNotImplemented.
+func (r *Registries) Pusher(context.Context, string) (remotes.Pusher, error) {
+	return nil, fmt.Errorf("pushing: %w", errdefs.ErrNotImplemented)
 }

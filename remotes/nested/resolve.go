@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/pkg/reference"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -33,9 +34,7 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Des
 		return name, desc, nil // nothing that could be nested; the base's
 	}
 	t := newTrail(root, r.reader)
-	if data != nil && verify(desc, data) == "" {
-		t.hold(desc.Digest, data)
-	}
+	t.hold(desc, data)
 	if desc, err = r.resolveRoot(ctx, t, name, desc); err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
@@ -64,9 +63,7 @@ func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc 
 		if err != nil || carried == nil {
 			return desc, err
 		}
-		if len(carried.Data) > 0 {
-			t.hold(carried.Digest, carried.Data)
-		}
+		t.hold(*carried, carried.Data)
 		return ocispec.Descriptor{MediaType: carried.MediaType, Digest: carried.Digest, Size: carried.Size}, nil
 	case !images.IsIndexType(desc.MediaType) && strings.HasSuffix(name, "@"+desc.Digest.String()) && desc.Size <= r.reader.limits.Document:
 		index := desc
@@ -81,14 +78,21 @@ func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc 
 
 // carried returns the index that a manifest carries, if it is a carrier.
 func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispec.Descriptor, error) {
-	if desc.Size > f.trail.reader.limits.Document {
+	if !f.readable(place{descriptor: desc}) {
 		return nil, nil
 	}
-	entries, err := f.Children(ctx, desc)
+	p, _ := f.trail.place(desc.Digest)
+	err := f.learnFromStore(ctx, p)
+	if errdefs.IsNotFound(err) {
+		var data []byte
+		data, err = f.readAndLearn(ctx, p)
+		f.trail.hold(desc, data) // Fetch will be asked for it
+	}
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range entries {
+	doc, _ := f.trail.document(desc.Digest)
+	for _, e := range doc.entries {
 		if e.Carried {
 			return &e.Descriptor, nil
 		}
@@ -109,7 +113,7 @@ func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (b
 		return false, p.invalid(err)
 	}
 	if doc.nested {
-		f.trail.hold(index.Digest, data)
+		f.trail.hold(index, data)
 		f.trail.start(index, true)
 	}
 	return doc.nested, nil

@@ -18,8 +18,8 @@ type scan struct {
 	ambiguous error // duplicate or case-variant keys
 }
 
-// maxNesting bounds the recursion. Documents of the image spec nest six deep;
-// annotations and data are strings.
+// maxNesting is far more than the image spec's documents need, which nest six
+// deep. Plain ones may go as deep as encoding/json lets them.
 const maxNesting = 64
 
 var errNesting = errors.New("nested too deeply")
@@ -37,7 +37,7 @@ func scanDocument(data []byte, keys Keys) (scan, error) {
 // an element of an array. It returns the value if it is a scalar.
 func (s *scan) value(decoder *json.Decoder, path []string) (any, error) {
 	if len(path) > maxNesting {
-		return nil, errNesting
+		s.ambiguous = errNesting
 	}
 	token, err := decoder.Token()
 	if err != nil {

@@ -58,10 +58,14 @@ func (t *trail) start(root ocispec.Descriptor, carried bool) {
 	t.put(place{descriptor: root, targets: []auth.Repository{t.root}, carried: carried, strict: carried})
 }
 
-func (t *trail) hold(d digest.Digest, data []byte) {
+// hold keeps the bytes of a document, if they are that document.
+func (t *trail) hold(d ocispec.Descriptor, data []byte) {
+	if verify(d, data) != "" {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held[d] = data
+	t.held[d.Digest] = data
 }
 
 func (t *trail) heldBytes(d digest.Digest) ([]byte, bool) {
@@ -135,6 +139,9 @@ func (t *trail) follow(p place, doc document, served auth.Repository) (embedded 
 		next, err := p.next(e, doc.nested, served)
 		if err == nil {
 			err = t.checkLimits(next)
+		}
+		if err == nil && e.Carried {
+			err = t.reader.checkDescriptor(e.Descriptor, true)
 		}
 		if err != nil {
 			return nil, p.invalid(&positionError{i, err})

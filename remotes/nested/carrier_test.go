@@ -1,0 +1,190 @@
+package nested_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// carrier is a carrier of an index, with the index's bytes in it or without.
+func carrier(index ocispec.Descriptor, data []byte) []byte {
+	index.Data = data
+	return encode(ocispec.Manifest{
+		Versioned:    specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
+		ArtifactType: nested.CarrierType,
+		Config:       ocispec.DescriptorEmptyJSON,
+		Layers:       []ocispec.Descriptor{index},
+	})
+}
+
+// carried is a scene with an index of one member that is a blob of the
+// repository, as publishers put it there whose registry insists.
+func carried(t *testing.T, repository string, options nested.Options) (s *scene, member image, body []byte, index ocispec.Descriptor) {
+	t.Helper()
+	s = newScene(t, options)
+	member = putImage(s.registry, repository+"/web", "layer")
+	body = indexOf(registrytest.Member(member.Descriptor, "web"))
+	index = s.registry.PutBlob(repository, ocispec.MediaTypeImageIndex, body)
+	s.registry.PutBlob(repository, ocispec.MediaTypeEmptyJSON, []byte("{}"))
+	return s, member, body, index
+}
+
+func TestCarrierAsRoot(t *testing.T) {
+	for name, test := range map[string]struct {
+		embedded bool
+		store    bool
+	}{
+		"with data":                  {embedded: true},
+		"with data, with a store":    {embedded: true, store: true},
+		"without data":               {},
+		"without data, with a store": {store: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, member, body, index := carried(t, parent, nested.Options{})
+			if test.store {
+				s.resolver = nested.New(s.registries(), nested.Options{Store: s.store})
+			}
+			data, want := body, [][]string{tagGet(parent), member.all(parent + "/web")}
+			if !test.embedded {
+				data, want = nil, append(want, blobGets(parent, 200, index))
+			}
+			s.put(ocispec.MediaTypeImageManifest, carrier(index, data))
+			root, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+			check(t, err)
+			if root.Digest != index.Digest || root.Size != index.Size || root.MediaType != ocispec.MediaTypeImageIndex || root.Data != nil {
+				t.Errorf("it resolves to %+v", root)
+			}
+			s.want(want...)
+		})
+	}
+}
+
+func TestCarrierThatLies(t *testing.T) {
+	other := []byte(`{"schemaVersion":2,"manifests":[]}`)
+	for name, test := range map[string]struct {
+		change func(*ocispec.Descriptor) // of the layer
+		says   string
+	}{
+		"wrong data":       {func(d *ocispec.Descriptor) { d.Data = append(d.Data[:len(d.Data)-1:len(d.Data)-1], ' ') }, "digest is not"},
+		"other data":       {func(d *ocispec.Descriptor) { d.Data = other }, "size is"},
+		"huge":             {func(d *ocispec.Descriptor) { d.Data, d.Size = nil, 5<<20 }, "size 5242880 is more"},
+		"negative size":    {func(d *ocispec.Descriptor) { d.Data, d.Size = nil, -1 }, "size -1"},
+		"no size":          {func(d *ocispec.Descriptor) { d.Data, d.Size = nil, 0 }, "size 0"},
+		"malformed digest": {func(d *ocispec.Descriptor) { d.Data, d.Digest = nil, "sha256:../../x" }, "digest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _, body, index := carried(t, parent, nested.Options{})
+			index.Data = slices.Clone(body)
+			test.change(&index)
+			s.put(ocispec.MediaTypeImageManifest, carrier(index, index.Data))
+			_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+			var invalid *nested.InvalidError
+			if !errors.As(err, &invalid) {
+				t.Fatalf("got %v, want an InvalidError", err)
+			}
+			wantError(t, err, test.says)
+			s.want(tagGet(parent))
+		})
+	}
+}
+
+// TestIndexByItsOwnDigest: in a registry that took only a carrier, the index
+// is a blob, and its digest still names it.
+func TestIndexByItsOwnDigest(t *testing.T) {
+	s, member, _, index := carried(t, parent, nested.Options{})
+	root, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+index.Digest.String())
+	check(t, err)
+	if root.MediaType != ocispec.MediaTypeImageIndex || root.Digest != index.Digest {
+		t.Errorf("it resolves to %+v", root)
+	}
+	s.want(gets(parent, 404, index), []string{line("HEAD", parent, registrytest.KindBlob, index.Digest.String(), 200)},
+		blobGets(parent, 200, index), member.all(parent+"/web"))
+}
+
+// TestOtherBlobsByDigest: a blob that is no nested index stays a blob.
+func TestOtherBlobsByDigest(t *testing.T) {
+	for name, body := range map[string][]byte{
+		"plain index": indexOf(newImage("plain").Descriptor),
+		"layer":       []byte("not JSON"),
+		"manifest":    newImage("plain").bytes[newImage("plain").Digest],
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			blob := s.registry.PutBlob(parent, "", body)
+			root, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+blob.Digest.String())
+			check(t, err)
+			if root.MediaType != "application/octet-stream" || root.Digest != blob.Digest || !stored(s.store, blob) {
+				t.Errorf("it resolves to %+v", root)
+			}
+		})
+	}
+}
+
+// TestCarrierAsMember: wherever a carrier stands, its index takes its place,
+// at the carrier's repository.
+func TestCarrierAsMember(t *testing.T) {
+	for name, embedded := range map[string]bool{"with data": true, "without data": false} {
+		t.Run(name, func(t *testing.T) {
+			s, member, body, index := carried(t, parent+"/sub", nested.Options{})
+			want := [][]string{tagGet(parent), member.all(parent + "/sub/web")}
+			if !embedded {
+				body = nil
+				want = append(want, blobGets(parent+"/sub", 200, index))
+			}
+			c := s.registry.Put(parent+"/sub", ocispec.MediaTypeImageManifest, carrier(index, body))
+			want = append(want, gets(parent+"/sub", 200, c))
+			check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(c, "sub")))))
+			s.want(want...)
+		})
+	}
+}
+
+// TestCarrierInAPlainIndex is a carrier that an index without child
+// namespaces lists.
+func TestCarrierInAPlainIndex(t *testing.T) {
+	s, member, _, index := carried(t, parent, nested.Options{})
+	c := s.registry.Put(parent, ocispec.MediaTypeImageManifest, carrier(index, nil))
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(c))))
+	s.want(tagGet(parent), gets(parent, 200, c), blobGets(parent, 200, index), member.all(parent+"/web"))
+}
+
+// TestChildren: the entries of a pull, without fetching what is at hand.
+func TestChildren(t *testing.T) {
+	s, member, body, index := carried(t, parent, nested.Options{})
+	s.put(ocispec.MediaTypeImageManifest, carrier(index, body))
+	ctx := context.Background()
+	name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
+	check(t, err)
+	f, err := s.resolver.Fetcher(ctx, name)
+	check(t, err)
+	children, ok := f.(interface {
+		Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
+	})
+	if !ok {
+		t.Fatalf("a fetcher of type %T", f)
+	}
+	entries, err := children.Children(ctx, root)
+	check(t, err)
+	if len(entries) != 1 || entries[0].Digest != member.Digest || entries[0].Child.String() != "web" {
+		t.Errorf("the index points to %+v", entries)
+	}
+	s.want(tagGet(parent))
+	entries, err = children.Children(ctx, member.Descriptor)
+	check(t, err)
+	if len(entries) != 2 || entries[0].Digest != member.config.Digest || entries[1].Digest != member.layers[0].Digest {
+		t.Errorf("the member points to %+v", entries)
+	}
+	s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
+	if _, err := json.Marshal(entries); err != nil {
+		t.Error(err)
+	}
+}

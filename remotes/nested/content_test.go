@@ -1,0 +1,240 @@
+package nested_test
+
+import (
+	"bytes"
+	"crypto/sha512"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// TestDocumentsThatDoNotVerify are never stored and never followed.
+func TestDocumentsThatDoNotVerify(t *testing.T) {
+	for name, test := range map[string]struct {
+		serve func([]byte) []byte
+		says  string
+	}{
+		"other bytes of the same size": {func(b []byte) []byte { return bytes.Replace(b, []byte("oci"), []byte("ico"), 1) }, "digest is not sha256:"},
+		"a byte less":                  {func(b []byte) []byte { return b[:len(b)-1] }, "size is"},
+		"a byte more":                  {func(b []byte) []byte { return append(b, ' ') }, "size"},
+		"nothing":                      {func([]byte) []byte { return nil }, "size is 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			member := putImage(s.registry, parent+"/web", "layer")
+			member.in(s.registry, parent) // nobody asks for a second opinion
+			s.registry.PutAs(parent+"/web", member.MediaType, member.Digest, test.serve(slices.Clone(member.bytes[member.Digest])))
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			wantError(t, err, test.says, parent+"/web")
+			var verify *nested.VerifyError
+			if name != "a byte more" && (!errors.As(err, &verify) || !errdefs.IsDataLoss(err) || verify.Digest != member.Digest) {
+				t.Errorf("got %v, want a VerifyError", err)
+			}
+			s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
+			if stored(s.store, member.Descriptor) {
+				t.Error("the member is stored")
+			}
+		})
+	}
+}
+
+// TestBlobsThatDoNotVerify are not stored, in bounded time.
+func TestBlobsThatDoNotVerify(t *testing.T) {
+	for name, body := range map[string]string{"other bytes": "LAYER", "less": "laye", "more": "layer and more"} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			member := putImage(s.registry, parent+"/web", "layer")
+			s.registry.PutBlobAs(parent+"/web", member.layers[0].Digest, []byte(body))
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			wantError(t, err)
+			if stored(s.store, member.layers[0]) {
+				t.Error("the layer is stored")
+			}
+			if n := s.registry.Count(registrytest.Of(registrytest.KindBlob)); n > 4 {
+				t.Errorf("%d requests for two blobs", n)
+			}
+		})
+	}
+}
+
+// TestReadsAreBounded: of a body that does not end little is read.
+func TestReadsAreBounded(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := newImage("member")
+	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		q := registrytest.Describe(req)
+		if q.Kind != registrytest.KindManifest || q.Repository == parent || q.Authorization == "" {
+			return false
+		}
+		for chunk := make([]byte, 64<<10); req.Context().Err() == nil; {
+			if _, err := w.Write(chunk); err != nil {
+				break
+			}
+		}
+		return true
+	})
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+	wantError(t, err, "size")
+	if n := s.metrics.Bytes.Load(); n > 8<<10 {
+		t.Errorf("%d bytes were read", n)
+	}
+}
+
+// TestServedMediaTypes: a member is what its descriptor says.
+func TestServedMediaTypes(t *testing.T) {
+	for contentType, fine := range map[string]bool{
+		ocispec.MediaTypeImageManifest:                    true,
+		ocispec.MediaTypeImageManifest + "; charset=utf8": true,
+		"application/json":                                true,
+		"application/octet-stream":                        true,
+		"text/plain; charset=utf-8":                       true,
+		"":                                                true,
+		ocispec.MediaTypeImageIndex:                       false,
+		images.MediaTypeDockerSchema2Manifest:             false,
+		"text/html":                                       false,
+	} {
+		t.Run(contentType, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			member := putImage(s.registry, parent+"/web", "layer")
+			member.manifestIn(s.registry, parent)
+			s.registry.Put(parent+"/web", contentType, member.bytes[member.Digest])
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			if fine {
+				check(t, err)
+				s.want(tagGet(parent), member.all(parent+"/web"))
+				return
+			}
+			wantError(t, err, "its descriptor says", contentType)
+			s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
+		})
+	}
+}
+
+// TestIndexDescribedAsManifest: its child namespaces do not count.
+func TestIndexDescribedAsManifest(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := putImage(s.registry, parent+"/web/a", "layer")
+	d := s.registry.Put(parent+"/web", ocispec.MediaTypeImageManifest, indexOf(registrytest.Member(member.Descriptor, "a")))
+	wantInvalid(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))), -1)
+	s.want(tagGet(parent), gets(parent+"/web", 200, d))
+}
+
+// TestLayerThatIsAnIndex is an opaque blob.
+func TestLayerThatIsAnIndex(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	text := string(indexOf(registrytest.Member(newImage("evil").Descriptor, "evil")))
+	member := putImage(s.registry, parent+"/web", text)
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))))
+	s.want(tagGet(parent), member.all(parent+"/web"))
+}
+
+// TestNamespacesOnContent: on layers and configs they mean nothing.
+func TestNamespacesOnContent(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	i := putImage(s.registry, parent+"/web", "layer")
+	i.config, i.layers[0] = registrytest.Member(i.config, "other"), registrytest.Member(i.layers[0], "../x")
+	i.Descriptor = s.registry.Put(parent+"/web", i.MediaType, manifestOf(i.config, i.layers...))
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(i.Descriptor, "web")))))
+	s.want(tagGet(parent), i.all(parent+"/web"))
+}
+
+// TestURLs: content of a member comes from its repository, wherever else its
+// descriptor says that it is.
+func TestURLs(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	attacker := newRegistry(t)
+	i := putImage(s.registry, parent+"/web", "layer")
+	i.layers[0].URLs = []string{attacker.URL() + "/v2/x/blobs/" + i.layers[0].Digest.String(), "http://169.254.169.254/", "file:///etc/shadow"}
+	i.Descriptor = s.registry.Put(parent+"/web", i.MediaType, manifestOf(i.config, i.layers...))
+	member := registrytest.Member(i.Descriptor, "web")
+	member.URLs = i.layers[0].URLs
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(member))))
+	s.want(tagGet(parent), i.all(parent+"/web"))
+	if n := attacker.Count(); n != 0 {
+		t.Errorf("%d requests went where urls said", n)
+	}
+}
+
+// TestOtherMediaTypes: an entry of another media type is a blob, or else a
+// manifest, of the member's repository, and kept as it is.
+func TestOtherMediaTypes(t *testing.T) {
+	const other = "application/x-other"
+	body := []byte(`{"manifests":[{"annotations":{"io.github.nestedoci.child-namespace":"evil"}}]}`)
+	d := describe(other, body)
+	for name, test := range map[string]struct {
+		put  func(*registrytest.Registry)
+		want [][]string
+	}{
+		"blob":     {func(r *registrytest.Registry) { r.PutBlob(parent+"/web", other, body) }, [][]string{gets(parent+"/web", 200, d)}},
+		"manifest": {func(r *registrytest.Registry) { r.Put(parent+"/web", other, body) }, [][]string{gets(parent+"/web", 404, d), {line("GET", parent+"/web", registrytest.KindManifest, d.Digest.String(), 200)}}},
+		"in the parent": {func(r *registrytest.Registry) { r.PutBlob(parent, other, body) }, [][]string{gets(parent+"/web", 404, d),
+			{line("GET", parent+"/web", registrytest.KindManifest, d.Digest.String(), 404)}, gets(parent, 200, d)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			test.put(s.registry)
+			check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))))
+			s.want(append(test.want, tagGet(parent))...)
+			if !stored(s.store, d) {
+				t.Error("it is not stored")
+			}
+		})
+	}
+}
+
+// TestSchema1 is refused, by containerd.
+func TestSchema1(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	d := s.registry.Put(parent+"/web", images.MediaTypeDockerSchema1Manifest, []byte(`{"schemaVersion":1}`))
+	wantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))), "not supported")
+	s.want(tagGet(parent))
+}
+
+// TestSHA512: members may be described by another digest than the usual.
+func TestSHA512(t *testing.T) {
+	for name, lie := range map[string]bool{"true": false, "false": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			member := putImage(s.registry, parent+"/web", "layer")
+			sum := sha512.Sum512(member.bytes[member.Digest])
+			d := member.Descriptor
+			d.Digest = digest.NewDigestFromBytes(digest.SHA512, sum[:])
+			body := member.bytes[member.Digest]
+			if lie {
+				body = []byte(strings.Replace(string(body), "oci", "ico", 1))
+			}
+			s.registry.PutAs(parent+"/web", d.MediaType, d.Digest, body)
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web"))))
+			if lie {
+				wantError(t, err, "digest is not sha512:")
+				return
+			}
+			check(t, err)
+			s.want(tagGet(parent), gets(parent+"/web", 200, d), member.blobs(parent+"/web"))
+		})
+	}
+}
+
+// TestEmbeddedMembers: what belongs to a manifest that is embedded in its
+// descriptor is asked for where the manifest would have been.
+func TestEmbeddedMembers(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := putImage(s.registry, parent+"/web", "layer")
+	deep := putImage(s.registry, parent+"/a/b", "layer of deep")
+	inner := describe(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(deep.Descriptor, "b")))
+	inner.Data = indexOf(registrytest.Member(deep.Descriptor, "b"))
+	d := member.Descriptor
+	d.Data = member.bytes[member.Digest]
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web"), registrytest.Member(inner, "a")))))
+	s.want(tagGet(parent), member.blobs(parent+"/web"), deep.all(parent+"/a/b"))
+}

@@ -1,0 +1,157 @@
+package nested
+
+import (
+	"bytes"
+	"encoding/json"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+var fuzzParents = []string{"reg.test/parent", "[::1]:5000/org/app", "docker.io/library/p"}
+
+func FuzzChild(f *testing.F) {
+	for _, s := range []string{"web", "a/b", "a---b", "a__b", "evil.test/x", "..", "x/", "X", "a%2fb", "x\n", "a:b", strings.Repeat("a", 256)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		child, err := ParseChild(s)
+		if err != nil {
+			if child != (Child{}) {
+				t.Errorf("an error and the child %q", child)
+			}
+			return
+		}
+		if child.String() != s {
+			t.Errorf("ParseChild(%q) prints as %q", s, child)
+		}
+		for _, p := range fuzzParents {
+			checkTarget(t, p, child)
+		}
+	})
+}
+
+func checkTarget(t *testing.T, p string, child Child) {
+	t.Helper()
+	parent := repository(t, p)
+	target, err := child.In(parent)
+	if err != nil {
+		if len(p)+1+len(child.String()) <= 255 {
+			t.Errorf("%s in %s: %v", child, p, err)
+		}
+		return
+	}
+	name := target.Name()
+	if target.Host() != parent.Host() || !strings.HasPrefix(name, parent.Name()+"/") || path.Clean(name) != name || strings.Contains(name, "%") {
+		t.Errorf("%s in %s is %s", child, p, target)
+	}
+	if again := repository(t, target.String()); again != target {
+		t.Errorf("%s reads back as %s", target, again)
+	}
+}
+
+func FuzzReference(f *testing.F) {
+	f.Add("reg.test/parent", "child")
+	f.Add("[::1]:5000/p", "a/b")
+	f.Add("127.0.0.1:5000/p/q", "evil.test/x")
+	f.Add("docker.io/library/p", "0")
+	f.Fuzz(func(t *testing.T, parent, s string) {
+		in, err := auth.ParseRepository(parent)
+		if err != nil {
+			return
+		}
+		child, err := ParseChild(s)
+		if err != nil {
+			return
+		}
+		target, err := child.In(in)
+		if err != nil {
+			return
+		}
+		got, err := repositoryOf(byDigest(target, digest.FromString(s)))
+		if err != nil || got != target {
+			t.Errorf("a reference into %s is one into %s, %v", target, got, err)
+		}
+		if tagged, err := repositoryOf(target.String() + ":v1"); err != nil || tagged != target {
+			t.Errorf("a tag of %s is one of %s, %v", target, tagged, err)
+		}
+	})
+}
+
+func FuzzIndex(f *testing.F) {
+	const d = `"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","size":600`
+	for _, s := range []string{
+		`{}`, `[]`, `null`, `{"manifests":null}`, `{"manifests":[null]}`, "\xef\xbb\xbf{}", `{} {}`,
+		`{"manifests":[{` + d + `,"annotations":{"` + Annotation + `":"web"}}]}`,
+		`{"manifests":[{` + d + `,"annotations":{"` + Annotation + `":"../x"}}]}`,
+		`{"manifests":[{` + d + `,"namespace":"web"}]}`,
+		`{"Manifests":[{` + d + `,"nameſpace":"web"}]}`,
+		`{"manifests":[{` + d + `,"size":1e400,"namespace":"web"}]}`,
+		`{"config":{` + d + `},"layers":[{` + d + `}]}`,
+		strings.Repeat("[", 200) + strings.Repeat("]", 200),
+		"{\"manifests\":[{" + d + ",\"namespace\":\"web\",\"annotations\":{\"a\":\"\xff\"}}]}",
+	} {
+		f.Add([]byte(s), true)
+		f.Add([]byte(s), false)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, index bool) {
+		mediaType := ocispec.MediaTypeImageManifest
+		if index {
+			mediaType = ocispec.MediaTypeImageIndex
+		}
+		r := reader{keys: DefaultKeys, limits: Limits{}.withDefaults()}
+		doc, err := r.read(mediaType, data, false)
+		if err != nil && !doc.nested {
+			t.Errorf("a document without child namespaces is refused: %v", err)
+		}
+		strict, strictErr := r.read(mediaType, data, true)
+		if strictErr == nil && (err != nil || len(strict.entries) != len(doc.entries)) {
+			t.Errorf("read strictly it has %d entries, else %d, %v", len(strict.entries), len(doc.entries), err)
+		}
+		checkPlaces(t, r, mediaType, data)
+	})
+}
+
+// checkPlaces follows a document: what it points to is at the parent or below.
+func checkPlaces(t *testing.T, r reader, mediaType string, data []byte) {
+	t.Helper()
+	parent := repository(t, "reg.test/parent")
+	trail := newTrail(parent, r)
+	root := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	trail.start(root, false)
+	p, _ := trail.place(root.Digest)
+	if trail.learn(p, bytes.Clone(data), parent) != nil {
+		return
+	}
+	for d, p := range trail.places {
+		if len(p.targets) == 0 || len(p.targets)+len(p.fallbacks) > 2*maxCandidates {
+			t.Errorf("%q has %d candidates", d, len(p.targets))
+		}
+		for _, candidate := range union(p.targets, p.fallbacks) {
+			if candidate != parent && !strings.HasPrefix(candidate.String(), parent.String()+"/") {
+				t.Errorf("%q is looked for in %s", d, candidate)
+			}
+		}
+	}
+	// What is unambiguous means the same when it is written anew.
+	var again bytes.Buffer
+	if json.Compact(&again, data) == nil {
+		if _, err := r.read(mediaType, again.Bytes(), false); err != nil {
+			t.Errorf("compacted it is refused: %v", err)
+		}
+	}
+}
+
+func repository(t testing.TB, s string) auth.Repository {
+	t.Helper()
+	r, err := auth.ParseRepository(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

@@ -1,0 +1,194 @@
+package nested_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// TestSameDigestUnderSeveralNamespaces: a digest that is listed with several
+// child namespaces is asked for in order, the parent last and only when all
+// others answered 404.
+func TestSameDigestUnderSeveralNamespaces(t *testing.T) {
+	for _, test := range []struct {
+		a, b, parent int // what the repositories answer
+		asked        []string
+		class        func(error) bool // of the error, when there is one
+	}{
+		{200, 200, 200, []string{"/a"}, nil},
+		{404, 200, 200, []string{"/a", "/b"}, nil},
+		{403, 200, 200, []string{"/a", "/b"}, nil},
+		{401, 200, 200, []string{"/a", "/b"}, nil},
+		{404, 404, 200, []string{"/a", "/b", ""}, nil},
+		{404, 404, 404, []string{"/a", "/b", ""}, errdefs.IsNotFound},
+		{404, 404, 403, []string{"/a", "/b", ""}, errdefs.IsPermissionDenied},
+		{403, 404, 200, []string{"/a", "/b"}, errdefs.IsPermissionDenied},
+		{404, 403, 200, []string{"/a", "/b"}, errdefs.IsPermissionDenied},
+		{403, 403, 200, []string{"/a", "/b"}, errdefs.IsPermissionDenied},
+		{401, 401, 200, []string{"/a", "/b"}, errdefs.IsPermissionDenied},
+		{500, 200, 200, []string{"/a"}, nil},
+	} {
+		t.Run(fmt.Sprintf("%d %d %d", test.a, test.b, test.parent), func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			member := newImage("member", "layer")
+			s.answer(member, "/a", test.a)
+			s.answer(member, "/b", test.b)
+			s.answer(member, "", test.parent)
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(
+				registrytest.Member(member.Descriptor, "a"), registrytest.Member(member.Descriptor, "b"))))
+			if got := s.repositoriesAsked(member.Digest); !slices.Equal(got, test.asked) {
+				t.Errorf("asked %q, want %q", got, test.asked)
+			}
+			switch {
+			case test.class != nil:
+				s.wantAttempts(err, member.Digest, test.asked, test.class)
+			case test.a == 500:
+				wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/a@", "500")
+			default:
+				check(t, err)
+			}
+		})
+	}
+}
+
+// answer lets a repository below the parent serve an image or refuse it.
+func (s *scene) answer(i image, suffix string, status int) {
+	repository := parent + suffix
+	header := http.Header{}
+	switch status {
+	case http.StatusOK:
+		i.in(s.registry, repository)
+		return
+	case http.StatusUnauthorized:
+		header.Set("WWW-Authenticate", `Bearer realm="`+s.registry.Realm()+`",service="registrytest",error="insufficient_scope"`)
+	}
+	about := func(q registrytest.Request) bool {
+		return q.Reference == i.Digest.String() && (status != http.StatusUnauthorized || q.Scheme != "")
+	}
+	s.registry.Intercept(registrytest.Answer(status, header, registrytest.In(repository), about))
+}
+
+// repositoriesAsked lists the repositories below the parent that were asked
+// for content, each once, in order.
+func (s *scene) repositoriesAsked(d digest.Digest) []string {
+	var suffixes []string
+	for _, q := range s.registry.Log() {
+		suffix := strings.TrimPrefix(q.Repository, parent)
+		if q.Reference == d.String() && !slices.Contains(suffixes, suffix) {
+			suffixes = append(suffixes, suffix)
+		}
+	}
+	return suffixes
+}
+
+// wantAttempts looks at the error about content that no repository gave.
+func (s *scene) wantAttempts(err error, d digest.Digest, asked []string, class func(error) bool) {
+	s.t.Helper()
+	var failed *nested.Error
+	if !errors.As(err, &failed) || !class(err) {
+		s.t.Fatalf("got %v", err)
+	}
+	at := s.registry.Host() + "/" + parent
+	if failed.Digest != d || failed.Parent.String() != at || failed.Target.String() != at+asked[0] {
+		s.t.Errorf("the error is about %s in %s below %s", failed.Digest, failed.Target, failed.Parent)
+	}
+	if len(failed.Attempts) != len(asked) {
+		s.t.Errorf("%d attempts, want %q", len(failed.Attempts), asked)
+	}
+	for i, a := range failed.Attempts {
+		if a.Repository.String() != at+asked[i] {
+			s.t.Errorf("attempt %d was at %s", i, a.Repository)
+		}
+		answer := "not found"
+		if errdefs.IsPermissionDenied(a.Err) {
+			answer = "denied"
+		}
+		wantError(s.t, err, a.Repository.String()+": "+answer)
+	}
+}
+
+// TestParentHoldsACopy: a member that is missing at its target is taken from
+// the parent, and is still at its target: what belongs to it is asked for
+// there first, then where the copy was.
+func TestParentHoldsACopy(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := newImage("member", "layer")
+	member.manifestIn(s.registry, parent)
+	s.registry.PutBlob(parent+"/a", member.config.MediaType, member.bytes[member.config.Digest])
+	s.registry.PutBlob(parent, member.layers[0].MediaType, member.bytes[member.layers[0].Digest])
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "a")))))
+	s.want(tagGet(parent),
+		gets(parent+"/a", 404, member.Descriptor), gets(parent, 200, member.Descriptor),
+		gets(parent+"/a", 200, member.config),
+		gets(parent+"/a", 404, member.layers[0]), gets(parent, 200, member.layers[0]))
+}
+
+// TestCopyOfAnIndex: the child namespaces of an index that came from the
+// parent are those of its target, and the parent comes last.
+func TestCopyOfAnIndex(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := putImage(s.registry, parent, "layer")
+	inner := s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "b")))
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))))
+	s.want(tagGet(parent),
+		gets(parent+"/a", 404, inner), gets(parent, 200, inner),
+		gets(parent+"/a/b", 404, member.Descriptor), gets(parent+"/a", 404, member.Descriptor), gets(parent, 200, member.Descriptor),
+		gets(parent+"/a/b", 404, member.parts()...), member.blobs(parent))
+}
+
+// TestMissingEverywhere: both answers are in the error, the target's
+// first.
+func TestMissingEverywhere(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := newImage("member", "layer")
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "a"))))
+	s.want(tagGet(parent), gets(parent+"/a", 404, member.Descriptor), gets(parent, 404, member.Descriptor))
+	s.wantAttempts(err, member.Digest, []string{"/a", ""}, errdefs.IsNotFound)
+	wantError(t, err, fmt.Sprintf("child %s/%s/a@sha256:%.12s: ", s.registry.Host(), parent, member.Digest.Encoded()))
+}
+
+// TestCandidatesAreBounded: eight repositories are asked for one digest.
+func TestCandidatesAreBounded(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := newImage("member", "layer")
+	var entries []ocispec.Descriptor
+	var want []string
+	for i := range 12 {
+		child := fmt.Sprint("c", i)
+		entries = append(entries, registrytest.Member(member.Descriptor, child))
+		if i < 8 {
+			want = append(want, "/"+child)
+		}
+	}
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(entries...)))
+	if got := s.repositoriesAsked(member.Digest); !slices.Equal(got, want) {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+	s.wantAttempts(err, member.Digest, want, errdefs.IsNotFound)
+}
+
+// TestDuplicateEntries: what many entries point to is fetched once.
+func TestDuplicateEntries(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := putImage(s.registry, parent+"/a/a/a", "layer")
+	level := func(repository string, d ocispec.Descriptor) ocispec.Descriptor {
+		return s.registry.Put(repository, ocispec.MediaTypeImageIndex,
+			indexOf(slices.Repeat([]ocispec.Descriptor{registrytest.Member(d, "a")}, 10)...))
+	}
+	third := level(parent+"/a/a", member.Descriptor)
+	second := level(parent+"/a", third)
+	root := level(parent, second)
+	s.registry.Tag(parent, "v1", root.Digest)
+	check(t, s.pull(root))
+	s.want(tagGet(parent), gets(parent+"/a", 200, second), gets(parent+"/a/a", 200, third), member.all(parent+"/a/a/a"))
+}

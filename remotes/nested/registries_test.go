@@ -1,0 +1,240 @@
+package nested_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// hosts is a directory with a hosts.toml for one registry.
+func hosts(t *testing.T, host, toml string) string {
+	t.Helper()
+	dir := t.TempDir()
+	name, port, _ := strings.Cut(host, ":")
+	at := filepath.Join(dir, name+"_"+port+"_")
+	check(t, os.Mkdir(at, 0o755))
+	check(t, os.WriteFile(filepath.Join(at, "hosts.toml"), []byte(toml), 0o600))
+	return dir
+}
+
+// putBundle puts a bundle of one member below a prefix of its repository.
+func putBundle(registry *registrytest.Registry, prefix string) (member image) {
+	member = putImage(registry, prefix+parent+"/web", "layer")
+	registry.Put(prefix+parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+	return member
+}
+
+// pullFrom pulls the bundle of a registry with other settings.
+func pullFrom(t *testing.T, host string, options nested.RegistriesOptions) error {
+	t.Helper()
+	_, err := pull(nested.New(nested.NewRegistries(options), nested.Options{}), newStore(t), host+"/"+parent+":v1")
+	return err
+}
+
+// TestMirrors: a mirror is asked in the registry's place, each repository
+// with a token of the mirror for the name that it has there.
+func TestMirrors(t *testing.T) {
+	for name, prefix := range map[string]string{"plain": "", "below a path": "proxy/hub/"} {
+		t.Run(name, func(t *testing.T) {
+			registry, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+			mirror.Allow("of-parent", "p1", prefix+parent)
+			mirror.Allow("of-web", "p2", prefix+parent+"/web")
+			member := putBundle(mirror, prefix)
+			dir := hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n",
+				registry.URL(), strings.TrimSuffix(mirror.URL()+"/v2/"+prefix, "/")))
+			check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+				HostsDir: dir,
+				Credentials: stores(t, object{"auths": object{
+					mirror.Host() + "/" + prefix + parent:          authEntry("of-parent", "p1"),
+					mirror.Host() + "/" + prefix + parent + "/web": authEntry("of-web", "p2"),
+					registry.Host(): authEntry("of-registry", "p3"),
+				}}),
+			}))
+			wantLog(t, mirror, tagGet(prefix+parent), member.all(prefix+parent+"/web"))
+			wantLog(t, registry)
+			for _, q := range mirror.Log(registrytest.WithCredentials) {
+				if q.Kind != registrytest.KindToken && (q.Query != "ns="+url.QueryEscape(registry.Host()) || len(q.Scopes) != 1 || q.Scopes[0] != "repository:"+q.Repository+":pull") {
+					t.Errorf("asked for %s?%s with a token for %q", q.Path, q.Query, q.Scopes)
+				}
+			}
+		})
+	}
+}
+
+// TestMirrorWithoutTheMember: what a mirror lacks the registry has.
+func TestMirrorWithoutTheMember(t *testing.T) {
+	registry, mirror := newRegistry(t), newRegistry(t)
+	member := putBundle(registry, "")
+	mirror.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+	dir := hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\n", registry.URL(), mirror.URL()))
+	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{HostsDir: dir}))
+	wantLog(t, mirror, tagGet(parent), gets(parent+"/web", 404, member.Descriptor), gets(parent+"/web", 404, member.parts()...))
+	wantLog(t, registry, member.all(parent+"/web"))
+}
+
+func TestTLS(t *testing.T) {
+	registry := newRegistry(t, registrytest.WithTLS(), registrytest.WithTokenAuth())
+	registry.Allow("all", "secret", "*")
+	member := putBundle(registry, "")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(registry.CA())
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	check(t, os.WriteFile(ca, registry.CA(), 0o600))
+	named := "[host.%q]\nca = %q\n"
+	for name, options := range map[string]nested.RegistriesOptions{
+		"CA in hosts.toml":  {HostsDir: hosts(t, registry.Host(), fmt.Sprintf(named, registry.URL(), ca))},
+		"CA in the options": {TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry.ResetLog()
+			options.Credentials = userPassword(t, registry.Host(), "all", "secret")
+			check(t, pullFrom(t, registry.Host(), options))
+			wantLog(t, registry, tagGet(parent), member.all(parent+"/web"))
+		})
+	}
+	t.Run("another CA", func(t *testing.T) {
+		registry.ResetLog()
+		other := newRegistry(t, registrytest.WithTLS())
+		check(t, os.WriteFile(ca, other.CA(), 0o600))
+		wantError(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+			HostsDir: hosts(t, registry.Host(), fmt.Sprintf(named, registry.URL(), ca)),
+		}), "certificate")
+		wantLog(t, registry)
+	})
+}
+
+// TestClientCertificate: a registry that asks for one gets it.
+func TestClientCertificate(t *testing.T) {
+	registry := newRegistry(t)
+	putBundle(registry, "")
+	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(must(url.Parse(registry.URL()))))
+	front.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	front.StartTLS()
+	defer front.Close()
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
+
+	host, file := strings.TrimPrefix(front.URL, "https://"), filepath.Join(t.TempDir(), "client.pem")
+	key := must(x509.MarshalPKCS8PrivateKey(front.TLS.Certificates[0].PrivateKey))
+	check(t, os.WriteFile(file, slices.Concat(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600))
+	toml := fmt.Sprintf("[host.%q]\nskip_verify = true\n", front.URL)
+	wantError(t, pullFrom(t, host, nested.RegistriesOptions{HostsDir: hosts(t, host, toml)}), "certificate required")
+	check(t, pullFrom(t, host, nested.RegistriesOptions{HostsDir: hosts(t, host, toml+fmt.Sprintf("client = %q\n", file))}))
+}
+
+// TestRedirectsAndHeaders: what a registry redirects to gets neither the
+// token nor the headers that are meant for the registry, and neither does a
+// token service elsewhere.
+func TestRedirectsAndHeaders(t *testing.T) {
+	cdn := newRegistry(t)
+	registry := newRegistry(t, registrytest.TokenOnOwnServer())
+	registry.Allow("all", "secret", "*")
+	member := putBundle(registry, "")
+	member.blobsIn(cdn, parent+"/web")
+	registry.Intercept(registrytest.Redirect(cdn.URL(), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
+	dir := hosts(t, registry.Host(), fmt.Sprintf("[host.%q]\n[host.%q.header]\nX-Custom = \"canary\"\n", registry.URL(), registry.URL()))
+	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+		HostsDir:    dir,
+		Credentials: userPassword(t, registry.Host(), "all", "secret"),
+	}))
+	wantLog(t, cdn, member.blobs(parent+"/web"))
+	for _, q := range cdn.Log() {
+		if q.Authorization != "" || q.Header.Get("X-Custom") != "" || q.Header.Get("Referer") != "" {
+			t.Errorf("the redirect's target got %v", q.Header)
+		}
+	}
+	for _, q := range registry.Log() {
+		if got := q.Header["X-Custom"]; (len(got) == 1) != (q.Kind != registrytest.KindToken) || len(got) > 1 {
+			t.Errorf("%s with X-Custom %q", q, got)
+		}
+	}
+}
+
+// TestSignedURLs: what a redirect has in its query is in no error.
+func TestSignedURLs(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := putImage(s.registry, parent+"/web", "layer")
+	cdn := newRegistry(t)
+	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		q := registrytest.Describe(req)
+		if q.Kind != registrytest.KindBlob || q.Authorization == "" {
+			return false
+		}
+		http.Redirect(w, req, cdn.URL()+q.Path+"?signature=secret", http.StatusTemporaryRedirect)
+		return true
+	})
+	for name, fault := range map[string]registrytest.Interceptor{
+		"forbidden": registrytest.Answer(http.StatusForbidden, nil),
+		"reset":     registrytest.Reset(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cdn.ResetIntercepts()
+			cdn.Intercept(fault)
+			s.store = newStore(t)
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			wantError(t, err)
+		})
+	}
+}
+
+// TestLocalhost: a registry on this machine may speak http without being
+// configured, as for containerd.
+func TestLocalhost(t *testing.T) {
+	registry := newRegistry(t, registrytest.WithTokenAuth())
+	registry.Allow("all", "secret", "*")
+	member := putBundle(registry, "")
+	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{Credentials: userPassword(t, registry.Host(), "all", "secret")}))
+	wantLog(t, registry, tagGet(parent), member.all(parent+"/web"))
+}
+
+// proxyTest marks the process that pulls through a proxy.
+const proxyTest = "NESTED_TEST_PULL_THROUGH_PROXY"
+
+// TestProxy: proxies are those of the environment, which Go reads once: the
+// pull runs in a process of its own.
+func TestProxy(t *testing.T) {
+	const host = "registry.test"
+	if os.Getenv(proxyTest) != "" {
+		check(t, pullFrom(t, host, nested.RegistriesOptions{PlainHTTP: true, Credentials: userPassword(t, host, "all", "secret")}))
+		return
+	}
+	registry := newRegistry(t, registrytest.WithRealm("http://"+host+"/token"))
+	registry.Allow("all", "secret", "*")
+	member := putBundle(registry, "")
+	to := must(url.Parse(registry.URL()))
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Host = to.Host
+		r.Out.Host = r.In.Host
+	}})
+	defer proxy.Close()
+	cmd := exec.Command(must(os.Executable()), "-test.run=^TestProxy$")
+	cmd.Env = append(os.Environ(), proxyTest+"=1", "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wantLog(t, registry, tagGet(parent), member.all(parent+"/web"))
+	for _, q := range registry.Log() {
+		if q.Host != host {
+			t.Errorf("asked for %s on %s", q.Path, q.Host)
+		}
+	}
+}

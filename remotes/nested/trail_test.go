@@ -1,0 +1,255 @@
+package nested_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// bundle puts an index of two members, web and worker, and pulls it.
+func bundle(t *testing.T, s *scene) (root ocispec.Descriptor, web, worker image) {
+	t.Helper()
+	web = putImage(s.registry, parent+"/web", "layer of web")
+	worker = putImage(s.registry, parent+"/worker", "layer of worker")
+	root = s.put(ocispec.MediaTypeImageIndex, indexOf(
+		registrytest.Member(web.Descriptor, "web"), registrytest.Member(worker.Descriptor, "worker")))
+	check(t, s.pull(root))
+	return root, web, worker
+}
+
+// again is the scene's registry and store for a new process.
+func (s *scene) again(withStore bool) {
+	options := nested.Options{}
+	if withStore {
+		options.Store = s.store
+	}
+	s.resolver = nested.New(s.registries(), options)
+	s.registry.ResetLog()
+}
+
+// TestPullIntoAWarmStore: what was in the store before is not asked for, and
+// what it points to is still found.
+func TestPullIntoAWarmStore(t *testing.T) {
+	for name, test := range map[string]struct {
+		gone func(web, worker image) []ocispec.Descriptor // from the store
+		// what is asked for besides the tag, when the resolver knows the
+		// store, and more of it otherwise
+		withStore func(web, worker image) [][]string
+		without   func(web, worker image) [][]string
+	}{
+		"nothing is missing": {
+			func(web, worker image) []ocispec.Descriptor { return nil },
+			func(web, worker image) [][]string { return nil },
+			func(web, worker image) [][]string { return nil },
+		},
+		"a layer of the first": {
+			func(web, worker image) []ocispec.Descriptor { return web.layers },
+			func(web, worker image) [][]string { return [][]string{gets(parent+"/web", 200, web.layers...)} },
+			func(web, worker image) [][]string { return [][]string{gets(parent+"/web", 200, web.Descriptor)} },
+		},
+		"a layer of the last": {
+			func(web, worker image) []ocispec.Descriptor { return worker.layers },
+			func(web, worker image) [][]string { return [][]string{gets(parent+"/worker", 200, worker.layers...)} },
+			func(web, worker image) [][]string {
+				return [][]string{gets(parent+"/web", 200, web.Descriptor), gets(parent+"/worker", 200, worker.Descriptor)}
+			},
+		},
+		"all layers": {
+			func(web, worker image) []ocispec.Descriptor { return slices.Concat(web.layers, worker.layers) },
+			func(web, worker image) [][]string {
+				return [][]string{gets(parent+"/web", 200, web.layers...), gets(parent+"/worker", 200, worker.layers...)}
+			},
+			func(web, worker image) [][]string {
+				return [][]string{gets(parent+"/web", 200, web.Descriptor), gets(parent+"/worker", 200, worker.Descriptor)}
+			},
+		},
+		"a whole member": {
+			func(web, worker image) []ocispec.Descriptor { return append(web.parts(), web.Descriptor) },
+			func(web, worker image) [][]string { return [][]string{web.all(parent + "/web")} },
+			func(web, worker image) [][]string { return nil },
+		},
+	} {
+		for _, withStore := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, store %t", name, withStore), func(t *testing.T) {
+				s := newScene(t, nested.Options{})
+				root, web, worker := bundle(t, s)
+				for _, d := range test.gone(web, worker) {
+					check(t, s.store.Delete(context.Background(), d.Digest))
+				}
+				s.again(withStore)
+				check(t, s.pull(root))
+				want := append(test.withStore(web, worker), tagGet(parent))
+				if !withStore {
+					want = append(want, test.without(web, worker)...)
+				}
+				s.want(want...)
+			})
+		}
+	}
+}
+
+// TestOtherPlatform: the index is in the store since another platform's pull.
+func TestOtherPlatform(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	var members []ocispec.Descriptor
+	for _, arch := range []string{"amd64", "arm64"} {
+		platform := ocispec.Platform{OS: "linux", Architecture: arch}
+		members = append(members, registrytest.Member(s.registry.ImageFor(platform, parent+"/"+arch, []byte(arch)), arch))
+	}
+	s.put(ocispec.MediaTypeImageIndex, indexOf(members...))
+	for _, withStore := range []bool{true, false} {
+		s.store = newStore(t)
+		for i, arch := range []string{"amd64", "arm64"} {
+			s.again(withStore)
+			matcher := platforms.Only(platforms.MustParse("linux/" + arch))
+			_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1",
+				images.FilterPlatforms(images.ChildrenHandler(s.store), matcher))
+			check(t, err)
+			if got := s.repositoriesAsked(members[i].Digest); !slices.Equal(got, []string{"/" + arch}) {
+				t.Errorf("%s was asked for in %q", arch, got)
+			}
+			if n := s.registry.Count(registrytest.In(parent + "/" + []string{"arm64", "amd64"}[i])); n != 0 {
+				t.Errorf("%d requests for the other platform", n)
+			}
+		}
+	}
+}
+
+// TestResume: half of a layer is there; the rest is asked for.
+func TestResume(t *testing.T) {
+	for name, ignored := range map[string]bool{"in part": false, "ranges are ignored": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			layer := strings.Repeat("0123456789", 10_000)
+			member := putImage(s.registry, parent+"/web", layer)
+			root := s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+			ofLayer := func(q registrytest.Request) bool { return q.Reference == member.layers[0].Digest.String() }
+			if ignored {
+				s.registry.Intercept(registrytest.IgnoreRange())
+			}
+			halfWritten(t, s.store, member.layers[0], layer[:40_000])
+			check(t, s.pull(root))
+			log := s.registry.Log(ofLayer, registrytest.WithCredentials)
+			want := "bytes=40000-"
+			if len(log) != 1 || log[0].Header.Get("Range") != want {
+				t.Errorf("the layer was asked for with %v", log)
+			}
+			if !stored(s.store, member.layers[0]) {
+				t.Error("the layer is not stored")
+			}
+		})
+	}
+}
+
+// halfWritten leaves what a killed pull leaves in a store.
+func halfWritten(t *testing.T, store content.Store, d ocispec.Descriptor, written string) {
+	t.Helper()
+	ctx := context.Background()
+	w, err := store.Writer(ctx, content.WithRef(remotes.MakeRefKey(ctx, d)), content.WithDescriptor(d))
+	check(t, err)
+	_, err = w.Write([]byte(written))
+	check(t, err)
+	check(t, w.Close())
+}
+
+// TestBrokenTransfer: a layer whose connection breaks is continued.
+func TestBrokenTransfer(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	layer := strings.Repeat("0123456789", 10_000)
+	member := putImage(s.registry, parent+"/web", layer)
+	ofLayer := func(q registrytest.Request) bool { return q.Reference == member.layers[0].Digest.String() }
+	s.registry.Intercept(s.registry.Truncate(40_000, ofLayer, registrytest.WithCredentials, registrytest.First(1, ofLayer, registrytest.WithCredentials)))
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))))
+	log := s.registry.Log(ofLayer, registrytest.WithCredentials)
+	if len(log) != 2 || log[1].Range != "bytes=40000-" {
+		t.Errorf("the layer was asked for with %v", log)
+	}
+}
+
+// TestPullsAtOnce: one resolver, several roots and tags, several pulls each.
+func TestPullsAtOnce(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	refs := []string{}
+	for i := range 3 {
+		repository, child := fmt.Sprintf("org/app%d", i), fmt.Sprint("c", i)
+		for _, tag := range []string{"v1", "v2"} {
+			member := putImage(s.registry, repository+"/"+child, tag)
+			s.registry.Put(repository, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, child)), tag)
+			refs = append(refs, s.registry.Host()+"/"+repository+":"+tag)
+		}
+	}
+	var wg sync.WaitGroup
+	for range 3 {
+		for _, ref := range refs {
+			store := newStore(t)
+			wg.Go(func() {
+				if _, err := pull(s.resolver, store, ref); err != nil {
+					t.Error(err)
+				}
+				if n := len(digests(store)); n != 4 {
+					t.Errorf("%d of 4 blobs are stored", n)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+// TestOnePullFromSeveralGoroutines: a fetcher serves a runtime's goroutines,
+// all of which want the same that none of them has seen.
+func TestOnePullFromSeveralGoroutines(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	_, web, worker := bundle(t, s)
+	s.again(false)
+	ctx := context.Background()
+	name, _, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
+	check(t, err)
+	fetcher, err := s.resolver.Fetcher(ctx, name)
+	check(t, err)
+	var wg sync.WaitGroup
+	for range 8 {
+		for _, d := range slices.Concat(web.layers, worker.layers, web.parts()[:1]) {
+			store := newStore(t)
+			wg.Go(func() {
+				if err := remotes.Fetch(ctx, store, fetcher, d); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for _, d := range []digest.Digest{web.Digest, worker.Digest} {
+		if n := s.registry.Count(func(q registrytest.Request) bool { return q.Reference == d.String() && q.Status == 200 }); n > 1 {
+			t.Errorf("%s was asked for %d times", d, n)
+		}
+	}
+}
+
+// TestTagMoves: each pull begins anew.
+func TestTagMoves(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := newImage("member", "layer")
+	member.in(s.registry, parent+"/a")
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "a")))))
+	for _, d := range append(member.parts(), member.Descriptor) {
+		s.registry.Delete(parent+"/a", d.Digest)
+	}
+	member.in(s.registry, parent+"/b")
+	s.store = newStore(t)
+	s.registry.ResetLog()
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "b")))))
+	s.want(tagGet(parent), member.all(parent+"/b"))
+}
