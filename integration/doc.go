@@ -1,0 +1,9 @@
+// Package integration tests the project's programs against real parts: distribution's registry with
+// a token server, containerd with ctr and runc, docker-credential-pass with pass and gpg. Each test
+// starts and stops what it needs, on ports and in directories of its own. `make integration` builds
+// and installs these parts first.
+//
+// The harness has a file per part: process_test.go (what all have in common), tokenserver_test.go,
+// registry_test.go with requestlog_test.go, containerd_test.go, pass_test.go, images_test.go with
+// bundle_test.go, nestctl_test.go. harness_test.go tests the harness without any program of ours.
+package integration

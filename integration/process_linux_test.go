@@ -1,0 +1,77 @@
+package integration
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// ownGroup lets a test end all that a daemon started, and ends the daemon when the test binary
+// is killed before its cleanups ran.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// unmountBelow unmounts what is mounted at and below dir, last mounted first.
+func unmountBelow(t *testing.T, dir string) {
+	t.Helper()
+	info, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var points []string
+	for line := range strings.Lines(string(info)) {
+		// The fifth field; the paths of the tests have no characters that the kernel escapes.
+		point := strings.Fields(line)[4]
+		if point == dir || strings.HasPrefix(point, dir+"/") {
+			points = append(points, point)
+		}
+	}
+	for _, point := range slices.Backward(points) {
+		if err := syscall.Unmount(point, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", point, err)
+		}
+	}
+}
+
+// overlayMagic is OVERLAYFS_SUPER_MAGIC of linux/magic.h.
+const overlayMagic = 0x794c7630
+
+// overlayable makes dir fit to hold the upper directories of overlay mounts, which overlayfs itself,
+// below a container's /tmp for one, is not.
+func overlayable(t *testing.T, dir string) {
+	t.Helper()
+	var fs syscall.Statfs_t
+	must(t, syscall.Statfs(dir, &fs))
+	if fs.Type == overlayMagic {
+		must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	}
+}
+
+// killByArgument kills processes that have the argument in their command line and returns their ids.
+func killByArgument(argument string) []int {
+	var killed []int
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well-formed
+	for _, path := range lines {
+		line, err := os.ReadFile(path)
+		if err != nil || !slices.ContainsFunc(bytes.Split(line, []byte{0}), func(a []byte) bool { return string(a) == argument }) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil && pid != os.Getpid() && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed = append(killed, pid)
+		}
+	}
+	return killed
+}
+
+// maxRSS is the peak of a process's memory in bytes.
+func maxRSS(state *os.ProcessState) int64 {
+	return state.SysUsage().(*syscall.Rusage).Maxrss << 10
+}

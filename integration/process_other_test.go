@@ -1,0 +1,21 @@
+//go:build !linux
+
+package integration
+
+import (
+	"os"
+	"syscall"
+	"testing"
+)
+
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// The rest is for containerd, which runs on Linux only.
+
+func unmountBelow(*testing.T, string) {}
+
+func overlayable(*testing.T, string) {}
+
+func killByArgument(string) []int { return nil }
+
+func maxRSS(*os.ProcessState) int64 { return 0 }
