@@ -59,6 +59,16 @@ func platformFlag(platform string, all bool) (platforms.Matcher, error) {
 	return platforms.OnlyStrict(p), nil
 }
 
+// checkMembers checks the values of --member.
+func checkMembers(members []string) error {
+	for _, m := range members {
+		if _, err := nested.ParseChild(m); err != nil {
+			return usagef("--member %.64q: %w", m, err)
+		}
+	}
+	return nil
+}
+
 // takes tells whether the entry of an index is selected, or may lead to what
 // is.
 func (s selection) takes(n *node) bool {
@@ -92,9 +102,10 @@ type walker struct {
 	fetcher fetcher
 	selection
 	limiter *semaphore.Weighted
-	// fetch, when given, brings content into a store, and blobs are visited
-	// as well. It is called once for a digest.
+	// fetch brings a node's content. It is called once for a digest, and only
+	// for documents unless blobs are visited too.
 	fetch func(context.Context, *node) error
+	blobs bool
 	// visited, when given, is called when a node and all below it is done.
 	visited func(*node) error
 
@@ -114,8 +125,8 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 	if err != nil {
 		return nil, nil, err
 	}
-	repository, _, _ := strings.Cut(name, "@")
-	root, err := auth.ParseRepository(tagless(repository))
+	repository, _ := splitRef(name)
+	root, err := auth.ParseRepository(repository)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,15 +137,22 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 		nodes:     map[string]bool{},
 		fetches:   map[digest.Digest]func() error{},
 	}
+	w.fetch = func(ctx context.Context, n *node) error {
+		_, err := w.fetcher.Children(ctx, n.Descriptor)
+		return err
+	}
 	return w, &node{Entry: nested.Entry{Descriptor: desc}, repository: root}, nil
 }
 
 // visit brings a node and what is below it.
 func (w *walker) visit(ctx context.Context, n *node) error {
-	if err := w.bring(ctx, n); err != nil {
-		return err
+	isDocument := images.IsManifestType(n.MediaType) || images.IsIndexType(n.MediaType)
+	if isDocument || w.blobs {
+		if err := w.bring(ctx, n); err != nil {
+			return err
+		}
 	}
-	if images.IsManifestType(n.MediaType) || images.IsIndexType(n.MediaType) {
+	if isDocument {
 		if err := w.expand(ctx, n); err != nil {
 			return err
 		}
@@ -158,9 +176,6 @@ func (w *walker) visit(ctx context.Context, n *node) error {
 
 // bring fetches a node's content, once however many paths lead to it.
 func (w *walker) bring(ctx context.Context, n *node) error {
-	if w.fetch == nil {
-		return nil
-	}
 	w.mu.Lock()
 	fetch, ok := w.fetches[n.Digest]
 	if !ok {
@@ -179,14 +194,14 @@ func (w *walker) bring(ctx context.Context, n *node) error {
 
 // expand finds the selected children of a document.
 func (w *walker) expand(ctx context.Context, n *node) error {
-	entries, err := w.children(ctx, n)
+	entries, err := w.fetcher.Children(ctx, n.Descriptor)
 	if err != nil {
 		return err
 	}
 	index := images.IsIndexType(n.MediaType)
 	for _, e := range entries {
-		if !index && w.fetch == nil && !e.Carried {
-			continue // configs and layers are for those who fetch
+		if !index && !w.blobs && !e.Carried {
+			continue
 		}
 		repository, err := e.Child.In(n.repository)
 		if err != nil {
@@ -206,16 +221,6 @@ func (w *walker) expand(ctx context.Context, n *node) error {
 		}
 	}
 	return nil
-}
-
-func (w *walker) children(ctx context.Context, n *node) ([]nested.Entry, error) {
-	if w.fetch == nil {
-		if err := w.limiter.Acquire(ctx, 1); err != nil {
-			return nil, err
-		}
-		defer w.limiter.Release(1)
-	}
-	return w.fetcher.Children(ctx, n.Descriptor)
 }
 
 // fresh tells whether a node is met for the first time.
@@ -298,10 +303,11 @@ func platformOf(p *ocispec.Platform) string {
 	return platforms.Format(*p)
 }
 
-// tagless cuts the tag off a reference without digest.
-func tagless(ref string) string {
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		return ref[:i]
+// splitRef splits a normalised reference into repository and tag.
+func splitRef(ref string) (repository, tag string) {
+	repository, _, _ = strings.Cut(ref, "@")
+	if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
+		return repository[:i], repository[i+1:]
 	}
-	return ref
+	return repository, ""
 }

@@ -101,6 +101,9 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 		})
 		d := r.target
 		d.Annotations = map[string]string{images.AnnotationImageName: r.name}
+		if _, tag := splitRef(r.name); tag != "" {
+			d.Annotations[ocispec.AnnotationRefName] = tag // what other tools go by
+		}
 		index.Manifests = append(index.Manifests, d)
 	}
 	for _, n := range root.all() {

@@ -118,6 +118,9 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
+	if err := checkMembers(o.members); err != nil {
+		return err
+	}
 	to, err := o.openTarget(ctx)
 	if err != nil {
 		return err
@@ -149,6 +152,7 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
+	w.blobs = true
 	w.fetch = func(ctx context.Context, n *node) error {
 		if err := checkStorable(n.Descriptor); err != nil {
 			return err
@@ -221,7 +225,7 @@ type resultMember struct {
 	Repository string        `json:"repository"`
 	Digest     digest.Digest `json:"digest"`
 	MediaType  string        `json:"mediaType"`
-	Platform   string        `json:"platform,omitempty"`
+	Platform   string        `json:"platform"` // empty when the descriptor says none
 	Size       int64         `json:"size"`
 }
 

@@ -52,6 +52,9 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := checkMembers(members); err != nil {
+		return nil, nil, err
+	}
 	const concurrent = 8
 	w, root, err := open(ctx, s.resolver(nil, new(nested.Metrics)), ref, selection{matcher, members}, concurrent)
 	if err != nil {

@@ -52,8 +52,12 @@ func newRoot() *cobra.Command {
 	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newVersion()} {
 		root.AddCommand(c)
 	}
+	root.InitDefaultCompletionCmd()
 	for _, c := range append(root.Commands(), root) {
 		c.Args = misuseOf(c.Args)
+		if !c.Runnable() { // cobra would not look at its arguments
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
 	}
 	return root
 }

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// secret begins all passwords of these tests, and is to be read in no output.
+const secret = "HUNTER2"
+
+// dockerConfig is a config.json of Docker.
+type dockerConfig struct {
+	path        string
+	Auths       map[string]map[string]string `json:"auths,omitempty"`
+	CredHelpers map[string]string            `json:"credHelpers,omitempty"`
+	CredsStore  string                       `json:"credsStore,omitempty"`
+}
+
+func newDockerConfig(dir string) dockerConfig {
+	return dockerConfig{
+		path:        filepath.Join(dir, "config.json"),
+		Auths:       map[string]map[string]string{},
+		CredHelpers: map[string]string{},
+	}
+}
+
+func (c *dockerConfig) write() error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(c.path, data, 0o600)
+}
+
+func (c *dockerConfig) login(key, user, password string) {
+	c.Auths[key] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
+}
+
+// answeringHelper is the credential helper "answers": the user of a server is
+// its last component and "-user", the password is the secret.
+func answeringHelper() {
+	server := helperServer()
+	user := server[strings.LastIndexByte(server, '/')+1:] + "-user"
+	fmt.Printf(`{"ServerURL":%q,"Username":%q,"Secret":%q}`+"\n", server, user, secret)
+}
+
+// failingHelper is the credential helper "fails". It says too much.
+func failingHelper() {
+	helperServer()
+	fmt.Println("no luck with " + secret)
+	fmt.Fprintln(os.Stderr, "no luck with "+secret)
+	os.Exit(1)
+}
+
+// ramblingHelper is the credential helper "rambling", which is no such thing.
+func ramblingHelper() {
+	helperServer()
+	fmt.Println("welcome! your password is " + secret)
+}
+
+// helperServer reads what the helper is asked for, and takes a note of it.
+func helperServer() string {
+	server, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		panic(err)
+	}
+	name := strings.TrimSpace(string(server))
+	runs, err := os.OpenFile(os.Getenv("HELPER_RUNS"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	defer runs.Close()
+	fmt.Fprintln(runs, name)
+	return name
+}
