@@ -32,7 +32,7 @@ import (
 //	delete REPOSITORY DIGEST    take content out of the registry
 //	corrupt REPOSITORY DIGEST   serve other bytes for content, of its size
 //	retag REPOSITORY TAG DIGEST move a tag
-//	fault ACTION [N] KIND REPOSITORY [once]   see faults; fault none ends all
+//	fault ACTION [N] KIND REPOSITORY[@DIGEST] [once]   see cmdFault; fault none ends all
 //	stalled                     wait until a request stalls
 //	partial DIR N               wait until a download in a layout has N bytes
 //	requests [KIND...]          print the requests since the last time, sorted
@@ -180,7 +180,10 @@ func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 	if number, err := strconv.Atoi(args[1]); err == nil {
 		n, args = number, args[1:]
 	}
-	filters := []registrytest.Filter{registrytest.Of(registrytest.Kind(args[1])), registrytest.In(args[2])}
+	repository, reference, _ := strings.Cut(args[2], "@")
+	filters := []registrytest.Filter{registrytest.Of(registrytest.Kind(args[1])), registrytest.In(repository), func(q registrytest.Request) bool {
+		return reference == "" || q.Reference == reference
+	}}
 	if len(args) > 3 && args[3] == "once" {
 		filters = []registrytest.Filter{registrytest.First(1, filters...)}
 	}

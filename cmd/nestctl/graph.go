@@ -160,9 +160,9 @@ func (w *walker) visit(ctx context.Context, n *node) error {
 			n.Descriptor, n.children = index.Descriptor, nil // it takes the carrier's place
 			return w.visit(ctx, n)
 		}
-		group, ctx := errgroup.WithContext(ctx)
+		group, below := errgroup.WithContext(ctx)
 		for _, child := range n.children {
-			group.Go(func() error { return w.visit(ctx, child) })
+			group.Go(func() error { return w.visit(below, child) })
 		}
 		if err := group.Wait(); err != nil {
 			return err

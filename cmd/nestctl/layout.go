@@ -27,7 +27,6 @@ type layout struct {
 	dir    string
 	label  string
 	unlock func() error
-	names  map[string]ocispec.Descriptor // what finish records
 	blobs  []digest.Digest
 }
 
@@ -237,7 +236,7 @@ func addFile(w *tar.Writer, dir, name string) error {
 		return err
 	}
 	header := &tar.Header{Name: filepath.ToSlash(name), Mode: 0o644, Size: info.Size(), Format: tar.FormatPAX}
-	if err := w.WriteHeader(header); err != nil {
+	if err = w.WriteHeader(header); err != nil {
 		return err
 	}
 	_, err = io.Copy(w, file)

@@ -110,6 +110,7 @@ var bundles = map[string]func(publisher){
 	"odd":     publishOdd,
 	"foreign": publishForeign,
 	"copies":  publishCopies,
+	"clash":   publishClash,
 }
 
 // publishApp: org/app:v1 with an image for amd64, one for two platforms, a
@@ -206,4 +207,11 @@ func publishForeign(p publisher) {
 // publishCopies: org/copies:v1 has the member web only in the parent.
 func publishCopies(p publisher) {
 	p.tag("org/copies", "v1", p.index("copies", "org/copies", member(p.image("copied", "org/copies", "linux/amd64"), "web")))
+}
+
+// publishClash: org/clash:v1 has members whose names differ in punctuation.
+func publishClash(p publisher) {
+	p.tag("org/clash", "v1", p.index("clash", "org/clash",
+		member(p.image("first", "org/clash/a-b", "linux/amd64"), "a-b"),
+		member(p.image("second", "org/clash/a/b", "linux/amd64"), "a/b")))
 }

@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -108,7 +109,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	if err := oneOf("format", o.format, "text", "json"); err != nil {
+	if err = oneOf("format", o.format, "text", "json"); err != nil {
 		return err
 	}
 	if o.concurrent < 1 {
@@ -118,7 +119,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	if err := checkMembers(o.members); err != nil {
+	if err = checkMembers(o.members); err != nil {
 		return err
 	}
 	to, err := o.openTarget(ctx)
@@ -159,7 +160,7 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 		}
 		show.expect(n.Size)
 		if err := fetch(ctx, to, w.fetcher, n.Descriptor); err != nil {
-			return err
+			return explain(w, n, err)
 		}
 		return to.stored(ctx, w, n)
 	}
@@ -178,6 +179,26 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 	return w, root, to.finish(ctx, w, ref, root)
 }
 
+// explain says what could not be stored, unless the error does so itself. Then
+// it is cut free of what content stores write around it.
+func explain(w *walker, n *node, err error) error {
+	var child *nested.Error
+	var bad *nested.InvalidError
+	var other *nested.VerifyError
+	var denied *auth.DeniedError
+	switch {
+	case errors.As(err, &child):
+		return child
+	case errors.As(err, &bad):
+		return bad
+	case errors.As(err, &other):
+		return other
+	case errors.As(err, &denied):
+		return denied
+	}
+	return fmt.Errorf("%s@%s: %w", w.found(n), n.Digest, err)
+}
+
 // checkStorable refuses what content stores cannot hold.
 func checkStorable(d ocispec.Descriptor) error {
 	if err := d.Digest.Validate(); err != nil {
@@ -191,14 +212,21 @@ func checkStorable(d ocispec.Descriptor) error {
 
 // fetch stores content that is not there yet; what is there in part goes on.
 // The annotations stay out of it: containerd makes names of one of them.
-func fetch(ctx context.Context, store content.Store, f remotes.Fetcher, d ocispec.Descriptor) error {
+func fetch(ctx context.Context, store content.Store, f fetcher, d ocispec.Descriptor) error {
 	d.Annotations = nil
+	ref := remotes.MakeRefKey(ctx, d)
 	if d.Size == 0 {
-		return content.WriteBlob(ctx, store, remotes.MakeRefKey(ctx, d), strings.NewReader(""), d)
+		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
 	}
 	err := remotes.Fetch(ctx, store, f, d)
-	if errdefs.IsAlreadyExists(err) {
+	if err == nil || errdefs.IsAlreadyExists(err) {
 		return nil
+	}
+	if status, statusErr := store.Status(ctx, ref); statusErr == nil && status.Offset >= d.Size {
+		// All is there and does not verify. Kept, it would fail every later pull.
+		served, _ := f.Found(d.Digest)
+		bad := &nested.VerifyError{Repository: served, Digest: d.Digest, Reason: "another digest or size"}
+		return errors.Join(bad, store.Abort(ctx, ref))
 	}
 	return err
 }

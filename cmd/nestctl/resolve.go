@@ -52,7 +52,7 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkMembers(members); err != nil {
+	if err = checkMembers(members); err != nil {
 		return nil, nil, err
 	}
 	const concurrent = 8
@@ -72,6 +72,8 @@ type pin struct {
 	Repository string        `json:"repository"`
 	Digest     digest.Digest `json:"digest"`
 	Ref        string        `json:"ref"`
+
+	target string // the repository by the member's path
 }
 
 // pins are the members that other tools can pull: those that are not nested
@@ -86,7 +88,7 @@ func (w *walker) pins(root *node) []pin {
 	pins := make([]pin, len(nodes))
 	for i, n := range nodes {
 		repository := w.found(n).String()
-		pins[i] = pin{n.namespace, repository, n.Digest, repository + "@" + n.Digest.String()}
+		pins[i] = pin{n.namespace, repository, n.Digest, repository + "@" + n.Digest.String(), n.repository.String()}
 	}
 	return slices.Compact(pins)
 }
@@ -101,26 +103,44 @@ func printPins(out io.Writer, format string, pins []pin) error {
 	if format == "kustomize" {
 		b.WriteString("images:\n")
 	}
+	named := map[string]string{}
 	for _, p := range pins {
+		name, line := "", p.Ref+"\n"
 		switch format {
-		case "ref":
-			fmt.Fprintln(&b, p.Ref)
 		case "env":
-			fmt.Fprintf(&b, "%s=%s\n", variable(p.Namespace), p.Ref)
+			name = variable(p.Namespace)
+			line = name + "=" + line
 		case "kustomize":
-			fmt.Fprintf(&b, "- name: %s\n  digest: %s\n", p.Repository, p.Digest)
+			name, line = p.target, p.kustomize()
 		}
+		if other, ok := named[name]; ok && name != "" {
+			return fmt.Errorf("%s and %s would both be %s; choose with --member or use another --format", other, p.Ref, name)
+		}
+		named[name] = p.Ref
+		b.WriteString(line)
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// kustomize is an entry of images in a kustomization.
+func (p pin) kustomize() string {
+	entry := "- name: " + p.target + "\n"
+	if p.Repository != p.target {
+		entry += "  newName: " + p.Repository + "\n"
+	}
+	return entry + "  digest: " + p.Digest.String() + "\n"
 }
 
 var notInVariables = regexp.MustCompile(`[^A-Z0-9]+`)
 
 // variable is a namespace as the name of an environment variable.
 func variable(namespace string) string {
+	if namespace == "" {
+		return "IMAGE"
+	}
 	name := notInVariables.ReplaceAllString(strings.ToUpper(namespace), "_")
-	if name == "" || name[0] >= '0' && name[0] <= '9' {
+	if name[0] >= '0' && name[0] <= '9' {
 		name = "_" + name
 	}
 	return name + "_IMAGE"

@@ -47,7 +47,7 @@ func run(nestctl string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(program); err != nil {
+	if _, err = os.Stat(program); err != nil {
 		return fmt.Errorf("%w; build it with make build", err)
 	}
 	dir, err := os.MkdirTemp("", "nested-demo")

@@ -85,12 +85,12 @@ func parseChallenges(s string) ([]Challenge, error) {
 			return nil, errSyntax
 		}
 		if value, ok := strings.CutPrefix(strings.TrimLeft(rest, " \t"), "="); ok && len(challenges) > 0 {
-			text, rest, err := cutValue(strings.TrimLeft(value, " \t"))
+			text, after, err := cutValue(strings.TrimLeft(value, " \t"))
 			if err != nil {
 				return nil, err
 			}
 			challenges[len(challenges)-1].set(strings.ToLower(name), text)
-			s = rest
+			s = after
 			continue
 		}
 		challenges = append(challenges, Challenge{Scheme: strings.ToLower(name)})

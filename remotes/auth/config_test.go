@@ -1,12 +1,15 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Go visits maps in random order; what is found must not depend on it.
@@ -82,6 +85,29 @@ func TestConfigFileIsReadAgain(t *testing.T) {
 	}
 	if got := look(); got != "" {
 		t.Errorf("after removal: %q", got)
+	}
+}
+
+// Editors and scripts write a file in place; its size or time tells.
+func TestConfigFileWrittenInPlace(t *testing.T) {
+	t.Parallel()
+	path := writeFile(t, filepath.Join(t.TempDir(), "config.json"), `{}`)
+	file := &configFile{path: path}
+	hour := must[fs.FileInfo](t)(os.Stat(path)).ModTime()
+	for _, test := range []struct{ content, store string }{
+		{`{"credsStore":"a"}`, "a"},
+		{`{"credsStore":"b"}`, "b"},           // only the time differs
+		{`{"credsStore":"longer"}`, "longer"}, // only the size differs
+	} {
+		if test.store != "longer" {
+			hour = hour.Add(time.Hour)
+		}
+		if err := errors.Join(os.WriteFile(path, []byte(test.content), 0o600), os.Chtimes(path, hour, hour)); err != nil {
+			t.Fatal(err)
+		}
+		if c := must[*config](t)(file.load()); c.CredsStore != test.store {
+			t.Errorf("got %q, want %q", c.CredsStore, test.store)
+		}
 	}
 }
 

@@ -170,6 +170,31 @@ func TestSharedEndsWhenTheLastLeaves(t *testing.T) {
 	})
 }
 
+// A question that is slow to notice that nobody waits is not joined.
+func TestSharedDoesNotJoinTheDying(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var s shared[string, int]
+		var a asks
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.get(ctx, "a", time.Hour, func(ctx context.Context) (int, time.Duration, error) {
+			<-ctx.Done()
+			time.Sleep(time.Minute)
+			return 0, 0, ctx.Err()
+		})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		for range 2 {
+			if got, err := s.get(t.Context(), "a", time.Hour, a.ask(time.Hour)); got != 1 || err != nil {
+				t.Errorf("got %d %v", got, err)
+			}
+			time.Sleep(2 * time.Minute) // the end of the other one changes nothing
+		}
+	})
+}
+
 func TestSharedBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -76,6 +76,7 @@ func TestLookup(t *testing.T) {
 		{name: "not found goes on to the next key", file: `{"credHelpers":{"reg/a":"knows-none"},"auths":{"reg":` + u1 + `}}`, repository: "reg/a", want: `password u1, 1.json, key "reg"`},
 		{name: "broken helper", file: `{"credHelpers":{"reg":"is-broken"},"auths":{"reg":` + u1 + `}}`, repository: "reg/a", want: `error: credential helper docker-credential-is-broken, asked for "reg" because of 1.json`},
 		{name: "broken store", file: `{"credsStore":"is-broken","auths":{"reg":` + u1 + `}}`, repository: "reg/a", want: `error: credential helper docker-credential-is-broken, asked for "reg" because of 1.json`},
+		{name: "broken helper of a repository", file: `{"credHelpers":{"reg/a":"is-broken"},"auths":{"reg":` + u1 + `}}`, second: `{"auths":{"reg":` + u2 + `}}`, repository: "reg/a/b", want: `error: credential helper docker-credential-is-broken, asked for "reg/a" because of 1.json`},
 		{name: "absent helper", file: `{"credHelpers":{"reg":"absent"},"auths":{"reg":` + u1 + `}}`, repository: "reg/a", want: `error: docker-credential-absent, asked for "reg" because of 1.json: it is not in PATH`},
 
 		// Markers: docker login leaves entries without secrets.
@@ -112,6 +113,7 @@ func TestLookup(t *testing.T) {
 		// One bad entry hurts only who needs it.
 		{name: "bad neighbour", file: `{"auths":{"bad":{"auth":"` + secret + `!"},"reg":` + u1 + `}}`, repository: "reg/a", want: `password u1, 1.json, key "reg"`},
 		{name: "bad base64", file: `{"auths":{"bad":{"auth":"` + secret + `!"},"reg":` + u1 + `}}`, repository: "bad/a", want: `error: 1.json: the entry "bad" of auths is not valid`},
+		{name: "bad entry of a repository", file: `{"auths":{"bad/a":{"auth":"` + secret + `!"},"bad":` + u1 + `}}`, repository: "bad/a", want: `error: 1.json: the entry "bad/a" of auths is not valid`},
 		{name: "bad pair", file: `{"auths":{"bad":{"auth":"SFVOVEVSMg=="}}}`, repository: "bad/a", want: `error: 1.json: the entry "bad" of auths is not valid`},
 		{name: "bad type", file: `{"auths":{"bad":"` + secret + `"}}`, repository: "bad/a", want: `error: 1.json: the entry "bad" of auths is not valid`},
 		{name: "bad helper neighbour", file: `{"credHelpers":{"bad":["` + secret + `"],"reg":"answers"}}`, repository: "reg/a", want: `password user, helper docker-credential-answers, server "reg"`},

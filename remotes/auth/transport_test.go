@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -270,5 +271,17 @@ func TestBrokenBody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := read(ctx, cancel); !errors.Is(err, context.Canceled) {
 		t.Errorf("the end of the caller's patience reads as %v", err)
+	}
+}
+
+// The caller's deadline is no reason to resume, though it is a net.Error.
+func TestBodyAfterTheDeadline(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	<-ctx.Done()
+	body := resumable{io.NopCloser(iotest.ErrReader(context.DeadlineExceeded)), ctx}
+	if _, err := body.Read(nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -2,8 +2,10 @@ package nested_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha512"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -88,6 +90,44 @@ func TestReadsAreBounded(t *testing.T) {
 	if n := s.metrics.Bytes.Load(); n > 8<<10 {
 		t.Errorf("%d bytes were read", n)
 	}
+}
+
+// TestEndlessFetcher: reads are bounded whatever resolver is wrapped.
+func TestEndlessFetcher(t *testing.T) {
+	member := newImage("member")
+	root := registrytest.Member(member.Descriptor, "web")
+	body := indexOf(root)
+	source := &endless{root: body}
+	resolver := nested.New(&fixed{fetcher: source, root: describe(ocispec.MediaTypeImageIndex, body)}, nested.Options{})
+	_, err := pull(resolver, newStore(t), "reg.test/"+parent+":v1")
+	var verify *nested.VerifyError
+	if !errors.As(err, &verify) {
+		t.Errorf("got %v, want a VerifyError", err)
+	}
+	if source.read > member.Size+1 {
+		t.Errorf("%d bytes were read of %d", source.read, member.Size)
+	}
+}
+
+// endless fetches the root, and for everything else a body without end.
+type endless struct {
+	root []byte
+	read int64
+}
+
+func (e *endless) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	if images.IsIndexType(d.MediaType) {
+		return io.NopCloser(bytes.NewReader(e.root)), nil
+	}
+	return io.NopCloser(e), nil
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read > 1<<30 {
+		return 0, io.EOF
+	}
+	e.read += int64(len(p))
+	return len(p), nil
 }
 
 // TestServedMediaTypes: a member is what its descriptor says.

@@ -60,7 +60,7 @@ type explainedBody struct {
 
 func (b explainedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = explain(b.ctx, b.hosts, err)
 	}
 	return n, err

@@ -20,6 +20,7 @@ import (
 // trail says. It may be used by several goroutines at once.
 type Fetcher struct {
 	base  remotes.Resolver
+	root  remotes.Fetcher // of the root's repository
 	store content.Provider
 	trail *trail
 	walk  chan struct{} // held by whoever walks from the root
@@ -38,10 +39,11 @@ func (r *Resolver) fetcher(ctx context.Context, ref string, t *trail) (*Fetcher,
 	}
 	return &Fetcher{
 		base:   r.base,
+		root:   root,
 		store:  r.store,
 		trail:  t,
 		walk:   make(chan struct{}, 1),
-		inner:  map[auth.Repository]remotes.Fetcher{t.root: root},
+		inner:  map[auth.Repository]remotes.Fetcher{},
 		served: map[digest.Digest]auth.Repository{},
 	}, nil
 }
@@ -56,11 +58,7 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 		return nil, err
 	}
 	if !ok {
-		root, err := f.innerFor(ctx, f.trail.root, desc.Digest)
-		if err != nil {
-			return nil, err
-		}
-		return root.Fetch(ctx, desc)
+		return f.root.Fetch(ctx, desc)
 	}
 	if !p.strict {
 		p.descriptor = desc // as containerd described it, urls and all
@@ -92,16 +90,16 @@ func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entr
 	case !f.readable(p):
 		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.descriptor.Size))
 	}
-	if _, ok := f.trail.document(desc.Digest); !ok {
-		err := f.learnFromStore(ctx, p)
-		if errdefs.IsNotFound(err) {
+	doc, ok := f.trail.document(desc.Digest)
+	if !ok {
+		if err = f.learnFromStore(ctx, p); errdefs.IsNotFound(err) {
 			err = f.learnFromRegistry(ctx, p)
 		}
 		if err != nil {
 			return nil, err
 		}
+		doc, ok = f.trail.document(desc.Digest)
 	}
-	doc, ok := f.trail.document(desc.Digest)
 	if !ok {
 		return nil, &VerifyError{p.targets[0], desc.Digest, "what was served is something else"}
 	}
@@ -146,8 +144,8 @@ func (f *Fetcher) readAndLearn(ctx context.Context, p place) ([]byte, error) {
 
 // read fetches a document whole. More than a byte too many is never read.
 func (f *Fetcher) read(ctx context.Context, p place) (data []byte, served auth.Repository, err error) {
-	if data, ok := f.trail.heldBytes(p.descriptor.Digest); ok {
-		return data, f.trail.root, nil
+	if held, ok := f.trail.heldBytes(p.descriptor.Digest); ok {
+		return held, f.trail.root, nil
 	}
 	served, err = f.ask(ctx, p, func(body io.ReadCloser) error {
 		defer body.Close()
@@ -227,6 +225,9 @@ func (p place) mediaTypes() []string {
 }
 
 func (f *Fetcher) innerFor(ctx context.Context, repository auth.Repository, d digest.Digest) (remotes.Fetcher, error) {
+	if repository == f.trail.root {
+		return f.root, nil
+	}
 	f.mu.Lock()
 	inner, ok := f.inner[repository]
 	f.mu.Unlock()

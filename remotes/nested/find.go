@@ -94,9 +94,8 @@ func (f *Fetcher) learnFromRegistry(ctx context.Context, p place) error {
 // withInterfaces returns the fetcher with the optional interfaces that the
 // wrapped one has.
 func (f *Fetcher) withInterfaces() remotes.Fetcher {
-	root := f.inner[f.trail.root]
-	_, byDigest := root.(remotes.FetcherByDigest)
-	_, referrers := root.(remotes.ReferrersFetcher)
+	_, byDigest := f.root.(remotes.FetcherByDigest)
+	_, referrers := f.root.(remotes.ReferrersFetcher)
 	switch {
 	case byDigest && referrers:
 		return struct {

@@ -16,11 +16,16 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// fixed is a resolver with one fetcher for all.
+// fixed is a resolver with one root and one fetcher for all.
 type fixed struct {
 	brokenResolver
+	root    ocispec.Descriptor
 	fetcher remotes.Fetcher
 	options []transfer.ImageResolverOption
+}
+
+func (f *fixed) Resolve(_ context.Context, ref string) (string, ocispec.Descriptor, error) {
+	return ref, f.root, nil
 }
 
 func (f *fixed) Fetcher(context.Context, string) (remotes.Fetcher, error) { return f.fetcher, nil }
@@ -111,13 +116,10 @@ func TestReferrers(t *testing.T) {
 	fetcher, err := s.resolver.Fetcher(ctx, name)
 	check(t, err)
 	for _, d := range []ocispec.Descriptor{root, web.Descriptor, copied.Descriptor} {
-		body, err := fetcher.Fetch(ctx, d)
-		check(t, err)
-		check(t, body.Close())
+		check(t, must(fetcher.Fetch(ctx, d)).Close())
 	}
 	for subject, want := range map[digest.Digest]ocispec.Descriptor{root.Digest: ofRoot, web.Digest: signature, copied.Digest: ofCopy} {
-		found, err := fetcher.(remotes.ReferrersFetcher).FetchReferrers(ctx, subject)
-		check(t, err)
+		found := must(fetcher.(remotes.ReferrersFetcher).FetchReferrers(ctx, subject))
 		if len(found) != 1 || found[0].Digest != want.Digest {
 			t.Errorf("referrers of %s: %+v, want %s", subject, found, want.Digest)
 		}

@@ -56,6 +56,7 @@ func TestSameDigestUnderSeveralNamespaces(t *testing.T) {
 				wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/a@", "500")
 			default:
 				check(t, err)
+				s.wantBlobsIn(parent + test.asked[len(test.asked)-1])
 			}
 		})
 	}
@@ -89,6 +90,17 @@ func (s *scene) repositoriesAsked(d digest.Digest) []string {
 		}
 	}
 	return suffixes
+}
+
+// wantBlobsIn fails when blobs were found elsewhere, or were asked for
+// elsewhere after a target had served their manifest.
+func (s *scene) wantBlobsIn(repository string) {
+	s.t.Helper()
+	for _, q := range s.registry.Log(registrytest.Of(registrytest.KindBlob)) {
+		if q.Repository != repository && (q.Status == 200 || repository != parent) {
+			s.t.Errorf("asked for a blob in %s", q.Repository)
+		}
+	}
 }
 
 // wantAttempts looks at the error about content that no repository gave.

@@ -62,7 +62,7 @@ func name(s string) string {
 
 // refused pulls an index whose second entry states a child namespace, and
 // wants nothing to be asked for but the index.
-func refused(t *testing.T, child string) *nested.InvalidError {
+func refused(t *testing.T, child string) nested.InvalidError {
 	t.Helper()
 	s := newScene(t, nested.Options{})
 	good := putImage(s.registry, parent+"/good", "layer")
@@ -83,7 +83,7 @@ func refused(t *testing.T, child string) *nested.InvalidError {
 
 // wantInvalid fails unless the error is about that element of manifests[],
 // on one line of ASCII.
-func wantInvalid(t *testing.T, err error, position int) *nested.InvalidError {
+func wantInvalid(t *testing.T, err error, position int) nested.InvalidError {
 	t.Helper()
 	var invalid *nested.InvalidError
 	if !errors.As(err, &invalid) || invalid.Position != position || !errdefs.IsInvalidArgument(err) {
@@ -92,7 +92,7 @@ func wantInvalid(t *testing.T, err error, position int) *nested.InvalidError {
 	if strings.ContainsFunc(strings.ReplaceAll(err.Error(), "…", ""), func(r rune) bool { return r < ' ' || r > '~' }) {
 		t.Errorf("error with raw characters: %q", err)
 	}
-	return invalid
+	return *invalid
 }
 
 func TestRefusedNamespaceIsShownEscapedAndCut(t *testing.T) {

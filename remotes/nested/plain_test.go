@@ -124,8 +124,8 @@ func TestPlainRoots(t *testing.T) {
 			root := put(registry)
 			registry.Tag(parent, "v1", root.Digest)
 			bare, wrapped := newStore(t), newStore(t)
-			bareErr, want := pullLogged(registry, dockerResolver(), bare)
-			wrappedErr, got := pullLogged(registry, nested.New(dockerResolver(), nested.Options{}), wrapped)
+			want, bareErr := pullLogged(registry, dockerResolver(), bare)
+			got, wrappedErr := pullLogged(registry, nested.New(dockerResolver(), nested.Options{}), wrapped)
 			// A document is read in Fetch, where containerd copies it first.
 			if trim := strings.TrimPrefix; trim(fmt.Sprint(bareErr), "failed to copy: ") != trim(fmt.Sprint(wrappedErr), "failed to copy: ") {
 				t.Errorf("wrapped it ends with %v, bare with %v", wrappedErr, bareErr)
@@ -147,15 +147,15 @@ func dockerResolver() remotes.Resolver {
 
 // pullLogged pulls the tag v1 and returns what was asked for. Requests whose
 // headers differ are different requests.
-func pullLogged(registry *registrytest.Registry, resolver remotes.Resolver, store content.Store) (error, []string) {
+func pullLogged(registry *registrytest.Registry, resolver remotes.Resolver, store content.Store) (requests []string, err error) {
 	registry.ResetLog()
-	_, err := pull(resolver, store, registry.Host()+"/"+parent+":v1")
-	lines := asked(registry)
+	_, err = pull(resolver, store, registry.Host()+"/"+parent+":v1")
+	requests = asked(registry)
 	for _, q := range registry.Log() {
-		lines = append(lines, fmt.Sprint(q.Method, q.Path, q.Query, q.Header))
+		requests = append(requests, fmt.Sprint(q.Method, q.Path, q.Query, q.Header))
 	}
-	slices.Sort(lines)
-	return err, lines
+	slices.Sort(requests)
+	return requests, err
 }
 
 // digests lists what is in a store.
@@ -175,13 +175,13 @@ func TestForeignReferences(t *testing.T) {
 	failure := errors.New("of the wrapped resolver")
 	resolver := nested.New(brokenResolver{failure}, nested.Options{})
 	for _, ref := range []string{"reg.test/Upper:v1", "reg.test/p:v1", "no reference", ""} {
-		if _, _, err := resolver.Resolve(context.Background(), ref); err != failure {
+		if _, _, err := resolver.Resolve(context.Background(), ref); !errors.Is(err, failure) {
 			t.Errorf("Resolve(%q): %v", ref, err)
 		}
-		if _, err := resolver.Fetcher(context.Background(), ref); err != failure {
+		if _, err := resolver.Fetcher(context.Background(), ref); !errors.Is(err, failure) {
 			t.Errorf("Fetcher(%q): %v", ref, err)
 		}
-		if _, err := resolver.Pusher(context.Background(), ref); err != failure {
+		if _, err := resolver.Pusher(context.Background(), ref); !errors.Is(err, failure) {
 			t.Errorf("Pusher(%q): %v", ref, err)
 		}
 	}

@@ -62,7 +62,7 @@ func readAt(body io.Reader, offset int64, p []byte) (n int, end, err error) {
 		return 0, nil, err
 	}
 	n, err = body.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return n, io.EOF, nil
 	}
 	return n, nil, err
