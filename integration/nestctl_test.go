@@ -40,7 +40,6 @@ func newNestctl(t *testing.T, dockerConfig string, env ...string) nestctl {
 type outcome struct {
 	stdout, stderr string
 	code           int
-	maxRSS         int64 // bytes
 }
 
 func (n nestctl) command(t *testing.T, args ...string) *exec.Cmd {
@@ -59,7 +58,7 @@ func (n nestctl) try(t *testing.T, args ...string) outcome {
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), maxRSS(cmd.ProcessState)}
+	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
 // run expects success.

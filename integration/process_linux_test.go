@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // ownGroup lets a test end all that a daemon started, and ends the daemon when the test binary
@@ -71,7 +73,24 @@ func killByArgument(argument string) []int {
 	return killed
 }
 
-// maxRSS is the peak of a process's memory in bytes.
-func maxRSS(state *os.ProcessState) int64 {
-	return state.SysUsage().(*syscall.Rusage).Maxrss << 10
+// peakMemory watches a process until done, and returns the most memory in bytes that it was seen to
+// hold. Its rusage would not do: the kernel counts in what the test binary held when it forked.
+func peakMemory(pid int, done <-chan struct{}) int64 {
+	var peak int64
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if _, after, found := strings.Cut(string(status), "VmHWM:"); err == nil && found {
+			kib, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+			if err == nil {
+				peak = max(peak, kib<<10)
+			}
+		}
+		select {
+		case <-done:
+			return peak
+		case <-tick.C:
+		}
+	}
 }

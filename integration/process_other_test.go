@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"os"
 	"syscall"
 	"testing"
 )
@@ -18,4 +17,4 @@ func overlayable(*testing.T, string) {}
 
 func killByArgument(string) []int { return nil }
 
-func maxRSS(*os.ProcessState) int64 { return 0 }
+func peakMemory(int, <-chan struct{}) int64 { return 0 }
