@@ -129,10 +129,12 @@ func (a *Authorizer) refused(ctx context.Context, challenge Challenge) error {
 	if err != nil {
 		return err
 	}
+	denied := a.denied(credential, answer)
 	if challenge.Scheme == "basic" {
 		a.registry.forget(credential)
+		denied.Refused = !denied.Anonymous
 	}
-	return a.denied(credential, answer)
+	return denied
 }
 
 // Denied returns the [DeniedError] for an answer of the registry that refuses

@@ -121,7 +121,7 @@ func TestRefusedCredential(t *testing.T) {
 func TestHelperAnswerIsDroppedWhenRefused(t *testing.T) {
 	t.Parallel()
 	helper := newHelper(t, answering)
-	stores := NewStores(StoresOptions{Inline: `{"credsStore":"` + helper + `"}`})
+	stores := NewStores(StoresOptions{Inline: Secret(`{"credsStore":"` + helper + `"}`)})
 	s := newScene(t, nil, registrytest.WithTokenAuth())
 	s.registry.source = Sources{s.source, stores}
 	s.Allow("user", "changed", "p")

@@ -86,14 +86,14 @@ func (s *scene) pullWith(ctx context.Context, a *Authorizer, name string) error 
 		if err != nil {
 			return err
 		}
-		if err := a.Authorize(ctx, req); err != nil {
+		if err = a.Authorize(ctx, req); err != nil {
 			return err
 		}
 		resp, err := s.client.Do(req)
 		if err != nil {
 			return err
 		}
-		responses = append(responses, resp)
+		responses = append(responses, resp) //nolint:bodyclose // closed in the next line
 		_ = resp.Body.Close()
 		switch resp.StatusCode {
 		case http.StatusOK:

@@ -16,7 +16,7 @@ type DeniedError struct {
 	Scope      string // what was asked for
 	Answer     string // who said no, and how
 	Anonymous  bool   // there was no credential to show
-	Refused    bool   // the token endpoint refused the credential itself
+	Refused    bool   // the credential itself was refused
 }
 
 func (e *DeniedError) Error() string {

@@ -41,7 +41,7 @@ type HelperError struct {
 }
 
 func (e *HelperError) Error() string {
-	return fmt.Sprintf("credential helper %s, asked for %q because of %s: %s", e.Helper, e.Server, e.Config, e.Reason)
+	return fmt.Sprintf("credential helper %s, asked for %.128q because of %s: %s", e.Helper, e.Server, e.Config, e.Reason)
 }
 
 // helpers runs credential helpers, one run at a time for a helper and server.
@@ -122,15 +122,15 @@ func askHelper(program, server string, run func(args []string, input io.Reader) 
 	return newCredential(answer.Username, answer.Secret, fmt.Sprintf("helper %s, server %q", program, server)), ""
 }
 
-// sameServer compares what a helper answered for with what it was asked for.
-// Helpers may leave it out or spell it otherwise.
+// sameServer tells whether what a helper answered for is, or holds, what it
+// was asked for. Helpers may leave it out or spell it otherwise.
 func sameServer(answered, asked string) bool {
 	if answered == "" {
 		return true
 	}
-	a, _, _ := splitKey(answered)
-	b, _, _ := splitKey(asked)
-	return a == b
+	host, path, _ := splitKey(answered)
+	askedHost, askedPath, _ := splitKey(asked)
+	return host == askedHost && (path == "" || strings.HasPrefix(askedPath+"/", path+"/"))
 }
 
 // helperProgram is one run, in the shape that client.Get wants.

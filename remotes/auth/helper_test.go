@@ -17,7 +17,7 @@ import (
 // too, which is not to be used when the helper fails.
 func lookupWith(ctx context.Context, t *testing.T, helper string, options StoresOptions) (Credential, error) {
 	t.Helper()
-	options.Inline = `{"credHelpers":{"reg":"` + helper + `"},"auths":{"reg":` + u1 + `}}`
+	options.Inline = Secret(`{"credHelpers":{"reg":"` + helper + `"},"auths":{"reg":` + u1 + `}}`)
 	return NewStores(options).Lookup(ctx, repository(t, "reg/a"))
 }
 
@@ -84,7 +84,7 @@ func TestOtherHelpersStayIdle(t *testing.T) {
 	t.Parallel()
 	other := newHelper(t, answering)
 	inline := `{"credHelpers":{"reg":"` + other + `","reg:5001":"` + other + `","reg:5000":"answers","reg:5000/b":"` + other + `"},"credsStore":"` + other + `"}`
-	credential, err := NewStores(StoresOptions{Inline: inline}).Lookup(ctx(), repository(t, "reg:5000/a"))
+	credential, err := NewStores(StoresOptions{Inline: Secret(inline)}).Lookup(ctx(), repository(t, "reg:5000/a"))
 	if err != nil || credential.Anonymous() {
 		t.Fatal(credential, err)
 	}
@@ -246,7 +246,7 @@ func TestHelperIsAskedOnce(t *testing.T) {
 	script.Dial = visitors.address()
 	helper := newHelper(t, script)
 	metrics := new(Metrics)
-	stores := NewStores(StoresOptions{Inline: `{"credsStore":"` + helper + `"}`, Metrics: metrics})
+	stores := NewStores(StoresOptions{Inline: Secret(`{"credsStore":"` + helper + `"}`), Metrics: metrics})
 	var pulls sync.WaitGroup
 	for i := range 100 {
 		pulls.Go(func() {

@@ -106,7 +106,7 @@ func TestRealmPolicy(t *testing.T) {
 
 func newRegistry(t *testing.T, url string, options RegistryOptions) *Registry {
 	t.Helper()
-	req := must[*http.Request](t)(http.NewRequest(http.MethodGet, url, nil)) //nolint:noctx // parsed, never sent
+	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil))
 	return NewRegistry(req.URL.Scheme, req.URL.Host, &http.Transport{}, &heldCredentials{held: map[string]Credential{"": withPassword}}, options)
 }
 

@@ -14,7 +14,7 @@ import (
 type StoresOptions struct {
 	// Inline is a configuration given as text, the content of the variable
 	// DOCKER_AUTH_CONFIG. It is asked before the files.
-	Inline string
+	Inline Secret
 	// Files are Docker configuration files in the order of asking. One that
 	// does not exist is passed over.
 	Files []string
@@ -32,7 +32,7 @@ type StoresOptions struct {
 // (without that variable ~/.docker/config.json) and
 // $XDG_RUNTIME_DIR/containers/auth.json.
 func StoresFromEnvironment() StoresOptions {
-	o := StoresOptions{Inline: os.Getenv(inlineVariable)}
+	o := StoresOptions{Inline: Secret(os.Getenv(inlineVariable))}
 	if file := os.Getenv("REGISTRY_AUTH_FILE"); file != "" {
 		o.Files = []string{file}
 		return o
@@ -59,7 +59,7 @@ const inlineVariable = "DOCKER_AUTH_CONFIG"
 // key. A helper that knows nothing of a key passes the question on; one that
 // fails ends it with an error. Files are read again when they change.
 type Stores struct {
-	inline  string
+	inline  Secret
 	files   []*configFile
 	helpers helpers
 }

@@ -130,7 +130,7 @@ func TestLookup(t *testing.T) {
 func checkLookup(t *testing.T, inline string, files []string, name, want string) {
 	t.Helper()
 	dir := t.TempDir()
-	options := StoresOptions{Inline: inline}
+	options := StoresOptions{Inline: Secret(inline)}
 	for i, content := range files {
 		path := filepath.Join(dir, fmt.Sprintf("%d.json", i+1))
 		if content != "" {

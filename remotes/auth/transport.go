@@ -19,7 +19,8 @@ import (
 type reach int32
 
 const (
-	public reach = iota
+	unknown reach = iota
+	public
 	private
 	loopback
 	never // link-local, multicast: where clouds keep their metadata services
@@ -59,8 +60,9 @@ type transport struct {
 func newTransport(base *http.Transport, origin *url.URL, header http.Header, realms []string) *transport {
 	t := &transport{base: base.Clone(), registry: dialAddress(origin), header: header, realms: realms}
 	if ip, err := netip.ParseAddr(origin.Hostname()); err == nil {
-		t.reach.Store(int32(reachOf(ip)))
+		t.observe(reachOf(ip))
 	}
+	t.base.DialTLSContext = nil // all connections pass by judge
 	dial, proxy := t.base.DialContext, t.base.Proxy
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
@@ -99,10 +101,21 @@ func (t *transport) judge(conn net.Conn, address string) error {
 	}
 	r := reachOf(remote.Addr())
 	if address == t.registry {
-		t.reach.Store(int32(r))
+		t.observe(r)
 		return nil
 	}
 	return t.allow(r, address)
+}
+
+// observe notes where the registry is: at the most public address at which it
+// was reached, so that it cannot move to where the client's own services are.
+func (t *transport) observe(r reach) {
+	for {
+		known := t.reach.Load()
+		if reach(known) != unknown && reach(known) <= r || t.reach.CompareAndSwap(known, int32(r)) {
+			return
+		}
+	}
 }
 
 func (t *transport) allow(r reach, address string) error {

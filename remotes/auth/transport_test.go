@@ -250,13 +250,16 @@ func TestBrokenBody(t *testing.T) {
 	read := func(ctx context.Context, stop func()) error {
 		t.Helper()
 		req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v2/p/blobs/"+blob.Digest.String(), nil))
-		resp := must[*http.Response](t)(s.client.Do(req))
+		resp, err := s.client.Do(req)
+		if err != nil {
+			return err
+		}
 		defer resp.Body.Close()
-		if _, err := io.CopyN(io.Discard, resp.Body, 1000); err != nil {
+		if _, err = io.CopyN(io.Discard, resp.Body, 1000); err != nil {
 			return err
 		}
 		stop()
-		_, err := io.Copy(io.Discard, resp.Body)
+		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
 	nothing := func() {}

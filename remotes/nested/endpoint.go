@@ -49,7 +49,6 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resolving {
 		req = req.Clone(req.Context())
 		req.Method = http.MethodGet
-		req.Header.Set("Accept-Encoding", "identity")
 	}
 	resp, err := e.next.RoundTrip(req)
 	if err != nil {

@@ -53,6 +53,9 @@ func (r *Resolver) fetcher(ctx context.Context, ref string, t *trail) (*Fetcher,
 // the first Read, and the reader can Seek. Errors: [Error], [InvalidError],
 // [VerifyError], those of package auth, and the wrapped fetcher's.
 func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if f.trail.empty() {
+		f.trail.start(desc, false)
+	}
 	p, ok, err := f.find(ctx, desc)
 	if err != nil {
 		return nil, err
@@ -144,7 +147,7 @@ func (f *Fetcher) readAndLearn(ctx context.Context, p place) ([]byte, error) {
 
 // read fetches a document whole. More than a byte too many is never read.
 func (f *Fetcher) read(ctx context.Context, p place) (data []byte, served auth.Repository, err error) {
-	if held, ok := f.trail.heldBytes(p.descriptor.Digest); ok {
+	if held, ok := f.trail.take(p.descriptor.Digest); ok {
 		return held, f.trail.root, nil
 	}
 	served, err = f.ask(ctx, p, func(body io.ReadCloser) error {

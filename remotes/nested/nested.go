@@ -21,6 +21,7 @@ package nested
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -73,6 +74,7 @@ type Resolver struct {
 
 	mu     sync.Mutex
 	trails map[string]*trail // by the name that Resolve returned
+	names  []string          // of the trails, the oldest first
 }
 
 var _ remotes.ResolverWithOptions = (*Resolver)(nil)
@@ -112,11 +114,10 @@ const maxTrails = 64
 func (r *Resolver) remember(name string, t *trail) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for old := range r.trails {
-		if len(r.trails) < maxTrails {
-			break
-		}
-		delete(r.trails, old)
+	r.names = append(slices.DeleteFunc(r.names, func(n string) bool { return n == name }), name)
+	if len(r.names) > maxTrails {
+		delete(r.trails, r.names[0])
+		r.names = r.names[1:]
 	}
 	r.trails[name] = t
 }

@@ -2,7 +2,6 @@ package nested
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"strings"
@@ -29,8 +28,6 @@ type RegistriesOptions struct {
 	HostsDir string
 	// PlainHTTP speaks http to registries that hosts.toml does not describe.
 	PlainHTTP bool
-	// TLS is the basis of TLS settings, if given.
-	TLS *tls.Config
 	// Realms are the token endpoints to allow; see [auth.RegistryOptions].
 	Realms []string
 	// UserAgent names the program to registries.
@@ -73,7 +70,7 @@ func NewRegistries(options RegistriesOptions) *Registries {
 		endpoints:    map[string][]*endpoint{},
 		repositories: map[auth.Repository][]docker.RegistryHost{},
 	}
-	ho := config.HostOptions{DefaultTLS: options.TLS, UpdateClient: r.keepTransport}
+	ho := config.HostOptions{UpdateClient: r.keepTransport}
 	if options.HostsDir != "" {
 		ho.HostDir = config.HostDirFromRoot(options.HostsDir)
 	}

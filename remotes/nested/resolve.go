@@ -119,8 +119,10 @@ func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (b
 	return doc.nested, nil
 }
 
-// Fetcher implements remotes.Resolver. The fetcher is of type [*Fetcher], and
-// has the optional interfaces of containerd that the wrapped one has.
+// Fetcher implements remotes.Resolver. The fetcher has the methods of
+// [Fetcher], and the optional interfaces of containerd that the wrapped one
+// has. Without a Resolve of the same reference before, the first content that
+// is asked for is taken for the root.
 func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
 	root, err := repositoryOf(ref)
 	if err != nil {

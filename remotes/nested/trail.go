@@ -68,6 +68,15 @@ func (t *trail) hold(d ocispec.Descriptor, data []byte) {
 	t.held[d.Digest] = data
 }
 
+// take gives held bytes away: who fetches them has them.
+func (t *trail) take(d digest.Digest) ([]byte, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	data, ok := t.held[d]
+	delete(t.held, d)
+	return data, ok
+}
+
 func (t *trail) heldBytes(d digest.Digest) ([]byte, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -87,6 +96,13 @@ func (t *trail) document(d digest.Digest) (document, bool) {
 	defer t.mu.Unlock()
 	doc, ok := t.documents[d]
 	return doc, ok
+}
+
+// empty tells that not even the root is on the trail.
+func (t *trail) empty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.places) == 0
 }
 
 // unread returns the places of documents that have not been read, in the
@@ -143,8 +159,11 @@ func (t *trail) follow(p place, doc document, served auth.Repository) (embedded 
 		if err == nil && e.Carried {
 			err = t.reader.checkDescriptor(e.Descriptor, true)
 		}
+		if err != nil && next.entry {
+			err = &positionError{i, err}
+		}
 		if err != nil {
-			return nil, p.invalid(&positionError{i, err})
+			return nil, p.invalid(err)
 		}
 		t.put(next)
 		if len(e.Data) > 0 && isDocument(e.MediaType) && verify(e.Descriptor, e.Data) == "" {
@@ -189,7 +208,7 @@ func (p place) next(e Entry, nested bool, served auth.Repository) (place, error)
 	for _, parent := range at {
 		target, err := e.Child.In(parent)
 		if err != nil {
-			return place{}, err
+			return next, err
 		}
 		next.targets = append(next.targets, target)
 		if target != parent {
@@ -204,12 +223,13 @@ func (p place) next(e Entry, nested bool, served auth.Repository) (place, error)
 // caller holds the lock.
 func (t *trail) checkLimits(p place) error {
 	limits := t.reader.limits
+	_, known := t.places[p.descriptor.Digest]
 	switch {
 	case !p.strict:
 		return nil
 	case p.depth > limits.Depth:
 		return fmt.Errorf("more than %d steps from the root", limits.Depth)
-	case len(t.places) >= limits.Descriptors:
+	case !known && len(t.places) >= limits.Descriptors:
 		return fmt.Errorf("more than %d descriptors in one pull", limits.Descriptors)
 	}
 	return nil
