@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,6 +28,7 @@ import (
 //	status N PROGRAM ARG...     run a program; it must end with that status and print no secret
 //	publish BUNDLE...           see bundles; names of content become variables with digests
 //	put REPOSITORY TAG FILE     publish an index as it stands in a file
+//	expand FILE TO              copy a file, with variables replaced
 //	allow USER REPOSITORY...    a user, whose password is the secret, or "anonymous"
 //	login KEY USER [PASSWORD]   an entry of auths in Docker's configuration
 //	helper KEY NAME             an entry of credHelpers; KEY - is credsStore
@@ -36,11 +39,13 @@ import (
 //	stalled                     wait until a request stalls
 //	partial DIR N               wait until a download in a layout has N bytes
 //	requests [KIND...]          print the requests since the last time, sorted
+//	json FILE PATH...           print values of a JSON object, structures by their keys
 //	layout DIR, archive FILE    check one, and print its names and its content
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"status":   cmdStatus,
 	"publish":  cmdPublish,
 	"put":      cmdPut,
+	"expand":   cmdExpand,
 	"allow":    cmdAllow,
 	"login":    cmdLogin,
 	"helper":   cmdHelper,
@@ -51,6 +56,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"stalled":  cmdStalled,
 	"partial":  cmdPartial,
 	"requests": cmdRequests,
+	"json":     cmdJSON,
 	"layout":   cmdLayout,
 	"archive":  cmdArchive,
 }
@@ -116,6 +122,11 @@ func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 	body := os.Expand(strings.TrimSpace(ts.ReadFile(args[2])), ts.Getenv)
 	d := sceneOf(ts).registry.Put(args[0], ocispec.MediaTypeImageIndex, []byte(body), args[1])
 	publisher{sceneOf(ts), ts.Setenv}.name("put", d)
+}
+
+func cmdExpand(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)), 0o600))
 }
 
 func cmdAllow(ts *testscript.TestScript, neg bool, args []string) {
@@ -284,4 +295,32 @@ func (s *scene) describe(q registrytest.Request) string {
 		words = append(words, q.User)
 	}
 	return strings.Join(words, " ")
+}
+
+func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2)
+	var object any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &object))
+	var out bytes.Buffer
+	for _, path := range args[1:] {
+		value := object
+		for key := range strings.SplitSeq(path, ".") {
+			value = value.(map[string]any)[key]
+		}
+		fmt.Fprintf(&out, "%s %s\n", path, shape(value))
+	}
+	_, err := io.Copy(ts.Stdout(), &out)
+	ts.Check(err)
+}
+
+// shape is a value, or the keys of an object, or how many things a list has
+// and the shape of the first.
+func shape(value any) string {
+	switch v := value.(type) {
+	case map[string]any:
+		return strings.Join(slices.Sorted(maps.Keys(v)), ",")
+	case []any:
+		return fmt.Sprintf("%d of %s", len(v), shape(v[0]))
+	}
+	return fmt.Sprint(value)
 }

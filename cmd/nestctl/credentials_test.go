@@ -44,12 +44,10 @@ func (c *dockerConfig) login(key, user, password string) {
 	c.Auths[key] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
 }
 
-// answeringHelper is the credential helper "answers": the user of a server is
-// its last component and "-user", the password is the secret.
+// answeringHelper is the credential helper "answers": it knows one user for
+// all servers.
 func answeringHelper() {
-	server := helperServer()
-	user := server[strings.LastIndexByte(server, '/')+1:] + "-user"
-	fmt.Printf(`{"ServerURL":%q,"Username":%q,"Secret":%q}`+"\n", server, user, secret)
+	fmt.Printf(`{"ServerURL":%q,"Username":"helper-user","Secret":%q}`+"\n", helperServer(), secret)
 }
 
 // failingHelper is the credential helper "fails". It says too much.

@@ -265,8 +265,21 @@ func (w *walker) nothing(root *node) error {
 		return nil
 	}
 	slices.Sort(w.passed)
-	return fmt.Errorf("nothing in %s@%s matches %s; there is also: %s (see --member, --platform, --all-platforms): %w",
-		root.repository, root.Digest, strings.Join(missing, ", "), strings.Join(slices.Compact(w.passed), ", "), errdefs.ErrNotFound)
+	rest := "it has no members"
+	if len(w.passed) > 0 {
+		rest = "there is also: " + strings.Join(slices.Compact(w.passed), ", ") + "; choose with --member or --platform"
+	}
+	matches := strings.TrimSuffix("matches "+strings.Join(missing, ", "), " ")
+	return missingError(fmt.Sprintf("nothing in %s@%s %s; %s", root.repository, root.Digest, matches, rest))
+}
+
+// missingError says that nothing is selected. Its class is errdefs.ErrNotFound.
+type missingError string
+
+func (e missingError) Error() string { return string(e) }
+
+func (e missingError) Unwrap() error {
+	return errdefs.ErrNotFound
 }
 
 // carried returns the index that a carrier carries.
@@ -285,6 +298,11 @@ func (w *walker) found(n *node) auth.Repository {
 		return r
 	}
 	return n.repository
+}
+
+// leads tells whether a node is or leads to something that is selected.
+func (n *node) leads() bool {
+	return !images.IsIndexType(n.MediaType) || slices.ContainsFunc(n.children, (*node).leads)
 }
 
 // all returns a node and everything below it, parents first.

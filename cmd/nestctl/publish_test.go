@@ -111,6 +111,7 @@ var bundles = map[string]func(publisher){
 	"foreign": publishForeign,
 	"copies":  publishCopies,
 	"clash":   publishClash,
+	"strange": publishStrange,
 }
 
 // publishApp: org/app:v1 with an image for amd64, one for two platforms, a
@@ -214,4 +215,10 @@ func publishClash(p publisher) {
 	p.tag("org/clash", "v1", p.index("clash", "org/clash",
 		member(p.image("first", "org/clash/a-b", "linux/amd64"), "a-b"),
 		member(p.image("second", "org/clash/a/b", "linux/amd64"), "a/b")))
+}
+
+// publishStrange: org/strange:v1 has a manifest of an unknown media type.
+func publishStrange(p publisher) {
+	one := p.document("strange-one", "org/strange/one", "application/vnd.example.thing+json", map[string]int{"schemaVersion": 2})
+	p.tag("org/strange", "v1", p.index("strange", "org/strange", member(one, "one")))
 }

@@ -159,7 +159,7 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 			return err
 		}
 		show.expect(n.Size)
-		if err := fetch(ctx, to, w.fetcher, n.Descriptor); err != nil {
+		if err := fetch(ctx, to, w, n); err != nil {
 			return explain(w, n, err)
 		}
 		return to.stored(ctx, w, n)
@@ -212,20 +212,20 @@ func checkStorable(d ocispec.Descriptor) error {
 
 // fetch stores content that is not there yet; what is there in part goes on.
 // The annotations stay out of it: containerd makes names of one of them.
-func fetch(ctx context.Context, store content.Store, f fetcher, d ocispec.Descriptor) error {
+func fetch(ctx context.Context, store content.Store, w *walker, n *node) error {
+	d := n.Descriptor
 	d.Annotations = nil
 	ref := remotes.MakeRefKey(ctx, d)
 	if d.Size == 0 {
 		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
 	}
-	err := remotes.Fetch(ctx, store, f, d)
+	err := remotes.Fetch(ctx, store, w.fetcher, d)
 	if err == nil || errdefs.IsAlreadyExists(err) {
 		return nil
 	}
 	if status, statusErr := store.Status(ctx, ref); statusErr == nil && status.Offset >= d.Size {
 		// All is there and does not verify. Kept, it would fail every later pull.
-		served, _ := f.Found(d.Digest)
-		bad := &nested.VerifyError{Repository: served, Digest: d.Digest, Reason: "another digest or size"}
+		bad := &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: "another digest or size"}
 		return errors.Join(bad, store.Abort(ctx, ref))
 	}
 	return err
@@ -290,7 +290,9 @@ func newResult(ref string, to target, w *walker, root *node, m *nested.Metrics, 
 
 // memberNodes are the selected members below a node, by namespace.
 func (w *walker) memberNodes(root *node) []*node {
-	members := slices.DeleteFunc(root.all(), func(n *node) bool { return !n.member() || !w.wanted(n.namespace) })
+	members := slices.DeleteFunc(root.all(), func(n *node) bool {
+		return !n.member() || !w.wanted(n.namespace) || !n.leads()
+	})
 	slices.SortStableFunc(members, func(a, b *node) int { return strings.Compare(a.namespace, b.namespace) })
 	return members
 }
