@@ -44,8 +44,8 @@ func TestTokenGrants(t *testing.T) {
 			if test.want == 0 {
 				return
 			}
-			if got := pull(t, r, tokenOf(t, got)); got.status != test.want {
-				t.Errorf("registry: %d %s, want %d", got.status, got.body, test.want)
+			if pulled := pull(t, r, tokenOf(t, got)); pulled.status != test.want {
+				t.Errorf("registry: %d %s, want %d", pulled.status, pulled.body, test.want)
 			}
 		})
 	}

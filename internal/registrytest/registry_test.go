@@ -49,8 +49,8 @@ func TestImageIsComplete(t *testing.T) {
 	if image.Architecture != "s390x" || len(image.RootFS.DiffIDs) != 1 || image.RootFS.DiffIDs[0] != digest.FromBytes(layer) {
 		t.Errorf("config %+v does not describe the layer", image)
 	}
-	if answer := get(t, r, "/v2/org/app/blobs/"+m.Layers[0].Digest.String()); answer.status != http.StatusOK {
-		t.Errorf("layer: status %d", answer.status)
+	if got := get(t, r, "/v2/org/app/blobs/"+m.Layers[0].Digest.String()); got.status != http.StatusOK {
+		t.Errorf("layer: status %d", got.status)
 	}
 	if again := start(t).ImageFor(*d.Platform, "org/app", layer); again.Digest != d.Digest {
 		t.Errorf("the same image has the digests %s and %s", d.Digest, again.Digest)
