@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -187,4 +188,20 @@ func (r *registry) pushNode(t *testing.T, repository, tag string, n node) {
 		r.pushNode(t, repository+"/"+m.namespace, "", m.node)
 	}
 	r.pushManifest(t, repository, tag, n.content)
+}
+
+// withLabel is an image with the same layers and another config.
+func withLabel(t *testing.T, image node, label string) node {
+	t.Helper()
+	var config ocispec.Image
+	var manifest ocispec.Manifest
+	last := len(image.blobs) - 1
+	must(t, json.Unmarshal(image.blobs[last].data, &config))
+	must(t, json.Unmarshal(image.data, &manifest))
+	config.Config.Labels = map[string]string{"label": label}
+	changed := newDocument(t, ocispec.MediaTypeImageConfig, config)
+	manifest.Config = changed.desc
+	made := node{content: newDocument(t, manifest.MediaType, manifest), blobs: append(slices.Clone(image.blobs[:last]), changed)}
+	made.desc.Platform = image.desc.Platform
+	return made
 }

@@ -151,3 +151,21 @@ func TestOneRepository(t *testing.T) {
 		t.Error("the artifact's blob is not there")
 	}
 }
+
+// TestSharedLayers: two images of one member repository that differ in their configs only are both
+// unpacked. The second waits for layers that the first one fetches.
+func TestSharedLayers(t *testing.T) {
+	daemon := startContainerd(t)
+	one := newImage(t, amd64, "shared\n", baseLayer(t))
+	a := publish(t, newBundle(t, member{"web", one}, member{"web", withLabel(t, one, "two")}))
+	newNestctl(t, dockerConfig(t, a.logins, nil)).run(t, daemon.pull(a.ref)...)
+
+	if n := strings.Count(daemon.ctr(t, "content", "ls"), "containerd.io/gc.ref.snapshot.overlayfs="); n != 2 {
+		t.Errorf("%d configs have a snapshot, want 2", n)
+	}
+	for _, name := range a.memberNames("org/app", a.bundle) {
+		if printed := daemon.runImage(t, name); printed != "shared\n" {
+			t.Errorf("%s printed %q", name, printed)
+		}
+	}
+}

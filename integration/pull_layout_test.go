@@ -97,3 +97,19 @@ func TestTree(t *testing.T) {
 		t.Errorf("blobs were asked for: %+v", blobs)
 	}
 }
+
+// TestArchiveWithCarrier: a carrier that stands as a member is in the archive too, with the index
+// that takes its place.
+func TestArchiveWithCarrier(t *testing.T) {
+	daemon := startContainerd(t)
+	carrier := newCarrier(t, newBundle(t, member{"web", newImage(t, amd64, "carried\n", baseLayer(t))}))
+	a := publish(t, newBundle(t, member{"sub", carrier}))
+	archive := filepath.Join(t.TempDir(), "app.tar")
+	newNestctl(t, dockerConfig(t, a.logins, nil)).run(t, "pull", "--plain-http", "--to", "oci-archive:"+archive, a.ref)
+
+	daemon.ctr(t, "image", "import", archive)
+	web := a.registry.ref("org/app/sub/web", carrier.members[0].node.desc.Digest.String())
+	if printed := daemon.runImage(t, web); printed != "carried\n" {
+		t.Errorf("printed %q", printed)
+	}
+}

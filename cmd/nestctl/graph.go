@@ -110,7 +110,8 @@ type walker struct {
 	visited func(*node) error
 
 	mu      sync.Mutex
-	nodes   map[string]bool // by namespace and digest
+	nodes   int
+	entries map[string]bool // of indexes, by namespace and digest
 	fetches map[digest.Digest]func() error
 	passed  []string // members that are not selected, for the error
 }
@@ -134,7 +135,7 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 		fetcher:   f.(fetcher),
 		selection: s,
 		limiter:   semaphore.NewWeighted(int64(concurrent)),
-		nodes:     map[string]bool{},
+		entries:   map[string]bool{},
 		fetches:   map[digest.Digest]func() error{},
 	}
 	w.fetch = func(ctx context.Context, n *node) error {
@@ -156,16 +157,18 @@ func (w *walker) visit(ctx context.Context, n *node) error {
 		if err := w.expand(ctx, n); err != nil {
 			return err
 		}
-		if index := n.carried(); index != nil {
-			n.Descriptor, n.children = index.Descriptor, nil // it takes the carrier's place
-			return w.visit(ctx, n)
-		}
 		group, below := errgroup.WithContext(ctx)
 		for _, child := range n.children {
-			group.Go(func() error { return w.visit(below, child) })
+			if !child.Carried {
+				group.Go(func() error { return w.visit(below, child) })
+			}
 		}
 		if err := group.Wait(); err != nil {
 			return err
+		}
+		if index := n.carried(); index != nil {
+			n.Descriptor, n.children = index.Descriptor, nil // it takes the carrier's place
+			return w.visit(ctx, n)
 		}
 	}
 	if w.visited != nil {
@@ -212,30 +215,32 @@ func (w *walker) expand(ctx context.Context, n *node) error {
 			w.pass(child)
 			continue
 		}
-		fresh, err := w.fresh(child)
-		if err != nil {
-			return err
+		if index && !w.fresh(child) {
+			continue
 		}
-		if fresh {
-			n.children = append(n.children, child)
-		}
+		n.children = append(n.children, child)
 	}
-	return nil
+	return w.count(len(n.children))
 }
 
-// fresh tells whether a node is met for the first time.
-func (w *walker) fresh(n *node) (bool, error) {
+// fresh tells whether the entry of an index is met for the first time.
+func (w *walker) fresh(n *node) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	key := n.namespace + "@" + n.Digest.String()
-	if w.nodes[key] {
-		return false, nil
+	known := w.entries[key]
+	w.entries[key] = true
+	return !known
+}
+
+// count adds nodes, within bounds.
+func (w *walker) count(n int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nodes += n; w.nodes > maxNodes {
+		return fmt.Errorf("the bundle has more than %d parts", maxNodes)
 	}
-	if len(w.nodes) >= maxNodes {
-		return false, fmt.Errorf("the bundle has more than %d parts", maxNodes)
-	}
-	w.nodes[key] = true
-	return true, nil
+	return nil
 }
 
 func (w *walker) pass(n *node) {

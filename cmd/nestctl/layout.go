@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -27,7 +28,9 @@ type layout struct {
 	dir    string
 	label  string
 	unlock func() error
-	blobs  []digest.Digest
+
+	mu    sync.Mutex
+	blobs []digest.Digest // that this pull has brought or found
 }
 
 func openLayout(dir string) (*layout, error) {
@@ -84,7 +87,12 @@ func (l *layout) name() string { return l.label }
 
 func (l *layout) leased(ctx context.Context) (context.Context, error) { return ctx, nil }
 
-func (l *layout) stored(context.Context, *walker, *node) error { return nil }
+func (l *layout) stored(_ context.Context, _ *walker, n *node) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.blobs = append(l.blobs, n.Digest)
+	return nil
+}
 
 func (l *layout) done(context.Context, *walker, *node) error { return nil }
 
@@ -104,9 +112,6 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 			d.Annotations[ocispec.AnnotationRefName] = tag // what other tools go by
 		}
 		index.Manifests = append(index.Manifests, d)
-	}
-	for _, n := range root.all() {
-		l.blobs = append(l.blobs, n.Digest)
 	}
 	if err := writeFile(l.indexFile(), index); err != nil {
 		return err

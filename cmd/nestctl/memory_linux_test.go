@@ -28,62 +28,73 @@ import (
 // in the layout: the rusage of a child begins with the peak of its parent,
 // which is this test.
 func TestMemory(t *testing.T) {
-	const size, limit = 1 << 30, 100 << 20
+	const limit = 100 << 20
 	ownCredentials(t)
-	program := filepath.Join(t.TempDir(), "nestctl")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	sum, err := digest.FromReader(pattern(size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := registrytest.New()
-	defer r.Close()
 	dir := filepath.Join(t.TempDir(), "out")
-	huge := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sum, Size: size}
-	last := r.PutBlob("org/huge/one", "text/plain", []byte("answered when the layer is stored"))
-	r.Tag("org/huge", "v1", r.Index("org/huge", registrytest.Member(r.Artifact("org/huge/one", "text/plain", huge, last), "one")).Digest)
-	r.Intercept(serve(sum, func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Content-Length", strconv.Itoa(size))
-		if _, err := io.Copy(w, pattern(size)); err != nil {
-			t.Error(err)
-		}
-		return true
-	}))
-	stored := make(chan struct{})
-	measured := make(chan struct{})
-	r.Intercept(serve(last.Digest, func(_ http.ResponseWriter, req *http.Request) bool {
-		if err := waitFor(req.Context(), filepath.Join(dir, "blobs", "sha256", sum.Encoded())); err != nil {
-			t.Error(err)
-		}
-		close(stored)
-		<-measured
-		return false
-	}))
-
+	r, stored, measured := publishHuge(t, dir)
+	defer r.Close()
 	var out bytes.Buffer
-	cmd := exec.Command(program, "pull", "-q", "--plain-http", "--hosts-dir=", "--to", "oci-layout:"+dir, r.Host()+"/org/huge:v1")
+	cmd := exec.Command(build(t), "pull", "-q", "--plain-http", "--hosts-dir=", "--to", "oci-layout:"+dir, r.Host()+"/org/huge:v1")
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	err := cmd.Start()
+	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	select {
-	case err := <-ended:
+	case err = <-ended:
 		t.Fatalf("%v: %s", err, &out)
 	case <-stored:
 	}
 	peak, err := peakMemory(cmd.Process.Pid)
 	close(measured)
-	if err := errors.Join(err, <-ended); err != nil {
+	if err = errors.Join(err, <-ended); err != nil {
 		t.Fatalf("%v: %s", err, &out)
 	}
 	t.Logf("peak %d KiB", peak>>10)
 	if peak == 0 || peak > limit {
 		t.Errorf("the pull took %d KiB, want %d at most", peak>>10, limit>>10)
 	}
+}
+
+// publishHuge publishes org/huge:v1 with a layer of 1 GiB, and a small blob
+// that is answered when that is in the layout: stored is closed then, and the
+// answer waits for measured.
+func publishHuge(t *testing.T, dir string) (r *registrytest.Registry, stored, measured chan struct{}) {
+	const size = 1 << 30
+	sum, err := digest.FromReader(pattern(size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = registrytest.New()
+	huge := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sum, Size: size}
+	last := r.PutBlob("org/huge/one", "text/plain", []byte("the last blob"))
+	r.Tag("org/huge", "v1", r.Index("org/huge", registrytest.Member(r.Artifact("org/huge/one", "text/plain", huge, last), "one")).Digest)
+	r.Intercept(serve(sum, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = io.Copy(w, pattern(size)) // the client sees what is missing
+		return true
+	}))
+	stored, measured = make(chan struct{}), make(chan struct{})
+	r.Intercept(serve(last.Digest, func(_ http.ResponseWriter, req *http.Request) bool {
+		if waitFor(req.Context(), filepath.Join(dir, "blobs", "sha256", sum.Encoded())) != nil {
+			return false // the client went away
+		}
+		close(stored)
+		<-measured
+		return false
+	}))
+	return r, stored, measured
+}
+
+// build builds nestctl as it is shipped, without -race.
+func build(t *testing.T) string {
+	program := filepath.Join(t.TempDir(), "nestctl")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
 }
 
 // serve is an interceptor for one blob.
