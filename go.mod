@@ -71,7 +71,7 @@ require (
 
 require (
 	github.com/containerd/errdefs v1.0.0
-	github.com/sirupsen/logrus v1.10.2 // indirect
+	github.com/sirupsen/logrus v1.10.2
 	golang.org/x/sys v0.49.0 // indirect
 	gotest.tools/v3 v3.5.2 // indirect
 )

@@ -157,7 +157,7 @@ func (d *daemon) unpacks(ctx context.Context, w *walker, n *node) (bool, error) 
 	}
 	matcher := w.platform
 	if matcher == nil {
-		matcher = platforms.DefaultStrict()
+		matcher = platforms.OnlyStrict(hostPlatform())
 	}
 	return matcher.Match(platforms.Normalize(image.Platform)), nil
 }

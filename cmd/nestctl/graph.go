@@ -50,13 +50,22 @@ func platformFlag(platform string, all bool) (platforms.Matcher, error) {
 	case all:
 		return nil, nil
 	case platform == "":
-		return platforms.DefaultStrict(), nil
+		return platforms.OnlyStrict(hostPlatform()), nil
 	}
 	p, err := platforms.Parse(platform)
 	if err != nil {
-		return nil, usagef("--platform %q: %w", platform, err)
+		return nil, usagef("--platform %q: must be os/architecture or os/architecture/variant, as linux/arm64", platform)
 	}
 	return platforms.OnlyStrict(p), nil
+}
+
+// hostPlatform is this host's, but for macOS, whose containers are Linux's.
+func hostPlatform() ocispec.Platform {
+	p := platforms.DefaultSpec()
+	if p.OS == "darwin" {
+		p.OS = "linux"
+	}
+	return p
 }
 
 // checkMembers checks the values of --member.
@@ -135,7 +144,6 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 		fetcher:   f.(fetcher),
 		selection: s,
 		limiter:   semaphore.NewWeighted(int64(concurrent)),
-		entries:   map[string]bool{},
 		fetches:   map[digest.Digest]func() error{},
 	}
 	w.fetch = func(ctx context.Context, n *node) error {
@@ -143,6 +151,16 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 		return err
 	}
 	return w, &node{Entry: nested.Entry{Descriptor: desc}, repository: root}, nil
+}
+
+// visitAll visits everything from the root on. It is an error when nothing is
+// selected.
+func (w *walker) visitAll(ctx context.Context, root *node) error {
+	w.nodes, w.entries, w.passed = 0, map[string]bool{}, nil
+	if err := w.visit(ctx, root); err != nil {
+		return err
+	}
+	return w.nothing(root)
 }
 
 // visit brings a node and what is below it.

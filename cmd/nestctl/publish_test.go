@@ -198,11 +198,13 @@ func publishOdd(p publisher) {
 // may have them.
 func publishForeign(p publisher) {
 	const evil = "\x1b[31mred\a\n\x1b]8;;http://evil.test\x1b\\link\u009b\u202e"
-	d := p.artifact("foreign-member", "org/foreign/one", "application/"+evil, "text/"+evil, "body")
+	d := p.artifact("foreign-member", "org/foreign/one", "application/"+evil, "text/plain", "body")
 	d.Annotations = map[string]string{"evil" + evil: evil}
 	d.Platform = &ocispec.Platform{OS: "linux" + evil, Architecture: "amd64", Variant: evil}
-	blob := p.blob("foreign-blob", "org/foreign/two", "text/"+evil, "body")
+	blob := p.blob("foreign-blob", "org/foreign/two", "text/plain", "body")
 	p.tag("org/foreign", "v1", p.index("foreign", "org/foreign", member(d, "one"), member(blob, "two")))
+	blob.MediaType = "text/" + evil
+	p.tag("org/foreign", "type", p.index("foreign-type", "org/foreign", member(blob, "two")))
 }
 
 // publishCopies: org/copies:v1 has the member web only in the parent.

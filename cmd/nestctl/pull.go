@@ -153,7 +153,6 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
-	w.blobs = true
 	w.fetch = func(ctx context.Context, n *node) error {
 		if err := checkStorable(n.Descriptor); err != nil {
 			return err
@@ -164,16 +163,21 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 		}
 		return to.stored(ctx, w, n)
 	}
+	if len(s.members) > 0 {
+		// A name that is not there is found before layers are fetched.
+		first := *root
+		if err := w.visitAll(ctx, &first); err != nil {
+			return nil, nil, err
+		}
+	}
+	w.blobs = true
 	w.visited = func(n *node) error {
 		if n.member() {
 			show.member(n)
 		}
 		return to.done(ctx, w, n)
 	}
-	if err := w.visit(ctx, root); err != nil {
-		return nil, nil, err
-	}
-	if err := w.nothing(root); err != nil {
+	if err := w.visitAll(ctx, root); err != nil {
 		return nil, nil, err
 	}
 	return w, root, to.finish(ctx, w, ref, root)
@@ -302,7 +306,11 @@ func (r *result) print(w io.Writer) error {
 	for _, m := range r.Members {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
 	}
-	lines = append(lines, fmt.Sprintf("%s, %s in %.1f s, to %s", count(len(r.Members), "member"), bytesOf(r.Bytes), r.Seconds, r.Target))
+	last := fmt.Sprintf("%s in %.1f s, to %s", bytesOf(r.Bytes), r.Seconds, r.Target)
+	if len(r.Members) > 0 {
+		last = count(len(r.Members), "member") + ", " + last
+	}
+	lines = append(lines, last)
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
 			return err

@@ -60,10 +60,7 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := w.visit(ctx, root); err != nil {
-		return nil, nil, err
-	}
-	return w, root, w.nothing(root)
+	return w, root, w.visitAll(ctx, root)
 }
 
 // pin is a member, pinned.

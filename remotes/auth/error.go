@@ -25,7 +25,7 @@ func (e *DeniedError) Error() string {
 	case e.Anonymous:
 		next = "log in: docker login " + canonicalHost(e.Repository.Host())
 	case e.Refused:
-		next = "renew the credential: docker login " + canonicalHost(e.Repository.Host())
+		next = "renew that credential"
 	}
 	scope := ""
 	if e.Scope != "" {

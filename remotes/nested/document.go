@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -178,6 +179,8 @@ func (r reader) checkDescriptor(d ocispec.Descriptor, isDocument bool) error {
 		return fmt.Errorf("digest %s: %w", quote(string(d.Digest)), err)
 	}
 	switch {
+	case strings.ContainsFunc(d.MediaType, func(r rune) bool { return r < ' ' || r > '~' }):
+		return fmt.Errorf("media type %s", quote(d.MediaType))
 	case d.Size < 0 || d.Size == 0 && isDocument:
 		return fmt.Errorf("size %d", d.Size)
 	case isDocument && d.Size > r.limits.Document:

@@ -2,6 +2,7 @@ package nested
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -44,6 +45,8 @@ type Registries struct {
 	hosts   docker.RegistryHosts
 	base    map[*http.Client]*http.Transport // by the client that containerd made
 
+	complaints *complaints
+
 	mu           sync.Mutex
 	endpoints    map[string][]*endpoint // by registry
 	repositories map[auth.Repository][]docker.RegistryHost
@@ -77,7 +80,8 @@ func NewRegistries(options RegistriesOptions) *Registries {
 	if options.PlainHTTP {
 		ho.DefaultScheme = "http"
 	}
-	r.hosts = config.ConfigureHosts(context.Background(), ho)
+	r.complaints = new(complaints)
+	r.hosts = config.ConfigureHosts(r.complaints.listen(), ho)
 	return r
 }
 
@@ -103,7 +107,7 @@ func (r *Registries) endpointsOf(registry string) ([]*endpoint, error) {
 		return endpoints, nil
 	}
 	hosts, err := r.hosts(registry)
-	if err != nil {
+	if err = errors.Join(err, r.complaints.heard()); err != nil {
 		return nil, fmt.Errorf("registry %s: %w", registry, err)
 	}
 	endpoints := make([]*endpoint, len(hosts))

@@ -111,6 +111,18 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// TestUnreadableHosts: containerd goes on without a hosts.toml that it cannot
+// read; here it is an error.
+func TestUnreadableHosts(t *testing.T) {
+	registry := newRegistry(t)
+	putBundle(registry, "")
+	for _, toml := range []string{"server = ", "[host.\"http://mirror\"]\ncapabilities = [\"pul\"]\n", "[host.\"http://mirror\"]\nca = 7\n"} {
+		options := nested.RegistriesOptions{PlainHTTP: true, HostsDir: hosts(t, registry.Host(), toml)}
+		wantError(t, pullFrom(t, registry.Host(), options), registry.Host(), "hosts.toml")
+		wantLog(t, registry)
+	}
+}
+
 // TestClientCertificate: a registry that asks for one gets it.
 func TestClientCertificate(t *testing.T) {
 	registry := newRegistry(t)
