@@ -106,7 +106,7 @@ func TestRefusedCredential(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, map[string]Credential{"": withPassword}, registrytest.WithTokenAuth())
 	err := s.pull(ctx(), "p")
-	wantError(t, err, s.Host()+"/p denied", "answered 401", "renew the credential: docker login "+s.Host())
+	wantError(t, err, s.Host()+"/p denied", "answered 401", "renew that credential")
 	var denied *DeniedError
 	if !errors.As(err, &denied) || !denied.Refused || denied.Anonymous || !errors.Is(err, errdefs.ErrUnauthenticated) {
 		t.Errorf("got %#v", denied)
@@ -125,7 +125,7 @@ func TestHelperAnswerIsDroppedWhenRefused(t *testing.T) {
 	s := newScene(t, nil, registrytest.WithTokenAuth())
 	s.registry.source = Sources{s.source, stores}
 	s.Allow("user", "changed", "p")
-	wantError(t, s.pull(ctx(), "p"), "renew the credential", "helper docker-credential-"+helper)
+	wantError(t, s.pull(ctx(), "p"), "renew that credential", "helper docker-credential-"+helper)
 	if runs := runsOf(t, helper); len(runs) != 2 {
 		t.Errorf("runs: %q, want a second one after the refusal", runs)
 	}

@@ -28,7 +28,7 @@ func TestErrorTexts(t *testing.T) {
 		},
 		{
 			&DeniedError{Repository: r, Credential: "x", Answer: "no", Refused: true},
-			`reg.test/a/b denied: no (credential x); renew the credential: docker login reg.test`,
+			`reg.test/a/b denied: no (credential x); renew that credential`,
 			errdefs.ErrUnauthenticated,
 		},
 		{

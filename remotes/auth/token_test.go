@@ -100,7 +100,7 @@ func TestTokenRequests(t *testing.T) {
 		{"no POST, 404", withPassword, []step{reply(404, ""), ok}, []string{post, getUser}, ""},
 		{"no POST, 405", withPassword, []step{reply(405, ""), ok}, []string{post, getUser}, ""},
 		{"an identity token never goes into a GET", withIdentity, []step{reply(405, "")}, []string{postSelf}, "405 Method Not Allowed"},
-		{"wrong password", withPassword, []step{reply(401, secret)}, []string{post, getUser}, "docker login reg"},
+		{"wrong password", withPassword, []step{reply(401, secret)}, []string{post, getUser}, "renew that credential"},
 		{"forbidden", withPassword, []step{reply(403, secret)}, []string{post}, "403 Forbidden"},
 		{"broken", withPassword, []step{reply(500, secret)}, []string{post}, "500 Internal Server Error"},
 	} {
@@ -146,7 +146,7 @@ func TestTokenErrorClasses(t *testing.T) {
 		class      error
 		says       []string
 	}{
-		{"401", withPassword, reply(401, ""), errdefs.ErrUnauthenticated, []string{"reg/a denied", "credential the test", "repository:a:pull", "renew the credential"}},
+		{"401", withPassword, reply(401, ""), errdefs.ErrUnauthenticated, []string{"reg/a denied", "credential the test", "repository:a:pull", "renew that credential"}},
 		{"401 to nobody", anonymous, reply(401, ""), errdefs.ErrUnauthenticated, []string{"reg/a denied", "log in: docker login reg"}},
 		{"403", withPassword, reply(403, ""), errdefs.ErrPermissionDenied, []string{"reg/a denied", "ask for the right to pull"}},
 		{"503", withPassword, reply(503, ""), errdefs.ErrUnavailable, []string{"token for reg/a", "realm answered 503"}},
