@@ -72,6 +72,6 @@ require (
 require (
 	github.com/containerd/errdefs v1.0.0
 	github.com/sirupsen/logrus v1.10.2
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.49.0
 	gotest.tools/v3 v3.5.2 // indirect
 )

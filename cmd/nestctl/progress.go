@@ -28,9 +28,14 @@ type progress struct {
 	end  chan struct{}
 }
 
+// isTerminal tells whether there is a terminal with room for a bar.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	if !ok {
+		return false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	return err == nil && width > 0
 }
 
 func newProgress(out io.Writer, quiet bool, metrics *nested.Metrics) *progress {
