@@ -35,7 +35,8 @@ func TestClientPull(t *testing.T) {
 func TestClientPullWithContainerdsResolver(t *testing.T) {
 	daemon := startContainerd(t)
 	a := publishAt(t, startRegistry(t, nil), newBundle(t, member{"amd64", newImage(t, amd64, "from a child\n", baseLayer(t))}))
-	resolver := nested.New(docker.NewResolver(docker.ResolverOptions{PlainHTTP: true}), nested.Options{})
+	hosts := docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchAllHosts))
+	resolver := nested.New(docker.NewResolver(docker.ResolverOptions{Hosts: hosts}), nested.Options{})
 	pullAndRun(t, daemon, daemon.client(t), resolver, a.ref, "from a child\n")
 }
 
