@@ -45,7 +45,7 @@ type Sources []Source
 
 // Lookup implements [Source].
 func (s Sources) Lookup(ctx context.Context, repository Repository) (Credential, error) {
-	var credential Credential
+	credential := Credential{Source: "none: no credential store"}
 	for _, source := range s {
 		var err error
 		if credential, err = source.Lookup(ctx, repository); err != nil || !credential.Anonymous() {

@@ -55,6 +55,9 @@ func (a *Authorizer) Authorize(ctx context.Context, req *http.Request) error {
 		}
 	}
 	if err != nil {
+		if !errors.As(err, &denied) {
+			a.unlearn(challenge) // the registry may have another one by now
+		}
 		return err
 	}
 	req.Header.Set("Authorization", header)
@@ -91,11 +94,14 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 	if !a.registry.owns(last.Request.URL) {
 		return fmt.Errorf("401 of %s, which is not the registry: %w", last.Request.URL.Host, errdefs.ErrNotImplemented)
 	}
+	shown := last.Request.Header.Get("Authorization")
 	challenge, err := ParseChallenge(last.Header)
-	if err != nil {
+	switch {
+	case err != nil && shown != "":
+		return a.refused(ctx, Challenge{})
+	case err != nil:
 		return fmt.Errorf("%s: %w", a.repository, err)
 	}
-	shown := last.Request.Header.Get("Authorization")
 	switch {
 	case shown == "":
 		a.registry.options.Metrics.Challenges.Add(1)
@@ -164,6 +170,16 @@ func (a *Authorizer) current() *Challenge {
 		return a.challenge
 	}
 	return a.registry.known()
+}
+
+// unlearn drops a challenge that could not be answered.
+func (a *Authorizer) unlearn(c *Challenge) {
+	a.registry.unlearn(c)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.challenge != nil && *a.challenge == *c {
+		a.challenge = nil
+	}
 }
 
 // learn keeps a challenge for this repository, and for all as long as none is

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/docker/cli/cli/config/types"
@@ -33,6 +34,9 @@ type config struct {
 
 func parseConfig(name string, data []byte) (*config, error) {
 	c := &config{name: name}
+	if len(data) == 0 {
+		return c, nil // as docker has it
+	}
 	if err := json.Unmarshal(data, c); err != nil {
 		// The cause is not wrapped: it may quote what stands in the file.
 		return nil, fmt.Errorf("%s is not a Docker configuration: it does not parse as JSON of that shape", name)
@@ -117,16 +121,21 @@ type configFile struct {
 
 // load returns nil when there is no such file.
 func (f *configFile) load() (*config, error) {
-	file, err := os.Open(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	info, err := os.Stat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), err == nil && info.Mode()&fs.ModeCharDevice != 0:
+		return nil, nil // a device: /dev/null, the way to say none
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file", f.path)
 	}
+	file, err := os.Open(f.path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
+	if info, err = file.Stat(); err != nil {
 		return nil, err
 	}
 

@@ -120,20 +120,29 @@ func TestConfigFileIsParsedOnce(t *testing.T) {
 	}
 }
 
+// What docker takes for "no credentials" is no error.
+func TestConfigFileNone(t *testing.T) {
+	t.Parallel()
+	empty := writeFile(t, filepath.Join(t.TempDir(), "empty.json"), "")
+	for _, path := range []string{empty, "/dev/null", filepath.Join(empty, "absent"), filepath.Join(t.TempDir(), "absent")} {
+		credential, err := NewStores(StoresOptions{Files: []string{path}}).Lookup(ctx(), repository(t, "reg/a"))
+		if err != nil || !credential.Anonymous() {
+			t.Errorf("%s: %v, %v", path, credential, err)
+		}
+	}
+}
+
 func TestConfigFileErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	huge := writeFile(t, filepath.Join(dir, "huge.json"), `{"x":"`+strings.Repeat("x", maxConfig)+`"}`)
 	bom := writeFile(t, filepath.Join(dir, "bom.json"), "\ufeff{}")
 	trailing := writeFile(t, filepath.Join(dir, "trailing.json"), "{} "+secret)
-	empty := writeFile(t, filepath.Join(dir, "empty.json"), "")
 	for path, want := range map[string]string{
-		huge:                         "is larger than",
-		bom:                          "is not a Docker configuration",
-		trailing:                     "is not a Docker configuration",
-		empty:                        "is not a Docker configuration",
-		dir:                          "is a directory",
-		filepath.Join(bom, "absent"): "not a directory",
+		huge:     "is larger than",
+		bom:      "is not a Docker configuration",
+		trailing: "is not a Docker configuration",
+		dir:      "is not a file",
 	} {
 		_, err := NewStores(StoresOptions{Files: []string{path}}).Lookup(ctx(), repository(t, "reg/a"))
 		wantError(t, err, "credential for reg/a: ", path, want)
@@ -146,7 +155,7 @@ func TestConfigFileUnreadable(t *testing.T) {
 	dir := t.TempDir() // reading a directory fails for everybody, even root
 	second := writeFile(t, filepath.Join(dir, "second.json"), `{"auths":{"reg":`+u1+`}}`)
 	_, err := NewStores(StoresOptions{Files: []string{dir, second}}).Lookup(ctx(), repository(t, "reg/a"))
-	wantError(t, err, dir, "is a directory")
+	wantError(t, err, dir, "is not a file")
 }
 
 func TestStoresFromEnvironment(t *testing.T) {

@@ -72,7 +72,7 @@ func TestSources(t *testing.T) {
 		err     error
 		asked   int
 	}{
-		{nil, Credential{}, nil, 0},
+		{nil, Credential{Source: "none: no credential store"}, nil, 0},
 		{[]*sourceOf{{credential: none}, {credential: found}, {err: failing}}, found, nil, 2},
 		{[]*sourceOf{{credential: none}, {err: failing}, {credential: found}}, Credential{}, failing, 2},
 		{[]*sourceOf{{credential: none}, {credential: Credential{Source: "none either"}}}, Credential{Source: "none either"}, nil, 2},

@@ -172,17 +172,20 @@ func (h *helpers) execute(ctx context.Context, path string, args []string, input
 	var exit *exec.ExitError
 	switch {
 	case out.overflow:
-		reason = fmt.Sprintf("it wrote more than %d bytes", helperOutput)
+		return nil, fmt.Sprintf("it wrote more than %d bytes", helperOutput)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		reason = "it did not answer in time"
+		return nil, "it did not answer in time"
 	case ctx.Err() != nil:
-		reason = "cancelled"
-	case errors.As(err, &exit):
-		reason = fmt.Sprintf("it ended with status %d; run it by hand: echo SERVER | %s get", exit.ExitCode(), filepath.Base(path))
-	case err != nil:
-		reason = "it cannot be started"
+		return nil, "cancelled"
+	case err == nil:
+		return out.taken.Bytes(), ""
+	case !errors.As(err, &exit):
+		return nil, "it cannot be started"
+	case !exit.Exited():
+		return nil, "it was killed"
 	}
-	return out.taken.Bytes(), reason
+	// What it wrote may say that it has nothing.
+	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; run it by hand: echo SERVER | %s get", exit.ExitCode(), filepath.Base(path))
 }
 
 // helperEnvironment leaves out the one variable that holds secrets of its own.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -260,5 +261,22 @@ func TestHelperIsAskedOnce(t *testing.T) {
 	pulls.Wait()
 	if runs := runsOf(t, helper); len(runs) != 1 || metrics.HelperRuns.Load() != 1 {
 		t.Errorf("%d runs, %d counted", len(runs), metrics.HelperRuns.Load())
+	}
+}
+
+// Only a helper that ended by itself has said that it has nothing.
+func TestHelperThatIsKilledHasNotAnswered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho credentials not found in native keychain\nkill -9 $$\n"
+	if err := os.WriteFile(filepath.Join(dir, "helper"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h := &helpers{timeout: time.Minute, metrics: new(Metrics)}
+	_, reason := askHelper("helper", "reg", func(args []string, input io.Reader) ([]byte, string) {
+		return h.execute(ctx(), filepath.Join(dir, "helper"), args, input)
+	})
+	if reason != "it was killed" {
+		t.Errorf("reason %q", reason)
 	}
 }

@@ -26,7 +26,7 @@ func (r *Registry) checkRealm(realm string) error {
 	case len(r.options.Realms) > 0 && !r.listed(u):
 		return refuse("it is not among the realms that the configuration allows")
 	}
-	if err := r.transport.allowLiteral(u); err != nil {
+	if err := r.guarded.allowLiteral(u); err != nil {
 		return refuse("its address is not public, and the registry is not beside it")
 	}
 	return nil

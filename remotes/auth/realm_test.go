@@ -71,7 +71,7 @@ func TestRealmPolicy(t *testing.T) {
 		{"http://127.0.0.1:5000", nil, "http://127.0.0.1:5001/token", ""},
 		{"http://127.0.0.1:5000", nil, "http://[::1]:5001/token", ""},
 		{"http://127.0.0.1:5000", nil, "https://auth.test/token", ""},
-		{"http://127.0.0.1:5000", nil, "http://10.0.0.1/token", notPublic},
+		{"http://127.0.0.1:5000", nil, "http://10.0.0.1/token", ""},
 		{"http://10.0.0.2:5000", nil, "http://10.0.0.1/token", ""},
 		{"http://10.0.0.2:5000", nil, "http://127.0.0.1/token", notPublic},
 		{"http://127.0.0.1:5000", nil, "http://169.254.169.254/token", notPublic},
@@ -176,7 +176,7 @@ func TestJudge(t *testing.T) {
 		{private, "auth.test:443", loop, false},
 		{private, "auth.test:443", "169.254.169.254:443", false},
 		{loop, "auth.test:443", loop, true},
-		{loop, "auth.test:443", private, false},
+		{loop, "auth.test:443", private, true}, // more public than the registry
 		{loop, "auth.test:443", "[fe80::1%eth0]:443", false},
 		{public, "listed.test:443", private, true},
 		{public, "listed.test:443", loop, true},
@@ -188,13 +188,28 @@ func TestJudge(t *testing.T) {
 		{public, "Proxy.test:3128", private, true},
 	} {
 		registry := newRegistry(t, "https://reg.test", RegistryOptions{Realms: []string{"listed.test"}})
-		registry.transport.proxies.Store("proxy.test:3128", true)
+		registry.guarded.proxies.Store("proxy.test:3128", true)
 		if err := registry.transport.judge(connTo{remote: test.registryAt}, "reg.test:443"); err != nil {
 			t.Fatal(err)
 		}
-		err := registry.transport.judge(connTo{remote: test.at}, test.address)
+		err := registry.guarded.judge(connTo{remote: test.at}, test.address)
 		if (err == nil) != test.allowed {
 			t.Errorf("registry at %s, %s at %s: %v", test.registryAt, test.address, test.at, err)
+		}
+	}
+}
+
+// A registry may redirect to private storage, as containerd lets it, but not
+// to the client's own services.
+func TestJudgeRedirects(t *testing.T) {
+	t.Parallel()
+	for at, allowed := range map[string]bool{"10.0.0.1:443": true, "127.0.0.1:443": false, "169.254.169.254:443": false} {
+		registry := newRegistry(t, "https://reg.test", RegistryOptions{})
+		if err := registry.transport.judge(connTo{remote: "93.184.216.34:443"}, "reg.test:443"); err != nil {
+			t.Fatal(err)
+		}
+		if err := registry.transport.judge(connTo{remote: at}, "storage.test:443"); (err == nil) != allowed {
+			t.Errorf("%s: %v", at, err)
 		}
 	}
 }

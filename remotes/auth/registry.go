@@ -34,6 +34,7 @@ type Registry struct {
 	source    Source
 	options   RegistryOptions
 	transport *transport
+	guarded   *transport // for token endpoints, who get credentials
 	tokens    tokens
 
 	mu        sync.Mutex
@@ -48,10 +49,13 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 	}
 	r := &Registry{origin: &url.URL{Scheme: scheme, Host: host}, source: source, options: options}
 	r.transport = newTransport(base, r.origin, options.Header, options.Realms)
+	r.transport.lenient = true
+	r.guarded = newTransport(base, r.origin, options.Header, options.Realms)
+	r.guarded.location = r.transport.location
 	r.tokens = tokens{
 		userAgent: options.UserAgent,
 		metrics:   options.Metrics,
-		client:    &http.Client{Transport: r.transport, CheckRedirect: checkTokenRedirect},
+		client:    &http.Client{Transport: r.guarded, CheckRedirect: checkTokenRedirect},
 	}
 	return r
 }
@@ -59,13 +63,16 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 // Format implements [fmt.Formatter]: tokens and headers do not print.
 func (r *Registry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "registry "+r.origin.Host) }
 
-// Transport returns the transport for requests to the registry. It connects
-// to nothing that is less public than the registry, and adds the registry's
-// headers.
+// Transport returns the transport for requests to the registry and to where it
+// redirects. It adds the registry's headers for the registry alone, and never
+// connects to a loopback address unless the registry is on one.
 func (r *Registry) Transport() http.RoundTripper { return r.transport }
 
 // CloseIdleConnections closes the connections that nobody uses.
-func (r *Registry) CloseIdleConnections() { r.transport.base.CloseIdleConnections() }
+func (r *Registry) CloseIdleConnections() {
+	r.transport.closeIdle()
+	r.guarded.closeIdle()
+}
 
 // CheckRedirect is the policy for redirects of the registry, for
 // [http.Client].
@@ -79,7 +86,11 @@ func (r *Registry) Authorizer(repository Repository) *Authorizer {
 	return &Authorizer{registry: r, repository: repository}
 }
 
-// known returns the challenge that the registry gave last.
+// Repository returns the registry's repository of a name. It need not obey
+// the grammar: names of mirrors often do not.
+func (r *Registry) Repository(name string) Repository { return Repository{r.origin.Host, name} }
+
+// known returns the challenge that the registry gave first.
 func (r *Registry) known() *Challenge {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,6 +101,15 @@ func (r *Registry) learn(c *Challenge) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.challenge = c
+}
+
+// unlearn drops a challenge that could not be answered.
+func (r *Registry) unlearn(c *Challenge) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.challenge != nil && *r.challenge == *c {
+		r.challenge = nil
+	}
 }
 
 // owns tells whether a URL is on the registry.

@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -31,6 +32,12 @@ func ParseRepository(s string) (Repository, error) {
 		return Repository{}, fmt.Errorf("repository %q: %w", s, err)
 	}
 	host, name, found := strings.Cut(named.Name(), "/")
+	if literal, ok := strings.CutPrefix(host, "["); ok {
+		literal, _, _ = strings.Cut(literal, "]")
+		if ip, err := netip.ParseAddr(literal); err != nil || !ip.Is6() {
+			return Repository{}, fmt.Errorf("repository %q: %w", s, errors.New("no address in the brackets"))
+		}
+	}
 	if !found || reference.Domain(named) != host {
 		return Repository{}, fmt.Errorf("repository %q: %w", s, errors.New("no registry in front of the name"))
 	}

@@ -41,33 +41,50 @@ func reachOf(ip netip.Addr) reach {
 
 var carrierGrade = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 
-// transport carries the requests of one registry: to the registry, to its
-// token endpoint and to what it redirects to. It refuses to connect to an
+// location is what is known of where a registry is.
+type location struct {
+	reach atomic.Int32 // known when it was dialled
+	plain atomic.Bool  // it has answered over http
+}
+
+// transport carries the requests of one registry: to the registry, and to its
+// token endpoint or to what it redirects to. It refuses to connect to an
 // address less public than the registry's own, judged on the address that is
 // dialled; behind a proxy only addresses given as literals can be judged. It
 // also makes a broken body look like one that ended early, which is what
 // containerd's fetcher resumes.
 type transport struct {
-	base     *http.Transport
-	registry string       // host:port, as dialled
-	header   http.Header  // for the registry only
-	realms   []string     // hosts that may be anywhere
-	reach    atomic.Int32 // of the registry, known when it was dialled
-	plain    atomic.Bool  // the registry has answered over http
-	proxies  sync.Map     // host:port of proxies in use
+	*location
+	base     *http.Transport // for the registry
+	foreign  *http.Transport // for others, who get no client certificate
+	registry string          // host:port, as dialled
+	header   http.Header     // for the registry only
+	realms   []string        // hosts that may be anywhere
+	lenient  bool            // private addresses are fine: nothing secret goes there
+	proxies  sync.Map        // host:port of proxies in use
 }
 
 func newTransport(base *http.Transport, origin *url.URL, header http.Header, realms []string) *transport {
-	t := &transport{base: base.Clone(), registry: dialAddress(origin), header: header, realms: realms}
+	t := &transport{location: new(location), base: base.Clone(), foreign: base.Clone(), registry: dialAddress(origin), header: header, realms: realms}
 	if ip, err := netip.ParseAddr(origin.Hostname()); err == nil {
 		t.observe(reachOf(ip))
 	}
-	t.base.DialTLSContext = nil // all connections pass by judge
-	dial, proxy := t.base.DialContext, t.base.Proxy
+	if c := t.foreign.TLSClientConfig; c != nil {
+		c.Certificates, c.GetClientCertificate, c.InsecureSkipVerify = nil, nil, false
+	}
+	t.guard(t.base)
+	t.guard(t.foreign)
+	return t
+}
+
+// guard lets judge see each connection of a transport.
+func (t *transport) guard(base *http.Transport) {
+	base.DialTLSContext = nil
+	dial, proxy := base.DialContext, base.Proxy
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	t.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
@@ -77,16 +94,21 @@ func newTransport(base *http.Transport, origin *url.URL, header http.Header, rea
 		}
 		return conn, nil
 	}
-	if proxy != nil {
-		t.base.Proxy = func(req *http.Request) (*url.URL, error) {
-			u, err := proxy(req)
-			if u != nil {
-				t.proxies.Store(dialAddress(u), true)
-			}
-			return u, err
-		}
+	if proxy == nil {
+		return
 	}
-	return t
+	base.Proxy = func(req *http.Request) (*url.URL, error) {
+		u, err := proxy(req)
+		if u != nil {
+			t.proxies.Store(dialAddress(u), true)
+		}
+		return u, err
+	}
+}
+
+func (t *transport) closeIdle() {
+	t.base.CloseIdleConnections()
+	t.foreign.CloseIdleConnections()
 }
 
 // judge looks at a fresh connection before anything is sent over it.
@@ -121,7 +143,7 @@ func (t *transport) observe(r reach) {
 func (t *transport) allow(r reach, address string) error {
 	host, _, _ := net.SplitHostPort(address)
 	listed := slices.Contains(t.realms, address) || slices.Contains(t.realms, host)
-	if r == public || r != never && (listed || r == reach(t.reach.Load())) {
+	if r == public || r != never && (listed || r <= reach(t.reach.Load())) || r == private && t.lenient {
 		return nil
 	}
 	return fmt.Errorf("refused to connect to %s: the registry sent us there, to an address that is not public", address)
@@ -147,7 +169,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header[name] = append(req.Header[name], values...)
 		}
 	}
-	resp, err := t.base.RoundTrip(req)
+	next := t.foreign
+	if registry {
+		next = t.base
+	}
+	resp, err := next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

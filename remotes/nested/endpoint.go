@@ -7,7 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
+	"path"
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -45,7 +45,7 @@ func (e *endpoint) client() *http.Client {
 // of a GET, whose body it keeps.
 func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	r, resolving := req.Context().Value(resolutionKey{}).(*resolution)
-	resolving = resolving && req.Method == http.MethodHead && strings.Contains(req.URL.Path, "/manifests/")
+	resolving = resolving && req.Method == http.MethodHead && isManifestPath(req.URL.Path)
 	if resolving {
 		req = req.Clone(req.Context())
 		req.Method = http.MethodGet
@@ -71,12 +71,16 @@ func (e *endpoint) count(req *http.Request, resp *http.Response) {
 	if req.URL.Host != e.host.Host || resp.StatusCode == http.StatusUnauthorized {
 		return // where a redirect led, or a challenge
 	}
-	if strings.Contains(req.URL.Path, "/manifests/") {
+	if isManifestPath(req.URL.Path) {
 		e.metrics.Manifests.Add(1)
 	} else {
 		e.metrics.Blobs.Add(1)
 	}
 }
+
+// isManifestPath tells whether a path is …/manifests/<reference>. Repositories
+// may have "manifests" in their names.
+func isManifestPath(p string) bool { return path.Base(path.Dir(p)) == "manifests" }
 
 type countedBody struct {
 	io.ReadCloser
@@ -127,7 +131,7 @@ func expectType(ctx context.Context, mediaType string) context.Context {
 // ones say nothing.
 func checkType(req *http.Request, resp *http.Response) error {
 	expected, ok := req.Context().Value(expectedType{}).(string)
-	if !ok || resp.StatusCode != http.StatusOK || !strings.Contains(req.URL.Path, "/manifests/") {
+	if !ok || resp.StatusCode != http.StatusOK || !isManifestPath(req.URL.Path) {
 		return nil
 	}
 	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))

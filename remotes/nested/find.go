@@ -2,6 +2,7 @@ package nested
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -72,7 +73,7 @@ func (f *Fetcher) learnFromStore(ctx context.Context, p place) error {
 	if f.store == nil || !f.readable(p) {
 		return errdefs.ErrNotFound
 	}
-	data, err := content.ReadBlob(ctx, f.store, d)
+	data, err := readStored(ctx, f.store, d)
 	if err != nil {
 		return err
 	}
@@ -80,6 +81,20 @@ func (f *Fetcher) learnFromStore(ctx context.Context, p place) error {
 		return errdefs.ErrNotFound
 	}
 	return f.trail.learn(p, data, auth.Repository{})
+}
+
+// readStored reads content of a store. What is there under the digest may be
+// larger than the descriptor says.
+func readStored(ctx context.Context, store content.Provider, d ocispec.Descriptor) ([]byte, error) {
+	r, err := store.ReaderAt(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if r.Size() != d.Size {
+		return nil, fmt.Errorf("%s in the store: size is %d, not %d: %w", d.Digest, r.Size(), d.Size, errdefs.ErrNotFound)
+	}
+	return io.ReadAll(content.NewReader(r))
 }
 
 // learnFromRegistry follows a document by fetching it.

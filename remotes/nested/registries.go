@@ -165,12 +165,8 @@ func (r *Registries) hostsOf(repository auth.Repository) ([]docker.RegistryHost,
 		if e.prefix != "" {
 			name = e.prefix + "/" + name
 		}
-		there, err := auth.ParseRepository(e.host.Host + "/" + name)
-		if err != nil {
-			return nil, err
-		}
 		hosts[i] = e.host
-		hosts[i].Authorizer = e.registry.Authorizer(there)
+		hosts[i].Authorizer = e.registry.Authorizer(e.registry.Repository(name))
 	}
 	r.repositories[repository] = hosts
 	return hosts, nil
@@ -204,11 +200,12 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []docker.RegistryHo
 	return resolver, hosts, nil
 }
 
-// SetOptions implements remotes.ResolverWithOptions.
+// SetOptions implements remotes.ResolverWithOptions. The options are those of
+// all pulls from then on; they replace earlier ones.
 func (r *Registries) SetOptions(options ...transfer.ImageResolverOption) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.transfer = append(r.transfer, options...)
+	r.transfer = options
 }
 
 // Resolve implements remotes.Resolver.

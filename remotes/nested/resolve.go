@@ -63,7 +63,6 @@ func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc 
 		if err != nil || carried == nil {
 			return desc, err
 		}
-		t.hold(*carried, carried.Data)
 		return ocispec.Descriptor{MediaType: carried.MediaType, Digest: carried.Digest, Size: carried.Size}, nil
 	case !images.IsIndexType(desc.MediaType) && strings.HasSuffix(name, "@"+desc.Digest.String()) && desc.Size <= r.reader.limits.Document:
 		index := desc

@@ -166,9 +166,15 @@ func (t *trail) follow(p place, doc document, served auth.Repository) (embedded 
 			return nil, p.invalid(err)
 		}
 		t.put(next)
+		if e.Carried && p.depth == 0 && len(e.Data) > 0 {
+			t.held[e.Digest] = e.Data // the root: Resolve returns it, and Fetch will be asked for it
+		}
 		if len(e.Data) > 0 && isDocument(e.MediaType) && verify(e.Descriptor, e.Data) == "" {
 			embedded = append(embedded, next)
 		}
+	}
+	for i := range doc.entries {
+		doc.entries[i].Descriptor = lean(doc.entries[i].Descriptor)
 	}
 	t.documents[p.descriptor.Digest] = doc
 	return embedded, nil
@@ -235,6 +241,22 @@ func (t *trail) checkLimits(p place) error {
 	return nil
 }
 
+// smallData is what of a descriptor's data is worth keeping: empty configs.
+const smallData = 64
+
+// lean is a descriptor without what may be large and is not needed to fetch
+// the content: a pull keeps the descriptors of all its documents.
+func lean(d ocispec.Descriptor) ocispec.Descriptor {
+	kept := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType}
+	if len(d.Data) <= smallData {
+		kept.Data = d.Data
+	}
+	if p := d.Platform; p != nil {
+		kept.Platform = &ocispec.Platform{Architecture: p.Architecture, OS: p.OS, OSVersion: p.OSVersion, Variant: p.Variant}
+	}
+	return kept
+}
+
 // put adds a place, or adds candidates to one that is known. The caller holds
 // the lock.
 func (t *trail) put(p place) {
@@ -242,6 +264,7 @@ func (t *trail) put(p place) {
 	known, ok := t.places[d]
 	if !ok {
 		known = p
+		known.descriptor = lean(p.descriptor)
 		known.targets, known.fallbacks = nil, nil
 		if isDocument(p.descriptor.MediaType) {
 			t.order = append(t.order, d)
