@@ -28,6 +28,7 @@ import (
 //	status N PROGRAM ARG...     run a program; it must end with that status and print no secret
 //	publish BUNDLE...           see bundles; names of content become variables with digests
 //	put REPOSITORY TAG FILE     publish an index as it stands in a file
+//	spoil DIR                   overwrite the blobs of a layout
 //	expand FILE TO              copy a file, with variables replaced
 //	allow USER REPOSITORY...    a user, whose password is the secret, or "anonymous"
 //	login KEY USER [PASSWORD]   an entry of auths in Docker's configuration
@@ -46,6 +47,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"publish":  cmdPublish,
 	"put":      cmdPut,
 	"expand":   cmdExpand,
+	"spoil":    cmdSpoil,
 	"allow":    cmdAllow,
 	"login":    cmdLogin,
 	"helper":   cmdHelper,

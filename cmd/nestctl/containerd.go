@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -18,7 +19,6 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -48,7 +48,7 @@ type daemon struct {
 }
 
 func openContainerd(ctx context.Context, o *pullOptions) (target, error) {
-	c, err := dial(ctx, strings.TrimPrefix(o.address, "unix://"))
+	c, err := dial(ctx, strings.TrimPrefix(o.address, "unix://"), o.namespace)
 	if err != nil {
 		return nil, fmt.Errorf("containerd does not answer at %s: %w; start it, name its --address, or pull into a directory with --to oci-layout:DIR", o.address, err)
 	}
@@ -56,12 +56,12 @@ func openContainerd(ctx context.Context, o *pullOptions) (target, error) {
 }
 
 // dial connects to containerd, and makes sure that it answers.
-func dial(ctx context.Context, socket string) (*client.Client, error) {
+func dial(ctx context.Context, socket, namespace string) (*client.Client, error) {
 	if _, err := os.Stat(socket); err != nil {
 		return nil, errors.Unwrap(err)
 	}
 	const wait = 5 * time.Second
-	c, err := client.New(socket, client.WithTimeout(wait))
+	c, err := client.New(socket, client.WithTimeout(wait), client.WithDefaultNamespace(namespace))
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +78,9 @@ func (d *daemon) name() string { return "containerd:" + d.options.namespace }
 // leased protects what is pulled from garbage collection. The lease is given
 // up at the end; after an interruption it ends by itself.
 func (d *daemon) leased(ctx context.Context) (context.Context, error) {
-	ctx = namespaces.WithNamespace(ctx, d.options.namespace)
 	lease, err := d.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseLife))
 	if err != nil {
-		return ctx, err
+		return nil, err
 	}
 	d.lease = lease
 	return leases.WithLease(ctx, lease.ID), nil
@@ -102,6 +101,9 @@ func (d *daemon) stored(ctx context.Context, w *walker, n *node) error {
 		if _, err := images.SetChildrenLabels(d.Store, children)(ctx, n.Descriptor); err != nil {
 			return err
 		}
+	}
+	if _, fetched := w.fetcher.Found(n.Digest); !fetched {
+		return nil // whoever brought it has said where from
 	}
 	label, err := docker.AppendDistributionSourceLabel(d.Store, w.found(n).String())
 	if err != nil {
@@ -147,7 +149,7 @@ func (d *daemon) unpacks(ctx context.Context, w *walker, n *node) (bool, error) 
 	if config == nil || config.Size > maxConfig || len(n.children) < 2 {
 		return false, nil
 	}
-	data, err := content.ReadBlob(ctx, d.Store, config.Descriptor)
+	data, err := d.readConfig(ctx, config.Descriptor)
 	if err != nil {
 		return false, err
 	}
@@ -162,26 +164,42 @@ func (d *daemon) unpacks(ctx context.Context, w *walker, n *node) (bool, error) 
 	return matcher.Match(platforms.Normalize(image.Platform)), nil
 }
 
+// readConfig reads a config. What is in the store under its digest may be
+// larger than its descriptor says.
+func (d *daemon) readConfig(ctx context.Context, config ocispec.Descriptor) ([]byte, error) {
+	r, err := d.ReaderAt(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if r.Size() != config.Size {
+		return nil, fmt.Errorf("config %s: size is %d, not %d", config.Digest, r.Size(), config.Size)
+	}
+	return io.ReadAll(content.NewReader(r))
+}
+
 // finish records the members and the root, and gives up the lease.
 func (d *daemon) finish(ctx context.Context, w *walker, ref string, root *node) error {
 	records := recordsOf(w, ref, root)
-	members := records[1:]
 	if d.options.namespace == kubernetes && !d.options.memberRecords {
-		members = nil
+		records = records[:1]
+	} else if err := d.recordMembers(ctx, w, records[1:], ref); err != nil {
+		return err
 	}
+	if err := d.recordRoot(ctx, records[0]); err != nil {
+		return err
+	}
+	return d.client.LeasesService().Delete(ctx, d.lease)
+}
+
+func (d *daemon) recordMembers(ctx context.Context, w *walker, members []record, ref string) error {
 	label := referenceLabel(ref)
 	for _, r := range members {
 		if err := d.recordMember(ctx, r, label, ref); err != nil {
 			return err
 		}
 	}
-	if err := d.recordRoot(ctx, records[0]); err != nil {
-		return err
-	}
-	if err := d.release(ctx, members, label, ref); err != nil {
-		return err
-	}
-	return d.client.LeasesService().Delete(ctx, d.lease)
+	return d.release(ctx, w, members, label, ref)
 }
 
 // referenceLabel is the label on members of the bundle of a name. A member
@@ -191,12 +209,15 @@ func referenceLabel(ref string) string {
 	return backReference + "/" + hex.EncodeToString(sum[:6])
 }
 
+// recordRoot makes the record that was asked for. If it was a member's it is
+// no longer: it stays until somebody removes it.
 func (d *daemon) recordRoot(ctx context.Context, r record) error {
 	service := d.client.ImageService()
 	image := images.Image{Name: r.name, Target: r.target}
 	_, err := service.Create(ctx, image)
 	if errdefs.IsAlreadyExists(err) {
-		_, err = service.Update(ctx, image, "target")
+		image.Labels = map[string]string{expire: ""}
+		_, err = service.Update(ctx, image, "target", "labels."+expire)
 	}
 	return err
 }
@@ -215,43 +236,28 @@ func (d *daemon) recordMember(ctx context.Context, r record, label, ref string) 
 		return err
 	}
 	known, err := service.Get(ctx, r.name)
-	if err != nil {
+	if err != nil || known.Labels[expire] == "" {
 		return err
-	}
-	if !isMemberRecord(known) {
-		return nil
 	}
 	_, err = service.Update(ctx, image, "labels."+label)
 	return err
 }
 
-// isMemberRecord tells whether a record is one that recordMember made.
-func isMemberRecord(image images.Image) bool {
-	if image.Labels[expire] == "" {
-		return false
-	}
-	for key := range image.Labels {
-		if strings.HasPrefix(key, backReference+"/") {
-			return true
-		}
-	}
-	return false
-}
-
 // release takes the reference off members that the bundle had when it was
-// pulled before, and has no more.
-func (d *daemon) release(ctx context.Context, members []record, label, ref string) error {
+// pulled before, and has no more. What this pull left out may still be in it.
+func (d *daemon) release(ctx context.Context, w *walker, members []record, label, ref string) error {
 	service := d.client.ImageService()
 	earlier, err := service.List(ctx, fmt.Sprintf("labels.%q==%q", label, ref))
 	if err != nil {
 		return err
 	}
 	for _, image := range earlier {
-		if slices.ContainsFunc(members, func(r record) bool { return r.name == image.Name }) {
+		repository, _ := splitRef(image.Name)
+		if w.leftOut(repository) || slices.ContainsFunc(members, func(r record) bool { return r.name == image.Name }) {
 			continue
 		}
-		delete(image.Labels, label)
-		if _, err := service.Update(ctx, image, "labels"); err != nil {
+		image.Labels = map[string]string{label: ""} // an empty label is none
+		if _, err := service.Update(ctx, image, "labels."+label); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -43,6 +45,22 @@ func exitStatus(err error) int {
 		return notFound
 	}
 	return failure
+}
+
+// signed are the parts of URLs in which secrets travel: users and queries.
+var signed = regexp.MustCompile(`(https?://)(?:[^\s/"@]*@)?([^\s"?]*)(\?[^\s"]*)?`)
+
+// redact takes users and queries out of the URLs in a text.
+func redact(s string) string { return signed.ReplaceAllString(s, "$1$2") }
+
+// redacted is a writer that redacts the lines of a log.
+type redacted struct{ io.Writer }
+
+func (w redacted) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(w.Writer, redact(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // printable escapes what must not reach a terminal: control characters, and

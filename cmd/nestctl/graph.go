@@ -31,6 +31,7 @@ type node struct {
 	namespace  string          // composed path from the root; "" in the root's repository
 	repository auth.Repository // where it is by that path
 	children   []*node
+	visit      func() error // visits it once, however many paths lead to it
 }
 
 // member tells whether a child-namespace descriptor points to the node.
@@ -118,11 +119,14 @@ type walker struct {
 	// visited, when given, is called when a node and all below it is done.
 	visited func(*node) error
 
+	ctx     context.Context // of the whole walk: one failure ends it
+	fail    context.CancelCauseFunc
 	mu      sync.Mutex
 	nodes   int
-	entries map[string]bool // of indexes, by namespace and digest
+	entries map[string]*node // of indexes, by namespace and digest
 	fetches map[digest.Digest]func() error
-	passed  []string // members that are not selected, for the error
+	passed  []string        // what is not selected, for the error
+	skipped map[string]bool // the repositories of what is not selected
 }
 
 // open resolves a reference and returns the root and a walker from it.
@@ -156,29 +160,34 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 // visitAll visits everything from the root on. It is an error when nothing is
 // selected.
 func (w *walker) visitAll(ctx context.Context, root *node) error {
-	w.nodes, w.entries, w.passed = 0, map[string]bool{}, nil
-	if err := w.visit(ctx, root); err != nil {
-		return err
+	w.nodes, w.entries, w.passed, w.skipped = 0, map[string]*node{}, nil, map[string]bool{}
+	w.ctx, w.fail = context.WithCancelCause(ctx)
+	defer w.fail(nil)
+	if err := w.visit(root); err != nil {
+		w.fail(err)
+		return context.Cause(w.ctx) // the failure that ended it, not what it ended
 	}
 	return w.nothing(root)
 }
 
 // visit brings a node and what is below it.
-func (w *walker) visit(ctx context.Context, n *node) error {
+func (w *walker) visit(n *node) error {
 	isDocument := images.IsManifestType(n.MediaType) || images.IsIndexType(n.MediaType)
 	if isDocument || w.blobs {
-		if err := w.bring(ctx, n); err != nil {
+		if err := w.bring(n); err != nil {
+			w.fail(err)
 			return err
 		}
 	}
 	if isDocument {
-		if err := w.expand(ctx, n); err != nil {
+		if err := w.expand(n); err != nil {
+			w.fail(err)
 			return err
 		}
-		group, below := errgroup.WithContext(ctx)
+		var group errgroup.Group
 		for _, child := range n.children {
 			if !child.Carried {
-				group.Go(func() error { return w.visit(below, child) })
+				group.Go(child.visit)
 			}
 		}
 		if err := group.Wait(); err != nil {
@@ -186,7 +195,7 @@ func (w *walker) visit(ctx context.Context, n *node) error {
 		}
 		if index := n.carried(); index != nil {
 			n.Descriptor, n.children = index.Descriptor, nil // it takes the carrier's place
-			return w.visit(ctx, n)
+			return w.visit(n)
 		}
 	}
 	if w.visited != nil {
@@ -196,16 +205,16 @@ func (w *walker) visit(ctx context.Context, n *node) error {
 }
 
 // bring fetches a node's content, once however many paths lead to it.
-func (w *walker) bring(ctx context.Context, n *node) error {
+func (w *walker) bring(n *node) error {
 	w.mu.Lock()
 	fetch, ok := w.fetches[n.Digest]
 	if !ok {
 		fetch = sync.OnceValue(func() error {
-			if err := w.limiter.Acquire(ctx, 1); err != nil {
+			if err := w.limiter.Acquire(w.ctx, 1); err != nil {
 				return err
 			}
 			defer w.limiter.Release(1)
-			return w.fetch(ctx, n)
+			return w.fetch(w.ctx, n)
 		})
 		w.fetches[n.Digest] = fetch
 	}
@@ -214,8 +223,8 @@ func (w *walker) bring(ctx context.Context, n *node) error {
 }
 
 // expand finds the selected children of a document.
-func (w *walker) expand(ctx context.Context, n *node) error {
-	entries, err := w.fetcher.Children(ctx, n.Descriptor)
+func (w *walker) expand(n *node) error {
+	entries, err := w.fetcher.Children(w.ctx, n.Descriptor)
 	if err != nil {
 		return err
 	}
@@ -233,22 +242,28 @@ func (w *walker) expand(ctx context.Context, n *node) error {
 			w.pass(child)
 			continue
 		}
-		if index && !w.fresh(child) {
-			continue
+		child.visit = sync.OnceValue(func() error { return w.visit(child) })
+		if index {
+			child = w.known(child)
 		}
-		n.children = append(n.children, child)
+		if !slices.Contains(n.children, child) {
+			n.children = append(n.children, child)
+		}
 	}
 	return w.count(len(n.children))
 }
 
-// fresh tells whether the entry of an index is met for the first time.
-func (w *walker) fresh(n *node) bool {
+// known returns the node that stands for the same content under the same
+// namespace, if there is one.
+func (w *walker) known(n *node) *node {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	key := n.namespace + "@" + n.Digest.String()
-	known := w.entries[key]
-	w.entries[key] = true
-	return !known
+	if known, ok := w.entries[key]; ok {
+		return known
+	}
+	w.entries[key] = n
+	return n
 }
 
 // count adds nodes, within bounds.
@@ -265,6 +280,7 @@ func (w *walker) pass(n *node) {
 	const shown = 50
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.skipped[n.repository.String()] = true
 	if len(w.passed) < shown {
 		w.passed = append(w.passed, strings.TrimSpace(n.namespace+" "+platformOf(n.Platform)))
 	}
@@ -323,17 +339,38 @@ func (w *walker) found(n *node) auth.Repository {
 	return n.repository
 }
 
-// leads tells whether a node is or leads to something that is selected.
-func (n *node) leads() bool {
-	return !images.IsIndexType(n.MediaType) || slices.ContainsFunc(n.children, (*node).leads)
+// leftOut tells whether content of a repository may be in the bundle, though
+// this walk passed it by.
+func (w *walker) leftOut(repository string) bool {
+	for ; repository != "."; repository = path.Dir(repository) {
+		if w.skipped[repository] {
+			return true
+		}
+	}
+	return false
 }
 
-// all returns a node and everything below it, parents first.
+// leads tells whether a node is or leads to something that is selected.
+func (n *node) leads() bool {
+	return slices.ContainsFunc(n.all(), func(n *node) bool { return !images.IsIndexType(n.MediaType) })
+}
+
+// all returns a node and everything below it, parents first, each once.
 func (n *node) all() []*node {
-	nodes := []*node{n}
-	for _, c := range n.children {
-		nodes = append(nodes, c.all()...)
+	seen := map[*node]bool{}
+	var nodes []*node
+	var add func(*node)
+	add = func(n *node) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		nodes = append(nodes, n)
+		for _, c := range n.children {
+			add(c)
+		}
 	}
+	add(n)
 	return nodes
 }
 

@@ -53,9 +53,6 @@ func (l *layout) prepare() error {
 	if _, err := l.readIndex(); err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(l.dir, ocispec.ImageLayoutFile), ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}); err != nil {
-		return err
-	}
 	store, err := local.NewStore(l.dir)
 	l.Store = store
 	return err
@@ -70,15 +67,20 @@ func (l *layout) readIndex() (ocispec.Index, error) {
 		MediaType: ocispec.MediaTypeImageIndex,
 		Manifests: []ocispec.Descriptor{},
 	}
+	marker := filepath.Join(l.dir, ocispec.ImageLayoutFile)
 	data, err := os.ReadFile(l.indexFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return index, writeFile(l.indexFile(), index)
+		if err = writeFile(marker, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}); err == nil {
+			err = writeFile(l.indexFile(), index)
+		}
+		return index, err
 	}
 	if err != nil {
 		return index, err
 	}
-	if err := json.Unmarshal(data, &index); err != nil {
-		return index, fmt.Errorf("%s is not an OCI image layout: %w", l.dir, err)
+	_, err = os.Stat(marker)
+	if err != nil || json.Unmarshal(data, &index) != nil || index.SchemaVersion != 2 {
+		return index, fmt.Errorf("%s is not an OCI image layout; name another directory", l.dir)
 	}
 	return index, nil
 }
@@ -96,6 +98,20 @@ func (l *layout) stored(_ context.Context, _ *walker, n *node) error {
 
 func (l *layout) done(context.Context, *walker, *node) error { return nil }
 
+// intact tells whether a blob that was there before is what its name says.
+func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	r, err := l.ReaderAt(ctx, d)
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	verifier := d.Digest.Verifier()
+	if _, err := io.Copy(verifier, content.NewReader(r)); err != nil {
+		return false, err
+	}
+	return r.Size() == d.Size && verifier.Verified(), nil
+}
+
 // finish names the root and its members in index.json.
 func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
 	index, err := l.readIndex()
@@ -109,6 +125,11 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 		d := r.target
 		d.Annotations = map[string]string{images.AnnotationImageName: r.name}
 		if _, tag := splitRef(r.name); tag != "" {
+			for _, other := range index.Manifests {
+				if other.Annotations[ocispec.AnnotationRefName] == tag {
+					delete(other.Annotations, ocispec.AnnotationRefName) // the newest has it
+				}
+			}
 			d.Annotations[ocispec.AnnotationRefName] = tag // what other tools go by
 		}
 		index.Manifests = append(index.Manifests, d)
@@ -188,7 +209,11 @@ type archive struct {
 }
 
 func openArchive(file string) (*archive, error) {
-	l, err := openLayout(file + ".partial")
+	staging := file + ".partial"
+	if err := checkOwn(staging); err != nil {
+		return nil, err
+	}
+	l, err := openLayout(staging)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,18 @@ func cmdLayout(ts *testscript.TestScript, neg bool, args []string) {
 	printLayout(ts, files)
 }
 
-// cmdArchive does the same for an archive, in which each file stands once.
+// cmdSpoil overwrites the blobs of a layout.
+func cmdSpoil(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1)
+	blobs, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "blobs", "*", "*"))
+	ts.Check(err)
+	for _, blob := range blobs {
+		ts.Check(os.Chmod(blob, 0o600))
+		ts.Check(os.WriteFile(blob, []byte("spoilt"), 0o600))
+	}
+}
+
+// cmdArchive does what cmdLayout does for an archive, in which each file stands once.
 func cmdArchive(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1)
 	files := map[string][]byte{}

@@ -19,3 +19,18 @@ func lockDir(dir string) (unlock func() error, err error) {
 	}
 	return d.Close, nil
 }
+
+// checkOwn refuses a directory that somebody else has put in place.
+func checkOwn(dir string) error {
+	info, err := os.Lstat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+		return errors.New(dir + " is in the way, and not ours; remove it")
+	}
+	return nil
+}

@@ -143,12 +143,11 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 
 // pull brings the bundle to the target.
 func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selection, metrics *nested.Metrics, stderr io.Writer) (*walker, *node, error) {
-	ctx, err := to.leased(ctx)
+	w, root, err := open(ctx, o.resolver(to, metrics), ref, s, o.concurrent)
 	if err != nil {
 		return nil, nil, err
 	}
-	w, root, err := open(ctx, o.resolver(to, metrics), ref, s, o.concurrent)
-	if err != nil {
+	if ctx, err = to.leased(ctx); err != nil {
 		return nil, nil, err
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
@@ -224,7 +223,10 @@ func fetch(ctx context.Context, store content.Store, w *walker, n *node) error {
 		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
 	}
 	err := remotes.Fetch(ctx, store, w.fetcher, d)
-	if err == nil || errdefs.IsAlreadyExists(err) {
+	if errdefs.IsAlreadyExists(err) {
+		return recheck(ctx, store, w, n)
+	}
+	if err == nil {
 		return nil
 	}
 	if status, statusErr := store.Status(ctx, ref); statusErr == nil && status.Offset >= d.Size {
@@ -233,6 +235,25 @@ func fetch(ctx context.Context, store content.Store, w *walker, n *node) error {
 		return errors.Join(bad, store.Abort(ctx, ref))
 	}
 	return err
+}
+
+// recheck looks at content that was there before, where others than a store's
+// own daemon could have put it, and fetches it again if it is not intact.
+func recheck(ctx context.Context, store content.Store, w *walker, n *node) error {
+	l, ok := store.(interface {
+		intact(context.Context, ocispec.Descriptor) (bool, error)
+	})
+	if !ok {
+		return nil
+	}
+	intact, err := l.intact(ctx, n.Descriptor)
+	if err != nil || intact {
+		return err
+	}
+	if err := store.Delete(ctx, n.Digest); err != nil {
+		return err
+	}
+	return fetch(ctx, store, w, n)
 }
 
 // result is what --format json prints.

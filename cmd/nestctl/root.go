@@ -33,11 +33,12 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			level := "error"
 			if s.debug {
 				level = "debug"
 			}
+			log.L.Logger.SetOutput(redacted{cmd.ErrOrStderr()})
 			return log.SetLevel(level)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -24,7 +24,7 @@ func newTree(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			tree := w.tree(root)
+			tree := w.tree(root, map[*node]bool{})
 			if format == "json" {
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "  ")
@@ -49,7 +49,8 @@ type branch struct {
 	Children     []*branch     `json:"children,omitempty"`
 }
 
-func (w *walker) tree(n *node) *branch {
+// tree draws what is below a node where it stands first.
+func (w *walker) tree(n *node, drawn map[*node]bool) *branch {
 	b := &branch{
 		Namespace:    n.namespace,
 		Repository:   w.found(n).String(),
@@ -59,8 +60,12 @@ func (w *walker) tree(n *node) *branch {
 		Platform:     platformOf(n.Platform),
 		Size:         n.Size,
 	}
+	if drawn[n] {
+		return b
+	}
+	drawn[n] = true
 	for _, c := range n.children {
-		b.Children = append(b.Children, w.tree(c))
+		b.Children = append(b.Children, w.tree(c, drawn))
 	}
 	return b
 }

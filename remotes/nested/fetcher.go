@@ -148,6 +148,7 @@ func (f *Fetcher) readAndLearn(ctx context.Context, p place) ([]byte, error) {
 // read fetches a document whole. More than a byte too many is never read.
 func (f *Fetcher) read(ctx context.Context, p place) (data []byte, served auth.Repository, err error) {
 	if held, ok := f.trail.take(p.descriptor.Digest); ok {
+		f.found(p.descriptor.Digest, f.trail.root)
 		return held, f.trail.root, nil
 	}
 	served, err = f.ask(ctx, p, func(body io.ReadCloser) error {
