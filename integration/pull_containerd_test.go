@@ -169,3 +169,50 @@ func TestSharedLayers(t *testing.T) {
 		}
 	}
 }
+
+// TestNarrowerPullKeepsRecords: what a pull leaves out is still in the bundle.
+func TestNarrowerPullKeepsRecords(t *testing.T) {
+	daemon := startContainerd(t)
+	a := publish(t, newApp(t))
+	client := newNestctl(t, dockerConfig(t, a.logins, nil))
+	client.run(t, daemon.pull(a.ref)...)
+	client.run(t, daemon.pull(a.ref, "--member", "web")...)
+
+	daemon.collect(t)
+	if images := slices.Sorted(slices.Values(daemon.images(t))); !slices.Equal(images, a.records()) {
+		t.Errorf("images %q, want %q", images, a.records())
+	}
+}
+
+// TestMovedTagReleasesMembers: a member that the bundle has no more goes with the next collection.
+func TestMovedTagReleasesMembers(t *testing.T) {
+	daemon := startContainerd(t)
+	a := publish(t, newApp(t))
+	client := newNestctl(t, dockerConfig(t, a.logins, nil))
+	client.run(t, daemon.pull(a.ref)...)
+	moved := newBundle(t, a.bundle.members[0])
+	a.pushNode(t, "org/app", "v1", moved)
+	client.run(t, daemon.pull(a.ref)...)
+
+	want := slices.Sorted(slices.Values(append(a.memberNames("org/app", moved), a.ref)))
+	await(t, "the other member is collected", 30*time.Second, func() bool {
+		daemon.collect(t)
+		return slices.Equal(slices.Sorted(slices.Values(daemon.images(t))), want)
+	})
+}
+
+// TestMemberPulledByItsName: who asks for a member keeps it when the bundle goes.
+func TestMemberPulledByItsName(t *testing.T) {
+	daemon := startContainerd(t)
+	a := publish(t, newApp(t))
+	client := newNestctl(t, dockerConfig(t, a.logins, nil))
+	client.run(t, daemon.pull(a.ref)...)
+	web := a.memberNames("org/app", a.bundle)[0]
+	client.run(t, daemon.pull(web)...)
+
+	daemon.ctr(t, "images", "rm", a.ref)
+	daemon.collect(t)
+	if images := daemon.images(t); !slices.Contains(images, web) {
+		t.Errorf("images %q", images)
+	}
+}
