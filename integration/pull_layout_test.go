@@ -105,7 +105,7 @@ func TestArchiveWithCarrier(t *testing.T) {
 	carrier := newCarrier(t, newBundle(t, member{"web", newImage(t, amd64, "carried\n", baseLayer(t))}))
 	a := publish(t, newBundle(t, member{"sub", carrier}))
 	archive := filepath.Join(t.TempDir(), "app.tar")
-	newNestctl(t, dockerConfig(t, a.logins, nil)).run(t, "pull", "--plain-http", "--to", "oci-archive:"+archive, a.ref)
+	newNestctl(t, dockerConfig(t, a.logins, nil)).run(t, "pull", "--plain-http", "--member", "sub/web", "--to", "oci-archive:"+archive, a.ref)
 
 	daemon.ctr(t, "image", "import", archive)
 	web := a.registry.ref("org/app/sub/web", carrier.members[0].node.desc.Digest.String())

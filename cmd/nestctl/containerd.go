@@ -89,7 +89,7 @@ func (d *daemon) leased(ctx context.Context) (context.Context, error) {
 // stored labels content with what garbage collection and pushes need to know:
 // what it points to, and the repository that it came from.
 func (d *daemon) stored(ctx context.Context, w *walker, n *node) error {
-	if images.IsManifestType(n.MediaType) || images.IsIndexType(n.MediaType) {
+	if isDocument(n.MediaType) {
 		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 			entries, err := w.fetcher.Children(ctx, desc)
 			descriptors := make([]ocispec.Descriptor, len(entries))

@@ -89,7 +89,12 @@ func (s selection) takes(n *node) bool {
 		return true
 	}
 	leads := func(m string) bool { return n.namespace == "" || strings.HasPrefix(m, n.namespace+"/") }
-	return images.IsIndexType(n.MediaType) && slices.ContainsFunc(s.members, leads)
+	// A manifest may be a carrier; what it is besides is not visited.
+	return isDocument(n.MediaType) && slices.ContainsFunc(s.members, leads)
+}
+
+func isDocument(mediaType string) bool {
+	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
 }
 
 // wanted tells whether a namespace is one of the wanted members or below one.
@@ -172,14 +177,13 @@ func (w *walker) visitAll(ctx context.Context, root *node) error {
 
 // visit brings a node and what is below it.
 func (w *walker) visit(n *node) error {
-	isDocument := images.IsManifestType(n.MediaType) || images.IsIndexType(n.MediaType)
-	if isDocument || w.blobs {
+	if isDocument(n.MediaType) || w.blobs {
 		if err := w.bring(n); err != nil {
 			w.fail(err)
 			return err
 		}
 	}
-	if isDocument {
+	if isDocument(n.MediaType) {
 		if err := w.expand(n); err != nil {
 			w.fail(err)
 			return err
@@ -230,7 +234,7 @@ func (w *walker) expand(n *node) error {
 	}
 	index := images.IsIndexType(n.MediaType)
 	for _, e := range entries {
-		if !index && !w.blobs && !e.Carried {
+		if !index && !e.Carried && !(w.blobs && w.wanted(n.namespace)) {
 			continue
 		}
 		repository, err := e.Child.In(n.repository)
