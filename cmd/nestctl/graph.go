@@ -234,7 +234,7 @@ func (w *walker) expand(n *node) error {
 	}
 	index := images.IsIndexType(n.MediaType)
 	for _, e := range entries {
-		if !index && !e.Carried && !(w.blobs && w.wanted(n.namespace)) {
+		if visited := w.blobs && w.wanted(n.namespace); !index && !e.Carried && !visited {
 			continue
 		}
 		repository, err := e.Child.In(n.repository)
