@@ -43,7 +43,9 @@ func putBundle(registry *registrytest.Registry, prefix string) (member image) {
 // pullFrom pulls the bundle of a registry with other settings.
 func pullFrom(t *testing.T, host string, options nested.RegistriesOptions) error {
 	t.Helper()
-	_, err := pull(nested.New(nested.NewRegistries(options), nested.Options{}), newStore(t), host+"/"+parent+":v1")
+	registries := nested.NewRegistries(options)
+	defer registries.CloseIdleConnections()
+	_, err := pull(nested.New(registries, nested.Options{}), newStore(t), host+"/"+parent+":v1")
 	return err
 }
 

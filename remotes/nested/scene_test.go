@@ -57,11 +57,13 @@ func newScene(t *testing.T, options nested.Options) *scene {
 }
 
 func (s *scene) registries() *nested.Registries {
-	return nested.NewRegistries(nested.RegistriesOptions{
+	registries := nested.NewRegistries(nested.RegistriesOptions{
 		PlainHTTP:   true,
 		Credentials: s.source,
 		Metrics:     s.metrics,
 	})
+	s.t.Cleanup(registries.CloseIdleConnections)
+	return registries
 }
 
 // pull pulls the tag v1 of the parent, after tagging the root with it.
