@@ -15,8 +15,8 @@ type RegistryOptions struct {
 	Header http.Header
 	// Realms, when given, are the only hosts (host or host:port) besides the
 	// registry itself that may be its token endpoint, wherever they are.
-	// Otherwise it may be anywhere on the Internet, and on a private or
-	// loopback address when the registry is on such an address too.
+	// Otherwise it may be at any address that is not less public than the
+	// registry's own.
 	Realms []string
 	// HTTPFallback says that the caller retries over http what fails over
 	// https, as containerd does for registries on localhost.

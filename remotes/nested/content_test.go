@@ -205,6 +205,25 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+// TestURLsOfPlainContent: of plain content Children tell what containerd sees.
+func TestURLsOfPlainContent(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	i := putImage(s.registry, parent, "layer")
+	i.layers[0].URLs = []string{"https://elsewhere.test/layer"}
+	root := s.registry.Put(parent, i.MediaType, manifestOf(i.config, i.layers...), "v1")
+	name, _, err := s.resolver.Resolve(t.Context(), s.registry.Host()+"/"+parent+":v1")
+	check(t, err)
+	fetcher, err := s.resolver.Fetcher(t.Context(), name)
+	check(t, err)
+	entries, err := fetcher.(interface {
+		Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
+	}).Children(t.Context(), root)
+	check(t, err)
+	if len(entries) != 2 || !slices.Equal(entries[1].URLs, i.layers[0].URLs) {
+		t.Errorf("entries %+v", entries)
+	}
+}
+
 // TestOtherMediaTypes: an entry of another media type is a blob, or else a
 // manifest, of the member's repository, and kept as it is.
 func TestOtherMediaTypes(t *testing.T) {

@@ -173,8 +173,11 @@ func (t *trail) follow(p place, doc document, served auth.Repository) (embedded 
 			embedded = append(embedded, next)
 		}
 	}
-	for i := range doc.entries {
-		doc.entries[i].Descriptor = lean(doc.entries[i].Descriptor)
+	for i, e := range doc.entries {
+		doc.entries[i].Descriptor = lean(e.Descriptor)
+		if !p.strict && !doc.nested {
+			doc.entries[i].URLs = e.URLs // plain content may be where containerd finds it
+		}
 	}
 	t.documents[p.descriptor.Digest] = doc
 	return embedded, nil
