@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -134,9 +133,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	}
 	result := newResult(ref, to, w, root, &metrics, time.Since(started))
 	if o.format == "json" {
-		encoder := json.NewEncoder(stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(result)
+		return printJSON(stdout, result)
 	}
 	return result.print(stdout)
 }

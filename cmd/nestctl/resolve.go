@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
@@ -92,9 +91,7 @@ func (w *walker) pins(root *node) []pin {
 
 func printPins(out io.Writer, format string, pins []pin) error {
 	if format == "json" {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(pins)
+		return printJSON(out, pins)
 	}
 	var b strings.Builder
 	if format == "kustomize" {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -110,6 +112,13 @@ func parseRef(s string) (string, error) {
 		return "", usageError{err}
 	}
 	return named.String(), nil
+}
+
+// printJSON prints a result for programs.
+func printJSON(out io.Writer, result any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(result)
 }
 
 // oneOf checks the value of a flag.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -26,9 +25,7 @@ func newTree(s *settings) *cobra.Command {
 			}
 			tree := w.tree(root, map[*node]bool{})
 			if format == "json" {
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(tree)
+				return printJSON(cmd.OutOrStdout(), tree)
 			}
 			return tree.print(cmd.OutOrStdout(), "", "")
 		},
