@@ -34,12 +34,6 @@ type document struct {
 	unread  error // why it points to nothing, when it is not a document at all
 }
 
-// reader reads documents under rules.
-type reader struct {
-	keys   Keys
-	limits Limits
-}
-
 // isDocument tells whether content of a media type points to other content.
 func isDocument(mediaType string) bool {
 	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
@@ -57,7 +51,7 @@ func (e *positionError) Unwrap() error { return e.error }
 // or out of bounds; otherwise it reads as containerd does, and what does not
 // decode points to nothing. An index that states a child namespace is always
 // read strictly (docs/spec.md, section 4).
-func (r reader) read(mediaType string, data []byte, strict bool) (document, error) {
+func (r Rule) read(mediaType string, data []byte, strict bool) (document, error) {
 	doc, err := r.decode(mediaType, data, strict)
 	if err != nil && !strict && !doc.nested {
 		return document{unread: err}, nil
@@ -65,7 +59,7 @@ func (r reader) read(mediaType string, data []byte, strict bool) (document, erro
 	return doc, err
 }
 
-func (r reader) decode(mediaType string, data []byte, strict bool) (document, error) {
+func (r Rule) decode(mediaType string, data []byte, strict bool) (document, error) {
 	if !json.Valid(data) {
 		return document{}, errors.New("not JSON")
 	}
@@ -104,7 +98,7 @@ type parts struct {
 	Layers       []ocispec.Descriptor `json:"layers"`
 }
 
-func (r reader) decodeManifest(doc document, p parts, strict bool) (document, error) {
+func (r Rule) decodeManifest(doc document, p parts, strict bool) (document, error) {
 	if p.Config != nil {
 		doc.entries = append(doc.entries, Entry{Descriptor: *p.Config})
 	}
@@ -120,7 +114,7 @@ func (r reader) decodeManifest(doc document, p parts, strict bool) (document, er
 	return doc, nil
 }
 
-func (r reader) decodeIndex(doc document, elements []json.RawMessage, strict bool) (document, error) {
+func (r Rule) decodeIndex(doc document, elements []json.RawMessage, strict bool) (document, error) {
 	if strict && len(elements) > r.limits.Entries {
 		return doc, fmt.Errorf("more than %d entries", r.limits.Entries)
 	}
@@ -150,7 +144,7 @@ func (r reader) decodeIndex(doc document, elements []json.RawMessage, strict boo
 }
 
 // checkBytes is the strict part about the document as text.
-func (r reader) checkBytes(data []byte, s scan) error {
+func (r Rule) checkBytes(data []byte, s scan) error {
 	switch {
 	case int64(len(data)) > r.limits.Document:
 		return fmt.Errorf("larger than %d bytes", r.limits.Document)
@@ -174,7 +168,7 @@ func (p parts) checkShape(described string) error {
 }
 
 // checkDescriptor is the strict part about one descriptor.
-func (r reader) checkDescriptor(d ocispec.Descriptor, isDocument bool) error {
+func (r Rule) checkDescriptor(d ocispec.Descriptor, isDocument bool) error {
 	if err := d.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %s: %w", quote(string(d.Digest)), err)
 	}

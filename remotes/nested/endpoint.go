@@ -32,6 +32,18 @@ type endpoint struct {
 	registry *auth.Registry
 	metrics  *Metrics
 	next     http.RoundTripper
+	ownTrust bool
+}
+
+// hostFor returns the endpoint as it is asked about a repository.
+func (e *endpoint) hostFor(name string) Host {
+	if e.prefix != "" {
+		name = e.prefix + "/" + name
+	}
+	host := Host{RegistryHost: e.host, Name: name, OwnTrust: e.ownTrust}
+	host.Authorizer = e.registry.Authorizer(e.registry.Repository(name))
+	host.RegistryHost.Authorizer = host.Authorizer
+	return host
 }
 
 // client returns the HTTP client for requests to the endpoint. containerd

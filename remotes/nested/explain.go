@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -21,7 +20,7 @@ import (
 // explained is docker's fetcher with errors that say more.
 type explained struct {
 	inner remotes.Fetcher
-	hosts []docker.RegistryHost
+	hosts []Host
 }
 
 var (
@@ -55,7 +54,7 @@ func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...
 type explainedBody struct {
 	io.ReadCloser
 	ctx   context.Context
-	hosts []docker.RegistryHost
+	hosts []Host
 }
 
 func (b explainedBody) Read(p []byte) (int, error) {
@@ -73,7 +72,7 @@ func (b explainedBody) Seek(offset int64, whence int) (int64, error) {
 // explain says of a 401 or 403 which credential was shown, brings forward
 // what package auth has to say, and takes out of errors the queries of URLs:
 // redirects lead to URLs that are signed in them.
-func explain(ctx context.Context, hosts []docker.RegistryHost, err error) error {
+func explain(ctx context.Context, hosts []Host, err error) error {
 	var denied *auth.DeniedError
 	var lookup *auth.LookupError
 	var realm *auth.RealmError
@@ -97,7 +96,7 @@ func explain(ctx context.Context, hosts []docker.RegistryHost, err error) error 
 	for _, host := range hosts {
 		if parseErr == nil && asked.Host == host.Host && isDenied(err) {
 			answer := fmt.Sprintf("the registry answered %d %s", status.StatusCode, http.StatusText(status.StatusCode))
-			return host.Authorizer.(*auth.Authorizer).Denied(ctx, answer)
+			return host.Authorizer.Denied(ctx, answer)
 		}
 	}
 	status.RequestURL, _, _ = strings.Cut(status.RequestURL, "?")

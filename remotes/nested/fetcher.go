@@ -63,10 +63,10 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	if !ok {
 		return f.root.Fetch(ctx, desc)
 	}
-	if !p.strict {
-		p.descriptor = desc // as containerd described it, urls and all
+	if !p.Strict {
+		p.Descriptor = desc // as containerd described it, urls and all
 	}
-	if !isDocument(p.descriptor.MediaType) || !f.readable(p) {
+	if !isDocument(p.Descriptor.MediaType) || !f.readable(p) {
 		return &candidateReader{ctx: ctx, fetcher: f, place: p}, nil
 	}
 	data, err := f.readAndLearn(ctx, p)
@@ -91,7 +91,7 @@ func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entr
 	case !ok:
 		return nil, fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
 	case !f.readable(p):
-		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.descriptor.Size))
+		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.Descriptor.Size))
 	}
 	doc, ok := f.trail.document(desc.Digest)
 	if !ok {
@@ -104,7 +104,7 @@ func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entr
 		doc, ok = f.trail.document(desc.Digest)
 	}
 	if !ok {
-		return nil, &VerifyError{p.targets[0], desc.Digest, "what was served is something else"}
+		return nil, &VerifyError{p.Targets[0], desc.Digest, "what was served is something else"}
 	}
 	if doc.unread != nil {
 		return nil, p.invalid(doc.unread)
@@ -116,8 +116,8 @@ func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entr
 // ones are, or they would not be on the trail. A plain one may be larger than
 // what is allowed below nested indexes; past a second limit nobody looks
 // whether child namespaces are in it.
-func (f *Fetcher) readable(p place) bool {
-	return p.descriptor.Size <= 2*f.trail.reader.limits.Document
+func (f *Fetcher) readable(p Place) bool {
+	return p.Descriptor.Size <= 2*f.trail.rule.limits.Document
 }
 
 // Found returns the repository that served content in this pull.
@@ -131,79 +131,57 @@ func (f *Fetcher) Found(d digest.Digest) (auth.Repository, bool) {
 // readAndLearn fetches a document, and follows it when it verifies. One that
 // does not verify is an error, unless it has nothing to do with child
 // namespaces: then it is passed on unread, for the caller to refuse.
-func (f *Fetcher) readAndLearn(ctx context.Context, p place) ([]byte, error) {
+func (f *Fetcher) readAndLearn(ctx context.Context, p Place) ([]byte, error) {
 	data, served, err := f.read(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	if reason := verify(p.descriptor, data); reason != "" {
-		if !p.strict {
+	if reason := verify(p.Descriptor, data); reason != "" {
+		if !p.Strict {
 			return data, nil
 		}
-		return nil, &VerifyError{served, p.descriptor.Digest, reason}
+		return nil, &VerifyError{served, p.Descriptor.Digest, reason}
 	}
 	return data, f.trail.learn(p, data, served)
 }
 
 // read fetches a document whole. More than a byte too many is never read.
-func (f *Fetcher) read(ctx context.Context, p place) (data []byte, served auth.Repository, err error) {
-	if held, ok := f.trail.take(p.descriptor.Digest); ok {
-		f.found(p.descriptor.Digest, f.trail.root)
+func (f *Fetcher) read(ctx context.Context, p Place) (data []byte, served auth.Repository, err error) {
+	if held, ok := f.trail.take(p.Descriptor.Digest); ok {
+		f.found(p.Descriptor.Digest, f.trail.root)
 		return held, f.trail.root, nil
 	}
 	served, err = f.ask(ctx, p, func(body io.ReadCloser) error {
 		defer body.Close()
-		data, err = io.ReadAll(io.LimitReader(body, p.descriptor.Size+1))
+		data, err = io.ReadAll(io.LimitReader(body, p.Descriptor.Size+1))
 		return err
 	})
 	return data, served, err
 }
 
-// ask asks the candidates for content in their order (docs/spec.md, section
-// 4) until one answers, and returns that one. use gets the body, and closes
-// it when it cannot be read. The fallbacks are asked only when every target
-// answered 404; whatever is neither an absence nor a denial ends the search.
-func (f *Fetcher) ask(ctx context.Context, p place, use func(io.ReadCloser) error) (auth.Repository, error) {
-	failed := &Error{Parent: f.trail.root, Target: p.targets[0], Digest: p.descriptor.Digest}
-	denied := false
-	for i, repository := range union(p.targets, p.fallbacks) {
-		if i >= len(p.targets) && denied {
-			break
-		}
-		err := f.askOne(ctx, p, repository, use)
-		if err == nil {
-			f.found(p.descriptor.Digest, repository)
-			return repository, nil
-		}
-		failed.Attempts = append(failed.Attempts, Attempt{repository, err})
-		if !errdefs.IsNotFound(err) && !isDenied(err) {
-			failed.Err = err
-			break
-		}
-		if failed.Err == nil || isDenied(err) && !denied {
-			failed.Err = err
-		}
-		denied = denied || isDenied(err)
+// ask asks the candidates for content until one answers, and returns that
+// one. use gets the body, and closes it when it cannot be read.
+func (f *Fetcher) ask(ctx context.Context, p Place, use func(io.ReadCloser) error) (auth.Repository, error) {
+	served, err := p.Ask(f.trail.root, func(candidate auth.Repository) error { return f.askOne(ctx, p, candidate, use) })
+	if err == nil {
+		f.found(p.Descriptor.Digest, served)
 	}
-	if len(failed.Attempts) == 1 && failed.Target == f.trail.root {
-		return auth.Repository{}, failed.Err
-	}
-	return auth.Repository{}, failed
+	return served, err
 }
 
 // askOne asks one repository, under each media type that decides between
 // manifests and blobs.
-func (f *Fetcher) askOne(ctx context.Context, p place, repository auth.Repository, use func(io.ReadCloser) error) error {
-	inner, err := f.innerFor(ctx, repository, p.descriptor.Digest)
+func (f *Fetcher) askOne(ctx context.Context, p Place, repository auth.Repository, use func(io.ReadCloser) error) error {
+	inner, err := f.innerFor(ctx, repository, p.Descriptor.Digest)
 	if err != nil {
 		return err
 	}
-	desc := p.descriptor
-	if p.strict {
+	desc := p.Descriptor
+	if p.Strict {
 		desc.URLs = nil // content of a member comes from its repository
 		ctx = expectType(ctx, desc.MediaType)
 	}
-	for _, desc.MediaType = range p.mediaTypes() {
+	for _, desc.MediaType = range p.MediaTypes() {
 		var body io.ReadCloser
 		if body, err = inner.Fetch(ctx, desc); err == nil {
 			err = use(body)
@@ -213,19 +191,6 @@ func (f *Fetcher) askOne(ctx context.Context, p place, repository auth.Repositor
 		}
 	}
 	return err
-}
-
-// mediaTypes are the media types to ask with. docker's fetcher asks for a
-// manifest or index under /manifests/ and for everything else under /blobs/.
-func (p place) mediaTypes() []string {
-	const blob = "application/octet-stream"
-	switch {
-	case p.carried:
-		return []string{blob}
-	case p.strict && p.entry && !isDocument(p.descriptor.MediaType):
-		return []string{p.descriptor.MediaType, ocispec.MediaTypeImageManifest}
-	}
-	return []string{p.descriptor.MediaType}
 }
 
 func (f *Fetcher) innerFor(ctx context.Context, repository auth.Repository, d digest.Digest) (remotes.Fetcher, error) {

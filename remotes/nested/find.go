@@ -18,7 +18,7 @@ import (
 // below documents that never passed through, because they were in the store
 // already: those are read, first from the store, then from their
 // repositories. Content that no document names has no place.
-func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (place, bool, error) {
+func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (Place, bool, error) {
 	if p, ok := f.trail.place(desc.Digest); ok {
 		return p, true, nil
 	}
@@ -26,11 +26,11 @@ func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (place, boo
 	case f.walk <- struct{}{}:
 		defer func() { <-f.walk }()
 	case <-ctx.Done():
-		return place{}, false, ctx.Err()
+		return Place{}, false, ctx.Err()
 	}
-	for _, learn := range []func(context.Context, place) error{f.learnFromStore, f.learnFromRegistry} {
+	for _, learn := range []func(context.Context, Place) error{f.learnFromStore, f.learnFromRegistry} {
 		if err := f.walkFor(ctx, desc.Digest, learn); err != nil {
-			return place{}, false, err
+			return Place{}, false, err
 		}
 	}
 	p, ok := f.trail.place(desc.Digest)
@@ -39,7 +39,7 @@ func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (place, boo
 
 // walkFor reads documents from the root on until one names the digest, and
 // no document twice.
-func (f *Fetcher) walkFor(ctx context.Context, wanted digest.Digest, learn func(context.Context, place) error) error {
+func (f *Fetcher) walkFor(ctx context.Context, wanted digest.Digest, learn func(context.Context, Place) error) error {
 	tried := map[digest.Digest]bool{}
 	for progress := true; progress; {
 		progress = false
@@ -47,10 +47,10 @@ func (f *Fetcher) walkFor(ctx context.Context, wanted digest.Digest, learn func(
 			if _, ok := f.trail.place(wanted); ok {
 				return nil
 			}
-			if tried[p.descriptor.Digest] {
+			if tried[p.Descriptor.Digest] {
 				continue
 			}
-			tried[p.descriptor.Digest] = true
+			tried[p.Descriptor.Digest] = true
 			err := learn(ctx, p)
 			switch {
 			case err == nil:
@@ -65,8 +65,8 @@ func (f *Fetcher) walkFor(ctx context.Context, wanted digest.Digest, learn func(
 
 // learnFromStore follows a document that is in the content store or at hand.
 // It is an absence when it is in neither, or too large to be read.
-func (f *Fetcher) learnFromStore(ctx context.Context, p place) error {
-	d := p.descriptor
+func (f *Fetcher) learnFromStore(ctx context.Context, p Place) error {
+	d := p.Descriptor
 	if data, ok := f.trail.heldBytes(d.Digest); ok {
 		return f.trail.learn(p, data, f.trail.root)
 	}
@@ -98,7 +98,7 @@ func readStored(ctx context.Context, store content.Provider, d ocispec.Descripto
 }
 
 // learnFromRegistry follows a document by fetching it.
-func (f *Fetcher) learnFromRegistry(ctx context.Context, p place) error {
+func (f *Fetcher) learnFromRegistry(ctx context.Context, p Place) error {
 	if !f.readable(p) {
 		return errdefs.ErrNotFound
 	}
@@ -163,7 +163,7 @@ func (f *Fetcher) at(ctx context.Context, d digest.Digest) (remotes.Fetcher, err
 	if !ok {
 		repository = f.trail.root
 		if p, ok := f.trail.place(d); ok {
-			repository = p.targets[0]
+			repository = p.Targets[0]
 		}
 	}
 	return f.innerFor(ctx, repository, d)

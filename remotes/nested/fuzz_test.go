@@ -104,7 +104,7 @@ func FuzzIndex(f *testing.F) {
 		if index {
 			mediaType = ocispec.MediaTypeImageIndex
 		}
-		r := reader{keys: DefaultKeys, limits: Limits{}.withDefaults()}
+		r := NewRule(Keys{}, Limits{})
 		doc, err := r.read(mediaType, data, false)
 		if err != nil && !doc.nested {
 			t.Errorf("a document without child namespaces is refused: %v", err)
@@ -118,7 +118,7 @@ func FuzzIndex(f *testing.F) {
 }
 
 // checkPlaces follows a document: what it points to is at the parent or below.
-func checkPlaces(t *testing.T, r reader, mediaType string, data []byte) {
+func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 	t.Helper()
 	parent := repository(t, "reg.test/parent")
 	trail := newTrail(parent, r)
@@ -129,10 +129,10 @@ func checkPlaces(t *testing.T, r reader, mediaType string, data []byte) {
 		return
 	}
 	for d, p := range trail.places {
-		if len(p.targets) == 0 || len(p.targets)+len(p.fallbacks) > 2*maxCandidates {
-			t.Errorf("%q has %d candidates", d, len(p.targets))
+		if len(p.Targets) == 0 || len(p.Targets)+len(p.Fallbacks) > 2*maxCandidates {
+			t.Errorf("%q has %d candidates", d, len(p.Targets))
 		}
-		for _, candidate := range union(p.targets, p.fallbacks) {
+		for _, candidate := range union(p.Targets, p.Fallbacks) {
 			if candidate != parent && !strings.HasPrefix(candidate.String(), parent.String()+"/") {
 				t.Errorf("%q is looked for in %s", d, candidate)
 			}

@@ -68,9 +68,9 @@ type Options struct {
 // Each Resolve begins a pull; the Fetcher for the name that it returned knows
 // the pull's root. It may be used by several goroutines at once.
 type Resolver struct {
-	base   remotes.Resolver
-	reader reader
-	store  content.Provider
+	base  remotes.Resolver
+	rule  Rule
+	store content.Provider
 
 	mu     sync.Mutex
 	trails map[string]*trail // by the name that Resolve returned
@@ -83,12 +83,9 @@ var _ remotes.ResolverWithOptions = (*Resolver)(nil)
 // Fetch with a reference in the repository that holds the content, by the
 // content's digest.
 func New(base remotes.Resolver, options Options) *Resolver {
-	if options.Keys.Annotations == nil && options.Keys.Properties == nil {
-		options.Keys = DefaultKeys
-	}
 	return &Resolver{
 		base:   base,
-		reader: reader{keys: options.Keys, limits: options.Limits.withDefaults()},
+		rule:   NewRule(options.Keys, options.Limits),
 		store:  options.Store,
 		trails: map[string]*trail{},
 	}

@@ -12,7 +12,7 @@ import (
 type candidateReader struct {
 	ctx     context.Context
 	fetcher *Fetcher
-	place   place
+	place   Place
 
 	offset int64
 	body   io.ReadCloser
@@ -74,7 +74,7 @@ func (r *candidateReader) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += r.offset
 	case io.SeekEnd:
-		offset += r.place.descriptor.Size
+		offset += r.place.Descriptor.Size
 	}
 	if offset < 0 {
 		return 0, errors.New("seek to a negative offset")

@@ -49,7 +49,7 @@ type Registries struct {
 
 	mu           sync.Mutex
 	endpoints    map[string][]*endpoint // by registry
-	repositories map[auth.Repository][]docker.RegistryHost
+	repositories map[auth.Repository][]Host
 	transfer     []transfer.ImageResolverOption
 }
 
@@ -71,7 +71,7 @@ func NewRegistries(options RegistriesOptions) *Registries {
 		options:      options,
 		base:         map[*http.Client]*http.Transport{},
 		endpoints:    map[string][]*endpoint{},
-		repositories: map[auth.Repository][]docker.RegistryHost{},
+		repositories: map[auth.Repository][]Host{},
 	}
 	ho := config.HostOptions{UpdateClient: r.keepTransport}
 	if options.HostsDir != "" {
@@ -141,6 +141,8 @@ func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
 	if fallback {
 		e.next = docker.NewHTTPFallback(e.next)
 	}
+	tls := base.TLSClientConfig
+	e.ownTrust = tls != nil && (tls.RootCAs != nil || tls.InsecureSkipVerify)
 	host.Header = nil // the transport adds it, where it may be seen by nobody else
 	host.Client = e.client()
 	host.Authorizer = nil
@@ -148,8 +150,26 @@ func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
 	return e
 }
 
-// hostsOf returns the endpoints with the authorizers for one repository.
-func (r *Registries) hostsOf(repository auth.Repository) ([]docker.RegistryHost, error) {
+// Host is one host of a registry, the registry itself or a mirror, as it is
+// asked about one repository: a docker.RegistryHost, whose client follows
+// redirects by this project's policy.
+type Host struct {
+	docker.RegistryHost
+	// Name is the repository's name on this host.
+	Name string
+	// Authorizer signs the requests; it is the RegistryHost's, too.
+	Authorizer *auth.Authorizer
+	// OwnTrust says that hosts.toml gives CAs for this host or turns
+	// verification off, so that others may not be able to verify what it
+	// redirects to.
+	OwnTrust bool
+}
+
+// maxRepositories bounds the repositories whose hosts are remembered.
+const maxRepositories = 10_000
+
+// Hosts returns the hosts of a repository's registry in the order of asking.
+func (r *Registries) Hosts(repository auth.Repository) ([]Host, error) {
 	endpoints, err := r.endpointsOf(repository.Host())
 	if err != nil {
 		return nil, err
@@ -159,21 +179,19 @@ func (r *Registries) hostsOf(repository auth.Repository) ([]docker.RegistryHost,
 	if hosts, ok := r.repositories[repository]; ok {
 		return hosts, nil
 	}
-	hosts := make([]docker.RegistryHost, len(endpoints))
+	hosts := make([]Host, len(endpoints))
 	for i, e := range endpoints {
-		name := repository.Name()
-		if e.prefix != "" {
-			name = e.prefix + "/" + name
-		}
-		hosts[i] = e.host
-		hosts[i].Authorizer = e.registry.Authorizer(e.registry.Repository(name))
+		hosts[i] = e.hostFor(repository.Name())
+	}
+	if len(r.repositories) >= maxRepositories {
+		clear(r.repositories)
 	}
 	r.repositories[repository] = hosts
 	return hosts, nil
 }
 
 // resolver returns the docker resolver for the repository of a reference.
-func (r *Registries) resolver(ref string) (remotes.Resolver, []docker.RegistryHost, error) {
+func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 	spec, err := reference.Parse(ref)
 	if err != nil {
 		return nil, nil, err
@@ -182,16 +200,20 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []docker.RegistryHo
 	if err != nil {
 		return nil, nil, err
 	}
-	hosts, err := r.hostsOf(repository)
+	hosts, err := r.Hosts(repository)
 	if err != nil {
 		return nil, nil, err
+	}
+	plain := make([]docker.RegistryHost, len(hosts))
+	for i, h := range hosts {
+		plain[i] = h.RegistryHost
 	}
 	header := http.Header{}
 	if r.options.UserAgent != "" {
 		header.Set("User-Agent", r.options.UserAgent)
 	}
 	resolver := docker.NewResolver(docker.ResolverOptions{
-		Hosts:   func(string) ([]docker.RegistryHost, error) { return hosts, nil },
+		Hosts:   func(string) ([]docker.RegistryHost, error) { return plain, nil },
 		Headers: header,
 	})
 	r.mu.Lock()

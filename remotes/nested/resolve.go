@@ -33,7 +33,7 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Des
 	if err != nil {
 		return name, desc, nil // nothing that could be nested; the base's
 	}
-	t := newTrail(root, r.reader)
+	t := newTrail(root, r.rule)
 	t.hold(desc, data)
 	if desc, err = r.resolveRoot(ctx, t, name, desc); err != nil {
 		return "", ocispec.Descriptor{}, err
@@ -64,7 +64,7 @@ func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc 
 			return desc, err
 		}
 		return ocispec.Descriptor{MediaType: carried.MediaType, Digest: carried.Digest, Size: carried.Size}, nil
-	case !images.IsIndexType(desc.MediaType) && strings.HasSuffix(name, "@"+desc.Digest.String()) && desc.Size <= r.reader.limits.Document:
+	case !images.IsIndexType(desc.MediaType) && strings.HasSuffix(name, "@"+desc.Digest.String()) && desc.Size <= r.rule.limits.Document:
 		index := desc
 		index.MediaType = ocispec.MediaTypeImageIndex
 		if nested, err := f.isNestedBlob(ctx, index); err != nil || nested {
@@ -77,7 +77,7 @@ func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc 
 
 // carried returns the index that a manifest carries, if it is a carrier.
 func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispec.Descriptor, error) {
-	if !f.readable(place{descriptor: desc}) {
+	if !f.readable(Place{Descriptor: desc}) {
 		return nil, nil
 	}
 	p, _ := f.trail.place(desc.Digest)
@@ -102,12 +102,12 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 // isNestedBlob tells whether a blob is an index with a child namespace, and
 // if so begins the trail with it.
 func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (bool, error) {
-	p := place{descriptor: index, targets: []auth.Repository{f.trail.root}, carried: true}
+	p := Place{Descriptor: index, Targets: []auth.Repository{f.trail.root}, Carried: true}
 	data, _, err := f.read(ctx, p)
 	if err != nil || verify(index, data) != "" {
 		return false, nil // the caller will see the same, as a plain blob
 	}
-	doc, err := f.trail.reader.read(index.MediaType, data, false)
+	doc, err := f.trail.rule.read(index.MediaType, data, false)
 	if err != nil {
 		return false, p.invalid(err)
 	}
@@ -129,7 +129,7 @@ func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, er
 	}
 	t, ok := r.trail(ref)
 	if !ok {
-		t = newTrail(root, r.reader)
+		t = newTrail(root, r.rule)
 	}
 	f, err := r.fetcher(ctx, ref, t)
 	if err != nil {

@@ -67,7 +67,7 @@ func (v vector) run(t *testing.T) {
 func candidates(t testing.TB, parent string, entry json.RawMessage) ([]string, error) {
 	t.Helper()
 	root := repository(t, parent)
-	trail := newTrail(root, reader{keys: DefaultKeys, limits: Limits{}.withDefaults()})
+	trail := newTrail(root, NewRule(Keys{}, Limits{}))
 	data := []byte(`{"schemaVersion":2,"manifests":[` + string(entry) + `]}`)
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	trail.start(desc, false)
@@ -84,7 +84,7 @@ func candidates(t testing.TB, parent string, entry json.RawMessage) ([]string, e
 		t.Fatal("the entry has no place")
 	}
 	var names []string
-	for _, r := range union(p.targets, p.fallbacks) {
+	for _, r := range union(p.Targets, p.Fallbacks) {
 		names = append(names, r.String())
 	}
 	return names, nil
