@@ -106,4 +106,6 @@ type Metrics struct {
 	Tokens     atomic.Int64 // requests to token endpoints
 	Challenges atomic.Int64 // requests that a registry answered with a challenge
 	HelperRuns atomic.Int64 // runs of credential helpers
+	// HelperNanoseconds is the time that those took.
+	HelperNanoseconds atomic.Int64
 }

@@ -97,6 +97,7 @@ func (h *helpers) run(ctx context.Context, program, server string) (_ Credential
 		return Credential{}, reason
 	}
 	h.metrics.HelperRuns.Add(1)
+	defer func(start time.Time) { h.metrics.HelperNanoseconds.Add(int64(time.Since(start))) }(time.Now())
 	return askHelper(program, server, func(args []string, input io.Reader) ([]byte, string) {
 		return h.execute(ctx, path, args, input)
 	})

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/coreos/go-systemd/v22/activation"
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/gateway"
+)
+
+func newGateway() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "gateway",
+		Short: "Serve nested bundles to a stock containerd, as a mirror on loopback",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := newDaemon(file)
+			if err != nil {
+				return err
+			}
+			return d.run(cmd.Context())
+		},
+	}
+	c.Flags().StringVar(&file, "config", config.Path, "configuration file")
+	c.AddCommand(&cobra.Command{
+		Use:    "probe-trail FILE",
+		Hidden: true, // a damaged file may end the process that reads it
+		Args:   cobra.ExactArgs(1),
+		RunE:   func(_ *cobra.Command, args []string) error { return gateway.ProbeTrail(args[0]) },
+	})
+	return c
+}
+
+// daemonProcess is the gateway as a process. What answers requests is
+// replaced when the configuration is read again; the rest stays.
+type daemonProcess struct {
+	file    string
+	config  *config.Config
+	trail   *gateway.Trail
+	metrics *gateway.Metrics
+	current atomic.Pointer[gateway.Gateway]
+	ready   atomic.Bool
+}
+
+func newDaemon(file string) (*daemonProcess, error) {
+	c, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	if err = gateway.CheckServer(c.Gateway.Certificate, c.Gateway.ClientCA); err != nil {
+		return nil, err
+	}
+	if err = os.MkdirAll(c.Gateway.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	trail, err := gateway.OpenTrail(filepath.Join(c.Gateway.StateDir, "trail.db"), gateway.TrailOptions{
+		MaxAge:   c.Gateway.TrailMaxAge,
+		MaxBytes: int64(c.Gateway.TrailMaxBytes),
+		Probe:    probeTrail,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := &daemonProcess{file: file, config: c, trail: trail, metrics: gateway.NewMetrics()}
+	d.metrics.WatchTrail(trail)
+	return d, d.use(c)
+}
+
+// probeTrail reads the trail in a process of its own.
+func probeTrail(path string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := exec.CommandContext(ctx, self, "gateway", "probe-trail", path).Run(); err != nil {
+		return fmt.Errorf("reading it failed: %w", err)
+	}
+	return nil
+}
+
+// use makes a configuration the one by which requests are answered.
+func (d *daemonProcess) use(c *config.Config) error {
+	g, err := c.NewGateway(d.trail, d.metrics, "nestctl/"+version)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(log.SetLevel(c.Log.Level), log.SetFormat(log.OutputFormat(c.Log.Format))); err != nil {
+		return err
+	}
+	d.config = c
+	if old := d.current.Swap(g); old != nil {
+		old.CloseIdleConnections() // its transfers go on
+	}
+	return nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (d *daemonProcess) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.current.Load().ServeHTTP(w, r)
+}
+
+// run serves until the context ends, and then lets transfers end for a while.
+func (d *daemonProcess) run(ctx context.Context) error {
+	defer d.trail.Close()
+	listener, err := listen(d.config.Gateway.Address)
+	if err != nil {
+		return err
+	}
+	server := gateway.NewServer(d, d.config.Gateway.Certificate, d.config.Gateway.ClientCA)
+	server.ErrorLog = stdlog.New(io.Discard, "", 0) // of strangers' handshakes
+	failed := make(chan error, 2)
+	go func() { failed <- server.ServeTLS(listener, "", "") }()
+	if address := d.config.Gateway.MetricsAddress; address != "" {
+		observed, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		observer := &http.Server{Handler: d.observation(), ReadHeaderTimeout: 10 * time.Second}
+		defer observer.Close()
+		go func() { failed <- observer.Serve(observed) }()
+	}
+	d.ready.Store(true)
+	_, _ = sd.SdNotify(false, sd.SdNotifyReady) // nobody listens outside systemd
+	log.L.Infof("serving %v on %s", d.config.Gateway.Registries, listener.Addr())
+
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			d.reload()
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return d.end(server)
+		}
+	}
+}
+
+// listen takes the socket that systemd passes, or makes one.
+func listen(address string) (net.Listener, error) {
+	passed, err := activation.Listeners()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(passed) > 1:
+		return nil, fmt.Errorf("systemd passes %d sockets; one is enough", len(passed))
+	case len(passed) == 1 && passed[0] != nil:
+		return passed[0], nil
+	}
+	return net.Listen("tcp", address)
+}
+
+// reload reads the configuration again; a bad one changes nothing.
+func (d *daemonProcess) reload() {
+	c, err := config.Load(d.file)
+	if err == nil {
+		err = c.NeedsRestart(d.config)
+	}
+	if err == nil {
+		err = d.use(c)
+	}
+	if err != nil {
+		log.L.WithError(err).Error("the configuration stays as it was")
+		return
+	}
+	log.L.Info("the configuration was read again")
+}
+
+// end ends: no new requests, a while for those that run. A transfer that is
+// cut off is taken up again by containerd.
+func (d *daemonProcess) end(server *http.Server) error {
+	d.ready.Store(false)
+	_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
+	ctx, cancel := context.WithTimeout(context.Background(), d.config.Gateway.Grace)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return server.Close()
+	}
+	return nil
+}
+
+// observation are metrics and health.
+func (d *daemonProcess) observation() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(d.metrics)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !d.ready.Load() {
+			http.Error(w, "ending", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	return mux
+}

@@ -1,0 +1,131 @@
+// Package config is the configuration file of nested's daemons, and the one
+// place where what it says becomes objects.
+//
+// A reader meets: [Config], the file's shape with its defaults; [Load] and
+// [Parse], which read it strictly and report everything that is wrong with it
+// at once, each with its position; [Config.Check], the rules between values.
+package config
+
+import "time"
+
+// Path is where the daemons look.
+const Path = "/etc/nested/config.toml"
+
+// Config is the file. Each field's comment is its entry in docs/config.md.
+type Config struct {
+	// The version of the file's format; 1.
+	Version int `toml:"version"`
+
+	Log         Log         `toml:"log"`
+	Credentials Credentials `toml:"credentials"`
+	Nested      Nested      `toml:"nested"`
+	Gateway     Gateway     `toml:"gateway"`
+}
+
+// Log is the section [log].
+type Log struct {
+	// What is logged: "error", "warn", "info" or "debug".
+	Level string `toml:"level"`
+	// How: "text" or "json".
+	Format string `toml:"format"`
+}
+
+// Credentials is the section [credentials].
+type Credentials struct {
+	// Docker configuration files, asked in this order; one that does not exist is passed over.
+	DockerConfig []string `toml:"docker_config"`
+	// How long a credential helper may take.
+	HelperTimeout time.Duration `toml:"helper_timeout"`
+	// The only hosts, besides a registry itself, that may be its token endpoint: host or host:port. Empty: any host that
+	// is not less public than the registry.
+	Realms []string `toml:"realms"`
+}
+
+// Nested is the section [nested]: how child-namespace descriptors are
+// recognised and how far they are followed (docs/spec.md, sections 2 and 5).
+type Nested struct {
+	// Annotations that state a child namespace.
+	Annotations []string `toml:"annotations"`
+	// Properties of a descriptor that state a child namespace.
+	Properties []string `toml:"properties"`
+	// The most bytes that an index or manifest may have.
+	MaxDocumentBytes int `toml:"max_document_bytes"`
+	// The most steps from an index to an entry on the way from root to member.
+	MaxDepth int `toml:"max_depth"`
+	// The most descriptors in one index.
+	MaxEntries int `toml:"max_entries"`
+	// The most distinct descriptors of one bundle.
+	MaxDescriptors int `toml:"max_descriptors"`
+}
+
+// Gateway is the section [gateway].
+type Gateway struct {
+	// Whose credentials are used. "node": those of the Docker configuration files, for all who may reach the gateway.
+	// "pod": those that the caller shows, asked for with Basic.
+	Mode string `toml:"mode"`
+	// The registries that are served, as references name them: host or host:port.
+	Registries []string `toml:"registries"`
+	// The repositories that are served, with all below them: registry/path, where * stands for one component and ** for
+	// one or more. Empty: all of the registries.
+	Allow []string `toml:"allow"`
+	// Where to listen: a loopback address with a port. Ignored for a socket that systemd passes.
+	Address string `toml:"address"`
+	// The gateway's certificate and key in one PEM file, and the certificate that signed those of its callers.
+	Certificate string `toml:"certificate"`
+	ClientCA    string `toml:"client_ca"`
+	// A directory with a hosts.toml per registry, in containerd's format: upstream mirrors, CAs, client certificates,
+	// headers. Not containerd's own, in which the gateway stands.
+	HostsDir string `toml:"hosts_dir"`
+	// What to do when a registry redirects to a blob store. "pass": hand the redirect on where that is safe. "follow":
+	// fetch it here.
+	Redirects string `toml:"redirects"`
+	// How long a registry may take to begin an answer, all attempts together; less than containerd's 30s.
+	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
+	// The most requests that may be made to find content of which nothing is known any more.
+	SearchRequests int `toml:"search_requests"`
+	// Where what was learnt about bundles is kept, for how long, and how large it may grow.
+	StateDir      string        `toml:"state_dir"`
+	TrailMaxAge   time.Duration `toml:"trail_max_age"`
+	TrailMaxBytes int           `toml:"trail_max_bytes"`
+	// The loopback address of metrics and health, over plain http; empty: off.
+	MetricsAddress string `toml:"metrics_address"`
+	// How long transfers may go on after SIGTERM.
+	Grace time.Duration `toml:"grace"`
+}
+
+// Default is what a file that says nothing means. Mode and registries have no
+// default; a file has to state them.
+func Default() Config {
+	return Config{
+		Version: 1,
+		Log:     Log{Level: "info", Format: "text"},
+		Credentials: Credentials{
+			DockerConfig:  []string{"/root/.docker/config.json", "/var/lib/kubelet/config.json"},
+			HelperTimeout: 30 * time.Second,
+			Realms:        []string{},
+		},
+		Nested: Nested{
+			Annotations:      []string{"io.github.nestedoci.child-namespace"},
+			Properties:       []string{"namespace"},
+			MaxDocumentBytes: 4 << 20,
+			MaxDepth:         16,
+			MaxEntries:       10_000,
+			MaxDescriptors:   100_000,
+		},
+		Gateway: Gateway{
+			Registries:      []string{},
+			Allow:           []string{},
+			Address:         "127.0.0.1:7117",
+			Certificate:     "/etc/nested/tls/gateway.pem",
+			ClientCA:        "/etc/nested/tls/ca.pem",
+			HostsDir:        "/etc/nested/certs.d",
+			Redirects:       "pass",
+			UpstreamTimeout: 25 * time.Second,
+			SearchRequests:  100,
+			StateDir:        "/var/lib/nested",
+			TrailMaxAge:     30 * 24 * time.Hour,
+			TrailMaxBytes:   64 << 20,
+			Grace:           5 * time.Second,
+		},
+	}
+}

@@ -1,0 +1,199 @@
+// Package gateway is a pull-only registry that follows child namespaces for
+// clients that do not: stock containerd meets it on loopback as the first host
+// of a registry in hosts.toml, and finds the members of a nested index in the
+// repository of the index.
+//
+// It promises three things. A caller gets nothing that he could not pull from
+// the registry himself, with the credentials of the node (mode [Node]) or with
+// those that he shows (mode [Pod]). Plain content passes as it is, with the
+// requests that a client would have made itself. And no answer is begun before
+// the registry's is known to be good, so that a client can go on to the next
+// host.
+//
+// A reader meets: [Gateway], the handler; request, what a client asks for, and
+// failure, how it is told no (request.go, answer.go, guard.go); upstream, which
+// asks registries (upstream.go, budget.go); the content that it serves
+// (document.go, manifest.go, blob.go, list.go); [Trail], which remembers on
+// disk where the content of bundles may be, and search.go, for when it does
+// not; [NewServer], who may connect.
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// Mode says whose credentials are used.
+type Mode int
+
+const (
+	// Node uses those of the node. No answer carries a challenge: CRI gives a
+	// pod's secrets to whoever asks for them.
+	Node Mode = iota + 1
+	// Pod uses those that the caller shows, asked for with Basic, for each
+	// request and for each look into the trail.
+	Pod
+)
+
+// Options are the settings of a [Gateway]. Mode, Registries and Trail are
+// required.
+type Options struct {
+	Mode       Mode
+	Registries []string // that are served, as references name them
+	Allow      []Pattern
+	Trail      *Trail
+
+	// Credentials are the node's, for mode Node.
+	Credentials auth.Source
+	// HostsDir has a hosts.toml per registry, for the way upstream.
+	HostsDir string
+	Realms   []string // see [auth.RegistryOptions]
+	Keys     nested.Keys
+	Limits   nested.Limits
+
+	// FollowRedirects fetches here what a registry redirects to, in place of
+	// handing the redirect on.
+	FollowRedirects bool
+	// Timeout bounds the time until an answer begins; 25 s. containerd gives
+	// up after 30.
+	Timeout time.Duration
+	// SearchRequests bounds the requests of a search; 100.
+	SearchRequests int
+	UserAgent      string
+	Metrics        *Metrics // counts, when given
+}
+
+// Gateway is an [http.Handler]. It may be used by any number of goroutines.
+type Gateway struct {
+	options    Options
+	registries map[string]bool
+	rule       nested.Rule
+	upstream   *upstream
+	trail      *Trail
+	metrics    *Metrics
+	reading    chan struct{} // held by whoever reads a document
+	held       held
+	carriers   carriers
+	rights     rights
+	searches   searches
+}
+
+// New returns the handler that the options describe.
+func New(options Options) *Gateway {
+	options.Timeout = cmp.Or(options.Timeout, 25*time.Second)
+	options.SearchRequests = cmp.Or(options.SearchRequests, 100)
+	if options.Metrics == nil {
+		options.Metrics = NewMetrics()
+	}
+	if options.Mode == Pod {
+		options.Credentials = callers{}
+	}
+	g := &Gateway{
+		options:    options,
+		registries: map[string]bool{},
+		rule:       nested.NewRule(options.Keys, options.Limits),
+		trail:      options.Trail,
+		metrics:    options.Metrics,
+		reading:    make(chan struct{}, maxReading),
+	}
+	for _, r := range options.Registries {
+		g.registries[r] = true
+	}
+	g.upstream = &upstream{
+		metrics: options.Metrics,
+		registries: nested.NewRegistries(nested.RegistriesOptions{
+			Credentials: options.Credentials,
+			HostsDir:    options.HostsDir,
+			Realms:      options.Realms,
+			UserAgent:   options.UserAgent,
+			Metrics:     &options.Metrics.Registries,
+		}),
+	}
+	return g
+}
+
+// CloseIdleConnections closes the connections to registries that nobody uses.
+func (g *Gateway) CloseIdleConnections() { g.upstream.registries.CloseIdleConnections() }
+
+// ServeHTTP implements [http.Handler].
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q, err := request{}, guard(r)
+	if err == nil {
+		q, err = g.parse(r)
+	}
+	ctx, cancel := withBudget(context.WithValue(r.Context(), callerKey{}, q.caller), g.options.Timeout)
+	defer cancel()
+	answer := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+	defer func() { g.metrics.request(q.kind, answer.status, answer.bytes) }()
+	if err == nil {
+		err = g.serve(ctx, answer, q)
+	}
+	switch {
+	case err == nil:
+	case answer.status == 0:
+		g.fail(ctx, answer, q, err)
+	default:
+		panic(http.ErrAbortHandler) // a body that ends early must not look whole
+	}
+}
+
+func (g *Gateway) serve(ctx context.Context, w *answer, q request) error {
+	switch q.kind {
+	case manifests:
+		return g.serveManifest(ctx, w, q)
+	case blobs:
+		return g.serveBlob(ctx, w, q)
+	case referrers:
+		return g.serveReferrers(ctx, w, q)
+	case tags:
+		return g.serveTags(ctx, w, q)
+	}
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	w.Header().Set("Content-Length", strconv.Itoa(len("{}")))
+	w.Header().Set("Content-Type", "application/json")
+	return w.send(ctx, http.StatusOK, []byte("{}"), q.head)
+}
+
+// answer is the answer on its way. It knows whether it has begun, and ends one
+// whose reader has stalled.
+type answer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	status  int
+	bytes   int64
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (a *answer) Write(p []byte) (int, error) {
+	err := a.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// send sends a whole answer, whose headers are set. The answer to a HEAD has no body.
+func (a *answer) send(ctx context.Context, status int, body []byte, head bool) error {
+	budgetOf(ctx).begun()
+	a.WriteHeader(status)
+	if head {
+		return nil
+	}
+	_, err := a.Write(body)
+	return err
+}

@@ -1,0 +1,114 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// maxList bounds a page of tags or referrers, which is what an index may have.
+const maxList = 4 << 20
+
+// serveTags serves a page of the tags of the repository.
+func (g *Gateway) serveTags(ctx context.Context, w *answer, q request) error {
+	resp, err := g.upstream.do(ctx, q.repository, query{method: method(q), kind: tags, reference: "list", accept: "application/json", values: q.page("n", "last")})
+	if err != nil {
+		return err
+	}
+	return sendPage(ctx, w, q, resp)
+}
+
+// serveReferrers serves a page of what refers to content, from where that
+// content is (docs/spec.md, section 4).
+func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) error {
+	p, _, err := g.place(ctx, q, q.digest)
+	if err != nil {
+		return err
+	}
+	var resp *http.Response
+	_, err = p.Ask(q.repository, func(candidate auth.Repository) error {
+		resp, err = g.upstream.do(ctx, candidate, query{method: method(q), kind: referrers, reference: q.digest.String(),
+			accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page("artifactType", "n", "last")})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return sendPage(ctx, w, q, resp)
+}
+
+func method(q request) string {
+	if q.head {
+		return http.MethodHead
+	}
+	return http.MethodGet
+}
+
+// page are the parameters that go upstream.
+func (q request) page(names ...string) url.Values {
+	values := url.Values{}
+	for _, name := range names {
+		if v, ok := q.query[name]; ok {
+			values[name] = v[:1]
+		}
+	}
+	return values
+}
+
+// sendPage passes a page on, whole, with its link to the next.
+func sendPage(ctx context.Context, w *answer, q request, resp *http.Response) error {
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxList+1))
+	if err != nil {
+		return fmt.Errorf("registry %s: %w", resp.Request.URL.Host, err)
+	}
+	if len(data) > maxList {
+		return fmt.Errorf("%s: a list of more than %d bytes: %w", q.repository, maxList, errdefs.ErrOutOfRange)
+	}
+	header := w.Header()
+	header.Set("Content-Type", resp.Header.Get("Content-Type"))
+	header.Set("Content-Length", strconv.Itoa(len(data)))
+	if v := resp.Header.Get("Oci-Filters-Applied"); v != "" {
+		header.Set("OCI-Filters-Applied", v)
+	}
+	if link := q.nextPage(resp.Header.Get("Link")); link != "" {
+		header.Set("Link", link)
+	}
+	return w.send(ctx, http.StatusOK, data, q.head)
+}
+
+var linkTarget = regexp.MustCompile(`^\s*<([^<>]*)>\s*;\s*rel="?next"?\s*$`)
+
+// nextPage is a registry's link to the next page as the gateway's own: the
+// path of the request with the parameters of the link. A link that it does not
+// understand is dropped.
+func (q request) nextPage(link string) string {
+	m := linkTarget.FindStringSubmatch(link)
+	if m == nil {
+		return ""
+	}
+	target, err := url.Parse(m[1])
+	if err != nil {
+		return ""
+	}
+	values := target.Query()
+	next := url.Values{"ns": {q.repository.Host()}}
+	for _, name := range []string{"n", "last", "artifactType"} {
+		if v := values.Get(name); v != "" {
+			next.Set(name, v)
+		}
+	}
+	path := "/v2/" + q.repository.Name() + "/tags/list"
+	if q.kind == referrers {
+		path = "/v2/" + q.repository.Name() + "/referrers/" + q.digest.String()
+	}
+	return fmt.Sprintf("<%s?%s>; rel=\"next\"", path, next.Encode())
+}

@@ -1,0 +1,268 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// serveManifest serves an index or a manifest, after it was followed. For a
+// tag of a carrier it serves the index that the carrier carries.
+func (g *Gateway) serveManifest(ctx context.Context, w *answer, q request) error {
+	serve := g.byDigest
+	switch {
+	case q.head && q.tag != "":
+		serve = g.headTag
+	case q.head:
+		serve = g.headDigest
+	case q.tag != "":
+		serve = g.byTag
+	}
+	d, err := serve(ctx, q)
+	if err != nil {
+		return err
+	}
+	return d.send(ctx, w, q.head)
+}
+
+// headTag asks with HEAD, as the client does: registries count what is fetched
+// otherwise. A manifest of which is not known whether it is a carrier is read,
+// and kept for the GET that follows.
+func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
+	resp, from, err := g.askTag(ctx, q, http.MethodHead)
+	if err != nil && !isMethodNotAllowed(err) {
+		return nil, err
+	}
+	var d *document
+	if err == nil {
+		d = described(resp)
+	}
+	if d == nil {
+		if d, err = g.byTag(ctx, q); err == nil {
+			g.held.put(q, d)
+		}
+		return d, err
+	}
+	if !images.IsManifestType(d.mediaType) || from != q.repository || d.size > 2*g.rule.Limits().Document {
+		return d, nil
+	}
+	if carried := g.carriedIn(ctx, q, d.digest); carried != nil {
+		g.trail.Learn(q.repository, nested.Place{Descriptor: *carried, Targets: []auth.Repository{q.repository}, Strict: true, Carried: true})
+		return &document{mediaType: carried.MediaType, digest: carried.Digest, size: carried.Size, header: http.Header{}}, nil
+	}
+	return d, nil
+}
+
+// described is a document of which only the headers are known; nil when they
+// do not say enough.
+func described(resp *http.Response) *document {
+	_ = resp.Body.Close()
+	d := &document{mediaType: mediaType(resp.Header), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: resp.Header}
+	if d.mediaType == "" || d.digest.Validate() != nil || d.size < 0 {
+		return nil
+	}
+	return d
+}
+
+// carriedIn returns the index that a manifest carries. When the manifest
+// cannot be had, it is left to the client to find that out.
+func (g *Gateway) carriedIn(ctx context.Context, q request, d digest.Digest) *ocispec.Descriptor {
+	if carried, known := g.carriers.get(d); known {
+		return carried
+	}
+	p := plain(q.repository, d)
+	manifest, err := g.fetch(ctx, q.repository, p)
+	if err != nil {
+		return nil
+	}
+	if _, err = g.follow(q, p, manifest, q.repository); err == nil {
+		g.held.put(q, manifest)
+	}
+	carried, _ := g.carriers.get(d)
+	return carried
+}
+
+// plain is where content is that has nothing to do with child namespaces.
+func plain(in auth.Repository, d digest.Digest) nested.Place {
+	return nested.Place{Descriptor: ocispec.Descriptor{Digest: d}, Targets: []auth.Repository{in}}
+}
+
+// referrersTag is the distribution spec's fallback for registries without a
+// referrers API: the digest of the subject as a tag.
+var referrersTag = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})`)
+
+// askTag asks for a tag: in the repository of the request, or for the
+// referrers of a member where the member is.
+func (g *Gateway) askTag(ctx context.Context, q request, method string) (resp *http.Response, from auth.Repository, err error) {
+	p := plain(q.repository, "")
+	if m := referrersTag.FindStringSubmatch(q.tag); m != nil {
+		if p, _, err = g.place(ctx, q, digest.Digest(m[1]+":"+m[2])); err != nil {
+			return nil, from, err
+		}
+	}
+	from, err = p.Ask(q.repository, func(candidate auth.Repository) error {
+		resp, err = g.upstream.do(ctx, candidate, query{method: method, kind: manifests, reference: q.tag, accept: acceptAll})
+		return err
+	})
+	if err == nil && from == q.repository {
+		g.rights.grant(q)
+	}
+	return resp, from, err
+}
+
+// byTag fetches what a tag names.
+func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
+	resp, from, err := g.askTag(ctx, q, http.MethodGet)
+	if err != nil {
+		return nil, err
+	}
+	d, err := g.readDocument(resp)
+	if err != nil {
+		return nil, err
+	}
+	d.digest = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	if d.digest.Validate() != nil && d.whole() {
+		d.digest = digest.FromBytes(d.data)
+	}
+	p := plain(from, d.digest)
+	p.Strict = from != q.repository
+	carried, err := g.follow(q, p, d, from)
+	if err != nil || carried == nil || from != q.repository {
+		return d, err
+	}
+	return g.load(ctx, q, *carried)
+}
+
+// headDigest asks with HEAD for what is plain, and reads the rest.
+func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) {
+	p, known, err := g.place(ctx, q, q.digest)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: manifests, reference: q.digest.String(), accept: acceptAll})
+		if err == nil {
+			if d := described(resp); d != nil {
+				return d, nil
+			}
+		} else if !errdefs.IsNotFound(err) && !isMethodNotAllowed(err) {
+			return nil, err
+		}
+		if errdefs.IsNotFound(err) {
+			if p, err = g.findDocument(ctx, q, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	d, err := g.load(ctx, q, p)
+	if err == nil {
+		g.held.put(q, d)
+	}
+	return d, err
+}
+
+// byDigest fetches an index or a manifest.
+func (g *Gateway) byDigest(ctx context.Context, q request) (*document, error) {
+	if d, ok := g.held.take(q, q.digest); ok {
+		return d, nil
+	}
+	p, known, err := g.place(ctx, q, q.digest)
+	if err != nil {
+		return nil, err
+	}
+	d, err := g.load(ctx, q, p)
+	if known || !errdefs.IsNotFound(err) {
+		return d, err
+	}
+	if p, err = g.findDocument(ctx, q, err); err != nil {
+		return nil, err
+	}
+	if d, ok := g.held.take(q, q.digest); ok {
+		return d, nil
+	}
+	return g.load(ctx, q, p)
+}
+
+// load fetches the document at a place from the first candidate that has it,
+// and follows it.
+func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (*document, error) {
+	var d *document
+	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
+		d = &document{mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
+		_, err := g.follow(q, p, d, p.Targets[0])
+		return d, err
+	}
+	served, err := p.Ask(q.repository, func(candidate auth.Repository) (err error) {
+		d, err = g.fetch(ctx, candidate, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.metrics.hop(q, served)
+	_, err = g.follow(q, p, d, served)
+	return d, err
+}
+
+// findDocument finds an index or manifest that the repository does not have
+// under /manifests/: the index of a carrier, or what is in a child repository.
+func (g *Gateway) findDocument(ctx context.Context, q request, missing error) (nested.Place, error) {
+	p := plain(q.repository, q.digest)
+	p.Carried = true
+	if d, err := g.fetch(ctx, q.repository, p); err == nil && d.verified(q.digest) {
+		d.mediaType = ocispec.MediaTypeImageIndex
+		if found, isNested, err := g.rule.Follow(d.at(p), d.data, q.repository); isNested {
+			p = d.at(p)
+			p.Strict = true
+			g.trail.Learn(q.repository, append(found, p)...)
+			g.held.put(q, d)
+			return p, err
+		}
+	} else if err == nil {
+		_ = d.close() // a blob that is no document
+	}
+	return g.search(ctx, q, missing)
+}
+
+// at is the place with what is known of the document.
+func (d *document) at(p nested.Place) nested.Place {
+	p.Descriptor.MediaType, p.Descriptor.Size = d.mediaType, d.size
+	return p
+}
+
+// send answers with the document, or with its headers alone.
+func (d *document) send(ctx context.Context, w *answer, head bool) error {
+	defer d.close()
+	header := w.Header()
+	for _, name := range []string{"Etag", "Warning", "Docker-Distribution-Api-Version"} {
+		if v := d.header.Values(name); len(v) > 0 {
+			header[name] = v
+		}
+	}
+	header.Set("Content-Type", d.mediaType)
+	header.Set("Docker-Content-Digest", d.digest.String())
+	if d.size >= 0 {
+		header.Set("Content-Length", strconv.FormatInt(d.size, 10))
+	}
+	if err := w.send(ctx, http.StatusOK, d.data, head); err != nil || d.whole() || head {
+		return err
+	}
+	_, err := io.Copy(w, d.rest)
+	return err
+}
+
+func isMethodNotAllowed(err error) bool {
+	status, ok := errors.AsType[*statusError](err)
+	return ok && status.code == http.StatusMethodNotAllowed
+}

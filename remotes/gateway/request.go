@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// kind is what a request asks for: the word in its path.
+type kind string
+
+const (
+	base      kind = "base" // /v2/ itself
+	manifests kind = "manifests"
+	blobs     kind = "blobs"
+	referrers kind = "referrers"
+	tags      kind = "tags"
+)
+
+// request is a request of the pull API, read. It names a repository of a
+// registry that is served, and a tag or a digest where its kind has one.
+type request struct {
+	kind       kind
+	head       bool
+	repository auth.Repository
+	tag        string
+	digest     digest.Digest
+	query      url.Values
+	header     http.Header
+	caller     caller
+}
+
+// reference is the last part of the path.
+func (q request) reference() string {
+	if q.digest != "" {
+		return q.digest.String()
+	}
+	return q.tag
+}
+
+const (
+	component = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+	name      = component + `(?:/` + component + `)*`
+)
+
+// paths are the distribution spec's, section "Endpoints", as far as they are
+// about pulling. They match the path as it came: nothing in it may be encoded.
+var (
+	contentPath = regexp.MustCompile(`^/v2/(` + name + `)/(manifests|blobs|referrers)/([^/]+)$`)
+	tagsPath    = regexp.MustCompile(`^/v2/(` + name + `)/tags/list$`)
+	tagPattern  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+)
+
+const (
+	// maxPath is the longest repository name, a sha512 digest, and some room.
+	maxPath = 512
+	// maxParameters is more than any client sends: ns, n, last, artifactType.
+	maxParameters = 8
+)
+
+// parse reads a request. Errors are of type [failure].
+func (g *Gateway) parse(r *http.Request) (request, error) {
+	q := request{head: r.Method == http.MethodHead, header: r.Header, caller: g.caller(r)}
+	if !q.head && r.Method != http.MethodGet {
+		return q, &failure{http.StatusMethodNotAllowed, "UNSUPPORTED", "the gateway only pulls"}
+	}
+	path := r.URL.Path
+	if len(path) > maxPath || r.URL.EscapedPath() != path || r.URL.Host != "" {
+		return q, &failure{http.StatusBadRequest, "NAME_INVALID", "the path is not one of the distribution spec"}
+	}
+	var err error
+	if q.query, err = url.ParseQuery(r.URL.RawQuery); err != nil || len(q.query) > maxParameters {
+		return q, &failure{http.StatusBadRequest, "UNSUPPORTED", "the query cannot be read"}
+	}
+	if path == "/v2/" || path == "/v2" {
+		q.kind = base
+		return q, nil
+	}
+	repository, err := q.parsePath(path)
+	if err != nil {
+		return q, err
+	}
+	q.repository, err = g.served(q.query["ns"], repository)
+	return q, err
+}
+
+// parsePath reads what the path says, and returns the repository's name.
+func (q *request) parsePath(path string) (repository string, err error) {
+	if m := tagsPath.FindStringSubmatch(path); m != nil {
+		q.kind = tags
+		return m[1], nil
+	}
+	m := contentPath.FindStringSubmatch(path)
+	if m == nil {
+		return "", &failure{http.StatusNotFound, "NAME_UNKNOWN", "the path is not one of the pull API"}
+	}
+	q.kind = kind(m[2])
+	if q.kind == manifests && tagPattern.MatchString(m[3]) {
+		q.tag = m[3]
+		return m[1], nil
+	}
+	if q.digest, err = digest.Parse(m[3]); err != nil {
+		return "", &failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", m[3])}
+	}
+	return m[1], nil
+}
+
+// served returns the repository on the registry that ns names, if the gateway
+// serves it.
+func (g *Gateway) served(ns []string, name string) (auth.Repository, error) {
+	if len(ns) != 1 {
+		return auth.Repository{}, &failure{http.StatusBadRequest, "NAME_INVALID", "the query has to name the registry once, as ns; containerd does so for a host of hosts.toml"}
+	}
+	if !g.registries[ns[0]] {
+		return auth.Repository{}, &failure{http.StatusNotFound, "NAME_UNKNOWN", fmt.Sprintf("registry %.80q is not among the gateway's registries", ns[0])}
+	}
+	repository, err := auth.ParseRepository(ns[0] + "/" + name)
+	if err != nil {
+		return auth.Repository{}, &failure{http.StatusBadRequest, "NAME_INVALID", err.Error()}
+	}
+	if !g.allowed(repository) {
+		return auth.Repository{}, &failure{http.StatusForbidden, "DENIED", fmt.Sprintf("repository %s is not allowed; see allow in the gateway's configuration", repository)}
+	}
+	return repository, nil
+}
+
+func (g *Gateway) allowed(repository auth.Repository) bool {
+	for _, p := range g.options.Allow {
+		if p.Match(repository) {
+			return true
+		}
+	}
+	return len(g.options.Allow) == 0
+}

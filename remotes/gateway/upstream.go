@@ -1,0 +1,263 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// upstream asks registries, each through its hosts in the order of hosts.toml.
+type upstream struct {
+	registries *nested.Registries
+	metrics    *Metrics
+}
+
+// query is what is asked of a registry.
+type query struct {
+	method    string
+	kind      kind
+	reference string
+	accept    string
+	header    http.Header // Range and If-Range count
+	values    url.Values
+	pass      bool // an answer may be a redirect, to be handed on
+}
+
+// maxExchanges is a request without a token, one with, one with a new token,
+// and one for a challenge that has changed in between.
+const maxExchanges = 4
+
+// do asks until a host answers with content (200, 206), with 416, or with a
+// redirect that may be handed on. The error is that of the last host: the
+// registry itself, unless hosts.toml says otherwise. Its class is
+// errdefs.ErrNotFound for a 404; denials are [auth.DeniedError], other answers
+// statusError.
+func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) (*http.Response, error) {
+	hosts, err := u.registries.Hosts(repository)
+	if err != nil {
+		return nil, err
+	}
+	capable := hosts[:0:0]
+	for _, h := range hosts {
+		if h.Capabilities.Has(q.capabilities()) {
+			capable = append(capable, h)
+		}
+	}
+	err = fmt.Errorf("%s: hosts.toml allows no host to be asked for %s: %w", repository, q.kind, errdefs.ErrNotFound)
+	for i, h := range capable {
+		var resp *http.Response
+		if resp, err = u.ask(ctx, h, repository, q, i == len(capable)-1); err == nil {
+			return resp, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
+	return nil, err
+}
+
+// capabilities are those that a host needs; a tag or a list is only asked of
+// whom it is believed.
+func (q query) capabilities() docker.HostCapabilities {
+	switch {
+	case q.kind == referrers:
+		return docker.HostCapabilityReferrers
+	case q.kind == tags, q.kind == manifests && !strings.Contains(q.reference, ":"):
+		return docker.HostCapabilityPull | docker.HostCapabilityResolve
+	}
+	return docker.HostCapabilityPull
+}
+
+// ask asks one host. The last one is asked again when its failure may pass.
+func (u *upstream) ask(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
+	for attempt := 0; ; attempt++ {
+		resp, err := u.exchange(ctx, h, repository, q, last)
+		if err == nil || !last {
+			return resp, err
+		}
+		wait, again := pause(attempt, err)
+		if !again || !budgetOf(ctx).sleep(ctx, wait) {
+			return nil, err
+		}
+	}
+}
+
+// exchange asks a host once, and again for its challenges.
+func (u *upstream) exchange(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
+	var refused []*http.Response
+	for range maxExchanges {
+		resp, err := u.send(ctx, h, repository, q, last)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode != http.StatusUnauthorized {
+			return u.judge(ctx, h, repository, q, resp)
+		}
+		discard(resp)
+		refused = append(refused, resp)
+		if err := h.Authorizer.AddResponses(ctx, refused); err != nil {
+			return nil, err
+		}
+	}
+	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 again and again")
+}
+
+// send makes one request.
+func (u *upstream) send(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
+	b := budgetOf(ctx)
+	if err := b.spend(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	limit := b.left()
+	if !last {
+		limit /= 3 // leaves time for the hosts behind
+	}
+	timer := time.AfterFunc(limit, func() { cancel(errTimeout) })
+	defer timer.Stop()
+	req, err := q.request(ctx, h, repository)
+	if err == nil {
+		err = h.Authorizer.Authorize(ctx, req)
+	}
+	var resp *http.Response
+	if err == nil {
+		u.metrics.upstream.WithLabelValues(string(q.kind)).Inc()
+		resp, err = q.client(h).Do(req)
+	}
+	if err != nil {
+		cause := context.Cause(ctx)
+		cancel(nil)
+		return nil, transportError(h, repository, err, cause)
+	}
+	resp.Body = &body{resp.Body, time.AfterFunc(stallTimeout, func() { cancel(errStalled) }), cancel}
+	return resp, nil
+}
+
+// request builds the request for a host, as containerd's own resolver does.
+func (q query) request(ctx context.Context, h nested.Host, repository auth.Repository) (*http.Request, error) {
+	values := url.Values{}
+	for name, v := range q.values {
+		values[name] = v
+	}
+	if registry := repository.Host(); registry != h.Host && (registry != "docker.io" || h.Host != "registry-1.docker.io") {
+		values.Set("ns", registry) // a mirror has to be told
+	}
+	u := url.URL{Scheme: h.Scheme, Host: h.Host, RawQuery: values.Encode()}
+	u.Path = strings.Join([]string{h.Path, repository.Name(), string(q.kind), q.reference}, "/")
+	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", q.accept)
+	req.Header.Set("Accept-Encoding", "identity") // what is verified is what the digest is of
+	for _, name := range []string{"Range", "If-Range"} {
+		if v := q.header.Get(name); v != "" {
+			req.Header.Set(name, v)
+		}
+	}
+	return req, nil
+}
+
+// client returns the host's client, which follows redirects by this project's
+// policy, or stops at the first that is safe to be handed on.
+func (q query) client(h nested.Host) *http.Client {
+	if !q.pass || h.OwnTrust {
+		return h.Client
+	}
+	client := *h.Client
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if err := h.Client.CheckRedirect(req, via); err != nil {
+			return err
+		}
+		if len(via) == 1 && passable(req.URL, h) {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return &client
+}
+
+// passable tells whether a redirect may be handed on to a caller, who follows
+// it by his own rules: only over https, to another host, and that by a name
+// which is not this machine's.
+func passable(to *url.URL, h nested.Host) bool {
+	name := strings.ToLower(to.Hostname())
+	registry := (&url.URL{Host: h.Host}).Hostname()
+	return to.Scheme == "https" && to.User == nil && name != strings.ToLower(registry) && domainName.MatchString(name) && !strings.HasSuffix(name, ".localhost")
+}
+
+// domainName is a name of several labels, the last of which is no number as
+// in the many spellings of addresses.
+var domainName = regexp.MustCompile(`^([a-z0-9_-]+\.)+[a-z][a-z0-9-]*$`)
+
+// judge makes errors of answers that are no content.
+func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Repository, q query, resp *http.Response) (*http.Response, error) {
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK, code == http.StatusPartialContent, code == http.StatusRequestedRangeNotSatisfiable:
+		return resp, nil
+	case code >= 300 && code < 400 && q.pass && resp.Header.Get("Location") != "":
+		return resp, nil
+	}
+	message := registryMessage(resp)
+	discard(resp)
+	switch resp.StatusCode {
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
+	case http.StatusForbidden:
+		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
+	}
+	return nil, fmt.Errorf("%s: %w", repository, &statusError{h.Host, resp.StatusCode, message, retryAfter(resp)})
+}
+
+// maxErrorBody bounds what is read of an error, for its text and so that the
+// connection can be used again.
+const maxErrorBody = 16 << 10
+
+// registryMessage is the text of an error as the distribution spec forms it.
+func registryMessage(resp *http.Response) string {
+	var answer struct {
+		Errors []struct{ Code, Message string }
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err != nil || json.Unmarshal(data, &answer) != nil || len(answer.Errors) == 0 {
+		return ""
+	}
+	return printable(answer.Errors[0].Code + ": " + answer.Errors[0].Message)
+}
+
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody) // only for the connection's sake
+	_ = resp.Body.Close()
+}
+
+// transportError names who did not answer, and takes the URL out of a client's
+// error: redirects lead to URLs that are signed in their queries.
+func transportError(h nested.Host, repository auth.Repository, err, cause error) error {
+	var client *url.Error
+	if !errors.As(err, &client) {
+		return err // of the authorizer
+	}
+	if err = client.Err; errors.Is(cause, errTimeout) {
+		err = errTimeout
+	}
+	return fmt.Errorf("%s: registry %s: %w", repository, h.Host, &unreachableError{err})
+}
+
+// unreachableError is about a request that got no answer.
+type unreachableError struct{ err error }
+
+func (e *unreachableError) Error() string { return e.err.Error() }
+func (e *unreachableError) Unwrap() error { return e.err }
