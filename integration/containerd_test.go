@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,43 +13,33 @@ type containerd struct {
 	dir       string
 	address   string
 	namespace string
+	version   string // its minor version
 }
-
-// containerdConfig leaves out what the tests have no use for, what writes outside its directory, and
-// CRI, which takes long to start.
-const containerdConfig = `version = 4
-root = "%[1]s/root"
-state = "%[1]s/state"
-disabled_plugins = [
-  "io.containerd.cri.v1.images",
-  "io.containerd.cri.v1.runtime",
-  "io.containerd.grpc.v1.cri",
-  "io.containerd.image-verifier.v1.bindir",
-  "io.containerd.internal.v1.opt",
-  "io.containerd.internal.v1.tracing",
-  "io.containerd.monitor.container.v1.restart",
-  "io.containerd.nri.v1.nri",
-  "io.containerd.podsandbox.controller.v1.podsandbox",
-  "io.containerd.snapshotter.v1.blockfile",
-  "io.containerd.snapshotter.v1.erofs",
-  "io.containerd.tracing.processor.v1.otlp",
-]
-
-[plugins."io.containerd.server.v1.grpc"]
-  address = "%[1]s/containerd.sock"
-
-[plugins."io.containerd.server.v1.ttrpc"]
-  address = "%[1]s/containerd.sock.ttrpc"
-`
 
 // startContainerd starts a daemon with an empty content store.
 func startContainerd(t *testing.T) *containerd {
 	t.Helper()
+	return startContainerdVersion(t, newest)
+}
+
+// startContainerdVersion starts a daemon of a minor version. From then on it is this version whose
+// programs the test finds in PATH.
+func startContainerdVersion(t *testing.T, version string) *containerd {
+	t.Helper()
+	return startDaemon(t, version, func(string) string { return "" }, criPlugins...)
+}
+
+// startDaemon starts a daemon without some plugins. What configure returns for the daemon's directory
+// ends its configuration.
+func startDaemon(t *testing.T, version string, configure func(dir string) string, without ...string) *containerd {
+	t.Helper()
 	needs(t, "linux", "root", "containerd", "containerd-shim-runc-v2", "ctr", "runc")
+	usePrograms(t, version)
 	dir := tempDir(t)
 	overlayable(t, dir)
-	c := &containerd{dir: dir, address: filepath.Join(dir, "containerd.sock"), namespace: "test"}
-	config := writeFile(t, filepath.Join(dir, "config.toml"), fmt.Sprintf(containerdConfig, dir))
+	c := &containerd{dir: dir, address: filepath.Join(dir, "containerd.sock"), namespace: "test", version: version}
+	text := daemonConfig(version, dir, without) + configure(dir)
+	writeFile(t, filepath.Join(dir, "config.toml"), text)
 
 	// Registered first to run last: shims belong to no process group of ours and outlive the daemon.
 	t.Cleanup(func() {
@@ -58,9 +47,22 @@ func startContainerd(t *testing.T) *containerd {
 			t.Errorf("containers were left behind: killed shims %v", pids)
 		}
 	})
-	c.program = start(t, "containerd", "--config", config)
-	c.program.await(t, func() bool { return c.command(t, "version").Run() == nil })
+	c.boot(t)
 	return c
+}
+
+// boot starts the daemon, again when it was killed.
+func (c *containerd) boot(t *testing.T) {
+	t.Helper()
+	c.program = start(t, "containerd", "--config", filepath.Join(c.dir, "config.toml"))
+	c.program.await(t, func() bool { return c.command(t, "version").Run() == nil })
+}
+
+// in is the daemon with another namespace.
+func (c *containerd) in(namespace string) *containerd {
+	other := *c
+	other.namespace = namespace
+	return &other
 }
 
 func (c *containerd) command(t *testing.T, args ...string) *exec.Cmd {

@@ -1,0 +1,249 @@
+package integration
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// gatewayProcess is `nestctl gateway` before a registry, with containerd's certs.d for it.
+type gatewayProcess struct {
+	*process
+	dir, config, address, certsD string
+	args                         []string
+	certs                        nodeCerts
+}
+
+// startGateway starts the gateway in front of an app's registry, with the credentials of its repositories.
+func startGateway(t *testing.T, a *app, mode string) *gatewayProcess {
+	t.Helper()
+	dir := tempDir(t)
+	g := &gatewayProcess{dir: dir, address: freeAddress(t), certsD: filepath.Join(dir, "certs.d"), certs: newNodeCerts(t, dir)}
+	writeHosts(t, filepath.Join(dir, "upstream"), a.host, a.hostsOf())
+	text := fmt.Sprintf(`version = 1
+[credentials]
+docker_config = [%q]
+[gateway]
+mode = %q
+registries = [%q]
+address = %q
+certificate = %q
+client_ca = %q
+hosts_dir = %q
+state_dir = %q
+`, filepath.Join(dockerConfig(t, a.logins, nil), "config.json"), mode, a.host, g.address, g.certs.server, g.certs.ca, filepath.Join(dir, "upstream"), filepath.Join(dir, "state"))
+	g.config = writeFile(t, filepath.Join(dir, "config.toml"), text)
+	writeHosts(t, g.certsD, a.host, a.hostsOf()+fmt.Sprintf("[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %q\n  client = %q\n",
+		"https://"+g.address, g.certs.ca, g.certs.client))
+	g.boot(t)
+	return g
+}
+
+func (g *gatewayProcess) boot(t *testing.T) {
+	t.Helper()
+	needs(t, "nestctl")
+	g.process = start(t, "nestctl", "gateway", "--config", g.config)
+	g.await(t, func() bool { return g.answers(t) })
+}
+
+// freeAddress is an address on loopback that nobody listened on a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// get asks the gateway as containerd does, with its certificate.
+func (g *gatewayProcess) get(t *testing.T, path string) (int, string, error) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(g.certs.client, g.certs.client)
+	must(t, err)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}}
+	defer transport.CloseIdleConnections()
+	return getOver(t, transport, "https://"+g.address+path)
+}
+
+func getOver(t *testing.T, transport *http.Transport, url string) (int, string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	must(t, err)
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body), err
+}
+
+func (g *gatewayProcess) answers(t *testing.T) bool {
+	status, _, err := g.get(t, "/v2/")
+	return err == nil && status == http.StatusOK
+}
+
+// TestGatewayPulls: stock containerd pulls a bundle whole, with a user for each repository, and runs a member.
+func TestGatewayPulls(t *testing.T) {
+	for _, with := range []puller{transfer, local} {
+		t.Run(string(with), func(t *testing.T) {
+			daemon := startContainerd(t)
+			a := publish(t, newApp(t))
+			g := startGateway(t, a, "node")
+			daemon.pullHosts(t, with, g.certsD, a.ref)
+			if bad := daemon.incomplete(t); bad != nil {
+				t.Errorf("images check: %q", bad)
+			}
+			a.checkTokens(t)
+			for _, line := range a.requests() {
+				if line.Repository != "" && line.Repository != "org/app" && !strings.HasPrefix(line.Repository, "org/app/") {
+					t.Errorf("outside the parent's tree: %+v", line)
+				}
+			}
+		})
+	}
+}
+
+// TestGatewayCRI: an index whose members are the platforms of one image runs as a pod by its root's name.
+func TestGatewayCRI(t *testing.T) {
+	base := baseLayer(t)
+	a := publish(t, newBundle(t, member{"amd64", newImage(t, amd64, "a nested pod\n", base)}, member{"arm64", newImage(t, arm64, "another\n", base)}))
+	g := startGateway(t, a, "node")
+	node := startCRI(t, criOptions{certsD: g.certsD})
+	node.pullImage(t, a.ref, nil)
+	if node.imageStatus(t, a.ref) == nil {
+		t.Error("CRI does not know the image")
+	}
+	if got := node.runPod(t, a.ref); got != "a nested pod\n" {
+		t.Errorf("the pod printed %q", got)
+	}
+	node.removeImage(t, a.ref)
+	if node.imageStatus(t, a.ref) != nil {
+		t.Error("the image is there after its removal")
+	}
+}
+
+// TestGatewayCarrier: from a registry that insists on the members' presence, the index comes out of its carrier.
+func TestGatewayCarrier(t *testing.T) {
+	bundle := newApp(t)
+	carrier := newCarrier(t, bundle)
+	users := userPerRepository(repositories("org/app", carrier)...)
+	a := publishAt(t, registryOptions{serve: (*httptest.Server).Start, strict: true}.start(t, startTokenServer(t, users)), carrier)
+	daemon := startContainerd(t)
+	g := startGateway(t, a, "node")
+	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+	if !slices.Contains(daemon.blobs(t), bundle.desc.Digest.String()) {
+		t.Error("the index did not arrive")
+	}
+	if bad := daemon.incomplete(t); bad != nil {
+		t.Errorf("images check: %q", bad)
+	}
+}
+
+// TestGatewayStopped: without its gateway a node pulls plain images from the registry, at once; nested ones it cannot,
+// and says where it was refused.
+func TestGatewayStopped(t *testing.T) {
+	daemon := startContainerd(t)
+	image := newImage(t, amd64, "plain\n", baseLayer(t))
+	reg := startRegistry(t, nil)
+	reg.pushNode(t, "org/plain", "v1", image)
+	a := publishAt(t, reg, newApp(t))
+	g := startGateway(t, a, "node")
+	g.stop(t)
+	began := time.Now()
+	daemon.pullHosts(t, transfer, g.certsD, reg.ref("org/plain", "v1"))
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("a plain pull took %s", took)
+	}
+	out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref)
+	if err == nil || !strings.Contains(out, g.address) {
+		t.Errorf("pull of a bundle: %v\n%s", err, out)
+	}
+	g.boot(t)
+	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+}
+
+// TestGatewayKilled: after kill -9 in the middle of a layer, and a restart, the next pull asks for the rest.
+func TestGatewayKilled(t *testing.T) {
+	daemon := startContainerd(t)
+	const size = 32 << 20
+	a, blob := publishBig(t, size)
+	g := startGateway(t, a, "node")
+	halfway := a.stallAt(blob.desc.Digest.String(), size/2)
+	pull := daemon.command(t, "image", "pull", "--hosts-dir", g.certsD, a.ref)
+	must(t, pull.Start())
+	<-halfway.reached
+	must(t, g.cmd.Process.Signal(syscall.SIGKILL))
+	<-g.done
+	_ = pull.Wait() // containerd may or may not have given up by the time the gateway is back
+	g.boot(t)
+	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+	if bad := daemon.incomplete(t); bad != nil {
+		t.Errorf("images check: %q", bad)
+	}
+}
+
+// TestGatewayStrangers: without a certificate of the node nobody gets an answer.
+func TestGatewayStrangers(t *testing.T) {
+	a := publish(t, newApp(t))
+	g := startGateway(t, a, "node")
+	stranger := newNodeCerts(t, t.TempDir())
+	pair, err := tls.LoadX509KeyPair(stranger.client, stranger.client)
+	must(t, err)
+	for name, config := range map[string]*tls.Config{
+		"no certificate":      {InsecureSkipVerify: true},
+		"another certificate": {InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}},
+	} {
+		transport := &http.Transport{TLSClientConfig: config}
+		if status, body, err := getOver(t, transport, "https://"+g.address+"/v2/"); err == nil {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+		transport.CloseIdleConnections()
+	}
+	if status, _, err := getOver(t, &http.Transport{DisableKeepAlives: true}, "http://"+g.address+"/v2/"); err == nil && status != http.StatusBadRequest {
+		t.Errorf("over plain http: %d", status)
+	}
+	if log := a.requests(); len(log) > 0 {
+		t.Errorf("the registry was asked: %+v", log)
+	}
+}
+
+// TestGatewayReload: a changed configuration is used after SIGHUP, a broken one is not.
+func TestGatewayReload(t *testing.T) {
+	a := publish(t, newApp(t))
+	g := startGateway(t, a, "node")
+	path := "/v2/org/app/manifests/v1?ns=" + a.host
+	expect := func(want int) {
+		t.Helper()
+		await(t, fmt.Sprintf("status %d", want), 10*time.Second, func() bool {
+			status, _, err := g.get(t, path)
+			return err == nil && status == want
+		})
+	}
+	expect(http.StatusOK)
+	text := readText(t, g.config)
+	writeFile(t, g.config, text+fmt.Sprintf("allow = [%q]\n", a.host+"/other/**"))
+	must(t, g.cmd.Process.Signal(syscall.SIGHUP))
+	expect(http.StatusForbidden)
+	writeFile(t, g.config, text+"alow = []\n")
+	must(t, g.cmd.Process.Signal(syscall.SIGHUP))
+	await(t, "the refusal is logged", 10*time.Second, func() bool { return strings.Contains(readText(t, g.log), "stays as it was") })
+	expect(http.StatusForbidden)
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	return string(text)
+}
