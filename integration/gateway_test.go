@@ -183,13 +183,21 @@ func TestGatewayKilled(t *testing.T) {
 	pull := daemon.command(t, "image", "pull", "--hosts-dir", g.certsD, a.ref)
 	must(t, pull.Start())
 	<-halfway.reached
+	store := filepath.Join(daemon.dir, "root", "io.containerd.content.v1.content")
+	await(t, "half of the blob is on disk", 20*time.Second, func() bool { return diskUse(store) > size/3 })
 	must(t, g.cmd.Process.Signal(syscall.SIGKILL))
 	<-g.done
 	_ = pull.Wait() // containerd may or may not have given up by the time the gateway is back
+	<-halfway.logged
+	a.requests()
 	g.boot(t)
 	daemon.pullHosts(t, transfer, g.certsD, a.ref)
-	if bad := daemon.incomplete(t); bad != nil {
-		t.Errorf("images check: %q", bad)
+	if !slices.Contains(daemon.blobs(t), blob.desc.Digest.String()) {
+		t.Error("the blob did not arrive")
+	}
+	served := only(a.requests(), func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
+	if len(served) != 1 || !strings.HasPrefix(served[0].Range, "bytes=") || served[0].Bytes > size*2/3 {
+		t.Errorf("the blob was asked for again: %+v", served)
 	}
 }
 

@@ -106,8 +106,10 @@ func New(options Options) *Gateway {
 	for _, r := range options.Registries {
 		g.registries[r] = true
 	}
+	options.UserAgent = cmp.Or(options.UserAgent, "nested")
 	g.upstream = &upstream{
-		metrics: options.Metrics,
+		metrics:   options.Metrics,
+		userAgent: options.UserAgent,
 		registries: nested.NewRegistries(nested.RegistriesOptions{
 			Credentials: options.Credentials,
 			HostsDir:    options.HostsDir,

@@ -23,6 +23,7 @@ import (
 type upstream struct {
 	registries *nested.Registries
 	metrics    *Metrics
+	userAgent  string
 }
 
 // query is what is asked of a registry.
@@ -130,6 +131,7 @@ func (u *upstream) send(ctx context.Context, h nested.Host, repository auth.Repo
 	defer timer.Stop()
 	req, err := q.request(ctx, h, repository)
 	if err == nil {
+		req.Header.Set("User-Agent", u.userAgent)
 		err = h.Authorizer.Authorize(ctx, req)
 	}
 	var resp *http.Response
