@@ -124,7 +124,7 @@ func (d *daemonProcess) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // run serves until the context ends, and then lets transfers end for a while.
 func (d *daemonProcess) run(ctx context.Context) error {
 	defer d.trail.Close()
-	listener, err := listen(d.config.Gateway.Address)
+	listener, err := listen(ctx, d.config.Gateway.Address)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (d *daemonProcess) run(ctx context.Context) error {
 	failed := make(chan error, 2)
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
 	if address := d.config.Gateway.MetricsAddress; address != "" {
-		observed, err := net.Listen("tcp", address)
+		observed, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (d *daemonProcess) run(ctx context.Context) error {
 }
 
 // listen takes the socket that systemd passes, or makes one.
-func listen(address string) (net.Listener, error) {
+func listen(ctx context.Context, address string) (net.Listener, error) {
 	passed, err := activation.Listeners()
 	switch {
 	case err != nil:
@@ -171,7 +171,7 @@ func listen(address string) (net.Listener, error) {
 	case len(passed) == 1 && passed[0] != nil:
 		return passed[0], nil
 	}
-	return net.Listen("tcp", address)
+	return new(net.ListenConfig).Listen(ctx, "tcp", address)
 }
 
 // reload reads the configuration again; a bad one changes nothing.

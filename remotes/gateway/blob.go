@@ -36,10 +36,9 @@ func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 }
 
 // openBlob asks the candidates.
-func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place) (resp *http.Response, err error) {
-	served, err := p.Ask(q.repository, func(candidate auth.Repository) error {
-		resp, err = g.askBlob(ctx, q, p, candidate)
-		return err
+func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place) (*http.Response, error) {
+	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
+		return g.askBlob(ctx, q, p, candidate)
 	})
 	if err == nil {
 		g.metrics.hop(q, served)

@@ -33,11 +33,10 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 	if err != nil {
 		return err
 	}
-	var resp *http.Response
-	_, err = p.Ask(q.repository, func(candidate auth.Repository) error {
-		resp, err = g.upstream.do(ctx, candidate, query{method: method(q), kind: referrers, reference: q.digest.String(),
-			accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page("artifactType", "n", "last")})
-		return err
+	ask := query{method: method(q), kind: referrers, reference: q.digest.String(),
+		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page("artifactType", "n", "last")}
+	resp, _, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
+		return g.upstream.do(ctx, candidate, ask)
 	})
 	if err != nil {
 		return err

@@ -111,9 +111,8 @@ func (g *Gateway) askTag(ctx context.Context, q request, method string) (resp *h
 			return nil, from, err
 		}
 	}
-	from, err = p.Ask(q.repository, func(candidate auth.Repository) error {
-		resp, err = g.upstream.do(ctx, candidate, query{method: method, kind: manifests, reference: q.tag, accept: acceptAll})
-		return err
+	resp, from, err = askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
+		return g.upstream.do(ctx, candidate, query{method: method, kind: manifests, reference: q.tag, accept: acceptAll})
 	})
 	if err == nil && from == q.repository {
 		g.rights.grant(q)
@@ -151,18 +150,19 @@ func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) 
 		return nil, err
 	}
 	if !known {
-		resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: manifests, reference: q.digest.String(), accept: acceptAll})
-		if err == nil {
+		var resp *http.Response
+		resp, err = g.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: manifests, reference: q.digest.String(), accept: acceptAll})
+		switch {
+		case err == nil:
 			if d := described(resp); d != nil {
 				return d, nil
 			}
-		} else if !errdefs.IsNotFound(err) && !isMethodNotAllowed(err) {
-			return nil, err
-		}
-		if errdefs.IsNotFound(err) {
+		case errdefs.IsNotFound(err):
 			if p, err = g.findDocument(ctx, q, err); err != nil {
 				return nil, err
 			}
+		case !isMethodNotAllowed(err):
+			return nil, err
 		}
 	}
 	d, err := g.load(ctx, q, p)
@@ -222,12 +222,12 @@ func (g *Gateway) findDocument(ctx context.Context, q request, missing error) (n
 	p.Carried = true
 	if d, err := g.fetch(ctx, q.repository, p); err == nil && d.verified(q.digest) {
 		d.mediaType = ocispec.MediaTypeImageIndex
-		if found, isNested, err := g.rule.Follow(d.at(p), d.data, q.repository); isNested {
-			p = d.at(p)
-			p.Strict = true
-			g.trail.Learn(q.repository, append(found, p)...)
+		at := d.at(p)
+		at.Strict = true
+		if found, isNested, invalid := g.rule.Follow(at, d.data, q.repository); isNested {
+			g.trail.Learn(q.repository, append(found, at)...)
 			g.held.put(q, d)
-			return p, err
+			return at, invalid
 		}
 	} else if err == nil {
 		_ = d.close() // a blob that is no document

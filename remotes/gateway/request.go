@@ -35,14 +35,6 @@ type request struct {
 	caller     caller
 }
 
-// reference is the last part of the path.
-func (q request) reference() string {
-	if q.digest != "" {
-		return q.digest.String()
-	}
-	return q.tag
-}
-
 const (
 	component = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
 	name      = component + `(?:/` + component + `)*`

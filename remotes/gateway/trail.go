@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -74,7 +75,7 @@ var (
 // process has it open.
 func OpenTrail(path string, options TrailOptions) (*Trail, error) {
 	db, err := openTrail(path, options)
-	if err != nil && !errors.Is(err, bbolt.ErrTimeout) && !errors.Is(err, os.ErrPermission) {
+	if err != nil && !errors.Is(err, bbolterrors.ErrTimeout) && !errors.Is(err, os.ErrPermission) {
 		aside := fmt.Sprintf("%s.unreadable-%d", path, time.Now().Unix())
 		log.L.WithError(err).Warnf("the trail cannot be read: it is put aside as %s; bundles are found again when they are next pulled", aside)
 		if err = os.Rename(path, aside); err == nil {
@@ -106,7 +107,7 @@ func openTrail(path string, options TrailOptions) (*bbolt.DB, error) {
 	case err == nil && !ownFile(info):
 		return nil, errors.New("it belongs to another user or can be written by others")
 	case err == nil && options.Probe != nil:
-		if err := options.Probe(path); err != nil {
+		if err = options.Probe(path); err != nil {
 			return nil, err
 		}
 	}
@@ -118,8 +119,8 @@ func openTrail(path string, options TrailOptions) (*bbolt.DB, error) {
 		if k, _ := tx.Cursor().First(); k != nil && !bytes.Equal(k, formatBucket) {
 			return errFormat
 		}
-		_, err := tx.CreateBucketIfNotExists(formatBucket)
-		return err
+		_, makeErr := tx.CreateBucketIfNotExists(formatBucket)
+		return makeErr
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -70,6 +70,16 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	return nil, err
 }
 
+// askEach asks the candidates of a place, and returns the first answer and
+// whose it is.
+func askEach(p nested.Place, root auth.Repository, ask func(auth.Repository) (*http.Response, error)) (resp *http.Response, from auth.Repository, err error) {
+	from, err = p.Ask(root, func(candidate auth.Repository) (err error) {
+		resp, err = ask(candidate) //nolint:bodyclose // the caller gets it
+		return err
+	})
+	return resp, from, err
+}
+
 // capabilities are those that a host needs; a tag or a list is only asked of
 // whom it is believed.
 func (q query) capabilities() docker.HostCapabilities {
