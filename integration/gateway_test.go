@@ -20,7 +20,6 @@ import (
 type gatewayProcess struct {
 	*process
 	dir, config, address, certsD string
-	args                         []string
 	certs                        nodeCerts
 }
 
