@@ -1,5 +1,6 @@
 // Package remotes_test keeps the direction of imports: auth knows nothing of
-// containerd, nested stands on auth, and containerd's client, which brings
+// containerd, nested stands on auth, the gateway on nested, the configuration
+// on both, and containerd's client, which brings
 // most of containerd with it, is for programs.
 package remotes_test
 
@@ -18,7 +19,9 @@ const (
 func TestImportDirection(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
 		"remotes/auth":   {containerd, module + "remotes/nested", module + "cmd", module + "internal"},
-		"remotes/nested": {containerd + "client", module + "cmd", module + "internal"},
+		"remotes/nested":  {containerd + "client", module + "cmd", module + "internal", module + "remotes/gateway", module + "config"},
+		"remotes/gateway": {containerd + "client", module + "cmd", module + "internal", module + "config"},
+		"config":          {containerd + "client", module + "cmd", module + "internal"},
 	} {
 		deps := dependencies(t, module+pkg)
 		if !slices.Contains(deps, module+pkg) {
