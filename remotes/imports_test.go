@@ -18,7 +18,7 @@ const (
 
 func TestImportDirection(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
-		"remotes/auth":   {containerd, module + "remotes/nested", module + "cmd", module + "internal"},
+		"remotes/auth":    {containerd, module + "remotes/nested", module + "cmd", module + "internal"},
 		"remotes/nested":  {containerd + "client", module + "cmd", module + "internal", module + "remotes/gateway", module + "config"},
 		"remotes/gateway": {containerd + "client", module + "cmd", module + "internal", module + "config"},
 		"config":          {containerd + "client", module + "cmd", module + "internal"},
