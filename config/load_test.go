@@ -26,7 +26,7 @@ func TestRefused(t *testing.T) {
 	for text, words := range map[string][]string{
 		"":                                                         {"gateway.mode", "gateway.registries"},
 		"[gateway]\nmode = \"both\"\n":                             {"node or pod", "gateway.registries"},
-		minimal + "adress = \"x\"\n":                               {"adress"},
+		minimal + "unheard_of = \"x\"\n":                           {"unheard_of"},
 		minimal + "address = 7\n":                                  {"config.toml:4:"},
 		minimal + "address = \":7117\"\n":                          {"gateway.address"},
 		minimal + "address = \"10.0.0.1:7117\"\n":                  {"gateway.address"},
