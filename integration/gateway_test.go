@@ -11,28 +11,42 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// gatewayProcess is `nestctl gateway` before a registry, with containerd's certs.d for it.
+// gatewayProcess is `nestctl gateway` before a registry, with what `nestctl install` wrote.
 type gatewayProcess struct {
 	*process
-	dir, config, address, certsD string
-	certs                        nodeCerts
+	config, address string
+	certsD          string // containerd's
+	client          string // containerd's certificate and key
+	docker          string // directory of the Docker configuration
 }
 
-// startGateway starts the gateway in front of an app's registry, with the credentials of its repositories.
+// startGateway installs and starts a gateway in front of an app's registry, with the credentials of its repositories.
+// The administrator had a hosts.toml for the registry.
 func startGateway(t *testing.T, a *app, mode string) *gatewayProcess {
 	t.Helper()
-	dir := tempDir(t)
-	g := &gatewayProcess{dir: dir, address: freeAddress(t), certsD: filepath.Join(dir, "certs.d"), certs: newNodeCerts(t, dir)}
-	writeHosts(t, filepath.Join(dir, "upstream"), a.host, a.hostsOf())
-	text := fmt.Sprintf(`version = 1
-[credentials]
-docker_config = [%q]
-[gateway]
+	root := tempDir(t)
+	g := &gatewayProcess{
+		config:  filepath.Join(root, "config.toml"),
+		address: freeAddress(t),
+		certsD:  filepath.Join(root, "etc/containerd/certs.d"),
+		docker:  dockerConfig(t, a.logins, nil),
+	}
+	writeHosts(t, g.certsD, a.host, a.hostsOf())
+	newNestctl(t, g.docker).run(t, "install", "--mode", mode, "--registry", a.host, "--address", g.address, "--root", root, "--no-systemd")
+	g.client = onlyFile(t, filepath.Join(g.certsD, a.host, "nested-????????.pem"))
+	// The configuration that was written is for an installation in /.
+	credentials := ""
+	if mode == "node" {
+		credentials = fmt.Sprintf("[credentials]\ndocker_config = [%q]\n", filepath.Join(g.docker, "config.json"))
+	}
+	writeFile(t, g.config, fmt.Sprintf(`version = 1
+%s[gateway]
 mode = %q
 registries = [%q]
 address = %q
@@ -40,12 +54,21 @@ certificate = %q
 client_ca = %q
 hosts_dir = %q
 state_dir = %q
-`, filepath.Join(dockerConfig(t, a.logins, nil), "config.json"), mode, a.host, g.address, g.certs.server, g.certs.ca, filepath.Join(dir, "upstream"), filepath.Join(dir, "state"))
-	g.config = writeFile(t, filepath.Join(dir, "config.toml"), text)
-	writeHosts(t, g.certsD, a.host, a.hostsOf()+fmt.Sprintf("[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %q\n  client = %q\n",
-		"https://"+g.address, g.certs.ca, g.certs.client))
+`, credentials, mode, a.host, g.address, filepath.Join(root, "etc/nested/tls/gateway.pem"), filepath.Join(root, "etc/nested/tls/ca.pem"),
+		filepath.Join(root, "etc/nested/certs.d"), filepath.Join(root, "state")))
 	g.boot(t)
 	return g
+}
+
+// onlyFile is the one file that a pattern matches.
+func onlyFile(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	must(t, err)
+	if len(found) != 1 {
+		t.Fatalf("%s matches %q", pattern, found)
+	}
+	return found[0]
 }
 
 func (g *gatewayProcess) boot(t *testing.T) {
@@ -67,7 +90,7 @@ func freeAddress(t *testing.T) string {
 // get asks the gateway as containerd does, with its certificate.
 func (g *gatewayProcess) get(t *testing.T, path string) (int, string, error) {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(g.certs.client, g.certs.client)
+	pair, err := tls.LoadX509KeyPair(g.client, g.client)
 	must(t, err)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
@@ -205,9 +228,10 @@ func TestGatewayKilled(t *testing.T) {
 func TestGatewayStrangers(t *testing.T) {
 	a := publish(t, newApp(t))
 	g := startGateway(t, a, "node")
-	stranger := newNodeCerts(t, t.TempDir())
-	pair, err := tls.LoadX509KeyPair(stranger.client, stranger.client)
+	other := startGateway(t, a, "node") // whose node is another
+	pair, err := tls.LoadX509KeyPair(other.client, other.client)
 	must(t, err)
+	a.requests()
 	for name, config := range map[string]*tls.Config{
 		"no certificate":      {InsecureSkipVerify: true},
 		"another certificate": {InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}},
@@ -254,4 +278,68 @@ func readText(t *testing.T, path string) string {
 	text, err := os.ReadFile(path)
 	must(t, err)
 	return string(text)
+}
+
+// TestGatewayAtOnce: 50 pulls at once, by two containerds, come to an end, and cost one token for each repository.
+func TestGatewayAtOnce(t *testing.T) {
+	daemons := []*containerd{startContainerd(t), startContainerd(t)}
+	a := publish(t, newApp(t))
+	g := startGateway(t, a, "node")
+	var pulls sync.WaitGroup
+	for i := range 50 {
+		daemon := daemons[i%2].in(fmt.Sprintf("test%d", i))
+		pulls.Go(func() {
+			if out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	pulls.Wait()
+	a.checkTokens(t)
+}
+
+// TestGatewayRotation: credentials that were changed in the Docker configuration are used for the next pull.
+func TestGatewayRotation(t *testing.T) {
+	a := publish(t, newApp(t))
+	logins := a.logins
+	a.logins = nil
+	g := startGateway(t, a, "node")
+	daemon := startContainerd(t)
+	if out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref); err == nil || leaks(out) {
+		t.Errorf("a pull without credentials: %v\n%s", err, out)
+	}
+	must(t, os.Rename(filepath.Join(dockerConfig(t, logins, nil), "config.json"), filepath.Join(g.docker, "config.json")))
+	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+	if leaks(readText(t, g.log)) {
+		t.Error("the gateway's log has a secret in it")
+	}
+}
+
+// TestGatewayPod: CRI gives a pod's pull secret to the gateway, which uses it for all of the bundle; a pod without
+// rights gets nothing, whoever pulled before.
+func TestGatewayPod(t *testing.T) {
+	bundle := newBundle(t, member{"amd64", newImage(t, amd64, "a nested pod\n", baseLayer(t))})
+	users := map[string]user{
+		"all":  {password: "canary-all", rights: pulls("org/app", "org/app/amd64")},
+		"none": {password: "canary-none"},
+	}
+	a := publishAt(t, startRegistry(t, startTokenServer(t, users)), bundle)
+	g := startGateway(t, a, "pod")
+	node := startCRI(t, criOptions{certsD: g.certsD})
+	other := startCRI(t, criOptions{certsD: g.certsD})
+	node.pullImage(t, a.ref, login{"all", "canary-all"}.auth())
+	for name, l := range map[string]login{"no rights": {"none", "canary-none"}, "wrong password": {"all", "canary-none"}} {
+		if id, err := other.tryPullImage(t, a.ref, l.auth()); err == nil {
+			t.Errorf("%s: got %s", name, id)
+		}
+	}
+	if id, err := other.tryPullImage(t, a.ref, nil); err == nil {
+		t.Errorf("no secret: got %s", id)
+	}
+	if got := node.runPod(t, a.ref); got != "a nested pod\n" {
+		t.Errorf("the pod printed %q", got)
+	}
+	if leaks(readText(t, g.log)) {
+		t.Error("the gateway's log has a secret in it")
+	}
 }

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// installOptions are what an installation is for. They are recorded, so that
+// renewals need no flags.
+type installOptions struct {
+	Mode            string   `json:"mode"`
+	Registries      []string `json:"registries"`
+	Allow           []string `json:"allow,omitempty"`
+	ContainerdCerts string   `json:"containerd_certs"`
+	Address         string   `json:"address"`
+	DockerConfig    []string `json:"docker_config,omitempty"`
+	NoSystemd       bool     `json:"no_systemd,omitempty"`
+}
+
+const modesHelp = "node (the node's Docker credentials, for all pods) or pod (each pod's own pull secrets)"
+
+func newInstall() *cobra.Command {
+	var o installOptions
+	var root string
+	var renew bool
+	defaults := config.Default()
+	c := &cobra.Command{
+		Use:   "install --mode node|pod --registry HOST...",
+		Short: "Make stock containerd pull nested bundles through a gateway on this node",
+		Long: "Makes certificates, puts the gateway before the hosts of the registries in containerd's hosts.toml files,\n" +
+			"and writes the gateway's configuration and systemd units. What an administrator has written stays;\n" +
+			"nestctl uninstall brings back what was there before.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if renew {
+				return runRenew(cmd.OutOrStdout(), root, time.Now())
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o, cmd.Flags().Changed)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+modesHelp)
+	flags.StringArrayVar(&o.Registries, "registry", nil, "registry whose bundles are to be pulled, host or host:port (repeatable)")
+	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories that are served, with all below: registry/path with * and ** (repeatable; default all)")
+	flags.StringVar(&o.ContainerdCerts, "containerd-certs", defaultHostsDir, "containerd's directory with hosts.toml files")
+	flags.StringVar(&o.Address, "address", defaults.Gateway.Address, "loopback address of the gateway")
+	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
+		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
+	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "write no systemd units")
+	flags.BoolVar(&renew, "renew", false, "only renew the certificates of an installation when less than a third of their life is left")
+	flags.StringVar(&root, "root", "", "directory of an image to install into, in place of this node")
+	return c
+}
+
+// check looks at the flags.
+func (o *installOptions) check() error {
+	const help = "; see nestctl install --help"
+	if o.Mode != "node" && o.Mode != "pod" {
+		return usagef("--mode %q: must be %s"+help, o.Mode, modesHelp)
+	}
+	if len(o.Registries) == 0 {
+		return usagef("--registry: name the registries whose bundles are to be pulled" + help)
+	}
+	o.Registries = appendNew(nil, o.Registries)
+	for _, r := range o.Registries {
+		if parsed, err := auth.ParseRepository(r + "/x"); err != nil || parsed.Host() != r {
+			return usagef("--registry %.64q: must be host or host:port, as references name it", r)
+		}
+	}
+	for _, path := range append([]string{o.ContainerdCerts}, o.DockerConfig...) {
+		if !filepath.IsAbs(path) {
+			return usagef("path %.128q: must be absolute", path)
+		}
+	}
+	o.ContainerdCerts = filepath.Clean(o.ContainerdCerts)
+	if o.ContainerdCerts == filepath.Clean(config.Default().Gateway.HostsDir) {
+		return usagef("--containerd-certs %s: that is the gateway's own directory; name containerd's", o.ContainerdCerts)
+	}
+	c := o.config()
+	if err := c.Check(); err != nil {
+		return usagef("%w", err)
+	}
+	return nil
+}
+
+// openInstaller opens a disk with its record, and keeps other installers out.
+func openInstaller(root, certs string, now time.Time) (*planner, func() error, error) {
+	d, err := openDisk(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.follow(filepath.Dir(journalPath), unitDir, certs)
+	if err := d.lock(filepath.Dir(journalPath)); err != nil {
+		return nil, nil, errors.Join(err, d.close())
+	}
+	r, err := loadJournal(d)
+	if err != nil {
+		return nil, nil, errors.Join(err, d.close())
+	}
+	d.follow(r.Options.ContainerdCerts)
+	return &planner{installer: installer{disk: d, record: r}, now: now}, d.close, nil
+}
+
+// runInstall installs.
+func runInstall(ctx context.Context, out io.Writer, root string, o installOptions, given func(flag string) bool) error {
+	p, closeAll, err := openInstaller(root, o.ContainerdCerts, time.Now())
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	p.options, p.given = o, given
+	if p.program, err = program(root); err != nil {
+		return err
+	}
+	wanted, err := p.plan()
+	if err != nil {
+		return err
+	}
+	live := hasSystemd(root)
+	if live && p.options.NoSystemd && p.hasUnits() {
+		if err := stopUnits(ctx); err != nil {
+			return err
+		}
+	}
+	if err := p.apply(p.options, wanted); err != nil {
+		return err
+	}
+	if live && !p.options.NoSystemd {
+		if err := startUnits(ctx); err != nil {
+			return err
+		}
+	}
+	p.report(out, root, live)
+	return nil
+}
+
+// report says what was done and what is next.
+func (p *planner) report(out io.Writer, root string, live bool) {
+	p.done.print(out)
+	if len(p.done.wrote)+len(p.done.removed)+len(p.done.restored) == 0 {
+		fmt.Fprintln(out, "installed already; nothing changed")
+	}
+	switch {
+	case p.options.NoSystemd:
+		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install --renew every day\n", p.program, config.Path, p.program)
+	case !live && root != "":
+		fmt.Fprintf(out, "next: systemctl --root=%s enable %s\n", root, strings.Join(startedUnits(), " "))
+	case !live:
+		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", strings.Join(startedUnits(), " "))
+	}
+	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor looks whether all is well\n", p.options.ContainerdCerts)
+	fmt.Fprintln(out, "containerd reads hosts.toml at each pull and need not be restarted for it")
+}
+
+// print lists files.
+func (c *changes) print(out io.Writer) {
+	for _, list := range []struct {
+		verb  string
+		paths []string
+	}{{"wrote", c.wrote}, {"removed", c.removed}, {"restored", c.restored}} {
+		for _, path := range list.paths {
+			fmt.Fprintln(out, list.verb, path)
+		}
+	}
+	for _, text := range c.left {
+		fmt.Fprintln(out, "left", text)
+	}
+}
+
+// runRenew renews certificates that are about to end.
+func runRenew(out io.Writer, root string, now time.Time) error {
+	p, closeAll, err := openInstaller(root, "", now)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	if len(p.record.Files) == 0 {
+		return errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
+	}
+	p.options = p.record.Options
+	wanted, err := p.planRenewal()
+	if err != nil {
+		return err
+	}
+	if wanted == nil {
+		_, err := fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", p.until.Format(time.DateOnly))
+		return err
+	}
+	if err := p.apply(p.options, wanted); err != nil {
+		return err
+	}
+	p.done.print(out)
+	return nil
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/nestedoci/nested/config"
+)
+
+// The gateway's certificates, where [config.Default] has them.
+const (
+	tlsDir      = "/etc/nested/tls"
+	gatewayPEM  = tlsDir + "/gateway.pem"
+	clientCAPEM = tlsDir + "/ca.pem"
+)
+
+// clientName and caName are the files beside hosts.toml. Their names change
+// with their content, so that no hosts.toml ever names files that do not fit
+// each other.
+func clientName(id string) string { return "nested-" + id + ".pem" }
+func caName(id string) string     { return "nested-" + id + "-ca.pem" }
+
+// planCertificates takes the certificates that are installed, or makes new
+// ones when they do not fit or are about to end.
+func (p *planner) planCertificates() error {
+	current, err := p.installedCertificates()
+	if err != nil {
+		return err
+	}
+	sound := current.Check(p.options.Address, p.now) == nil
+	if sound {
+		if p.until, err = current.Until(); err != nil {
+			return err
+		}
+		if !config.Due(p.until, p.now) {
+			p.certificates = current
+			return nil
+		}
+	}
+	// The gateway goes on to know containerd by its last certificate. After an
+	// interruption it may be the one before.
+	earlier := 2
+	if sound {
+		earlier = 1
+	}
+	made, err := config.NewCertificates(p.options.Address, p.now)
+	if err != nil {
+		return err
+	}
+	p.certificates = made.WithEarlier(current.CA, earlier)
+	p.until, err = made.Until()
+	return err
+}
+
+// installedCertificates reads the set that is installed, as far as it is there.
+func (p *planner) installedCertificates() (config.Certificates, error) {
+	ca, err := p.data(clientCAPEM)
+	if err != nil {
+		return config.Certificates{}, err
+	}
+	set := config.Certificates{CA: ca}
+	if set.Gateway, err = p.data(gatewayPEM); err != nil {
+		return set, err
+	}
+	ids := config.CertificateIDs(ca)
+	if len(ids) == 0 {
+		return set, nil
+	}
+	for _, path := range p.recorded("/" + clientName(ids[0])) {
+		if set.Client, err = p.data(path); err != nil || set.Client != nil {
+			return set, err
+		}
+	}
+	return set, nil
+}
+
+// data returns the bytes of a file that we have written.
+func (p *planner) data(path string) ([]byte, error) {
+	c, err := p.disk.read(path)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	if e, ok := p.record.entry(path); !ok || !e.ours(c) {
+		return nil, nil
+	}
+	return c.Data, nil
+}
+
+// clientFiles are containerd's files in some directories, and those of the
+// set before as far as they are there: a pull that has begun may still read
+// them.
+func (p *planner) clientFiles(dirs []string) ([]file, error) {
+	var all []file
+	ids := config.CertificateIDs(p.certificates.CA)
+	for _, dir := range dirs {
+		all = append(all,
+			file{path: filepath.Join(dir, clientName(ids[0])), contents: newContents(p.certificates.Client, 0o600)},
+			file{path: filepath.Join(dir, caName(ids[0])), contents: newContents(p.certificates.CA, 0o644)})
+		for _, id := range ids[1:] {
+			for _, name := range []string{clientName(id), caName(id)} {
+				kept, err := p.keep(filepath.Join(dir, name))
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, kept...)
+			}
+		}
+	}
+	return all, nil
+}
+
+// keep wants a recorded file as it is.
+func (p *planner) keep(path string) ([]file, error) {
+	if _, ok := p.record.entry(path); !ok {
+		return nil, nil
+	}
+	c, err := p.disk.read(path)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	return []file{{path: path, contents: *c, edited: true}}, nil
+}
+
+func (p *planner) caFile() []file {
+	return []file{{path: clientCAPEM, contents: newContents(p.certificates.CA, 0o644)}}
+}
+
+func (p *planner) gatewayFile() []file {
+	return []file{{path: gatewayPEM, contents: newContents(p.certificates.Gateway, 0o600)}}
+}
+
+// planRenewal lists all files with new certificates, or nothing when they are
+// not about to end. Files that certificates have no part in stay as they are.
+func (p *planner) planRenewal() ([]file, error) {
+	if err := p.planCertificates(); err != nil {
+		return nil, err
+	}
+	current, err := p.data(gatewayPEM)
+	if err != nil || string(current) == string(p.certificates.Gateway) {
+		return nil, err
+	}
+	var before, hosts, after []file
+	var dirs []string
+	for _, e := range p.record.Files {
+		dir := filepath.Dir(e.Path)
+		switch {
+		case e.Path == clientCAPEM, e.Path == gatewayPEM, slices.Contains(p.recorded("/nested-*.pem"), e.Path):
+		case filepath.Dir(dir) == p.options.ContainerdCerts && filepath.Base(e.Path) == "hosts.toml":
+			f, err := p.renewedHosts(e)
+			if err != nil {
+				return nil, err
+			}
+			dirs, hosts = append(dirs, dir), append(hosts, f)
+		default:
+			kept, err := p.keep(e.Path)
+			if err != nil {
+				return nil, err
+			}
+			after = append(after, kept...)
+		}
+	}
+	if before, err = p.clientFiles(dirs); err != nil {
+		return nil, err
+	}
+	return slices.Concat(before, p.caFile(), hosts, p.gatewayFile(), after), nil
+}
+
+// renewedHosts is a hosts.toml with the names of the new certificates.
+func (p *planner) renewedHosts(e entry) (file, error) {
+	current, err := p.disk.read(e.Path)
+	if err != nil {
+		return file{}, err
+	}
+	if current == nil {
+		return file{}, fmt.Errorf("%s: %w; run nestctl install again as it was run before", e.Path, os.ErrNotExist)
+	}
+	f, err := p.renamed(e.Path, current)
+	f.edited = !e.ours(current)
+	return f, err
+}

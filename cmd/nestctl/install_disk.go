@@ -1,0 +1,260 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// disk is the node's file system, or that of an image below --root. Paths are
+// those that the node knows. No symbolic link leads out of it.
+type disk struct {
+	root  *os.Root
+	bases map[string]string // directories that are links on this node, and what they are
+	// before is called before each change; an error ends it. For tests.
+	before func(change string) error
+	locked *os.File // a directory, when it is there
+	image  bool
+}
+
+// openDisk opens the disk of this node, or an image.
+func openDisk(root string) (*disk, error) {
+	d := &disk{bases: map[string]string{}, before: func(string) error { return nil }, image: root != ""}
+	var err error
+	d.root, err = os.OpenRoot(cmp.Or(root, "/"))
+	return d, err
+}
+
+// follow lets directories of this node be symbolic links to anywhere. Below
+// them, and in an image, links may not lead out.
+func (d *disk) follow(dirs ...string) {
+	for _, dir := range dirs {
+		above, below := dir, ""
+		for !d.image && above != "" && above != "/" {
+			if real, err := filepath.EvalSymlinks(above); err == nil {
+				d.bases[dir] = filepath.Join(real, below)
+				break
+			}
+			above, below = filepath.Dir(above), filepath.Join(filepath.Base(above), below)
+		}
+	}
+}
+
+func (d *disk) close() error {
+	if d.locked != nil {
+		return errors.Join(d.locked.Close(), d.root.Close())
+	}
+	return d.root.Close()
+}
+
+// name is a path for os.Root.
+func (d *disk) name(path string) string {
+	for base, real := range d.bases {
+		if rest, ok := strings.CutPrefix(path, base); ok && (rest == "" || rest[0] == '/') {
+			path = real + rest
+			break
+		}
+	}
+	if path == "/" {
+		return "."
+	}
+	return strings.TrimPrefix(filepath.Clean(path), "/")
+}
+
+// contents are a file: its bytes, and who may do what with it.
+type contents struct {
+	Data []byte      `json:"data"`
+	Mode fs.FileMode `json:"mode"`
+	UID  int         `json:"uid"`
+	GID  int         `json:"gid"`
+}
+
+// read returns a file, nil when there is none. Anything but a regular file is
+// an error.
+func (d *disk) read(path string) (*contents, error) {
+	info, err := d.root.Lstat(d.name(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, leading(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: is not a regular file; put one in its place, or remove it", path)
+	}
+	data, err := d.root.ReadFile(d.name(path))
+	if err != nil {
+		return nil, err
+	}
+	uid, gid := ownerOf(info)
+	return &contents{data, info.Mode().Perm(), uid, gid}, nil
+}
+
+// isDir tells whether a directory is there.
+func (d *disk) isDir(path string) (bool, error) {
+	info, err := d.root.Stat(d.name(path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, leading(path, err)
+	case !info.IsDir():
+		return false, fmt.Errorf("%s: is not a directory; remove it", path)
+	}
+	return true, nil
+}
+
+// leading explains the error of os.Root about a link.
+func leading(path string, err error) error {
+	if strings.Contains(err.Error(), "escapes") { // os.Root has no error to compare with
+		return fmt.Errorf("%s: leads out through a symbolic link; put a directory in its place", path)
+	}
+	return err
+}
+
+// list returns the names in a directory.
+func (d *disk) list(path string) ([]string, error) {
+	entries, err := fs.ReadDir(d.root.FS(), d.name(path))
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
+}
+
+// missing lists the directories that a file needs and that are not there, the
+// outermost first.
+func (d *disk) missing(path string) ([]string, error) {
+	var all []string
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		there, err := d.isDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			slices.Reverse(all)
+			return all, nil
+		}
+		all = append(all, dir)
+	}
+}
+
+func (d *disk) mkdir(path string, mode fs.FileMode) error {
+	if err := d.before("mkdir " + path); err != nil {
+		return err
+	}
+	err := d.root.Mkdir(d.name(path), mode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.root.Chmod(d.name(path), mode); err != nil { // whatever the umask
+		return err
+	}
+	return d.sync(filepath.Dir(path))
+}
+
+// temporary is where a file is written before it takes its place. The name is
+// always the same, so that what a crash has left is found again.
+func temporary(path string) string {
+	return filepath.Join(filepath.Dir(path), ".nested-"+filepath.Base(path)+".new")
+}
+
+// write puts a file in its place in one step.
+func (d *disk) write(path string, c contents) error {
+	if err := d.before("create " + temporary(path)); err != nil {
+		return err
+	}
+	if err := d.create(d.name(temporary(path)), c); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := d.before("rename to " + path); err != nil {
+		return err
+	}
+	if err := d.root.Rename(d.name(temporary(path)), d.name(path)); err != nil {
+		return err
+	}
+	return d.sync(filepath.Dir(path))
+}
+
+func (d *disk) create(name string, c contents) error {
+	if err := d.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if uid, gid := ownerOf(info); uid != c.UID || gid != c.GID {
+		if err := file.Chown(c.UID, c.GID); err != nil {
+			return err
+		}
+	}
+	if err := file.Chmod(c.Mode); err != nil {
+		return err
+	}
+	if _, err := file.Write(c.Data); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// remove removes a file or an empty directory that may be gone already. A
+// directory that is not empty stays.
+func (d *disk) remove(path string) error {
+	if _, err := d.root.Lstat(d.name(path)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := d.before("remove " + path); err != nil {
+		return err
+	}
+	err := d.root.Remove(d.name(path))
+	if errors.Is(err, fs.ErrExist) { // ENOTEMPTY is one
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.sync(filepath.Dir(path))
+}
+
+// sync makes what was done in a directory last.
+func (d *disk) sync(path string) error {
+	dir, err := d.root.Open(d.name(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// lock keeps other installers out of a directory, when it is there, until the
+// disk is closed.
+func (d *disk) lock(path string) error {
+	there, err := d.isDir(path)
+	if err != nil || !there {
+		return err
+	}
+	if d.locked, err = d.root.Open(d.name(path)); err != nil {
+		return err
+	}
+	if err := lockFile(d.locked); err != nil {
+		return fmt.Errorf("%s: another nestctl works here; wait for it", path)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// journalPath is where an installation is recorded.
+const journalPath = "/etc/nested/install.json"
+
+// journal says what is ours and what was there before. It is written before
+// anything that it tells of is done, so that an interrupted installation can
+// be finished or taken back.
+type journal struct {
+	About   string         `json:"about"`
+	Version int            `json:"version"`
+	Options installOptions `json:"options"`
+	Files   []entry        `json:"files"` // in the order of writing
+	Dirs    []string       `json:"dirs"`  // that were created, the outermost first
+}
+
+// entry is a file that is ours.
+type entry struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	// Earlier are the hashes of what an unfinished installation may not have
+	// replaced yet.
+	Earlier []string `json:"earlier,omitempty"`
+	// Original is what was there before us, nil when nothing was.
+	Original *contents `json:"original,omitempty"`
+}
+
+// ours tells whether a file is as we wrote it.
+func (e entry) ours(c *contents) bool {
+	return c != nil && (hashOf(c.Data) == e.SHA256 || slices.Contains(e.Earlier, hashOf(c.Data)))
+}
+
+// untouched tells whether a file is as it was before us.
+func (e entry) untouched(c *contents) bool {
+	if c == nil || e.Original == nil {
+		return c == nil && e.Original == nil
+	}
+	return bytes.Equal(c.Data, e.Original.Data)
+}
+
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// entry finds the entry of a path.
+func (r *journal) entry(path string) (entry, bool) {
+	i := slices.IndexFunc(r.Files, func(e entry) bool { return e.Path == path })
+	if i < 0 {
+		return entry{}, false
+	}
+	return r.Files[i], true
+}
+
+// loadJournal reads the record; without one there is an empty one.
+func loadJournal(d *disk) (*journal, error) {
+	c, err := d.read(journalPath)
+	if err != nil {
+		return nil, err
+	}
+	r := &journal{Version: 1, About: "nestctl wrote this; nestctl uninstall needs it to bring back what was here before"}
+	if c == nil {
+		return r, nil
+	}
+	if err := json.Unmarshal(c.Data, r); err != nil {
+		return nil, fmt.Errorf("%s: %w; put back the file as nestctl wrote it, or remove what it installed by hand", journalPath, err)
+	}
+	if r.Version != 1 {
+		return nil, fmt.Errorf("%s: version %d is that of a newer nestctl; use that one", journalPath, r.Version)
+	}
+	return r, nil
+}
+
+// save writes the record, unless it is there already.
+func (r *journal) save(d *disk) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if c, err := d.read(journalPath); err != nil || c != nil && bytes.Equal(c.Data, data) {
+		return err
+	}
+	return d.write(journalPath, newContents(data, 0o600))
+}
+
+// newContents is a file of ours.
+func newContents(data []byte, mode os.FileMode) contents {
+	return contents{data, mode, os.Geteuid(), os.Getegid()}
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nestedoci/nested/config"
+)
+
+// planner finds out which files an installation wants. Nothing is written
+// before all of them are known.
+type planner struct {
+	installer
+	options installOptions
+	given   func(flag string) bool // flags on the command line
+	program string
+	now     time.Time
+
+	certificates config.Certificates
+	until        time.Time // when they end
+}
+
+// site is a registry's place in containerd's directory.
+type site struct {
+	registry string
+	dir      string // where our hosts.toml is
+	admin    []byte // what the administrator has for the registry, otherwise empty
+	adminDir string // to which relative files in it refer
+	found    *contents
+}
+
+func (s site) hosts() string { return filepath.Join(s.dir, "hosts.toml") }
+
+// adminName is the administrator's file, for errors.
+func (s site) adminName() string { return filepath.Join(cmp.Or(s.adminDir, s.dir), "hosts.toml") }
+
+// adminText is what the administrator has, for a hosts.toml in the registry's
+// own directory.
+func (s site) adminText() []byte {
+	if s.adminDir == s.dir {
+		return s.admin
+	}
+	return config.RebaseHosts(s.admin, s.adminDir)
+}
+
+// plan lists the files of an installation in the order of writing: at no time
+// does hosts.toml name a file that is not there or that the gateway does not
+// know, nor the gateway show a certificate that the hosts.toml in force does
+// not trust.
+func (p *planner) plan() ([]file, error) {
+	configuration, err := p.planConfig()
+	if err != nil {
+		return nil, err
+	}
+	sites, err := p.sites()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.planCertificates(); err != nil {
+		return nil, err
+	}
+	hosts, err := p.planHosts(sites)
+	if err != nil {
+		return nil, err
+	}
+	upstream, err := p.planUpstream(sites)
+	if err != nil {
+		return nil, err
+	}
+	var services []file
+	if !p.options.NoSystemd {
+		if services, err = units(p.options, p.program); err != nil {
+			return nil, err
+		}
+	}
+	clients, err := p.clientFiles(siteDirs(sites))
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(configuration, upstream, clients, p.caFile(), hosts, p.gatewayFile(), services), nil
+}
+
+func siteDirs(sites []site) []string {
+	var dirs []string
+	for _, s := range sites {
+		dirs = append(dirs, s.dir)
+	}
+	return dirs
+}
+
+// hasUnits tells whether units are installed.
+func (p *planner) hasUnits() bool {
+	_, ok := p.record.entry(filepath.Join(unitDir, unitNames()[0]))
+	return ok
+}
+
+// sites finds the place of each registry.
+func (p *planner) sites() ([]site, error) {
+	var all []site
+	for _, registry := range p.options.Registries {
+		s, err := p.site(registry)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range all {
+			if p.sameDir(s.dir, other.dir) {
+				return nil, fmt.Errorf("%s and %s: are one directory; give each registry its own", other.dir, s.dir)
+			}
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func (p *planner) sameDir(a, b string) bool {
+	one, err := p.disk.root.Stat(p.disk.name(a))
+	if err != nil {
+		return false
+	}
+	other, err := p.disk.root.Stat(p.disk.name(b))
+	return err == nil && os.SameFile(one, other)
+}
+
+// site finds the directory that containerd takes for a registry. Where that is
+// the one that all registries share, or none, the registry gets its own.
+func (p *planner) site(registry string) (site, error) {
+	s := site{registry: registry, dir: filepath.Join(p.options.ContainerdCerts, registry)}
+	for _, name := range config.HostDirs(registry) {
+		dir := filepath.Join(p.options.ContainerdCerts, name)
+		there, err := p.disk.isDir(dir)
+		if err != nil {
+			return site{}, err
+		}
+		if !there {
+			continue
+		}
+		if name != "_default" {
+			s.dir = dir
+		}
+		if slices.Contains(p.record.Dirs, dir) { // nothing but ours in it
+			continue
+		}
+		s.adminDir = dir
+		s.found, s.admin, err = p.adminHosts(registry, dir)
+		return s, err
+	}
+	return s, nil
+}
+
+// adminHosts reads what an administrator has in a directory: hosts.toml or,
+// without one, certificates in Docker's layout.
+func (p *planner) adminHosts(registry, dir string) (*contents, []byte, error) {
+	path := filepath.Join(dir, "hosts.toml")
+	found, err := p.disk.read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if e, ok := p.record.entry(path); ok && (found == nil || e.ours(found)) {
+		found = e.Original
+	}
+	if found != nil && len(found.Data) > 0 {
+		return found, found.Data, nil
+	}
+	names, err := p.disk.list(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, config.DockerHosts(registry, names), nil
+}
+
+// gatewayHost is the gateway's place in a hosts.toml.
+func (p *planner) gatewayHost() config.GatewayHost {
+	id := p.certificates.ID()
+	return config.GatewayHost{Address: p.options.Address, CA: caName(id), Client: clientName(id)}
+}
+
+// planHosts puts the gateway into the hosts.toml of each registry.
+func (p *planner) planHosts(sites []site) ([]file, error) {
+	var all []file
+	for _, s := range sites {
+		f, err := p.hostsFile(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+func (p *planner) hostsFile(s site) (file, error) {
+	current, err := p.disk.read(s.hosts())
+	if err != nil {
+		return file{}, err
+	}
+	if p.isEdited(s.hosts(), current) {
+		return p.renamed(s.hosts(), current)
+	}
+	text, err := p.gatewayHost().Render(s.adminName(), s.registry, s.adminText())
+	if err != nil {
+		return file{}, err
+	}
+	c := newContents(text, 0o644)
+	if s.found != nil {
+		c.Mode, c.UID, c.GID = s.found.Mode, s.found.UID, s.found.GID
+	}
+	e, ok := p.record.entry(s.hosts())
+	replaced := ok && current != nil && !e.ours(current) && !e.untouched(current)
+	return file{path: s.hosts(), contents: c, replaced: replaced}, nil
+}
+
+// isEdited tells whether somebody has changed a hosts.toml of ours and left
+// our mark in it.
+func (p *planner) isEdited(path string, current *contents) bool {
+	e, ok := p.record.entry(path)
+	return ok && current != nil && !e.ours(current) && !e.untouched(current) &&
+		bytes.HasPrefix(current.Data, []byte(config.HostsMarker))
+}
+
+// renamed keeps a hosts.toml that somebody has changed, with the names of the
+// certificates that are in force.
+func (p *planner) renamed(path string, current *contents) (file, error) {
+	host, text := p.gatewayHost(), string(current.Data)
+	for _, name := range p.recorded("/nested-*.pem") {
+		to := host.Client
+		if strings.HasSuffix(name, "-ca.pem") {
+			to = host.CA
+		}
+		text = strings.ReplaceAll(text, `"`+filepath.Base(name)+`"`, `"`+to+`"`)
+	}
+	f := file{path: path, contents: *current, edited: true}
+	f.Data = []byte(text)
+	if err := host.CheckFirst(path, f.Data); err != nil {
+		return file{}, fmt.Errorf("%w; the file was edited since it was installed: put this right, or take the gateway out and run this again", err)
+	}
+	return f, nil
+}
+
+// recorded lists the recorded paths whose end matches a pattern.
+func (p *planner) recorded(pattern string) []string {
+	var all []string
+	for _, e := range p.record.Files {
+		if ok, err := filepath.Match(pattern, "/"+filepath.Base(e.Path)); ok && err == nil {
+			all = append(all, e.Path)
+		}
+	}
+	return all
+}
+
+// planUpstream copies what administrators have for the registries to where
+// the gateway looks for its own way upstream.
+func (p *planner) planUpstream(sites []site) ([]file, error) {
+	var all []file
+	for _, s := range sites {
+		text, err := p.gatewayHost().Upstream(s.adminName(), s.adminDir, s.admin)
+		if err != nil {
+			return nil, err
+		}
+		if text != nil {
+			path := filepath.Join(config.Default().Gateway.HostsDir, filepath.Base(s.dir), "hosts.toml")
+			all = append(all, file{path: path, contents: newContents(text, 0o600)})
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/config"
+)
+
+func newUninstall() *cobra.Command {
+	var root string
+	var purge bool
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Take back what nestctl install has done",
+		Long: "Brings back the files that were there before nestctl install and removes those that it made.\n" +
+			"What somebody has changed since is left alone.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runUninstall(cmd.Context(), cmd.OutOrStdout(), root, purge)
+		},
+	}
+	c.Flags().StringVar(&root, "root", "", "directory of an image to uninstall from, in place of this node")
+	c.Flags().BoolVar(&purge, "purge", false, "remove "+config.Default().Gateway.StateDir+" too, where the gateway keeps what it has learnt")
+	return c
+}
+
+// runUninstall uninstalls.
+func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) error {
+	p, closeDisk, err := openInstaller(root, "", time.Now())
+	if err != nil {
+		return err
+	}
+	defer closeDisk()
+	live := hasSystemd(root) && p.hasUnits()
+	if live {
+		if err := stopUnits(ctx); err != nil {
+			return err
+		}
+	}
+	nothing := len(p.record.Files) == 0
+	if err := p.drop(slices.Clone(p.record.Files)); err != nil {
+		return fmt.Errorf("%w; run the same command again", err)
+	}
+	if live {
+		if err := systemctl(ctx, "daemon-reload"); err != nil {
+			return err
+		}
+	}
+	if purge {
+		if err := p.disk.root.RemoveAll(p.disk.name(config.Default().Gateway.StateDir)); err != nil {
+			return err
+		}
+	}
+	p.done.print(out)
+	if nothing {
+		fmt.Fprintln(out, "nothing is installed")
+	}
+	if len(p.done.left) > 0 {
+		return errors.New("files were edited since they were installed; see what was left above")
+	}
+	return nil
+}

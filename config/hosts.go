@@ -1,0 +1,155 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// Hosts is what a hosts.toml says, as containerd understands it.
+type Hosts struct {
+	Hosts []Host // in the order of asking
+	// Server is asked last. Without a URL it is the registry itself, with
+	// containerd's defaults.
+	Server Host
+}
+
+// Host is an entry of a hosts.toml. Relative files are beside it.
+type Host struct {
+	URL          string
+	Capabilities []string
+	CA           []string
+	Client       [][2]string // certificate and key; no key: it is in the certificate's file
+	SkipVerify   bool
+	Plain        bool // nothing is said about the host but its URL
+}
+
+// hostTable is containerd's hostFileConfig.
+type hostTable struct {
+	Capabilities []string       `toml:"capabilities"`
+	CA           any            `toml:"ca"`
+	Client       any            `toml:"client"`
+	SkipVerify   *bool          `toml:"skip_verify"`
+	Header       map[string]any `toml:"header"`
+	OverridePath bool           `toml:"override_path"`
+	DialTimeout  string         `toml:"dial_timeout"`
+}
+
+// ParseHosts reads a hosts.toml. What containerd would not accept is an error
+// with its position; containerd itself would go on without the file.
+func ParseHosts(name string, text []byte) (Hosts, error) {
+	var file struct {
+		hostTable
+		Server string               `toml:"server"`
+		Hosts  map[string]hostTable `toml:"host"`
+	}
+	if err := toml.Unmarshal(text, &file); err != nil {
+		return Hosts{}, hostsError(name, err)
+	}
+	var hosts Hosts
+	for _, url := range hostOrder(text) {
+		h, err := file.Hosts[url].host(url)
+		if err != nil {
+			return Hosts{}, fmt.Errorf("%s: host %q: %w", name, url, err)
+		}
+		hosts.Hosts = append(hosts.Hosts, h)
+	}
+	var err error
+	if hosts.Server, err = file.host(file.Server); err != nil {
+		return Hosts{}, fmt.Errorf("%s: server: %w", name, err)
+	}
+	return hosts, nil
+}
+
+// hostsError puts the position of a mistake before it.
+func hostsError(name string, err error) error {
+	var bad *toml.DecodeError
+	if !errors.As(err, &bad) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	line, column := bad.Position()
+	return fmt.Errorf("%s:%d:%d: %w", name, line, column, err)
+}
+
+// hostOrder lists the host tables in the order of the file, as containerd does.
+func hostOrder(text []byte) []string {
+	var urls []string
+	for e := range expressions(text) {
+		if e.Kind != unstable.Table {
+			continue
+		}
+		if key := keyOf(e); len(key) > 1 && key[0] == "host" && !slices.Contains(urls, key[1]) {
+			urls = append(urls, key[1])
+		}
+	}
+	return urls
+}
+
+// host checks a table as containerd does.
+func (t hostTable) host(url string) (Host, error) {
+	h := Host{URL: url, Capabilities: t.Capabilities, SkipVerify: t.SkipVerify != nil && *t.SkipVerify}
+	for _, c := range t.Capabilities {
+		if !slices.Contains([]string{"pull", "resolve", "push", "referrers"}, strings.ToLower(c)) {
+			return Host{}, fmt.Errorf("capability %q: containerd knows pull, resolve, push and referrers", c)
+		}
+	}
+	var err error
+	if h.CA, err = stringsOf("ca", t.CA); err != nil {
+		return Host{}, err
+	}
+	if h.Client, err = pairsOf(t.Client); err != nil {
+		return Host{}, err
+	}
+	h.Plain = t.Capabilities == nil && t.CA == nil && t.Client == nil && t.SkipVerify == nil &&
+		t.Header == nil && !t.OverridePath && t.DialTimeout == ""
+	return h, nil
+}
+
+// stringsOf reads a string or a list of strings.
+func stringsOf(key string, value any) ([]string, error) {
+	switch v := value.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		return []string{v}, nil
+	case []any:
+		all := make([]string, len(v))
+		for i, element := range v {
+			s, ok := element.(string)
+			if !ok {
+				return nil, fmt.Errorf("%s: must be a file or a list of files", key)
+			}
+			all[i] = s
+		}
+		return all, nil
+	}
+	return nil, fmt.Errorf("%s: must be a file or a list of files", key)
+}
+
+// pairsOf reads client: a file, or a list of files and of pairs of files.
+func pairsOf(value any) ([][2]string, error) {
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	var pairs [][2]string
+	for _, element := range list {
+		files, err := stringsOf("client", element)
+		_, isPair := element.([]any)
+		switch {
+		case err != nil:
+			return nil, err
+		case isPair && len(files) != 2:
+			return nil, errors.New("client: a pair is a certificate and its key")
+		case len(files) == 2:
+			pairs = append(pairs, [2]string(files))
+		case len(files) == 1:
+			pairs = append(pairs, [2]string{files[0]})
+		}
+	}
+	return pairs, nil
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+)
+
+// HostsMarker is the first line of a hosts.toml with the gateway in it.
+const HostsMarker = `# With the gateway of nested in it, by "nestctl install"; "nestctl uninstall" brings back what was here before.`
+
+// GatewayHost is the gateway's place in a hosts.toml.
+type GatewayHost struct {
+	Address    string // host:port
+	CA, Client string // files beside hosts.toml
+}
+
+// URL is the gateway as a hosts.toml names it.
+func (h GatewayHost) URL() string { return "https://" + h.Address }
+
+// is tells whether a URL is the gateway's, whatever its scheme and path and
+// the spelling of loopback.
+func (h GatewayHost) is(raw string) bool {
+	if !strings.HasPrefix(raw, "http") { // as containerd has it
+		raw = "https://" + raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	_, port, err := net.SplitHostPort(h.Address)
+	return u.Host == h.Address || err == nil && u.Port() == port && isLoopback(u.Host)
+}
+
+// HostDirs are the names under which containerd looks for the directory of a
+// registry, the one that wins first. The last is shared by all registries.
+func HostDirs(registry string) []string {
+	dirs := []string{registry, "_default"}
+	if i := strings.LastIndex(registry, ":"); i > 0 {
+		dirs = slices.Insert(dirs, 0, registry[:i]+"_"+registry[i+1:]+"_")
+	}
+	return dirs
+}
+
+// Render returns the hosts.toml of a registry with the gateway before all
+// hosts of the administrator's, whose text stays as it is. name is for errors.
+func (h GatewayHost) Render(name, registry string, admin []byte) ([]byte, error) {
+	admin = bytes.TrimPrefix(admin, []byte(HostsMarker+"\n"))
+	hosts, err := ParseHosts(name, admin)
+	if err != nil {
+		return nil, err
+	}
+	if hosts.Server.URL != "" && h.is(hosts.Server.URL) {
+		return nil, fmt.Errorf("%s: server is the gateway itself; make it the registry's URL", name)
+	}
+	head := HostsMarker + "\n"
+	if hosts.Server.URL == "" && hosts.Server.Plain {
+		head += defaultServer(registry)
+	}
+	text := slices.Concat([]byte(head+"\n"), insertTable(dropHosts(admin, h.is), h.table()))
+	if err := h.CheckFirst(name, text); err != nil {
+		return nil, err
+	}
+	return text, nil
+}
+
+// table is the gateway's table. Capabilities are those that all versions of
+// containerd know: an unknown one makes 1.7 and 2.1 refuse the file.
+func (h GatewayHost) table() string {
+	return fmt.Sprintf("[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %q\n  client = %q\n", h.URL(), h.CA, h.Client)
+}
+
+// CheckFirst tells what is wrong with the gateway's place in a hosts.toml.
+func (h GatewayHost) CheckFirst(name string, text []byte) error {
+	hosts, err := ParseHosts(name, text)
+	if err != nil {
+		return err
+	}
+	if len(hosts.Hosts) == 0 || hosts.Hosts[0].URL != h.URL() {
+		return fmt.Errorf(`%s: [host.%q] cannot come first; write all hosts as tables with a header, [host."URL"]`, name, h.URL())
+	}
+	first := hosts.Hosts[0]
+	if !slices.Equal(first.CA, []string{h.CA}) || !slices.Equal(first.Client, [][2]string{{h.Client}}) || first.SkipVerify {
+		return fmt.Errorf("%s: [host.%q] must have ca = %q, client = %q and no skip_verify", name, h.URL(), h.CA, h.Client)
+	}
+	return nil
+}
+
+// defaultServer states what containerd assumes without a server. For
+// localhost that depends on how it is called, and cannot be stated.
+func defaultServer(registry string) string {
+	switch {
+	case docker.IsLocalhost(registry):
+		return ""
+	case registry == "docker.io":
+		registry = "registry-1.docker.io"
+	}
+	return fmt.Sprintf("server = %q\n", "https://"+registry)
+}
+
+// Upstream returns the gateway's own hosts.toml for a registry: the
+// administrator's without the gateway, with absolute files. Empty: it would
+// say nothing.
+func (h GatewayHost) Upstream(name, dir string, admin []byte) ([]byte, error) {
+	admin = bytes.TrimPrefix(admin, []byte(HostsMarker+"\n"))
+	text := RebaseHosts(dropHosts(admin, h.is), dir)
+	hosts, err := ParseHosts(name, text)
+	if err != nil || len(hosts.Hosts) == 0 && hosts.Server.URL == "" && hosts.Server.Plain {
+		return nil, err
+	}
+	return text, nil
+}
+
+// DockerHosts is the hosts.toml for a directory in Docker's layout: ca.crt,
+// client.cert with client.key. Empty: no name in it is of that kind.
+func DockerHosts(registry string, names []string) []byte {
+	var cas, clients []string
+	for _, name := range names {
+		if strings.HasSuffix(name, ".crt") {
+			cas = append(cas, quoteTOML(name))
+		}
+		if base, ok := strings.CutSuffix(name, ".cert"); ok {
+			pair := quoteTOML(name)
+			if slices.Contains(names, base+".key") {
+				pair = "[" + pair + ", " + quoteTOML(base+".key") + "]"
+			}
+			clients = append(clients, pair)
+		}
+	}
+	var text strings.Builder
+	if len(cas)+len(clients) > 0 {
+		text.WriteString(defaultServer(registry))
+	}
+	if len(cas) > 0 {
+		fmt.Fprintf(&text, "ca = [%s]\n", strings.Join(cas, ", "))
+	}
+	if len(clients) > 0 {
+		fmt.Fprintf(&text, "client = [%s]\n", strings.Join(clients, ", "))
+	}
+	return []byte(text.String())
+}
