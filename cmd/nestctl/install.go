@@ -97,13 +97,13 @@ func (o *installOptions) check() error {
 }
 
 // openInstaller opens a disk with its record, and keeps other installers out.
-func openInstaller(root, certs string, now time.Time) (*planner, func() error, error) {
+func openInstaller(root, certs string, now time.Time) (*planner, func(), error) {
 	d, err := openDisk(root)
 	if err != nil {
 		return nil, nil, err
 	}
 	d.follow(filepath.Dir(journalPath), unitDir, certs)
-	if err := d.lock(filepath.Dir(journalPath)); err != nil {
+	if err = d.lock(filepath.Dir(journalPath)); err != nil {
 		return nil, nil, errors.Join(err, d.close())
 	}
 	r, err := loadJournal(d)
@@ -111,7 +111,7 @@ func openInstaller(root, certs string, now time.Time) (*planner, func() error, e
 		return nil, nil, errors.Join(err, d.close())
 	}
 	d.follow(r.Options.ContainerdCerts)
-	return &planner{installer: installer{disk: d, record: r}, now: now}, d.close, nil
+	return &planner{installer: installer{disk: d, record: r}, now: now}, func() { _ = d.close() }, nil
 }
 
 // runInstall installs.

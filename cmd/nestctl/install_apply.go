@@ -207,7 +207,7 @@ func (i *installer) unused(dir string) bool {
 // takeBack restores what was there before a file of ours. It stays when
 // somebody has changed it, or when a file that stays names it.
 func (i *installer) takeBack(e entry, left []entry) (stays bool, err error) {
-	if err := i.disk.remove(temporary(e.Path)); err != nil {
+	if err = i.disk.remove(temporary(e.Path)); err != nil {
 		return false, err
 	}
 	current, err := i.disk.read(e.Path)

@@ -141,30 +141,37 @@ func (p *planner) planRenewal() ([]file, error) {
 	if err != nil || string(current) == string(p.certificates.Gateway) {
 		return nil, err
 	}
-	var before, hosts, after []file
+	var hosts, others []file
 	var dirs []string
 	for _, e := range p.record.Files {
-		dir := filepath.Dir(e.Path)
+		var f file
+		var kept []file
 		switch {
-		case e.Path == clientCAPEM, e.Path == gatewayPEM, slices.Contains(p.recorded("/nested-*.pem"), e.Path):
-		case filepath.Dir(dir) == p.options.ContainerdCerts && filepath.Base(e.Path) == "hosts.toml":
-			f, err := p.renewedHosts(e)
-			if err != nil {
-				return nil, err
-			}
-			dirs, hosts = append(dirs, dir), append(hosts, f)
-		default:
-			kept, err := p.keep(e.Path)
-			if err != nil {
-				return nil, err
-			}
-			after = append(after, kept...)
+		case p.isHosts(e.Path):
+			f, err = p.renewedHosts(e)
+			dirs, hosts = append(dirs, filepath.Dir(e.Path)), append(hosts, f)
+		case !p.isCertificate(e.Path):
+			kept, err = p.keep(e.Path)
+			others = append(others, kept...)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	if before, err = p.clientFiles(dirs); err != nil {
+	clients, err := p.clientFiles(dirs)
+	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(before, p.caFile(), hosts, p.gatewayFile(), after), nil
+	return slices.Concat(clients, p.caFile(), hosts, p.gatewayFile(), others), nil
+}
+
+// isHosts tells whether a recorded file is a hosts.toml of containerd's.
+func (p *planner) isHosts(path string) bool {
+	return filepath.Base(path) == "hosts.toml" && filepath.Dir(filepath.Dir(path)) == p.options.ContainerdCerts
+}
+
+func (p *planner) isCertificate(path string) bool {
+	return path == clientCAPEM || path == gatewayPEM || slices.Contains(p.recorded("/nested-*.pem"), path)
 }
 
 // renewedHosts is a hosts.toml with the names of the new certificates.

@@ -32,11 +32,8 @@ func (p *planner) planConfig() ([]file, error) {
 	}
 	e, recorded := p.record.entry(config.Path)
 	if current == nil || recorded && e.ours(current) {
-		text, err := renderConfig(p.options.config())
-		if err != nil {
-			return nil, err
-		}
-		return []file{{path: config.Path, contents: newContents(text, 0o600)}}, nil
+		text := renderConfig(p.options.config())
+		return []file{{path: config.Path, contents: newContents([]byte(text), 0o600)}}, nil
 	}
 	theirs, err := config.Parse(config.Path, current.Data)
 	if err != nil {
@@ -77,8 +74,8 @@ func (p *planner) agree(theirs *config.Config) error {
 	return fmt.Errorf("%s: was not written by nestctl install, or was edited since: %s; make it say the same, or move it away", config.Path, text)
 }
 
-func renderConfig(c *config.Config) ([]byte, error) {
-	return []byte(fmt.Sprintf("version = 1\n[credentials]\ndocker_config = %s\n[gateway]\nmode = %q\nregistries = %s\nallow = %s\naddress = %q\n", list(c.Credentials.DockerConfig), c.Gateway.Mode, list(c.Gateway.Registries), list(c.Gateway.Allow), c.Gateway.Address)), nil
+func renderConfig(c *config.Config) string {
+	return fmt.Sprintf("version = 1\n[credentials]\ndocker_config = %s\n[gateway]\nmode = %q\nregistries = %s\nallow = %s\naddress = %q\n", list(c.Credentials.DockerConfig), c.Gateway.Mode, list(c.Gateway.Registries), list(c.Gateway.Allow), c.Gateway.Address)
 }
 
 func list(s []string) string {

@@ -62,7 +62,7 @@ func (p *planner) plan() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.planCertificates(); err != nil {
+	if err = p.planCertificates(); err != nil {
 		return nil, err
 	}
 	hosts, err := p.planHosts(sites)
