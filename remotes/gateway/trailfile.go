@@ -86,7 +86,8 @@ func (t *Trail) Size() int64 {
 		size = tx.Size()
 		return nil
 	})
-	return size - int64(t.db.Stats().FreePageN*t.db.Info().PageSize)
+	stats := t.db.Stats()
+	return size - int64((stats.FreePageN+stats.PendingPageN)*t.db.Info().PageSize)
 }
 
 // prune takes out what is too old, and the oldest of what is too much.

@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// probeVariable makes the test binary the process that probes a file.
+const probeVariable = "GATEWAY_TEST_PROBE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(probeVariable); path != "" {
+		if ProbeTrail(path) != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// probe is a Probe in a process of its own, which may end in any way.
+func probe(path string) error {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), probeVariable+"="+path)
+	return cmd.Run()
+}
+
+func openTest(t *testing.T, path string, o TrailOptions) *Trail {
+	t.Helper()
+	trail, err := OpenTrail(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = trail.Close() })
+	return trail
+}
+
+func placeOf(d digest.Digest, targets ...auth.Repository) nested.Place {
+	return nested.Place{Descriptor: ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: 7}, Targets: targets, Strict: true, Entry: true, Depth: 1}
+}
+
+func TestTrailRemembers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trail")
+	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b/c")
+	d := digest.FromString("content")
+	first := openTest(t, path, TrailOptions{})
+	first.Learn(parent, placeOf(d, a))
+	if p, ok := first.Place(parent, d); !ok || !slices.Equal(p.Targets, []auth.Repository{a}) {
+		t.Errorf("at once: %+v, %v", p, ok)
+	}
+	first.Learn(parent, placeOf(d, b)) // moved: asked first, from now on
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := openTest(t, path, TrailOptions{Probe: probe})
+	want := placeOf(d, b, a)
+	if p, ok := again.Place(parent, d); !ok || fmt.Sprint(p) != fmt.Sprint(want) {
+		t.Errorf("after a restart: %+v, want %+v", p, want)
+	}
+	if p, ok := again.Place(repository(t, "reg.test/other"), d); ok {
+		t.Errorf("in another repository: %+v", p)
+	}
+	if _, err := OpenTrail(path, TrailOptions{}); err == nil {
+		t.Error("a file that is in use was opened")
+	}
+}
+
+// TestTrailDamaged: whatever the file is, the gateway starts, with what is
+// readable or with nothing, and what was there is put aside.
+func TestTrailDamaged(t *testing.T) {
+	parent := repository(t, "reg.test/p")
+	sound := filepath.Join(t.TempDir(), "sound")
+	trail := openTest(t, sound, TrailOptions{})
+	for i := range 2000 {
+		trail.Learn(parent, placeOf(digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
+	}
+	if err := trail.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(sound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	garbled := func(from, to int) []byte {
+		spoiled := slices.Clone(data)
+		_, _ = rand.Read(spoiled[from:to])
+		return spoiled
+	}
+	for name, damaged := range map[string][]byte{
+		"empty":            {},
+		"truncated":        data[:len(data)/2],
+		"cut in a page":    data[:len(data)-1000],
+		"one page":         data[:4096],
+		"random":           garbled(0, len(data)),
+		"random meta":      garbled(0, 8192),
+		"random pages":     garbled(8192, len(data)),
+		"random in middle": garbled(len(data)/2, len(data)/2+4096),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "trail")
+			if err := os.WriteFile(path, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			trail := openTest(t, path, TrailOptions{Probe: probe})
+			d := digest.FromString("new")
+			trail.Learn(parent, placeOf(d, parent))
+			if err := trail.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := openTest(t, path, TrailOptions{Probe: probe}).Place(parent, d); !ok {
+				t.Error("what was learnt afterwards is lost")
+			}
+		})
+	}
+}
+
+func TestTrailNotOurs(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"another format": func(path string) error {
+			db, err := bbolt.Open(path, 0o600, nil)
+			if err != nil {
+				return err
+			}
+			err = db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("nested-trail-2")); return err })
+			return errors.Join(err, db.Close())
+		},
+		"writable by all": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666))
+		},
+		"a link": func(path string) error { return os.Symlink(filepath.Join(filepath.Dir(path), "elsewhere"), path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "trail")
+			if err := spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			openTest(t, path, TrailOptions{Probe: probe})
+			if aside, err := filepath.Glob(path + ".unreadable-*"); err != nil || len(aside) != 1 {
+				t.Errorf("put aside: %q, %v", aside, err)
+			}
+		})
+	}
+}
+
+// TestTrailBounded: the oldest is forgotten when it is too old, and when the
+// file grows too large.
+func TestTrailBounded(t *testing.T) {
+	parent := repository(t, "reg.test/p")
+	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxBytes: 1 << 20, MaxAge: time.Hour})
+	old := newRecord(parent, placeOf(digest.FromString("old"), parent))
+	old.Seen = time.Now().Add(-2 * time.Hour).Unix()
+	trail.put(key(parent, digest.FromString("old")), old)
+	if p, ok := trail.Place(parent, digest.FromString("old")); ok {
+		t.Errorf("too old: %+v", p)
+	}
+	for i := range 20_000 {
+		r := newRecord(parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
+		r.Seen = time.Now().Add(time.Duration(i-20_000) * time.Second / 10).Unix()
+		trail.put(key(parent, digest.FromString(fmt.Sprint(i))), r)
+	}
+	if err := errors.Join(trail.flush(), trail.prune()); err != nil {
+		t.Fatal(err)
+	}
+	if size := trail.Size(); size > 1<<20 {
+		t.Errorf("%d bytes are in use", size)
+	}
+	if _, ok := trail.Place(parent, digest.FromString("19999")); !ok {
+		t.Error("the latest is forgotten")
+	}
+	if _, ok := trail.Place(parent, digest.FromString("1")); ok {
+		t.Error("the oldest is kept")
+	}
+}
