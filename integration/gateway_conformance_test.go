@@ -1,0 +1,131 @@
+package integration
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// TestGatewayConformance makes the requests of the distribution spec's conformance tests, category pull, for content
+// that only a child repository has, in the repository of the parent. Blobs come before any manifest that names them.
+func TestGatewayConformance(t *testing.T) {
+	image := newImage(t, amd64, "hello\n", baseLayer(t))
+	bundle := newBundle(t, member{"web", image})
+	a := publish(t, bundle)
+	g := startGateway(t, a, "node")
+	c := conformant{t, g, a.host}
+
+	for _, blob := range image.blobs {
+		c.absent("blobs", "BLOB_UNKNOWN")
+		c.serves("blobs", blob.desc.Digest.String(), blob, "")
+		c.ranges(blob)
+	}
+	c.absent("manifests", "MANIFEST_UNKNOWN")
+	c.status(http.MethodHead, "manifests/.INVALID_MANIFEST_NAME", http.StatusBadRequest, nil)
+	c.status(http.MethodGet, "manifests/no-such-tag", http.StatusNotFound, nil)
+	c.serves("manifests", image.desc.Digest.String(), image.content, ocispec.MediaTypeImageManifest)
+	c.serves("manifests", bundle.desc.Digest.String(), bundle.content, ocispec.MediaTypeImageIndex)
+	c.serves("manifests", "v1", bundle.content, ocispec.MediaTypeImageIndex)
+	c.status(http.MethodGet, "tags/list", http.StatusOK, nil)
+}
+
+// conformant asks a gateway about org/app of a registry.
+type conformant struct {
+	t    *testing.T
+	g    *gatewayProcess
+	host string
+}
+
+func (c conformant) do(method, path string, header http.Header) response {
+	c.t.Helper()
+	pair, err := tls.LoadX509KeyPair(c.g.client, c.g.client)
+	must(c.t, err)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}, DisableKeepAlives: true}
+	req, err := http.NewRequestWithContext(c.t.Context(), method, "https://"+c.g.address+"/v2/org/app/"+path+"?ns="+c.host, http.NoBody)
+	must(c.t, err)
+	req.Header = http.Header{"Accept": {ocispec.MediaTypeImageManifest + ", " + ocispec.MediaTypeImageIndex}, "Accept-Encoding": {"identity"}}
+	for name, v := range header {
+		req.Header[name] = v
+	}
+	answer, err := transport.RoundTrip(req)
+	must(c.t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	must(c.t, err)
+	return response{answer.StatusCode, answer.Header, body}
+}
+
+func (c conformant) status(method, path string, want int, header http.Header) response {
+	c.t.Helper()
+	got := c.do(method, path, header)
+	if got.status != want {
+		c.t.Errorf("%s %s: status %d, want %d; %s", method, path, got.status, want, got.body)
+	}
+	return got
+}
+
+// absent asks for content that nobody has.
+func (c conformant) absent(kind, code string) {
+	c.t.Helper()
+	path := kind + "/" + digest.FromString("nowhere").String()
+	if head := c.status(http.MethodHead, path, http.StatusNotFound, nil); len(head.body) > 0 {
+		c.t.Errorf("HEAD %s has a body", path)
+	}
+	got := c.status(http.MethodGet, path, http.StatusNotFound, nil)
+	var answer struct{ Errors []struct{ Code string } }
+	if err := json.Unmarshal(got.body, &answer); err != nil || len(answer.Errors) != 1 || answer.Errors[0].Code != code {
+		c.t.Errorf("GET %s: %s, want code %s", path, got.body, code)
+	}
+}
+
+// serves asks for content that is there, with HEAD and with GET.
+func (c conformant) serves(kind, reference string, want content, mediaType string) {
+	c.t.Helper()
+	for _, method := range []string{http.MethodHead, http.MethodGet} {
+		got := c.status(method, kind+"/"+reference, http.StatusOK, nil)
+		if length := got.header.Get("Content-Length"); length != strconv.FormatInt(want.desc.Size, 10) {
+			c.t.Errorf("%s %s: Content-Length %q", method, reference, length)
+		}
+		if d := got.header.Get("Docker-Content-Digest"); d != want.desc.Digest.String() {
+			c.t.Errorf("%s %s: Docker-Content-Digest %q", method, reference, d)
+		}
+		if mediaType != "" && got.header.Get("Content-Type") != mediaType {
+			c.t.Errorf("%s %s: Content-Type %q", method, reference, got.header.Get("Content-Type"))
+		}
+		if method == http.MethodGet && !bytes.Equal(got.body, want.data) {
+			c.t.Errorf("%s: other bytes", reference)
+		}
+	}
+}
+
+// ranges asks for parts of a blob.
+func (c conformant) ranges(blob content) {
+	c.t.Helper()
+	path, size := "blobs/"+blob.desc.Digest.String(), len(blob.data)
+	for header, want := range map[string][]byte{
+		"bytes=1-3": blob.data[1:4],
+		"bytes=5-":  blob.data[5:],
+		"bytes=-5":  blob.data[size-5:],
+	} {
+		if got := c.status(http.MethodGet, path, http.StatusPartialContent, http.Header{"Range": {header}}); !bytes.Equal(got.body, want) {
+			c.t.Errorf("%s: other bytes", header)
+		}
+	}
+	c.status(http.MethodGet, path, http.StatusRequestedRangeNotSatisfiable, http.Header{"Range": {fmt.Sprintf("bytes=%d-", size)}})
+	several := c.do(http.MethodGet, path, http.Header{"Range": {"bytes=0-1,3-4"}})
+	if several.status != http.StatusPartialContent && !bytes.Equal(several.body, blob.data) {
+		c.t.Errorf("two ranges: status %d", several.status)
+	}
+	stale := c.status(http.MethodGet, path, http.StatusOK, http.Header{"Range": {"bytes=1-3"}, "If-Range": {`"another"`}})
+	if !bytes.Equal(stale.body, blob.data) {
+		c.t.Error("If-Range with another ETag: other bytes")
+	}
+}
