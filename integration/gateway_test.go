@@ -224,6 +224,35 @@ func TestGatewayKilled(t *testing.T) {
 	}
 }
 
+// TestContainerdKilled: after kill -9 of containerd in the middle of a layer, the next pull goes on where it stopped, in
+// the child's repository: containerd asks for what it lacks, and the gateway knows where that is.
+func TestContainerdKilled(t *testing.T) {
+	daemon := startContainerd(t)
+	const size = 32 << 20
+	a, blob := publishBig(t, size)
+	g := startGateway(t, a, "node")
+	halfway := a.stallAt(blob.desc.Digest.String(), size/2)
+	pull := daemon.command(t, "image", "pull", "--hosts-dir", g.certsD, a.ref)
+	must(t, pull.Start())
+	<-halfway.reached
+	store := filepath.Join(daemon.dir, "root", "io.containerd.content.v1.content")
+	await(t, "half of the blob is on disk", 20*time.Second, func() bool { return diskUse(store) > size/3 })
+	must(t, daemon.program.cmd.Process.Kill())
+	<-daemon.program.done
+	_ = pull.Wait() // its daemon is gone
+	<-halfway.logged
+	a.requests()
+	daemon.boot(t)
+	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+	served := only(a.requests(), func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
+	if len(served) != 1 || !strings.HasPrefix(served[0].Range, "bytes=") || served[0].Bytes > size*2/3 {
+		t.Errorf("the blob was asked for again: %+v", served)
+	}
+	if !slices.Contains(daemon.blobs(t), blob.desc.Digest.String()) {
+		t.Error("the blob did not arrive")
+	}
+}
+
 // TestGatewayStrangers: without a certificate of the node nobody gets an answer.
 func TestGatewayStrangers(t *testing.T) {
 	a := publish(t, newApp(t))

@@ -99,12 +99,18 @@ func startBehindTLS(t *testing.T, certsD, name string) *registry {
 
 // TestMatrix pulls with every stock client of some versions of containerd.
 func TestMatrix(t *testing.T) {
-	certsD := t.TempDir()
+	images := []member{{"first", newImage(t, amd64, "", baseLayer(t))}, {namespace: "second"}, {namespace: "arm64"}}
+	images[1].node, images[2].node = images[0].node, images[0].node
+	a := publish(t, newBundle(t, images...)) // for its users; each client pulls a bundle of its own
+	certsD := startGateway(t, a, "node").certsD
 	reg := startBehindTLS(t, certsD, "registry.test")
 	for _, version := range matrixVersions(t) {
 		t.Run(version, func(t *testing.T) {
 			for _, client := range stockClients(t, version, certsD) {
-				t.Run(client.name, func(t *testing.T) { matrixPulls(t, client, reg) })
+				t.Run(client.name, func(t *testing.T) {
+					matrixPulls(t, client, reg)
+					matrixPullsNested(t, client, a.registry)
+				})
 			}
 		})
 	}
@@ -124,14 +130,39 @@ func matrixPulls(t *testing.T, client stockClient, reg *registry) {
 	if got := client.run(t, ref); got != "first\n" {
 		t.Errorf("printed %q", got)
 	}
+	client.visits.check(t, log, index.nodes...)
+}
+
+// matrixPullsNested is the same for members in child repositories, each with a user of its own, through the gateway.
+func matrixPullsNested(t *testing.T, client stockClient, reg *registry) {
+	base := baseLayer(t)
+	bundle := newBundle(t,
+		member{"first", newImage(t, amd64, "first member\n", base)},
+		member{"second", newImage(t, amd64, "second member\n", base)},
+		member{"arm64", newImage(t, arm64, "arm64 member\n", base)})
+	reg.pushNode(t, "org/app", "nested", bundle)
+	reg.requests()
+
+	ref := reg.ref("org/app", "nested")
+	client.pull(t, ref)
+	log := reg.requests()
+	if got := client.run(t, ref); got != "first member\n" {
+		t.Errorf("printed %q", got)
+	}
+	client.visits.check(t, log, bundle.members[0].node, bundle.members[1].node, bundle.members[2].node)
+}
+
+// check compares what was fetched of a first, a second and a foreign member.
+func (v visits) check(t *testing.T, log []request, members ...node) {
+	t.Helper()
 	want := [3]string{"whole", "not", "not"}
-	if client.visits.every {
+	if v.every {
 		want[1] = "whole"
 	}
-	if client.visits.metadata {
+	if v.metadata {
 		want[2] = "metadata"
 	}
-	for i, image := range index.nodes {
+	for i, image := range members {
 		if got := fetched(log, image); got != want[i] {
 			t.Errorf("member %d was fetched: %s, want %s", i, got, want[i])
 		}
