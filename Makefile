@@ -25,7 +25,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: help build demo test test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench-gateway help build demo test test-matrix unit integration fuzz lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -35,6 +35,7 @@ help:
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target for FUZZTIME=$(FUZZTIME)'
+	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make clean        remove bin/'
 
@@ -62,6 +63,9 @@ integration: packages tools build
 # `make test` takes the oldest and the newest.
 test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
 	cd integration && MATRIX=all $(GOTEST) $(RACE) -count=1 -timeout=20m -run='^TestMatrix$$' .
+
+bench-gateway: build
+	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
 
 fuzz:
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \

@@ -85,7 +85,7 @@ type login struct{ username, password string }
 
 // dockerConfig writes a Docker configuration with credentials in `auths`, and with further
 // properties, and returns its directory.
-func dockerConfig(t *testing.T, auths map[string]login, more map[string]any) string {
+func dockerConfig(t testing.TB, auths map[string]login, more map[string]any) string {
 	t.Helper()
 	entries := map[string]any{}
 	for key, l := range auths {

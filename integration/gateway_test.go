@@ -28,7 +28,7 @@ type gatewayProcess struct {
 
 // startGateway installs and starts a gateway in front of an app's registry, with the credentials of its repositories.
 // The administrator had a hosts.toml for the registry.
-func startGateway(t *testing.T, a *app, mode string) *gatewayProcess {
+func startGateway(t testing.TB, a *app, mode string) *gatewayProcess {
 	t.Helper()
 	root := tempDir(t)
 	g := &gatewayProcess{
@@ -61,7 +61,7 @@ state_dir = %q
 }
 
 // onlyFile is the one file that a pattern matches.
-func onlyFile(t *testing.T, pattern string) string {
+func onlyFile(t testing.TB, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(pattern)
 	must(t, err)
@@ -71,7 +71,7 @@ func onlyFile(t *testing.T, pattern string) string {
 	return found[0]
 }
 
-func (g *gatewayProcess) boot(t *testing.T) {
+func (g *gatewayProcess) boot(t testing.TB) {
 	t.Helper()
 	needs(t, "nestctl")
 	g.process = start(t, "nestctl", "gateway", "--config", g.config)
@@ -79,7 +79,7 @@ func (g *gatewayProcess) boot(t *testing.T) {
 }
 
 // freeAddress is an address on loopback that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -88,7 +88,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // get asks the gateway as containerd does, with its certificate.
-func (g *gatewayProcess) get(t *testing.T, path string) (int, string, error) {
+func (g *gatewayProcess) get(t testing.TB, path string) (int, string, error) {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(g.client, g.client)
 	must(t, err)
@@ -97,7 +97,7 @@ func (g *gatewayProcess) get(t *testing.T, path string) (int, string, error) {
 	return getOver(t, transport, "https://"+g.address+path)
 }
 
-func getOver(t *testing.T, transport *http.Transport, url string) (int, string, error) {
+func getOver(t testing.TB, transport *http.Transport, url string) (int, string, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	must(t, err)
@@ -110,7 +110,7 @@ func getOver(t *testing.T, transport *http.Transport, url string) (int, string, 
 	return resp.StatusCode, string(body), err
 }
 
-func (g *gatewayProcess) answers(t *testing.T) bool {
+func (g *gatewayProcess) answers(t testing.TB) bool {
 	status, _, err := g.get(t, "/v2/")
 	return err == nil && status == http.StatusOK
 }

@@ -7,14 +7,18 @@ import (
 )
 
 // writeHosts writes the hosts.toml of a registry's name and returns its path.
-func writeHosts(t *testing.T, certsD, name, text string) string {
+func writeHosts(t testing.TB, certsD, name, text string) string {
 	t.Helper()
 	return writeFile(t, filepath.Join(certsD, name, "hosts.toml"), text)
 }
 
 // hostsOf is the hosts.toml with which containerd asks a registry under any name.
 func (r *registry) hostsOf() string {
-	return fmt.Sprintf("server = %q\n", r.scheme+"://"+r.host)
+	text := fmt.Sprintf("server = %q\n", r.scheme+"://"+r.host)
+	if r.caFile != "" {
+		text += fmt.Sprintf("ca = %q\n", r.caFile)
+	}
+	return text
 }
 
 // puller is one of the two ways in which ctr pulls.

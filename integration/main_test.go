@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 // needs ends a test that the machine has not the means for: it is skipped, on CI it fails. A need is
 // a program in PATH, "root" or "linux".
-func needs(t *testing.T, means ...string) {
+func needs(t testing.TB, means ...string) {
 	t.Helper()
 	for _, mean := range means {
 		reason := missing(mean)
@@ -61,7 +61,7 @@ func missing(mean string) string {
 
 // tempDir makes a directory whose path is short enough for Unix sockets in it, which t.TempDir's
 // need not be, and removes it at the end with whatever is mounted below.
-func tempDir(t *testing.T) string {
+func tempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "nested-")
 	must(t, err)
@@ -75,7 +75,7 @@ func tempDir(t *testing.T) string {
 }
 
 // await polls until done is true. It is for conditions that announce themselves to nobody.
-func await(t *testing.T, what string, limit time.Duration, done func() bool) {
+func await(t testing.TB, what string, limit time.Duration, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
@@ -90,14 +90,14 @@ func await(t *testing.T, what string, limit time.Duration, done func() bool) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func writeFile(t *testing.T, path, text string) string {
+func writeFile(t testing.TB, path, text string) string {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Dir(path), 0o700))
 	must(t, os.WriteFile(path, []byte(text), 0o600))

@@ -29,7 +29,7 @@ type nestctl struct {
 }
 
 // newNestctl uses the Docker configuration in a directory; further variables may follow.
-func newNestctl(t *testing.T, dockerConfig string, env ...string) nestctl {
+func newNestctl(t testing.TB, dockerConfig string, env ...string) nestctl {
 	t.Helper()
 	needs(t, "nestctl")
 	fixed := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "DOCKER_CONFIG=" + dockerConfig}
@@ -42,14 +42,14 @@ type outcome struct {
 	code           int
 }
 
-func (n nestctl) command(t *testing.T, args ...string) *exec.Cmd {
+func (n nestctl) command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "nestctl", args...)
 	cmd.Env = n.env
 	return cmd
 }
 
-func (n nestctl) try(t *testing.T, args ...string) outcome {
+func (n nestctl) try(t testing.TB, args ...string) outcome {
 	t.Helper()
 	cmd := n.command(t, args...)
 	var stdout, stderr bytes.Buffer
@@ -62,7 +62,7 @@ func (n nestctl) try(t *testing.T, args ...string) outcome {
 }
 
 // run expects success.
-func (n nestctl) run(t *testing.T, args ...string) outcome {
+func (n nestctl) run(t testing.TB, args ...string) outcome {
 	t.Helper()
 	got := n.try(t, args...)
 	if got.code != exitOK {
@@ -72,7 +72,7 @@ func (n nestctl) run(t *testing.T, args ...string) outcome {
 }
 
 // fails expects an exit code and words on stderr, and that nothing secret was said.
-func (n nestctl) fails(t *testing.T, code int, words []string, args ...string) {
+func (n nestctl) fails(t testing.TB, code int, words []string, args ...string) {
 	t.Helper()
 	got := n.try(t, args...)
 	if got.code != code {

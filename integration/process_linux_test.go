@@ -20,7 +20,7 @@ func ownGroup() *syscall.SysProcAttr {
 }
 
 // unmountBelow unmounts what is mounted at and below dir, last mounted first.
-func unmountBelow(t *testing.T, dir string) {
+func unmountBelow(t testing.TB, dir string) {
 	t.Helper()
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

@@ -11,7 +11,7 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 
 // The rest is for containerd, which runs on Linux only.
 
-func unmountBelow(*testing.T, string) {}
+func unmountBelow(testing.TB, string) {}
 
 func overlayable(*testing.T, string) {}
 

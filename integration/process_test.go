@@ -25,7 +25,7 @@ type process struct {
 
 // start starts a daemon in a process group of its own. At the end of the test it gets SIGTERM, then
 // SIGKILL; its log is shown when the test has failed.
-func start(t *testing.T, name string, args ...string) *process {
+func start(t testing.TB, name string, args ...string) *process {
 	t.Helper()
 	p := &process{
 		cmd:  exec.Command(name, args...), // ended by the cleanup, when t.Context is done
@@ -49,7 +49,7 @@ func start(t *testing.T, name string, args ...string) *process {
 	return p
 }
 
-func (p *process) stop(t *testing.T) {
+func (p *process) stop(t testing.TB) {
 	t.Helper()
 	if p.ended() {
 		return
@@ -75,7 +75,7 @@ func (p *process) ended() bool {
 }
 
 // await waits until the daemon is ready, or fails at once when it has ended.
-func (p *process) await(t *testing.T, ready func() bool) {
+func (p *process) await(t testing.TB, ready func() bool) {
 	t.Helper()
 	await(t, p.cmd.Path, 30*time.Second, func() bool {
 		if p.ended() {
@@ -85,7 +85,7 @@ func (p *process) await(t *testing.T, ready func() bool) {
 	})
 }
 
-func (p *process) show(t *testing.T) {
+func (p *process) show(t testing.TB) {
 	if !t.Failed() {
 		return
 	}
@@ -101,7 +101,7 @@ func (p *process) show(t *testing.T) {
 }
 
 // runCommand runs a program to its end and returns what it wrote to stdout.
-func runCommand(t *testing.T, cmd *exec.Cmd) string {
+func runCommand(t testing.TB, cmd *exec.Cmd) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -26,6 +26,7 @@ type registry struct {
 	*requestLog
 	host    string // host:port, as in references
 	ca      string // the proxy's certificate, of a registry over TLS
+	caFile  string // a file that hosts.toml is to name as its CA
 	scheme  string
 	tokens  *tokenServer // nil: no authentication
 	direct  *http.Client // to the socket

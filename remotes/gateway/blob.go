@@ -101,6 +101,5 @@ func pass(ctx context.Context, w *answer, q request, resp *http.Response) error 
 	return err
 }
 
-// buffers are large enough for few system calls, and small enough to have a
-// hundred of them.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+// buffers hold two records of TLS, more than which no read returns.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
