@@ -24,6 +24,7 @@ type gatewayProcess struct {
 	certsD          string // containerd's
 	client          string // containerd's certificate and key
 	docker          string // directory of the Docker configuration
+	socket          *os.File
 }
 
 // startGateway installs and starts a gateway in front of an app's registry, with the credentials of its repositories.
@@ -74,7 +75,12 @@ func onlyFile(t testing.TB, pattern string) string {
 func (g *gatewayProcess) boot(t testing.TB) {
 	t.Helper()
 	needs(t, "nestctl")
-	g.process = start(t, "nestctl", "gateway", "--config", g.config)
+	args := []string{"nestctl", "gateway", "--config", g.config}
+	if g.socket == nil {
+		g.process = start(t, args[0], args[1:]...)
+	} else {
+		g.process = startWith(t, []*os.File{g.socket}, "sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh"}, args...)...)
+	}
 	g.await(t, func() bool { return g.answers(t) })
 }
 

@@ -27,6 +27,12 @@ type process struct {
 // SIGKILL; its log is shown when the test has failed.
 func start(t testing.TB, name string, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, name, args...)
+}
+
+// startWith starts a daemon that inherits files, from descriptor 3 on.
+func startWith(t testing.TB, files []*os.File, name string, args ...string) *process {
+	t.Helper()
 	p := &process{
 		cmd:  exec.Command(name, args...), // ended by the cleanup, when t.Context is done
 		log:  filepath.Join(t.TempDir(), filepath.Base(name)+".log"),
@@ -35,7 +41,7 @@ func start(t testing.TB, name string, args ...string) *process {
 	log, err := os.Create(p.log)
 	must(t, err)
 	defer log.Close()
-	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = log, log, files
 	p.cmd.SysProcAttr = ownGroup()
 	must(t, p.cmd.Start())
 	go func() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
 	"net"
 	"net/http"
 	"os"
@@ -129,9 +128,8 @@ func (d *daemonProcess) run(ctx context.Context) error {
 		return err
 	}
 	server := gateway.NewServer(d, d.config.Gateway.Certificate, d.config.Gateway.ClientCA)
-	server.ErrorLog = stdlog.New(io.Discard, "", 0) // of strangers' handshakes
 	failed := make(chan error, 2)
-	go func() { failed <- server.ServeTLS(listener, "", "") }()
+	go func() { failed <- server.Serve(listener) }()
 	if address := d.config.Gateway.MetricsAddress; address != "" {
 		observed, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
@@ -155,7 +153,7 @@ func (d *daemonProcess) run(ctx context.Context) error {
 		case err := <-failed:
 			return err
 		case <-ctx.Done():
-			return d.end(server)
+			return d.end(server, listener)
 		}
 	}
 }
@@ -190,17 +188,14 @@ func (d *daemonProcess) reload() {
 	log.L.Info("the configuration was read again")
 }
 
-// end ends: no new requests, a while for those that run. A transfer that is
-// cut off is taken up again by containerd.
-func (d *daemonProcess) end(server *http.Server) error {
+// end ends: no new connections, a while for those that are open. A transfer
+// that is cut off is taken up again by containerd.
+func (d *daemonProcess) end(server *gateway.Server, listener net.Listener) error {
 	d.ready.Store(false)
 	_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), d.config.Gateway.Grace)
 	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		return server.Close()
-	}
-	return nil
+	return server.End(ctx, listener)
 }
 
 // observation are metrics and health.

@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,21 +26,29 @@ const (
 	maxStrangers = 256
 )
 
+// Server serves a gateway on a listener.
+type Server struct {
+	http        *http.Server
+	connections connections
+	served      chan error // what Serve came to
+}
+
 // NewServer returns the server for a gateway. It speaks TLS with the
 // certificate and key in one file, to clients alone that show a certificate
 // which those in the other file have signed. Both files are read again for
 // each connection. Blobs are the traffic, so that it keeps to HTTP/1.1.
-func NewServer(handler http.Handler, certificate, clientCA string) *http.Server {
-	s := &strangers{}
+func NewServer(handler http.Handler, certificate, clientCA string) *Server {
+	s := &Server{served: make(chan error, 1)}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	return &http.Server{
+	s.http = &http.Server{
 		Handler:           handler,
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnState:         s.watch,
+		ConnState:         s.connections.watch,
+		ErrorLog:          log.New(io.Discard, "", 0), // of strangers' handshakes
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -44,6 +56,30 @@ func NewServer(handler http.Handler, certificate, clientCA string) *http.Server 
 			},
 		},
 	}
+	return s
+}
+
+// Serve serves until End is called or the listener fails. It always returns
+// an error, as [http.Server.Serve] does.
+func (s *Server) Serve(listener net.Listener) error {
+	err := s.http.ServeTLS(listener, "", "")
+	s.served <- err
+	return err
+}
+
+// End stops a server that serves on the listener. Whoever has connected by
+// then is answered, until the context ends. [http.Server.Shutdown] would
+// close connections whose first request is on its way, and who sent it would
+// see an end that he does not try again after.
+func (s *Server) End(ctx context.Context, listener net.Listener) error {
+	err := listener.Close()
+	<-s.served // all that was accepted is known by now
+	s.http.SetKeepAlivesEnabled(false)
+	select {
+	case <-s.connections.gone():
+	case <-ctx.Done():
+	}
+	return errors.Join(err, s.http.Close())
 }
 
 func serverTLS(certificate, clientCA string) (*tls.Config, error) {
@@ -73,27 +109,53 @@ func CheckServer(certificate, clientCA string) error {
 	return err
 }
 
-// strangers are the connections that have asked for nothing yet.
-type strangers struct {
-	mu    sync.Mutex
-	order []net.Conn
+// connections are those that are open. Strangers among them have asked for
+// nothing yet.
+type connections struct {
+	mu        sync.Mutex
+	open      map[net.Conn]bool
+	strangers []net.Conn
+	empty     chan struct{} // closed when none is open
 }
 
-func (s *strangers) watch(conn net.Conn, state http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, c := range s.order {
-		if c == conn {
-			s.order = append(s.order[:i], s.order[i+1:]...)
-			break
+func (c *connections) watch(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.strangers = slices.DeleteFunc(c.strangers, func(s net.Conn) bool { return s == conn })
+	switch state {
+	case http.StateNew:
+		c.add(conn)
+	case http.StateClosed, http.StateHijacked:
+		delete(c.open, conn)
+		if len(c.open) == 0 && c.empty != nil {
+			close(c.empty)
+			c.empty = nil
 		}
 	}
-	if state != http.StateNew {
-		return
+}
+
+// add adds a stranger. The caller holds the lock.
+func (c *connections) add(conn net.Conn) {
+	if c.open == nil {
+		c.open = map[net.Conn]bool{}
 	}
-	if len(s.order) >= maxStrangers {
-		_ = s.order[0].Close()
-		s.order = s.order[1:]
+	c.open[conn] = true
+	if len(c.strangers) >= maxStrangers {
+		_ = c.strangers[0].Close() // its goroutine sees to the rest
+		c.strangers = c.strangers[1:]
 	}
-	s.order = append(s.order, conn)
+	c.strangers = append(c.strangers, conn)
+}
+
+// gone returns a channel that is closed when no connection is open.
+func (c *connections) gone() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	gone := make(chan struct{})
+	if len(c.open) == 0 {
+		close(gone)
+	} else {
+		c.empty = gone
+	}
+	return gone
 }

@@ -1,0 +1,115 @@
+package integration
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestGatewayReplaced: with a socket that outlives it, as systemd holds one, the gateway is replaced under 50 pulls,
+// none of which fails.
+func TestGatewayReplaced(t *testing.T) {
+	daemons := []*containerd{startContainerd(t), startContainerd(t)}
+	a := publish(t, newApp(t))
+	g := startGateway(t, a, "node")
+	g.stop(t)
+	g.inherit(t)
+	g.boot(t)
+
+	var pulls sync.WaitGroup
+	over := make(chan struct{})
+	for i := range 50 {
+		daemon := daemons[i%2].in(fmt.Sprintf("test%d", i))
+		pulls.Go(func() {
+			if out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	go func() { pulls.Wait(); close(over) }()
+	for range 3 {
+		g.stop(t)
+		if code := g.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("exit status %d", code)
+		}
+		g.boot(t)
+	}
+	<-over
+}
+
+// inherit gives the gateway's listening socket to its next processes, as systemd does.
+func (g *gatewayProcess) inherit(t *testing.T) {
+	t.Helper()
+	listener, err := net.Listen("tcp", g.address)
+	must(t, err)
+	g.socket, err = listener.(*net.TCPListener).File()
+	must(t, err)
+	must(t, listener.Close())
+	t.Cleanup(func() { _ = g.socket.Close() })
+}
+
+// TestGatewayEnds: after SIGTERM a transfer that runs goes on to its end.
+func TestGatewayEnds(t *testing.T) {
+	reg := startBigRegistry(t, 64<<20, 64<<20) // a second
+	g := startGateway(t, reg.app, "node")
+	client, begun := g.through(t), make(chan struct{})
+	result := make(chan error)
+	go func() {
+		result <- download(t.Context(), &http.Client{Transport: announcing{client.Transport, begun}}, "https://"+g.address+reg.blob("layer")+"?ns="+reg.host, reg.size)
+	}()
+	<-begun
+	must(t, g.cmd.Process.Signal(syscall.SIGTERM))
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	<-g.done
+	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// announcing says when the headers of an answer are there.
+type announcing struct {
+	next  http.RoundTripper
+	begun chan struct{}
+}
+
+func (a announcing) RoundTrip(req *http.Request) (*http.Response, error) {
+	defer close(a.begun)
+	return a.next.RoundTrip(req)
+}
+
+// TestGatewayFlood: connections that ask for nothing take no room from those that do.
+func TestGatewayFlood(t *testing.T) {
+	needs(t, "linux")
+	daemon := startContainerd(t)
+	a := publish(t, newApp(t))
+	g := startGateway(t, a, "node")
+	var idle []net.Conn
+	t.Cleanup(func() {
+		for _, conn := range idle {
+			_ = conn.Close()
+		}
+	})
+	for range 2000 {
+		conn, err := net.DialTimeout("tcp", g.address, 5*time.Second)
+		must(t, err)
+		idle = append(idle, conn)
+	}
+	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+	fds, err := os.ReadDir(filepath.Join("/proc", fmt.Sprint(g.cmd.Process.Pid), "fd"))
+	must(t, err)
+	if len(fds) > 400 {
+		t.Errorf("%d files are open", len(fds))
+	}
+	if status, _, err := g.get(t, "/v2/org/app/manifests/"+strings.Repeat("x", 1<<20)); err == nil && status < 400 {
+		t.Errorf("a path of 1 MiB: %d", status)
+	}
+}
