@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+)
+
+// TestPlainShapes: content that has nothing to do with child namespaces passes
+// byte for byte, whatever it is.
+func TestPlainShapes(t *testing.T) {
+	padded := func(size int) string {
+		return `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[],"x":"` + strings.Repeat("x", size) + `"}`
+	}
+	for name, test := range map[string]struct{ mediaType, body string }{
+		"5 MiB":              {ocispec.MediaTypeImageIndex, padded(5 << 20)},
+		"9 MiB":              {ocispec.MediaTypeImageIndex, padded(9 << 20)},
+		"not JSON":           {ocispec.MediaTypeImageManifest, "not JSON"},
+		"docker list":        {"application/vnd.docker.distribution.manifest.list.v2+json", `{"schemaVersion":2,"manifests":[]}`},
+		"docker schema 1":    {"application/vnd.docker.distribution.manifest.v1+prettyjws", `{"schemaVersion":1,"name":"x"}`},
+		"unknown media type": {"application/vnd.test.thing+json; charset=utf-8", `{"thing":true}`},
+		"duplicate keys":     {ocispec.MediaTypeImageManifest, `{"schemaVersion":2,"schemaVersion":2,"layers":[],"Layers":[]}`},
+		"namespace of other": {ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[{"mediaType":"a","size":1,"digest":"sha256:x","namespace":"Not/A/Child"}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Node)
+			d := s.registry.Put("org/app", test.mediaType, []byte(test.body), "v1")
+			for _, reference := range []string{"v1", d.Digest.String()} {
+				head := s.do(http.MethodHead, "/v2/org/app/manifests/"+reference)
+				got := s.do(http.MethodGet, "/v2/org/app/manifests/"+reference)
+				if got.status != http.StatusOK || got.body != test.body || head.status != http.StatusOK {
+					t.Errorf("%s: status %d and %d, %d bytes of %d", reference, head.status, got.status, len(got.body), len(test.body))
+				}
+				for _, header := range []string{"Content-Length", "Docker-Content-Digest"} {
+					if head.header.Get(header) != got.header.Get(header) || head.header.Get(header) == "" {
+						t.Errorf("%s: HEAD says %s %q, GET %q", reference, header, head.header.Get(header), got.header.Get(header))
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestHeadWithoutHeaders: some registries say nothing in answers to HEAD, or
+// do not know it.
+func TestHeadWithoutHeaders(t *testing.T) {
+	for name, fault := range map[string]registrytest.Interceptor{
+		"not allowed": registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)),
+		"no digest": func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Method != http.MethodHead || req.Header.Get("Authorization") == "" {
+				return false
+			}
+			w.WriteHeader(http.StatusOK)
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Node)
+			root := s.publish()
+			s.registry.Intercept(fault)
+			for _, reference := range []string{"v1", root.Digest.String()} {
+				got := s.do(http.MethodHead, "/v2/org/app/manifests/"+reference)
+				if got.status != http.StatusOK || got.header.Get("Docker-Content-Digest") != root.Digest.String() || got.header.Get("Content-Type") != root.MediaType {
+					t.Errorf("%s: %+v", reference, got)
+				}
+			}
+		})
+	}
+}
+
+// TestInvalidIndex: the error names the index, the position and the value, and
+// no target is asked.
+func TestInvalidIndex(t *testing.T) {
+	s := newScene(t, Node)
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	index := s.registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(web, "../victim"))
+	s.registry.ResetLog()
+	got := s.get("manifests", index.Digest)
+	if got.status != http.StatusBadRequest || !strings.Contains(got.body, "MANIFEST_INVALID") || !strings.Contains(got.body, "manifests[1]") || !strings.Contains(got.body, "../victim") {
+		t.Errorf("%+v", got)
+	}
+	for _, q := range s.registry.Log() {
+		if q.Repository != "" && q.Repository != "org/app" {
+			t.Errorf("asked: %s", q)
+		}
+	}
+}
+
+// TestMemberTrouble: what a member's registry answers reaches the client with
+// the member's name.
+func TestMemberTrouble(t *testing.T) {
+	s := newScene(t, Node)
+	s.publish()
+	denied := s.registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
+	gone := denied
+	gone.Digest = digest.FromString("gone")
+	index := s.registry.Index("org/app", registrytest.Member(denied, "denied"), registrytest.Member(gone, "web"))
+	if got := s.get("manifests", index.Digest); got.status != http.StatusOK {
+		t.Fatalf("%+v", got)
+	}
+	if got := s.get("manifests", denied.Digest); got.status != http.StatusForbidden || !strings.Contains(got.body, "org/app/denied") {
+		t.Errorf("denied: %+v", got)
+	}
+	if got := s.get("manifests", gone.Digest); got.status != http.StatusNotFound || !strings.Contains(got.body, "org/app/web") {
+		t.Errorf("gone: %+v", got)
+	}
+}
+
+// TestVerify: content of a member that is other than described is not passed on.
+func TestVerify(t *testing.T) {
+	s := newScene(t, Node)
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
+	s.registry.PutAs("org/app/web", web.MediaType, web.Digest, []byte(strings.Repeat("x", int(web.Size))))
+	s.get("manifests", index.Digest)
+	if got := s.get("manifests", web.Digest); got.status != http.StatusBadGateway || !strings.Contains(got.body, "does not verify") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestReferrers: they are where the member is, by the API and by the tag that
+// stands for it.
+func TestReferrers(t *testing.T) {
+	s := newScene(t, Node)
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	signature := s.registry.Referrer("org/app/web", web, "application/vnd.test.signature")
+	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
+	s.get("manifests", index.Digest)
+	got := s.get("referrers", web.Digest)
+	var list ocispec.Index
+	if err := json.Unmarshal([]byte(got.body), &list); err != nil || len(list.Manifests) != 1 || list.Manifests[0].Digest != signature.Digest {
+		t.Errorf("%+v", got)
+	}
+	tag := strings.Replace(web.Digest.String(), ":", "-", 1) + ".sig"
+	s.registry.Tag("org/app/web", tag, signature.Digest)
+	if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+tag); got.status != http.StatusOK || got.header.Get("Docker-Content-Digest") != signature.Digest.String() {
+		t.Errorf("%+v", got)
+	}
+	if got := s.get("blobs", digest.FromString("{}")); got.status != http.StatusOK {
+		t.Errorf("the signature's config: %+v", got)
+	}
+	for _, q := range s.registry.Log(registrytest.In("org/app")) {
+		if q.Kind == registrytest.KindReferrers {
+			t.Errorf("the parent was asked: %s", q)
+		}
+	}
+}
