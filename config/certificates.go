@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -160,12 +161,21 @@ func CertificateIDs(cas []byte) []string {
 	return ids
 }
 
-// WithEarlier returns the set with CAs of earlier sets behind its own: the
-// first max of those given.
-func (c Certificates) WithEarlier(cas []byte, max int) Certificates {
-	earlier := splitPEM(cas)
-	all := append([][]byte{splitPEM(c.CA)[0]}, earlier[:min(max, len(earlier))]...)
-	c.CA = bytes.Join(all, nil)
+// After returns the set with the CAs of earlier sets behind its own, down to
+// the one that signed what the gateway shows until it has the new set. When
+// renewals were interrupted that need not be the last one.
+func (c Certificates) After(earlier Certificates) Certificates {
+	shown, err := firstCertificate(earlier.Gateway)
+	if err != nil {
+		return c
+	}
+	cas := splitPEM(earlier.CA)
+	for i, text := range cas {
+		if ca, err := firstCertificate(text); err == nil && shown.CheckSignatureFrom(ca) == nil {
+			c.CA = slices.Concat(c.CA, bytes.Join(cas[:i+1], nil))
+			break
+		}
+	}
 	return c
 }
 

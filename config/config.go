@@ -3,7 +3,8 @@
 //
 // A reader meets: [Config], the file's shape with its defaults; [Load] and
 // [Parse], which read it strictly and report everything that is wrong with it
-// at once, each with its position; [Config.Check], the rules between values.
+// at once, each with its position; [Config.Check], the rules for values;
+// [CheckFile], whose files are trusted; [Config.Render], the file as text.
 package config
 
 import "time"
@@ -11,7 +12,8 @@ import "time"
 // Path is where the daemons look.
 const Path = "/etc/nested/config.toml"
 
-// Config is the file. Each field's comment is its entry in docs/config.md.
+// Config is the file. Each key's comment stands in docs/config.md and in what
+// [Config.Render] writes; `go test ./config -update` brings it there.
 type Config struct {
 	// The version of the file's format; 1.
 	Version int `toml:"version"`
@@ -32,7 +34,7 @@ type Log struct {
 
 // Credentials is the section [credentials].
 type Credentials struct {
-	// Docker configuration files, asked in this order; one that does not exist is passed over.
+	// Docker configuration files, asked in this order; one that does not exist is passed over. Only with mode = "node".
 	DockerConfig []string `toml:"docker_config"`
 	// How long a credential helper may take.
 	HelperTimeout time.Duration `toml:"helper_timeout"`
@@ -70,9 +72,10 @@ type Gateway struct {
 	Allow []string `toml:"allow"`
 	// Where to listen: a loopback address with a port. Ignored for a socket that systemd passes.
 	Address string `toml:"address"`
-	// The gateway's certificate and key in one PEM file, and the certificate that signed those of its callers.
+	// The gateway's certificate and key in one PEM file.
 	Certificate string `toml:"certificate"`
-	ClientCA    string `toml:"client_ca"`
+	// The certificate that signed those of the gateway's callers.
+	ClientCA string `toml:"client_ca"`
 	// A directory with a hosts.toml per registry, in containerd's format: upstream mirrors, CAs, client certificates,
 	// headers. Not containerd's own, in which the gateway stands.
 	HostsDir string `toml:"hosts_dir"`
@@ -83,10 +86,12 @@ type Gateway struct {
 	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
 	// The most requests that may be made to find content of which nothing is known any more.
 	SearchRequests int `toml:"search_requests"`
-	// Where what was learnt about bundles is kept, for how long, and how large it may grow.
-	StateDir      string        `toml:"state_dir"`
-	TrailMaxAge   time.Duration `toml:"trail_max_age"`
-	TrailMaxBytes int           `toml:"trail_max_bytes"`
+	// The directory of the trail: what was learnt about bundles.
+	StateDir string `toml:"state_dir"`
+	// How long the trail remembers.
+	TrailMaxAge time.Duration `toml:"trail_max_age"`
+	// How large the trail may grow; at least 1 MiB.
+	TrailMaxBytes int `toml:"trail_max_bytes"`
 	// The loopback address of metrics and health, over plain http; empty: off.
 	MetricsAddress string `toml:"metrics_address"`
 	// How long transfers may go on after SIGTERM.

@@ -63,10 +63,10 @@ func (h GatewayHost) Render(name, registry string, admin []byte) ([]byte, error)
 		head += defaultServer(registry)
 	}
 	text := slices.Concat([]byte(head+"\n"), insertTable(dropHosts(admin, h.is), h.table()))
-	if err := h.CheckFirst(name, text); err != nil {
-		return nil, err
+	if _, err := ParseHosts(name, text); err != nil { // without the gateway there was no error
+		return nil, h.notFirst(name)
 	}
-	return text, nil
+	return text, h.CheckFirst(name, text)
 }
 
 // table is the gateway's table. Capabilities are those that all versions of
@@ -82,13 +82,17 @@ func (h GatewayHost) CheckFirst(name string, text []byte) error {
 		return err
 	}
 	if len(hosts.Hosts) == 0 || hosts.Hosts[0].URL != h.URL() {
-		return fmt.Errorf(`%s: [host.%q] cannot come first; write all hosts as tables with a header, [host."URL"]`, name, h.URL())
+		return h.notFirst(name)
 	}
 	first := hosts.Hosts[0]
 	if !slices.Equal(first.CA, []string{h.CA}) || !slices.Equal(first.Client, [][2]string{{h.Client}}) || first.SkipVerify {
 		return fmt.Errorf("%s: [host.%q] must have ca = %q, client = %q and no skip_verify", name, h.URL(), h.CA, h.Client)
 	}
 	return nil
+}
+
+func (h GatewayHost) notFirst(name string) error {
+	return fmt.Errorf(`%s: [host.%q] is not, or cannot be, the first host; write all hosts as tables with a header, [host."URL"], behind it`, name, h.URL())
 }
 
 // defaultServer states what containerd assumes without a server. For

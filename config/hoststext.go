@@ -33,19 +33,19 @@ func keyOf(e *unstable.Node) []string {
 	return key
 }
 
-// table is where a table begins and whose it is.
-type table struct {
+// block is where a table begins and whose it is.
+type block struct {
 	key   []string
 	start int // of the comment right before it, otherwise of its line
 }
 
-func tables(text []byte) []table {
-	var all []table
+func blocks(text []byte) []block {
+	var all []block
 	for e := range expressions(text) {
 		if e.Kind == unstable.Table || e.Kind == unstable.ArrayTable {
 			it := e.Key()
 			it.Next()
-			all = append(all, table{keyOf(e), blockStart(text, int(it.Node().Raw.Offset))})
+			all = append(all, block{keyOf(e), blockStart(text, int(it.Node().Raw.Offset))})
 		}
 	}
 	return all
@@ -66,11 +66,11 @@ func blockStart(text []byte, offset int) int {
 
 // insertTable puts a table before all others, and behind the keys that belong
 // to none.
-func insertTable(text []byte, block string) []byte {
+func insertTable(text []byte, added string) []byte {
 	at := len(text)
-	if all := tables(text); len(all) > 0 {
+	if all := blocks(text); len(all) > 0 {
 		at = all[0].start
-		block += "\n"
+		added += "\n"
 	}
 	head := bytes.Clone(text[:at])
 	if len(head) > 0 && head[len(head)-1] != '\n' {
@@ -79,12 +79,12 @@ func insertTable(text []byte, block string) []byte {
 	if len(head) > 0 && !bytes.HasSuffix(head, []byte("\n\n")) {
 		head = append(head, '\n')
 	}
-	return slices.Concat(head, []byte(block), text[at:])
+	return slices.Concat(head, []byte(added), text[at:])
 }
 
 // dropHosts removes the tables of some hosts.
 func dropHosts(text []byte, drop func(url string) bool) []byte {
-	all := tables(text)
+	all := blocks(text)
 	kept := []byte{}
 	from := 0
 	for i, t := range all {

@@ -107,7 +107,9 @@ func (i *installer) change(write []file) error {
 	if err != nil {
 		return err
 	}
-	i.record.Dirs = appendNew(dirs, i.record.Dirs)
+	// An empty directory of the record's is ours, whoever made it: an
+	// interrupted installation may have.
+	i.record.Dirs = appendNew(appendNew(dirs, []string{filepath.Dir(journalPath)}), i.record.Dirs)
 	if err := i.mkdirs(dirs); err != nil {
 		return err
 	}

@@ -29,8 +29,7 @@ func (p *planner) planCertificates() error {
 	if err != nil {
 		return err
 	}
-	sound := current.Check(p.options.Address, p.now) == nil
-	if sound {
+	if current.Check(p.options.Address, p.now) == nil {
 		if p.until, err = current.Until(); err != nil {
 			return err
 		}
@@ -39,17 +38,11 @@ func (p *planner) planCertificates() error {
 			return nil
 		}
 	}
-	// The gateway goes on to know containerd by its last certificate. After an
-	// interruption it may be the one before.
-	earlier := 2
-	if sound {
-		earlier = 1
-	}
 	made, err := config.NewCertificates(p.options.Address, p.now)
 	if err != nil {
 		return err
 	}
-	p.certificates = made.WithEarlier(current.CA, earlier)
+	p.certificates = made.After(current)
 	p.until, err = made.Until()
 	return err
 }
@@ -138,7 +131,7 @@ func (p *planner) planRenewal() ([]file, error) {
 		return nil, err
 	}
 	current, err := p.data(gatewayPEM)
-	if err != nil || string(current) == string(p.certificates.Gateway) {
+	if err != nil || string(current) == string(p.certificates.Gateway) && p.record.finished() {
 		return nil, err
 	}
 	var hosts, others []file

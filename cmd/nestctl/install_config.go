@@ -32,7 +32,7 @@ func (p *planner) planConfig() ([]file, error) {
 	}
 	e, recorded := p.record.entry(config.Path)
 	if current == nil || recorded && e.ours(current) {
-		text := renderConfig(p.options.config())
+		text := p.options.config().Render()
 		return []file{{path: config.Path, contents: newContents([]byte(text), 0o600)}}, nil
 	}
 	theirs, err := config.Parse(config.Path, current.Data)
@@ -72,15 +72,4 @@ func (p *planner) agree(theirs *config.Config) error {
 	}
 	text := bytes.ReplaceAll([]byte(errors.Join(errs...).Error()), []byte("\n"), []byte("; "))
 	return fmt.Errorf("%s: was not written by nestctl install, or was edited since: %s; make it say the same, or move it away", config.Path, text)
-}
-
-func renderConfig(c *config.Config) string {
-	return fmt.Sprintf("version = 1\n[credentials]\ndocker_config = %s\n[gateway]\nmode = %q\nregistries = %s\nallow = %s\naddress = %q\n", list(c.Credentials.DockerConfig), c.Gateway.Mode, list(c.Gateway.Registries), list(c.Gateway.Allow), c.Gateway.Address)
-}
-
-func list(s []string) string {
-	if len(s) == 0 {
-		return "[]"
-	}
-	return `["` + strings.Join(s, `", "`) + `"]`
 }

@@ -62,6 +62,11 @@ func (r *journal) entry(path string) (entry, bool) {
 	return r.Files[i], true
 }
 
+// finished tells whether all files that were to be replaced are.
+func (r *journal) finished() bool {
+	return !slices.ContainsFunc(r.Files, func(e entry) bool { return len(e.Earlier) > 0 })
+}
+
 // loadJournal reads the record; without one there is an empty one.
 func loadJournal(d *disk) (*journal, error) {
 	c, err := d.read(journalPath)

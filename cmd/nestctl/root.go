@@ -52,7 +52,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newInstall(), newUninstall(), newGateway(), newVersion()} {
+	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newInstall(), newUninstall(), newDoctor(), newGateway(), newConfig(), newVersion()} {
 		root.AddCommand(c)
 	}
 	root.InitDefaultCompletionCmd()

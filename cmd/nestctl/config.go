@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/config"
+)
+
+func newConfig() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "Print or check the configuration of the gateway",
+		Args:  cobra.NoArgs,
+	}
+	c.AddCommand(&cobra.Command{
+		Use:   "default",
+		Short: "Print a configuration file with all keys, their defaults and what they mean",
+		Args:  misuseOf(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c := config.Default()
+			_, err := io.WriteString(cmd.OutOrStdout(), c.Render())
+			return err
+		},
+	}, &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Report everything that is wrong with a configuration file (default " + config.Path + ")",
+		Args:  misuseOf(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := config.Path
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return checkConfig(cmd.OutOrStdout(), cmd.ErrOrStderr(), file)
+		},
+	})
+	return c
+}
+
+// checkConfig prints each problem of a file on a line.
+func checkConfig(stdout, stderr io.Writer, file string) error {
+	_, err := config.Load(file)
+	var bad *config.Error
+	switch {
+	case err == nil:
+		_, err = fmt.Fprintln(stdout, printable(file)+" is valid")
+		return err
+	case !errors.As(err, &bad):
+		return err
+	}
+	for _, p := range bad.Problems {
+		fmt.Fprintln(stderr, printable(redact(p.String())))
+	}
+	if len(bad.Problems) == 1 {
+		return fmt.Errorf("%s: 1 problem", file)
+	}
+	return fmt.Errorf("%s: %d problems", file, len(bad.Problems))
+}

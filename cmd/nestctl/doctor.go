@@ -1,0 +1,187 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/config"
+)
+
+// doctor looks at an installation. It changes nothing.
+type doctor struct {
+	root       string // see at
+	configFile string
+	containerd string // its configuration
+	refs       []parent
+	now        time.Time
+
+	config  *config.Config // nil when it cannot be read
+	certs   string         // where hosts.toml is installed
+	options installOptions // with which to install as before
+}
+
+// problem is one thing that is wrong, and what puts it right.
+type problem struct{ what, fix string }
+
+func (p problem) String() string { return "problem: " + p.what + "; fix: " + p.fix }
+
+// check is one thing that the doctor looks at.
+type check struct {
+	name string
+	look func(context.Context) []problem
+}
+
+// checks is all of it, in the order of looking: the first ones explain what
+// the later ones find.
+func (d *doctor) checks() []check {
+	all := []check{{"the gateway's configuration", d.checkConfig}}
+	if d.config != nil {
+		all = append(all,
+			check{"who may read and write the files that it names", d.checkFiles},
+			check{"hosts.toml of each registry", d.checkHosts},
+			check{"certificates of containerd and the gateway", d.checkCertificates},
+			check{"whether the gateway answers", d.checkGateway},
+			check{"proxies", d.checkProxy},
+			check{"credentials of each registry", d.checkCredentials},
+			check{"each REF", d.checkRefs})
+	}
+	return append(all,
+		check{"where containerd looks for hosts.toml", d.checkRoots},
+		check{"whether CRI pulls all members", d.checkPull})
+}
+
+func newDoctor() *cobra.Command {
+	d := doctor{now: time.Now()}
+	c := &cobra.Command{
+		Use:   "doctor [REF...]",
+		Args:  cobra.ArbitraryArgs,
+		Short: "Find out why containerd does not pull nested bundles through the gateway",
+		Long: "Looks at the configurations of the gateway and of containerd, at hosts.toml, certificates, proxies and\n" +
+			"credentials, asks the gateway, and pulls the manifest of each REF through it. Prints each problem with what\n" +
+			"puts it right; the exit status is 1 when there is one.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, arg := range args {
+				ref, err := parseParent(arg)
+				if err != nil {
+					return err
+				}
+				d.refs = append(d.refs, ref)
+			}
+			return d.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&d.configFile, "config", config.Path, "the gateway's configuration")
+	flags.StringVar(&d.containerd, "containerd-config", "/etc/containerd/config.toml", "containerd's configuration")
+	flags.StringVar(&d.root, "root", "", "directory of an image to look at, in place of this node")
+	return c
+}
+
+// errProblems ends a doctor that found something; what, is printed.
+var errProblems = errors.New("there are problems; put them right from the first on, and run nestctl doctor again")
+
+func (d *doctor) run(ctx context.Context, out io.Writer) error {
+	d.load()
+	var found []problem
+	for _, c := range d.checks() {
+		for _, p := range c.look(ctx) {
+			if !slices.Contains(found, p) {
+				found = append(found, p)
+				fmt.Fprintln(out, printable(redact(p.String())))
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if found != nil {
+		return errProblems
+	}
+	_, err := fmt.Fprintln(out, "no problem found")
+	return err
+}
+
+// at is where a path of the node is.
+func (d *doctor) at(path string) string { return filepath.Join(d.root, path) }
+
+// load reads what the checks go by. What cannot be read is found by them.
+func (d *doctor) load() {
+	if image, err := openDisk(d.root); err == nil {
+		if r, err := loadJournal(image); err == nil {
+			d.options = r.Options
+		}
+		_ = image.close()
+	}
+	d.certs = cmp.Or(d.options.ContainerdCerts, defaultHostsDir)
+	text, err := os.ReadFile(d.at(d.configFile))
+	if err != nil {
+		return
+	}
+	if d.config, err = config.Parse(d.configFile, text); err == nil {
+		g := d.config.Gateway
+		d.options = installOptions{g.Mode, g.Registries, g.Allow, d.certs, g.Address, d.config.Credentials.DockerConfig, d.options.NoSystemd}
+	}
+}
+
+const installFix = "nestctl install --mode MODE --registry HOST"
+
+func (d *doctor) checkConfig(context.Context) []problem {
+	text, err := os.ReadFile(d.at(d.configFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return []problem{{d.configFile + " does not exist", installFix}}
+	}
+	if err != nil {
+		return []problem{{err.Error(), "run nestctl doctor as root"}}
+	}
+	_, err = config.Parse(d.configFile, text)
+	return append(because(err, ""), because(config.CheckFile(d.at(d.configFile)), "")...)
+}
+
+// checkFiles looks at who may read and write files.
+func (d *doctor) checkFiles(context.Context) []problem {
+	g := d.config.Gateway
+	found := slices.Concat(
+		because(config.CheckSecret(d.at(g.Certificate)), "nestctl install as before"),
+		because(config.CheckFile(d.at(g.ClientCA)), "nestctl install as before"))
+	if g.Mode != "node" {
+		return found
+	}
+	for _, path := range d.config.Credentials.DockerConfig {
+		if err := config.CheckSecret(d.at(path)); !errors.Is(err, fs.ErrNotExist) {
+			found = append(found, because(err, "make it a file that root can read")...)
+		}
+	}
+	return found
+}
+
+// because makes problems of an error, which often says itself what to do: a
+// configuration's says it for each of its problems, others at their end.
+func because(err error, fix string) []problem {
+	if err == nil {
+		return nil
+	}
+	var bad *config.Error
+	if errors.As(err, &bad) {
+		var all []problem
+		for _, p := range bad.Problems {
+			all = append(all, problem{strings.TrimSuffix(p.String(), "; "+p.Right), p.Right})
+		}
+		return all
+	}
+	what := err.Error()
+	if i := strings.LastIndex(what, "; "); i > 0 {
+		what, fix = what[:i], what[i+2:]
+	}
+	return []problem{{what, fix}}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// criPlugins are where CRI's settings about images are, by the version of
+// containerd's configuration.
+var criPlugins = [...]string{0: "cri", 1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images", 4: "io.containerd.cri.v1.images"}
+
+// criImages is what matters of CRI's settings about images.
+type criImages struct {
+	Registry struct {
+		ConfigPath string         `toml:"config_path"`
+		Mirrors    map[string]any `toml:"mirrors"`
+		Configs    map[string]any `toml:"configs"`
+		Auths      map[string]any `toml:"auths"`
+	} `toml:"registry"`
+	criSnapshots
+	Containerd          criSnapshots `toml:"containerd"` // in versions up to 2
+	ConcurrentDownloads *int         `toml:"max_concurrent_downloads"`
+	ImagePullWithSyncFs bool         `toml:"image_pull_with_sync_fs"`
+	UseLocalImagePull   bool         `toml:"use_local_image_pull"`
+}
+
+type criSnapshots struct {
+	DisableAnnotations *bool `toml:"disable_snapshot_annotations"`
+	DiscardLayers      bool  `toml:"discard_unpacked_layers"`
+}
+
+// containerdFile is a configuration of containerd's.
+type containerdFile struct {
+	path   string
+	plugin string
+	images criImages
+}
+
+// key is how a setting is named in the file.
+func (f containerdFile) key(name string) string {
+	return fmt.Sprintf("%s: [plugins.%q] %s", f.path, f.plugin, name)
+}
+
+// containerdFiles reads containerd's configuration and what it imports.
+func (d *doctor) containerdFiles() ([]containerdFile, error) {
+	var all []containerdFile
+	pending := []string{d.containerd}
+	for len(pending) > 0 {
+		path := pending[0]
+		pending = pending[1:]
+		if slices.ContainsFunc(all, func(f containerdFile) bool { return f.path == path }) {
+			continue
+		}
+		text, err := os.ReadFile(d.at(path))
+		if errors.Is(err, fs.ErrNotExist) && path == d.containerd {
+			return []containerdFile{{path: path, plugin: criPlugins[3]}}, nil // as containerd's defaults
+		}
+		if err != nil {
+			return nil, err
+		}
+		f, imports, err := parseContainerd(path, text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+		pending = append(pending, d.imports(path, imports)...)
+	}
+	return all, nil
+}
+
+func parseContainerd(path string, text []byte) (containerdFile, []string, error) {
+	var file struct {
+		Version int            `toml:"version"`
+		Imports []string       `toml:"imports"`
+		Plugins map[string]any `toml:"plugins"`
+	}
+	if err := toml.Unmarshal(text, &file); err != nil {
+		return containerdFile{}, nil, tomlError(path, err)
+	}
+	if file.Version < 0 || file.Version >= len(criPlugins) {
+		return containerdFile{}, nil, fmt.Errorf("%s: version %d is unknown to this nestctl; use a newer one", path, file.Version)
+	}
+	f := containerdFile{path: path, plugin: criPlugins[file.Version]}
+	settings, ok := file.Plugins[f.plugin]
+	if !ok {
+		return f, file.Imports, nil
+	}
+	part, err := toml.Marshal(settings)
+	if err != nil {
+		return f, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := toml.Unmarshal(part, &f.images); err != nil {
+		return f, nil, fmt.Errorf("%s: [plugins.%q]: %w", path, f.plugin, err)
+	}
+	return f, file.Imports, nil
+}
+
+func tomlError(path string, err error) error {
+	var bad *toml.DecodeError
+	if !errors.As(err, &bad) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	line, column := bad.Position()
+	return fmt.Errorf("%s:%d:%d: %w", path, line, column, err)
+}
+
+// imports finds the files that a configuration imports, as containerd does.
+func (d *doctor) imports(from string, patterns []string) []string {
+	var all []string
+	for _, pattern := range patterns {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(filepath.Dir(from), pattern)
+		}
+		found, err := filepath.Glob(d.at(pattern))
+		if err != nil {
+			continue
+		}
+		for _, path := range found {
+			all = append(all, "/"+strings.TrimPrefix(strings.TrimPrefix(path, filepath.Clean(d.root)), "/"))
+		}
+	}
+	return all
+}
+
+// checkRoots looks at config_path.
+func (d *doctor) checkRoots(context.Context) []problem {
+	files, err := d.containerdFiles()
+	if err != nil {
+		return because(err, "correct it")
+	}
+	in := files[0]
+	for _, f := range files {
+		if f.images.Registry.ConfigPath != "" {
+			in = f
+		}
+	}
+	path := in.images.Registry.ConfigPath
+	fix := fmt.Sprintf("in %s: [plugins.%q.registry] config_path = %q, and restart containerd", in.path, in.plugin, d.certs)
+	switch roots := filepath.SplitList(path); {
+	case path == "":
+		return []problem{{in.key("registry.config_path is not set: containerd 1.7 then reads no hosts.toml, and the default of 2.x, two directories, is ignored by its transfer service"), fix}}
+	case len(roots) > 1:
+		return []problem{{in.key(fmt.Sprintf("registry.config_path = %q names two directories; the transfer service ignores both", path)), fix}}
+	case filepath.Clean(path) != d.certs:
+		return []problem{{in.key(fmt.Sprintf("registry.config_path = %q is not where hosts.toml is installed, %s", path, d.certs)), fix + "; or nestctl install with --containerd-certs " + path}}
+	}
+	return nil
+}
+
+// checkPull looks at the settings with which CRI falls back to its own pull.
+func (d *doctor) checkPull(context.Context) []problem {
+	files, err := d.containerdFiles()
+	if err != nil {
+		return nil // checkRoots says it
+	}
+	var found []problem
+	for _, f := range files {
+		for _, s := range f.images.localPull() {
+			found = append(found, problem{f.key(s.setting + ": CRI of containerd 2.1 and later pulls only the first fitting member"), s.fix + ", and restart containerd"})
+		}
+	}
+	return found
+}
+
+type localPull struct{ setting, fix string }
+
+// localPull lists the settings that containerd's CheckLocalImagePullConfigs
+// knows, and the one that it sets itself.
+func (c criImages) localPull() []localPull {
+	annotations := c.DisableAnnotations
+	if annotations == nil {
+		annotations = c.Containerd.DisableAnnotations
+	}
+	var all []localPull
+	for _, s := range []struct {
+		set          bool
+		setting, fix string
+	}{
+		{c.UseLocalImagePull, "use_local_image_pull = true", "remove it"},
+		{annotations != nil && !*annotations, "disable_snapshot_annotations = false", "remove it; snapshotters that need annotations are set in the transfer service"},
+		{c.DiscardLayers || c.Containerd.DiscardLayers, "discard_unpacked_layers = true", "remove it"},
+		{len(c.Registry.Mirrors) > 0, "registry.mirrors is set", "write the mirrors into hosts.toml and remove it"},
+		{len(c.Registry.Configs) > 0, "registry.configs is set", "write CAs and client certificates into hosts.toml, credentials into docker_config, and remove it"},
+		{len(c.Registry.Auths) > 0, "registry.auths is set", "write the credentials into docker_config and remove it"},
+		{c.ConcurrentDownloads != nil && *c.ConcurrentDownloads != 3, "max_concurrent_downloads is not 3", `set it in [plugins."io.containerd.transfer.v1.local"] in its place`},
+		{c.ImagePullWithSyncFs, "image_pull_with_sync_fs = true", "remove it"},
+	} {
+		if s.set {
+			all = append(all, localPull{s.setting, s.fix})
+		}
+	}
+	return all
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/distribution/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/gateway"
+)
+
+const (
+	// answerTime is how long the gateway may take for an answer of its own.
+	answerTime = 2 * time.Second
+	// pullTime is how long it may take when it has to ask a registry: what
+	// containerd allows.
+	pullTime = 30 * time.Second
+	// maxAnswer bounds the bodies of errors.
+	maxAnswer = 64 << 10
+)
+
+// parent is a REF of the command line.
+type parent struct {
+	repository auth.Repository
+	version    string // tag or digest
+}
+
+func (p parent) String() string {
+	if strings.Contains(p.version, ":") {
+		return p.repository.String() + "@" + p.version
+	}
+	return p.repository.String() + ":" + p.version
+}
+
+func parseParent(arg string) (parent, error) {
+	text, err := parseRef(arg)
+	if err != nil {
+		return parent{}, err
+	}
+	named, err := reference.ParseDockerRef(text)
+	if err != nil {
+		return parent{}, usagef("reference %q: %w", arg, err)
+	}
+	p := parent{}
+	switch v := named.(type) {
+	case reference.Digested:
+		p.version = v.Digest().String()
+	case reference.Tagged:
+		p.version = v.Tag()
+	}
+	p.repository, err = auth.ParseRepository(named.Name())
+	return p, err
+}
+
+// client is a client of the gateway, as containerd would be one; nil when no
+// hosts.toml has what it needs.
+func (d *doctor) client() *http.Client {
+	for _, registry := range d.config.Gateway.Registries {
+		p, missing := d.pairOf(registry)
+		if p == nil || missing != nil {
+			continue
+		}
+		certificate, err := tls.X509KeyPair(p.Client, p.Client)
+		pool := x509.NewCertPool()
+		if err == nil && pool.AppendCertsFromPEM(p.CA) {
+			return &http.Client{Transport: &http.Transport{
+				TLSClientConfig:   &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+				DisableKeepAlives: true,
+			}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		}
+	}
+	return nil
+}
+
+// ask asks the gateway; the message is that of an error's body.
+func (d *doctor) ask(ctx context.Context, limit time.Duration, path string) (status int, message string, err error) {
+	client := d.client()
+	if client == nil {
+		return 0, "", errNoClient
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+d.config.Gateway.Address+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	request.Header["Accept"] = []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest,
+		"application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json", "*/*"}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	return response.StatusCode, errorMessage(body), err
+}
+
+// errNoClient says that there are no certificates to ask with; the checks of
+// hosts.toml and certificates say why.
+var errNoClient = errors.New("no certificates to ask with")
+
+// errorMessage is the message in the JSON of an error.
+func errorMessage(body []byte) string {
+	var answer struct {
+		Errors []struct{ Code, Message string }
+	}
+	if json.Unmarshal(body, &answer) != nil || len(answer.Errors) == 0 {
+		return ""
+	}
+	return answer.Errors[0].Message
+}
+
+// checkGateway asks for the base of the API.
+func (d *doctor) checkGateway(ctx context.Context) []problem {
+	address := d.config.Gateway.Address
+	status, _, err := d.ask(ctx, answerTime, "/v2/")
+	var unknown *tls.CertificateVerificationError
+	var header tls.RecordHeaderError
+	var alert tls.AlertError
+	var refused *net.OpError
+	_, port, _ := net.SplitHostPort(address)
+	stranger := "see with ss -ltnp 'sport = :" + port + "' which process it is, and end it, or nestctl install with another --address"
+	switch {
+	case errors.Is(err, errNoClient):
+		return nil
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return []problem{{"the gateway is not running: nothing listens on " + address, "systemctl restart nested-gateway.socket nested-gateway; journalctl -u nested-gateway says why it ended"}}
+	case errors.As(err, &unknown), errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
+		return []problem{{fmt.Sprintf("something else than the gateway listens on %s: %s", address, withoutURL(err)), stranger}}
+	case errors.As(err, &alert), errors.As(err, &refused) && refused.Op == "remote error":
+		return []problem{{fmt.Sprintf("the gateway on %s does not accept containerd's certificate: %s", address, withoutURL(err)), d.again()}}
+	case errors.Is(err, context.DeadlineExceeded):
+		return []problem{{fmt.Sprintf("the gateway on %s does not answer within %s", address, answerTime), "systemctl restart nested-gateway; journalctl -u nested-gateway says what it does"}}
+	case err != nil:
+		return []problem{{fmt.Sprintf("the gateway on %s: %s", address, withoutURL(err)), "systemctl restart nested-gateway; journalctl -u nested-gateway says more"}}
+	case status != http.StatusOK:
+		return []problem{{fmt.Sprintf("something else than the gateway listens on %s: it answers %d", address, status), stranger}}
+	}
+	return nil
+}
+
+// withoutURL is an error without method and URL before it.
+func withoutURL(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// checkRefs looks whether each REF is served, and pulls its manifest.
+func (d *doctor) checkRefs(ctx context.Context) []problem {
+	var all []problem
+	for _, ref := range d.refs {
+		if found := d.checkServed(ref); found != nil {
+			all = append(all, found...)
+		} else {
+			all = append(all, d.checkManifest(ctx, ref)...)
+		}
+	}
+	return all
+}
+
+// checkServed looks at what the configuration says about a REF.
+func (d *doctor) checkServed(ref parent) []problem {
+	g, reload := d.config.Gateway, " in "+d.configFile+", then systemctl reload nested-gateway"
+	if registry := ref.repository.Host(); !slices.Contains(g.Registries, registry) {
+		return []problem{{fmt.Sprintf("%s: registry %s is not in gateway.registries", ref, registry), d.again(registry)}}
+	}
+	for _, allow := range g.Allow {
+		if pattern, err := gateway.ParsePattern(allow); err == nil && pattern.Match(ref.repository) {
+			return nil
+		}
+	}
+	if len(g.Allow) == 0 {
+		return nil
+	}
+	return []problem{{fmt.Sprintf("%s: parent not allowed: no pattern of gateway.allow matches %s", ref, ref.repository), fmt.Sprintf("add %q to gateway.allow", ref.repository) + reload}}
+}
+
+// checkManifest gets a manifest through the gateway. One that does not answer
+// was found before.
+func (d *doctor) checkManifest(ctx context.Context, ref parent) []problem {
+	path := "/v2/" + ref.repository.Name() + "/manifests/" + ref.version + "?ns=" + url.QueryEscape(ref.repository.Host())
+	status, message, err := d.ask(ctx, pullTime, path)
+	switch {
+	case err != nil, status == http.StatusOK:
+		return nil
+	case status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod":
+		return nil // the pods have the credentials
+	}
+	if message == "" {
+		message = http.StatusText(status)
+	}
+	return because(fmt.Errorf("%s: the gateway answers %d: %s", ref, status, message), fixOf(status))
+}
+
+// fixOf is what to do about a status when the gateway does not say it.
+func fixOf(status int) string {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return "put a credential that may pull it into a file of credentials.docker_config"
+	case http.StatusNotFound:
+		return "look whether the registry has it"
+	}
+	return "look whether the node reaches the registry; journalctl -u nested-gateway says more"
+}

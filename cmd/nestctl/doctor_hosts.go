@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nestedoci/nested/config"
+)
+
+// hostsOf finds the directory that containerd takes for a registry, as the
+// node names it.
+func (d *doctor) hostsOf(registry string) string {
+	for _, name := range config.HostDirs(registry) {
+		dir := filepath.Join(d.certs, name)
+		if _, err := os.Stat(d.at(dir)); err == nil {
+			return filepath.Join(dir, "hosts.toml")
+		}
+	}
+	return filepath.Join(d.certs, registry, "hosts.toml")
+}
+
+// checkHosts looks at the hosts.toml of each registry.
+func (d *doctor) checkHosts(context.Context) []problem {
+	var all []problem
+	for _, registry := range d.config.Gateway.Registries {
+		all = append(all, d.checkHostsOf(registry)...)
+	}
+	return all
+}
+
+// again is the command that installs as before, for some registries more.
+func (d *doctor) again(more ...string) string {
+	o, defaults := d.options, config.Default()
+	words := []string{"nestctl install --mode " + o.Mode}
+	add := func(flag string, values ...string) {
+		for _, v := range values {
+			if strings.ContainsAny(v, "* '") {
+				v = "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+			}
+			words = append(words, "--"+flag+" "+v)
+		}
+	}
+	add("registry", appendNew(o.Registries, more)...)
+	add("allow", o.Allow...)
+	if o.Address != defaults.Gateway.Address {
+		add("address", o.Address)
+	}
+	if o.ContainerdCerts != defaultHostsDir {
+		add("containerd-certs", o.ContainerdCerts)
+	}
+	if o.Mode == "node" && !slices.Equal(o.DockerConfig, defaults.Credentials.DockerConfig) {
+		add("docker-config", o.DockerConfig...)
+	}
+	if o.NoSystemd {
+		words = append(words, "--no-systemd")
+	}
+	return strings.Join(words, " ")
+}
+
+func (d *doctor) checkHostsOf(registry string) []problem {
+	path := d.hostsOf(registry)
+	text, err := os.ReadFile(d.at(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return []problem{{path + " does not exist, so that containerd does not ask the gateway for " + registry, d.again()}}
+	}
+	if err != nil {
+		return []problem{{err.Error(), "run nestctl doctor as root"}}
+	}
+	hosts, err := config.ParseHosts(path, text)
+	if err != nil {
+		return []problem{{err.Error() + ": containerd goes on without the file", "correct it"}}
+	}
+	return append(because(config.CheckFile(d.at(path)), "make it a file that root can read"), d.checkFirst(path, hosts)...)
+}
+
+// checkFirst looks at the first host, which has to be the gateway.
+func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
+	url := "https://" + d.config.Gateway.Address
+	at := slices.IndexFunc(hosts.Hosts, func(h config.Host) bool { return d.isGateway(h.URL) })
+	table := fmt.Sprintf("[host.%q]", url)
+	switch {
+	case at < 0:
+		return []problem{{path + ": the gateway, " + table + ", is not in it", d.again()}}
+	case at > 0:
+		return []problem{{path + ": " + table + " is not the first host, so that others are asked before it", "move it before all other hosts"}}
+	}
+	h := hosts.Hosts[0]
+	var all []problem
+	if h.URL != url {
+		all = append(all, problem{fmt.Sprintf("%s: [host.%q] is not how the gateway is reached", path, h.URL), "make it " + table})
+	}
+	if h.SkipVerify {
+		all = append(all, problem{path + ": " + table + " has skip_verify, so that any process on the node can pose as the gateway", "remove skip_verify"})
+	}
+	if !slices.Contains(h.Capabilities, "pull") || !slices.Contains(h.Capabilities, "resolve") {
+		all = append(all, problem{path + ": " + table + " is not asked for all of a pull", `set capabilities = ["pull", "resolve"]`})
+	}
+	if len(h.CA) == 0 || len(h.Client) == 0 {
+		all = append(all, problem{path + ": " + table + " lacks ca or client, without which gateway and containerd do not trust each other", "nestctl uninstall, then " + d.again()})
+	}
+	return all
+}
+
+// isGateway tells whether a URL is the gateway's, whatever its scheme.
+func (d *doctor) isGateway(url string) bool {
+	_, rest, _ := strings.Cut(url, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return host == d.config.Gateway.Address
+}
+
+// pair are the files by which containerd and the gateway know each other.
+type pair struct {
+	hosts, ca, client string // paths on the node
+	config.Certificates
+}
+
+// pairOf reads the files that the hosts.toml of a registry names; nil when it
+// names none, which checkHosts finds.
+func (d *doctor) pairOf(registry string) (*pair, []problem) {
+	p := &pair{hosts: d.hostsOf(registry)}
+	h, ok := d.gatewayIn(p.hosts)
+	if !ok {
+		return nil, nil
+	}
+	var all []problem
+	read := func(path string) (string, []byte) {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(p.hosts), path)
+		}
+		data, err := os.ReadFile(d.at(path))
+		if err != nil {
+			all = append(all, problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.again()})
+		}
+		return path, data
+	}
+	p.ca, p.CA = read(h.CA[0])
+	p.client, p.Client = read(h.Client[0][0])
+	if key := h.Client[0][1]; key != "" {
+		_, data := read(key)
+		p.Client = append(p.Client, data...)
+	}
+	_, p.Gateway = read(d.config.Gateway.Certificate)
+	return p, all
+}
+
+// gatewayIn finds the gateway in a hosts.toml, with the files that it needs.
+func (d *doctor) gatewayIn(path string) (config.Host, bool) {
+	text, err := os.ReadFile(d.at(path))
+	if err != nil {
+		return config.Host{}, false
+	}
+	hosts, err := config.ParseHosts(path, text)
+	if err != nil || len(hosts.Hosts) == 0 {
+		return config.Host{}, false
+	}
+	h := hosts.Hosts[0]
+	return h, d.isGateway(h.URL) && len(h.CA) > 0 && len(h.Client) > 0
+}
+
+// reason is an error without the path, which is said already.
+func reason(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
+// checkCertificates looks at the certificates of each registry.
+func (d *doctor) checkCertificates(context.Context) []problem {
+	var all []problem
+	for _, registry := range d.config.Gateway.Registries {
+		p, missing := d.pairOf(registry)
+		all = append(all, missing...)
+		if p != nil && missing == nil {
+			all = append(all, d.checkPair(p)...)
+		}
+	}
+	return all
+}
+
+func (d *doctor) checkPair(p *pair) []problem {
+	all := slices.Concat(
+		because(config.CheckFile(d.at(p.ca)), "make it a file that root can read"),
+		because(config.CheckSecret(d.at(p.client)), "make it a file that root can read"))
+	until, err := p.Until()
+	date := until.Format(time.DateOnly)
+	switch {
+	case err != nil:
+		all = append(all, problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
+	case until.Before(d.now):
+		all = append(all, problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
+	case config.Due(until, d.now):
+		all = append(all, problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
+	default:
+		if err := p.Check(d.config.Gateway.Address, d.now); err != nil {
+			all = append(all, problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
+		}
+	}
+	return all
+}
+
+// fresh is the command that makes certificates anew.
+func (d *doctor) fresh() string {
+	return "move " + filepath.Dir(d.config.Gateway.Certificate) + " away, then nestctl uninstall and " + d.again()
+}

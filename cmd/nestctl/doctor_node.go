@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// checkProxy looks for a proxy that containerd has and the gateway has not.
+func (d *doctor) checkProxy(context.Context) []problem {
+	ours := d.environment("nested-gateway.service")
+	theirs := d.environment("containerd.service")
+	var all []problem
+	for _, name := range slices.Sorted(maps.Keys(theirs)) {
+		if upper := strings.ToUpper(name); upper != "HTTPS_PROXY" && upper != "NO_PROXY" || hasVariable(ours, name) {
+			continue
+		}
+		all = append(all, problem{
+			fmt.Sprintf("%s is set for containerd, in %s, and not for nested-gateway.service", name, theirs[name]),
+			"systemctl edit nested-gateway, add the line Environment= from there below [Service], systemctl restart nested-gateway"})
+	}
+	return all
+}
+
+// hasVariable tells whether a variable is set, in either spelling.
+func hasVariable(variables map[string]string, name string) bool {
+	return variables[strings.ToUpper(name)]+variables[strings.ToLower(name)] != ""
+}
+
+// environment returns the variables that the files of a unit set, with the
+// file that does it.
+func (d *doctor) environment(unit string) map[string]string {
+	variables := map[string]string{}
+	paths := []string{filepath.Join(unitDir, unit)}
+	dropIns, err := filepath.Glob(d.at(filepath.Join(unitDir, unit+".d", "*.conf")))
+	if err == nil {
+		for _, path := range dropIns {
+			paths = append(paths, filepath.Join(unitDir, unit+".d", filepath.Base(path)))
+		}
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(d.at(path))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if words, ok := strings.CutPrefix(strings.TrimSpace(line), "Environment="); ok {
+				setVariables(variables, words, path)
+			}
+		}
+	}
+	return variables
+}
+
+// setVariables reads NAME=VALUE..., with or without quotes. Nothing at all
+// takes back what was set before.
+func setVariables(variables map[string]string, words, path string) {
+	if words == "" {
+		clear(variables)
+	}
+	for word := range strings.FieldsSeq(words) {
+		name, value, ok := strings.Cut(strings.Trim(word, `"'`), "=")
+		if ok && value != "" {
+			variables[name] = path
+		}
+	}
+}
+
+// checkCredentials looks for a credential for each registry and REF, which
+// runs the helpers. That there is none is no problem: content may be public.
+func (d *doctor) checkCredentials(ctx context.Context) []problem {
+	if d.config.Gateway.Mode != "node" {
+		return nil
+	}
+	var files []string
+	for _, path := range d.config.Credentials.DockerConfig {
+		files = append(files, d.at(path))
+	}
+	stores := auth.NewStores(auth.StoresOptions{Files: files, HelperTimeout: d.config.Credentials.HelperTimeout})
+	var all []problem
+	for _, name := range d.repositories() {
+		repository, err := auth.ParseRepository(name)
+		if err == nil {
+			_, err = stores.Lookup(ctx, repository)
+		}
+		all = append(all, because(err, "correct the file, or log in again")...)
+	}
+	return all
+}
+
+// repositories are those for which credentials are looked up: one of each
+// registry, and the REFs'.
+func (d *doctor) repositories() []string {
+	var all []string
+	for _, registry := range d.config.Gateway.Registries {
+		all = append(all, registry+"/x")
+	}
+	for _, ref := range d.refs {
+		all = append(all, ref.repository.String())
+	}
+	return all
+}

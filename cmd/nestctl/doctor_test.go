@@ -1,0 +1,267 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nestedoci/nested/config"
+)
+
+const (
+	reg        = "/etc/containerd/certs.d/reg.test/"
+	containerd = "/etc/containerd/config.toml"
+	dockerJSON = "/root/.docker/config.json"
+)
+
+// healthy is a node on which all is well, with the gateway's server in the
+// test.
+func healthy(t *testing.T, o installOptions) *machine {
+	n := newMachine(t, map[string]string{
+		containerd: "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
+	})
+	n.must(os.Chmod(n.path(dockerJSON), 0o600))
+	o.Address = n.serve(http.HandlerFunc(answerAsGateway))
+	n.must(n.install(o))
+	return n
+}
+
+// answerAsGateway has reg.test/org/app:v1 and is denied org/app/secret.
+func answerAsGateway(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.RequestURI() {
+	case "/v2/", "/v2/org/app/manifests/v1?ns=reg.test":
+	case "/v2/org/app/secret/manifests/latest?ns=reg.test":
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"reg.test/org/app/secret denied: 401; log in: docker login reg.test"}]}`)
+	case "/v2/org/pods/manifests/v1?ns=reg.test":
+		w.WriteHeader(http.StatusUnauthorized)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+// look runs a doctor, and returns what it prints.
+func (n *machine) look(refs ...string) string {
+	n.t.Helper()
+	d := doctor{root: n.root, configFile: config.Path, containerd: containerd, now: n.now}
+	for _, arg := range refs {
+		ref, err := parseParent(arg)
+		n.must(err)
+		d.refs = append(d.refs, ref)
+	}
+	var out strings.Builder
+	err := d.run(n.t.Context(), &out)
+	if healthy := out.String() == "no problem found\n"; healthy != (err == nil) || err != nil && !errors.Is(err, errProblems) {
+		n.t.Fatalf("%v:\n%s", err, &out)
+	}
+	return out.String()
+}
+
+// edit replaces text in a file that has it.
+func (n *machine) edit(path, old, new string) {
+	n.t.Helper()
+	text := string(n.read(path))
+	if !strings.Contains(text, old) {
+		n.t.Fatalf("%s has no %q", path, old)
+	}
+	n.must(os.WriteFile(n.path(path), []byte(strings.Replace(text, old, new, 1)), 0o644))
+}
+
+// one is the one path that fits a pattern.
+func (n *machine) one(pattern string) string {
+	n.t.Helper()
+	paths, err := filepath.Glob(n.path(pattern))
+	n.must(err)
+	paths = slices.DeleteFunc(paths, func(p string) bool {
+		return strings.HasSuffix(pattern, "/nested-*.pem") && strings.HasSuffix(p, "-ca.pem")
+	})
+	if len(paths) != 1 {
+		n.t.Fatalf("%s: %v", pattern, paths)
+	}
+	return paths[0]
+}
+
+func TestDoctorHealthy(t *testing.T) {
+	n := healthy(t, installOn("reg.test", "other.test:5000"))
+	before := n.tree()
+	if out := n.look("reg.test/org/app:v1"); out != "no problem found\n" {
+		t.Error(out)
+	}
+	n.wantTree(before)
+}
+
+// TestDoctor makes one thing wrong on a healthy node, and looks for the one
+// line about it.
+func TestDoctor(t *testing.T) {
+	helpers := t.TempDir()
+	t.Setenv("PATH", helpers)
+	failing := filepath.Join(helpers, "docker-credential-failing")
+	if err := os.WriteFile(failing, []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	v3 := `/etc/containerd/config.toml: [plugins."io.containerd.cri.v1.images"] `
+	for _, test := range []struct {
+		name  string
+		spoil func(n *machine)
+		refs  []string
+		want  string // a line; * is anything, ADDRESS the gateway's
+		other bool   // more lines are fine
+	}{
+		// the gateway's configuration
+		{name: "no configuration", spoil: func(n *machine) { n.must(os.Remove(n.path(config.Path))) },
+			want: "problem: /etc/nested/config.toml does not exist; fix: nestctl install --mode MODE --registry HOST"},
+		{name: "bad configuration", spoil: func(n *machine) { n.edit(config.Path, `redirects = "pass"`, `redirects = "maybe"`) },
+			want: `problem: /etc/nested/config.toml:*: gateway.redirects is "maybe"; fix: must be pass or follow`},
+		{name: "configuration of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(config.Path), 0o666)) },
+			want: "problem: */etc/nested/config.toml: can be written by its group or others; fix: chmod go-w */etc/nested/config.toml"},
+		{name: "gateway's key of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(gatewayPEM), 0o644)) },
+			want: "problem: */etc/nested/tls/gateway.pem: can be read by its group or others; fix: chmod go-r *"},
+		{name: "credentials of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(dockerJSON), 0o644)) },
+			want: "problem: */root/.docker/config.json: can be read by its group or others; fix: chmod go-r *"},
+
+		// where containerd looks
+		{name: "no config.toml", spoil: func(n *machine) { n.must(os.Remove(n.path(containerd))) },
+			want: "problem: " + v3 + `registry.config_path is not set: *; fix: in /etc/containerd/config.toml: [plugins."io.containerd.cri.v1.images".registry] config_path = "/etc/containerd/certs.d", and restart containerd`},
+		{name: "no config_path", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 4\n"}) },
+			want: "problem: " + v3 + `registry.config_path is not set: *; fix: *`},
+		{name: "no config_path, 1.7", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 2\n"}) },
+			want: `problem: *"io.containerd.grpc.v1.cri"] registry.config_path is not set: *; fix: in * [plugins."io.containerd.grpc.v1.cri".registry] config_path = *`},
+		{name: "key of another version", spoil: func(n *machine) { n.edit(containerd, "version = 3", "version = 2") },
+			want: `problem: *"io.containerd.grpc.v1.cri"] registry.config_path is not set: *`},
+		{name: "two roots", spoil: func(n *machine) { n.edit(containerd, "certs.d", "certs.d:/etc/docker/certs.d") },
+			want: "problem: " + v3 + `registry.config_path = "/etc/containerd/certs.d:/etc/docker/certs.d" names two directories; the transfer service ignores both; fix: in *config_path = "/etc/containerd/certs.d", and restart containerd`},
+		{name: "another root", spoil: func(n *machine) { n.edit(containerd, "certs.d", "hosts.d") },
+			want: "problem: " + v3 + `registry.config_path = "/etc/containerd/hosts.d" is not where hosts.toml is installed, /etc/containerd/certs.d; fix: *`},
+		{name: "two roots in an import", spoil: func(n *machine) {
+			n.edit(containerd, "version = 3\n", "version = 3\nimports = [\"conf.d/*.toml\"]\n")
+			n.put(map[string]string{"/etc/containerd/conf.d/a.toml": strings.ReplaceAll(string(n.read(containerd)), "certs.d", "certs.d:/b")})
+		}, want: `problem: /etc/containerd/conf.d/a.toml: *"/etc/containerd/certs.d:/b" names two*; fix: in /etc/containerd/conf.d/a.toml: *`},
+		{name: "config.toml does not parse", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 3\n[plugins\n"}) },
+			want: "problem: /etc/containerd/config.toml:2:*; fix: correct it"},
+		{name: "newer version", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 99\n"}) },
+			want: "problem: /etc/containerd/config.toml: version 99 is unknown to this nestctl; fix: use a newer one"},
+
+		// hosts.toml
+		{name: "no hosts.toml", spoil: func(n *machine) { n.must(os.Remove(n.path(reg + "hosts.toml"))) },
+			want: "problem: " + reg + "hosts.toml does not exist, so that containerd does not ask the gateway for reg.test; fix: nestctl install --mode node --registry reg.test --allow 'reg.test/org/**' --address ADDRESS"},
+		{name: "hosts.toml of a directory that wins", spoil: func(n *machine) {
+			n.must(os.MkdirAll(n.path("/etc/containerd/certs.d/reg.test_5000_"), 0o755))
+			n.edit(config.Path, `"reg.test"`, `"reg.test", "reg.test:5000"`)
+		}, want: "problem: /etc/containerd/certs.d/reg.test_5000_/hosts.toml does not exist*"},
+		{name: "hosts.toml does not parse", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "\n[host", "\n[[host") },
+			want: "problem: " + reg + "hosts.toml:*: containerd goes on without the file; fix: correct it"},
+		{name: "unknown capability", spoil: func(n *machine) { n.edit(reg+"hosts.toml", `"resolve"`, `"fly"`) },
+			want: "problem: " + reg + "hosts.toml: *fly*: containerd goes on without the file; fix: correct it"},
+		{name: "not first", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "[host", "[host.\"https://mirror.test\"]\n[host") },
+			want: "problem: " + reg + `hosts.toml: [host."https://ADDRESS"] is not the first host, so that others are asked before it; fix: move it before all other hosts`},
+		{name: "not in it", spoil: func(n *machine) { n.put(map[string]string{reg + "hosts.toml": "server = \"https://reg.test\"\n"}) },
+			want: "problem: " + reg + `hosts.toml: the gateway, [host."https://ADDRESS"], is not in it; fix: nestctl install --mode node*`},
+		{name: "skip_verify", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "  ca =", "  skip_verify = true\n  ca =") },
+			want: "problem: " + reg + `hosts.toml: * has skip_verify, so that any process on the node can pose as the gateway; fix: remove skip_verify`},
+		{name: "http", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "https://127", "http://127") },
+			want: "problem: " + reg + `hosts.toml: [host."http://ADDRESS"] is not how the gateway is reached; fix: make it [host."https://ADDRESS"]`},
+		{name: "capabilities", spoil: func(n *machine) { n.edit(reg+"hosts.toml", `"pull", "resolve"`, `"pull"`) },
+			want: "problem: *is not asked for all of a pull; fix: set capabilities = [\"pull\", \"resolve\"]"},
+		{name: "no ca", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "  ca =", "  # ca =") },
+			want: "problem: *lacks ca or client*; fix: nestctl uninstall, then nestctl install *"},
+
+		// certificates
+		{name: "client's file missing", spoil: func(n *machine) { n.must(os.Remove(n.one(reg + "nested-*.pem"))) },
+			want: "problem: " + reg + "nested-*.pem, which " + reg + "hosts.toml needs: no such file or directory; fix: nestctl install *"},
+		{name: "CA missing", spoil: func(n *machine) { n.must(os.Remove(n.one(reg + "nested-*-ca.pem"))) },
+			want: "problem: " + reg + "nested-*-ca.pem, which " + reg + "hosts.toml needs: no such file or directory; fix: nestctl install *"},
+		{name: "client's key of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.one(reg+"nested-*.pem"), 0o644)) },
+			want: "problem: *" + reg + "nested-*.pem: can be read by its group or others; fix: chmod go-r *"},
+		{name: "of another installation", spoil: func(n *machine) {
+			other := newMachine(n.t, nil)
+			other.must(other.install(installOn("reg.test")))
+			text, err := os.ReadFile(other.one(reg + "nested-*.pem"))
+			n.must(err)
+			n.must(os.WriteFile(n.one(reg+"nested-*.pem"), text, 0o600))
+		}, want: "problem: * do not fit each other: containerd's certificate: x509: *; fix: move /etc/nested/tls away, then nestctl uninstall and nestctl install *", other: true},
+		{name: "not a certificate", spoil: func(n *machine) { n.must(os.WriteFile(n.one(reg+"nested-*.pem"), []byte("x"), 0o600)) },
+			want: "problem: *: does not begin with a certificate in PEM; fix: move /etc/nested/tls away*"},
+		{name: "about to end", spoil: func(n *machine) { n.now = n.now.Add(300 * 24 * time.Hour) },
+			want: "problem: the certificates that " + reg + "hosts.toml names end on 20* and should have been renewed; fix: nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"},
+		{name: "ended", spoil: func(n *machine) { n.now = n.now.Add(400 * 24 * time.Hour) },
+			want: "problem: the certificates that " + reg + "hosts.toml names ended on 20*; fix: nestctl install --renew*"},
+
+		// proxies
+		{name: "proxy", spoil: func(n *machine) {
+			n.put(map[string]string{"/etc/systemd/system/containerd.service.d/proxy.conf": "[Service]\nEnvironment=\"HTTPS_PROXY=http://u:HUNTER2@proxy:3128\" A=b\n"})
+		}, want: "problem: HTTPS_PROXY is set for containerd, in /etc/systemd/system/containerd.service.d/proxy.conf, and not for nested-gateway.service; fix: systemctl edit nested-gateway, add the line *, systemctl restart nested-gateway"},
+
+		// credentials
+		{name: "credentials do not parse", spoil: func(n *machine) { n.must(os.WriteFile(n.path(dockerJSON), []byte("{HUNTER2"), 0o600)) },
+			want: "problem: *config.json is not a Docker configuration: it does not parse*; fix: *"},
+		{name: "no helper", spoil: func(n *machine) {
+			n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credHelpers":{"reg.test":"absent"}}`), 0o600))
+		}, want: "problem: *credential helper docker-credential-absent, asked for \"reg.test\" because of *: it is not in PATH; fix: install it or correct the configuration"},
+		{name: "failing helper", spoil: func(n *machine) {
+			n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credHelpers":{"reg.test/org/app":"failing"}}`), 0o600))
+		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: *credential helper docker-credential-failing, *: it ended with status 3; fix: run it by hand: echo SERVER | docker-credential-failing get"},
+
+		// references
+		{name: "registry not served", refs: []string{"other.test/org/app"},
+			want: "problem: other.test/org/app:latest: registry other.test is not in gateway.registries; fix: nestctl install --mode node --registry reg.test --registry other.test --allow*"},
+		{name: "not allowed", refs: []string{"reg.test/else/app:v1"},
+			want: `problem: reg.test/else/app:v1: parent not allowed: no pattern of gateway.allow matches reg.test/else/app; fix: add "reg.test/else/app" to gateway.allow in /etc/nested/config.toml, then systemctl reload nested-gateway`},
+		{name: "denied", refs: []string{"reg.test/org/app/secret"},
+			want: "problem: reg.test/org/app/secret:latest: the gateway answers 403: reg.test/org/app/secret denied: 401; fix: log in: docker login reg.test"},
+		{name: "not found", refs: []string{"reg.test/org/app:v2"},
+			want: "problem: reg.test/org/app:v2: the gateway answers 404: Not Found; fix: look whether the registry has it"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := installOn("reg.test")
+			o.Allow = []string{"reg.test/org/**"}
+			n := healthy(t, o)
+			address := n.record().Options.Address
+			if test.spoil != nil {
+				test.spoil(n)
+			}
+			got := n.look(test.refs...)
+			if strings.Contains(got, "HUNTER2") {
+				t.Error("a secret is shown")
+			}
+			lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+			want := strings.ReplaceAll(test.want, "ADDRESS", address)
+			if !slices.ContainsFunc(lines, func(l string) bool { return fits(want, l) }) || len(lines) > 1 && !test.other {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// fits tells whether a text is as a pattern has it, in which * is anything.
+func fits(pattern, text string) bool {
+	parts := strings.Split(pattern, "*")
+	rest, ok := strings.CutPrefix(text, parts[0])
+	for i, part := range parts[1:] {
+		if !ok {
+			return false
+		}
+		if i == len(parts)-2 {
+			return strings.HasSuffix(rest, part)
+		}
+		_, rest, ok = strings.Cut(rest, part)
+	}
+	return ok && rest == ""
+}
+
+// TestDoctorPod does not look at the node's credentials, nor take it for a
+// problem that the pods' are asked for.
+func TestDoctorPod(t *testing.T) {
+	o := installOn("reg.test")
+	o.Mode = "pod"
+	n := healthy(t, o)
+	n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credsStore":"absent"}`), 0o644))
+	if out := n.look("reg.test/org/pods:v1"); out != "no problem found\n" {
+		t.Error(out)
+	}
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nestedoci/nested/config"
+)
+
+// random are the parts of an installation that are different each time.
+var random = regexp.MustCompile(`(?s)-----BEGIN.*-----END [A-Z ]*-----\n|nested-[0-9a-f]{8}|"(sha256|data)": "[^"]*"`)
+
+// alike is a tree without what is different in each installation, names and
+// bytes of certificates, and without how often the record has something: an
+// interrupted installation may leave certificates of an earlier one, as each
+// renewal does.
+func alike(tree map[string]string) map[string]string {
+	all := map[string]string{}
+	for path, text := range tree {
+		text = random.ReplaceAllString(text, "…")
+		if path == journalPath {
+			text = strings.Join(slices.Compact(slices.Sorted(strings.Lines(text))), "")
+		}
+		all[random.ReplaceAllString(path, "nested-ID")] = text
+	}
+	return all
+}
+
+// scenes are the changes that are interrupted.
+var scenes = []struct {
+	name    string
+	files   map[string]string
+	prepare func(n *machine) // before the change
+	change  func(n *machine) error
+}{
+	{name: "fresh", change: func(n *machine) error { return n.install(installOn("reg.test", "reg.test:5000")) }},
+	{
+		name: "admin",
+		files: map[string]string{
+			"/etc/containerd/certs.d/reg.test/hosts.toml":         "server = \"https://reg.test\"\n[host.\"https://mirror.test\"]\n  ca = \"ca.crt\"\n",
+			"/etc/containerd/certs.d/reg.test/ca.crt":             "mine\n",
+			"/etc/containerd/certs.d/other.test_5000_/client.key": "mine\n",
+			"/etc/nested/notes.txt":                               "mine\n",
+		},
+		change: func(n *machine) error { return n.install(installOn("reg.test", "other.test:5000")) },
+	},
+	{
+		name:    "other options",
+		prepare: func(n *machine) { n.must(n.install(installOn("reg.test", "gone.test"))) },
+		change: func(n *machine) error {
+			o := installOn("new.test", "reg.test")
+			o.Mode, o.Address, o.NoSystemd = "pod", "127.0.0.2:7200", true
+			return n.install(o)
+		},
+	},
+	{
+		name:  "renewal",
+		files: map[string]string{"/etc/containerd/certs.d/reg.test/hosts.toml": "[host.\"https://mirror.test\"]\n"},
+		prepare: func(n *machine) {
+			n.now = n.now.Add(-300 * 24 * time.Hour)
+			n.must(n.install(installOn("reg.test", "other.test")))
+			n.now = time.Now()
+		},
+		change: func(n *machine) error { return n.renew() },
+	},
+}
+
+var errCut = errors.New("the power is cut")
+
+// TestInterrupted cuts each change off before its n-th step. Whatever n is,
+// containerd can go on pulling, uninstall brings back every byte, and the same
+// command again ends as if nothing had been.
+func TestInterrupted(t *testing.T) {
+	for _, scene := range scenes {
+		t.Run(scene.name, func(t *testing.T) {
+			t.Parallel()
+			start := func() (*machine, map[string]string) {
+				n := newMachine(t, scene.files)
+				untouched := n.tree()
+				if scene.prepare != nil {
+					scene.prepare(n)
+				}
+				n.before = func(string) error { n.intact(); return nil }
+				return n, untouched
+			}
+			whole, untouched := start()
+			whole.must(scene.change(whole))
+			whole.intact()
+			want := whole.tree()
+			whole.must(whole.uninstall())
+			whole.wantTree(untouched)
+			for at := 1; ; at++ {
+				again, _ := start()
+				again.cut(at)
+				err := scene.change(again)
+				if err == nil && at > 5 {
+					return
+				}
+				if !errors.Is(err, errCut) {
+					t.Fatalf("cut before change %d: %v", at, err)
+				}
+				back := &machine{t, t.TempDir(), again.now, func(string) error { return nil }}
+				back.must(os.CopyFS(back.root, os.DirFS(again.root)))
+				again.before = func(string) error { again.intact(); return nil }
+				if err := scene.change(again); err != nil && err.Error() != "nothing to renew" {
+					t.Fatal(err)
+				}
+				if d := diff(alike(again.tree()), alike(want)); d != nil {
+					t.Fatalf("cut before change %d, then done again:\n%s", at, strings.Join(d, "\n"))
+				}
+				for _, n := range []*machine{back, again} {
+					n.must(n.uninstall())
+					n.wantTree(untouched)
+				}
+			}
+		})
+	}
+}
+
+// cut makes the n-th change fail, and all after it.
+func (n *machine) cut(at int) {
+	count := 0
+	n.before = func(string) error {
+		if count++; count < at {
+			return nil
+		}
+		n.intact()
+		return errCut
+	}
+}
+
+func (n *machine) record() *journal {
+	n.t.Helper()
+	d, err := openDisk(n.root)
+	n.must(err)
+	defer d.close()
+	r, err := loadJournal(d)
+	n.must(err)
+	return r
+}
+
+// intact fails when containerd could not load a hosts.toml, or when gateway
+// and containerd, if the gateway has its files, would not know each other.
+func (n *machine) intact() {
+	n.t.Helper()
+	paths, err := filepath.Glob(n.path(defaultHostsDir + "/*/hosts.toml"))
+	n.must(err)
+	wanted := n.record().Options.Registries
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		n.must(err)
+		hosts, err := config.ParseHosts(path, text)
+		n.must(err)
+		name := filepath.Base(filepath.Dir(path))
+		if len(hosts.Hosts) == 0 || !bytes.Contains(text, []byte(config.HostsMarker)) {
+			continue
+		}
+		first := hosts.Hosts[0]
+		ca, err := os.ReadFile(filepath.Join(filepath.Dir(path), first.CA[0]))
+		n.must(err)
+		client, err := os.ReadFile(filepath.Join(filepath.Dir(path), first.Client[0][0]))
+		n.must(err)
+		server, err := os.ReadFile(n.path(gatewayPEM))
+		if errors.Is(err, fs.ErrNotExist) || !slices.ContainsFunc(wanted, func(r string) bool { return slices.Contains(config.HostDirs(r), name) }) {
+			continue // the gateway is down, or does not serve the registry
+		}
+		n.must(err)
+		// While the address changes, the gateway is still at the old one.
+		pair, err := tls.X509KeyPair(server, server)
+		n.must(err)
+		address := net.JoinHostPort(pair.Leaf.IPAddresses[0].String(), "1")
+		n.must(config.Certificates{CA: ca, Gateway: server, Client: client}.Check(address, n.now))
+		n.must(config.Certificates{CA: n.read(clientCAPEM), Gateway: server, Client: client}.Check(address, n.now))
+	}
+}

@@ -1,0 +1,267 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/gateway"
+)
+
+// containerdCerts is where containerd finds the gateway.
+const containerdCerts = "/etc/containerd/certs.d"
+
+// Check applies the rules for values. The error is an [*Error] with all that
+// are broken.
+func (c *Config) Check() error {
+	r := rules{
+		given: func(key string) bool { return !reflect.DeepEqual(c.get(key), defaults().get(key)) },
+		bad:   func(string) bool { return false },
+	}
+	r.all(c)
+	return asError(r.problems)
+}
+
+func defaults() *Config {
+	c := Default()
+	return &c
+}
+
+// get returns the value of a key that there is.
+func (c *Config) get(key string) any {
+	v := reflect.ValueOf(c).Elem()
+	for name := range strings.SplitSeq(key, ".") {
+		v = field(v, name)
+	}
+	return v.Interface()
+}
+
+// check applies the rules to what was read, and says where each is broken.
+func (d *document) check() {
+	r := rules{
+		given: func(key string) bool { _, ok := d.places[key]; return ok },
+		bad: func(key string) bool {
+			table, _, _ := strings.Cut(key, ".")
+			return d.bad[key] || d.bad[table]
+		},
+	}
+	r.all(&d.config)
+	for _, p := range r.problems {
+		d.locate(p)
+	}
+}
+
+// locate notes a problem at the value of its key; at the key's table when
+// there is no value.
+func (d *document) locate(p Problem) {
+	here, ok := d.places[p.Key]
+	if !ok {
+		table, _, _ := strings.Cut(p.Key, ".")
+		here = d.places[table]
+	}
+	offset := here.offset
+	if p.element > 0 && p.element <= len(here.elements) {
+		offset = here.elements[p.element-1]
+	}
+	d.problem(p.Key, offset, p.Wrong, p.Right)
+}
+
+// rules collects what is wrong with values.
+type rules struct {
+	given    func(key string) bool // whether somebody has set it
+	bad      func(key string) bool // whether it is known to be wrong, and not set
+	problems []Problem
+}
+
+func (r *rules) all(c *Config) {
+	r.rule(c.Version == 1, "version", c.Version, "this program knows version 1")
+	r.oneOf("log.level", c.Log.Level, "error", "warn", "info", "debug")
+	r.oneOf("log.format", c.Log.Format, "text", "json")
+	r.credentials(c)
+	r.nested(c.Nested)
+	r.served(c.Gateway)
+	r.reached(c.Gateway)
+	r.bounds(c.Gateway)
+}
+
+func (r *rules) credentials(c *Config) {
+	const files, timeout = "credentials.docker_config", "credentials.helper_timeout"
+	r.each(files, c.Credentials.DockerConfig, filepath.IsAbs, "must be absolute paths")
+	if c.Gateway.Mode == "pod" && r.given(files) {
+		r.add(files, 0, files+` contradicts gateway.mode "pod"`, "remove it: the callers' credentials are used")
+	}
+	r.rule(c.Credentials.HelperTimeout > 0, timeout, c.Credentials.HelperTimeout, "must be more than 0s")
+	r.each("credentials.realms", c.Credentials.Realms, isHost, "must be host or host:port, without https://")
+}
+
+func (r *rules) nested(n Nested) {
+	for _, keys := range []struct {
+		key  string
+		list []string
+	}{{"nested.annotations", n.Annotations}, {"nested.properties", n.Properties}} {
+		r.each(keys.key, keys.list, isPrintable, "must be names of printable characters")
+	}
+	if len(n.Annotations)+len(n.Properties) == 0 && !r.bad("nested.annotations") && !r.bad("nested.properties") {
+		r.add("nested.annotations", 0, "nested.annotations and nested.properties are empty", "one of them must have a name")
+	}
+	r.atLeast(1, "nested.max_document_bytes", n.MaxDocumentBytes)
+	r.atLeast(1, "nested.max_depth", n.MaxDepth)
+	r.atLeast(1, "nested.max_entries", n.MaxEntries)
+	r.atLeast(1, "nested.max_descriptors", n.MaxDescriptors)
+}
+
+// served are the rules about what is served, and to whom.
+func (r *rules) served(g Gateway) {
+	const registries, allow = "gateway.registries", "gateway.allow"
+	r.oneOf("gateway.mode", g.Mode, "node", "pod")
+	r.rule(len(g.Registries) > 0, registries, "empty", "name the registries to serve, host or host:port")
+	r.each(registries, g.Registries, isRegistry, "must be host or host:port, as references name it")
+	r.each(allow, g.Allow, isPattern, "must be registry/path with names of repositories, * or ** between slashes")
+	if len(g.Registries) == 0 || r.bad(registries) {
+		return
+	}
+	known := func(pattern string) bool {
+		registry, _, _ := strings.Cut(pattern, "/")
+		return slices.Contains(g.Registries, registry) || !isPattern(pattern)
+	}
+	r.each(allow, g.Allow, known, "its registry must be among "+registries)
+}
+
+// reached are the rules about addresses and directories.
+func (r *rules) reached(g Gateway) {
+	const loopback = "must be a loopback address and a port"
+	r.rule(isLoopback(g.Address), "gateway.address", g.Address, loopback)
+	r.rule(g.MetricsAddress == "" || isLoopback(g.MetricsAddress), "gateway.metrics_address", g.MetricsAddress, loopback)
+	r.rule(!collide(g.Address, g.MetricsAddress), "gateway.metrics_address", g.MetricsAddress, "must differ from gateway.address")
+	for _, path := range []struct{ key, value string }{
+		{"gateway.certificate", g.Certificate},
+		{"gateway.client_ca", g.ClientCA},
+		{"gateway.hosts_dir", g.HostsDir},
+		{"gateway.state_dir", g.StateDir},
+	} {
+		r.rule(filepath.IsAbs(path.value), path.key, path.value, "must be an absolute path")
+	}
+	r.rule(!overlap(g.HostsDir, containerdCerts), "gateway.hosts_dir", g.HostsDir,
+		"must have nothing to do with containerd's "+containerdCerts+", which leads back to the gateway")
+}
+
+func (r *rules) bounds(g Gateway) {
+	r.oneOf("gateway.redirects", g.Redirects, "pass", "follow")
+	r.rule(g.UpstreamTimeout > 0 && g.UpstreamTimeout < 30*time.Second,
+		"gateway.upstream_timeout", g.UpstreamTimeout, "must be more than 0s and less than containerd's 30s")
+	r.atLeast(1, "gateway.search_requests", g.SearchRequests)
+	r.rule(g.TrailMaxAge > 0, "gateway.trail_max_age", g.TrailMaxAge, "must be more than 0s")
+	r.atLeast(1<<20, "gateway.trail_max_bytes", g.TrailMaxBytes)
+	r.rule(g.Grace >= 0, "gateway.grace", g.Grace, "must not be negative")
+}
+
+func (r *rules) add(key string, element int, wrong, right string) {
+	r.problems = append(r.problems, Problem{Key: key, Wrong: wrong, Right: right, element: element})
+}
+
+// rule notes a value that breaks a rule.
+func (r *rules) rule(ok bool, key string, value any, right string) {
+	if ok || r.bad(key) {
+		return
+	}
+	is := fmt.Sprint(value)
+	switch v := value.(type) {
+	case string:
+		if v != "empty" {
+			is = quote(v)
+		}
+	case time.Duration:
+		is = quote(durationText(v))
+	}
+	if !r.given(key) {
+		is = "missing"
+	}
+	r.add(key, 0, key+" is "+is, right)
+}
+
+func (r *rules) oneOf(key, value string, allowed ...string) {
+	last := len(allowed) - 1
+	r.rule(slices.Contains(allowed, value), key, value, "must be "+strings.Join(allowed[:last], ", ")+" or "+allowed[last])
+}
+
+func (r *rules) atLeast(least int, key string, value int) {
+	r.rule(value >= least, key, value, fmt.Sprintf("must be at least %d", least))
+}
+
+// each notes the elements of a list that break a rule.
+func (r *rules) each(key string, list []string, ok func(string) bool, right string) {
+	for i, s := range list {
+		if !ok(s) {
+			r.add(key, i+1, key+" has "+quote(s)+" in it", right)
+		}
+	}
+}
+
+func isPrintable(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+func isRegistry(s string) bool {
+	r, err := auth.ParseRepository(s + "/x")
+	return err == nil && r.Host() == s
+}
+
+func isPattern(s string) bool {
+	_, err := gateway.ParsePattern(s)
+	return err == nil
+}
+
+var hostPort = regexp.MustCompile(`^(?:[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]+))?$`)
+
+// isHost tells whether a string is host or host:port.
+func isHost(s string) bool {
+	parts := hostPort.FindStringSubmatch(s)
+	if parts == nil || parts[2] != "" && !isPort(parts[2]) {
+		return false
+	}
+	_, err := netip.ParseAddr(parts[1])
+	return parts[1] == "" || err == nil
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n <= math.MaxUint16
+}
+
+func isLoopback(hostport string) bool {
+	if address, err := netip.ParseAddrPort(hostport); err == nil {
+		return address.Addr().IsLoopback()
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	return err == nil && host == "localhost" && isPort(port)
+}
+
+// collide tells whether two loopback addresses cannot be listened on at once.
+// Port 0 is any free one.
+func collide(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == hostB || hostA == "localhost" || hostB == "localhost"
+}
+
+// overlap tells whether one directory is the other, or lies in it.
+func overlap(a, b string) bool {
+	in := func(a, b string) bool {
+		way, err := filepath.Rel(a, b)
+		return err == nil && way != ".." && !strings.HasPrefix(way, ".."+string(filepath.Separator))
+	}
+	return in(a, b) || in(b, a)
+}

@@ -1,0 +1,224 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"sort"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// maxFile bounds a file; a hundred times of what [Config.Render] writes.
+const maxFile = 1 << 20
+
+// Load reads a file, see [Parse], and checks who may change it and the files
+// that it names, see [CheckFile] and [CheckSecret].
+func Load(path string) (*Config, error) {
+	if err := CheckFile(path); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	d := read(path, text)
+	if d.whole {
+		d.checkFiles()
+	}
+	return d.result()
+}
+
+// Parse reads a file's bytes over the defaults, and checks the values. The
+// error is an [*Error] with everything that is wrong. Where the text is not
+// TOML, the rest of it is not looked at.
+func Parse(name string, data []byte) (*Config, error) {
+	return read(name, data).result()
+}
+
+// document is a file that is being read.
+type document struct {
+	name     string
+	text     []byte
+	newlines []int // their offsets
+
+	config   Config
+	whole    bool // whether the text was read to its end
+	places   map[string]place
+	bad      map[string]bool // keys whose value could not be taken over
+	problems []Problem
+}
+
+// place is where a table or a value stands.
+type place struct {
+	offset   int
+	elements []int  // of a list
+	kind     string // how a table was made: by "header", "dots" or "braces"
+}
+
+func read(name string, text []byte) *document {
+	d := &document{name: name, text: text, config: Default(), places: map[string]place{}, bad: map[string]bool{}}
+	if len(text) > maxFile {
+		d.problems = append(d.problems, Problem{File: name, Wrong: "the file is larger than 1 MiB", Right: "must be a configuration file"})
+		return d
+	}
+	for i, b := range text {
+		if b == '\n' {
+			d.newlines = append(d.newlines, i)
+		}
+	}
+	if d.whole = d.walk(); d.whole {
+		d.check()
+	}
+	return d
+}
+
+func (d *document) result() (*Config, error) {
+	if err := asError(d.problems); err != nil {
+		return nil, err
+	}
+	return &d.config, nil
+}
+
+// walk takes over what the text says; it tells whether it came to the end.
+func (d *document) walk() bool {
+	var p unstable.Parser
+	p.Reset(d.text)
+	at := section{value: reflect.ValueOf(&d.config).Elem()}
+	for p.NextExpression() {
+		if e := p.Expression(); e.Kind == unstable.KeyValue {
+			d.keyValue(at, e)
+		} else {
+			at = d.header(e)
+		}
+	}
+	var bad *unstable.ParserError
+	switch err := p.Error(); {
+	case err == nil:
+		return true
+	case errors.As(err, &bad):
+		d.problem("", cap(d.text)-cap(bad.Highlight), "syntax error", bad.Message)
+	default:
+		d.problem("", 0, "syntax error", err.Error())
+	}
+	return false
+}
+
+// section is a table of the file, and the struct for it; none for an unknown one.
+type section struct {
+	name  string
+	value reflect.Value
+}
+
+// key is the full name of a key in the table.
+func (s section) key(name string) string {
+	if s.name == "" {
+		return shownKey(name)
+	}
+	return s.name + "." + shownKey(name)
+}
+
+// header enters a table.
+func (d *document) header(e *unstable.Node) section {
+	at := section{value: reflect.ValueOf(&d.config).Elem()}
+	for it := e.Key(); it.Next() && at.value.IsValid(); {
+		last := it.IsLast()
+		at = d.step(at, it.Node(), "")
+		if !last || !at.value.IsValid() {
+			continue
+		}
+		offset := int(it.Node().Raw.Offset)
+		if e.Kind == unstable.ArrayTable {
+			d.problem(at.name, offset, at.name+" is a list of tables", "must be one table, ["+at.name+"]")
+		}
+		d.enter(at.name, offset, "header")
+	}
+	return at
+}
+
+// step goes from a table into one that it has.
+func (d *document) step(from section, part *unstable.Node, kind string) section {
+	name, offset := string(part.Data), int(part.Raw.Offset)
+	key := from.key(name)
+	f := field(from.value, name)
+	switch {
+	case !f.IsValid():
+		d.unknown(from, name, offset)
+		return section{}
+	case f.Kind() != reflect.Struct:
+		d.wrongType(key, offset, "a table", f.Type())
+		d.places[key] = place{offset: offset}
+		return section{}
+	}
+	if kind != "" {
+		d.enter(key, offset, kind)
+	}
+	return section{key, f}
+}
+
+// enter notes how a table is made. TOML knows three ways, which exclude each
+// other, and of which only dots may be used again.
+func (d *document) enter(key string, offset int, kind string) {
+	before, ok := d.places[key]
+	if !ok {
+		d.places[key] = place{offset: offset, kind: kind}
+		return
+	}
+	if kind != "dots" || before.kind != "dots" {
+		d.twice(key, offset, before)
+	}
+}
+
+func (d *document) twice(key string, offset int, before place) {
+	line, _ := d.position(before.offset)
+	d.problem(key, offset, key+" is there twice", fmt.Sprintf("remove this one or that in line %d", line))
+}
+
+// keyValue takes over one line, or what stands between the commas in braces.
+func (d *document) keyValue(at section, e *unstable.Node) {
+	for it := e.Key(); it.Next() && at.value.IsValid(); {
+		part := it.Node()
+		if !it.IsLast() {
+			at = d.step(at, part, "dots")
+			continue
+		}
+		name, offset := string(part.Data), int(part.Raw.Offset)
+		f := field(at.value, name)
+		if !f.IsValid() {
+			d.unknown(at, name, offset)
+			return
+		}
+		d.value(at.key(name), f, offset, e.Value(), d.afterEquals(part))
+	}
+}
+
+// afterEquals is where the value of a key begins.
+func (d *document) afterEquals(key *unstable.Node) int {
+	rest := d.text[key.Raw.Offset+key.Raw.Length:]
+	rest = bytes.TrimLeft(rest, " \t")
+	rest = bytes.TrimLeft(bytes.TrimPrefix(rest, []byte("=")), " \t")
+	return len(d.text) - len(rest)
+}
+
+// problem notes what is wrong at an offset.
+func (d *document) problem(key string, offset int, wrong, right string) {
+	line, column := d.position(offset)
+	d.problems = append(d.problems, Problem{File: d.name, Line: line, Column: column, Key: key, Wrong: wrong, Right: right})
+}
+
+// position is an offset as line and column.
+func (d *document) position(offset int) (line, column int) {
+	line = sort.SearchInts(d.newlines, offset)
+	if line == 0 {
+		return 1, offset + 1
+	}
+	return line + 1, offset - d.newlines[line-1]
+}

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/containerd/errdefs"
+)
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	File         string // empty for a [Config] that no file stands behind
+	Line, Column int    // from 1, in bytes; 0 where the file as a whole is meant
+	Key          string // such as gateway.mode; empty where no key is meant
+	Wrong        string // what is wrong
+	Right        string // what would be right
+
+	element int // of the key's list, from 1; 0 is the value itself
+}
+
+// String returns the problem as one line.
+func (p Problem) String() string {
+	where := p.File
+	if p.Line > 0 {
+		where += fmt.Sprintf(":%d:%d", p.Line, p.Column)
+	}
+	if where != "" {
+		where += ": "
+	}
+	return where + p.Wrong + "; " + p.Right
+}
+
+// Error is everything that is wrong with a configuration, in the order of the
+// file. Its class is [errdefs.ErrInvalidArgument].
+type Error struct{ Problems []Problem }
+
+// Error implements error.
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Unwrap returns the class.
+func (e *Error) Unwrap() error { return errdefs.ErrInvalidArgument }
+
+// asError sorts problems by their position; without one there is no error.
+func asError(problems []Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return &Error{problems}
+}
+
+// maxQuoted is how much of a foreign string an error shows: enough to find it.
+const maxQuoted = 64
+
+// quote shows a foreign string.
+func quote(s string) string {
+	if len(s) <= maxQuoted {
+		return strconv.Quote(s)
+	}
+	end := maxQuoted
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return strconv.Quote(s[:end]) + "…"
+}
+
+// shownPath is a path as a shell takes it.
+func shownPath(path string) string {
+	plain := func(r rune) bool {
+		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("/._-+:@%,", r)
+	}
+	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}

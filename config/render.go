@@ -1,0 +1,119 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Render returns the configuration as a whole file with a comment for each
+// key, which [Parse] reads back. What has no value yet is there as a comment,
+// and so is what the mode excludes.
+func (c *Config) Render() string {
+	var b strings.Builder
+	b.WriteString("# The configuration of nested's gateway. All keys but mode and registries may be left out.\n")
+	b.WriteString("# `nestctl config check` looks for mistakes; `systemctl reload nested-gateway` reads the file again.\n")
+	c.renderTable(&b, reflect.ValueOf(c).Elem(), "")
+	return b.String()
+}
+
+func (c *Config) renderTable(b *strings.Builder, v reflect.Value, prefix string) {
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Tag.Get("toml")
+		if i > 0 || prefix == "" {
+			b.WriteString("\n")
+		}
+		if v.Field(i).Kind() == reflect.Struct {
+			fmt.Fprintf(b, "[%s]\n", name)
+			c.renderTable(b, v.Field(i), name+".")
+			continue
+		}
+		for _, line := range fold(comments()[prefix+name], 118) {
+			fmt.Fprintf(b, "# %s\n", line)
+		}
+		text := tomlText(v.Field(i))
+		if example := c.leftOut(prefix + name); example != "" {
+			name, text = "# "+name, example
+		}
+		fmt.Fprintf(b, "%s = %s\n", name, text)
+	}
+}
+
+// leftOut is what stands in a comment in place of a key.
+func (c *Config) leftOut(key string) string {
+	switch {
+	case key == "gateway.mode" && c.Gateway.Mode == "":
+		return `"node"`
+	case key == "gateway.registries" && len(c.Gateway.Registries) == 0:
+		return `["registry.example.com"]`
+	case key == "credentials.docker_config" && c.Gateway.Mode == "pod":
+		return tomlText(reflect.ValueOf(c.Credentials.DockerConfig))
+	}
+	return ""
+}
+
+// tomlText is a value as it stands in a file.
+func tomlText(v reflect.Value) string {
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		return tomlString(durationText(value))
+	case string:
+		return tomlString(value)
+	case []string:
+		list := make([]string, len(value))
+		for i, s := range value {
+			list[i] = tomlString(s)
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// tomlString quotes a string. [strconv.Quote] has escapes that TOML has not.
+func tomlString(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteString(`\` + string(r))
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// durationText is a duration without the zeros that [time.Duration.String]
+// puts at its end.
+func durationText(d time.Duration) string {
+	s := d.String()
+	if t, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = t + "m"
+	}
+	if t, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = t + "h"
+	}
+	return s
+}
+
+// fold breaks a text into lines.
+func fold(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case line == "":
+			line = word
+		case len(line)+1+len(word) > width:
+			lines, line = append(lines, line), word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
+}

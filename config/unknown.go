@@ -1,0 +1,79 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// unknown notes a key that there is not, with the one that may be meant.
+func (d *document) unknown(at section, name string, offset int) {
+	key := at.key(name)
+	right := "remove it; nestctl config default lists the keys"
+	if meant := d.meant(at, name); meant != "" {
+		right = "did you mean " + meant + "?"
+	}
+	d.problem(key, offset, "unknown key "+key, right)
+}
+
+// meant finds what is spelt nearly so in the same table, or just so in another.
+func (d *document) meant(at section, name string) string {
+	if len(name) > maxQuoted {
+		return ""
+	}
+	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	best, least := "", 1+max(1, len(name)/3)
+	for _, known := range names(at.value.Type()) {
+		if n := distance(name, known); n < least {
+			best, least = known, n
+		}
+	}
+	if best != "" {
+		return best
+	}
+	root := reflect.TypeFor[Config]()
+	for i := range root.NumField() {
+		f := root.Field(i)
+		if f.Type.Kind() != reflect.Struct {
+			continue
+		}
+		for _, known := range names(f.Type) {
+			if name == known {
+				return f.Tag.Get("toml") + "." + known
+			}
+		}
+	}
+	return ""
+}
+
+// names lists the keys of a table.
+func names(t reflect.Type) []string {
+	all := make([]string, t.NumField())
+	for i := range all {
+		all[i] = t.Field(i).Tag.Get("toml")
+	}
+	return all
+}
+
+// distance counts the bytes to put in, take out, replace or swap with the next
+// one on the way from a to b.
+func distance(a, b string) int {
+	before, last, row := []int(nil), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, make([]int, len(b)+1)
+	}
+	return last[len(b)]
+}
