@@ -20,6 +20,7 @@ import (
 // gatewayProcess is `nestctl gateway` before a registry, with what `nestctl install` wrote.
 type gatewayProcess struct {
 	*process
+	root            string // that it was installed into
 	config, address string
 	certsD          string // containerd's
 	client          string // containerd's certificate and key
@@ -33,6 +34,7 @@ func startGateway(t testing.TB, a *app, mode string) *gatewayProcess {
 	t.Helper()
 	root := tempDir(t)
 	g := &gatewayProcess{
+		root:    root,
 		config:  filepath.Join(root, "config.toml"),
 		address: freeAddress(t),
 		certsD:  filepath.Join(root, "etc/containerd/certs.d"),
@@ -59,6 +61,18 @@ state_dir = %q
 		filepath.Join(root, "etc/nested/certs.d"), filepath.Join(root, "state")))
 	g.boot(t)
 	return g
+}
+
+// unreachable tells whether nestctl doctor says that of the gateway.
+func (g *gatewayProcess) unreachable(t *testing.T) bool {
+	t.Helper()
+	got := newNestctl(t, g.docker).try(t, "doctor", "--root", g.root)
+	for line := range strings.Lines(got.stdout) {
+		if strings.HasPrefix(line, "problem: the gateway is not running: nothing listens on "+g.address) {
+			return true
+		}
+	}
+	return false
 }
 
 // onlyFile is the one file that a pattern matches.
@@ -197,7 +211,13 @@ func TestGatewayStopped(t *testing.T) {
 	if err == nil || !strings.Contains(out, g.address) {
 		t.Errorf("pull of a bundle: %v\n%s", err, out)
 	}
+	if got := g.unreachable(t); !got {
+		t.Error("nestctl doctor does not say that the gateway cannot be reached")
+	}
 	g.boot(t)
+	if got := g.unreachable(t); got {
+		t.Error("nestctl doctor says that a gateway which runs cannot be reached")
+	}
 	daemon.pullHosts(t, transfer, g.certsD, a.ref)
 }
 

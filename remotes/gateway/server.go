@@ -30,7 +30,7 @@ const (
 type Server struct {
 	http        *http.Server
 	connections connections
-	served      chan error // what Serve came to
+	served      chan struct{} // closed when Serve returns
 }
 
 // NewServer returns the server for a gateway. It speaks TLS with the
@@ -38,7 +38,7 @@ type Server struct {
 // which those in the other file have signed. Both files are read again for
 // each connection. Blobs are the traffic, so that it keeps to HTTP/1.1.
 func NewServer(handler http.Handler, certificate, clientCA string) *Server {
-	s := &Server{served: make(chan error, 1)}
+	s := &Server{served: make(chan struct{})}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
@@ -60,11 +60,10 @@ func NewServer(handler http.Handler, certificate, clientCA string) *Server {
 }
 
 // Serve serves until End is called or the listener fails. It always returns
-// an error, as [http.Server.Serve] does.
+// an error, as [http.Server.Serve] does. Call it once.
 func (s *Server) Serve(listener net.Listener) error {
-	err := s.http.ServeTLS(listener, "", "")
-	s.served <- err
-	return err
+	defer close(s.served)
+	return s.http.ServeTLS(listener, "", "")
 }
 
 // End stops a server that serves on the listener. Whoever has connected by

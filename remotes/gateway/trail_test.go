@@ -136,7 +136,7 @@ func TestTrailNotOurs(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			err = db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("nested-trail-2")); return err })
+			err = db.Update(func(tx *bbolt.Tx) error { _, failed := tx.CreateBucket([]byte("nested-trail-2")); return failed })
 			return errors.Join(err, db.Close())
 		},
 		"writable by all": func(path string) error {
