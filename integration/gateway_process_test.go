@@ -113,3 +113,66 @@ func TestGatewayFlood(t *testing.T) {
 		t.Errorf("a path of 1 MiB: %d", status)
 	}
 }
+
+// TestGatewayObserved: metrics and health are on a listener of their own, systemd is told of the start and the end, and
+// neither metrics nor the log at its most talkative holds a secret.
+func TestGatewayObserved(t *testing.T) {
+	daemon := startContainerd(t)
+	a := publish(t, newApp(t))
+	g := startGateway(t, a, "node")
+	g.stop(t)
+	observed, notices := freeAddress(t), notifySocket(t)
+	writeFile(t, g.config, readText(t, g.config)+fmt.Sprintf("metrics_address = %q\n[log]\nlevel = \"debug\"\n", observed))
+	g.boot(t)
+	if got := notices(); got != "READY=1" {
+		t.Errorf("systemd is told %q", got)
+	}
+	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+
+	get := func(path string) string {
+		t.Helper()
+		status, body, err := getOver(t, &http.Transport{DisableKeepAlives: true}, "http://"+observed+path)
+		must(t, err)
+		if status != http.StatusOK {
+			t.Errorf("%s: status %d", path, status)
+		}
+		return body
+	}
+	get("/healthz")
+	get("/readyz")
+	metrics := get("/metrics")
+	for _, line := range []string{
+		`nested_requests_total{door="gateway",kind="manifests",status="200"}`, `nested_upstream_requests_total{kind="blobs"}`,
+		"nested_tokens_total 3", "nested_child_hops_total", "nested_sent_bytes_total", "nested_upstream_bytes_total",
+		"nested_helper_runs_total 0", "nested_helper_seconds_total 0", "nested_trail_bytes",
+	} {
+		if !strings.Contains(metrics, "\n"+line) {
+			t.Errorf("no %s in the metrics", line)
+		}
+	}
+	if leaks(metrics + readText(t, g.log)) {
+		t.Error("a secret was shown")
+	}
+	must(t, g.cmd.Process.Signal(syscall.SIGTERM))
+	if got := notices(); got != "STOPPING=1" {
+		t.Errorf("systemd is told %q", got)
+	}
+}
+
+// notifySocket is where systemd would listen; what it is told is returned one by one.
+func notifySocket(t *testing.T) func() string {
+	t.Helper()
+	path := filepath.Join(tempDir(t), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	t.Setenv("NOTIFY_SOCKET", path)
+	return func() string {
+		t.Helper()
+		must(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+		buffer := make([]byte, 1024)
+		n, err := conn.Read(buffer)
+		must(t, err)
+		return string(buffer[:n])
+	}
+}

@@ -1,9 +1,11 @@
 package integration
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -166,6 +169,9 @@ func TestGatewayCRI(t *testing.T) {
 	if node.imageStatus(t, a.ref) == nil {
 		t.Error("CRI does not know the image")
 	}
+	if images := node.listImages(t); len(images) != 1 {
+		t.Errorf("CRI lists %v", images)
+	}
 	if got := node.runPod(t, a.ref); got != "a nested pod\n" {
 		t.Errorf("the pod printed %q", got)
 	}
@@ -192,20 +198,32 @@ func TestGatewayCarrier(t *testing.T) {
 	}
 }
 
-// TestGatewayStopped: without its gateway a node pulls plain images from the registry, at once; nested ones it cannot,
-// and says where it was refused.
+// TestGatewayStopped: without its gateway, or with something else in its place, a node pulls plain images from the
+// registry, at once; nested ones it cannot, and says where it was refused. nestctl doctor names the cause.
 func TestGatewayStopped(t *testing.T) {
 	daemon := startContainerd(t)
-	image := newImage(t, amd64, "plain\n", baseLayer(t))
 	reg := startRegistry(t, nil)
-	reg.pushNode(t, "org/plain", "v1", image)
 	a := publishAt(t, reg, newApp(t))
 	g := startGateway(t, a, "node")
+	plain := func() time.Duration {
+		t.Helper()
+		tag := strings.ToLower(rand.Text())
+		reg.pushNode(t, "org/plain", tag, newImage(t, amd64, tag, baseLayer(t)))
+		began := time.Now()
+		daemon.pullHosts(t, transfer, g.certsD, reg.ref("org/plain", tag))
+		return time.Since(began)
+	}
+	with := plain()
 	g.stop(t)
-	began := time.Now()
-	daemon.pullHosts(t, transfer, g.certsD, reg.ref("org/plain", "v1"))
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("a plain pull took %s", took)
+	if without := plain(); without > with+2*time.Second {
+		t.Errorf("a plain pull took %s, and %s without the gateway", with, without)
+	}
+	asked := impostor(t, g.address)
+	if without := plain(); without > with+2*time.Second {
+		t.Errorf("a plain pull took %s, and %s with an impostor in the gateway's place", with, without)
+	}
+	if n := asked(); n > 0 {
+		t.Errorf("the impostor was asked %d times", n)
 	}
 	out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref)
 	if err == nil || !strings.Contains(out, g.address) {
@@ -219,6 +237,43 @@ func TestGatewayStopped(t *testing.T) {
 		t.Error("nestctl doctor says that a gateway which runs cannot be reached")
 	}
 	daemon.pullHosts(t, transfer, g.certsD, a.ref)
+}
+
+// impostor listens in the gateway's place with a certificate of its own, until the number of requests is asked for.
+func impostor(t *testing.T, address string) (requests func() int64) {
+	t.Helper()
+	var n atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { n.Add(1) }))
+	listener, err := net.Listen("tcp", address)
+	must(t, err)
+	must(t, server.Listener.Close())
+	server.Listener, server.Config.ErrorLog = listener, quiet
+	server.StartTLS()
+	return func() int64 { server.Close(); return n.Load() }
+}
+
+// TestGatewayPlain: for a plain image the registry sees, through the gateway, what it sees without.
+func TestGatewayPlain(t *testing.T) {
+	for _, with := range []puller{transfer, local} {
+		t.Run(string(with), func(t *testing.T) {
+			reg := startRegistry(t, nil)
+			base := baseLayer(t)
+			index := newIndex(t, newImage(t, amd64, "amd64\n", base), newImage(t, arm64, "arm64\n", base))
+			reg.pushNode(t, "org/plain", "v1", index)
+			g := startGateway(t, publishAt(t, reg, newApp(t)), "node")
+			direct := filepath.Join(t.TempDir(), "certs.d")
+			writeHosts(t, direct, reg.host, reg.hostsOf())
+			reg.requests()
+			var logs []map[request]int
+			for _, certsD := range []string{direct, g.certsD} {
+				startContainerd(t).pullHosts(t, with, certsD, reg.ref("org/plain", "v1"))
+				logs = append(logs, tally(reg.requests(), func(r request) request { return r }))
+			}
+			if !maps.Equal(logs[0], logs[1]) {
+				t.Errorf("without the gateway: %v\nwith it: %v", logs[0], logs[1])
+			}
+		})
+	}
 }
 
 // TestGatewayKilled: after kill -9 in the middle of a layer, and a restart, the next pull succeeds. containerd gives up
