@@ -159,7 +159,7 @@ func (r *rules) bounds(g Gateway) {
 	r.oneOf("gateway.redirects", g.Redirects, "pass", "follow")
 	r.rule(g.UpstreamTimeout > 0 && g.UpstreamTimeout < 30*time.Second,
 		"gateway.upstream_timeout", g.UpstreamTimeout, "must be more than 0s and less than containerd's 30s")
-	r.atLeast(1, "gateway.search_requests", g.SearchRequests)
+	r.atLeast(0, "gateway.search_requests", g.SearchRequests)
 	r.rule(g.TrailMaxAge > 0, "gateway.trail_max_age", g.TrailMaxAge, "must be more than 0s")
 	r.atLeast(1<<20, "gateway.trail_max_bytes", g.TrailMaxBytes)
 	r.rule(g.Grace >= 0, "gateway.grace", g.Grace, "must not be negative")

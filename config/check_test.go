@@ -42,7 +42,7 @@ func TestRules(t *testing.T) {
 		`trail_max_age = "0s"`:                         `:4:17: gateway.trail_max_age is "0s"; must be more than 0s`,
 		`trail_max_bytes = 1_048_576`:                  "",
 		`trail_max_bytes = 1048575`:                    `:4:19: gateway.trail_max_bytes is 1048575; must be at least 1048576`,
-		`search_requests = 0`:                          `:4:19: gateway.search_requests is 0; must be at least 1`,
+		`search_requests = -1`:                         `:4:19: gateway.search_requests is -1; must be at least 0`,
 		`state_dir = "state"`:                          `:4:13: gateway.state_dir is "state"; ` + absolute,
 		`certificate = ""`:                             `:4:15: gateway.certificate is ""; ` + absolute,
 		`client_ca = "./ca.pem"`:                       `:4:13: gateway.client_ca is "./ca.pem"; ` + absolute,

@@ -63,7 +63,7 @@ type Nested struct {
 // Gateway is the section [gateway].
 type Gateway struct {
 	// Whose credentials are used. "node": those of the Docker configuration files, for all who may reach the gateway.
-	// "pod": those that the caller shows, asked for with Basic.
+	// "pod": those that the caller shows, asked for with Basic where a repository is not public.
 	Mode string `toml:"mode"`
 	// The registries that are served, as references name them: host or host:port.
 	Registries []string `toml:"registries"`
@@ -84,7 +84,8 @@ type Gateway struct {
 	Redirects string `toml:"redirects"`
 	// How long a registry may take to begin an answer, all attempts together; less than containerd's 30s.
 	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
-	// The most requests that may be made to find content of which nothing is known any more.
+	// The most requests that may be made to find content of which nothing is known any more; 0: it is
+	// not searched for.
 	SearchRequests int `toml:"search_requests"`
 	// The directory of the trail: what was learnt about bundles.
 	StateDir string `toml:"state_dir"`

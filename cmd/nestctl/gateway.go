@@ -93,10 +93,12 @@ func probeTrail(path string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := exec.CommandContext(ctx, self, "gateway", "probe-trail", path).Run(); err != nil {
-		return fmt.Errorf("reading it failed: %w", err)
+	err = exec.CommandContext(ctx, self, "gateway", "probe-trail", path).Run()
+	var ended *exec.ExitError
+	if ctx.Err() == nil && errors.As(err, &ended) {
+		return fmt.Errorf("%w: reading it: %w", gateway.ErrDamaged, err)
 	}
-	return nil
+	return err
 }
 
 // use makes a configuration the one by which requests are answered.
@@ -139,13 +141,13 @@ func (d *daemonProcess) run(ctx context.Context) error {
 		defer observer.Close()
 		go func() { failed <- observer.Serve(observed) }()
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	d.ready.Store(true)
 	_, _ = sd.SdNotify(false, sd.SdNotifyReady) // nobody listens outside systemd
 	log.L.Infof("serving %v on %s", d.config.Gateway.Registries, listener.Addr())
 
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	for {
 		select {
 		case <-hangup:

@@ -32,8 +32,8 @@ var errTimeout = errors.New("no answer in time")
 
 // fail is the funnel that turns errors into answers. containerd goes on to
 // the next host whatever the status, and shows the message to its user.
-func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, err error) int {
-	if errors.Is(context.Cause(ctx), errTimeout) {
+func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, err error) {
+	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%s: %w", q.repository, errTimeout)
 	}
 	f := classify(err, q.kind)
@@ -62,7 +62,6 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	} else {
 		logger.Warn(message)
 	}
-	return f.status
 }
 
 // classify finds the answer for an error. What cannot be told to be the

@@ -2,13 +2,11 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"sync"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -18,16 +16,11 @@ import (
 // serveBlob passes a blob on as it comes, from the first candidate that has
 // it. The client verifies it.
 func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
-	p, known, err := g.place(ctx, q, q.digest)
-	if err != nil {
+	var resp *http.Response
+	err := g.tryPlaces(ctx, q, func(p nested.Place, _ bool) (err error) {
+		resp, err = g.openBlob(ctx, q, p) //nolint:bodyclose // it is closed below
 		return err
-	}
-	resp, err := g.openBlob(ctx, q, p)
-	if errdefs.IsNotFound(err) && !known {
-		if p, err = g.search(ctx, q, err); err == nil {
-			resp, err = g.openBlob(ctx, q, p)
-		}
-	}
+	})
 	if err != nil {
 		return err
 	}
@@ -46,27 +39,18 @@ func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place) (*htt
 	return resp, err
 }
 
-// askBlob asks one candidate, under the paths that its place allows.
-func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (resp *http.Response, err error) {
-	ask := query{method: http.MethodGet, reference: q.digest.String(), header: q.header, pass: !g.options.FollowRedirects && !q.head}
+// askBlob asks one candidate. An entry of a nested index that is neither index
+// nor manifest may be under /manifests/, too (docs/spec.md, section 4).
+func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
+	ask := query{method: http.MethodGet, kind: blobs, reference: q.digest.String(), accept: "*/*", header: q.header,
+		pass: !g.options.FollowRedirects && !q.head}
 	if q.head {
 		ask.method = http.MethodHead
 	}
-	for _, mediaType := range p.MediaTypes() {
-		ask.kind, ask.accept = blobs, accept(mediaType)
-		if images.IsManifestType(mediaType) || images.IsIndexType(mediaType) {
-			ask.kind = manifests
-		}
-		if mediaType == "" {
-			ask.accept = "*/*"
-		}
-		if resp, err = g.upstream.do(ctx, from, ask); !errdefs.IsNotFound(err) {
-			break
-		}
-	}
-	if err == nil && p.Strict && resp.StatusCode == http.StatusOK && resp.ContentLength >= 0 && resp.ContentLength != p.Descriptor.Size {
-		_ = resp.Body.Close()
-		return nil, &nested.VerifyError{Repository: from, Digest: q.digest, Reason: fmt.Sprintf("size is %d, not %d", resp.ContentLength, p.Descriptor.Size)}
+	resp, err := g.upstream.do(ctx, from, ask)
+	if errdefs.IsNotFound(err) && p.Strict && p.Entry {
+		ask.kind, ask.accept = manifests, acceptAll
+		return g.upstream.do(ctx, from, ask)
 	}
 	return resp, err
 }

@@ -2,16 +2,18 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // budget bounds what one request to the gateway may cost upstream before its
@@ -91,17 +93,27 @@ func pause(attempt int, err error) (time.Duration, bool) {
 	wait := firstPause << attempt
 	wait = wait/2 + rand.N(wait)
 	var status *statusError
-	var unreachable *unreachableError
-	var untrusted *tls.CertificateVerificationError
 	switch {
 	case attempt+1 >= maxAttempts:
 		return 0, false
 	case errors.As(err, &status):
 		return max(wait, status.retryAfter), slices.Contains(passing, status.code)
-	case errors.As(err, &untrusted), errors.Is(err, errTimeout), errors.Is(err, context.Canceled):
-		return 0, false
 	}
-	return wait, errors.As(err, &unreachable)
+	return wait, errdefs.IsUnavailable(err) || isBroken(err)
+}
+
+// isBroken tells whether a connection failed, to a registry or to its token
+// endpoint, in a way that another one may not.
+func isBroken(err error) bool {
+	var broken net.Error
+	var unknown *net.DNSError
+	switch {
+	case errors.Is(err, errTimeout), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return false
+	case errors.As(err, &unknown) && unknown.IsNotFound:
+		return false
+	}
+	return errors.As(err, &broken) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // retryAfter reads the header of that name, in seconds or as a date.

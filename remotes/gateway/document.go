@@ -80,11 +80,7 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 	if p.Carried {
 		ask.kind, ask.accept = blobs, "*/*"
 	}
-	resp, err := g.upstream.do(ctx, from, ask)
-	if err != nil {
-		return nil, err
-	}
-	d, err := g.readDocument(resp)
+	d, err := g.ask(ctx, from, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +92,21 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 		d.mediaType = want.MediaType
 	}
 	return d, nil
+}
+
+// ask asks one repository for a document, and again when its answer breaks off.
+func (g *Gateway) ask(ctx context.Context, from auth.Repository, q query) (*document, error) {
+	for attempt := 0; ; attempt++ {
+		resp, err := g.upstream.do(ctx, from, q)
+		if err != nil {
+			return nil, err
+		}
+		d, err := g.readDocument(resp)
+		wait, again := pause(attempt, err)
+		if err == nil || !again || !budgetOf(ctx).sleep(ctx, wait) {
+			return d, err
+		}
+	}
 }
 
 // differs says in which way a document is not what its place describes.
@@ -134,31 +145,52 @@ func accept(mediaType string) string {
 var acceptAll = strings.Join([]string{images.MediaTypeDockerSchema2Manifest, images.MediaTypeDockerSchema2ManifestList,
 	"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json", "*/*"}, ", ")
 
-// follow reads a verified document at a place, which served has served, and
-// puts what it points to on the trail when it has to do with child namespaces.
-// It returns the index that the document carries, if it is a carrier.
-func (g *Gateway) follow(q request, p nested.Place, d *document, served auth.Repository) (*nested.Place, error) {
-	p.Descriptor.MediaType, p.Descriptor.Size = d.mediaType, d.size
+// follow reads a document at a place, which served has served, and puts what
+// it points to on the trail when it has to do with child namespaces. It
+// returns what it points to, nothing for what is no document or no longer
+// verifies.
+func (g *Gateway) follow(q request, p nested.Place, d *document, served auth.Repository) ([]nested.Place, error) {
 	if !images.IsManifestType(d.mediaType) && !images.IsIndexType(d.mediaType) || !d.verified(d.digest) {
 		return nil, nil
 	}
-	g.reading <- struct{}{}
-	found, isNested, err := g.rule.Follow(p, d.data, served)
-	<-g.reading
-	if isNested || p.Strict {
-		g.trail.Learn(q.repository, append(found, p)...)
-	}
+	p = d.at(p)
+	found, isNested, err := g.read(p, d, served)
 	if err != nil {
 		return nil, err
 	}
 	carried := carriedBy(found)
-	if carried != nil && !p.Strict {
+	switch {
+	case isNested || p.Strict:
+		g.trail.Learn(q.repository, append(found, p)...)
+	case carried != nil:
 		g.trail.Learn(q.repository, *carried)
+	case served == q.repository:
+		g.trail.Prefer(q.repository, found...) // what members have too, a plain image has here
 	}
 	if images.IsManifestType(d.mediaType) && !p.Strict {
 		g.carriers.put(d.digest, carried)
 	}
-	return carried, nil
+	return found, nil
+}
+
+// read reads a document, not many at a time.
+func (g *Gateway) read(p nested.Place, d *document, served auth.Repository) (found []nested.Place, isNested bool, err error) {
+	g.reading <- struct{}{}
+	defer func() { <-g.reading }()
+	return g.rule.Follow(p, d.data, served)
+}
+
+// followReferrer is follow for what refers to a member, from the member's
+// repository. Whoever may write there could say anything of content that is
+// known from elsewhere.
+func (g *Gateway) followReferrer(q request, d *document, from auth.Repository) {
+	p := d.at(plain(from, d.digest))
+	if !d.verified(d.digest) {
+		return
+	}
+	if found, _, err := g.read(p, d, from); err == nil {
+		g.trail.LearnNew(q.repository, append(found, p)...)
+	}
 }
 
 func carriedBy(places []nested.Place) *nested.Place {

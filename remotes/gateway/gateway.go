@@ -64,7 +64,7 @@ type Options struct {
 	// Timeout bounds the time until an answer begins; 25 s. containerd gives
 	// up after 30.
 	Timeout time.Duration
-	// SearchRequests bounds the requests of a search; 100.
+	// SearchRequests bounds the requests of a search; 0: nothing is searched for.
 	SearchRequests int
 	UserAgent      string
 	Metrics        *Metrics // counts, when given
@@ -87,8 +87,8 @@ type Gateway struct {
 
 // New returns the handler that the options describe.
 func New(options Options) *Gateway {
+	options.UserAgent = cmp.Or(options.UserAgent, "nested")
 	options.Timeout = cmp.Or(options.Timeout, 25*time.Second)
-	options.SearchRequests = cmp.Or(options.SearchRequests, 100)
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics()
 	}
@@ -106,7 +106,6 @@ func New(options Options) *Gateway {
 	for _, r := range options.Registries {
 		g.registries[r] = true
 	}
-	options.UserAgent = cmp.Or(options.UserAgent, "nested")
 	g.upstream = &upstream{
 		metrics:   options.Metrics,
 		userAgent: options.UserAgent,

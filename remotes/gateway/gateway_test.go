@@ -37,7 +37,7 @@ func newScene(t *testing.T, mode Mode, options ...registrytest.Option) *scene {
 	t.Helper()
 	s := &scene{t: t, registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
 	t.Cleanup(s.registry.Close)
-	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry)}
+	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry), SearchRequests: 100}
 	s.start(filepath.Join(t.TempDir(), "trail"))
 	return s
 }
@@ -219,9 +219,30 @@ func TestColdTrail(t *testing.T) {
 	if got := s.get("blobs", missing); got.status != http.StatusNotFound || !strings.Contains(got.body, "BLOB_UNKNOWN") {
 		t.Errorf("%+v", got)
 	}
-	s.options.SearchRequests = 2
+	// With too few requests it says so, and the next try goes on.
+	s.options.SearchRequests = 3
 	s.start(filepath.Join(t.TempDir(), "other"))
-	if got := s.get("blobs", layer.Digest); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "by its tag") {
+	got := s.get("blobs", layer.Digest)
+	if got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "try again") {
+		t.Errorf("%+v", got)
+	}
+	for range 5 {
+		got = s.get("blobs", layer.Digest)
+	}
+	if got.status != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	// What is nowhere is not searched for again and again.
+	s.options.SearchRequests = 100
+	s.start(filepath.Join(t.TempDir(), "third"))
+	s.get("blobs", missing)
+	s.registry.ResetLog()
+	if got := s.get("blobs", missing); got.status != http.StatusNotFound || s.registry.Count() != 1 {
+		t.Errorf("%+v, %v", got, s.registry.Log())
+	}
+	s.options.SearchRequests = 0
+	s.start(filepath.Join(t.TempDir(), "fourth"))
+	if got := s.get("blobs", layer.Digest); got.status != http.StatusNotFound {
 		t.Errorf("%+v", got)
 	}
 }

@@ -19,7 +19,7 @@ const maxList = 4 << 20
 
 // serveTags serves a page of the tags of the repository.
 func (g *Gateway) serveTags(ctx context.Context, w *answer, q request) error {
-	resp, err := g.upstream.do(ctx, q.repository, query{method: method(q), kind: tags, reference: "list", accept: "application/json", values: q.page("n", "last")})
+	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json", values: q.page("n", "last")})
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 	if err != nil {
 		return err
 	}
-	ask := query{method: method(q), kind: referrers, reference: q.digest.String(),
+	ask := query{method: http.MethodGet, kind: referrers, reference: q.digest.String(),
 		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page("artifactType", "n", "last")}
 	resp, _, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
 		return g.upstream.do(ctx, candidate, ask)
@@ -42,13 +42,6 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 		return err
 	}
 	return sendPage(ctx, w, q, resp)
-}
-
-func method(q request) string {
-	if q.head {
-		return http.MethodHead
-	}
-	return http.MethodGet
 }
 
 // page are the parameters that go upstream.

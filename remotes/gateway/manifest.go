@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"strconv"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -24,8 +24,6 @@ func (g *Gateway) serveManifest(ctx context.Context, w *answer, q request) error
 	switch {
 	case q.head && q.tag != "":
 		serve = g.headTag
-	case q.head:
-		serve = g.headDigest
 	case q.tag != "":
 		serve = g.byTag
 	}
@@ -82,13 +80,11 @@ func (g *Gateway) carriedIn(ctx context.Context, q request, d digest.Digest) *oc
 		return carried
 	}
 	p := plain(q.repository, d)
-	manifest, err := g.fetch(ctx, q.repository, p)
+	manifest, _, err := g.load(ctx, q, p)
 	if err != nil {
 		return nil
 	}
-	if _, err = g.follow(q, p, manifest, q.repository); err == nil {
-		g.held.put(q, manifest)
-	}
+	g.held.put(q, manifest)
 	carried, _ := g.carriers.get(d)
 	return carried
 }
@@ -134,105 +130,117 @@ func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 	if d.digest.Validate() != nil && d.whole() {
 		d.digest = digest.FromBytes(d.data)
 	}
-	p := plain(from, d.digest)
-	p.Strict = from != q.repository
-	carried, err := g.follow(q, p, d, from)
-	if err != nil || carried == nil || from != q.repository {
-		return d, err
+	if from != q.repository {
+		g.followReferrer(q, d, from)
+		return d, nil
 	}
-	return g.load(ctx, q, *carried)
-}
-
-// headDigest asks with HEAD for what is plain, and reads the rest.
-func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) {
-	p, known, err := g.place(ctx, q, q.digest)
+	found, err := g.follow(q, plain(from, d.digest), d, from)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.close())
 	}
-	if !known {
-		var resp *http.Response
-		resp, err = g.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: manifests, reference: q.digest.String(), accept: acceptAll})
-		switch {
-		case err == nil:
-			if d := described(resp); d != nil {
-				return d, nil
-			}
-		case errdefs.IsNotFound(err):
-			if p, err = g.findDocument(ctx, q, err); err != nil {
-				return nil, err
-			}
-		case !isMethodNotAllowed(err):
-			return nil, err
-		}
-	}
-	d, err := g.load(ctx, q, p)
-	if err == nil {
-		g.held.put(q, d)
+	if carried := carriedBy(found); carried != nil {
+		d, _, err = g.load(ctx, q, *carried)
 	}
 	return d, err
 }
 
-// byDigest fetches an index or a manifest.
-func (g *Gateway) byDigest(ctx context.Context, q request) (*document, error) {
-	if d, ok := g.held.take(q, q.digest); ok {
-		return d, nil
+// byDigest finds an index or a manifest. Of what is plain a HEAD is answered
+// with a HEAD; the rest is read, and kept for the GET that follows.
+func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err error) {
+	if held, ok := g.held.take(q, q.digest); ok {
+		return g.hold(q, held), nil
 	}
-	p, known, err := g.place(ctx, q, q.digest)
-	if err != nil {
-		return nil, err
-	}
-	d, err := g.load(ctx, q, p)
-	if known || !errdefs.IsNotFound(err) {
-		return d, err
-	}
-	if p, err = g.findDocument(ctx, q, err); err != nil {
-		return nil, err
-	}
-	if d, ok := g.held.take(q, q.digest); ok {
-		return d, nil
-	}
-	return g.load(ctx, q, p)
-}
-
-// load fetches the document at a place from the first candidate that has it,
-// and follows it.
-func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (*document, error) {
-	var d *document
-	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
-		d = &document{mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
-		_, err := g.follow(q, p, d, p.Targets[0])
-		return d, err
-	}
-	served, err := p.Ask(q.repository, func(candidate auth.Repository) (err error) {
-		d, err = g.fetch(ctx, candidate, p)
+	err = g.tryPlaces(ctx, q, func(p nested.Place, known bool) error {
+		if q.head && !known {
+			if d, err = g.headDigest(ctx, q); d != nil || err != nil {
+				return err
+			}
+		}
+		if held, ok := g.held.take(q, q.digest); ok { // read while it was looked for
+			d = held
+			return nil
+		}
+		d, _, err = g.load(ctx, q, p)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.metrics.hop(q, served)
-	_, err = g.follow(q, p, d, served)
-	return d, err
+	return g.hold(q, d), nil
 }
 
-// findDocument finds an index or manifest that the repository does not have
-// under /manifests/: the index of a carrier, or what is in a child repository.
-func (g *Gateway) findDocument(ctx context.Context, q request, missing error) (nested.Place, error) {
+// hold keeps a document that was read to answer a HEAD.
+func (g *Gateway) hold(q request, d *document) *document {
+	if q.head && len(d.data) > 0 {
+		g.held.put(q, d)
+	}
+	return d
+}
+
+// headDigest asks the repository itself. It returns nothing when the answer
+// says too little.
+func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) {
+	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: manifests, reference: q.digest.String(), accept: acceptAll})
+	switch {
+	case isMethodNotAllowed(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return described(resp), nil
+}
+
+// load fetches the document at a place from the first candidate that has it,
+// and follows it. found is what it points to, if it is not plain.
+func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error) {
+	served := p.Targets[0]
+	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
+		d = &document{mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
+	} else if served, err = p.Ask(q.repository, func(candidate auth.Repository) (err error) {
+		d, err = g.fetch(ctx, candidate, p)
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	g.metrics.hop(q, served)
+	if found, err = g.follow(q, p, d, served); err != nil {
+		return nil, nil, errors.Join(err, d.close())
+	}
+	return d, found, nil
+}
+
+// findCarried finds a digest that the repository does not have under
+// /manifests/ as the index of a carrier: a blob that is a nested index.
+func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, bool) {
 	p := plain(q.repository, q.digest)
 	p.Carried = true
-	if d, err := g.fetch(ctx, q.repository, p); err == nil && d.verified(q.digest) {
-		d.mediaType = ocispec.MediaTypeImageIndex
-		at := d.at(p)
-		at.Strict = true
-		if found, isNested, invalid := g.rule.Follow(at, d.data, q.repository); isNested {
-			g.trail.Learn(q.repository, append(found, at)...)
-			g.held.put(q, d)
-			return at, invalid
-		}
-	} else if err == nil {
-		_ = d.close() // a blob that is no document
+	d, err := g.fetch(ctx, q.repository, p)
+	if err != nil {
+		return p, false // the client hears of what is missing, not of this
 	}
-	return g.search(ctx, q, missing)
+	defer d.close()
+	if !d.verified(q.digest) {
+		return p, false
+	}
+	d.mediaType = indexType(d.data)
+	p.Strict = true
+	found, isNested, err := g.read(d.at(p), d, q.repository)
+	if !isNested || err != nil {
+		return p, false
+	}
+	p = d.at(p)
+	g.trail.Learn(q.repository, append(found, p)...)
+	g.held.put(q, d)
+	return p, true
+}
+
+// indexType is the media type that an index gives itself.
+func indexType(data []byte) string {
+	var index struct{ MediaType string }
+	if json.Unmarshal(data, &index) == nil && images.IsIndexType(index.MediaType) {
+		return index.MediaType
+	}
+	return ocispec.MediaTypeImageIndex
 }
 
 // at is the place with what is known of the document.
@@ -245,7 +253,7 @@ func (d *document) at(p nested.Place) nested.Place {
 func (d *document) send(ctx context.Context, w *answer, head bool) error {
 	defer d.close()
 	header := w.Header()
-	for _, name := range []string{"Etag", "Warning", "Docker-Distribution-Api-Version"} {
+	for _, name := range []string{"Content-Encoding", "Etag", "Warning", "Docker-Distribution-Api-Version"} {
 		if v := d.header.Values(name); len(v) > 0 {
 			header[name] = v
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -66,8 +67,8 @@ func (m *Metrics) request(k kind, status int, bytes int64) {
 }
 
 // hop counts an answer that came from another repository than was asked for.
-func (m *Metrics) hop(q request, served interface{ String() string }) {
-	if served.String() != q.repository.String() {
+func (m *Metrics) hop(q request, served auth.Repository) {
+	if served != q.repository {
 		m.hops.Inc()
 	}
 }

@@ -14,10 +14,39 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
+
+// tryPlaces tries where the content of a request may be, each place when the
+// one before did not have it: what the trail says, the repository itself, what
+// a search finds. The error is that of the first.
+func (g *Gateway) tryPlaces(ctx context.Context, q request, try func(p nested.Place, known bool) error) error {
+	p, known, err := g.place(ctx, q, q.digest)
+	if err != nil {
+		return err
+	}
+	missing := try(p, known)
+	if !errdefs.IsNotFound(missing) {
+		return missing
+	}
+	if known && !slices.Contains(p.Targets, q.repository) && !slices.Contains(p.Fallbacks, q.repository) {
+		if err = try(plain(q.repository, q.digest), true); !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	if q.kind == manifests && !known {
+		if carried, ok := g.findCarried(ctx, q); ok {
+			return try(carried, true)
+		}
+	}
+	if p, err = g.search(ctx, q, missing); err != nil {
+		return err
+	}
+	return try(p, true)
+}
 
 // place returns where content is that is asked for in a repository: what the
 // trail says, or else the repository itself. In mode Pod the trail is only for
@@ -35,13 +64,18 @@ func (g *Gateway) place(ctx context.Context, q request, d digest.Digest) (p nest
 	return plain(q.repository, d), false, nil
 }
 
+// maxProofs bounds the indexes that are asked for to find out what a caller
+// may read. Older ones may be gone.
+const maxProofs = 3
+
 // mayLook tells whether a caller may read a repository: when he was served a
 // tag of it a moment ago, or else when the registry shows him an index in it.
 func (g *Gateway) mayLook(ctx context.Context, q request) (bool, error) {
 	if g.rights.granted(q) {
 		return true, nil
 	}
-	for _, root := range g.trail.Roots(q.repository) {
+	roots := g.trail.Roots(q.repository)
+	for _, root := range roots[:min(len(roots), maxProofs)] {
 		ask := query{method: http.MethodHead, kind: manifests, reference: root.Descriptor.Digest.String(), accept: accept(root.Descriptor.MediaType)}
 		if root.Carried {
 			ask.kind = blobs
@@ -95,75 +129,97 @@ func (r *rights) granted(q request) bool {
 // of the repository that were served before, then behind its tags. missing is
 // the repository's own answer, and the error when nothing names the content.
 // One search at a time is made in a repository for a caller; who waits for it
-// finds on the trail what it learnt.
+// finds on the trail what it learnt, and one that gave up is gone on with by
+// the next.
 func (g *Gateway) search(ctx context.Context, q request, missing error) (nested.Place, error) {
-	done, err := g.searches.enter(ctx, q)
+	if g.options.SearchRequests == 0 {
+		return nested.Place{}, missing
+	}
+	w, err := g.searches.enter(ctx, q)
 	if err != nil {
 		return nested.Place{}, err
 	}
-	defer done()
-	b := budgetOf(ctx)
-	b.limit(g.options.SearchRequests)
-	defer b.unlimit()
-	s := search{g: g, q: q, seen: map[digest.Digest]bool{}}
-	for _, look := range []func(context.Context) error{s.roots, s.tags} {
-		err := look(ctx)
-		if p, ok := g.trail.Place(q.repository, q.digest); ok {
-			return p, nil
-		}
-		switch {
-		case errors.Is(err, errSpent):
-			return nested.Place{}, &failure{http.StatusServiceUnavailable, "UNKNOWN", fmt.Sprintf(
-				"%s@%s: nothing is known of it any more, and it was not found with %d requests; pull the bundle again by its tag", q.repository, q.digest, g.options.SearchRequests)}
-		case err != nil && ctx.Err() != nil:
-			return nested.Place{}, context.Cause(ctx)
-		case err != nil:
-			return nested.Place{}, err
-		}
+	defer g.searches.leave(w)
+	s := &search{g: g, q: q, walked: w}
+	if !s.found() && time.Now().After(w.complete) {
+		err = s.look(ctx)
+	}
+	switch p, ok := g.trail.Place(q.repository, q.digest); {
+	case ok && s.may():
+		return p, nil
+	case errors.Is(err, errSpent) && len(g.trail.Roots(q.repository)) > 0:
+		return nested.Place{}, &failure{http.StatusServiceUnavailable, "UNKNOWN", fmt.Sprintf(
+			"%s@%s: nothing is known of it any more, and it was not found with %d requests; try again to search on, or pull the bundle again by its tag where it is new", q.repository, q.digest, g.options.SearchRequests)}
+	case ctx.Err() != nil:
+		return nested.Place{}, context.Cause(ctx)
+	case err == nil && !s.failed:
+		w.complete = time.Now().Add(completeTime)
 	}
 	return nested.Place{}, missing
 }
 
 // search is one search on its way.
 type search struct {
-	g    *Gateway
-	q    request
-	seen map[digest.Digest]bool
+	g      *Gateway
+	q      request
+	walked *walk
+	failed bool // somewhere it could not be found out
 }
+
+// look looks everywhere until the content is found. Errors are errSpent and
+// those of the context.
+func (s *search) look(ctx context.Context) error {
+	b := budgetOf(ctx)
+	b.limit(s.g.options.SearchRequests)
+	defer b.unlimit()
+	if s.may() {
+		for _, root := range s.g.trail.Roots(s.q.repository) {
+			if err := s.walk(ctx, root); err != nil || s.found() {
+				return err
+			}
+		}
+	}
+	return s.tags(ctx)
+}
+
+// may tells whether the caller may know what the trail says.
+func (s *search) may() bool { return s.g.options.Mode != Pod || s.g.rights.granted(s.q) }
 
 // found tells whether the trail knows the content by now.
 func (s *search) found() bool {
 	_, ok := s.g.trail.Place(s.q.repository, s.q.digest)
-	return ok
+	return ok && s.may()
 }
 
-// roots walks from the indexes that were found in the repository.
-func (s *search) roots(ctx context.Context) error {
-	for _, root := range s.g.trail.Roots(s.q.repository) {
-		if err := s.walk(ctx, root); err != nil || s.found() {
-			return err
-		}
+// ends tells whether an error ends the search. Any other leads nowhere: what
+// cannot be read in one place says nothing of the next.
+func (s *search) ends(ctx context.Context, err error) bool {
+	if errors.Is(err, errSpent) || ctx.Err() != nil {
+		return true
 	}
-	return nil
+	var denied *auth.DeniedError
+	var invalid *nested.InvalidError
+	s.failed = s.failed || err != nil && !errdefs.IsNotFound(err) && !errors.As(err, &denied) && !errors.As(err, &invalid)
+	return false
 }
 
 // tags walks from what the tags of the repository name, the last ones first.
 func (s *search) tags(ctx context.Context) error {
 	names, err := s.list(ctx)
 	if err != nil {
+		if !s.ends(ctx, err) {
+			err = nil // as good as none
+		}
 		return err
 	}
 	for _, tag := range slices.Backward(names) {
 		q := s.q
 		q.tag, q.digest = tag, ""
 		d, err := s.g.headTag(ctx, q)
-		switch {
-		case errdefs.IsNotFound(err):
-			continue
-		case err != nil:
+		if s.ends(ctx, err) {
 			return err
 		}
-		if err := d.close(); err != nil || !images.IsIndexType(d.mediaType) {
+		if err != nil || !images.IsIndexType(d.mediaType) {
 			continue
 		}
 		p, known := s.g.trail.Place(s.q.repository, d.digest)
@@ -181,9 +237,6 @@ func (s *search) tags(ctx context.Context) error {
 func (s *search) list(ctx context.Context) ([]string, error) {
 	resp, err := s.g.upstream.do(ctx, s.q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json"})
 	if err != nil {
-		if errdefs.IsNotFound(err) {
-			err = nil // a repository without tags
-		}
 		return nil, err
 	}
 	defer resp.Body.Close()
@@ -194,18 +247,18 @@ func (s *search) list(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(page.Tags, func(tag string) bool { return !tagPattern.MatchString(tag) }), nil
 }
 
-// walk follows a document and those below it, until the content is found. What
-// a repository does not have or does not give leads nowhere.
+// walk follows a document and those below it, until the content is found.
 func (s *search) walk(ctx context.Context, p nested.Place) error {
+	seen := map[digest.Digest]bool{}
 	todo := []nested.Place{p}
 	for len(todo) > 0 && !s.found() {
 		p, todo = todo[0], todo[1:]
-		if s.seen[p.Descriptor.Digest] {
+		if seen[p.Descriptor.Digest] {
 			continue
 		}
-		s.seen[p.Descriptor.Digest] = true
-		below, err := s.read(ctx, p)
-		if err != nil {
+		seen[p.Descriptor.Digest] = true
+		below, err := s.below(ctx, p)
+		if s.ends(ctx, err) {
 			return err
 		}
 		todo = append(todo, below...)
@@ -213,59 +266,23 @@ func (s *search) walk(ctx context.Context, p nested.Place) error {
 	return nil
 }
 
-// read fetches and follows one document, and returns those that it names.
-func (s *search) read(ctx context.Context, p nested.Place) ([]nested.Place, error) {
-	d, err := s.g.load(ctx, s.q, p)
-	var denied *auth.DeniedError
-	if errdefs.IsNotFound(err) || errors.As(err, &denied) {
-		return nil, nil
+// below returns the documents that one names, which is followed unless a
+// search has done so before.
+func (s *search) below(ctx context.Context, p nested.Place) ([]nested.Place, error) {
+	if below, ok := s.walked.below[p.Descriptor.Digest]; ok {
+		return below, nil
 	}
+	d, found, err := s.g.load(ctx, s.q, p)
 	if err != nil {
 		return nil, err
 	}
-	if !d.whole() {
-		return nil, d.close()
-	}
-	found, isNested, err := s.g.rule.Follow(d.at(p), d.data, p.Targets[0])
-	if err != nil || !isNested && !p.Strict {
-		return nil, err
-	}
-	return slices.DeleteFunc(found, func(p nested.Place) bool {
-		return !images.IsIndexType(p.Descriptor.MediaType) && !images.IsManifestType(p.Descriptor.MediaType)
-	}), nil
-}
-
-// searches lets one search at a time into a repository for a caller.
-type searches struct {
-	mu  sync.Mutex
-	all map[right]chan struct{}
-}
-
-// enter waits for its turn. done ends it.
-func (s *searches) enter(ctx context.Context, q request) (done func(), err error) {
-	k := right{q.repository, q.caller}
-	for {
-		s.mu.Lock()
-		running, ok := s.all[k]
-		if !ok {
-			mine := make(chan struct{})
-			if s.all == nil {
-				s.all = map[right]chan struct{}{}
-			}
-			s.all[k] = mine
-			s.mu.Unlock()
-			return func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				delete(s.all, k)
-				close(mine)
-			}, nil
-		}
-		s.mu.Unlock()
-		select {
-		case <-running:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+	below := []nested.Place{}
+	for _, next := range found {
+		if next.Strict && (images.IsIndexType(next.Descriptor.MediaType) || images.IsManifestType(next.Descriptor.MediaType)) {
+			next.Descriptor = ocispec.Descriptor{MediaType: next.Descriptor.MediaType, Digest: next.Descriptor.Digest, Size: next.Descriptor.Size}
+			below = append(below, next)
 		}
 	}
+	s.walked.below[p.Descriptor.Digest] = below
+	return below, d.close()
 }

@@ -2,22 +2,14 @@ package gateway
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -28,7 +20,8 @@ type TrailOptions struct {
 	MaxAge   time.Duration // what was not seen for so long is forgotten; 30 days
 	MaxBytes int64         // of the file; beyond it the oldest is forgotten; 64 MiB
 	// Probe reads a file as [ProbeTrail] does, where it may end the process:
-	// bbolt faults on some damaged files. nil means that the file is sound.
+	// bbolt faults on some damaged files. Its error is [ErrDamaged] when that
+	// is what the file is. nil means that the file is sound.
 	Probe func(path string) error
 }
 
@@ -41,6 +34,8 @@ type Trail struct {
 	options TrailOptions
 	db      *bbolt.DB
 
+	learning sync.Mutex // held while places are merged
+
 	mu      sync.Mutex
 	pending map[string]*record // learnt and not yet written
 
@@ -48,104 +43,6 @@ type Trail struct {
 	stop chan struct{}
 	once sync.Once // closes stop
 	done chan struct{}
-}
-
-// record is what is kept of a place. Repositories are relative to the one in
-// the key: "" is that itself, "web" the one below it.
-type record struct {
-	Seen      int64    `json:"s"` // Unix time in seconds
-	MediaType string   `json:"t"`
-	Size      int64    `json:"n"`
-	Targets   []string `json:"r"`
-	Fallbacks []string `json:"f,omitempty"`
-	Depth     int      `json:"d,omitempty"`
-	Strict    bool     `json:"x,omitempty"`
-	Entry     bool     `json:"e,omitempty"`
-	Carried   bool     `json:"c,omitempty"`
-}
-
-var (
-	formatBucket = []byte("nested-trail-1")
-	errFormat    = errors.New("not a trail of this format")
-)
-
-// OpenTrail opens the file, and makes it when there is none. One that is
-// damaged or of another format is put aside under a name of its own, with a
-// warning, and an empty one takes its place. It is an error when another
-// process has it open.
-func OpenTrail(path string, options TrailOptions) (*Trail, error) {
-	db, err := openTrail(path, options)
-	if err != nil && !errors.Is(err, bbolterrors.ErrTimeout) && !errors.Is(err, os.ErrPermission) {
-		aside := fmt.Sprintf("%s.unreadable-%d", path, time.Now().Unix())
-		log.L.WithError(err).Warnf("the trail cannot be read: it is put aside as %s; bundles are found again when they are next pulled", aside)
-		if err = os.Rename(path, aside); err == nil {
-			db, err = openTrail(path, TrailOptions{})
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("trail %s: %w", path, err)
-	}
-	options.MaxAge = cmp.Or(options.MaxAge, 30*24*time.Hour)
-	options.MaxBytes = cmp.Or(options.MaxBytes, 64<<20)
-	t := &Trail{
-		options: options,
-		db:      db,
-		pending: map[string]*record{},
-		wake:    make(chan struct{}, 1),
-		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
-	}
-	go t.write()
-	return t, nil
-}
-
-func openTrail(path string, options TrailOptions) (*bbolt.DB, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case err == nil && !info.Mode().IsRegular():
-		return nil, fmt.Errorf("it is a %s, not a file", info.Mode().Type())
-	case err == nil && !ownFile(info):
-		return nil, errors.New("it belongs to another user or can be written by others")
-	case err == nil && options.Probe != nil:
-		if err = options.Probe(path); err != nil {
-			return nil, err
-		}
-	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true})
-	if err != nil {
-		return nil, err
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		if k, _ := tx.Cursor().First(); k != nil && !bytes.Equal(k, formatBucket) {
-			return errFormat
-		}
-		_, makeErr := tx.CreateBucketIfNotExists(formatBucket)
-		return makeErr
-	})
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
-}
-
-// ProbeTrail reads a whole file. It may not return: a damaged one can end the
-// process.
-func ProbeTrail(path string) error {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true})
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	return db.Update(func(tx *bbolt.Tx) error { // as a writer, so that the free pages are read, too
-		for err := range tx.Check() {
-			return err
-		}
-		b := tx.Bucket(formatBucket)
-		if b == nil {
-			return errFormat
-		}
-		return b.ForEach(func(_, v []byte) error { return json.Unmarshal(v, new(record)) })
-	})
 }
 
 // key is of fixed parts: none of them has a NUL in it.
@@ -159,7 +56,19 @@ func (t *Trail) Place(parent auth.Repository, d digest.Digest) (nested.Place, bo
 	if !ok {
 		return nested.Place{}, false
 	}
-	return r.place(parent, d)
+	return t.current(r).place(parent, d)
+}
+
+// current is a record without the targets that were not seen for too long.
+func (t *Trail) current(r record) record {
+	targets, times := []string{}, []int64{}
+	for i, at := range r.Times {
+		if i < len(r.Targets) && !t.old(at) {
+			targets, times = append(targets, r.Targets[i]), append(times, at)
+		}
+	}
+	r.Targets, r.Times = targets, times
+	return r
 }
 
 func (t *Trail) record(key string) (r record, ok bool) {
@@ -175,30 +84,54 @@ func (t *Trail) record(key string) (r record, ok bool) {
 			return nil
 		})
 	}
-	return r, ok && !t.expired(r)
+	return r, ok && !t.old(r.Seen)
 }
 
-func (t *Trail) expired(r record) bool {
-	return time.Since(time.Unix(r.Seen, 0)) > t.options.MaxAge
+// old tells whether what was seen at a time is to be forgotten.
+func (t *Trail) old(seen int64) bool {
+	return time.Since(time.Unix(seen, 0)) > t.options.MaxAge
 }
 
 // Learn puts places on the trail of a repository. Their candidates come
 // before those that were known.
 func (t *Trail) Learn(parent auth.Repository, places ...nested.Place) {
+	t.learn(parent, places, func(nested.Place, bool) bool { return true })
+}
+
+// LearnNew is Learn for places of which nothing is known.
+func (t *Trail) LearnNew(parent auth.Repository, places ...nested.Place) {
+	t.learn(parent, places, func(_ nested.Place, known bool) bool { return !known })
+}
+
+// Prefer is Learn for places of which something else is known.
+func (t *Trail) Prefer(parent auth.Repository, places ...nested.Place) {
+	t.learn(parent, places, func(known nested.Place, ok bool) bool { return ok && known.Targets[0] != parent })
+}
+
+func (t *Trail) learn(parent auth.Repository, places []nested.Place, wanted func(known nested.Place, ok bool) bool) {
 	fresh := map[digest.Digest]nested.Place{}
 	for _, p := range places {
 		d := p.Descriptor.Digest
-		if known, ok := fresh[d]; ok {
-			p = known.Merge(p)
+		if same, ok := fresh[d]; ok {
+			p = same.Merge(p)
 		}
 		fresh[d] = p
 	}
+	t.learning.Lock()
+	defer t.learning.Unlock()
 	for d, p := range fresh {
 		k := key(parent, d)
-		if old, ok := t.Place(parent, d); ok {
-			p = p.Merge(old)
+		old, ok := t.record(k)
+		old = t.current(old)
+		known, valid := old.place(parent, d)
+		ok = ok && valid
+		if !wanted(known, ok) {
+			continue
 		}
-		t.put(k, newRecord(parent, p))
+		if ok {
+			p = p.Merge(known)
+		}
+		t.put(k, newRecord(parent, p).keepTimes(old, len(fresh[d].Targets)))
 	}
 	select {
 	case t.wake <- struct{}{}:
@@ -246,7 +179,7 @@ func (t *Trail) Roots(parent auth.Repository) []nested.Place {
 func (t *Trail) sorted(parent auth.Repository, found map[string]record) []nested.Place {
 	keys := make([]string, 0, len(found))
 	for k, r := range found {
-		if !t.expired(r) {
+		if !t.old(r.Seen) {
 			keys = append(keys, k)
 		}
 	}
@@ -254,70 +187,9 @@ func (t *Trail) sorted(parent auth.Repository, found map[string]record) []nested
 	var places []nested.Place
 	for _, k := range keys {
 		_, d, _ := strings.Cut(k, "\x00")
-		if p, ok := found[k].place(parent, digest.Digest(d)); ok {
+		if p, ok := t.current(found[k]).place(parent, digest.Digest(d)); ok {
 			places = append(places, p)
 		}
 	}
 	return places
-}
-
-// root tells whether the record is of an index found in the repository
-// itself.
-func (r record) root() bool { return r.Depth == 0 && images.IsIndexType(r.MediaType) }
-
-func newRecord(parent auth.Repository, p nested.Place) record {
-	return record{
-		Seen:      time.Now().Unix(),
-		MediaType: p.Descriptor.MediaType,
-		Size:      p.Descriptor.Size,
-		Targets:   relative(parent, p.Targets),
-		Fallbacks: relative(parent, p.Fallbacks),
-		Depth:     p.Depth,
-		Strict:    p.Strict,
-		Entry:     p.Entry,
-		Carried:   p.Carried,
-	}
-}
-
-func relative(parent auth.Repository, repositories []auth.Repository) []string {
-	names := make([]string, len(repositories))
-	for i, r := range repositories {
-		names[i] = strings.TrimPrefix(strings.TrimPrefix(r.String(), parent.String()), "/")
-	}
-	return names
-}
-
-// place reads a record back. What does not read as a place below the parent is
-// none.
-func (r record) place(parent auth.Repository, d digest.Digest) (nested.Place, bool) {
-	p := nested.Place{
-		Descriptor: ocispec.Descriptor{MediaType: r.MediaType, Digest: d, Size: r.Size},
-		Depth:      r.Depth,
-		Strict:     r.Strict,
-		Entry:      r.Entry,
-		Carried:    r.Carried,
-	}
-	var ok, all bool
-	p.Targets, ok = absolute(parent, r.Targets)
-	p.Fallbacks, all = absolute(parent, r.Fallbacks)
-	return p, ok && all && len(p.Targets) > 0
-}
-
-func absolute(parent auth.Repository, names []string) ([]auth.Repository, bool) {
-	var repositories []auth.Repository
-	for _, name := range names {
-		child := nested.Child{}
-		if name != "" {
-			var err error
-			if child, err = nested.ParseChild(name); err != nil {
-				return nil, false
-			}
-		}
-		r, err := child.In(parent)
-		if err != nil {
-			return nil, false
-		}
-		repositories = append(repositories, r)
-	}
-	return repositories, true
 }

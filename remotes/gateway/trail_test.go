@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +39,10 @@ func TestMain(m *testing.M) {
 func probe(path string) error {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), probeVariable+"="+path)
-	return cmd.Run()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
 }
 
 func openTest(t *testing.T, path string, o TrailOptions) *Trail {
@@ -75,8 +80,14 @@ func TestTrailRemembers(t *testing.T) {
 	if p, ok := again.Place(repository(t, "reg.test/other"), d); ok {
 		t.Errorf("in another repository: %+v", p)
 	}
-	if _, err := OpenTrail(path, TrailOptions{}); err == nil {
-		t.Error("a file that is in use was opened")
+	if _, err := OpenTrail(path, TrailOptions{Probe: probe}); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a file that is in use: %v", err)
+	}
+	if aside, err := filepath.Glob(path + ".*"); err != nil || len(aside) > 0 {
+		t.Errorf("put aside: %q, %v", aside, err)
+	}
+	if _, err := OpenTrail(path, TrailOptions{Probe: func(string) error { return errors.New("no more processes") }}); err == nil {
+		t.Error("a file that could not be probed was opened")
 	}
 }
 
@@ -154,6 +165,48 @@ func TestTrailNotOurs(t *testing.T) {
 				t.Errorf("put aside: %q, %v", aside, err)
 			}
 		})
+	}
+}
+
+// TestTrailAges: a candidate that is not seen any more is forgotten, however
+// often the content is seen elsewhere.
+func TestTrailAges(t *testing.T) {
+	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b")
+	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxAge: time.Hour})
+	d := digest.FromString("moved")
+	r := newRecord(parent, placeOf(d, a))
+	r.Times[0] = time.Now().Add(-59 * time.Minute).Unix()
+	trail.put(key(parent, d), r)
+	trail.Learn(parent, placeOf(d, b))
+	if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b, a}) {
+		t.Errorf("targets %v", p.Targets)
+	}
+	moved, _ := trail.record(key(parent, d))
+	if moved.Times[1] != r.Times[0] || moved.Times[0] == r.Times[0] {
+		t.Errorf("times %v", moved.Times)
+	}
+	moved.Times = []int64{moved.Times[0], moved.Times[1] - 120}
+	trail.put(key(parent, d), moved)
+	if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b}) {
+		t.Errorf("an hour later: targets %v", p.Targets)
+	}
+}
+
+// TestTrailLearnsAtOnce: nothing that is learnt at the same time is lost.
+func TestTrailLearnsAtOnce(t *testing.T) {
+	parent := repository(t, "reg.test/p")
+	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{})
+	d := digest.FromString("content")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() { trail.Learn(parent, placeOf(d, repository(t, fmt.Sprintf("reg.test/p/%d", i)))) })
+	}
+	all.Wait()
+	if p, _ := trail.Place(parent, d); len(p.Targets) != 8 {
+		t.Errorf("targets %v", p.Targets)
+	}
+	if err := trail.Close(); err != nil || trail.Size() != 0 {
+		t.Errorf("closed: %v, %d bytes", err, trail.Size())
 	}
 }
 

@@ -83,11 +83,11 @@ func (t *Trail) flush() error {
 func (t *Trail) Size() int64 {
 	var size int64
 	_ = t.db.View(func(tx *bbolt.Tx) error { // a closed file has none
-		size = tx.Size()
+		stats := t.db.Stats()
+		size = tx.Size() - int64((stats.FreePageN+stats.PendingPageN)*t.db.Info().PageSize)
 		return nil
 	})
-	stats := t.db.Stats()
-	return size - int64((stats.FreePageN+stats.PendingPageN)*t.db.Info().PageSize)
+	return size
 }
 
 // prune takes out what is too old, and the oldest of what is too much.
@@ -119,8 +119,9 @@ func (t *Trail) oldest(b *bbolt.Bucket) int64 {
 	})
 	// Pages are half full at worst, and there is to be room for a while.
 	room := t.options.MaxBytes / 4
+	latest := slices.Max(append(slices.Collect(maps.Keys(sizes)), 0))
 	for _, at := range slices.Backward(slices.Sorted(maps.Keys(sizes))) {
-		if room -= sizes[at]; room < 0 {
+		if room -= sizes[at]; room < 0 && at < latest {
 			return max(oldest, at+1)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,8 +60,12 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	}
 	err = fmt.Errorf("%s: hosts.toml allows no host to be asked for %s: %w", repository, q.kind, errdefs.ErrNotFound)
 	for i, h := range capable {
+		asking := ctx
+		if h.Authorizer != hosts[len(hosts)-1].Authorizer {
+			asking = context.WithValue(ctx, callerKey{}, caller{}) // his credentials are for the registry
+		}
 		var resp *http.Response
-		if resp, err = u.ask(ctx, h, repository, q, i == len(capable)-1); err == nil {
+		if resp, err = u.ask(asking, h, repository, q, i == len(capable)-1); err == nil {
 			return resp, nil
 		}
 		if ctx.Err() != nil {
@@ -220,7 +225,7 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK, code == http.StatusPartialContent, code == http.StatusRequestedRangeNotSatisfiable:
 		return resp, nil
-	case code >= 300 && code < 400 && q.pass && resp.Header.Get("Location") != "":
+	case q.pass && slices.Contains(redirects, code) && resp.Header.Get("Location") != "":
 		return resp, nil
 	}
 	message := registryMessage(resp)
@@ -233,6 +238,9 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 	}
 	return nil, fmt.Errorf("%s: %w", repository, &statusError{h.Host, resp.StatusCode, message, retryAfter(resp)})
 }
+
+// redirects are the statuses that net/http follows, having asked our policy.
+var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
 
 // maxErrorBody bounds what is read of an error, for its text and so that the
 // connection can be used again.
@@ -262,14 +270,11 @@ func transportError(h nested.Host, repository auth.Repository, err, cause error)
 	if !errors.As(err, &client) {
 		return err // of the authorizer
 	}
-	if err = client.Err; errors.Is(cause, errTimeout) {
+	switch err = client.Err; {
+	case errors.Is(cause, errTimeout):
 		err = errTimeout
+	case strings.Contains(err.Error(), "Location header"): // which it quotes
+		err = errors.New("it redirects to what is no URL")
 	}
-	return fmt.Errorf("%s: registry %s: %w", repository, h.Host, &unreachableError{err})
+	return fmt.Errorf("%s: registry %s: %w", repository, h.Host, err)
 }
-
-// unreachableError is about a request that got no answer.
-type unreachableError struct{ err error }
-
-func (e *unreachableError) Error() string { return e.err.Error() }
-func (e *unreachableError) Unwrap() error { return e.err }

@@ -74,6 +74,9 @@ func (r Rule) decode(mediaType string, data []byte, strict bool) (document, erro
 			return doc, err
 		}
 	}
+	if s.entries > r.limits.Entries { // before they take a hundred times their room
+		return doc, fmt.Errorf("more than %d entries", r.limits.Entries)
+	}
 	var p parts
 	if err := json.Unmarshal(data, &p); err != nil {
 		return doc, errors.New("not an index or manifest of the image spec")
@@ -115,9 +118,6 @@ func (r Rule) decodeManifest(doc document, p parts, strict bool) (document, erro
 }
 
 func (r Rule) decodeIndex(doc document, elements []json.RawMessage, strict bool) (document, error) {
-	if strict && len(elements) > r.limits.Entries {
-		return doc, fmt.Errorf("more than %d entries", r.limits.Entries)
-	}
 	for i, raw := range elements {
 		var entry Entry
 		if err := json.Unmarshal(raw, &entry.Descriptor); err != nil {

@@ -15,6 +15,7 @@ import (
 type scan struct {
 	keys      Keys
 	nested    bool  // a child namespace is stated in manifests[], in any spelling
+	entries   int   // elements of manifests[] or layers[]
 	ambiguous error // duplicate or case-variant keys
 }
 
@@ -47,10 +48,14 @@ func (s *scan) value(decoder *json.Decoder, path []string) (any, error) {
 	case json.Delim('{'):
 		return nil, s.object(decoder, path)
 	case json.Delim('['):
-		for decoder.More() {
+		n := 0
+		for ; decoder.More(); n++ {
 			if _, err := s.value(decoder, append(path, "[]")); err != nil {
 				return nil, err
 			}
+		}
+		if len(path) == 1 && (path[0] == "manifests" || path[0] == "layers") {
+			s.entries = max(s.entries, n)
 		}
 		_, err := decoder.Token()
 		return nil, err

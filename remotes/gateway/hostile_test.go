@@ -1,0 +1,235 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// TestBrokenSibling: an invalid index, or a child whose registry fails, does
+// not keep others from being found.
+func TestBrokenSibling(t *testing.T) {
+	s := newScene(t, Node)
+	layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+	web := s.registry.Artifact("org/app/web", "application/x-test", layer)
+	good := s.registry.Index("org/app", registrytest.Member(s.registry.Image("org/app/a"), "a"), registrytest.Member(web, "web"))
+	bad := s.registry.Index("org/app", registrytest.Member(web, "../victim"))
+	s.registry.Tag("org/app", "v1", good.Digest)
+	s.registry.Tag("org/app", "v2", bad.Digest)
+	s.registry.Intercept(registrytest.Answer(http.StatusTeapot, nil, registrytest.In("org/app/a")))
+	if got := s.get("manifests", bad.Digest); got.status != http.StatusBadRequest {
+		t.Errorf("the invalid index: %+v", got)
+	}
+	if got := s.get("blobs", layer.Digest); got.status != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	if got := s.get("blobs", digest.FromString("missing")); got.status != http.StatusNotFound {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestSharedLayer: what a plain image has in common with a member is found
+// where the plain image is, by whoever may read that.
+func TestSharedLayer(t *testing.T) {
+	for name, mode := range map[string]Mode{"node": Node, "pod": Pod} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, mode)
+			layer := registrytest.TarLayer(map[string]string{"base": "1"})
+			web := s.registry.Image("org/app/web", layer)
+			bundle := s.registry.Index("org/app", registrytest.Member(web, "web"))
+			image := s.registry.Image("org/app", layer, registrytest.TarLayer(map[string]string{"own": "1"}))
+			s.registry.Tag("org/app", "bundle", bundle.Digest)
+			s.registry.Tag("org/app", "plain", image.Digest)
+			s.registry.Allow("all", "all-secret", "org/app", "org/app/web")
+			s.registry.Allow("plain", "plain-secret", "org/app")
+			s.user = [2]string{"all", "all-secret"}
+			if mode == Node {
+				s.user = [2]string{}
+			}
+			s.pull("bundle")
+			if mode == Pod {
+				s.user = [2]string{"plain", "plain-secret"}
+			}
+			s.registry.ResetLog()
+			s.pull("plain")
+			if n := s.registry.Count(registrytest.In("org/app/web")); n > 0 {
+				t.Errorf("the member's repository was asked %d times", n)
+			}
+		})
+	}
+}
+
+// TestReferrerSaysNothingOfOthers: who may write to one child cannot say where
+// the content of another is.
+func TestReferrerSaysNothingOfOthers(t *testing.T) {
+	s := newScene(t, Node)
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	worker := s.registry.Image("org/app/worker", registrytest.TarLayer(map[string]string{"worker": "1"}))
+	s.registry.Tag("org/app", "v1", s.registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(worker, "worker")).Digest)
+	s.pull("v1")
+	lie := web
+	lie.Size++
+	poison := s.registry.Index("org/app/worker", lie)
+	tag := strings.Replace(worker.Digest.String(), ":", "-", 1)
+	s.registry.Tag("org/app/worker", tag, poison.Digest)
+	s.do(http.MethodGet, "/v2/org/app/manifests/"+tag)
+	s.pull("v1")
+	if roots := s.trail.Roots(repository(t, s.registry.Host()+"/org/app")); len(roots) != 1 {
+		t.Errorf("roots %v", roots)
+	}
+}
+
+// TestPodWithoutRights: a registry that answers 404 to who may not read does
+// not make the gateway tell more.
+func TestPodWithoutRights(t *testing.T) {
+	s := newScene(t, Pod)
+	s.publish()
+	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
+	index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
+	s.registry.Tag("org/app", "v2", index.Digest)
+	s.registry.Allow("all", "all-secret", "org/app", "org/app/worker", "org/app/web", "org/app/a", "org/app/a/b")
+	s.user = [2]string{"all", "all-secret"}
+	s.pull("v2")
+	s.registry.Allow("nobody", "no-secret")
+	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		if q := registrytest.Describe(req); q.Repository == "" || q.Authorization == "" {
+			return false
+		}
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	})
+	s.user = [2]string{"nobody", "no-secret"}
+	s.get("blobs", digest.FromString("x")) // the token is there, from now on
+	var seen []string
+	for _, d := range []digest.Digest{layer.Digest, digest.FromString("missing")} {
+		s.registry.ResetLog()
+		got := s.get("blobs", d)
+		text := fmt.Sprint(got.status, strings.ReplaceAll(got.body, d.String(), "DIGEST"))
+		for _, q := range s.registry.Log() {
+			text += "\n" + s.line(q)
+		}
+		seen = append(seen, text)
+	}
+	if seen[0] != seen[1] {
+		t.Errorf("existing and missing content differ:\n%s\n%s", seen[0], seen[1])
+	}
+}
+
+// TestPodMirror: a mirror is not shown the caller's credentials.
+func TestPodMirror(t *testing.T) {
+	s := newScene(t, Pod)
+	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+	s.registry.Tag("org/app", "v1", image.Digest)
+	mirror := registrytest.New(registrytest.WithBasicAuth())
+	t.Cleanup(mirror.Close)
+	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	hosts := filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml")
+	text := fmt.Sprintf("server = %q\n[host.%q]\n", s.registry.URL(), mirror.URL())
+	if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.user = [2]string{"user of org/app", secret}
+	s.pull("v1")
+	if shown := mirror.Log(registrytest.WithCredentials); len(shown) > 0 || mirror.Count() == 0 {
+		t.Errorf("the mirror was asked %d times, and shown %v", mirror.Count(), shown)
+	}
+}
+
+// TestTokenTrouble: a token endpoint that fails once is asked again.
+func TestTokenTrouble(t *testing.T) {
+	for name, fault := range map[string]func(...registrytest.Filter) registrytest.Interceptor{
+		"503":   func(f ...registrytest.Filter) registrytest.Interceptor { return registrytest.Answer(503, nil, f...) },
+		"reset": registrytest.Reset,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Node)
+			s.publish()
+			s.registry.Intercept(fault(registrytest.First(1, registrytest.Of(registrytest.KindToken))))
+			s.pull("v1")
+		})
+	}
+}
+
+// TestBrokenOff: a document whose answer breaks off is asked for again.
+func TestBrokenOff(t *testing.T) {
+	s := newScene(t, Node)
+	s.publish()
+	s.registry.Intercept(s.registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
+	s.pull("v1")
+}
+
+// TestRefusedRedirect: what our policy refuses is not tried again.
+func TestRefusedRedirect(t *testing.T) {
+	s := newScene(t, Node)
+	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+	for _, to := range []string{"ftp://cdn.test?secret=canary", "http://169.254.169.254", "https://[?secret=canary"} {
+		s.registry.ResetIntercepts()
+		s.registry.ResetLog()
+		s.registry.Intercept(registrytest.Answer(http.StatusTemporaryRedirect, http.Header{"Location": {to}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+		got := s.get("blobs", blob.Digest)
+		if n := s.registry.Count(registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)); got.status != http.StatusBadGateway || n != 1 || strings.Contains(got.body, "canary") {
+			t.Errorf("%s: %+v, asked %d times", to, got, n)
+		}
+	}
+}
+
+// TestStall: a registry that does not answer is an error in time, and names
+// the child.
+func TestStall(t *testing.T) {
+	s := newScene(t, Node)
+	s.options.Timeout = 300 * time.Millisecond
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
+	s.get("manifests", index.Digest)
+	s.registry.Intercept(s.registry.Stall(registrytest.In("org/app/web")))
+	if got := s.get("manifests", web.Digest); got.status != http.StatusGatewayTimeout || !strings.Contains(got.body, "org/app/web") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestBomb: a plain document of a hundred thousand empty entries passes, and
+// is not read.
+func TestBomb(t *testing.T) {
+	s := newScene(t, Node)
+	body := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[{}` + strings.Repeat(",{}", 1_000_000) + `]}`
+	d := s.registry.Put("org/app", ocispec.MediaTypeImageIndex, []byte(body))
+	if got := s.get("manifests", d.Digest); got.status != http.StatusOK || len(got.body) != len(body) {
+		t.Errorf("status %d, %d bytes", got.status, len(got.body))
+	}
+	found, _, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(plain(repository(t, s.registry.Host()+"/org/app"), d.Digest), []byte(body), repository(t, s.registry.Host()+"/org/app"))
+	if len(found) > 0 || err != nil {
+		t.Errorf("%d places, %v", len(found), err)
+	}
+}
+
+// TestOtherHosts: requests that were meant for another host are not answered.
+func TestOtherHosts(t *testing.T) {
+	s := newScene(t, Node)
+	for host, want := range map[string]int{"evil.test": http.StatusMisdirectedRequest, "evil.test:7117": http.StatusMisdirectedRequest,
+		"10.0.0.1": http.StatusMisdirectedRequest, "localhost:7117": http.StatusOK, "127.0.0.1": http.StatusOK, "[::1]:7117": http.StatusOK} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+"/v2/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := s.server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}

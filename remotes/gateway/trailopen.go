@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containerd/log"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+)
+
+// ErrDamaged is the error about a file that cannot be read as a trail.
+var ErrDamaged = errors.New("damaged")
+
+// formatBucket holds all records, and tells the format by its name.
+var formatBucket = []byte("nested-trail-1")
+
+// OpenTrail opens the file, and makes it when there is none. One that is
+// damaged, of another format or not this process's own is put aside under a
+// name of its own, with a warning, and an empty one takes its place. It is an
+// error when another process has it open.
+func OpenTrail(path string, options TrailOptions) (*Trail, error) {
+	db, err := openTrail(path, options.Probe)
+	if errors.Is(err, ErrDamaged) {
+		aside := fmt.Sprintf("%s.unreadable-%d", path, time.Now().Unix())
+		log.L.WithError(err).Warnf("the trail is put aside as %s; bundles are found again when they are next pulled", aside)
+		if err = os.Rename(path, aside); err == nil {
+			db, err = openTrail(path, nil)
+		}
+	}
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		err = errors.New("another process has it open; end that one first")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("trail %s: %w", path, err)
+	}
+	options.MaxAge = cmp.Or(options.MaxAge, 30*24*time.Hour)
+	options.MaxBytes = cmp.Or(options.MaxBytes, 64<<20)
+	t := &Trail{
+		options: options,
+		db:      db,
+		pending: map[string]*record{},
+		wake:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	go t.write()
+	return t, nil
+}
+
+func openTrail(path string, probe func(string) error) (*bbolt.DB, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil: // the file is made, or that fails below
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%w: not a file", ErrDamaged)
+	case !ownFile(info):
+		return nil, fmt.Errorf("%w: it belongs to another user or can be written by others", ErrDamaged)
+	case probe != nil:
+		if err = probe(path); err != nil {
+			return nil, err
+		}
+	}
+	db, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if k, _ := tx.Cursor().First(); k != nil && !bytes.Equal(k, formatBucket) {
+			return fmt.Errorf("%w: another format", ErrDamaged)
+		}
+		_, makeErr := tx.CreateBucketIfNotExists(formatBucket)
+		return makeErr
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// openFile opens the file as bbolt's, or says that it is damaged.
+func openFile(path string) (*bbolt.DB, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true})
+	for _, damage := range []error{bbolterrors.ErrInvalid, bbolterrors.ErrVersionMismatch, bbolterrors.ErrChecksum} {
+		if errors.Is(err, damage) {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	return db, err
+}
+
+// ProbeTrail reads a whole file. It may not return: a damaged one can end the
+// process. A file that another process has open is not read, and no error.
+func ProbeTrail(path string) error {
+	db, err := openFile(path)
+	if err != nil {
+		if errors.Is(err, bbolterrors.ErrTimeout) {
+			return nil
+		}
+		return err
+	}
+	defer db.Close()
+	return db.Update(func(tx *bbolt.Tx) error { // as a writer, so that the free pages are read, too
+		for err := range tx.Check() {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		b := tx.Bucket(formatBucket)
+		if b == nil {
+			return nil // OpenTrail looks into that
+		}
+		return b.ForEach(func(_, v []byte) error {
+			if json.Unmarshal(v, new(record)) != nil {
+				return fmt.Errorf("%w: a record that cannot be read", ErrDamaged)
+			}
+			return nil
+		})
+	})
+}
