@@ -299,9 +299,13 @@ func TestGatewayKilled(t *testing.T) {
 	if !slices.Contains(daemon.blobs(t), blob.desc.Digest.String()) {
 		t.Error("the blob did not arrive")
 	}
-	served := only(a.requests(), func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
+	log := a.requests()
+	served := only(log, func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
 	if len(served) != 1 {
 		t.Errorf("the blob was served %d times: %+v", len(served), served)
+	}
+	if searched := only(log, func(r request) bool { return r.Kind == "tags" }); len(searched) > 0 {
+		t.Errorf("the gateway has forgotten where the blob is: %+v", searched)
 	}
 }
 
@@ -357,6 +361,13 @@ func TestGatewayStrangers(t *testing.T) {
 	}
 	if log := a.requests(); len(log) > 0 {
 		t.Errorf("the registry was asked: %+v", log)
+	}
+	for _, path := range []string{g.client, filepath.Join(g.root, "etc/nested/tls/gateway.pem")} {
+		info, err := os.Stat(path)
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s, with a key in it, has mode %v", path, info.Mode())
+		}
 	}
 }
 
