@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -110,18 +109,6 @@ type limitedConn struct {
 func (c limitedConn) Write(p []byte) (int, error) {
 	c.link.take(len(p))
 	return c.Conn.Write(p)
-}
-
-// through is a client that asks the gateway as containerd does.
-func (g *gatewayProcess) through(t testing.TB) *http.Client {
-	t.Helper()
-	pair, err := tls.LoadX509KeyPair(g.client, g.client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}, MaxIdleConnsPerHost: 100}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
 }
 
 // all is the whole of an answer, so that its connection is used again.

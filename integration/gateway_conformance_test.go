@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +20,7 @@ func TestGatewayConformance(t *testing.T) {
 	bundle := newBundle(t, member{"web", image})
 	a := publish(t, bundle)
 	g := startGateway(t, a, "node")
-	c := conformant{t, g, a.host}
+	c := conformant{t, g, a.host, g.through(t)}
 
 	for _, blob := range image.blobs {
 		c.absent("blobs", "BLOB_UNKNOWN")
@@ -39,23 +38,21 @@ func TestGatewayConformance(t *testing.T) {
 
 // conformant asks a gateway about org/app of a registry.
 type conformant struct {
-	t    *testing.T
-	g    *gatewayProcess
-	host string
+	t      *testing.T
+	g      *gatewayProcess
+	host   string
+	client *http.Client
 }
 
 func (c conformant) do(method, path string, header http.Header) response {
 	c.t.Helper()
-	pair, err := tls.LoadX509KeyPair(c.g.client, c.g.client)
-	must(c.t, err)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}, DisableKeepAlives: true}
 	req, err := http.NewRequestWithContext(c.t.Context(), method, "https://"+c.g.address+"/v2/org/app/"+path+"?ns="+c.host, http.NoBody)
 	must(c.t, err)
 	req.Header = http.Header{"Accept": {ocispec.MediaTypeImageManifest + ", " + ocispec.MediaTypeImageIndex}, "Accept-Encoding": {"identity"}}
 	for name, v := range header {
 		req.Header[name] = v
 	}
-	answer, err := transport.RoundTrip(req)
+	answer, err := c.client.Do(req)
 	must(c.t, err)
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)

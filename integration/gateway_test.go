@@ -110,17 +110,22 @@ func freeAddress(t testing.TB) string {
 	return listener.Addr().String()
 }
 
-// get asks the gateway as containerd does, with its certificate.
-func (g *gatewayProcess) get(t testing.TB, path string) (int, string, error) {
+// through is a client that asks the gateway as containerd does, with its certificate.
+func (g *gatewayProcess) through(t testing.TB) *http.Client {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(g.client, g.client)
 	must(t, err)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}}
-	defer transport.CloseIdleConnections()
-	return getOver(t, transport, "https://"+g.address+path)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}, MaxIdleConnsPerHost: 100}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
-func getOver(t testing.TB, transport *http.Transport, url string) (int, string, error) {
+func (g *gatewayProcess) get(t testing.TB, path string) (int, string, error) {
+	t.Helper()
+	return getOver(t, g.through(t).Transport, "https://"+g.address+path)
+}
+
+func getOver(t testing.TB, transport http.RoundTripper, url string) (int, string, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	must(t, err)
@@ -279,28 +284,12 @@ func TestGatewayPlain(t *testing.T) {
 // TestGatewayKilled: after kill -9 in the middle of a layer, and a restart, the next pull succeeds. containerd gives up
 // the first one, with what had arrived of it, since the registry itself does not have the layer in that repository.
 func TestGatewayKilled(t *testing.T) {
-	daemon := startContainerd(t)
-	const size = 32 << 20
-	a, blob := publishBig(t, size)
-	g := startGateway(t, a, "node")
-	halfway := a.stallAt(blob.desc.Digest.String(), size/2)
-	pull := daemon.command(t, "image", "pull", "--hosts-dir", g.certsD, a.ref)
-	must(t, pull.Start())
-	<-halfway.reached
-	store := filepath.Join(daemon.dir, "root", "io.containerd.content.v1.content")
-	await(t, "half of the blob is on disk", 20*time.Second, func() bool { return diskUse(store) > size/3 })
-	must(t, g.cmd.Process.Signal(syscall.SIGKILL))
-	<-g.done
-	_ = pull.Wait() // containerd may or may not have given up by the time the gateway is back
-	<-halfway.logged
-	a.requests()
-	g.boot(t)
-	daemon.pullHosts(t, transfer, g.certsD, a.ref)
-	if !slices.Contains(daemon.blobs(t), blob.desc.Digest.String()) {
-		t.Error("the blob did not arrive")
-	}
-	log := a.requests()
-	served := only(log, func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
+	log, blob := pullAgainAfter(t, func(g *gatewayProcess, _ *containerd) {
+		must(t, g.cmd.Process.Kill())
+		<-g.done
+		g.boot(t)
+	})
+	served := only(log, func(r request) bool { return r.Reference == blob && r.Status < 400 })
 	if len(served) != 1 {
 		t.Errorf("the blob was served %d times: %+v", len(served), served)
 	}
@@ -312,30 +301,42 @@ func TestGatewayKilled(t *testing.T) {
 // TestContainerdKilled: after kill -9 of containerd in the middle of a layer, the next pull goes on where it stopped, in
 // the child's repository: containerd asks for what it lacks, and the gateway knows where that is.
 func TestContainerdKilled(t *testing.T) {
+	log, blob := pullAgainAfter(t, func(_ *gatewayProcess, daemon *containerd) {
+		must(t, daemon.program.cmd.Process.Kill())
+		<-daemon.program.done
+		daemon.boot(t)
+	})
+	served := only(log, func(r request) bool { return r.Reference == blob && r.Status < 400 })
+	if len(served) != 1 || !strings.HasPrefix(served[0].Range, "bytes=") || served[0].Bytes > bigSize*2/3 {
+		t.Errorf("the blob was asked for again: %+v", served)
+	}
+}
+
+const bigSize = 32 << 20
+
+// pullAgainAfter lets something happen when half of a member's blob has arrived, pulls again, and returns what the
+// registry was asked then, with the blob's digest.
+func pullAgainAfter(t *testing.T, happen func(*gatewayProcess, *containerd)) (log []request, reference string) {
+	t.Helper()
 	daemon := startContainerd(t)
-	const size = 32 << 20
-	a, blob := publishBig(t, size)
+	a, blob := publishBig(t, bigSize)
 	g := startGateway(t, a, "node")
-	halfway := a.stallAt(blob.desc.Digest.String(), size/2)
+	reference = blob.desc.Digest.String()
+	halfway := a.stallAt(reference, bigSize/2)
 	pull := daemon.command(t, "image", "pull", "--hosts-dir", g.certsD, a.ref)
 	must(t, pull.Start())
 	<-halfway.reached
 	store := filepath.Join(daemon.dir, "root", "io.containerd.content.v1.content")
-	await(t, "half of the blob is on disk", 20*time.Second, func() bool { return diskUse(store) > size/3 })
-	must(t, daemon.program.cmd.Process.Kill())
-	<-daemon.program.done
-	_ = pull.Wait() // its daemon is gone
+	await(t, "half of the blob is on disk", 20*time.Second, func() bool { return diskUse(store) > bigSize/3 })
+	happen(g, daemon)
+	_ = pull.Wait() // whether it has failed is no matter
 	<-halfway.logged
 	a.requests()
-	daemon.boot(t)
 	daemon.pullHosts(t, transfer, g.certsD, a.ref)
-	served := only(a.requests(), func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
-	if len(served) != 1 || !strings.HasPrefix(served[0].Range, "bytes=") || served[0].Bytes > size*2/3 {
-		t.Errorf("the blob was asked for again: %+v", served)
-	}
-	if !slices.Contains(daemon.blobs(t), blob.desc.Digest.String()) {
+	if !slices.Contains(daemon.blobs(t), reference) {
 		t.Error("the blob did not arrive")
 	}
+	return a.requests(), reference
 }
 
 // TestGatewayStrangers: without a certificate of the node nobody gets an answer.

@@ -59,14 +59,17 @@ func main() {
 `
 
 // hello builds the static program of all test images, once for a test binary.
-var hello = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "hello")
+var hello = sync.OnceValues(func() ([]byte, error) { return buildProgram(helloSource) })
+
+// buildProgram builds a static program for Linux from its one file.
+func buildProgram(text string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "program")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	source, program := filepath.Join(dir, "main.go"), filepath.Join(dir, "hello")
-	if err := os.WriteFile(source, []byte(helloSource), 0o600); err != nil {
+	source, program := filepath.Join(dir, "main.go"), filepath.Join(dir, "program")
+	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, source)
@@ -75,7 +78,7 @@ var hello = sync.OnceValues(func() ([]byte, error) {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
 	return os.ReadFile(program)
-})
+}
 
 // layer is a gzipped tar, with the digest of the tar itself for the image's configuration.
 type layer struct {

@@ -3,11 +3,7 @@ package integration
 import (
 	"archive/tar"
 	"bytes"
-	"fmt"
-	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -35,23 +31,7 @@ func main() {
 `
 
 // pauseProgram builds the program of sandboxes, once for a test binary.
-var pauseProgram = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "pause")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	source, program := filepath.Join(dir, "main.go"), filepath.Join(dir, "pause")
-	if err := os.WriteFile(source, []byte(pauseSource), 0o600); err != nil {
-		return nil, err
-	}
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, source)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, out)
-	}
-	return os.ReadFile(program)
-})
+var pauseProgram = sync.OnceValues(func() ([]byte, error) { return buildProgram(pauseSource) })
 
 // load brings an image into the daemon that comes from no registry.
 func (c *containerd) load(t *testing.T, name string, image node) {
