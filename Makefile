@@ -81,14 +81,14 @@ lint: bin/.golangci-lint-$(LINT)
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go
 	cd integration && $(BIN)/golangci-lint run ./...
 
-# What the tests need and do not build: runc, pass and gpg, and a C compiler for the race detector.
-NEEDED := runc pass gpg gpg-agent gcc
+# What the tests need and do not build: runc, pass and gpg, systemd, and a C compiler for the race detector.
+NEEDED := runc pass gpg gpg-agent systemctl gcc
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-			runc pass gnupg gcc libc6-dev; then exit; fi; \
+			runc pass gnupg systemd gcc libc6-dev; then exit; fi; \
 	echo 'note: of $(NEEDED) not all are there, and only root can install them, with apt-get'; \
 	[ "$$CI" != true ]
 

@@ -121,7 +121,7 @@ func TestGatewayObserved(t *testing.T) {
 	a := publish(t, newApp(t))
 	g := startGateway(t, a, "node")
 	g.stop(t)
-	observed, notices := freeAddress(t), notifySocket(t)
+	observed, notices := freeAddress(t), notifySocket(t, filepath.Join(tempDir(t), "notify"))
 	writeFile(t, g.config, readText(t, g.config)+fmt.Sprintf("metrics_address = %q\n[log]\nlevel = \"debug\"\n", observed))
 	g.boot(t)
 	if got := notices(); got != "READY=1" {
@@ -159,10 +159,10 @@ func TestGatewayObserved(t *testing.T) {
 	}
 }
 
-// notifySocket is where systemd would listen; what it is told is returned one by one.
-func notifySocket(t *testing.T) func() string {
+// notifySocket is where a service manager listens; what it is told is returned one by one. A name with @ is an abstract
+// socket's.
+func notifySocket(t *testing.T, path string) func() string {
 	t.Helper()
-	path := filepath.Join(tempDir(t), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
