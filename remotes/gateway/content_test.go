@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -149,5 +152,37 @@ func TestReferrers(t *testing.T) {
 		if q.Kind == registrytest.KindReferrers {
 			t.Errorf("the parent was asked: %s", q)
 		}
+	}
+}
+
+// TestRegistryTwice: the registry stands in hosts.toml with its CA, and once more without, as `server`. What it answers
+// counts, and the caller's credentials are for both.
+func TestRegistryTwice(t *testing.T) {
+	for _, mode := range []Mode{Node, Pod} {
+		t.Run(fmt.Sprint(mode), func(t *testing.T) {
+			s := newScene(t, mode, registrytest.WithTLS())
+			image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+			s.registry.Tag("org/app", "v1", image.Digest)
+			s.options.HostsDir = hostsDir(t, s.registry.Host())
+			dir := filepath.Join(s.options.HostsDir, s.registry.Host())
+			text := fmt.Sprintf("server = %q\n[host.%[1]q]\nca = \"ca.pem\"\n", s.registry.URL())
+			for name, data := range map[string]string{"hosts.toml": text, "ca.pem": string(s.registry.CA())} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.user = [2]string{"user of org/app", secret}
+			s.pull("v1")
+			if got := s.do(http.MethodGet, "/v2/org/app/manifests/none"); got.status != http.StatusNotFound {
+				t.Errorf("a tag that is not there: %d %s", got.status, got.body)
+			}
+			s.registry.Allow("user of org/app", "another")
+			s.start(filepath.Join(t.TempDir(), "trail"))
+			want := map[Mode]int{Node: http.StatusForbidden, Pod: http.StatusUnauthorized}[mode]
+			if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != want {
+				t.Errorf("wrong password: %d %s", got.status, got.body)
+			}
+		})
 	}
 }

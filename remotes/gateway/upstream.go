@@ -44,7 +44,8 @@ const maxExchanges = 4
 
 // do asks until a host answers with content (200, 206), with 416, or with a
 // redirect that may be handed on. The error is that of the last host: the
-// registry itself, unless hosts.toml says otherwise. Its class is
+// registry itself, unless hosts.toml says otherwise. A hosts.toml may name it
+// twice, with other settings: its first answer counts. The error's class is
 // errdefs.ErrNotFound for a 404; denials are [auth.DeniedError], other answers
 // statusError.
 func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) (*http.Response, error) {
@@ -61,7 +62,7 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	err = fmt.Errorf("%s: hosts.toml allows no host to be asked for %s: %w", repository, q.kind, errdefs.ErrNotFound)
 	for i, h := range capable {
 		asking := ctx
-		if h.Authorizer != hosts[len(hosts)-1].Authorizer {
+		if !isSame(h, hosts[len(hosts)-1]) {
 			asking = context.WithValue(ctx, callerKey{}, caller{}) // his credentials are for the registry
 		}
 		var resp *http.Response
@@ -71,8 +72,16 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if _, silent := errors.AsType[*silentError](err); !silent && isSame(h, capable[len(capable)-1]) {
+			break
+		}
 	}
 	return nil, err
+}
+
+// isSame tells whether two entries of a hosts.toml are one host.
+func isSame(a, b nested.Host) bool {
+	return a.Scheme == b.Scheme && a.Host == b.Host && a.Path == b.Path
 }
 
 // askEach asks the candidates of a place, and returns the first answer and
@@ -276,5 +285,10 @@ func transportError(h nested.Host, repository auth.Repository, err, cause error)
 	case strings.Contains(err.Error(), "Location header"): // which it quotes
 		err = errors.New("it redirects to what is no URL")
 	}
-	return fmt.Errorf("%s: registry %s: %w", repository, h.Host, err)
+	return &silentError{fmt.Errorf("%s: registry %s: %w", repository, h.Host, err)}
 }
+
+// silentError is of a host that did not answer.
+type silentError struct{ error }
+
+func (e *silentError) Unwrap() error { return e.error }
