@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,6 +19,34 @@ const HostsMarker = `# With the gateway of nested in it, by "nestctl install"; "
 type GatewayHost struct {
 	Address    string // host:port
 	CA, Client string // files beside hosts.toml
+}
+
+// NewGatewayHost names the files of certificates after their ID: the names
+// change with the content, so that no hosts.toml ever names files that do not
+// fit each other.
+func NewGatewayHost(address, id string) GatewayHost {
+	return GatewayHost{Address: address, CA: "nested-" + id + "-ca.pem", Client: "nested-" + id + ".pem"}
+}
+
+// IsGateway tells whether a host is a gateway, by the name of its CA.
+func (h Host) IsGateway() bool {
+	return slices.ContainsFunc(h.CA, func(path string) bool {
+		ok, err := filepath.Match("nested-????????-ca.pem", filepath.Base(path))
+		return ok && err == nil
+	})
+}
+
+// WithoutGateway returns a hosts.toml without the gateway, with absolute
+// files; false when it is not in it, or the file is not to be read at all.
+func WithoutGateway(name string, text []byte) ([]byte, bool) {
+	hosts, err := ParseHosts(name, text)
+	if err != nil || !slices.ContainsFunc(hosts.Hosts, Host.IsGateway) {
+		return nil, false
+	}
+	own := func(url string) bool {
+		return slices.ContainsFunc(hosts.Hosts, func(h Host) bool { return h.URL == url && h.IsGateway() })
+	}
+	return RebaseHosts(dropHosts(text, own), filepath.Dir(name)), true
 }
 
 // URL is the gateway as a hosts.toml names it.

@@ -83,7 +83,7 @@ func (d *doctor) checkHostsOf(registry string) []problem {
 // checkFirst looks at the first host, which has to be the gateway.
 func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
 	url := "https://" + d.config.Gateway.Address
-	at := slices.IndexFunc(hosts.Hosts, func(h config.Host) bool { return d.isGateway(h.URL) })
+	at := slices.IndexFunc(hosts.Hosts, d.isGateway)
 	table := fmt.Sprintf("[host.%q]", url)
 	switch {
 	case at < 0:
@@ -108,11 +108,12 @@ func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
 	return all
 }
 
-// isGateway tells whether a URL is the gateway's, whatever its scheme.
-func (d *doctor) isGateway(url string) bool {
-	_, rest, _ := strings.Cut(url, "://")
+// isGateway tells whether a host is the gateway, whatever its scheme: by its
+// address or, when that was changed, by its certificate.
+func (d *doctor) isGateway(h config.Host) bool {
+	_, rest, _ := strings.Cut(h.URL, "://")
 	host, _, _ := strings.Cut(rest, "/")
-	return host == d.config.Gateway.Address
+	return host == d.config.Gateway.Address || h.IsGateway()
 }
 
 // pair are the files by which containerd and the gateway know each other.
@@ -161,7 +162,7 @@ func (d *doctor) gatewayIn(path string) (config.Host, bool) {
 		return config.Host{}, false
 	}
 	h := hosts.Hosts[0]
-	return h, d.isGateway(h.URL) && len(h.CA) > 0 && len(h.Client) > 0
+	return h, d.isGateway(h) && len(h.CA) > 0 && len(h.Client) > 0
 }
 
 // reason is an error without the path, which is said already.

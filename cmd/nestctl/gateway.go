@@ -26,14 +26,14 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
-func newGateway() *cobra.Command {
+func newGateway(s *settings) *cobra.Command {
 	var file string
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Serve nested bundles to a stock containerd, as a mirror on loopback",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := newDaemon(file)
+			d, err := newDaemon(file, s.debug)
 			if err != nil {
 				return err
 			}
@@ -54,6 +54,7 @@ func newGateway() *cobra.Command {
 // replaced when the configuration is read again; the rest stays.
 type daemonProcess struct {
 	file    string
+	debug   bool // whatever the configuration says
 	config  *config.Config
 	trail   *gateway.Trail
 	metrics *gateway.Metrics
@@ -61,7 +62,7 @@ type daemonProcess struct {
 	ready   atomic.Bool
 }
 
-func newDaemon(file string) (*daemonProcess, error) {
+func newDaemon(file string, debug bool) (*daemonProcess, error) {
 	c, err := config.Load(file)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func newDaemon(file string) (*daemonProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemonProcess{file: file, config: c, trail: trail, metrics: gateway.NewMetrics()}
+	d := &daemonProcess{file: file, debug: debug, config: c, trail: trail, metrics: gateway.NewMetrics()}
 	d.metrics.WatchTrail(trail)
 	return d, d.use(c)
 }
@@ -107,7 +108,11 @@ func (d *daemonProcess) use(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(log.SetLevel(c.Log.Level), log.SetFormat(log.OutputFormat(c.Log.Format))); err != nil {
+	level := c.Log.Level
+	if d.debug {
+		level = "debug"
+	}
+	if err := errors.Join(log.SetLevel(level), log.SetFormat(log.OutputFormat(c.Log.Format))); err != nil {
 		return err
 	}
 	d.config = c

@@ -16,12 +16,6 @@ const (
 	clientCAPEM = tlsDir + "/ca.pem"
 )
 
-// clientName and caName are the files beside hosts.toml. Their names change
-// with their content, so that no hosts.toml ever names files that do not fit
-// each other.
-func clientName(id string) string { return "nested-" + id + ".pem" }
-func caName(id string) string     { return "nested-" + id + "-ca.pem" }
-
 // planCertificates takes the certificates that are installed, or makes new
 // ones when they do not fit or are about to end.
 func (p *planner) planCertificates() error {
@@ -61,7 +55,7 @@ func (p *planner) installedCertificates() (config.Certificates, error) {
 	if len(ids) == 0 {
 		return set, nil
 	}
-	for _, path := range p.recorded("/" + clientName(ids[0])) {
+	for _, path := range p.recorded("/" + p.hostWith(ids[0]).Client) {
 		if set.Client, err = p.data(path); err != nil || set.Client != nil {
 			return set, err
 		}
@@ -88,11 +82,13 @@ func (p *planner) clientFiles(dirs []string) ([]file, error) {
 	var all []file
 	ids := config.CertificateIDs(p.certificates.CA)
 	for _, dir := range dirs {
+		host := p.hostWith(ids[0])
 		all = append(all,
-			file{path: filepath.Join(dir, clientName(ids[0])), contents: newContents(p.certificates.Client, 0o600)},
-			file{path: filepath.Join(dir, caName(ids[0])), contents: newContents(p.certificates.CA, 0o644)})
+			file{path: filepath.Join(dir, host.Client), contents: newContents(p.certificates.Client, 0o600)},
+			file{path: filepath.Join(dir, host.CA), contents: newContents(p.certificates.CA, 0o644)})
 		for _, id := range ids[1:] {
-			for _, name := range []string{clientName(id), caName(id)} {
+			earlier := p.hostWith(id)
+			for _, name := range []string{earlier.Client, earlier.CA} {
 				kept, err := p.keep(filepath.Join(dir, name))
 				if err != nil {
 					return nil, err

@@ -175,9 +175,11 @@ func (p *planner) adminHosts(registry, dir string) (*contents, []byte, error) {
 }
 
 // gatewayHost is the gateway's place in a hosts.toml.
-func (p *planner) gatewayHost() config.GatewayHost {
-	id := p.certificates.ID()
-	return config.GatewayHost{Address: p.options.Address, CA: caName(id), Client: clientName(id)}
+func (p *planner) gatewayHost() config.GatewayHost { return p.hostWith(p.certificates.ID()) }
+
+// hostWith is its place with the certificates of an ID.
+func (p *planner) hostWith(id string) config.GatewayHost {
+	return config.NewGatewayHost(p.options.Address, id)
 }
 
 // planHosts puts the gateway into the hosts.toml of each registry.
@@ -215,11 +217,14 @@ func (p *planner) hostsFile(s site) (file, error) {
 }
 
 // isEdited tells whether somebody has changed a hosts.toml of ours and left
-// our mark in it.
+// our mark and our certificates in it.
 func (p *planner) isEdited(path string, current *contents) bool {
 	e, ok := p.record.entry(path)
 	return ok && current != nil && !e.ours(current) && !e.untouched(current) &&
-		bytes.HasPrefix(current.Data, []byte(config.HostsMarker))
+		bytes.HasPrefix(current.Data, []byte(config.HostsMarker)) &&
+		slices.ContainsFunc(p.recorded("/nested-*.pem"), func(name string) bool {
+			return bytes.Contains(current.Data, []byte(`"`+filepath.Base(name)+`"`))
+		})
 }
 
 // renamed keeps a hosts.toml that somebody has changed, with the names of the

@@ -140,7 +140,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 
 // pull brings the bundle to the target.
 func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selection, metrics *nested.Metrics, stderr io.Writer) (*walker, *node, error) {
-	w, root, err := open(ctx, o.resolver(to, metrics), ref, s, o.concurrent)
+	w, root, err := o.open(ctx, to, metrics, ref, s, o.concurrent)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -55,7 +55,7 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 		return nil, nil, err
 	}
 	const concurrent = 8
-	w, root, err := open(ctx, s.resolver(nil, new(nested.Metrics)), ref, selection{matcher, members}, concurrent)
+	w, root, err := s.open(ctx, nil, new(nested.Metrics), ref, selection{matcher, members}, concurrent)
 	if err != nil {
 		return nil, nil, err
 	}

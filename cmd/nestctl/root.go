@@ -20,7 +20,7 @@ import (
 // defaultHostsDir is where containerd's own configuration looks.
 const defaultHostsDir = "/etc/containerd/certs.d"
 
-// settings are the flags of all commands.
+// settings are flags of several commands.
 type settings struct {
 	hostsDir  string
 	plainHTTP bool
@@ -45,16 +45,16 @@ func newRoot() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	flags := root.PersistentFlags()
-	flags.StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
-	flags.BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
-	flags.BoolVar(&s.debug, "debug", false, "log what is done, to standard error")
+	root.PersistentFlags().BoolVar(&s.debug, "debug", false, "log what is done, to standard error")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newInstall(), newUninstall(), newDoctor(), newGateway(), newConfig(), newVersion()} {
+	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s)} {
+		c.Flags().StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
+		c.Flags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
 		root.AddCommand(c)
 	}
+	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newVersion())
 	root.InitDefaultCompletionCmd()
 	for _, c := range append(root.Commands(), root) {
 		c.Args = misuseOf(c.Args)
@@ -89,13 +89,13 @@ func newVersion() *cobra.Command {
 
 // resolver returns a resolver that follows child namespaces, with the
 // credentials of the user's Docker stores.
-func (s *settings) resolver(store content.Provider, metrics *nested.Metrics) *nested.Resolver {
+func (s *settings) resolver(hostsDir string, store content.Provider, metrics *nested.Metrics) *nested.Resolver {
 	stores := auth.StoresFromEnvironment()
 	stores.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
 	stores.Metrics = &metrics.Metrics
 	return nested.New(nested.NewRegistries(nested.RegistriesOptions{
 		Credentials: auth.NewStores(stores),
-		HostsDir:    s.hostsDir,
+		HostsDir:    hostsDir,
 		PlainHTTP:   s.plainHTTP,
 		UserAgent:   "nestctl/" + version,
 		Metrics:     metrics,

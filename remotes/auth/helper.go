@@ -54,7 +54,8 @@ type helpers struct {
 
 type helperKey struct{ helper, server string }
 
-// get asks a helper for one server. "Not found" is an anonymous credential.
+// get asks a helper for one server. "Not found" is an anonymous credential,
+// whose Source says so.
 func (h *helpers) get(ctx context.Context, config, helper, server string) (Credential, error) {
 	program := "docker-credential-" + helper
 	fail := func(reason string) error {
@@ -78,6 +79,9 @@ func (h *helpers) get(ctx context.Context, config, helper, server string) (Crede
 				return credential, helperKeep, nil
 			}
 		})
+	if err == nil && credential.Anonymous() {
+		credential.Source = fmt.Sprintf("%s (%s) has none for %q", program, config, server)
+	}
 	return credential, err
 }
 
@@ -175,7 +179,7 @@ func (h *helpers) execute(ctx context.Context, path string, args []string, input
 	case out.overflow:
 		return nil, fmt.Sprintf("it wrote more than %d bytes", helperOutput)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, "it did not answer in time"
+		return nil, "it did not answer in time; " + byHand(path)
 	case ctx.Err() != nil:
 		return nil, "cancelled"
 	case err == nil:
@@ -186,7 +190,11 @@ func (h *helpers) execute(ctx context.Context, path string, args []string, input
 		return nil, "it was killed"
 	}
 	// What it wrote may say that it has nothing.
-	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; run it by hand: echo SERVER | %s get", exit.ExitCode(), filepath.Base(path))
+	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; %s", exit.ExitCode(), byHand(path))
+}
+
+func byHand(path string) string {
+	return fmt.Sprintf("run it by hand: echo SERVER | %s get", filepath.Base(path))
 }
 
 // helperEnvironment leaves out the one variable that holds secrets of its own.
@@ -209,11 +217,11 @@ func findHelper(program string) (path, reason string) {
 	case errors.Is(err, exec.ErrDot) || err == nil && !filepath.IsAbs(path):
 		return "", "it was found through a relative directory in PATH; use absolute ones"
 	case err != nil:
-		return "", "it is not in PATH; install it or correct the configuration"
+		return "", absence(program)
 	}
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", "it is not in PATH; install it or correct the configuration"
+		return "", absence(program)
 	}
 	for _, p := range []string{filepath.Dir(path), filepath.Dir(resolved), resolved} {
 		if reason := distrust(p); reason != "" {
@@ -221,6 +229,17 @@ func findHelper(program string) (path, reason string) {
 		}
 	}
 	return path, ""
+}
+
+// absence says why a program is not in PATH.
+func absence(program string) string {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path := filepath.Join(dir, program)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path + " is not executable; chmod 755 it"
+		}
+	}
+	return "it is not in PATH; install it or correct the configuration"
 }
 
 // boundedBuffer takes helperOutput bytes; more calls full. The buffer is not

@@ -122,7 +122,7 @@ func TestHelperTimeout(t *testing.T) {
 	helper := newHelper(t, helperScript{Dial: visitors.address(), Child: true, Stdout: answering.Stdout})
 	// Long enough for two processes to start.
 	_, err := lookupWith(ctx(), t, helper, StoresOptions{HelperTimeout: 2 * time.Second})
-	wantError(t, err, "docker-credential-"+helper, "it did not answer in time")
+	wantError(t, err, "docker-credential-"+helper, "it did not answer in time; run it by hand: echo SERVER | docker-credential-")
 	visitors.gone(visitors.next())
 	visitors.gone(visitors.next())
 }
@@ -182,6 +182,8 @@ func TestHelperIsRefused(t *testing.T) {
 	}
 	file := install(0o755, "file")
 	copyHelper(t, file, 0o757)
+	plain := install(0o755, "plain")
+	copyHelper(t, plain, 0o644)
 	t.Chdir(good)
 
 	for _, test := range []struct{ path, helper, want string }{
@@ -193,6 +195,7 @@ func TestHelperIsRefused(t *testing.T) {
 		{"", "refused", "relative directory in PATH"},
 		{"../good", "refused", "relative directory in PATH"},
 		{own, "refused", "it is not in PATH"},
+		{plain, "refused", "is not executable; chmod 755 it"},
 		{good, "../../x", "not a helper's name"},
 		{good, "a b", "not a helper's name"},
 		{good, "x;y", "not a helper's name"},

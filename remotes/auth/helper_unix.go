@@ -22,11 +22,11 @@ func distrust(path string) (reason string) {
 		return "cannot be examined"
 	}
 	if info.Mode().Perm()&0o002 != 0 {
-		return "can be written by everybody"
+		return "can be written by everybody; chmod o-w it"
 	}
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	if owner != 0 && owner != uint32(os.Geteuid()) {
-		return "belongs to another user"
+		return "belongs to another user; chown it to root"
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -94,7 +95,7 @@ func (s *Stores) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "credent
 
 // Lookup implements [Source].
 func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential, error) {
-	looked := []string{}
+	var looked []string // where, and what came of it
 	for _, load := range s.sources() {
 		c, err := load()
 		if err != nil {
@@ -110,12 +111,14 @@ func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential,
 		if !credential.Anonymous() {
 			return credential, nil
 		}
-		looked = append(looked, c.name)
+		looked = append(looked, cmp.Or(credential.Source, "no key for it in "+c.name))
 	}
-	if len(looked) == 0 {
-		return Credential{Source: "none: no Docker configuration file exists"}, nil
+	if looked == nil {
+		for _, f := range s.files {
+			looked = append(looked, "no file "+f.path)
+		}
 	}
-	return Credential{Source: "none: no key for it in " + strings.Join(looked, ", ")}, nil
+	return Credential{Source: "none: " + strings.Join(looked, ", ")}, nil
 }
 
 // Forget implements [Forgetter].
@@ -132,27 +135,32 @@ func (s *Stores) sources() []func() (*config, error) {
 	return loads
 }
 
+// lookupIn asks one source. The Source of an anonymous credential names the
+// helper, if one was asked.
 func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository) (Credential, error) {
 	host := canonicalHost(repository.Host())
+	asked := ""
 	for path := repository.Name(); ; path, _ = cutLast(path) {
 		credential, err := s.lookupAt(ctx, c, host, path)
-		if err != nil || !credential.Anonymous() || path == "" {
+		if err != nil || !credential.Anonymous() {
 			return credential, err
+		}
+		if asked = cmp.Or(asked, credential.Source); path == "" {
+			return Credential{Source: asked}, nil
 		}
 	}
 }
 
 // lookupAt asks for one key: a path on a registry, or with path "" the
 // registry.
-func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (Credential, error) {
+func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (none Credential, _ error) {
 	if key, ok := pick(c.CredHelpers, host, path); ok {
 		helper, err := c.helperEntry(key)
 		if err != nil {
 			return Credential{}, err
 		}
-		credential, err := s.helpers.get(ctx, c.name, helper, server(key, host, path))
-		if err != nil || !credential.Anonymous() {
-			return credential, err
+		if none, err = s.helpers.get(ctx, c.name, helper, server(key, host, path)); err != nil || !none.Anonymous() {
+			return none, err
 		}
 	}
 	key, marked := pick(c.Auths, host, path)
@@ -160,13 +168,13 @@ func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (Cr
 		if !marked {
 			key = host
 		}
-		credential, err := s.helpers.get(ctx, c.name, c.CredsStore, server(key, host, path))
-		if err != nil || !credential.Anonymous() {
-			return credential, err
+		var err error
+		if none, err = s.helpers.get(ctx, c.name, c.CredsStore, server(key, host, path)); err != nil || !none.Anonymous() {
+			return none, err
 		}
 	}
 	if !marked {
-		return Credential{}, nil
+		return none, nil
 	}
 	entry, err := c.authEntry(key)
 	if err != nil {
@@ -180,6 +188,9 @@ func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (Cr
 	credential.RegistryToken = Secret(entry.RegistryToken)
 	if credential.Anonymous() && path != "" && c.CredsStore != "" {
 		return s.helpers.get(ctx, c.name, c.CredsStore, server(key, host, path))
+	}
+	if credential.Anonymous() {
+		credential.Source = cmp.Or(none.Source, source+" without a secret")
 	}
 	return credential, nil
 }

@@ -26,7 +26,7 @@ func TestLookup(t *testing.T) {
 	none := func(files string) string { return "none, none: no key for it in " + files }
 	for _, test := range []struct{ name, inline, file, second, repository, want string }{
 		// Nothing to be found.
-		{name: "no file at all", repository: "reg/a", want: "none, none: no Docker configuration file exists"},
+		{name: "no file at all", repository: "reg/a", want: "none, none: no file 1.json, no file 2.json"},
 		{name: "empty file", file: `{}`, repository: "reg/a", want: none("1.json")},
 		{name: "null", file: `{"auths":null,"credHelpers":null,"credsStore":""}`, repository: "reg/a", want: none("1.json")},
 		{name: "only others", file: `{"auths":{"other":` + u1 + `},"credHelpers":{"third":"is-broken"}}`, repository: "reg/a", want: none("1.json")},
@@ -86,7 +86,7 @@ func TestLookup(t *testing.T) {
 		{name: "marker with a user only", file: `{"credsStore":"answers","auths":{"reg/a":{"auth":"dTo="}}}`, repository: "reg/a", want: `password user, helper docker-credential-answers, server "reg/a"`},
 		{name: "null marker", file: `{"credsStore":"answers","auths":{"reg/a":null}}`, repository: "reg/a", want: `password user, helper docker-credential-answers, server "reg/a"`},
 		{name: "marker without a store", file: `{"auths":{"reg/a":{},"reg":` + u1 + `}}`, repository: "reg/a", want: `password u1, 1.json, key "reg"`},
-		{name: "marker that nobody knows", file: `{"credsStore":"knows-none","auths":{"reg/a":{}}}`, repository: "reg/a", want: none("1.json")},
+		{name: "marker that nobody knows", file: `{"credsStore":"knows-none","auths":{"reg/a":{}}}`, repository: "reg/a", want: `none, none: docker-credential-knows-none (1.json) has none for "reg/a"`},
 		{name: "no marker, no question below the host", file: `{"credsStore":"knows-none","auths":{"reg":` + u1 + `}}`, repository: "reg/a/b/c", want: `password u1, 1.json, key "reg"`},
 
 		// What there is beside passwords.
@@ -100,8 +100,8 @@ func TestLookup(t *testing.T) {
 		{name: "second file", file: `{"credsStore":"knows-none"}`, second: `{"auths":{"reg/a":` + u2 + `}}`, repository: "reg/a", want: `password u2, 2.json, key "reg/a"`},
 		{name: "a marker goes on to the second file", file: `{"auths":{"reg/a":{}}}`, second: `{"auths":{"reg":` + u2 + `}}`, repository: "reg/a", want: `password u2, 2.json, key "reg"`},
 		{name: "only the second exists", second: `{"auths":{"reg":` + u2 + `}}`, repository: "reg/a", want: `password u2, 2.json, key "reg"`},
-		{name: "none in both", file: `{}`, second: `{}`, repository: "reg/a", want: none("1.json, 2.json")},
-		{name: "no store of another file", file: `{"auths":{"reg/a":{}}}`, second: `{"credsStore":"knows-none"}`, repository: "reg/a", want: none("1.json, 2.json")},
+		{name: "none in both", file: `{}`, second: `{}`, repository: "reg/a", want: none("1.json, no key for it in 2.json")},
+		{name: "no store of another file", file: `{"auths":{"reg/a":{}}}`, second: `{"credsStore":"knows-none"}`, repository: "reg/a", want: `none, none: 1.json, key "reg/a" without a secret, docker-credential-knows-none (2.json) has none for "reg"`},
 		{name: "inline first", inline: `{"auths":{"reg":` + u3 + `}}`, file: `{"auths":{"reg/a":` + u1 + `}}`, repository: "reg/a", want: `password u3, DOCKER_AUTH_CONFIG, key "reg"`},
 		{name: "inline without it", inline: `{"auths":{"other":` + u3 + `}}`, file: `{"auths":{"reg":` + u1 + `}}`, repository: "reg/a", want: `password u1, 1.json, key "reg"`},
 		{name: "inline with unknown fields", inline: `{"experimental":[1],"auths":{"reg":` + u3 + `}}`, repository: "reg/a", want: `password u3, DOCKER_AUTH_CONFIG, key "reg"`},

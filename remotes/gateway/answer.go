@@ -56,10 +56,17 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	if !q.head {
 		_, _ = w.Write(body) // who went away has no use for it
 	}
-	logger := log.G(ctx).WithFields(log.Fields{"repository": q.repository.String(), "kind": string(q.kind), "status": f.status})
-	if f.status == http.StatusNotFound {
-		logger.Debug(message)
-	} else {
+	fields := log.Fields{"status": f.status}
+	if q.repository != (auth.Repository{}) {
+		fields["repository"], fields["kind"] = q.repository.String(), string(q.kind)
+	}
+	logger := log.G(ctx).WithFields(fields)
+	switch {
+	case g.options.Mode == Pod && f.status == http.StatusUnauthorized && q.caller == (caller{}):
+		logger.Debug(message) // clients show credentials when they are asked for them
+	case f.status == http.StatusNotFound:
+		logger.Info(message)
+	default:
 		logger.Warn(message)
 	}
 }

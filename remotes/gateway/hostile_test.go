@@ -1,16 +1,20 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -230,6 +234,43 @@ func TestOtherHosts(t *testing.T) {
 		}
 		if resp.Body.Close(); resp.StatusCode != want {
 			t.Errorf("%s: %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
+
+// TestLogged: who runs a node reads in the log what was not found and what was denied, and nothing about the question
+// for credentials with which each pull of mode Pod begins.
+func TestLogged(t *testing.T) {
+	for _, test := range []struct {
+		mode    Mode
+		path    string
+		caller  string
+		want    []string
+		nothing bool
+	}{
+		{mode: Node, path: "/v2/org/app/manifests/none", want: []string{"level=info", "org/app: manifests none", "status=404"}},
+		{mode: Node, path: "/v2/org/other/manifests/none", want: []string{"level=warning", "org/other denied", "status=403"}},
+		{mode: Node, path: "/v2/ORG/app/manifests/v1", want: []string{"level=info", "status=404"}},
+		{mode: Pod, path: "/v2/org/app/manifests/v1", nothing: true},
+		{mode: Pod, path: "/v2/org/app/manifests/v1", caller: "stranger", want: []string{"level=warning", "org/app denied", "status=401"}},
+	} {
+		s := newScene(t, test.mode)
+		var out bytes.Buffer
+		logger := logrus.New()
+		logger.SetOutput(&out)
+		req := httptest.NewRequestWithContext(log.WithLogger(t.Context(), logrus.NewEntry(logger)), http.MethodGet, test.path+"?ns="+s.registry.Host(), nil)
+		if test.caller != "" {
+			req.SetBasicAuth(test.caller, secret)
+		}
+		req.Host = "127.0.0.1"
+		s.server.Config.Handler.ServeHTTP(httptest.NewRecorder(), req)
+		for _, want := range test.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: no %q in %s", test.path, want, &out)
+			}
+		}
+		if test.nothing && out.Len() > 0 || strings.Contains(out.String(), "repository=/") {
+			t.Errorf("%s: %s", test.path, &out)
 		}
 	}
 }

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/distribution/reference"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// open opens a bundle with the credentials of the user's Docker stores.
+func (s *settings) open(ctx context.Context, store content.Provider, metrics *nested.Metrics, ref string, sel selection, concurrent int) (_ *walker, _ *node, err error) {
+	dir, remove, err := hostsAround(s.hostsDir, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	return open(ctx, s.resolver(dir, store, metrics), ref, sel, concurrent)
+}
+
+// hostsAround returns a directory of hosts.toml files for the registry of a
+// reference, without a gateway: nestctl follows child namespaces itself, with
+// its user's credentials, and only root could read the gateway's certificate.
+// It may be removed when the bundle is open.
+func hostsAround(hostsDir, ref string) (dir string, remove func() error, err error) {
+	nothing := func() error { return nil }
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, name := range config.HostDirs(reference.Domain(named)) {
+		path := filepath.Join(hostsDir, name, "hosts.toml")
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			break // containerd's code says what is wrong
+		}
+		without, ok := config.WithoutGateway(path, text)
+		if !ok {
+			break
+		}
+		dir, err := os.MkdirTemp("", "nestctl-")
+		if err != nil {
+			return "", nil, err
+		}
+		remove := func() error { return os.RemoveAll(dir) }
+		err = os.Mkdir(filepath.Join(dir, name), 0o700)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name, "hosts.toml"), without, 0o600)
+		}
+		if err != nil {
+			return "", nil, errors.Join(err, remove())
+		}
+		return dir, remove, nil
+	}
+	return hostsDir, nothing, nil
+}
