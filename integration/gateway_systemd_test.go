@@ -27,8 +27,8 @@ func TestGatewaySystemd(t *testing.T) {
 		"version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n")
 	box.logIn(t, a)
 
-	installed := runCommand(t, exec.CommandContext(t.Context(), box.nestctl,
-		"install", "--mode", "node", "--registry", a.host, "--address", freeAddress(t), "--root", box.node))
+	install := []string{"install", "--mode", "node", "--registry", a.host, "--address", freeAddress(t)}
+	installed := runCommand(t, exec.CommandContext(t.Context(), box.nestctl, append(install, "--allow", a.host+"/other", "--root", box.node)...))
 	_, next, found := strings.Cut(installed, "\nnext: systemctl ")
 	if !found {
 		t.Fatalf("no next step in\n%s", installed)
@@ -37,9 +37,15 @@ func TestGatewaySystemd(t *testing.T) {
 	runCommand(t, exec.CommandContext(t.Context(), "systemctl", strings.Fields(next)...))
 
 	box.boot(t)
+	if out, err := daemon.tryPullHosts(t, transfer, certsD, a.ref); err == nil {
+		t.Errorf("what is not allowed is pulled:\n%s", out)
+	}
+	box.run(t, append([]string{"nestctl"}, install...)...) // a gateway that runs takes up what changes
 	daemon.pullHosts(t, transfer, certsD, a.ref)
-	a.checkTokens(t)
 	box.run(t, "nestctl", "doctor", a.ref)
+	install[len(install)-1] = freeAddress(t)
+	box.run(t, append([]string{"nestctl"}, install...)...)
+	daemon.in("elsewhere").pullHosts(t, transfer, certsD, a.ref)
 
 	box.run(t, "systemctl", "reload", "nested-gateway.service")
 	box.run(t, "systemctl", "restart", "nested-gateway.service")

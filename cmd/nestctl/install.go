@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,6 +131,11 @@ func runInstall(ctx context.Context, out io.Writer, root string, o installOption
 		return err
 	}
 	live := hasSystemd(root)
+	if root == "" && !p.options.NoSystemd {
+		if err := checkProgram(p.program); err != nil {
+			return err
+		}
+	}
 	if live && p.options.NoSystemd && p.hasUnits() {
 		if err := stopUnits(ctx); err != nil {
 			return err
@@ -139,7 +145,7 @@ func runInstall(ctx context.Context, out io.Writer, root string, o installOption
 		return err
 	}
 	if live && !p.options.NoSystemd {
-		if err := startUnits(ctx); err != nil {
+		if err := startUnits(ctx, p.done.all()); err != nil {
 			return err
 		}
 	}
@@ -150,20 +156,27 @@ func runInstall(ctx context.Context, out io.Writer, root string, o installOption
 // report says what was done and what is next.
 func (p *planner) report(out io.Writer, root string, live bool) {
 	p.done.print(out)
-	if len(p.done.wrote)+len(p.done.removed)+len(p.done.restored) == 0 {
+	if len(p.done.all()) == 0 {
 		fmt.Fprintln(out, "installed already; nothing changed")
 	}
 	switch {
 	case p.options.NoSystemd:
 		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install --renew every day\n", p.program, config.Path, p.program)
-	case !live && root != "":
+	case root != "":
+		if there, err := p.disk.read(p.program); err == nil && there == nil {
+			fmt.Fprintf(out, "next: put nestctl there as %s\n", p.program)
+		}
 		fmt.Fprintf(out, "next: systemctl --root=%s enable %s\n", root, strings.Join(startedUnits(), " "))
 	case !live:
+		fmt.Fprintln(out, "systemd does not run here, which is to start the gateway; without it, install with --no-systemd")
 		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", strings.Join(startedUnits(), " "))
 	}
 	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor looks whether all is well\n", p.options.ContainerdCerts)
 	fmt.Fprintln(out, "containerd reads hosts.toml at each pull and need not be restarted for it")
 }
+
+// all lists the files that changed.
+func (c *changes) all() []string { return slices.Concat(c.wrote, c.removed, c.restored) }
 
 // print lists files.
 func (c *changes) print(out io.Writer) {

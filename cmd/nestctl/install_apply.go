@@ -92,7 +92,7 @@ func (i *installer) expect(f file, current *contents) (entry, error) {
 	case f.edited:
 		return e, nil
 	case current != nil && !e.ours(current) && !e.untouched(current) && !bytes.Equal(current.Data, f.Data):
-		return entry{}, fmt.Errorf("%s: was edited since it was installed; move it away and run this again, or run nestctl uninstall first", f.path)
+		return entry{}, fmt.Errorf("%s: was edited since it was installed; move it away and run this again", f.path)
 	}
 	if hash := hashOf(f.Data); e.SHA256 != hash {
 		e.Earlier = appendNew(e.Earlier, []string{e.SHA256})
@@ -218,6 +218,8 @@ func (i *installer) takeBack(e entry, left []entry) (stays bool, err error) {
 		return false, err
 	case e.untouched(current):
 		return false, nil
+	case !e.ours(current) && e.Original != nil && !i.namesOurs(current):
+		return false, nil // somebody has taken the gateway out, and the rest is his
 	case !e.ours(current):
 		i.done.left = append(i.done.left, e.Path+": was edited since it was installed; "+afterEdit(e))
 		return true, nil
@@ -236,6 +238,15 @@ func afterEdit(e entry) string {
 		return "remove it when it is not needed, and run nestctl uninstall again"
 	}
 	return "take the gateway out of it by hand, or put back the bytes that " + journalPath + " keeps, and run nestctl uninstall again"
+}
+
+// namesOurs tells whether a file names certificates of ours.
+func (i *installer) namesOurs(c *contents) bool {
+	return c != nil && slices.ContainsFunc(i.record.Files, func(e entry) bool {
+		name := filepath.Base(e.Path)
+		ok, err := filepath.Match("nested-*.pem", name)
+		return ok && err == nil && bytes.Contains(c.Data, []byte(`"`+name+`"`))
+	})
 }
 
 // named tells whether a file that stays, in the same directory, names a file.

@@ -221,10 +221,7 @@ func (p *planner) hostsFile(s site) (file, error) {
 func (p *planner) isEdited(path string, current *contents) bool {
 	e, ok := p.record.entry(path)
 	return ok && current != nil && !e.ours(current) && !e.untouched(current) &&
-		bytes.HasPrefix(current.Data, []byte(config.HostsMarker)) &&
-		slices.ContainsFunc(p.recorded("/nested-*.pem"), func(name string) bool {
-			return bytes.Contains(current.Data, []byte(`"`+filepath.Base(name)+`"`))
-		})
+		bytes.HasPrefix(current.Data, []byte(config.HostsMarker)) && p.namesOurs(current)
 }
 
 // renamed keeps a hosts.toml that somebody has changed, with the names of the

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -92,12 +93,36 @@ func systemctl(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// startUnits makes systemd know the units and starts them.
-func startUnits(ctx context.Context) error {
-	if err := systemctl(ctx, "daemon-reload"); err != nil {
-		return err
+// startUnits makes systemd know the units and starts them. A gateway that runs
+// already takes up what has changed.
+func startUnits(ctx context.Context, changed []string) error {
+	commands := [][]string{{"daemon-reload"}, append([]string{"enable", "--now"}, startedUnits()...)}
+	switch {
+	case slices.ContainsFunc(changed, func(path string) bool { return filepath.Dir(path) == unitDir }):
+		commands = append(commands, []string{"try-restart", "nested-gateway.socket", "nested-gateway.service"})
+	case len(changed) > 0:
+		commands = append(commands, []string{"try-reload-or-restart", "nested-gateway.service"})
 	}
-	return systemctl(ctx, append([]string{"enable", "--now"}, startedUnits()...)...)
+	for _, args := range commands {
+		if err := systemctl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkProgram looks whether root's services may, and can, run a program.
+func checkProgram(path string) error {
+	const fix = "; put nestctl where it stays and only root may write, such as /usr/local/bin, and run that"
+	for _, dir := range []string{"/tmp/", "/var/tmp/"} { // PrivateTmp
+		if strings.HasPrefix(path, dir) {
+			return fmt.Errorf("%s: the services do not see %s"+fix, path, dir)
+		}
+	}
+	if err := config.CheckFile(path); err != nil {
+		return fmt.Errorf("the services would run %w"+fix, err)
+	}
+	return nil
 }
 
 // stopUnits stops the units for good; they may be gone.

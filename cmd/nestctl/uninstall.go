@@ -31,6 +31,17 @@ func newUninstall() *cobra.Command {
 	return c
 }
 
+// purge removes what the gateway has learnt.
+func (i *installer) purge() error {
+	state := config.Default().Gateway.StateDir
+	there, err := i.disk.isDir(state)
+	if err != nil || !there {
+		return err
+	}
+	i.done.removed = append(i.done.removed, state)
+	return i.disk.root.RemoveAll(i.disk.name(state))
+}
+
 // runUninstall uninstalls.
 func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) error {
 	p, closeDisk, err := openInstaller(root, "", time.Now())
@@ -54,12 +65,12 @@ func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) e
 		}
 	}
 	if purge {
-		if err := p.disk.root.RemoveAll(p.disk.name(config.Default().Gateway.StateDir)); err != nil {
+		if err := p.purge(); err != nil {
 			return err
 		}
 	}
 	p.done.print(out)
-	if nothing {
+	if nothing && p.done.removed == nil {
 		fmt.Fprintln(out, "nothing is installed")
 	}
 	if len(p.done.left) > 0 {
