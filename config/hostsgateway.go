@@ -139,12 +139,19 @@ func defaultServer(registry string) string {
 // Upstream returns the gateway's own hosts.toml for a registry: the
 // administrator's without the gateway, with absolute files. Empty: it would
 // say nothing.
-func (h GatewayHost) Upstream(name, dir string, admin []byte) ([]byte, error) {
+func (h GatewayHost) Upstream(name, registry, dir string, admin []byte) ([]byte, error) {
 	admin = bytes.TrimPrefix(admin, []byte(HostsMarker+"\n"))
 	text := RebaseHosts(dropHosts(admin, h.is), dir)
 	hosts, err := ParseHosts(name, text)
-	if err != nil || len(hosts.Hosts) == 0 && hosts.Server.URL == "" && hosts.Server.Plain {
+	if err != nil {
 		return nil, err
+	}
+	server := ""
+	if hosts.Server.URL != "" {
+		server = fmt.Sprintf("server = %q\n", hosts.Server.URL)
+	}
+	if len(hosts.Hosts) == 0 && hosts.Server.Plain && (server == "" || server == defaultServer(registry)) {
+		return nil, nil
 	}
 	return text, nil
 }

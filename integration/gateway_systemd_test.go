@@ -57,6 +57,12 @@ func TestGatewaySystemd(t *testing.T) {
 	daemon.in("renewed").pullHosts(t, transfer, certsD, a.ref)
 	box.run(t, "nestctl", "doctor", a.ref)
 
+	box.run(t, "systemctl", "stop", "nested-gateway.socket", "nested-gateway.service")
+	said, err := box.command("nestctl", "doctor", a.ref).Output()
+	if want := "problem: the gateway is not running: nothing listens on " + install[len(install)-1]; err == nil || !strings.HasPrefix(string(said), want) {
+		t.Errorf("doctor of a gateway that is stopped: %v\n%s", err, said)
+	}
+
 	box.run(t, "nestctl", "uninstall")
 	if got := box.run(t, "systemctl", "list-units", "--all", "--no-legend", "nested-*"); got != "" {
 		t.Errorf("units are left:\n%s", got)
@@ -146,6 +152,10 @@ func (b *box) boot(t *testing.T) {
 // run runs a command in the box and returns what it wrote to stdout.
 func (b *box) run(t *testing.T, command ...string) string {
 	t.Helper()
+	return runCommand(t, b.command(command...))
+}
+
+func (b *box) command(command ...string) *exec.Cmd {
 	args := append([]string{"--target", b.init, "--mount", "--pid", "--cgroup", "--uts", "--ipc"}, command...)
-	return runCommand(t, exec.Command("nsenter", args...)) // also when t.Context is done
+	return exec.Command("nsenter", args...) // also when t.Context is done
 }

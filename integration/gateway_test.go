@@ -66,18 +66,6 @@ state_dir = %q
 	return g
 }
 
-// unreachable tells whether nestctl doctor says that of the gateway.
-func (g *gatewayProcess) unreachable(t *testing.T) bool {
-	t.Helper()
-	got := newNestctl(t, g.docker).try(t, "doctor", "--root", g.root)
-	for line := range strings.Lines(got.stdout) {
-		if strings.HasPrefix(line, "problem: the gateway is not running: nothing listens on "+g.address) {
-			return true
-		}
-	}
-	return false
-}
-
 // onlyFile is the one file that a pattern matches.
 func onlyFile(t testing.TB, pattern string) string {
 	t.Helper()
@@ -204,7 +192,7 @@ func TestGatewayCarrier(t *testing.T) {
 }
 
 // TestGatewayStopped: without its gateway, or with something else in its place, a node pulls plain images from the
-// registry, at once; nested ones it cannot, and says where it was refused. nestctl doctor names the cause.
+// registry, at once; nested ones it cannot, and says where it was refused. What nestctl doctor then says is in TestGatewaySystemd.
 func TestGatewayStopped(t *testing.T) {
 	daemon := startContainerd(t)
 	reg := startRegistry(t, nil)
@@ -234,13 +222,7 @@ func TestGatewayStopped(t *testing.T) {
 	if err == nil || !strings.Contains(out, g.address) {
 		t.Errorf("pull of a bundle: %v\n%s", err, out)
 	}
-	if got := g.unreachable(t); !got {
-		t.Error("nestctl doctor does not say that the gateway cannot be reached")
-	}
 	g.boot(t)
-	if got := g.unreachable(t); got {
-		t.Error("nestctl doctor says that a gateway which runs cannot be reached")
-	}
 	daemon.pullHosts(t, transfer, g.certsD, a.ref)
 }
 

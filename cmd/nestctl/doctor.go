@@ -21,6 +21,7 @@ import (
 // doctor looks at an installation. It changes nothing.
 type doctor struct {
 	root       string // see at
+	image      bool   // nothing runs there
 	configFile string
 	containerd string // its configuration
 	refs       []parent
@@ -28,11 +29,15 @@ type doctor struct {
 
 	config  *config.Config // nil when it cannot be read
 	certs   string         // where hosts.toml is installed
+	record  *journal       // of the installation
 	options installOptions // with which to install as before
 }
 
 // problem is one thing that is wrong, and what puts it right.
 type problem struct{ what, fix string }
+
+// follows tells whether another problem says what this one is about.
+func (p problem) follows(other problem) bool { return strings.Contains(p.what, other.what) }
 
 func (p problem) String() string { return "problem: " + p.what + "; fix: " + p.fix }
 
@@ -50,10 +55,15 @@ func (d *doctor) checks() []check {
 		all = append(all,
 			check{"who may read and write the files that it names", d.checkFiles},
 			check{"hosts.toml of each registry", d.checkHosts},
+			check{"the gateway's own hosts.toml of each registry", d.checkUpstream},
 			check{"certificates of containerd and the gateway", d.checkCertificates},
+			check{"proxies", d.checkProxy})
+	}
+	if d.config != nil && !d.image {
+		all = append(all,
 			check{"whether the gateway answers", d.checkGateway},
-			check{"proxies", d.checkProxy},
 			check{"credentials of each registry", d.checkCredentials},
+			check{"whether the gateway reaches each registry", d.checkRegistries},
 			check{"each REF", d.checkRefs})
 	}
 	return append(all,
@@ -68,8 +78,8 @@ func newDoctor() *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		Short: "Find out why containerd does not pull nested bundles through the gateway",
 		Long: "Looks at the configurations of the gateway and of containerd, at hosts.toml, certificates, proxies and\n" +
-			"credentials, asks the gateway, and pulls the manifest of each REF through it. Prints each problem with what\n" +
-			"puts it right; the exit status is 1 when there is one.",
+			"credentials, asks the gateway for each registry, and pulls the manifests of each REF and its members through\n" +
+			"it. Prints each problem with what puts it right; the exit status is 1 when there is one.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
 				ref, err := parseParent(arg)
@@ -78,13 +88,21 @@ func newDoctor() *cobra.Command {
 				}
 				d.refs = append(d.refs, ref)
 			}
+			if d.image = d.root != ""; d.image {
+				if _, err := os.Stat(d.root); err != nil {
+					return err
+				}
+				if len(args) > 0 {
+					return usagef("a REF is pulled by a node, not in --root")
+				}
+			}
 			return d.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&d.configFile, "config", config.Path, "the gateway's configuration")
 	flags.StringVar(&d.containerd, "containerd-config", "/etc/containerd/config.toml", "containerd's configuration")
-	flags.StringVar(&d.root, "root", "", "directory of an image to look at, in place of this node")
+	flags.StringVar(&d.root, "root", "", "directory of an image to look at, in place of this node; what runs is not asked")
 	return c
 }
 
@@ -96,7 +114,7 @@ func (d *doctor) run(ctx context.Context, out io.Writer) error {
 	var found []problem
 	for _, c := range d.checks() {
 		for _, p := range c.look(ctx) {
-			if !slices.Contains(found, p) {
+			if !slices.ContainsFunc(found, p.follows) {
 				found = append(found, p)
 				fmt.Fprintln(out, printable(redact(p.String())))
 			}
@@ -117,9 +135,10 @@ func (d *doctor) at(path string) string { return filepath.Join(d.root, path) }
 
 // load reads what the checks go by. What cannot be read is found by them.
 func (d *doctor) load() {
+	d.record = new(journal)
 	if image, err := openDisk(d.root); err == nil {
 		if r, err := loadJournal(image); err == nil {
-			d.options = r.Options
+			d.record, d.options = r, r.Options
 		}
 		_ = image.close()
 	}
@@ -132,6 +151,28 @@ func (d *doctor) load() {
 		g := d.config.Gateway
 		d.options = installOptions{g.Mode, g.Registries, g.Allow, d.certs, g.Address, d.config.Credentials.DockerConfig, d.options.NoSystemd}
 	}
+}
+
+// start, see and reload are what to do with the gateway's process.
+func (d *doctor) start() string {
+	if d.options.NoSystemd {
+		return "start nestctl gateway --config " + d.configFile + ", and read what it logs"
+	}
+	return "systemctl restart nested-gateway.socket nested-gateway; journalctl -u nested-gateway says more"
+}
+
+func (d *doctor) see() string {
+	if d.options.NoSystemd {
+		return "the gateway's log says more"
+	}
+	return "journalctl -u nested-gateway says more"
+}
+
+func (d *doctor) reload() string {
+	if d.options.NoSystemd {
+		return "send the gateway SIGHUP"
+	}
+	return "systemctl reload nested-gateway"
 }
 
 const installFix = "nestctl install --mode MODE --registry HOST"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -29,8 +31,10 @@ const (
 	// pullTime is how long it may take when it has to ask a registry: what
 	// containerd allows.
 	pullTime = 30 * time.Second
-	// maxAnswer bounds the bodies of errors.
-	maxAnswer = 64 << 10
+	// maxAnswer bounds the bodies of answers, as docs/spec.md does.
+	maxAnswer = 4 << 20
+	// maxMembers bounds the members of a REF that are looked at.
+	maxMembers = 100
 )
 
 // parent is a REF of the command line.
@@ -86,27 +90,27 @@ func (d *doctor) client() *http.Client {
 	return nil
 }
 
-// ask asks the gateway; the message is that of an error's body.
-func (d *doctor) ask(ctx context.Context, limit time.Duration, path string) (status int, message string, err error) {
+// ask asks the gateway.
+func (d *doctor) ask(ctx context.Context, limit time.Duration, path string) (status int, body []byte, err error) {
 	client := d.client()
 	if client == nil {
-		return 0, "", errNoClient
+		return 0, nil, errNoClient
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+d.config.Gateway.Address+path, nil)
 	if err != nil {
-		return 0, "", err
+		return 0, nil, err
 	}
 	request.Header["Accept"] = []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest,
 		"application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json", "*/*"}
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, "", err
+		return 0, nil, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	return response.StatusCode, errorMessage(body), err
+	body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	return response.StatusCode, body, err
 }
 
 // errNoClient says that there are no certificates to ask with; the checks of
@@ -138,15 +142,15 @@ func (d *doctor) checkGateway(ctx context.Context) []problem {
 	case errors.Is(err, errNoClient):
 		return nil
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return []problem{{"the gateway is not running: nothing listens on " + address, "systemctl restart nested-gateway.socket nested-gateway; journalctl -u nested-gateway says why it ended"}}
+		return []problem{{"the gateway is not running: nothing listens on " + address, d.start()}}
 	case errors.As(err, &unknown), errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
 		return []problem{{fmt.Sprintf("something else than the gateway listens on %s: %s", address, withoutURL(err)), stranger}}
 	case errors.As(err, &alert), errors.As(err, &refused) && refused.Op == "remote error":
 		return []problem{{fmt.Sprintf("the gateway on %s does not accept containerd's certificate: %s", address, withoutURL(err)), d.again()}}
 	case errors.Is(err, context.DeadlineExceeded):
-		return []problem{{fmt.Sprintf("the gateway on %s does not answer within %s", address, answerTime), "systemctl restart nested-gateway; journalctl -u nested-gateway says what it does"}}
+		return []problem{{fmt.Sprintf("the gateway on %s does not answer within %s", address, answerTime), d.start()}}
 	case err != nil:
-		return []problem{{fmt.Sprintf("the gateway on %s: %s", address, withoutURL(err)), "systemctl restart nested-gateway; journalctl -u nested-gateway says more"}}
+		return []problem{{fmt.Sprintf("the gateway on %s: %s", address, withoutURL(err)), d.start()}}
 	case status != http.StatusOK:
 		return []problem{{fmt.Sprintf("something else than the gateway listens on %s: it answers %d", address, status), stranger}}
 	}
@@ -177,7 +181,7 @@ func (d *doctor) checkRefs(ctx context.Context) []problem {
 
 // checkServed looks at what the configuration says about a REF.
 func (d *doctor) checkServed(ref parent) []problem {
-	g, reload := d.config.Gateway, " in "+d.configFile+", then systemctl reload nested-gateway"
+	g, reload := d.config.Gateway, " in "+d.configFile+", then "+d.reload()
 	if registry := ref.repository.Host(); !slices.Contains(g.Registries, registry) {
 		return []problem{{fmt.Sprintf("%s: registry %s is not in gateway.registries", ref, registry), d.again(registry)}}
 	}
@@ -192,30 +196,76 @@ func (d *doctor) checkServed(ref parent) []problem {
 	return []problem{{fmt.Sprintf("%s: parent not allowed: no pattern of gateway.allow matches %s", ref, ref.repository), fmt.Sprintf("add %q to gateway.allow", ref.repository) + reload}}
 }
 
-// checkManifest gets a manifest through the gateway. One that does not answer
-// was found before.
+// checkManifest gets a manifest through the gateway, and those that an index
+// lists.
 func (d *doctor) checkManifest(ctx context.Context, ref parent) []problem {
-	path := "/v2/" + ref.repository.Name() + "/manifests/" + ref.version + "?ns=" + url.QueryEscape(ref.repository.Host())
-	status, message, err := d.ask(ctx, pullTime, path)
+	body, problems := d.get(ctx, ref.String(), ref.repository, ref.version)
+	var index ocispec.Index
+	if json.Unmarshal(body, &index) != nil {
+		return problems
+	}
+	for i, member := range index.Manifests {
+		if i == maxMembers || ctx.Err() != nil {
+			break
+		}
+		if images.IsIndexType(member.MediaType) || images.IsManifestType(member.MediaType) {
+			_, found := d.get(ctx, fmt.Sprintf("%s: entry %d", ref, i), ref.repository, member.Digest.String())
+			problems = append(problems, found...)
+		}
+	}
+	return problems
+}
+
+// checkRegistries looks whether the gateway reaches the registries of which no
+// REF is pulled. Any answer of a registry is good.
+func (d *doctor) checkRegistries(ctx context.Context) []problem {
+	var all []problem
+	for _, registry := range d.config.Gateway.Registries {
+		if slices.ContainsFunc(d.refs, func(p parent) bool { return p.repository.Host() == registry }) {
+			continue
+		}
+		name := registry + "/nestctl-doctor"
+		for _, allow := range d.config.Gateway.Allow {
+			if strings.HasPrefix(allow, registry+"/") {
+				name = strings.ReplaceAll(strings.ReplaceAll(allow, "**", "x"), "*", "x")
+			}
+		}
+		repository, err := auth.ParseRepository(name)
+		if err != nil {
+			continue
+		}
+		_, found := d.get(ctx, "registry "+registry, repository, "latest", http.StatusNotFound, http.StatusForbidden)
+		all = append(all, found...)
+	}
+	return all
+}
+
+// get gets a manifest through the gateway. Some statuses may be fine. A
+// gateway that does not answer was found before.
+func (d *doctor) get(ctx context.Context, what string, in auth.Repository, version string, fine ...int) ([]byte, []problem) {
+	path := "/v2/" + in.Name() + "/manifests/" + version + "?ns=" + url.QueryEscape(in.Host())
+	status, body, err := d.ask(ctx, pullTime, path)
 	switch {
-	case err != nil, status == http.StatusOK:
-		return nil
+	case err != nil, slices.Contains(fine, status):
+		return nil, nil
+	case status == http.StatusOK:
+		return body, nil
 	case status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod":
-		return nil // the pods have the credentials
+		return nil, nil // the pods have the credentials
 	}
-	if message == "" {
-		message = http.StatusText(status)
-	}
-	return because(fmt.Errorf("%s: the gateway answers %d: %s", ref, status, message), fixOf(status))
+	message := cmp.Or(errorMessage(body), http.StatusText(status))
+	return nil, because(fmt.Errorf("%s: the gateway answers %d: %s", what, status, message), d.fixOf(status))
 }
 
 // fixOf is what to do about a status when the gateway does not say it.
-func fixOf(status int) string {
+func (d *doctor) fixOf(status int) string {
 	switch status {
+	case http.StatusBadRequest:
+		return "have it published again as docs/spec.md says"
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return "put a credential that may pull it into a file of credentials.docker_config"
 	case http.StatusNotFound:
 		return "look whether the registry has it"
 	}
-	return "look whether the node reaches the registry; journalctl -u nested-gateway says more"
+	return "look whether the node reaches the registry; " + d.see()
 }

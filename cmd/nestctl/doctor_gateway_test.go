@@ -19,10 +19,10 @@ func TestDoctorGateway(t *testing.T) {
 		answer func(net.Conn) // nil: nobody listens
 		want   string
 	}{
-		{"nobody", nil, "problem: the gateway is not running: nothing listens on ADDRESS; fix: systemctl restart nested-gateway.socket nested-gateway; journalctl -u nested-gateway says why it ended"},
+		{"nobody", nil, "problem: the gateway is not running: nothing listens on ADDRESS; fix: systemctl restart nested-gateway.socket nested-gateway; journalctl -u nested-gateway says more"},
 		{"plain http", plain, "problem: something else than the gateway listens on ADDRESS: *; fix: see with ss -ltnp * which process it is, and end it, or nestctl install with another --address"},
-		{"silence", func(net.Conn) {}, "problem: the gateway on ADDRESS does not answer within 2s; fix: systemctl restart nested-gateway; *"},
-		{"hanging up", func(c net.Conn) { c.Close() }, "problem: the gateway on ADDRESS: *; fix: systemctl restart nested-gateway; *"},
+		{"silence", func(net.Conn) {}, "problem: the gateway on ADDRESS does not answer within 2s; fix: systemctl restart nested-gateway.socket nested-gateway; *"},
+		{"hanging up", func(c net.Conn) { c.Close() }, "problem: the gateway on ADDRESS: *; fix: systemctl restart nested-gateway.socket nested-gateway; *"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -35,6 +35,48 @@ func (d *doctor) checkHosts(context.Context) []problem {
 	return all
 }
 
+// checkUpstream looks at what the gateway goes by: copies of what an
+// administrator has in containerd's directory.
+func (d *doctor) checkUpstream(context.Context) []problem {
+	var all []problem
+	g := d.config.Gateway
+	for _, registry := range g.Registries {
+		hosts := d.hostsOf(registry)
+		path := filepath.Join(g.HostsDir, filepath.Base(filepath.Dir(hosts)), "hosts.toml")
+		found, err := os.ReadFile(d.at(path))
+		if err == nil {
+			_, err = config.ParseHosts(path, found)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			all = append(all, problem{err.Error() + ": the gateway does not reach " + registry + " without it", "correct it, then " + d.reload()})
+			continue
+		}
+		text, err := os.ReadFile(d.at(hosts))
+		if err != nil || !d.edited(hosts, text) || found != nil && d.edited(path, found) {
+			continue // or somebody has other plans for the gateway
+		}
+		wanted, err := config.GatewayHost{Address: g.Address}.Upstream(hosts, registry, filepath.Dir(hosts), text)
+		if err == nil && !sameLines(found, wanted) {
+			all = append(all, problem{hosts + " was changed since it was installed, and the gateway goes by its copy, " + path, d.again() + ", then " + d.reload()})
+		}
+	}
+	return all
+}
+
+// edited tells whether a file is not as it was installed.
+func (d *doctor) edited(path string, text []byte) bool {
+	e, ok := d.record.entry(path)
+	return !ok || !e.ours(&contents{Data: text})
+}
+
+// sameLines compares texts but for empty lines.
+func sameLines(a, b []byte) bool {
+	lines := func(text []byte) []string {
+		return slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
+	}
+	return slices.Equal(lines(a), lines(b))
+}
+
 // again is the command that installs as before, for some registries more.
 func (d *doctor) again(more ...string) string {
 	o, defaults := d.options, config.Default()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -88,6 +89,10 @@ func (d *doctor) checkCredentials(ctx context.Context) []problem {
 		repository, err := auth.ParseRepository(name)
 		if err == nil {
 			_, err = stores.Lookup(ctx, repository)
+		}
+		var lookup *auth.LookupError
+		if errors.As(err, &lookup) {
+			err = lookup.Err // one for all repositories
 		}
 		all = append(all, because(err, "correct the file, or log in again")...)
 	}

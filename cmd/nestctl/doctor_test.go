@@ -39,6 +39,16 @@ func answerAsGateway(w http.ResponseWriter, r *http.Request) {
 	case "/v2/org/app/secret/manifests/latest?ns=reg.test":
 		w.WriteHeader(http.StatusForbidden)
 		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"reg.test/org/app/secret denied: 401; log in: docker login reg.test"}]}`)
+	case "/v2/org/app/manifests/members?ns=reg.test":
+		fmt.Fprint(w, `{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:absent"},{"mediaType":"application/x-thing","digest":"sha256:thing"}]}`)
+	case "/v2/org/app/manifests/sha256:absent?ns=reg.test":
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"child reg.test/org/app/web@sha256:absent: not found"}]}`)
+	case "/v2/org/app/manifests/invalid?ns=reg.test":
+		w.WriteHeader(http.StatusBadRequest)
+	case "/v2/nestctl-doctor/manifests/latest?ns=down.test", "/v2/x/app/manifests/latest?ns=down.test":
+		w.WriteHeader(http.StatusBadGateway)
+		fmt.Fprint(w, `{"errors":[{"code":"UNKNOWN","message":"no route to host"}]}`)
 	case "/v2/org/pods/manifests/v1?ns=reg.test":
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
@@ -159,7 +169,15 @@ func TestDoctor(t *testing.T) {
 		{name: "unknown capability", spoil: func(n *machine) { n.edit(reg+"hosts.toml", `"resolve"`, `"fly"`) },
 			want: "problem: " + reg + "hosts.toml: *fly*: containerd goes on without the file; fix: correct it"},
 		{name: "not first", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "[host", "[host.\"https://mirror.test\"]\n[host") },
-			want: "problem: " + reg + `hosts.toml: [host."https://ADDRESS"] is not the first host, so that others are asked before it; fix: move it before all other hosts`},
+			want: "problem: " + reg + `hosts.toml: [host."https://ADDRESS"] is not the first host, so that others are asked before it; fix: move it before all other hosts`, other: true},
+		{name: "gateway's address in it", spoil: func(n *machine) {
+			n.edit(reg+"hosts.toml", n.record().Options.Address, "127.0.0.1:9")
+		}, want: "problem: " + reg + `hosts.toml: [host."https://127.0.0.1:9"] is not how the gateway is reached; fix: make it [host."https://ADDRESS"]`, other: true},
+		{name: "changed", spoil: func(n *machine) {
+			n.must(os.WriteFile(n.path(reg+"hosts.toml"), append(n.read(reg+"hosts.toml"), "[host.\"https://mirror.test\"]\n"...), 0o644))
+		}, want: "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway goes by its copy, /etc/nested/certs.d/reg.test/hosts.toml; fix: nestctl install * ADDRESS, then systemctl reload nested-gateway"},
+		{name: "gateway's own hosts.toml", spoil: func(n *machine) { n.put(map[string]string{"/etc/nested/certs.d/reg.test/hosts.toml": "server = ["}) },
+			want: "problem: /etc/nested/certs.d/reg.test/hosts.toml:1:*: the gateway does not reach reg.test without it; fix: correct it, then systemctl reload nested-gateway"},
 		{name: "not in it", spoil: func(n *machine) { n.put(map[string]string{reg + "hosts.toml": "server = \"https://reg.test\"\n"}) },
 			want: "problem: " + reg + `hosts.toml: the gateway, [host."https://ADDRESS"], is not in it; fix: nestctl install --mode node*`},
 		{name: "skip_verify", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "  ca =", "  skip_verify = true\n  ca =") },
@@ -206,6 +224,9 @@ func TestDoctor(t *testing.T) {
 		{name: "failing helper", spoil: func(n *machine) {
 			n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credHelpers":{"reg.test/org/app":"failing"}}`), 0o600))
 		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: *credential helper docker-credential-failing, *: it ended with status 3; fix: run it by hand: echo SERVER | docker-credential-failing get"},
+		{name: "failing helper of a registry", spoil: func(n *machine) {
+			n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credHelpers":{"reg.test":"failing"}}`), 0o600))
+		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: credential helper docker-credential-failing, asked for \"reg.test\" because of *: it ended with status 3; fix: *"},
 
 		// references
 		{name: "registry not served", refs: []string{"other.test/org/app"},
@@ -214,6 +235,16 @@ func TestDoctor(t *testing.T) {
 			want: `problem: reg.test/else/app:v1: parent not allowed: no pattern of gateway.allow matches reg.test/else/app; fix: add "reg.test/else/app" to gateway.allow in /etc/nested/config.toml, then systemctl reload nested-gateway`},
 		{name: "denied", refs: []string{"reg.test/org/app/secret"},
 			want: "problem: reg.test/org/app/secret:latest: the gateway answers 403: reg.test/org/app/secret denied: 401; fix: log in: docker login reg.test"},
+		{name: "member not found", refs: []string{"reg.test/org/app:members"},
+			want: "problem: reg.test/org/app:members: entry 0: the gateway answers 404: child reg.test/org/app/web@sha256:absent: not found; fix: look whether the registry has it"},
+		{name: "invalid", refs: []string{"reg.test/org/app:invalid"},
+			want: "problem: reg.test/org/app:invalid: the gateway answers 400: Bad Request; fix: have it published again as docs/spec.md says"},
+		{name: "registry not reached", spoil: func(n *machine) { n.edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`) }, other: true,
+			want: "problem: registry down.test: the gateway answers 502: no route to host; fix: look whether the node reaches the registry; journalctl -u nested-gateway says more"},
+		{name: "allowed part of a registry not reached", spoil: func(n *machine) {
+			n.edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`)
+			n.edit(config.Path, `"reg.test/org/**"`, `"reg.test/org/**", "down.test/*/app"`)
+		}, other: true, want: "problem: registry down.test: the gateway answers 502: no route to host; *"},
 		{name: "not found", refs: []string{"reg.test/org/app:v2"},
 			want: "problem: reg.test/org/app:v2: the gateway answers 404: Not Found; fix: look whether the registry has it"},
 	} {

@@ -115,6 +115,9 @@ func (d *daemonProcess) use(c *config.Config) error {
 	if err := errors.Join(log.SetLevel(level), log.SetFormat(log.OutputFormat(c.Log.Format))); err != nil {
 		return err
 	}
+	if err := g.Check(); err != nil {
+		log.L.WithError(err).Warn("pulls from these registries will fail") // others are served
+	}
 	d.config = c
 	if old := d.current.Swap(g); old != nil {
 		old.CloseIdleConnections() // its transfers go on

@@ -259,7 +259,7 @@ func (p *planner) recorded(pattern string) []string {
 func (p *planner) planUpstream(sites []site) ([]file, error) {
 	var all []file
 	for _, s := range sites {
-		text, err := p.gatewayHost().Upstream(s.adminName(), s.adminDir, s.admin)
+		text, err := p.gatewayHost().Upstream(s.adminName(), s.registry, s.adminDir, s.admin)
 		if err != nil {
 			return nil, err
 		}

@@ -174,6 +174,9 @@ func TestRegistryTwice(t *testing.T) {
 			s.start(filepath.Join(t.TempDir(), "trail"))
 			s.user = [2]string{"user of org/app", secret}
 			s.pull("v1")
+			if err := s.server.Config.Handler.(*Gateway).Check(); err != nil {
+				t.Error(err)
+			}
 			if got := s.do(http.MethodGet, "/v2/org/app/manifests/none"); got.status != http.StatusNotFound {
 				t.Errorf("a tag that is not there: %d %s", got.status, got.body)
 			}
@@ -184,5 +187,23 @@ func TestRegistryTwice(t *testing.T) {
 				t.Errorf("wrong password: %d %s", got.status, got.body)
 			}
 		})
+	}
+}
+
+// TestCheck: a hosts.toml that cannot be read is named before it is needed.
+func TestCheck(t *testing.T) {
+	s := newScene(t, Node)
+	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	path := filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml")
+	if err := os.WriteFile(path, []byte("server = ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	err := s.server.Config.Handler.(*Gateway).Check()
+	if err == nil || !strings.Contains(err.Error(), s.registry.Host()) {
+		t.Errorf("got %v", err)
+	}
+	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusBadGateway {
+		t.Errorf("a request: %d %s", got.status, got.body)
 	}
 }

@@ -120,6 +120,20 @@ func New(options Options) *Gateway {
 	return g
 }
 
+// Check reads the hosts.toml of each registry. Requests for one that cannot be
+// read fail with the same error.
+func (g *Gateway) Check() error {
+	var all error
+	for r := range g.registries {
+		repository, err := auth.ParseRepository(r + "/x")
+		if err == nil {
+			_, err = g.upstream.registries.Hosts(repository)
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
 // CloseIdleConnections closes the connections to registries that nobody uses.
 func (g *Gateway) CloseIdleConnections() { g.upstream.registries.CloseIdleConnections() }
 
