@@ -54,7 +54,12 @@ func startDaemon(t *testing.T, version string, configure func(dir string) string
 // boot starts the daemon, again when it was killed.
 func (c *containerd) boot(t *testing.T) {
 	t.Helper()
-	c.program = start(t, "containerd", "--config", filepath.Join(c.dir, "config.toml"))
+	program := "containerd"
+	if c.version == inside {
+		program = "containerd-nested"
+	}
+	needs(t, program)
+	c.program = start(t, program, "--config", filepath.Join(c.dir, "config.toml"))
 	c.program.await(t, func() bool { return c.command(t, "version").Run() == nil })
 }
 

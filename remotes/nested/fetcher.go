@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -84,32 +85,54 @@ func (seekable) Close() error { return nil }
 // not passed through is read from the store or fetched. Errors: as for Fetch,
 // and [InvalidError] for any document that cannot be read.
 func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entry, error) {
-	p, ok, err := f.find(ctx, desc)
+	p, doc, err := f.document(ctx, desc)
 	switch {
 	case err != nil:
 		return nil, err
-	case !ok:
-		return nil, fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
 	case !f.readable(p):
 		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.Descriptor.Size))
-	}
-	doc, ok := f.trail.document(desc.Digest)
-	if !ok {
-		if err = f.learnFromStore(ctx, p); errdefs.IsNotFound(err) {
-			err = f.learnFromRegistry(ctx, p)
-		}
-		if err != nil {
-			return nil, err
-		}
-		doc, ok = f.trail.document(desc.Digest)
-	}
-	if !ok {
-		return nil, &VerifyError{p.Targets[0], desc.Digest, "what was served is something else"}
-	}
-	if doc.unread != nil {
+	case doc.unread != nil:
 		return nil, p.invalid(doc.unread)
 	}
 	return doc.entries, nil
+}
+
+// Members returns the entries of an index of this pull that state a child
+// namespace. A plain document has none, whatever is in it. Errors: as for Fetch.
+func (f *Fetcher) Members(ctx context.Context, desc ocispec.Descriptor) ([]Entry, error) {
+	_, doc, err := f.document(ctx, desc)
+	if err != nil || !doc.nested {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(doc.entries), func(e Entry) bool { return e.Child == (Child{}) }), nil
+}
+
+// document returns a document of this pull, read if it has to be. One that is
+// not readable is empty.
+func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place, document, error) {
+	p, ok, err := f.find(ctx, desc)
+	switch {
+	case err != nil:
+		return p, document{}, err
+	case !ok:
+		return p, document{}, fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
+	case !f.readable(p):
+		return p, document{}, nil
+	}
+	doc, ok := f.trail.document(desc.Digest)
+	if ok {
+		return p, doc, nil
+	}
+	if err = f.learnFromStore(ctx, p); errdefs.IsNotFound(err) {
+		err = f.learnFromRegistry(ctx, p)
+	}
+	if err != nil {
+		return p, document{}, err
+	}
+	if doc, ok = f.trail.document(desc.Digest); !ok {
+		return p, document{}, &VerifyError{p.Targets[0], desc.Digest, "what was served is something else"}
+	}
+	return p, doc, nil
 }
 
 // readable tells whether a document is small enough to be read whole. Strict
