@@ -21,7 +21,7 @@ type Hosts struct {
 // Host is an entry of a hosts.toml. Relative files are beside it.
 type Host struct {
 	URL          string
-	Capabilities []string
+	Capabilities []string // in lower case; none means all
 	CA           []string
 	Client       [][2]string // certificate and key; no key: it is in the certificate's file
 	SkipVerify   bool
@@ -48,7 +48,7 @@ func ParseHosts(name string, text []byte) (Hosts, error) {
 		Hosts  map[string]hostTable `toml:"host"`
 	}
 	if err := toml.Unmarshal(text, &file); err != nil {
-		return Hosts{}, hostsError(name, err)
+		return Hosts{}, TOMLError(name, err)
 	}
 	var hosts Hosts
 	for _, url := range hostOrder(text) {
@@ -65,8 +65,8 @@ func ParseHosts(name string, text []byte) (Hosts, error) {
 	return hosts, nil
 }
 
-// hostsError puts the position of a mistake before it.
-func hostsError(name string, err error) error {
+// TOMLError puts the position of a mistake before it.
+func TOMLError(name string, err error) error {
 	var bad *toml.DecodeError
 	if !errors.As(err, &bad) {
 		return fmt.Errorf("%s: %w", name, err)
@@ -91,11 +91,12 @@ func hostOrder(text []byte) []string {
 
 // host checks a table as containerd does.
 func (t hostTable) host(url string) (Host, error) {
-	h := Host{URL: url, Capabilities: t.Capabilities, SkipVerify: t.SkipVerify != nil && *t.SkipVerify}
+	h := Host{URL: url, SkipVerify: t.SkipVerify != nil && *t.SkipVerify}
 	for _, c := range t.Capabilities {
 		if !slices.Contains([]string{"pull", "resolve", "push", "referrers"}, strings.ToLower(c)) {
 			return Host{}, fmt.Errorf("capability %q: containerd knows pull, resolve, push and referrers", c)
 		}
+		h.Capabilities = append(h.Capabilities, strings.ToLower(c))
 	}
 	var err error
 	if h.CA, err = stringsOf("ca", t.CA); err != nil {

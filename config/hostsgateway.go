@@ -52,9 +52,9 @@ func WithoutGateway(name string, text []byte) ([]byte, bool) {
 // URL is the gateway as a hosts.toml names it.
 func (h GatewayHost) URL() string { return "https://" + h.Address }
 
-// is tells whether a URL is the gateway's, whatever its scheme and path and
+// Is tells whether a URL is the gateway's, whatever its scheme and path and
 // the spelling of loopback.
-func (h GatewayHost) is(raw string) bool {
+func (h GatewayHost) Is(raw string) bool {
 	if !strings.HasPrefix(raw, "http") { // as containerd has it
 		raw = "https://" + raw
 	}
@@ -84,14 +84,14 @@ func (h GatewayHost) Render(name, registry string, admin []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	if hosts.Server.URL != "" && h.is(hosts.Server.URL) {
+	if hosts.Server.URL != "" && h.Is(hosts.Server.URL) {
 		return nil, fmt.Errorf("%s: server is the gateway itself; make it the registry's URL", name)
 	}
 	head := HostsMarker + "\n"
 	if hosts.Server.URL == "" && hosts.Server.Plain {
 		head += defaultServer(registry)
 	}
-	text := slices.Concat([]byte(head+"\n"), insertTable(dropHosts(admin, h.is), h.table()))
+	text := slices.Concat([]byte(head+"\n"), insertTable(dropHosts(admin, h.Is), h.table()))
 	if _, err := ParseHosts(name, text); err != nil { // without the gateway there was no error
 		return nil, h.notFirst(name)
 	}
@@ -101,7 +101,7 @@ func (h GatewayHost) Render(name, registry string, admin []byte) ([]byte, error)
 // table is the gateway's table. Capabilities are those that all versions of
 // containerd know: an unknown one makes 1.7 and 2.1 refuse the file.
 func (h GatewayHost) table() string {
-	return fmt.Sprintf("[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %q\n  client = %q\n", h.URL(), h.CA, h.Client)
+	return fmt.Sprintf("[host.%s]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %s\n  client = %s\n", tomlString(h.URL()), tomlString(h.CA), tomlString(h.Client))
 }
 
 // CheckFirst tells what is wrong with the gateway's place in a hosts.toml.
@@ -133,7 +133,7 @@ func defaultServer(registry string) string {
 	case registry == "docker.io":
 		registry = "registry-1.docker.io"
 	}
-	return fmt.Sprintf("server = %q\n", "https://"+registry)
+	return "server = " + tomlString("https://"+registry) + "\n"
 }
 
 // Upstream returns the gateway's own hosts.toml for a registry: the
@@ -141,14 +141,14 @@ func defaultServer(registry string) string {
 // say nothing.
 func (h GatewayHost) Upstream(name, registry, dir string, admin []byte) ([]byte, error) {
 	admin = bytes.TrimPrefix(admin, []byte(HostsMarker+"\n"))
-	text := RebaseHosts(dropHosts(admin, h.is), dir)
+	text := RebaseHosts(dropHosts(admin, h.Is), dir)
 	hosts, err := ParseHosts(name, text)
 	if err != nil {
 		return nil, err
 	}
 	server := ""
 	if hosts.Server.URL != "" {
-		server = fmt.Sprintf("server = %q\n", hosts.Server.URL)
+		server = "server = " + tomlString(hosts.Server.URL) + "\n"
 	}
 	if len(hosts.Hosts) == 0 && hosts.Server.Plain && (server == "" || server == defaultServer(registry)) {
 		return nil, nil
@@ -162,12 +162,12 @@ func DockerHosts(registry string, names []string) []byte {
 	var cas, clients []string
 	for _, name := range names {
 		if strings.HasSuffix(name, ".crt") {
-			cas = append(cas, quoteTOML(name))
+			cas = append(cas, tomlString(name))
 		}
 		if base, ok := strings.CutSuffix(name, ".cert"); ok {
-			pair := quoteTOML(name)
+			pair := tomlString(name)
 			if slices.Contains(names, base+".key") {
-				pair = "[" + pair + ", " + quoteTOML(base+".key") + "]"
+				pair = "[" + pair + ", " + tomlString(base+".key") + "]"
 			}
 			clients = append(clients, pair)
 		}

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -117,7 +116,7 @@ func RebaseHosts(text []byte, dir string) []byte {
 				continue
 			}
 			rebased = append(rebased, text[from:s.Raw.Offset]...)
-			rebased = append(rebased, quoteTOML(filepath.Join(dir, string(s.Data)))...)
+			rebased = append(rebased, tomlString(filepath.Join(dir, string(s.Data)))...)
 			from = int(s.Raw.Offset + s.Raw.Length)
 		}
 	}
@@ -145,7 +144,3 @@ func stringNodes(value *unstable.Node) []*unstable.Node {
 	}
 	return all
 }
-
-// quoteTOML writes a string as TOML; paths and names of hosts have no
-// characters for which Go's notation differs, or are refused when read again.
-func quoteTOML(s string) string { return strconv.Quote(s) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,7 @@ type doctor struct {
 	now        time.Time
 
 	config  *config.Config // nil when it cannot be read
+	http    *http.Client   // see client
 	certs   string         // where hosts.toml is installed
 	record  *journal       // of the installation
 	options installOptions // with which to install as before
@@ -61,10 +63,8 @@ func (d *doctor) checks() []check {
 	}
 	if d.config != nil && !d.image {
 		all = append(all,
-			check{"whether the gateway answers", d.checkGateway},
 			check{"credentials of each registry", d.checkCredentials},
-			check{"whether the gateway reaches each registry", d.checkRegistries},
-			check{"each REF", d.checkRefs})
+			check{"whether the gateway answers, for itself, each registry and each REF", d.checkAnswers})
 	}
 	return append(all,
 		check{"where containerd looks for hosts.toml", d.checkRoots},

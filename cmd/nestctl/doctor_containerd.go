@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/nestedoci/nested/config"
 )
 
 // criPlugins are where CRI's settings about images are, by the version of
@@ -83,7 +85,7 @@ func parseContainerd(path string, text []byte) (containerdFile, []string, error)
 		Plugins map[string]any `toml:"plugins"`
 	}
 	if err := toml.Unmarshal(text, &file); err != nil {
-		return containerdFile{}, nil, tomlError(path, err)
+		return containerdFile{}, nil, config.TOMLError(path, err)
 	}
 	if file.Version < 0 || file.Version >= len(criPlugins) {
 		return containerdFile{}, nil, fmt.Errorf("%s: version %d is unknown to this nestctl; use a newer one", path, file.Version)
@@ -101,15 +103,6 @@ func parseContainerd(path string, text []byte) (containerdFile, []string, error)
 		return f, nil, fmt.Errorf("%s: [plugins.%q]: %w", path, f.plugin, err)
 	}
 	return f, file.Imports, nil
-}
-
-func tomlError(path string, err error) error {
-	var bad *toml.DecodeError
-	if !errors.As(err, &bad) {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	line, column := bad.Position()
-	return fmt.Errorf("%s:%d:%d: %w", path, line, column, err)
 }
 
 // imports finds the files that a configuration imports, as containerd does.

@@ -73,6 +73,13 @@ func parseParent(arg string) (parent, error) {
 // client is a client of the gateway, as containerd would be one; nil when no
 // hosts.toml has what it needs.
 func (d *doctor) client() *http.Client {
+	if d.http == nil {
+		d.http = d.newClient()
+	}
+	return d.http
+}
+
+func (d *doctor) newClient() *http.Client {
 	for _, registry := range d.config.Gateway.Registries {
 		p, missing := d.pairOf(registry)
 		if p == nil || missing != nil {
@@ -82,8 +89,7 @@ func (d *doctor) client() *http.Client {
 		pool := x509.NewCertPool()
 		if err == nil && pool.AppendCertsFromPEM(p.CA) {
 			return &http.Client{Transport: &http.Transport{
-				TLSClientConfig:   &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
-				DisableKeepAlives: true,
+				TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
 			}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		}
 	}
@@ -126,6 +132,20 @@ func errorMessage(body []byte) string {
 		return ""
 	}
 	return answer.Errors[0].Message
+}
+
+// checkAnswers asks the gateway: for itself, and when it answers for each
+// registry and REF.
+func (d *doctor) checkAnswers(ctx context.Context) []problem {
+	defer func() {
+		if d.http != nil {
+			d.http.CloseIdleConnections()
+		}
+	}()
+	if found := d.checkGateway(ctx); found != nil {
+		return found
+	}
+	return append(d.checkRegistries(ctx), d.checkRefs(ctx)...)
 }
 
 // checkGateway asks for the base of the API.
@@ -181,7 +201,7 @@ func (d *doctor) checkRefs(ctx context.Context) []problem {
 
 // checkServed looks at what the configuration says about a REF.
 func (d *doctor) checkServed(ref parent) []problem {
-	g, reload := d.config.Gateway, " in "+d.configFile+", then "+d.reload()
+	g := d.config.Gateway
 	if registry := ref.repository.Host(); !slices.Contains(g.Registries, registry) {
 		return []problem{{fmt.Sprintf("%s: registry %s is not in gateway.registries", ref, registry), d.again(registry)}}
 	}
@@ -193,7 +213,7 @@ func (d *doctor) checkServed(ref parent) []problem {
 	if len(g.Allow) == 0 {
 		return nil
 	}
-	return []problem{{fmt.Sprintf("%s: parent not allowed: no pattern of gateway.allow matches %s", ref, ref.repository), fmt.Sprintf("add %q to gateway.allow", ref.repository) + reload}}
+	return []problem{{fmt.Sprintf("%s: parent not allowed: no pattern of gateway.allow matches %s", ref, ref.repository), fmt.Sprintf("add %q to gateway.allow", ref.repository) + " in " + d.configFile + ", then " + d.reload()}}
 }
 
 // checkManifest gets a manifest through the gateway, and those that an index
@@ -240,14 +260,15 @@ func (d *doctor) checkRegistries(ctx context.Context) []problem {
 	return all
 }
 
-// get gets a manifest through the gateway. Some statuses may be fine. A
-// gateway that does not answer was found before.
+// get gets a manifest through the gateway. Some statuses may be fine.
 func (d *doctor) get(ctx context.Context, what string, in auth.Repository, version string, fine ...int) ([]byte, []problem) {
 	path := "/v2/" + in.Name() + "/manifests/" + version + "?ns=" + url.QueryEscape(in.Host())
 	status, body, err := d.ask(ctx, pullTime, path)
 	switch {
-	case err != nil, slices.Contains(fine, status):
+	case errors.Is(err, errNoClient), err == nil && slices.Contains(fine, status):
 		return nil, nil
+	case err != nil:
+		return nil, []problem{{fmt.Sprintf("%s: the gateway gives no answer: %s", what, withoutURL(err)), d.see()}}
 	case status == http.StatusOK:
 		return body, nil
 	case status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod":

@@ -124,7 +124,7 @@ func (d *doctor) checkHostsOf(registry string) []problem {
 
 // checkFirst looks at the first host, which has to be the gateway.
 func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
-	url := "https://" + d.config.Gateway.Address
+	url := config.GatewayHost{Address: d.config.Gateway.Address}.URL()
 	at := slices.IndexFunc(hosts.Hosts, d.isGateway)
 	table := fmt.Sprintf("[host.%q]", url)
 	switch {
@@ -141,7 +141,7 @@ func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
 	if h.SkipVerify {
 		all = append(all, problem{path + ": " + table + " has skip_verify, so that any process on the node can pose as the gateway", "remove skip_verify"})
 	}
-	if !slices.Contains(h.Capabilities, "pull") || !slices.Contains(h.Capabilities, "resolve") {
+	if len(h.Capabilities) > 0 && (!slices.Contains(h.Capabilities, "pull") || !slices.Contains(h.Capabilities, "resolve")) {
 		all = append(all, problem{path + ": " + table + " is not asked for all of a pull", `set capabilities = ["pull", "resolve"]`})
 	}
 	if len(h.CA) == 0 || len(h.Client) == 0 {
@@ -153,9 +153,7 @@ func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
 // isGateway tells whether a host is the gateway, whatever its scheme: by its
 // address or, when that was changed, by its certificate.
 func (d *doctor) isGateway(h config.Host) bool {
-	_, rest, _ := strings.Cut(h.URL, "://")
-	host, _, _ := strings.Cut(rest, "/")
-	return host == d.config.Gateway.Address || h.IsGateway()
+	return config.GatewayHost{Address: d.config.Gateway.Address}.Is(h.URL) || h.IsGateway()
 }
 
 // pair are the files by which containerd and the gateway know each other.

@@ -44,6 +44,8 @@ func answerAsGateway(w http.ResponseWriter, r *http.Request) {
 	case "/v2/org/app/manifests/sha256:absent?ns=reg.test":
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"child reg.test/org/app/web@sha256:absent: not found"}]}`)
+	case "/v2/org/app/manifests/abort?ns=reg.test":
+		panic(http.ErrAbortHandler)
 	case "/v2/org/app/manifests/invalid?ns=reg.test":
 		w.WriteHeader(http.StatusBadRequest)
 	case "/v2/nestctl-doctor/manifests/latest?ns=down.test", "/v2/x/app/manifests/latest?ns=down.test":
@@ -104,6 +106,10 @@ func TestDoctorHealthy(t *testing.T) {
 		t.Error(out)
 	}
 	n.wantTree(before)
+	n.edit(reg+"hosts.toml", "  capabilities = [\"pull\", \"resolve\"]\n", "") // all, to containerd
+	if out := n.look(); out != "no problem found\n" {
+		t.Error(out)
+	}
 }
 
 // TestDoctor makes one thing wrong on a healthy node, and looks for the one
@@ -237,6 +243,8 @@ func TestDoctor(t *testing.T) {
 			want: "problem: reg.test/org/app/secret:latest: the gateway answers 403: reg.test/org/app/secret denied: 401; fix: log in: docker login reg.test"},
 		{name: "member not found", refs: []string{"reg.test/org/app:members"},
 			want: "problem: reg.test/org/app:members: entry 0: the gateway answers 404: child reg.test/org/app/web@sha256:absent: not found; fix: look whether the registry has it"},
+		{name: "no answer", refs: []string{"reg.test/org/app:abort"},
+			want: "problem: reg.test/org/app:abort: the gateway gives no answer: *; fix: journalctl -u nested-gateway says more"},
 		{name: "invalid", refs: []string{"reg.test/org/app:invalid"},
 			want: "problem: reg.test/org/app:invalid: the gateway answers 400: Bad Request; fix: have it published again as docs/spec.md says"},
 		{name: "registry not reached", spoil: func(n *machine) { n.edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`) }, other: true,

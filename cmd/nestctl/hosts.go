@@ -34,6 +34,9 @@ func hostsAround(hostsDir, ref string) (dir string, remove func() error, err err
 	if err != nil {
 		return "", nil, err
 	}
+	if hostsDir, err = filepath.Abs(hostsDir); err != nil {
+		return "", nil, err
+	}
 	for _, name := range config.HostDirs(reference.Domain(named)) {
 		path := filepath.Join(hostsDir, name, "hosts.toml")
 		text, err := os.ReadFile(path)

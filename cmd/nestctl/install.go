@@ -103,8 +103,8 @@ func openInstaller(root, certs string, now time.Time) (*planner, func(), error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	d.follow(filepath.Dir(journalPath), unitDir, certs)
-	if err = d.lock(filepath.Dir(journalPath)); err != nil {
+	d.follow(filepath.Dir(journalPath), unitDir, certs, config.Default().Gateway.StateDir)
+	if err = d.lock(); err != nil {
 		return nil, nil, errors.Join(err, d.close())
 	}
 	r, err := loadJournal(d)

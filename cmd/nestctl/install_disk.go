@@ -243,18 +243,13 @@ func (d *disk) sync(path string) error {
 	return dir.Sync()
 }
 
-// lock keeps other installers out of a directory, when it is there, until the
-// disk is closed.
-func (d *disk) lock(path string) error {
-	there, err := d.isDir(path)
-	if err != nil || !there {
-		return err
-	}
-	if d.locked, err = d.root.Open(d.name(path)); err != nil {
+// lock keeps other installers out until the disk is closed.
+func (d *disk) lock() (err error) {
+	if d.locked, err = d.root.Open("."); err != nil {
 		return err
 	}
 	if err := lockFile(d.locked); err != nil {
-		return fmt.Errorf("%s: another nestctl works here; wait for it", path)
+		return fmt.Errorf("%s: another nestctl works here; wait for it", d.root.Name())
 	}
 	return nil
 }

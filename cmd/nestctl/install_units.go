@@ -100,7 +100,7 @@ func startUnits(ctx context.Context, changed []string) error {
 	switch {
 	case slices.ContainsFunc(changed, func(path string) bool { return filepath.Dir(path) == unitDir }):
 		commands = append(commands, []string{"try-restart", "nested-gateway.socket", "nested-gateway.service"})
-	case len(changed) > 0:
+	default: // an installation before may not have come so far
 		commands = append(commands, []string{"try-reload-or-restart", "nested-gateway.service"})
 	}
 	for _, args := range commands {

@@ -81,7 +81,7 @@ func pass(ctx context.Context, w *answer, q request, resp *http.Response) error 
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, resp.Body, *buffer)
+	_, err := io.CopyBuffer(w, resp.Body, *buffer)
 	return err
 }
 

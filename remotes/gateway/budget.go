@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -20,8 +20,7 @@ import (
 // answer begins: time always, requests while content is searched for.
 type budget struct {
 	deadline time.Time
-	limited  atomic.Bool
-	requests atomic.Int64 // that are left, when limited
+	requests int // that are left; the candidates of a request are asked one after another
 	timer    *time.Timer
 }
 
@@ -31,7 +30,7 @@ type budgetKey struct{}
 // over before begun is called.
 func withBudget(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	b := &budget{deadline: time.Now().Add(limit)}
+	b := &budget{deadline: time.Now().Add(limit), requests: math.MaxInt}
 	b.timer = time.AfterFunc(limit, func() { cancel(errTimeout) })
 	return context.WithValue(ctx, budgetKey{}, b), func() { b.timer.Stop(); cancel(nil) }
 }
@@ -44,20 +43,18 @@ func (b *budget) begun() { b.timer.Stop() }
 func (b *budget) left() time.Duration { return time.Until(b.deadline) }
 
 // limit bounds the requests from now on.
-func (b *budget) limit(requests int) {
-	b.requests.Store(int64(requests))
-	b.limited.Store(true)
-}
+func (b *budget) limit(requests int) { b.requests = requests }
 
-func (b *budget) unlimit() { b.limited.Store(false) }
+func (b *budget) unlimit() { b.requests = math.MaxInt }
 
 var errSpent = errors.New("gave up")
 
 // spend takes one request out of the budget.
 func (b *budget) spend() error {
-	if b.limited.Load() && b.requests.Add(-1) < 0 {
+	if b.requests <= 0 {
 		return errSpent
 	}
+	b.requests--
 	return nil
 }
 

@@ -38,6 +38,7 @@ type document struct {
 	rest      io.ReadCloser
 	size      int64 // of all, -1 when it is not known
 	header    http.Header
+	served    auth.Repository // who sent it; the zero value is the repository that was asked for
 }
 
 // whole tells whether all of the document is in data.
@@ -80,7 +81,7 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 	if p.Carried {
 		ask.kind, ask.accept = blobs, "*/*"
 	}
-	d, err := g.ask(ctx, from, ask)
+	d, err := g.ask(ctx, func() (*http.Response, error) { return g.upstream.do(ctx, from, ask) })
 	if err != nil {
 		return nil, err
 	}
@@ -94,10 +95,10 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 	return d, nil
 }
 
-// ask asks one repository for a document, and again when its answer breaks off.
-func (g *Gateway) ask(ctx context.Context, from auth.Repository, q query) (*document, error) {
+// ask asks for a document, and again when its answer breaks off.
+func (g *Gateway) ask(ctx context.Context, do func() (*http.Response, error)) (*document, error) {
 	for attempt := 0; ; attempt++ {
-		resp, err := g.upstream.do(ctx, from, q)
+		resp, err := do()
 		if err != nil {
 			return nil, err
 		}

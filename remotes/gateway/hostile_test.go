@@ -274,3 +274,62 @@ func TestLogged(t *testing.T) {
 		}
 	}
 }
+
+// TestBrokenOffByTag: by its tag, too.
+func TestBrokenOffByTag(t *testing.T) {
+	s := newScene(t, Node)
+	s.publish()
+	s.registry.Intercept(s.registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
+	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFruitlessSearch: how long a search is not made again does not depend on how often somebody asks.
+func TestFruitlessSearch(t *testing.T) {
+	s := newScene(t, Node)
+	s.publish()
+	s.pull("v1")
+	missing := digest.FromString("nowhere")
+	s.get("blobs", missing)
+	w := s.server.Config.Handler.(*Gateway).searches.walk(right{repository: repository(t, s.registry.Host()+"/org/app")})
+	until := w.complete
+	if until.IsZero() {
+		t.Fatal("the search is not known to be complete")
+	}
+	s.get("blobs", missing)
+	if !w.complete.Equal(until) {
+		t.Errorf("it was put off from %s to %s", until, w.complete)
+	}
+}
+
+// TestGone: what is no longer where it was is asked for there once.
+func TestGone(t *testing.T) {
+	s := newScene(t, Node)
+	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
+	index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
+	s.registry.Tag("org/app", "v1", index.Digest)
+	s.pull("v1")
+	s.registry.Intercept(registrytest.Answer(http.StatusNotFound, nil, registrytest.Of(registrytest.KindBlob)))
+	s.registry.ResetLog()
+	if got := s.get("blobs", layer.Digest); got.status != http.StatusNotFound || s.registry.Count(registrytest.In("org/app/worker")) != 1 {
+		t.Errorf("%+v, %v", got, s.registry.Log())
+	}
+}
+
+// TestPodWithoutHEAD: a registry without HEAD is asked with GET whether a caller may read.
+func TestPodWithoutHEAD(t *testing.T) {
+	s := newScene(t, Pod)
+	root := s.publish()
+	for _, name := range []string{"org/app", "org/app/web", "org/app/a", "org/app/a/b"} {
+		s.registry.Allow("all", "all-secret", name)
+		s.registry.Allow("other", "other-secret", name)
+	}
+	s.registry.Intercept(registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
+	s.user = [2]string{"all", "all-secret"}
+	s.pull("v1")
+	s.user = [2]string{"other", "other-secret"} // of whom nothing is known yet
+	if got := s.get("manifests", root.Digest); got.status != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+}

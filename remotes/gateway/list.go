@@ -35,12 +35,13 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 	}
 	ask := query{method: http.MethodGet, kind: referrers, reference: q.digest.String(),
 		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page("artifactType", "n", "last")}
-	resp, _, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
+	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
 		return g.upstream.do(ctx, candidate, ask)
 	})
 	if err != nil {
 		return err
 	}
+	g.metrics.hop(q, served)
 	return sendPage(ctx, w, q, resp)
 }
 

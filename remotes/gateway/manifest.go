@@ -31,6 +31,7 @@ func (g *Gateway) serveManifest(ctx context.Context, w *answer, q request) error
 	if err != nil {
 		return err
 	}
+	g.metrics.hop(q, d.served)
 	return d.send(ctx, w, q.head)
 }
 
@@ -44,7 +45,9 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 	}
 	var d *document
 	if err == nil {
-		d = described(resp)
+		if d = described(resp); d != nil {
+			d.served = from
+		}
 	}
 	if d == nil {
 		if d, err = g.byTag(ctx, q); err == nil {
@@ -80,13 +83,15 @@ func (g *Gateway) carriedIn(ctx context.Context, q request, d digest.Digest) *oc
 		return carried
 	}
 	p := plain(q.repository, d)
-	manifest, _, err := g.load(ctx, q, p)
-	if err != nil {
+	manifest, found, err := g.load(ctx, q, p)
+	if err != nil || manifest.close() != nil {
 		return nil
 	}
 	g.held.put(q, manifest)
-	carried, _ := g.carriers.get(d)
-	return carried
+	if p := carriedBy(found); p != nil {
+		return &p.Descriptor
+	}
+	return nil
 }
 
 // plain is where content is that has nothing to do with child namespaces.
@@ -118,15 +123,16 @@ func (g *Gateway) askTag(ctx context.Context, q request, method string) (resp *h
 
 // byTag fetches what a tag names.
 func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
-	resp, from, err := g.askTag(ctx, q, http.MethodGet)
+	var from auth.Repository
+	d, err := g.ask(ctx, func() (resp *http.Response, err error) {
+		resp, from, err = g.askTag(ctx, q, http.MethodGet)
+		return resp, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	d, err := g.readDocument(resp)
-	if err != nil {
-		return nil, err
-	}
-	d.digest = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	d.served = from
+	d.digest = digest.Digest(d.header.Get("Docker-Content-Digest"))
 	if d.digest.Validate() != nil && d.whole() {
 		d.digest = digest.FromBytes(d.data)
 	}
@@ -191,7 +197,7 @@ func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) 
 }
 
 // load fetches the document at a place from the first candidate that has it,
-// and follows it. found is what it points to, if it is not plain.
+// and follows it. found is what it points to.
 func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error) {
 	served := p.Targets[0]
 	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
@@ -202,7 +208,7 @@ func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *docum
 	}); err != nil {
 		return nil, nil, err
 	}
-	g.metrics.hop(q, served)
+	d.served = served
 	if found, err = g.follow(q, p, d, served); err != nil {
 		return nil, nil, errors.Join(err, d.close())
 	}

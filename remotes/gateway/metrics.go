@@ -68,6 +68,9 @@ func (m *Metrics) request(k kind, status int, bytes int64) {
 
 // hop counts an answer that came from another repository than was asked for.
 func (m *Metrics) hop(q request, served auth.Repository) {
+	if served == (auth.Repository{}) {
+		return
+	}
 	if served != q.repository {
 		m.hops.Inc()
 	}

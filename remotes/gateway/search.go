@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -37,7 +38,10 @@ func (g *Gateway) tryPlaces(ctx context.Context, q request, try func(p nested.Pl
 			return err
 		}
 	}
-	if q.kind == manifests && !known {
+	if known {
+		return missing // a search would find the same place
+	}
+	if q.kind == manifests {
 		if carried, ok := g.findCarried(ctx, q); ok {
 			return try(carried, true)
 		}
@@ -81,6 +85,10 @@ func (g *Gateway) mayLook(ctx context.Context, q request) (bool, error) {
 			ask.kind = blobs
 		}
 		resp, err := g.upstream.do(ctx, q.repository, ask)
+		if isMethodNotAllowed(err) {
+			ask.method = http.MethodGet
+			resp, err = g.upstream.do(ctx, q.repository, ask)
+		}
 		if errdefs.IsNotFound(err) {
 			continue
 		}
@@ -98,8 +106,9 @@ const rightsTime = time.Minute
 
 // rights remembers which callers may read which repositories.
 type rights struct {
-	mu  sync.Mutex
-	all map[right]time.Time
+	mu     sync.Mutex
+	all    map[right]time.Time
+	purged time.Time
 }
 
 type right struct {
@@ -116,7 +125,12 @@ func (r *rights) grant(q request) {
 	if r.all == nil || len(r.all) >= maxRights {
 		r.all = map[right]time.Time{}
 	}
-	r.all[right{q.repository, q.caller}] = time.Now().Add(rightsTime)
+	now := time.Now()
+	if now.Sub(r.purged) > rightsTime { // they hold secrets
+		maps.DeleteFunc(r.all, func(_ right, until time.Time) bool { return now.After(until) })
+		r.purged = now
+	}
+	r.all[right{q.repository, q.caller}] = now.Add(rightsTime)
 }
 
 func (r *rights) granted(q request) bool {
@@ -141,7 +155,8 @@ func (g *Gateway) search(ctx context.Context, q request, missing error) (nested.
 	}
 	defer g.searches.leave(w)
 	s := &search{g: g, q: q, walked: w}
-	if !s.found() && time.Now().After(w.complete) {
+	looks := !s.found() && time.Now().After(w.complete)
+	if looks {
 		err = s.look(ctx)
 	}
 	switch p, ok := g.trail.Place(q.repository, q.digest); {
@@ -152,7 +167,7 @@ func (g *Gateway) search(ctx context.Context, q request, missing error) (nested.
 			"%s@%s: nothing is known of it any more, and it was not found with %d requests; try again to search on, or pull the bundle again by its tag where it is new", q.repository, q.digest, g.options.SearchRequests)}
 	case ctx.Err() != nil:
 		return nested.Place{}, context.Cause(ctx)
-	case err == nil && !s.failed:
+	case looks && err == nil && !s.failed:
 		w.complete = time.Now().Add(completeTime)
 	}
 	return nested.Place{}, missing
@@ -219,7 +234,7 @@ func (s *search) tags(ctx context.Context) error {
 		if s.ends(ctx, err) {
 			return err
 		}
-		if err != nil || !images.IsIndexType(d.mediaType) {
+		if err != nil || d.close() != nil || !images.IsIndexType(d.mediaType) {
 			continue
 		}
 		p, known := s.g.trail.Place(s.q.repository, d.digest)

@@ -92,7 +92,7 @@ func serverTLS(certificate, clientCA string) (*tls.Config, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("client CA %s: %w", clientCA, errors.New("no certificate in it"))
+		return nil, fmt.Errorf("client CA %s: no certificate in it", clientCA)
 	}
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS12,
