@@ -20,18 +20,20 @@ GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped --
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX))
+INSIDE := containerd-nested
 endif
 
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench-gateway help build demo test test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench-gateway containerd-nested help build demo test test-matrix unit integration fuzz lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
 	@echo 'make test         set up all that is needed; unit, integration and short fuzz tests'
 	@echo 'make test-matrix  the pulls of stock clients with containerd $(MATRIX) and $(CONTAINERD)'
 	@echo 'make build        bin/nestctl'
+	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target for FUZZTIME=$(FUZZTIME)'
@@ -42,10 +44,15 @@ help:
 build:
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN)/nestctl ./cmd/nestctl
 
+# containerd that follows child namespaces, in place of containerd (docs/containerd.md).
+containerd-nested:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -tags $(CONTAINERD_TAGS) \
+		-o $(BIN)/containerd-nested ./cmd/containerd-nested
+
 demo: build
 	go run ./internal/demo
 
-test: packages tools build
+test: packages tools build $(INSIDE)
 	@rm -f $(BIN)/skipped
 	$(GOTEST) $(RACE) -shuffle=on ./...
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
@@ -57,7 +64,7 @@ test: packages tools build
 unit:
 	$(GOTEST) $(RACE) -shuffle=on ./...
 
-integration: packages tools build
+integration: packages tools build $(INSIDE)
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
 
 # `make test` takes the oldest and the newest.

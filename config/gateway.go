@@ -13,7 +13,7 @@ import (
 // NewGateway makes the gateway that the file describes, on a trail that was
 // opened before: it outlives a change of the file.
 func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
-	allow, err := c.Gateway.patterns()
+	allow, err := patterns(c.Gateway.Allow)
 	if err != nil {
 		return nil, err
 	}
@@ -22,20 +22,11 @@ func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, user
 		Registries: c.Gateway.Registries,
 		Allow:      allow,
 		Trail:      trail,
-		Credentials: auth.NewStores(auth.StoresOptions{
-			Files:         c.Credentials.DockerConfig,
-			HelperTimeout: c.Credentials.HelperTimeout,
-			Metrics:       &metrics.Registries.Metrics,
-		}),
-		HostsDir: c.Gateway.HostsDir,
-		Realms:   c.Credentials.Realms,
-		Keys:     nested.Keys{Annotations: c.Nested.Annotations, Properties: c.Nested.Properties},
-		Limits: nested.Limits{
-			Document:    int64(c.Nested.MaxDocumentBytes),
-			Depth:       c.Nested.MaxDepth,
-			Entries:     c.Nested.MaxEntries,
-			Descriptors: c.Nested.MaxDescriptors,
-		},
+		Credentials:     c.Credentials.Stores(&metrics.Registries.Metrics),
+		HostsDir:        c.Gateway.HostsDir,
+		Realms:          c.Credentials.Realms,
+		Keys:            c.Nested.Keys(),
+		Limits:          c.Nested.Limits(),
 		FollowRedirects: c.Gateway.Redirects == "follow",
 		Timeout:         c.Gateway.UpstreamTimeout,
 		SearchRequests:  c.Gateway.SearchRequests,
@@ -46,12 +37,32 @@ func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, user
 
 var modes = map[string]gateway.Mode{"node": gateway.Node, "pod": gateway.Pod}
 
-func (g Gateway) patterns() ([]gateway.Pattern, error) {
+// Stores are the credential stores.
+func (c Credentials) Stores(metrics *auth.Metrics) *auth.Stores {
+	return auth.NewStores(auth.StoresOptions{Files: c.DockerConfig, HelperTimeout: c.HelperTimeout, Metrics: metrics})
+}
+
+// Keys are the names under which child namespaces are stated.
+func (n Nested) Keys() nested.Keys {
+	return nested.Keys{Annotations: n.Annotations, Properties: n.Properties}
+}
+
+// Limits bound what is followed.
+func (n Nested) Limits() nested.Limits {
+	return nested.Limits{
+		Document:    int64(n.MaxDocumentBytes),
+		Depth:       n.MaxDepth,
+		Entries:     n.MaxEntries,
+		Descriptors: n.MaxDescriptors,
+	}
+}
+
+func patterns(allow []string) ([]gateway.Pattern, error) {
 	var patterns []gateway.Pattern
-	for _, s := range g.Allow {
+	for _, s := range allow {
 		p, err := gateway.ParsePattern(s)
 		if err != nil {
-			return nil, fmt.Errorf("gateway.allow: %w", err)
+			return nil, fmt.Errorf("allow: %w", err)
 		}
 		patterns = append(patterns, p)
 	}

@@ -51,7 +51,8 @@ type document struct {
 	newlines []int // their offsets
 
 	config   Config
-	whole    bool // whether the text was read to its end
+	root     reflect.Value // what is read into: config, or a [Plugin]
+	whole    bool          // whether the text was read to its end
 	places   map[string]place
 	bad      map[string]bool // keys whose value could not be taken over
 	problems []Problem
@@ -65,18 +66,25 @@ type place struct {
 }
 
 func read(name string, text []byte) *document {
-	d := &document{name: name, text: text, config: Default(), places: map[string]place{}, bad: map[string]bool{}}
+	d := newDocument(name, text)
 	if len(text) > maxFile {
 		d.problems = append(d.problems, Problem{File: name, Wrong: "the file is larger than 1 MiB", Right: "must be a configuration file"})
 		return d
 	}
+	d.config = Default()
+	d.root = reflect.ValueOf(&d.config).Elem()
+	if d.whole = d.walk(); d.whole {
+		d.check()
+	}
+	return d
+}
+
+func newDocument(name string, text []byte) *document {
+	d := &document{name: name, text: text, places: map[string]place{}, bad: map[string]bool{}}
 	for i, b := range text {
 		if b == '\n' {
 			d.newlines = append(d.newlines, i)
 		}
-	}
-	if d.whole = d.walk(); d.whole {
-		d.check()
 	}
 	return d
 }
@@ -92,7 +100,7 @@ func (d *document) result() (*Config, error) {
 func (d *document) walk() bool {
 	var p unstable.Parser
 	p.Reset(d.text)
-	at := section{value: reflect.ValueOf(&d.config).Elem()}
+	at := section{value: d.root}
 	for p.NextExpression() {
 		if e := p.Expression(); e.Kind == unstable.KeyValue {
 			d.keyValue(at, e)
@@ -128,7 +136,7 @@ func (s section) key(name string) string {
 
 // header enters a table.
 func (d *document) header(e *unstable.Node) section {
-	at := section{value: reflect.ValueOf(&d.config).Elem()}
+	at := section{value: d.root}
 	for it := e.Key(); it.Next() && at.value.IsValid(); {
 		last := it.IsLast()
 		at = d.step(at, it.Node(), "")

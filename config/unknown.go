@@ -8,7 +8,7 @@ import (
 // unknown notes a key that there is not, with the one that may be meant.
 func (d *document) unknown(at section, name string, offset int) {
 	key := at.key(name)
-	right := "remove it; nestctl config default lists the keys"
+	right := "remove it; " + d.lists()
 	if meant := d.meant(at, name); meant != "" {
 		right = "did you mean " + meant + "?"
 	}
@@ -30,10 +30,10 @@ func (d *document) meant(at section, name string) string {
 	if best != "" {
 		return best
 	}
-	root := reflect.TypeFor[Config]()
+	root := d.root.Type()
 	for i := range root.NumField() {
 		f := root.Field(i)
-		if f.Type.Kind() != reflect.Struct {
+		if f.Type.Kind() != reflect.Struct || f.Anonymous {
 			continue
 		}
 		for _, known := range names(f.Type) {
@@ -47,11 +47,23 @@ func (d *document) meant(at section, name string) string {
 
 // names lists the keys of a table.
 func names(t reflect.Type) []string {
-	all := make([]string, t.NumField())
-	for i := range all {
-		all[i] = t.Field(i).Tag.Get("toml")
+	var all []string
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous {
+			all = append(all, names(f.Type)...)
+		} else {
+			all = append(all, f.Tag.Get("toml"))
+		}
 	}
 	return all
+}
+
+// lists says where all keys are listed.
+func (d *document) lists() string {
+	if d.root.Type() == reflect.TypeFor[Plugin]() {
+		return "docs/containerd.md lists the keys"
+	}
+	return "nestctl config default lists the keys"
 }
 
 // distance counts the bytes to put in, take out, replace or swap with the next

@@ -13,7 +13,12 @@ import (
 // field finds the field of a key; it is not valid when there is none.
 func field(v reflect.Value, name string) reflect.Value {
 	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("toml") == name {
+		switch f := v.Type().Field(i); {
+		case f.Anonymous:
+			if found := field(v.Field(i), name); found.IsValid() {
+				return found
+			}
+		case f.Tag.Get("toml") == name:
 			return v.Field(i)
 		}
 	}

@@ -24,6 +24,7 @@ type criOptions struct {
 	version   string // a minor version, the newest by default
 	certsD    string // with a directory and hosts.toml for each registry
 	localPull bool   // pull with containerd's client, as 1.7 always does, not with the transfer service
+	more      string // what ends the configuration
 }
 
 // startCRI starts a daemon that runs pods, and brings the image of their sandboxes.
@@ -32,7 +33,7 @@ func startCRI(t *testing.T, o criOptions) *cri {
 	if o.version == "" {
 		o.version = newest
 	}
-	c := startDaemon(t, o.version, func(dir string) string { return criConfig(o.version, dir, o) }).in("k8s.io")
+	c := startDaemon(t, o.version, func(dir string) string { return criConfig(o.version, dir, o) + o.more }).in("k8s.io")
 	connection, err := grpc.NewClient("unix://"+c.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(t, err)
 	t.Cleanup(func() { must(t, connection.Close()) })

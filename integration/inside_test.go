@@ -1,33 +1,470 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	contentstore "github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// startInside starts containerd with the plugin in it, and the credentials of an app's repositories.
-func startInside(t *testing.T, logins map[string]login) *containerd {
+// startInside starts containerd with the plugin in it, and the credentials of an app's repositories. Lines that end the
+// plugin's section may follow.
+func startInside(t *testing.T, logins map[string]login, more ...string) *containerd {
 	t.Helper()
-	return startDaemon(t, inside, func(string) string { return pluginConfig(t, logins) }, criPlugins...)
+	return startDaemon(t, inside, func(string) string { return pluginSection(t, logins, more...) }, criPlugins...)
 }
 
-func pluginConfig(t *testing.T, logins map[string]login) string {
-	return fmt.Sprintf("[plugins.\"io.containerd.internal.v1.nested\"]\ndocker_config = [%q]\n", filepath.Join(dockerConfig(t, logins, nil), "config.json"))
+// pluginSection is the plugin's part of containerd's configuration.
+func pluginSection(t *testing.T, logins map[string]login, more ...string) string {
+	t.Helper()
+	lines := append([]string{`[plugins."io.containerd.internal.v1.nested"]`, fmt.Sprintf("docker_config = %q", dockerConfig(t, logins, nil))}, more...)
+	return strings.Join(lines, "\n") + "\n"
 }
 
-// TestInsidePulls: ctr of containerd with the plugin pulls a bundle whole, with a user for each repository.
-func TestInsidePulls(t *testing.T) {
-	a := publish(t, newApp(t))
+// startInsideCRI starts containerd with the plugin and CRI.
+func startInsideCRI(t *testing.T, certsD string, logins map[string]login, more ...string) *cri {
+	t.Helper()
+	return startCRI(t, criOptions{version: inside, certsD: certsD, more: pluginSection(t, logins, more...)})
+}
+
+// hosts writes a certs.d that says how a registry is reached.
+func (r *registry) hosts(t *testing.T) string {
+	t.Helper()
+	certsD := filepath.Join(t.TempDir(), "certs.d")
+	writeHosts(t, certsD, r.host, r.hostsOf())
+	return certsD
+}
+
+// userOfAll gives one user the rights for all repositories of a bundle, and nobody else any.
+func userOfAll(bundle node, l login) map[string]user {
+	return map[string]user{l.username: {password: l.password, rights: pulls(repositories("org/app", bundle)...)}}
+}
+
+// TestInsideSettings: what the client says about registries counts for the members, too.
+func TestInsideSettings(t *testing.T) {
+	alice := login{"alice", "canary of alice"}
+	bundle := newApp(t)
+	a := publishAt(t, startRegistry(t, startTokenServer(t, userOfAll(bundle, alice))), bundle)
+	daemon := startInside(t, nil)
+	for name, args := range map[string][]string{
+		"hosts":         {"--hosts-dir", a.hosts(t)},
+		"scheme":        {"--plain-http"},
+		"all platforms": {"--plain-http", "--all-platforms"},
+		"platform":      {"--plain-http", "--platform", "linux/arm64"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			daemon := daemon.in("test" + strings.ReplaceAll(name, " ", ""))
+			daemon.ctr(t, slices.Concat([]string{"image", "pull", "--user", alice.username + ":" + alice.password}, args, []string{a.ref})...)
+			images := slices.Sorted(slices.Values(daemon.images(t)))
+			want := a.records()
+			if name == "platform" { // the worker is for another
+				want = slices.DeleteFunc(want, func(s string) bool { return strings.Contains(s, "/worker@") })
+			}
+			if !slices.Equal(images, want) {
+				t.Errorf("images %q, want %q", images, want)
+			}
+			if bad := daemon.incomplete(t); bad != nil && name != "platform" { // which `images check` does not know
+				t.Errorf("images check: %q", bad)
+			}
+		})
+	}
+	for _, line := range a.tokens.requests() {
+		if line.User != alice.username || line.Status != 200 {
+			t.Errorf("token request %+v", line)
+		}
+	}
+	out, err := daemon.in("wrong").command(t, "image", "pull", "--plain-http", "--user", "alice:wrong", a.ref).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), a.host+"/org/app denied") || !strings.Contains(string(out), "credential of the client that asked for the pull") || leaks(string(out)) {
+		t.Errorf("with a wrong password: %v\n%s", err, out)
+	}
+}
+
+// TestInsideDebug: the client sees the requests of members when it asks to.
+func TestInsideDebug(t *testing.T) {
+	a := publishAt(t, startRegistry(t, nil), newApp(t))
+	daemon := startInside(t, nil)
+	daemon.ctr(t, "image", "pull", "--plain-http", "--http-dump", a.ref)
+	if log := readText(t, daemon.program.log); !strings.Contains(log, "/v2/org/app/worker/manifests/") {
+		t.Error("the requests of a member were not logged")
+	}
+}
+
+// TestInsidePlain: of plain images the registry serves what stock containerd asks for, the first time and the second.
+// What it refuses is less: stock asks for a token again when it has resolved.
+func TestInsidePlain(t *testing.T) {
+	base := baseLayer(t)
+	image := newImage(t, amd64, "amd64\n", base)
+	plain := map[string]node{
+		"image":    image,
+		"index":    newIndex(t, image, newImage(t, arm64, "arm64\n", base)),
+		"artifact": newArtifact(t, "application/vnd.test", randomBlob("application/x-test", 1<<16)),
+	}
+	alice := login{"alice", "canary of alice"}
+	reg := startRegistry(t, startTokenServer(t, map[string]user{"alice": {password: alice.password, rights: pulls("org/plain")}}))
+	for name, n := range plain {
+		reg.pushNode(t, "org/plain", name, n)
+	}
+	for _, with := range []puller{transfer, local} {
+		logs := map[string][]map[request]int{}
+		for _, version := range []string{newest, inside} {
+			daemon := startDaemon(t, version, func(string) string { return "" }, criPlugins...)
+			for _, name := range slices.Sorted(maps.Keys(plain)) {
+				for range 2 {
+					reg.requests()
+					daemon.pullHosts(t, with, reg.hosts(t), reg.ref("org/plain", name), "--user", "alice:"+alice.password)
+					answered := only(reg.requests(), func(r request) bool { return r.Status != http.StatusUnauthorized })
+					logs[name] = append(logs[name], tally(answered, func(r request) request { return r }))
+				}
+			}
+		}
+		for name, log := range logs {
+			if !maps.Equal(log[0], log[2]) || !maps.Equal(log[1], log[3]) {
+				t.Errorf("%s, %s: stock %v then %v\nnested %v then %v", with, name, log[0], log[1], log[2], log[3])
+			}
+		}
+	}
+}
+
+// TestInsideLocal: ctr's own pull is what it is with stock containerd, whose daemon has no part in it.
+func TestInsideLocal(t *testing.T) {
+	a := publishAt(t, startRegistry(t, nil), newApp(t))
+	if out, err := startInside(t, nil).tryPullHosts(t, local, a.hosts(t), a.ref); err == nil || !strings.Contains(out, "not found") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestInsideCarrier: from a registry that insists on the members' presence, the index comes out of its carrier.
+func TestInsideCarrier(t *testing.T) {
+	bundle := newApp(t)
+	carrier := newCarrier(t, bundle)
+	users := userPerRepository(repositories("org/app", carrier)...)
+	a := publishAt(t, registryOptions{serve: (*httptest.Server).Start, strict: true}.start(t, startTokenServer(t, users)), carrier)
 	daemon := startInside(t, a.logins)
-	t.Log(daemon.ctr(t, "image", "pull", "--plain-http", a.ref))
+	daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
+	if !strings.Contains(daemon.ctr(t, "image", "ls", "name=="+a.ref), bundle.desc.Digest.String()) {
+		t.Error("the record is not the index's")
+	}
 	if bad := daemon.incomplete(t); bad != nil {
 		t.Errorf("images check: %q", bad)
 	}
-	a.checkTokens(t)
-	t.Log(daemon.images(t), daemon.blobs(t))
-	for _, r := range a.requests() {
-		t.Logf("%+v", r)
+}
+
+// TestInsideAllow: indexes that are not allowed are refused by name, and plain images are not concerned.
+func TestInsideAllow(t *testing.T) {
+	a := publishAt(t, startRegistry(t, nil), newApp(t))
+	a.pushNode(t, "org/app", "plain", newImage(t, amd64, "plain\n", baseLayer(t)))
+	daemon := startInside(t, nil, `allow = ["registry.example.com/**"]`)
+	out, err := daemon.command(t, "image", "pull", "--plain-http", a.ref).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no pattern of allow matches it") {
+		t.Errorf("%v\n%s", err, out)
 	}
-	t.Log(daemon.ctr(t, "content", "ls"))
+	daemon.ctr(t, "image", "pull", "--plain-http", a.registry.ref("org/app", "plain"))
+}
+
+// TestInsideMisconfigured: a wrong section stops the plugin, with what is wrong, and plain pulls go on.
+func TestInsideMisconfigured(t *testing.T) {
+	reg := startRegistry(t, nil)
+	reg.pushNode(t, "org/plain", "v1", newImage(t, amd64, "plain\n", baseLayer(t)))
+	daemon := startInside(t, nil, `member = "all"`, "max_depth = 0")
+	daemon.ctr(t, "image", "pull", "--plain-http", reg.ref("org/plain", "v1"))
+	state := daemon.ctr(t, "plugins", "ls", "-d", "id==nested")
+	for _, want := range []string{"unknown key member; did you mean members?", "max_depth is 0; must be at least 1"} {
+		if !strings.Contains(state, want) || !strings.Contains(readText(t, daemon.program.log), want) {
+			t.Errorf("no %q in\n%s", want, state)
+		}
+	}
+}
+
+// TestInsideAllOrNothing: of a bundle whose last member is missing nothing is recorded, and nothing stays.
+func TestInsideAllOrNothing(t *testing.T) {
+	base := baseLayer(t)
+	var members []member
+	for i := range 7 {
+		members = append(members, member{fmt.Sprintf("m%d", i), newImage(t, amd64, fmt.Sprintf("%d\n", i), base)})
+	}
+	bundle := newBundle(t, members...)
+	reg := startRegistry(t, nil)
+	for _, m := range members[:6] {
+		reg.pushNode(t, "org/app/"+m.namespace, "", m.node)
+	}
+	reg.pushManifest(t, "org/app", "v1", bundle.content)
+	daemon := startInside(t, nil)
+	out, err := daemon.command(t, "image", "pull", "--plain-http", reg.ref("org/app", "v1")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "child "+reg.host+"/org/app/m6@"+members[6].node.desc.Digest.String()[:19]) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if images := daemon.images(t); len(images) > 0 {
+		t.Errorf("images %q", images)
+	}
+	await(t, "what has arrived is collected", 30*time.Second, func() bool {
+		daemon.collect(t)
+		return len(daemon.blobs(t)) == 0
+	})
+}
+
+// TestInsideVerifiers: containerd's image verifiers judge the root, then each member, by the name of its repository.
+func TestInsideVerifiers(t *testing.T) {
+	for _, verify := range []string{"all", "root"} {
+		t.Run(verify, func(t *testing.T) {
+			a := publishAt(t, startRegistry(t, nil), newApp(t))
+			daemon := startInside(t, nil, fmt.Sprintf("verify = %q", verify))
+			log := filepath.Join(daemon.dir, "verified")
+			verifier := filepath.Join(daemon.dir, "verifiers", "verifier")
+			script := func(refuse string) {
+				writeFile(t, verifier, fmt.Sprintf("#!/bin/sh\necho \"$2\" >>%s\ncase $2 in %s) echo not this; exit 1;; esac\n", log, refuse))
+				must(t, os.Chmod(verifier, 0o700))
+			}
+			script("*/org/app/worker*")
+			out, err := daemon.command(t, "image", "pull", "--plain-http", a.ref).CombinedOutput()
+			asked := strings.Fields(readText(t, log))
+			if asked[0] != a.ref {
+				t.Errorf("the root was not judged first: %q", asked)
+			}
+			if verify == "root" {
+				if err != nil || len(asked) != 1 {
+					t.Errorf("%v, asked %q\n%s", err, asked, out)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(string(out), "not this") || len(daemon.images(t)) > 0 {
+				t.Errorf("a member was refused: %v, images %q\n%s", err, daemon.images(t), out)
+			}
+			must(t, os.Remove(log))
+			script("nothing")
+			daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
+			if asked := slices.Sorted(slices.Values(strings.Fields(readText(t, log)))); !slices.Equal(asked, a.records()) {
+				t.Errorf("asked %q, want %q", asked, a.records())
+			}
+		})
+	}
+}
+
+// TestInsideNoImage: CRI is told at once, with the members' names, that nothing runs on the node.
+func TestInsideNoImage(t *testing.T) {
+	rpm := randomBlob("application/x-rpm", 1<<16)
+	a := publishAt(t, startRegistry(t, nil), newBundle(t,
+		member{"rpm", newArtifact(t, "application/vnd.test.rpm", rpm)}, member{"arm", newImage(t, arm64, "arm\n", baseLayer(t))}))
+	node := startInsideCRI(t, a.hosts(t), nil)
+	_, err := node.tryPullImage(t, a.ref, nil)
+	if err == nil || !strings.Contains(err.Error(), "org/app/rpm@sha256:") || !strings.Contains(err.Error(), "org/app/arm") {
+		t.Errorf("got %v", err)
+	}
+	if blobs := only(a.requests(), func(r request) bool { return r.Reference == rpm.desc.Digest.String() }); len(blobs) > 0 {
+		t.Errorf("its content was fetched: %+v", blobs)
+	}
+}
+
+// TestInsideCRI: an image by its root's name, with the node's credentials; then a member by its own name, for which
+// nothing is downloaded but whose puller has to be authorized as usual.
+func TestInsideCRI(t *testing.T) {
+	base := baseLayer(t)
+	a := publish(t, newBundle(t, member{"web", newImage(t, amd64, "web\n", base)}, member{"worker", newImage(t, amd64, "worker\n", base)}))
+	node := startInsideCRI(t, a.hosts(t), a.logins)
+	node.pullImage(t, a.ref, nil)
+	a.checkTokens(t)
+	if images := node.listImages(t); len(images) != 1 || len(images[0].RepoTags) != 1 {
+		t.Errorf("CRI lists %v", images)
+	}
+	if got := node.runPod(t, a.ref); got != "web\n" {
+		t.Errorf("the pod printed %q", got)
+	}
+	if bad := node.incomplete(t); bad != nil {
+		t.Errorf("images check: %q", bad)
+	}
+
+	a.requests()
+	worker := a.memberNames("org/app", a.bundle)[1]
+	if _, err := node.tryPullImage(t, worker, (login{"stranger", "none"}).auth()); err == nil {
+		t.Error("a stranger pulled a member that was there")
+	}
+	node.pullImage(t, worker, loginOf("org/app/worker").auth())
+	if got := only(a.requests(), func(r request) bool { return r.Method == "GET" && r.Status < 300 }); len(got) > 0 {
+		t.Errorf("a member that was there was fetched again: %+v", got)
+	}
+	if got := node.runPod(t, worker); got != "worker\n" {
+		t.Errorf("the pod printed %q", got)
+	}
+	node.removeImage(t, worker)
+	node.collect(t)
+	if node.imageStatus(t, a.ref) == nil {
+		t.Error("the bundle went with a member")
+	}
+	if got := node.runPod(t, a.ref); got != "web\n" {
+		t.Errorf("the pod printed %q", got)
+	}
+	node.removeImage(t, a.ref)
+	await(t, "all is collected", 30*time.Second, func() bool {
+		node.collect(t)
+		return len(node.listImages(t)) == 0 && !slices.Contains(node.blobs(t), a.bundle.members[1].node.desc.Digest.String())
+	})
+}
+
+// TestInsidePods: each pod pulls with its own secret, and what one was shown helps the other to nothing.
+func TestInsidePods(t *testing.T) {
+	bundle := newApp(t)
+	secrets := []login{{"blue", "canary of blue"}, {"red", "canary of red"}}
+	users := userOfAll(bundle, secrets[0])
+	maps.Copy(users, userOfAll(bundle, secrets[1]))
+	a := publishAt(t, startRegistry(t, startTokenServer(t, users)), bundle)
+	node := startInsideCRI(t, a.hosts(t), nil)
+	for _, l := range secrets {
+		node.pullImage(t, a.ref, l.auth())
+		asked := a.tokens.requests()
+		if len(asked) == 0 {
+			t.Errorf("%s was not asked for", l.username)
+		}
+		for _, line := range asked {
+			if line.User != l.username {
+				t.Errorf("for %s: token request %+v", l.username, line)
+			}
+		}
+	}
+	for name, auth := range map[string]*runtime.AuthConfig{"none": nil, "wrong": (login{"blue", "wrong"}).auth()} {
+		if _, err := node.tryPullImage(t, a.ref, auth); err == nil || leaks(err.Error()) {
+			t.Errorf("%s secret: %v", name, err)
+		}
+	}
+}
+
+// TestInsideMemberRecords: where the operator asks for them, CRI lists each member under its own repository.
+func TestInsideMemberRecords(t *testing.T) {
+	a := publishAt(t, startRegistry(t, nil), newApp(t))
+	node := startInsideCRI(t, a.hosts(t), nil, `member_records = ["k8s.io"]`)
+	node.pullImage(t, a.ref, nil)
+	for _, name := range a.records() {
+		await(t, "CRI knows "+name, 10*time.Second, func() bool { return node.imageStatus(t, name) != nil })
+	}
+}
+
+// TestInsideLayersOnly: index and manifest are there, the layers are not: they come from the member's repository.
+func TestInsideLayersOnly(t *testing.T) {
+	a := publish(t, newBundle(t, member{"web", newImage(t, amd64, "web\n", baseLayer(t))}))
+	daemon := startInside(t, a.logins)
+	c := daemon.client(t)
+	ctx, release, err := c.WithLease(namespaces.WithNamespace(t.Context(), daemon.namespace))
+	must(t, err)
+	for _, n := range []node{a.bundle, a.bundle.members[0].node} {
+		must(t, contentstore.WriteBlob(ctx, c.ContentStore(), n.desc.Digest.String(), bytes.NewReader(n.data), n.desc))
+	}
+	daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
+	must(t, release(ctx))
+	if got := only(a.requests(), func(r request) bool { return r.Kind == "manifests" && r.Method == "GET" }); len(got) > 0 {
+		t.Errorf("what is there was asked for: %+v", got)
+	}
+	if printed := daemon.runImage(t, a.memberNames("org/app", a.bundle)[0]); printed != "web\n" {
+		t.Errorf("printed %q", printed)
+	}
+}
+
+// TestInsideKilled: after kill -9 in the middle of a layer the next pull asks for the rest only.
+func TestInsideKilled(t *testing.T) {
+	a, blob := publishBig(t, bigSize)
+	daemon := startInside(t, a.logins)
+	halfway := a.stallAt(blob.desc.Digest.String(), bigSize/2)
+	first := daemon.command(t, "image", "pull", "--plain-http", a.ref)
+	must(t, first.Start())
+	<-halfway.reached
+	store := filepath.Join(daemon.dir, "root", "io.containerd.content.v1.content")
+	await(t, "half of the blob is on disk", 20*time.Second, func() bool { return diskUse(store) > bigSize/3 })
+	must(t, daemon.program.cmd.Process.Kill())
+	<-daemon.program.done
+	if err := first.Wait(); err == nil {
+		t.Error("a pull whose daemon was killed ended well")
+	}
+	<-halfway.logged
+	a.requests()
+	daemon.boot(t)
+	if images := daemon.images(t); len(images) > 0 {
+		t.Errorf("images %q", images)
+	}
+	daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
+	served := only(a.requests(), func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
+	if len(served) != 1 || !strings.HasPrefix(served[0].Range, "bytes=") || served[0].Bytes > bigSize*2/3 {
+		t.Errorf("the blob was asked for again: %+v", served)
+	}
+}
+
+// TestInsideCollected: 50 pulls and removals while containerd collects garbage as often as it can.
+func TestInsideCollected(t *testing.T) {
+	base := baseLayer(t)
+	a := publishAt(t, startRegistry(t, nil), newBundle(t, member{"web", newImage(t, amd64, "web\n", base)}, member{"worker", newImage(t, amd64, "worker\n", base)}))
+	const scheduler = `[plugins."io.containerd.gc.v1.scheduler"]
+pause_threshold = 0.5
+deletion_threshold = 1
+mutation_threshold = 1
+schedule_delay = "0s"
+startup_delay = "0s"
+`
+	daemon := startInside(t, nil, scheduler)
+	var pulls sync.WaitGroup
+	limit := make(chan struct{}, 8)
+	for i := range 50 {
+		pulls.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			daemon := daemon.in(fmt.Sprintf("test%d", i%5))
+			if out, err := daemon.command(t, "image", "pull", "--plain-http", a.ref).CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			if i%3 == 0 {
+				if out, err := daemon.command(t, "image", "rm", a.ref).CombinedOutput(); err != nil && !strings.Contains(string(out), "not found") {
+					t.Errorf("%v\n%s", err, out)
+				}
+			}
+		})
+	}
+	pulls.Wait()
+	for i := range 5 {
+		daemon := daemon.in(fmt.Sprintf("test%d", i))
+		daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
+		if bad := daemon.incomplete(t); bad != nil {
+			t.Errorf("images check: %q", bad)
+		}
+		if images := slices.Sorted(slices.Values(daemon.images(t))); !slices.Equal(images, a.records()) {
+			t.Errorf("images %q", images)
+		}
+	}
+}
+
+// TestInsideRunning: a container of a member goes on when its bundle is removed.
+func TestInsideRunning(t *testing.T) {
+	a := publishAt(t, startRegistry(t, nil), newBundle(t, member{"web", newImage(t, amd64, "web\n", baseLayer(t))}))
+	daemon := startInside(t, nil)
+	daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
+	web := a.memberNames("org/app", a.bundle)[0]
+	daemon.ctr(t, "containers", "create", web, "kept")
+	daemon.ctr(t, "images", "rm", "--sync", a.ref)
+	daemon.collect(t)
+	if out := daemon.ctr(t, "task", "start", "--fifo-dir", daemon.dir, "kept"); out != "web\n" {
+		t.Errorf("printed %q", out)
+	}
+	daemon.ctr(t, "containers", "rm", "kept")
+}
+
+// TestInsideVersion: both versions, and the section in the configuration that containerd shows.
+func TestInsideVersion(t *testing.T) {
+	needs(t, "containerd-nested")
+	if out := runCommand(t, exec.CommandContext(t.Context(), "containerd-nested", "--version")); !strings.Contains(out, "containerd/v2 2.4.2") || !strings.Contains(out, "nested ") {
+		t.Error(out)
+	}
+	config := writeFile(t, filepath.Join(t.TempDir(), "config.toml"), "version = 3\n[plugins.\"io.containerd.internal.v1.nested\"]\nmembers = \"platform\"\n")
+	out := runCommand(t, exec.CommandContext(t.Context(), "containerd-nested", "--config", config, "config", "dump"))
+	for _, want := range []string{"members = 'platform'", "member_records = ['!k8s.io']", "verify = 'all'"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in the configuration", want)
+		}
+	}
 }

@@ -2,134 +2,210 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 	"sync"
-	"time"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/containerd/v2/pkg/reference"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/records"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// service is containerd's transfer service, which follows child namespaces in
-// pulls. Other transfers are its own.
-type service struct {
-	transfer.Transferrer
-	content  content.Store
-	leases   leases.Manager
-	settings func() *Settings // nil: not to follow
-}
-
-// Transfer implements [transfer.Transferrer].
-func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.Opt) error {
-	settings := s.settings()
-	from, ok := src.(interface {
-		transfer.ImageFetcher
-		marshaler
-	})
-	to, ok2 := dst.(transfer.ImageStorer)
-	if settings == nil || !ok || !ok2 {
-		return s.Transferrer.Transfer(ctx, src, dst, opts...)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // of what the caller is asked
-	c, err := callerOf(ctx, from)
-	if err != nil {
-		return err
-	}
-	registries := c.registries(auth.NewStores(auth.StoresOptions{Files: settings.DockerConfig}))
-	defer registries.CloseIdleConnections()
-	ctx, done, err := s.leased(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	p := &pull{
-		service:  s,
-		settings: settings,
-		dst:      to,
-		opts:     opts,
-		resolver: nested.New(headFirst{registries}, nested.Options{Store: s.content}),
-	}
-	return p.run(ctx, c.reference, from)
-}
-
-// leased protects what is pulled from garbage collection until done.
-func (s *service) leased(ctx context.Context) (context.Context, func(), error) {
-	if _, ok := leases.FromContext(ctx); ok {
-		return ctx, func() {}, nil
-	}
-	lease, err := s.leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour))
-	if err != nil {
-		return nil, nil, err
-	}
-	return leases.WithLease(ctx, lease.ID), func() {
-		_ = s.leases.Delete(context.WithoutCancel(ctx), lease) // it ends by itself
-	}, nil
-}
-
-// headFirst hides that the base could resolve by fetching: containerd asks
-// with HEAD, which registries do not count as a pull, and then fetches only
-// what is missing.
-type headFirst struct{ remotes.ResolverWithOptions }
+// kubernetes is the namespace of CRI.
+const kubernetes = "k8s.io"
 
 // fetcher is what a pull of package nested offers.
 type fetcher interface {
 	remotes.Fetcher
+	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Members(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Found(digest.Digest) (auth.Repository, bool)
 }
 
 var _ fetcher = (*nested.Fetcher)(nil)
 
-// pull is the pull of one root.
+// pull is the pull of one root. containerd's service transfers the root
+// without its members, and then each member under its own name, so that
+// everything that containerd derives from a name is right: source labels,
+// annotations of snapshots, verification. A plain root is one transfer, as
+// ever.
 type pull struct {
 	*service
-	settings *Settings
-	dst      transfer.ImageStorer
-	opts     []transfer.Opt
-	resolver *nested.Resolver
-	fetcher  fetcher
+	settings  *config.Plugin
+	namespace string
+	dst       transfer.ImageStorer // the caller's
+	resolver  *nested.Resolver
+	progress  *progress
 
-	images images.Store // containerd's, as it hands it to destinations
+	// Known when the root was transferred.
+	root    ocispec.Descriptor
+	fetcher fetcher
+	images  images.Store // containerd's own, as it hands it to destinations
+
+	mu      sync.Mutex
+	members []member        // those that are transferred whole
+	started map[string]bool // their transfers, by name
+	passed  map[string]bool // repositories of members that are not pulled
 }
 
-func (p *pull) run(ctx context.Context, reference string, src transfer.ImageFetcher) error {
-	root := &rootSource{ImageFetcher: src, pull: p, reference: reference}
-	repository, err := repositoryOf(reference)
-	if err != nil {
-		return p.Transferrer.Transfer(ctx, src, p.dst, p.opts...) // nothing that could be nested
-	}
-	v := &view{pull: p, in: repository}
-	v.store = func(ctx context.Context, desc ocispec.Descriptor, is images.Store) ([]images.Image, error) {
-		if len(v.members) == 0 {
-			return p.dst.Store(ctx, desc, is)
-		}
-		p.images = is
-		root.desc = desc
-		return nil, nil
-	}
-	if err := p.Transferrer.Transfer(ctx, root, v, p.opts...); err != nil {
+// member is an entry with a child namespace.
+type member struct {
+	ocispec.Descriptor
+	target auth.Repository // by its path
+}
+
+func (m member) name() string { return m.target.String() + "@" + m.Digest.String() }
+
+// run pulls the root, its members, and theirs.
+func (p *pull) run(ctx context.Context, root auth.Repository, src *rootSource) error {
+	v := &view{pull: p, in: root}
+	if err := p.Transferrer.Transfer(ctx, src, v, p.progress.ofRoot(v)...); err != nil {
 		return err
 	}
-	if len(v.members) == 0 {
+	if !v.nested {
 		return nil
+	}
+	if !p.settings.Allows(root) {
+		return fmt.Errorf("%s is an index of child repositories, which this containerd does not follow: no pattern of allow matches it: %w", root, errdefs.ErrPermissionDenied)
+	}
+	if p.namespace == kubernetes || len(v.members) == 0 {
+		if err := p.refuse(ctx, root, v.members); err != nil {
+			return err
+		}
 	}
 	if err := p.pullMembers(ctx, v.members); err != nil {
 		return err
 	}
-	_, err = p.dst.Store(ctx, root.desc, p.images)
-	return err
+	return p.record(ctx)
+}
+
+// pullMembers transfers members side by side. containerd bounds the downloads
+// of all transfers together.
+func (p *pull) pullMembers(ctx context.Context, members []member) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, m := range members {
+		if p.start(m) {
+			group.Go(func() error { return p.pullMember(ctx, m) })
+		}
+	}
+	return group.Wait()
+}
+
+// start tells whether a member is not being transferred yet.
+func (p *pull) start(m member) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started[m.name()] {
+		return false
+	}
+	p.started[m.name()] = true
+	if platform := p.platform(); platform != nil && m.Platform != nil && !platform.Match(*m.Platform) {
+		p.passed[m.target.String()] = true // only its documents, as ctr asks for them
+	} else {
+		p.members = append(p.members, m)
+	}
+	return true
+}
+
+func (p *pull) pullMember(ctx context.Context, m member) error {
+	if err := p.bring(ctx, m.Descriptor); err != nil {
+		return err
+	}
+	name := m.name()
+	if found, ok := p.fetcher.Found(m.Digest); ok {
+		name = found.String() + "@" + m.Digest.String()
+	}
+	if p.settings.Verify == "root" {
+		ctx = context.WithValue(ctx, unverifiedKey{}, true)
+	}
+	v := &view{pull: p, in: m.target, isMember: true}
+	if err := p.Transferrer.Transfer(ctx, &memberSource{p, name, m.Descriptor}, v, p.progress.ofMember()...); err != nil {
+		return err
+	}
+	return p.pullMembers(ctx, v.members)
+}
+
+// bring brings a document into the content store.
+func (p *pull) bring(ctx context.Context, desc ocispec.Descriptor) error {
+	if !images.IsManifestType(desc.MediaType) && !images.IsIndexType(desc.MediaType) && !images.IsConfigType(desc.MediaType) {
+		return nil
+	}
+	if err := remotes.Fetch(ctx, p.content, p.fetcher, desc); !errdefs.IsAlreadyExists(err) {
+		return err
+	}
+	return nil
+}
+
+// record makes the records, now that all is there.
+func (p *pull) record(ctx context.Context) error {
+	// What the caller's destination would store tells names and labels.
+	var wanted capture
+	if _, err := p.dst.Store(ctx, p.root, &wanted); err != nil {
+		return err
+	}
+	if len(wanted.images) == 0 {
+		return errors.New("the destination stores nothing")
+	}
+	if p.settings.Records(p.namespace) {
+		if err := p.recordMembers(ctx, wanted.images[0]); err != nil {
+			return err
+		}
+	}
+	stored, err := p.dst.Store(ctx, p.root, p.images)
+	if err != nil {
+		return err
+	}
+	p.progress.end(stored)
+	return nil
+}
+
+func (p *pull) recordMembers(ctx context.Context, root images.Image) error {
+	b := records.Bundle{Images: p.images, Name: root.Name}
+	for _, m := range p.members {
+		if err := b.Member(ctx, m.name(), m.Descriptor, root.Labels); err != nil {
+			return err
+		}
+	}
+	return b.Release(ctx, func(name string) bool {
+		repository, _, _ := strings.Cut(name, "@")
+		return p.started[name] || p.leftOut(repository)
+	})
+}
+
+// leftOut tells whether a member may be in the bundle though it was not pulled
+// this time.
+func (p *pull) leftOut(repository string) bool {
+	for ; repository != "."; repository = path.Dir(repository) {
+		if p.passed[repository] {
+			return true
+		}
+	}
+	return false
+}
+
+// capture is a store of images that only takes note.
+type capture struct {
+	images.Store
+	images []images.Image
+}
+
+// Create implements [images.Store].
+func (c *capture) Create(_ context.Context, image images.Image) (images.Image, error) {
+	c.images = append(c.images, image)
+	return image, nil
 }
 
 // repositoryOf returns the repository of a containerd reference.
@@ -141,49 +217,29 @@ func repositoryOf(ref string) (auth.Repository, error) {
 	return auth.ParseRepository(spec.Locator)
 }
 
-// member is an entry with a child namespace.
-type member struct {
-	desc   ocispec.Descriptor
-	target auth.Repository
-}
-
-func (m member) name() string { return m.target.String() + "@" + m.desc.Digest.String() }
-
-func (p *pull) pullMembers(ctx context.Context, members []member) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, m := range members {
-		group.Go(func() error { return p.pullMember(ctx, m) })
-	}
-	return group.Wait()
-}
-
-func (p *pull) pullMember(ctx context.Context, m member) error {
-	v := &view{pull: p, in: m.target}
-	v.store = func(context.Context, ocispec.Descriptor, images.Store) ([]images.Image, error) { return nil, nil }
-	if err := p.Transferrer.Transfer(ctx, &memberSource{p, m}, v); err != nil {
-		return err
-	}
-	return p.pullMembers(ctx, v.members)
-}
-
-// rootSource is the caller's source, resolved and fetched by our own resolver.
+// rootSource is the caller's source, resolved and fetched through our own.
 type rootSource struct {
-	transfer.ImageFetcher
+	source
 	pull      *pull
 	reference string
-	desc      ocispec.Descriptor
 }
 
-func (s *rootSource) String() string { return fmt.Sprint(s.ImageFetcher) }
+// String is what containerd shows of it.
+func (s *rootSource) String() string { return fmt.Sprint(s.source) }
 
-func (s *rootSource) SetResolverOptions(opts ...transfer.ImageResolverOption) {
-	s.pull.resolver.SetOptions(opts...)
+// SetResolverOptions implements [transfer.ImageResolverOptionSetter].
+func (s *rootSource) SetResolverOptions(options ...transfer.ImageResolverOption) {
+	s.pull.resolver.SetOptions(options...)
 }
 
-func (s *rootSource) Resolve(ctx context.Context) (string, ocispec.Descriptor, error) {
-	return s.pull.resolver.Resolve(ctx, s.reference)
+// Resolve implements [transfer.ImageResolver].
+func (s *rootSource) Resolve(ctx context.Context) (name string, desc ocispec.Descriptor, err error) {
+	name, desc, err = s.pull.resolver.Resolve(ctx, s.reference)
+	s.pull.root = desc
+	return name, desc, err
 }
 
+// Fetcher implements [transfer.ImageFetcher].
 func (s *rootSource) Fetcher(ctx context.Context, name string) (transfer.Fetcher, error) {
 	f, err := s.pull.resolver.Fetcher(ctx, name)
 	if err != nil {
@@ -193,75 +249,27 @@ func (s *rootSource) Fetcher(ctx context.Context, name string) (transfer.Fetcher
 	return f, nil
 }
 
+// memberSource is a member by the name of where it was found.
 type memberSource struct {
 	pull *pull
-	member
+	name string
+	desc ocispec.Descriptor
 }
 
-func (s *memberSource) String() string { return "member " + s.name() }
+// String is what containerd shows of it.
+func (s *memberSource) String() string { return "member " + s.name }
 
+// Resolve implements [transfer.ImageResolver].
 func (s *memberSource) Resolve(context.Context) (string, ocispec.Descriptor, error) {
-	return s.name(), s.desc, nil
+	return s.name, s.desc, nil
 }
 
+// Fetcher implements [transfer.ImageFetcher].
 func (s *memberSource) Fetcher(context.Context, string) (transfer.Fetcher, error) {
 	return s.pull.fetcher, nil
 }
 
-// view is the caller's destination as one transfer sees it: without entries
-// that are members, which are collected.
-type view struct {
-	*pull
-	in    auth.Repository
-	store func(context.Context, ocispec.Descriptor, images.Store) ([]images.Image, error)
-
-	mu      sync.Mutex
-	members []member
-}
-
-func (v *view) Store(ctx context.Context, desc ocispec.Descriptor, is images.Store) ([]images.Image, error) {
-	return v.store(ctx, desc, is)
-}
-
-func (v *view) UnpackPlatforms() []transfer.UnpackConfiguration {
-	if u, ok := v.dst.(transfer.ImageUnpacker); ok {
-		return u.UnpackPlatforms()
-	}
-	return nil
-}
-
-func (v *view) ImageFilter(h images.HandlerFunc, cs content.Store) images.HandlerFunc {
-	if f, ok := v.dst.(transfer.ImageFilterer); ok {
-		h = f.ImageFilter(h, cs)
-	}
-	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		children, err := h(ctx, desc)
-		if err != nil || !images.IsIndexType(desc.MediaType) || len(children) == 0 {
-			return children, err
-		}
-		entries, err := v.fetcher.Members(ctx, desc)
-		if err != nil || entries == nil {
-			return children, err
-		}
-		return v.take(children, entries)
-	}
-}
-
-// take takes the members out of the children of an index.
-func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]ocispec.Descriptor, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	taken := map[digest.Digest]bool{}
-	for _, e := range entries {
-		if !slices.ContainsFunc(children, func(c ocispec.Descriptor) bool { return c.Digest == e.Digest }) {
-			continue
-		}
-		target, err := e.Child.In(v.in)
-		if err != nil {
-			return nil, err
-		}
-		taken[e.Digest] = true
-		v.members = append(v.members, member{e.Descriptor, target})
-	}
-	return slices.DeleteFunc(children, func(c ocispec.Descriptor) bool { return taken[c.Digest] }), nil
+// containsDigest tells whether content is among descriptors.
+func containsDigest(all []ocispec.Descriptor, d digest.Digest) bool {
+	return slices.ContainsFunc(all, func(desc ocispec.Descriptor) bool { return desc.Digest == d })
 }

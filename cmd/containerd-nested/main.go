@@ -1,5 +1,5 @@
 // Command containerd-nested is containerd with the plugin that follows child
-// namespaces.
+// namespaces. It takes the place of containerd (docs/containerd.md).
 package main
 
 import (
@@ -13,9 +13,14 @@ import (
 	_ "github.com/nestedoci/nested/plugin"
 )
 
+// version is set when a release is built.
+var version = "devel"
+
 func main() {
-	if err := command.App().Run(context.Background(), os.Args); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "containerd:", err)
+	app := command.App()
+	app.Version += " with nested " + version
+	if err := app.Run(context.Background(), os.Args); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "containerd-nested:", err)
 		os.Exit(1)
 	}
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +17,10 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/records"
 )
 
 const (
@@ -32,10 +31,6 @@ const (
 	kubernetes = "k8s.io"
 	// leaseLife is how long an interrupted pull can be gone on with.
 	leaseLife = 24 * time.Hour
-	// backReference is the label by which a member's record lives as long as
-	// its bundle's.
-	backReference = "containerd.io/gc.bref.image"
-	expire        = "containerd.io/gc.expire"
 )
 
 // daemon is containerd as a target.
@@ -180,88 +175,29 @@ func (d *daemon) readConfig(ctx context.Context, config ocispec.Descriptor) ([]b
 
 // finish records the members and the root, and gives up the lease.
 func (d *daemon) finish(ctx context.Context, w *walker, ref string, root *node) error {
-	records := recordsOf(w, ref, root)
-	if d.options.namespace == kubernetes && !d.options.memberRecords {
-		records = records[:1]
-	} else if err := d.recordMembers(ctx, w, records[1:], ref); err != nil {
-		return err
+	all := recordsOf(w, ref, root)
+	b := records.Bundle{Images: d.client.ImageService(), Name: all[0].name}
+	if d.options.namespace != kubernetes || d.options.memberRecords {
+		if err := d.recordMembers(ctx, w, b, all[1:]); err != nil {
+			return err
+		}
 	}
-	if err := d.recordRoot(ctx, records[0]); err != nil {
+	if err := b.Root(ctx, all[0].target); err != nil {
 		return err
 	}
 	return d.client.LeasesService().Delete(ctx, d.lease)
 }
 
-func (d *daemon) recordMembers(ctx context.Context, w *walker, members []record, ref string) error {
-	label := referenceLabel(ref)
+func (d *daemon) recordMembers(ctx context.Context, w *walker, b records.Bundle, members []record) error {
 	for _, r := range members {
-		if err := d.recordMember(ctx, r, label, ref); err != nil {
+		if err := b.Member(ctx, r.name, r.target, nil); err != nil {
 			return err
 		}
 	}
-	return d.release(ctx, w, members, label, ref)
-}
-
-// referenceLabel is the label on members of the bundle of a name. A member
-// may belong to several.
-func referenceLabel(ref string) string {
-	sum := sha256.Sum256([]byte(ref))
-	return backReference + "/" + hex.EncodeToString(sum[:6])
-}
-
-// recordRoot makes the record that was asked for. If it was a member's it is
-// no longer: it stays until somebody removes it.
-func (d *daemon) recordRoot(ctx context.Context, r record) error {
-	service := d.client.ImageService()
-	image := images.Image{Name: r.name, Target: r.target}
-	_, err := service.Create(ctx, image)
-	if errdefs.IsAlreadyExists(err) {
-		image.Labels = map[string]string{expire: ""}
-		_, err = service.Update(ctx, image, "target", "labels."+expire)
-	}
-	return err
-}
-
-// recordMember makes a member's record. It is born expired: while the pull
-// goes on its lease keeps it, and then the root's record does. One that
-// somebody else made stays as it is.
-func (d *daemon) recordMember(ctx context.Context, r record, label, ref string) error {
-	service := d.client.ImageService()
-	image := images.Image{Name: r.name, Target: r.target, Labels: map[string]string{
-		label:  ref,
-		expire: time.Now().UTC().Format(time.RFC3339),
-	}}
-	_, err := service.Create(ctx, image)
-	if !errdefs.IsAlreadyExists(err) {
-		return err
-	}
-	known, err := service.Get(ctx, r.name)
-	if err != nil || known.Labels[expire] == "" {
-		return err
-	}
-	_, err = service.Update(ctx, image, "labels."+label)
-	return err
-}
-
-// release takes the reference off members that the bundle had when it was
-// pulled before, and has no more. What this pull left out may still be in it.
-func (d *daemon) release(ctx context.Context, w *walker, members []record, label, ref string) error {
-	service := d.client.ImageService()
-	earlier, err := service.List(ctx, fmt.Sprintf("labels.%q==%q", label, ref))
-	if err != nil {
-		return err
-	}
-	for _, image := range earlier {
-		repository, _ := splitRef(image.Name)
-		if w.leftOut(repository) || slices.ContainsFunc(members, func(r record) bool { return r.name == image.Name }) {
-			continue
-		}
-		image.Labels = map[string]string{label: ""} // an empty label is none
-		if _, err := service.Update(ctx, image, "labels."+label); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.Release(ctx, func(name string) bool {
+		repository, _ := splitRef(name) // what this pull left out may still be in it
+		return w.leftOut(repository) || slices.ContainsFunc(members, func(r record) bool { return r.name == name })
+	})
 }
 
 func (d *daemon) close() error { return d.client.Close() }

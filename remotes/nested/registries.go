@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/containerd/v2/pkg/reference"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -33,6 +34,13 @@ type RegistriesOptions struct {
 	Realms []string
 	// UserAgent names the program to registries.
 	UserAgent string
+	// Header goes to registries with each request for content.
+	Header http.Header
+	// Lenient passes over a hosts.toml that cannot be read, as containerd
+	// does, and logs it. Otherwise it is an error.
+	Lenient bool
+	// UpdateClient is called with each client that is made, when given.
+	UpdateClient func(*http.Client) error
 	// Metrics counts requests, when given.
 	Metrics *Metrics
 }
@@ -107,12 +115,23 @@ func (r *Registries) endpointsOf(registry string) ([]*endpoint, error) {
 		return endpoints, nil
 	}
 	hosts, err := r.hosts(registry)
-	if err = errors.Join(err, r.complaints.heard()); err != nil {
+	if heard := r.complaints.heard(); heard != nil && r.options.Lenient {
+		log.L.WithError(heard).WithField("registry", registry).Error("its hosts.toml is passed over")
+	} else {
+		err = errors.Join(err, heard)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("registry %s: %w", registry, err)
 	}
 	endpoints := make([]*endpoint, len(hosts))
 	for i, host := range hosts {
 		endpoints[i] = r.newEndpoint(host)
+		if r.options.UpdateClient == nil {
+			continue
+		}
+		if err := r.options.UpdateClient(endpoints[i].host.Client); err != nil {
+			return nil, err
+		}
 	}
 	r.endpoints[registry] = endpoints
 	return endpoints, nil
@@ -209,6 +228,9 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 		plain[i] = h.RegistryHost
 	}
 	header := http.Header{}
+	for name, values := range r.options.Header {
+		header[name] = values
+	}
 	if r.options.UserAgent != "" {
 		header.Set("User-Agent", r.options.UserAgent)
 	}

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Plugin is the section [plugins."io.containerd.internal.v1.nested"] of
+// containerd's own configuration (docs/containerd.md). It has the keys of
+// [Credentials] and [Nested], in no table of their own.
+type Plugin struct {
+	Credentials
+	Nested
+	// The repositories whose indexes are followed, with all below them: registry/path, where * stands for one component
+	// and ** for one or more. Empty: all.
+	Allow []string `toml:"allow"`
+	// Which members that fit the platform are pulled: "all", or "platform": the one that containerd would run.
+	Members string `toml:"members"`
+	// The containerd namespaces in which members get image records; with ! before them, those in which they get none.
+	MemberRecords []string `toml:"member_records"`
+	// What containerd's image verifiers are asked about: "all": the root, then each member. "root": the root alone.
+	Verify string `toml:"verify"`
+}
+
+// DefaultPlugin is what a section that says nothing means.
+func DefaultPlugin() Plugin {
+	c := Default()
+	return Plugin{
+		Credentials:   c.Credentials,
+		Nested:        c.Nested,
+		Allow:         []string{},
+		Members:       "all",
+		MemberRecords: []string{"!k8s.io"},
+		Verify:        "all",
+	}
+}
+
+// Table is the section as TOML has it.
+func (p Plugin) Table() map[string]any {
+	table := map[string]any{}
+	root := reflect.ValueOf(p)
+	for _, key := range names(root.Type()) {
+		value := field(root, key).Interface()
+		if d, ok := value.(time.Duration); ok {
+			value = durationText(d)
+		}
+		table[key] = value
+	}
+	return table
+}
+
+// ParsePlugin reads the section over the defaults, and checks the values and
+// who may write the files that they name. docker_config may be one path, and a
+// path the directory of a config.json. The error is an [*Error] with
+// everything that is wrong, without positions: only containerd knows them.
+func ParsePlugin(table map[string]any) (*Plugin, error) {
+	text, err := toml.Marshal(onePath(table))
+	if err != nil {
+		return nil, err
+	}
+	p := DefaultPlugin()
+	d := newDocument("", text)
+	d.root = reflect.ValueOf(&p).Elem()
+	d.walk()
+	r := rules{
+		given: func(key string) bool { _, ok := table[withoutTable.Replace(key)]; return ok },
+		bad:   func(key string) bool { return d.bad[withoutTable.Replace(key)] },
+	}
+	r.plugin(&p)
+	problems := append(d.problems, r.problems...)
+	for i := range problems {
+		at := &problems[i]
+		at.Line, at.Column = 0, 0
+		at.Key, at.Wrong = withoutTable.Replace(at.Key), withoutTable.Replace(at.Wrong)
+	}
+	if err := asError(problems); err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+var withoutTable = strings.NewReplacer("credentials.", "", "nested.", "")
+
+// onePath makes a list of a docker_config that is one path.
+func onePath(table map[string]any) map[string]any {
+	one, ok := table["docker_config"].(string)
+	if !ok {
+		return table
+	}
+	listed := map[string]any{}
+	for key, value := range table {
+		listed[key] = value
+	}
+	listed["docker_config"] = []string{one}
+	return listed
+}
+
+var namespacePattern = regexp.MustCompile(`^!?[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$`)
+
+// plugin are the rules for the section, and for the files that it names.
+func (r *rules) plugin(p *Plugin) {
+	r.credentials(&Config{Credentials: p.Credentials})
+	r.nested(p.Nested)
+	r.each("allow", p.Allow, isPattern, "must be registry/path with names of repositories, * or ** between slashes")
+	r.oneOf("members", p.Members, "all", "platform")
+	r.oneOf("verify", p.Verify, "all", "root")
+	r.each("member_records", p.MemberRecords, namespacePattern.MatchString, "must be namespaces of containerd, with or without ! before them")
+	for i, path := range p.DockerConfig {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			path = filepath.Join(path, "config.json")
+			p.DockerConfig[i] = path
+		}
+		var bad *Error
+		if filepath.IsAbs(path) && errors.As(CheckFile(path), &bad) {
+			r.add("docker_config", i+1, "docker_config: "+shownPath(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
+		}
+	}
+}
+
+// Allows tells whether the indexes of a repository are followed.
+func (p *Plugin) Allows(repository auth.Repository) bool {
+	allow, err := patterns(p.Allow)
+	if err != nil {
+		return false // checked before
+	}
+	for _, pattern := range allow {
+		if pattern.Match(repository) {
+			return true
+		}
+	}
+	return len(allow) == 0
+}
+
+// Records tells whether members get image records in a namespace of
+// containerd's.
+func (p *Plugin) Records(namespace string) bool {
+	only := false
+	for _, entry := range p.MemberRecords {
+		switch {
+		case entry == "!"+namespace:
+			return false
+		case entry == namespace:
+			return true
+		case !strings.HasPrefix(entry, "!"):
+			only = true
+		}
+	}
+	return !only
+}

@@ -1,0 +1,87 @@
+// Package records keeps containerd's image records of bundles: one for the
+// root, and one by digest for each member, which lives as long as a bundle
+// that has it.
+package records
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	// backReference is the label by which a member's record lives as long as
+	// its bundle's.
+	backReference = "containerd.io/gc.bref.image"
+	expire        = "containerd.io/gc.expire"
+)
+
+// Bundle is the bundle of a name, in the namespace of the context.
+type Bundle struct {
+	Images images.Store
+	Name   string // of the root's record
+}
+
+// label is the label on members of the bundle. A member may belong to several.
+func (b Bundle) label() string {
+	sum := sha256.Sum256([]byte(b.Name))
+	return backReference + "/" + hex.EncodeToString(sum[:6])
+}
+
+// Root makes the record that was asked for. If it was a member's it is no
+// longer: it stays until somebody removes it.
+func (b Bundle) Root(ctx context.Context, target ocispec.Descriptor) error {
+	image := images.Image{Name: b.Name, Target: target}
+	_, err := b.Images.Create(ctx, image)
+	if errdefs.IsAlreadyExists(err) {
+		image.Labels = map[string]string{expire: ""}
+		_, err = b.Images.Update(ctx, image, "target", "labels."+expire)
+	}
+	return err
+}
+
+// Member makes a member's record, with some labels. It is born expired: while
+// the pull goes on its lease keeps it, and then the root's record does. One
+// that somebody else made stays as it is.
+func (b Bundle) Member(ctx context.Context, name string, target ocispec.Descriptor, labels map[string]string) error {
+	image := images.Image{Name: name, Target: target, Labels: map[string]string{}}
+	maps.Copy(image.Labels, labels)
+	image.Labels[b.label()] = b.Name
+	image.Labels[expire] = time.Now().UTC().Format(time.RFC3339)
+	_, err := b.Images.Create(ctx, image)
+	if !errdefs.IsAlreadyExists(err) {
+		return err
+	}
+	known, err := b.Images.Get(ctx, name)
+	if err != nil || known.Labels[expire] == "" {
+		return err
+	}
+	_, err = b.Images.Update(ctx, image, "labels."+b.label())
+	return err
+}
+
+// Release takes the reference off members that the bundle had when it was
+// pulled before, and has no more.
+func (b Bundle) Release(ctx context.Context, has func(name string) bool) error {
+	earlier, err := b.Images.List(ctx, fmt.Sprintf("labels.%q==%q", b.label(), b.Name))
+	if err != nil {
+		return err
+	}
+	for _, image := range earlier {
+		if has(image.Name) {
+			continue
+		}
+		image.Labels = map[string]string{b.label(): ""} // an empty label is none
+		if _, err := b.Images.Update(ctx, image, "labels."+b.label()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

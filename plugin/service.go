@@ -1,0 +1,94 @@
+package plugin
+
+import (
+	"context"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/transfer"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// service is containerd's transfer service, which follows child namespaces in
+// pulls. All other transfers are its own.
+type service struct {
+	transfer.Transferrer
+	content  content.Store
+	leases   leases.Manager
+	settings func() *config.Plugin // nil: not to follow
+}
+
+// source is what a pull has to come from: an image of a registry.
+type source interface {
+	transfer.ImageFetcher
+	marshaler
+}
+
+// Transfer implements [transfer.Transferrer].
+func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.Opt) error {
+	settings := s.settings()
+	from, isImage := src.(source)
+	to, isStore := dst.(transfer.ImageStorer)
+	if settings == nil || !isImage || !isStore {
+		return s.Transferrer.Transfer(ctx, src, dst, opts...)
+	}
+	namespace, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of asking the caller
+	c, err := callerOf(ctx, from)
+	if err != nil {
+		return err
+	}
+	root, err := repositoryOf(c.reference)
+	if err != nil { // nothing that could be nested
+		return s.Transferrer.Transfer(ctx, src, dst, opts...)
+	}
+	registries := c.registries(ctx, settings)
+	defer registries.CloseIdleConnections()
+	ctx, release, err := s.leased(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	p := &pull{
+		service:   s,
+		settings:  settings,
+		namespace: namespace,
+		dst:       to,
+		resolver:  nested.New(headFirst{registries}, nested.Options{Store: s.content, Keys: settings.Keys(), Limits: settings.Limits()}),
+		progress:  newProgress(opts),
+		started:   map[string]bool{},
+		passed:    map[string]bool{},
+	}
+	return p.run(ctx, root, &rootSource{from, p, c.reference})
+}
+
+// headFirst hides that the base could resolve by fetching: containerd asks
+// with HEAD, which registries do not count as a pull, and then fetches only
+// what is missing.
+type headFirst struct{ remotes.ResolverWithOptions }
+
+// leaseTime is that of containerd's own pulls.
+const leaseTime = 24 * time.Hour
+
+// leased keeps what is pulled from garbage collection until release.
+func (s *service) leased(ctx context.Context) (_ context.Context, release func(), err error) {
+	if _, ok := leases.FromContext(ctx); ok {
+		return ctx, func() {}, nil
+	}
+	lease, err := s.leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseTime))
+	if err != nil {
+		return nil, nil, err
+	}
+	return leases.WithLease(ctx, lease.ID), func() {
+		_ = s.leases.Delete(context.WithoutCancel(ctx), lease) // otherwise it ends by itself
+	}, nil
+}

@@ -1,0 +1,110 @@
+package plugin
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/transfer"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// view is the caller's destination as one transfer sees it: it has the
+// caller's platforms and snapshotters, the entries that are members are taken
+// out of indexes, and what belongs to a nested bundle is recorded later.
+type view struct {
+	*pull
+	in       auth.Repository // of the root of this transfer, by its path
+	isMember bool
+
+	lock    sync.Mutex
+	nested  bool // there are members in it, whether they are pulled or not
+	members []member
+}
+
+// Store implements [transfer.ImageStorer].
+func (v *view) Store(ctx context.Context, desc ocispec.Descriptor, store images.Store) ([]images.Image, error) {
+	switch {
+	case v.isMember:
+		return nil, nil
+	case v.nested:
+		v.images = store
+		return nil, nil
+	}
+	return v.dst.Store(ctx, desc, store)
+}
+
+// UnpackPlatforms implements [transfer.ImageUnpacker].
+func (v *view) UnpackPlatforms() []transfer.UnpackConfiguration {
+	if unpacker, ok := v.dst.(transfer.ImageUnpacker); ok {
+		return unpacker.UnpackPlatforms()
+	}
+	return nil
+}
+
+// platform is what the caller asks for; nil for everything.
+func (p *pull) platform() platforms.MatchComparer {
+	if getter, ok := p.dst.(transfer.ImagePlatformsGetter); ok && len(getter.Platforms()) > 0 {
+		return platforms.Ordered(getter.Platforms()...)
+	}
+	return nil
+}
+
+// ImageFilter implements [transfer.ImageFilterer].
+func (v *view) ImageFilter(handler images.HandlerFunc, store content.Store) images.HandlerFunc {
+	if filterer, ok := v.dst.(transfer.ImageFilterer); ok {
+		handler = filterer.ImageFilter(handler, store)
+	}
+	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		children, err := handler(ctx, desc)
+		if err != nil || !images.IsIndexType(desc.MediaType) {
+			return children, err
+		}
+		entries, err := v.fetcher.Members(ctx, desc)
+		if err != nil || len(entries) == 0 {
+			return children, err
+		}
+		if platform := v.platform(); v.settings.Members == "platform" && platform != nil {
+			only := func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return children, nil }
+			if children, err = images.LimitManifests(only, platform, 1)(ctx, desc); err != nil {
+				return nil, err
+			}
+		}
+		return v.take(children, entries)
+	}
+}
+
+// take takes the members among the children of an index out.
+func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]ocispec.Descriptor, error) {
+	v.lock.Lock()
+	defer v.lock.Unlock()
+	v.nested = true
+	taken := map[digest.Digest]bool{}
+	for _, e := range entries {
+		target, err := e.Child.In(v.in)
+		if err != nil {
+			return nil, err
+		}
+		if !containsDigest(children, e.Digest) {
+			v.pass(target)
+			continue
+		}
+		taken[e.Digest] = true
+		v.members = append(v.members, member{e.Descriptor, target})
+	}
+	return slices.DeleteFunc(children, func(c ocispec.Descriptor) bool { return taken[c.Digest] }), nil
+}
+
+// pass notes a member that is not pulled.
+func (p *pull) pass(target auth.Repository) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.passed[target.String()] = true
+}
