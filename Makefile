@@ -26,7 +26,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench-gateway containerd-nested help build demo test test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench-doors bench-gateway containerd-nested help build demo test test-matrix unit integration fuzz lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -38,6 +38,7 @@ help:
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target for FUZZTIME=$(FUZZTIME)'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
+	@echo 'make bench-doors  what a pull costs by each door, and beside a plain index far away'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make clean        remove bin/'
 
@@ -73,6 +74,9 @@ test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
 
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
+
+bench-doors: tools build containerd-nested
+	cd integration && go test -run='^$$' -bench='Doors|Far' -benchtime=1x -timeout=20m .
 
 fuzz:
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \

@@ -18,10 +18,10 @@ func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, user
 		return nil, err
 	}
 	return gateway.New(gateway.Options{
-		Mode:       modes[c.Gateway.Mode],
-		Registries: c.Gateway.Registries,
-		Allow:      allow,
-		Trail:      trail,
+		Mode:            modes[c.Gateway.Mode],
+		Registries:      c.Gateway.Registries,
+		Allow:           allow,
+		Trail:           trail,
 		Credentials:     c.Credentials.Stores(&metrics.Registries.Metrics),
 		HostsDir:        c.Gateway.HostsDir,
 		Realms:          c.Credentials.Realms,

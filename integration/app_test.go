@@ -15,13 +15,13 @@ type app struct {
 }
 
 // publish pushes a bundle to a registry that wants tokens.
-func publish(t *testing.T, bundle node) *app {
+func publish(t testing.TB, bundle node) *app {
 	t.Helper()
 	users := userPerRepository(repositories("org/app", bundle)...)
 	return publishAt(t, startRegistry(t, startTokenServer(t, users)), bundle)
 }
 
-func publishAt(t *testing.T, reg *registry, bundle node) *app {
+func publishAt(t testing.TB, reg *registry, bundle node) *app {
 	t.Helper()
 	a := &app{registry: reg, bundle: bundle, ref: reg.ref("org/app", "v1"), logins: map[string]login{}}
 	for _, repository := range repositories("org/app", bundle) {
@@ -46,7 +46,7 @@ func (a *app) records() []string {
 }
 
 // checkTokens checks that each repository was asked for in one token request of its own user.
-func (a *app) checkTokens(t *testing.T) {
+func (a *app) checkTokens(t testing.TB) {
 	t.Helper()
 	asked := map[string]int{}
 	for _, line := range a.tokens.requests() {

@@ -22,7 +22,7 @@ type member struct {
 }
 
 // newBundle makes a nested index over members, whose own repositories lie below the index's.
-func newBundle(t *testing.T, members ...member) node {
+func newBundle(t testing.TB, members ...member) node {
 	t.Helper()
 	descs := make([]ocispec.Descriptor, len(members))
 	for i, m := range members {
@@ -35,7 +35,7 @@ func newBundle(t *testing.T, members ...member) node {
 }
 
 // newBundleByProperty is newBundle with the form that image-spec issue 1217 proposes.
-func newBundleByProperty(t *testing.T, members ...member) node {
+func newBundleByProperty(t testing.TB, members ...member) node {
 	t.Helper()
 	type descriptor struct {
 		ocispec.Descriptor
@@ -52,7 +52,7 @@ func newBundleByProperty(t *testing.T, members ...member) node {
 }
 
 // newApp makes the bundle of most tests: two images, one of them for two platforms.
-func newApp(t *testing.T) node {
+func newApp(t testing.TB) node {
 	t.Helper()
 	base := baseLayer(t)
 	web := newIndex(t, newImage(t, amd64, "web on amd64\n", base), newImage(t, arm64, "web on arm64\n", base))
@@ -61,7 +61,7 @@ func newApp(t *testing.T) node {
 
 // newCarrier makes the manifest that carries a nested index through registries that insist on the
 // presence of an index's members.
-func newCarrier(t *testing.T, bundle node) node {
+func newCarrier(t testing.TB, bundle node) node {
 	t.Helper()
 	carrier := newArtifact(t, "application/vnd.nestedoci.carrier.v1+json", bundle.content)
 	carrier.members = bundle.members

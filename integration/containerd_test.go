@@ -17,21 +17,21 @@ type containerd struct {
 }
 
 // startContainerd starts a daemon with an empty content store.
-func startContainerd(t *testing.T) *containerd {
+func startContainerd(t testing.TB) *containerd {
 	t.Helper()
 	return startContainerdVersion(t, newest)
 }
 
 // startContainerdVersion starts a daemon of a minor version. From then on it is this version whose
 // programs the test finds in PATH.
-func startContainerdVersion(t *testing.T, version string) *containerd {
+func startContainerdVersion(t testing.TB, version string) *containerd {
 	t.Helper()
 	return startDaemon(t, version, func(string) string { return "" }, criPlugins...)
 }
 
 // startDaemon starts a daemon without some plugins. What configure returns for the daemon's directory
 // ends its configuration.
-func startDaemon(t *testing.T, version string, configure func(dir string) string, without ...string) *containerd {
+func startDaemon(t testing.TB, version string, configure func(dir string) string, without ...string) *containerd {
 	t.Helper()
 	needs(t, "linux", "root", "containerd", "containerd-shim-runc-v2", "ctr", "runc")
 	usePrograms(t, version)
@@ -52,7 +52,7 @@ func startDaemon(t *testing.T, version string, configure func(dir string) string
 }
 
 // boot starts the daemon, again when it was killed.
-func (c *containerd) boot(t *testing.T) {
+func (c *containerd) boot(t testing.TB) {
 	t.Helper()
 	program := "containerd"
 	if c.version == inside {
@@ -70,38 +70,38 @@ func (c *containerd) in(namespace string) *containerd {
 	return &other
 }
 
-func (c *containerd) command(t *testing.T, args ...string) *exec.Cmd {
+func (c *containerd) command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	flags := []string{"--address", c.address, "--namespace", c.namespace}
 	return exec.CommandContext(t.Context(), "ctr", append(flags, args...)...)
 }
 
 // ctr runs a command of ctr in the test's namespace.
-func (c *containerd) ctr(t *testing.T, args ...string) string {
+func (c *containerd) ctr(t testing.TB, args ...string) string {
 	t.Helper()
 	return runCommand(t, c.command(t, args...))
 }
 
 // runImage runs a container of an image and returns what it printed.
-func (c *containerd) runImage(t *testing.T, image string) string {
+func (c *containerd) runImage(t testing.TB, image string) string {
 	t.Helper()
 	return c.ctr(t, "run", "--rm", "--fifo-dir", c.dir, image, "c"+filepath.Base(c.dir))
 }
 
 // images are the names of the image records.
-func (c *containerd) images(t *testing.T) []string {
+func (c *containerd) images(t testing.TB) []string {
 	t.Helper()
 	return strings.Fields(c.ctr(t, "images", "ls", "-q"))
 }
 
 // blobs are the digests in the content store.
-func (c *containerd) blobs(t *testing.T) []string {
+func (c *containerd) blobs(t testing.TB) []string {
 	t.Helper()
 	return strings.Fields(c.ctr(t, "content", "ls", "-q"))
 }
 
 // incomplete are the lines of `ctr images check` that tell of an image that is not all there.
-func (c *containerd) incomplete(t *testing.T) []string {
+func (c *containerd) incomplete(t testing.TB) []string {
 	t.Helper()
 	var bad []string
 	for i, line := range strings.Split(strings.TrimSpace(c.ctr(t, "images", "check")), "\n") {
@@ -114,7 +114,7 @@ func (c *containerd) incomplete(t *testing.T) []string {
 
 // collect runs a garbage collection to its end. `ctr content prune references` does that too, but
 // first drops the references of unpacked images to their layers.
-func (c *containerd) collect(t *testing.T) {
+func (c *containerd) collect(t testing.TB) {
 	t.Helper()
 	lease := strings.TrimSpace(c.ctr(t, "leases", "create"))
 	c.ctr(t, "leases", "rm", "--sync", lease)

@@ -99,7 +99,7 @@ func (c *cri) removeImage(t *testing.T, ref string) {
 }
 
 // runPod runs a pod with one container of an image that is there, and returns what it printed.
-func (c *cri) runPod(t *testing.T, image string) string {
+func (c *cri) runPod(t testing.TB, image string) string {
 	t.Helper()
 	pod := c.podConfig()
 	sandbox, err := c.runtimeService.RunPodSandbox(t.Context(), &runtime.RunPodSandboxRequest{Config: pod})
@@ -139,7 +139,7 @@ func (c *cri) podConfig() *runtime.PodSandboxConfig {
 }
 
 // removePod ends and removes a pod with its containers.
-func (c *cri) removePod(t *testing.T, id string) {
+func (c *cri) removePod(t testing.TB, id string) {
 	t.Helper()
 	if _, err := c.runtimeService.StopPodSandbox(t.Context(), &runtime.StopPodSandboxRequest{PodSandboxId: id}); err != nil {
 		t.Error(err)
@@ -151,7 +151,7 @@ func (c *cri) removePod(t *testing.T, id string) {
 
 // awaitLog reads what a container printed. containerd writes the last line at about the time when it
 // says that the container has ended.
-func awaitLog(t *testing.T, path string) string {
+func awaitLog(t testing.TB, path string) string {
 	t.Helper()
 	var text []byte
 	await(t, path+" is written", 10*time.Second, func() bool {

@@ -30,7 +30,7 @@ const (
 )
 
 // pullHosts pulls an image by the hosts.toml files of a directory.
-func (c *containerd) pullHosts(t *testing.T, with puller, certsD, ref string, more ...string) string {
+func (c *containerd) pullHosts(t testing.TB, with puller, certsD, ref string, more ...string) string {
 	t.Helper()
 	out, err := c.tryPullHosts(t, with, certsD, ref, more...)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *containerd) pullHosts(t *testing.T, with puller, certsD, ref string, mo
 }
 
 // tryPullHosts returns all that ctr wrote.
-func (c *containerd) tryPullHosts(t *testing.T, with puller, certsD, ref string, more ...string) (string, error) {
+func (c *containerd) tryPullHosts(t testing.TB, with puller, certsD, ref string, more ...string) (string, error) {
 	t.Helper()
 	args := []string{"image", "pull", fmt.Sprintf("--local=%t", with == local), "--hosts-dir", certsD}
 	out, err := c.command(t, append(append(args, more...), ref)...).CombinedOutput()

@@ -29,7 +29,7 @@ func newContent(mediaType string, data []byte) content {
 	return content{ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, data}
 }
 
-func newDocument(t *testing.T, mediaType string, document any) content {
+func newDocument(t testing.TB, mediaType string, document any) content {
 	t.Helper()
 	data, err := json.Marshal(document)
 	must(t, err)
@@ -88,7 +88,7 @@ type layer struct {
 
 // newLayer makes a layer of one executable file. A second, random file makes it one of its kind:
 // containerd shares content across its namespaces, and what one test pulled no other would fetch.
-func newLayer(t *testing.T, name string, data []byte) layer {
+func newLayer(t testing.TB, name string, data []byte) layer {
 	t.Helper()
 	var archive, packed bytes.Buffer
 	w := tar.NewWriter(&archive)
@@ -107,7 +107,7 @@ func newLayer(t *testing.T, name string, data []byte) layer {
 }
 
 // baseLayer holds the program of a test's images.
-func baseLayer(t *testing.T) layer {
+func baseLayer(t testing.TB) layer {
 	t.Helper()
 	program, err := hello()
 	must(t, err)
@@ -115,7 +115,7 @@ func baseLayer(t *testing.T) layer {
 }
 
 // newImage makes an image that prints the message when it is run.
-func newImage(t *testing.T, platform ocispec.Platform, message string, layers ...layer) node {
+func newImage(t testing.TB, platform ocispec.Platform, message string, layers ...layer) node {
 	t.Helper()
 	layers = append(layers, newLayer(t, "message", []byte(message)))
 	image := ocispec.Image{Platform: platform, Config: ocispec.ImageConfig{Entrypoint: []string{"/hello"}}}
@@ -135,7 +135,7 @@ func newImage(t *testing.T, platform ocispec.Platform, message string, layers ..
 }
 
 // newArtifact makes an artifact manifest with blobs of any media types.
-func newArtifact(t *testing.T, artifactType string, blobs ...content) node {
+func newArtifact(t testing.TB, artifactType string, blobs ...content) node {
 	t.Helper()
 	config := newContent(ocispec.MediaTypeEmptyJSON, []byte("{}"))
 	manifest := ocispec.Manifest{
@@ -153,7 +153,7 @@ func newArtifact(t *testing.T, artifactType string, blobs ...content) node {
 }
 
 // newIndex makes an index over nodes of its own repository.
-func newIndex(t *testing.T, nodes ...node) node {
+func newIndex(t testing.TB, nodes ...node) node {
 	t.Helper()
 	descs := make([]ocispec.Descriptor, len(nodes))
 	for i, n := range nodes {
@@ -164,7 +164,7 @@ func newIndex(t *testing.T, nodes ...node) node {
 	return made
 }
 
-func indexOf(t *testing.T, descs ...ocispec.Descriptor) node {
+func indexOf(t testing.TB, descs ...ocispec.Descriptor) node {
 	t.Helper()
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: descs}
 	return node{content: newDocument(t, index.MediaType, index)}
@@ -179,7 +179,7 @@ func randomBlob(mediaType string, size int) content {
 
 // pushNode puts a node with all that belongs to it into a repository. Blobs first, then manifests,
 // the node itself last: registries insist.
-func (r *registry) pushNode(t *testing.T, repository, tag string, n node) {
+func (r *registry) pushNode(t testing.TB, repository, tag string, n node) {
 	t.Helper()
 	for _, blob := range n.blobs {
 		r.pushBlob(t, repository, blob.desc, bytes.NewReader(blob.data))
@@ -194,7 +194,7 @@ func (r *registry) pushNode(t *testing.T, repository, tag string, n node) {
 }
 
 // withLabel is an image with the same layers and another config.
-func withLabel(t *testing.T, image node, label string) node {
+func withLabel(t testing.TB, image node, label string) node {
 	t.Helper()
 	var config ocispec.Image
 	var manifest ocispec.Manifest

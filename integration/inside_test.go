@@ -22,13 +22,13 @@ import (
 
 // startInside starts containerd with the plugin in it, and the credentials of an app's repositories. Lines that end the
 // plugin's section may follow.
-func startInside(t *testing.T, logins map[string]login, more ...string) *containerd {
+func startInside(t testing.TB, logins map[string]login, more ...string) *containerd {
 	t.Helper()
 	return startDaemon(t, inside, func(string) string { return pluginSection(t, logins, more...) }, criPlugins...)
 }
 
 // pluginSection is the plugin's part of containerd's configuration.
-func pluginSection(t *testing.T, logins map[string]login, more ...string) string {
+func pluginSection(t testing.TB, logins map[string]login, more ...string) string {
 	t.Helper()
 	lines := append([]string{`[plugins."io.containerd.internal.v1.nested"]`, fmt.Sprintf("docker_config = %q", dockerConfig(t, logins, nil))}, more...)
 	return strings.Join(lines, "\n") + "\n"
@@ -41,7 +41,7 @@ func startInsideCRI(t *testing.T, certsD string, logins map[string]login, more .
 }
 
 // hosts writes a certs.d that says how a registry is reached.
-func (r *registry) hosts(t *testing.T) string {
+func (r *registry) hosts(t testing.TB) string {
 	t.Helper()
 	certsD := filepath.Join(t.TempDir(), "certs.d")
 	writeHosts(t, certsD, r.host, r.hostsOf())
@@ -66,9 +66,9 @@ func TestInsideSettings(t *testing.T) {
 		"platform":      {"--plain-http", "--platform", "linux/arm64"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			daemon := daemon.in("test" + strings.ReplaceAll(name, " ", ""))
-			daemon.ctr(t, slices.Concat([]string{"image", "pull", "--user", alice.username + ":" + alice.password}, args, []string{a.ref})...)
-			images := slices.Sorted(slices.Values(daemon.images(t)))
+			in := daemon.in("test" + strings.ReplaceAll(name, " ", ""))
+			in.ctr(t, slices.Concat([]string{"image", "pull", "--user", alice.username + ":" + alice.password}, args, []string{a.ref})...)
+			images := slices.Sorted(slices.Values(in.images(t)))
 			want := a.records()
 			if name == "platform" { // the worker is for another
 				want = slices.DeleteFunc(want, func(s string) bool { return strings.Contains(s, "/worker@") })
@@ -76,7 +76,7 @@ func TestInsideSettings(t *testing.T) {
 			if !slices.Equal(images, want) {
 				t.Errorf("images %q, want %q", images, want)
 			}
-			if bad := daemon.incomplete(t); bad != nil && name != "platform" { // which `images check` does not know
+			if bad := in.incomplete(t); bad != nil && name != "platform" { // which `images check` does not know
 				t.Errorf("images check: %q", bad)
 			}
 		})
@@ -415,12 +415,12 @@ startup_delay = "0s"
 		pulls.Go(func() {
 			limit <- struct{}{}
 			defer func() { <-limit }()
-			daemon := daemon.in(fmt.Sprintf("test%d", i%5))
-			if out, err := daemon.command(t, "image", "pull", "--plain-http", a.ref).CombinedOutput(); err != nil {
+			in := daemon.in(fmt.Sprintf("test%d", i%5))
+			if out, err := in.command(t, "image", "pull", "--plain-http", a.ref).CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
 			if i%3 == 0 {
-				if out, err := daemon.command(t, "image", "rm", a.ref).CombinedOutput(); err != nil && !strings.Contains(string(out), "not found") {
+				if out, err := in.command(t, "image", "rm", a.ref).CombinedOutput(); err != nil && !strings.Contains(string(out), "not found") {
 					t.Errorf("%v\n%s", err, out)
 				}
 			}
@@ -428,12 +428,12 @@ startup_delay = "0s"
 	}
 	pulls.Wait()
 	for i := range 5 {
-		daemon := daemon.in(fmt.Sprintf("test%d", i))
-		daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
-		if bad := daemon.incomplete(t); bad != nil {
+		in := daemon.in(fmt.Sprintf("test%d", i))
+		in.ctr(t, "image", "pull", "--plain-http", a.ref)
+		if bad := in.incomplete(t); bad != nil {
 			t.Errorf("images check: %q", bad)
 		}
-		if images := slices.Sorted(slices.Values(daemon.images(t))); !slices.Equal(images, a.records()) {
+		if images := slices.Sorted(slices.Values(in.images(t))); !slices.Equal(images, a.records()) {
 			t.Errorf("images %q", images)
 		}
 	}

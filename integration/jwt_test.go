@@ -30,7 +30,7 @@ type signer struct {
 	key *ecdsa.PrivateKey
 }
 
-func newSigner(t *testing.T) signer {
+func newSigner(t testing.TB) signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -38,7 +38,7 @@ func newSigner(t *testing.T) signer {
 }
 
 // jwks is the key set that the registry verifies tokens with.
-func (s signer) jwks(t *testing.T) string {
+func (s signer) jwks(t testing.TB) string {
 	t.Helper()
 	point, err := s.key.PublicKey.Bytes() // 4, x, y
 	must(t, err)

@@ -40,7 +40,7 @@ func TestClientPullWithContainerdsResolver(t *testing.T) {
 	pullAndRun(t, daemon, daemon.client(t), resolver, a.ref, "from a child\n")
 }
 
-func pullAndRun(t *testing.T, daemon *containerd, c *client.Client, resolver remotes.Resolver, ref, want string) {
+func pullAndRun(t testing.TB, daemon *containerd, c *client.Client, resolver remotes.Resolver, ref, want string) {
 	t.Helper()
 	ctx := namespaces.WithNamespace(context.Background(), daemon.namespace)
 	_, err := c.Pull(ctx, ref, client.WithResolver(resolver), client.WithPullUnpack)
@@ -50,7 +50,7 @@ func pullAndRun(t *testing.T, daemon *containerd, c *client.Client, resolver rem
 	}
 }
 
-func (c *containerd) client(t *testing.T) *client.Client {
+func (c *containerd) client(t testing.TB) *client.Client {
 	t.Helper()
 	connected, err := client.New(c.address)
 	must(t, err)

@@ -39,7 +39,7 @@ type stockClient struct {
 	name   string
 	visits visits
 	pull   func(t *testing.T, ref string)
-	run    func(t *testing.T, ref string) string
+	run    func(t testing.TB, ref string) string
 }
 
 // visits is what a client fetches of an index's members.

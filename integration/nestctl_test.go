@@ -124,7 +124,7 @@ type summaryMember struct {
 	Size                                     int64
 }
 
-func (o outcome) summary(t *testing.T) summary {
+func (o outcome) summary(t testing.TB) summary {
 	t.Helper()
 	var s summary
 	if err := json.Unmarshal([]byte(o.stdout), &s); err != nil {

@@ -47,7 +47,7 @@ const overlayMagic = 0x794c7630
 
 // overlayable makes dir fit to hold the upper directories of overlay mounts, which overlayfs itself,
 // below a container's /tmp for one, is not.
-func overlayable(t *testing.T, dir string) {
+func overlayable(t testing.TB, dir string) {
 	t.Helper()
 	var fs syscall.Statfs_t
 	must(t, syscall.Statfs(dir, &fs))

@@ -16,7 +16,7 @@ import (
 const members = 20
 
 // newFleet makes a bundle of images with three layers each, one of them shared by all.
-func newFleet(t *testing.T) node {
+func newFleet(t testing.TB) node {
 	t.Helper()
 	shared := newLayer(t, "shared", []byte("shared"))
 	var fleet []member
@@ -76,7 +76,7 @@ func checkBudget(t *testing.T, args func(ref string) []string) {
 }
 
 // checkLog checks a registry's log for one GET of each and one challenge.
-func checkLog(t *testing.T, log []request, manifests, blobs int) {
+func checkLog(t testing.TB, log []request, manifests, blobs int) {
 	t.Helper()
 	served := only(log, func(r request) bool { return r.Status == http.StatusOK && r.Kind != "base" })
 	kinds := tally(served, func(r request) string { return r.Method + " " + r.Kind })
@@ -102,7 +102,7 @@ type bigBlob struct {
 	seed [32]byte
 }
 
-func newBigBlob(t *testing.T, mediaType string, size int64) bigBlob {
+func newBigBlob(t testing.TB, mediaType string, size int64) bigBlob {
 	t.Helper()
 	blob := bigBlob{seed: sha256.Sum256([]byte(t.Name() + t.TempDir()))}
 	hashed, err := digest.FromReader(io.LimitReader(rand.NewChaCha8(blob.seed), size))
@@ -117,7 +117,7 @@ func (b bigBlob) reader() io.Reader {
 
 // publishBig publishes a bundle of one artifact with a big blob. The registry has everything but the
 // blob, and everybody may pull.
-func publishBig(t *testing.T, size int64) (*app, bigBlob) {
+func publishBig(t testing.TB, size int64) (*app, bigBlob) {
 	t.Helper()
 	blob := newBigBlob(t, "application/x-rpm", size)
 	artifact := newArtifact(t, "application/vnd.test.rpm", content{desc: blob.desc})

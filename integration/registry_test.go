@@ -36,7 +36,7 @@ type registry struct {
 
 // startRegistry starts a registry over plain HTTP. Without a token server it lets everybody pull and
 // push.
-func startRegistry(t *testing.T, tokens *tokenServer) *registry {
+func startRegistry(t testing.TB, tokens *tokenServer) *registry {
 	t.Helper()
 	return registryOptions{serve: (*httptest.Server).Start}.start(t, tokens)
 }
@@ -47,7 +47,7 @@ type registryOptions struct {
 	strict bool                   // an index's members have to be in its own repository
 }
 
-func (o registryOptions) start(t *testing.T, tokens *tokenServer) *registry {
+func (o registryOptions) start(t testing.TB, tokens *tokenServer) *registry {
 	t.Helper()
 	needs(t, "registry")
 	dir := tempDir(t)
@@ -71,7 +71,7 @@ func (o registryOptions) start(t *testing.T, tokens *tokenServer) *registry {
 	return r
 }
 
-func (o registryOptions) config(t *testing.T, dir, socket string, tokens *tokenServer) string {
+func (o registryOptions) config(t testing.TB, dir, socket string, tokens *tokenServer) string {
 	t.Helper()
 	config := fmt.Sprintf(`version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
@@ -89,7 +89,7 @@ http: {net: unix, addr: %s}
 }
 
 // clientOf is a client all of whose connections go to the socket.
-func clientOf(t *testing.T, socket string) *http.Client {
+func clientOf(t testing.TB, socket string) *http.Client {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -114,7 +114,7 @@ func proxyTo(transport http.RoundTripper) *httputil.ReverseProxy {
 // in some tests.
 var quiet = log.New(io.Discard, "", 0)
 
-func (r *registry) answers(t *testing.T) bool {
+func (r *registry) answers(t testing.TB) bool {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://registry/v2/", http.NoBody)
 	must(t, err)
 	answer, err := r.direct.Do(req)
@@ -134,7 +134,7 @@ func (r *registry) ref(repository, reference string) string {
 }
 
 // pushBlob uploads a blob in one piece.
-func (r *registry) pushBlob(t *testing.T, repository string, desc ocispec.Descriptor, body io.Reader) {
+func (r *registry) pushBlob(t testing.TB, repository string, desc ocispec.Descriptor, body io.Reader) {
 	t.Helper()
 	header := r.push(t, http.MethodPost, "/v2/"+repository+"/blobs/uploads/", repository, "", http.NoBody, 0)
 	location, err := url.Parse(header.Get("Location"))
@@ -146,7 +146,7 @@ func (r *registry) pushBlob(t *testing.T, repository string, desc ocispec.Descri
 }
 
 // pushManifest puts a manifest or an index under a tag or, with an empty one, by digest.
-func (r *registry) pushManifest(t *testing.T, repository, tag string, c content) {
+func (r *registry) pushManifest(t testing.TB, repository, tag string, c content) {
 	t.Helper()
 	reference := tag
 	if reference == "" {
@@ -155,7 +155,7 @@ func (r *registry) pushManifest(t *testing.T, repository, tag string, c content)
 	r.push(t, http.MethodPut, "/v2/"+repository+"/manifests/"+reference, repository, c.desc.MediaType, bytes.NewReader(c.data), c.desc.Size)
 }
 
-func (r *registry) push(t *testing.T, method, path, repository, mediaType string, body io.Reader, size int64) http.Header {
+func (r *registry) push(t testing.TB, method, path, repository, mediaType string, body io.Reader, size int64) http.Header {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://registry"+path, body)
 	must(t, err)
@@ -185,7 +185,7 @@ type response struct {
 }
 
 // get asks as a client would, through the log.
-func (r *registry) get(t *testing.T, path, token string) response {
+func (r *registry) get(t testing.TB, path, token string) response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.scheme+"://"+r.host+path, http.NoBody)
 	must(t, err)

@@ -146,7 +146,7 @@ func only(log []request, fits func(request) bool) []request {
 	return slices.DeleteFunc(slices.Clone(log), func(line request) bool { return !fits(line) })
 }
 
-func showLog(t *testing.T, log []request) {
+func showLog(t testing.TB, log []request) {
 	t.Helper()
 	for _, line := range log {
 		t.Logf("%+v", line)

@@ -46,12 +46,12 @@ type tokenServer struct {
 	log []tokenRequest
 }
 
-func startTokenServer(t *testing.T, users map[string]user) *tokenServer {
+func startTokenServer(t testing.TB, users map[string]user) *tokenServer {
 	t.Helper()
 	return serveTokens(t, users, (*httptest.Server).Start)
 }
 
-func serveTokens(t *testing.T, users map[string]user, serve func(*httptest.Server)) *tokenServer {
+func serveTokens(t testing.TB, users map[string]user, serve func(*httptest.Server)) *tokenServer {
 	t.Helper()
 	s := &tokenServer{signer: newSigner(t), users: users}
 	server := httptest.NewUnstartedServer(s)
@@ -181,7 +181,7 @@ func parseScope(scope string) (repository string, actions []string, ok bool) {
 }
 
 // adminToken is a token to push with, which leaves no trace in the log.
-func (s *tokenServer) adminToken(t *testing.T, repository string) string {
+func (s *tokenServer) adminToken(t testing.TB, repository string) string {
 	t.Helper()
 	token, err := s.signer.token("admin", []access{{"repository", repository, []string{"pull", "push"}}})
 	must(t, err)

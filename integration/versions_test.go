@@ -20,7 +20,7 @@ const inside = "nested"
 
 // usePrograms lets the test find the version's programs. containerd, too, looks for its shim in PATH
 // before it looks beside itself.
-func usePrograms(t *testing.T, version string) {
+func usePrograms(t testing.TB, version string) {
 	t.Helper()
 	if version == newest || version == inside {
 		return
