@@ -48,6 +48,7 @@ type pull struct {
 	namespace string
 	dst       transfer.ImageStorer // the caller's
 	resolver  *nested.Resolver
+	prepare   func(context.Context, auth.Repository)
 	progress  *progress
 
 	// Known when the root was transferred.
@@ -96,12 +97,28 @@ func (p *pull) run(ctx context.Context, root auth.Repository, src *rootSource) e
 // of all transfers together.
 func (p *pull) pullMembers(ctx context.Context, members []member) error {
 	group, ctx := errgroup.WithContext(ctx)
+	go p.prepareAll(ctx, members)
 	for _, m := range members {
 		if p.start(m) {
 			group.Go(func() error { return p.pullMember(ctx, m) })
 		}
 	}
 	return group.Wait()
+}
+
+// prepared bounds the tokens that are asked for ahead, and how many at a time.
+// Tokens may live a minute only.
+const prepared, preparedAtOnce = 64, 8
+
+// prepareAll asks for the members' tokens while their manifests wait for one of
+// containerd's few downloads.
+func (p *pull) prepareAll(ctx context.Context, members []member) {
+	var group errgroup.Group
+	group.SetLimit(preparedAtOnce)
+	for _, m := range members[:min(len(members), prepared)] {
+		group.Go(func() error { p.prepare(ctx, m.target); return nil })
+	}
+	_ = group.Wait()
 }
 
 // start tells whether a member is not being transferred yet.

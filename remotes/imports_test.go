@@ -1,7 +1,7 @@
 // Package remotes_test keeps the direction of imports: auth knows nothing of
 // containerd, nested stands on auth, the gateway on nested, the configuration
-// on both, and containerd's client, which brings
-// most of containerd with it, is for programs.
+// on both, the plugin on the configuration, and containerd's client, which
+// brings most of containerd with it, is for programs.
 package remotes_test
 
 import (
@@ -21,7 +21,8 @@ func TestImportDirection(t *testing.T) {
 		"remotes/auth":    {containerd, module + "remotes/nested", module + "cmd", module + "internal"},
 		"remotes/nested":  {containerd + "client", module + "cmd", module + "internal", module + "remotes/gateway", module + "config"},
 		"remotes/gateway": {containerd + "client", module + "cmd", module + "internal", module + "config"},
-		"config":          {containerd + "client", module + "cmd", module + "internal"},
+		"config":          {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
+		"plugin":          {containerd + "client", containerd + "cmd", module + "cmd", module + "internal/registrytest"},
 	} {
 		deps := dependencies(t, module+pkg)
 		if !slices.Contains(deps, module+pkg) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -207,6 +208,22 @@ func (r *Registries) Hosts(repository auth.Repository) ([]Host, error) {
 	}
 	r.repositories[repository] = hosts
 	return hosts, nil
+}
+
+// Prepare asks for a repository's token when its registry is known to want
+// one, so that who asks for content next need not wait for it. What fails is
+// left to him.
+func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
+	hosts, err := r.Hosts(repository)
+	if err != nil || len(hosts) == 0 {
+		return
+	}
+	u := url.URL{Scheme: hosts[0].Scheme, Host: hosts[0].Host, Path: hosts[0].Path}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return
+	}
+	_ = hosts[0].Authorizer.Authorize(ctx, req) // the request is not sent
 }
 
 // resolver returns the docker resolver for the repository of a reference.

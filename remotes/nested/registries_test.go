@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -244,3 +245,73 @@ func TestProxy(t *testing.T) {
 		}
 	}
 }
+
+// TestPrepare: a token that was asked for ahead is not asked for again, and nothing is asked of a registry that has
+// not said that it wants one.
+func TestPrepare(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	content := putImage(s.registry, parent+"/web", "layer")
+	registries := s.registries()
+	child := must(auth.ParseRepository(s.registry.Host() + "/" + parent + "/web"))
+	registries.Prepare(t.Context(), child)
+	if log := s.registry.Log(); len(log) > 0 {
+		t.Errorf("asked %v", log)
+	}
+	if _, _, err := registries.Resolve(t.Context(), s.registry.Host()+"/"+parent+"/web@"+content.Digest.String()); err != nil {
+		t.Fatal(err)
+	}
+	other := must(auth.ParseRepository(s.registry.Host() + "/" + parent + "/other"))
+	s.registry.ResetLog()
+	registries.Prepare(t.Context(), other)
+	registries.Prepare(t.Context(), other)
+	if got := s.registry.Log(); len(got) != 1 || got[0].Kind != registrytest.KindToken {
+		t.Errorf("asked %v", got)
+	}
+}
+
+// TestLenient: a hosts.toml that cannot be read is passed over, as containerd does, or else an error.
+func TestLenient(t *testing.T) {
+	registry := newRegistry(t)
+	content := putImage(registry, parent, "layer")
+	hosts := filepath.Join(t.TempDir(), registry.Host())
+	check(t, os.Mkdir(hosts, 0o700))
+	check(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte("server = ["), 0o600))
+	for _, lenient := range []bool{false, true} {
+		registries := nested.NewRegistries(nested.RegistriesOptions{HostsDir: filepath.Dir(hosts), PlainHTTP: true, Lenient: lenient})
+		t.Cleanup(registries.CloseIdleConnections)
+		_, _, err := registries.Resolve(t.Context(), registry.Host()+"/"+parent+"@"+content.Digest.String())
+		if lenient != (err == nil) {
+			t.Errorf("lenient %t: %v", lenient, err)
+		}
+	}
+}
+
+// TestClientAndHeader: a program sees each client, and adds headers to requests for content.
+func TestClientAndHeader(t *testing.T) {
+	registry := newRegistry(t)
+	content := putImage(registry, parent, "layer")
+	var seen []string
+	registries := nested.NewRegistries(nested.RegistriesOptions{
+		PlainHTTP: true,
+		Header:    http.Header{"X-Team": {"blue"}},
+		UpdateClient: func(c *http.Client) error {
+			next := c.Transport
+			c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				seen = append(seen, r.Header.Get("X-Team"))
+				return next.RoundTrip(r)
+			})
+			return nil
+		},
+	})
+	t.Cleanup(registries.CloseIdleConnections)
+	if _, _, err := registries.Resolve(t.Context(), registry.Host()+"/"+parent+"@"+content.Digest.String()); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) == 0 || seen[0] != "blue" {
+		t.Errorf("seen %q", seen)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
