@@ -93,10 +93,14 @@ func (p *pull) run(ctx context.Context, root auth.Repository, src *rootSource) e
 	return p.record(ctx)
 }
 
-// pullMembers transfers members side by side. containerd bounds the downloads
-// of all transfers together.
+// transfersAtOnce bounds the transfers of the members of one index; containerd
+// bounds the downloads of all together.
+const transfersAtOnce = 32
+
+// pullMembers transfers members side by side.
 func (p *pull) pullMembers(ctx context.Context, members []member) error {
 	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(transfersAtOnce)
 	go p.prepareAll(ctx, members)
 	for _, m := range members {
 		if p.start(m) {
@@ -262,7 +266,10 @@ func (s *rootSource) Fetcher(ctx context.Context, name string) (transfer.Fetcher
 	if err != nil {
 		return nil, err
 	}
-	s.pull.fetcher = f.(fetcher)
+	var ok bool
+	if s.pull.fetcher, ok = f.(fetcher); !ok {
+		return nil, fmt.Errorf("%s is no reference in a repository", name)
+	}
 	return f, nil
 }
 
