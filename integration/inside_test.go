@@ -96,9 +96,9 @@ func TestInsideSettings(t *testing.T) {
 func TestInsideDebug(t *testing.T) {
 	a := publishAt(t, startRegistry(t, nil), newApp(t))
 	daemon := startInside(t, nil)
-	daemon.ctr(t, "image", "pull", "--plain-http", "--http-dump", a.ref)
-	if log := readText(t, daemon.program.log); !strings.Contains(log, "/v2/org/app/worker/manifests/") {
-		t.Error("the requests of a member were not logged")
+	out, err := daemon.command(t, "image", "pull", "--plain-http", "--http-dump", "--http-trace", a.ref).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "/v2/org/app/worker/manifests/") {
+		t.Errorf("the client does not see the requests of a member: %v\n%s", err, out)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	transfertypes "github.com/containerd/containerd/api/types/transfer"
 	"github.com/containerd/containerd/v2/core/streaming"
+	tstreaming "github.com/containerd/containerd/v2/core/transfer/streaming"
 	"github.com/containerd/containerd/v2/pkg/httpdbg"
 	"github.com/containerd/containerd/v2/version"
 	"github.com/containerd/log"
@@ -28,6 +29,7 @@ const callbackTime = 30 * time.Second
 type caller struct {
 	reference   string
 	settings    *transfertypes.RegistryResolver
+	sent        *sent       // nil: it is in this process
 	credentials auth.Source // nil: it brought none
 }
 
@@ -36,7 +38,8 @@ type marshaler interface {
 	MarshalAny(context.Context, streaming.StreamCreator) (typeurl.Any, error)
 }
 
-// callerOf reads a source. The caller answers until ctx ends.
+// callerOf reads a source; nil when it is no registry. The caller answers until
+// ctx ends.
 func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 	pipes := pipes{}
 	described, err := source.MarshalAny(ctx, pipes)
@@ -44,6 +47,9 @@ func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 		return nil, err
 	}
 	var registry transfertypes.OCIRegistry
+	if !typeurl.Is(described, &registry) {
+		return nil, nil
+	}
 	if err := typeurl.UnmarshalTo(described, &registry); err != nil {
 		return nil, err
 	}
@@ -54,15 +60,19 @@ func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 	if stream, ok := pipes[c.settings.AuthStream]; ok {
 		c.credentials = &callback{reference: c.reference, stream: stream, answers: map[string]auth.Credential{}}
 	}
-	if sent, ok := ctx.Value(sourceKey{}).(*transfertypes.OCIRegistry); ok && sent.Resolver != nil && sent.Reference == c.reference {
-		c.settings.HostDir, c.settings.HttpDebug = sent.Resolver.HostDir, sent.Resolver.HttpDebug
+	if c.sent, _ = ctx.Value(sentKey{}).(*sent); c.sent != nil {
+		c.settings.HostDir, c.settings.HttpDebug = c.sent.hostDir, c.sent.debug
 	}
 	return c, nil
 }
 
 // registries asks the registries as the caller would, with the node's
 // credentials where it brought none.
-func (c *caller) registries(ctx context.Context, settings *config.Plugin) *nested.Registries {
+func (c *caller) registries(ctx context.Context, settings *config.Plugin) (*nested.Registries, error) {
+	debug, err := c.debug(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var credentials auth.Sources
 	if c.credentials != nil {
 		credentials = append(credentials, c.credentials)
@@ -79,22 +89,48 @@ func (c *caller) registries(ctx context.Context, settings *config.Plugin) *neste
 		UserAgent:    "containerd/" + version.Version,
 		Header:       header,
 		Lenient:      true,
-		UpdateClient: c.debug(ctx),
-	})
+		UpdateClient: debug,
+	}), nil
 }
 
-// debug logs requests when the caller asks for it, as containerd does.
-func (c *caller) debug(ctx context.Context) func(*http.Client) error {
-	return func(client *http.Client) error {
-		mode := c.settings.HttpDebug
-		if mode == transfertypes.HTTPDebug_DEBUG || mode == transfertypes.HTTPDebug_BOTH {
-			httpdbg.DumpRequests(ctx, client, log.G(ctx).Writer())
+// debug logs requests when the caller asks for it, as containerd does; nil
+// when he does not.
+func (c *caller) debug(ctx context.Context) (func(*http.Client) error, error) {
+	mode := c.settings.HttpDebug
+	if mode == transfertypes.HTTPDebug_DISABLED {
+		return nil, nil
+	}
+	var to io.WriteCloser = log.G(ctx).Writer()
+	if c.sent != nil && c.sent.logs != "" {
+		stream, err := c.sent.streams.Get(ctx, c.sent.logs)
+		if err != nil {
+			return nil, fmt.Errorf("the stream for the log of requests: %w", err)
 		}
-		if mode == transfertypes.HTTPDebug_TRACE || mode == transfertypes.HTTPDebug_BOTH {
+		to = tstreaming.WriteByteStream(ctx, stream)
+	}
+	context.AfterFunc(ctx, func() { _ = to.Close() }) // nobody is left to tell
+	return func(client *http.Client) error {
+		if mode != transfertypes.HTTPDebug_TRACE {
+			httpdbg.DumpRequests(ctx, client, &lockedWriter{to: to})
+		}
+		if mode != transfertypes.HTTPDebug_DEBUG {
 			httpdbg.DumpTraces(ctx, client)
 		}
 		return nil
-	}
+	}, nil
+}
+
+// lockedWriter lets one write at a time: members are asked for side by side.
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+// Write implements [io.Writer].
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
 }
 
 // callback is the [auth.Source] of a caller, which has one credential for all

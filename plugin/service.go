@@ -47,11 +47,17 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 	if err != nil {
 		return err
 	}
+	if c == nil {
+		return s.Transferrer.Transfer(ctx, src, dst, opts...)
+	}
 	root, err := repositoryOf(c.reference)
 	if err != nil { // nothing that could be nested
 		return s.Transferrer.Transfer(ctx, src, dst, opts...)
 	}
-	registries := c.registries(ctx, settings)
+	registries, err := c.registries(ctx, settings)
+	if err != nil {
+		return err
+	}
 	defer registries.CloseIdleConnections()
 	ctx, release, err := s.leased(ctx)
 	if err != nil {

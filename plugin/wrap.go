@@ -10,6 +10,7 @@ import (
 	transfertypes "github.com/containerd/containerd/api/types/transfer"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/streaming"
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/containerd/v2/pkg/imageverifier"
 	"github.com/containerd/containerd/v2/plugins"
@@ -52,7 +53,7 @@ func wrap(settings *atomic.Pointer[config.Plugin]) error {
 		return fmt.Errorf("nested: containerd's transfer service requires %v: neither its content nor its leases can be had; see docs/containerd.md", service.Requires)
 	}
 	around(service, func(ic *plugin.InitContext, made any) (any, error) { return newService(ic, made, settings.Load) })
-	around(front, newFront)
+	around(front, func(ic *plugin.InitContext, made any) (any, error) { return newFront(ic, made, settings.Load) })
 	for _, r := range verifiers {
 		around(r, newVerifier)
 	}
@@ -98,16 +99,27 @@ func newService(ic *plugin.InitContext, made any, settings func() *config.Plugin
 	return &service{Transferrer: inner, content: db.ContentStore(), leases: manager, settings: settings}, nil
 }
 
-// front hands the source of a transfer on as it came: containerd's own object
-// has no way to tell its hosts directory.
-type front struct{ transferapi.TransferServer }
+// front hands on what containerd's own object for a source has no way to tell.
+type front struct {
+	transferapi.TransferServer
+	streams  streaming.StreamGetter
+	settings func() *config.Plugin
+}
 
-func newFront(_ *plugin.InitContext, made any) (any, error) {
+func newFront(ic *plugin.InitContext, made any, settings func() *config.Plugin) (any, error) {
 	inner, ok := made.(transferapi.TransferServer)
 	if !ok {
 		return nil, unexpected(made)
 	}
-	return front{inner}, nil
+	manager, err := ic.GetByID(plugins.StreamingPlugin, "manager")
+	if err != nil {
+		return nil, err
+	}
+	streams, ok := manager.(streaming.StreamGetter)
+	if !ok {
+		return nil, unexpected(manager)
+	}
+	return front{inner, streams, settings}, nil
 }
 
 // Register is how containerd's gRPC server takes services.
@@ -119,16 +131,40 @@ func (f front) Register(server *grpc.Server) error {
 // Transfer implements [transferapi.TransferServer].
 func (f front) Transfer(ctx context.Context, request *transferapi.TransferRequest) (*emptypb.Empty, error) {
 	var source transfertypes.OCIRegistry
-	if request.Source != nil && typeurl.Is(request.Source, &source) {
-		if err := typeurl.UnmarshalTo(request.Source, &source); err == nil { // otherwise containerd says what is wrong
-			ctx = context.WithValue(ctx, sourceKey{}, &source)
+	if f.settings() == nil || request.Source == nil || !typeurl.Is(request.Source, &source) {
+		return f.TransferServer.Transfer(ctx, request)
+	}
+	if err := typeurl.UnmarshalTo(request.Source, &source); err != nil || source.Resolver == nil {
+		return f.TransferServer.Transfer(ctx, request) // containerd says what is wrong
+	}
+	ctx = context.WithValue(ctx, sentKey{}, &sent{
+		hostDir: source.Resolver.HostDir,
+		debug:   source.Resolver.HttpDebug,
+		logs:    source.Resolver.LogsStream,
+		streams: f.streams,
+	})
+	if source.Resolver.HttpDebug != transfertypes.HTTPDebug_DISABLED { // the log is ours to write
+		source.Resolver.HttpDebug, source.Resolver.LogsStream = transfertypes.HTTPDebug_DISABLED, ""
+		silent, err := typeurl.MarshalAnyToProto(&source)
+		if err != nil {
+			return nil, err
 		}
+		request = &transferapi.TransferRequest{Source: silent, Destination: request.Destination, Options: request.Options}
 	}
 	return f.TransferServer.Transfer(ctx, request)
 }
 
-// sourceKey is the key of the source of a transfer in its context.
-type sourceKey struct{}
+// sent is what a client has sent about a source, and containerd's object for
+// it does not tell.
+type sent struct {
+	hostDir string
+	debug   transfertypes.HTTPDebug
+	logs    string // the stream that the client reads; empty: containerd's log
+	streams streaming.StreamGetter
+}
+
+// sentKey is its key in the context of a transfer.
+type sentKey struct{}
 
 // verifier is an image verifier that may be asked about roots alone.
 type verifier struct{ imageverifier.ImageVerifier }
