@@ -19,6 +19,7 @@ import (
 type Authorizer struct {
 	registry   *Registry
 	repository Repository
+	scope      string
 
 	mu        sync.Mutex
 	challenge *Challenge // this repository's, where it differs from the registry's
@@ -79,7 +80,7 @@ func (a *Authorizer) sign(ctx context.Context, challenge *Challenge, credential 
 	if err := a.registry.checkRealm(challenge.Realm); err != nil {
 		return "", err
 	}
-	token, err := a.registry.tokens.get(ctx, tokenKey{challenge.Realm, challenge.Service, a.repository, credential})
+	token, err := a.registry.tokens.get(ctx, tokenKey{challenge.Realm, challenge.Service, a.repository, a.scope, credential})
 	if err != nil {
 		return "", err
 	}
@@ -157,7 +158,7 @@ func (a *Authorizer) denied(credential Credential, answer string) *DeniedError {
 	return &DeniedError{
 		Repository: a.repository,
 		Credential: credential.Source,
-		Scope:      a.repository.pullScope(),
+		Scope:      a.scope,
 		Answer:     answer,
 		Anonymous:  credential.Anonymous(),
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/containerd/errdefs"
 )
@@ -21,6 +22,9 @@ type DeniedError struct {
 
 func (e *DeniedError) Error() string {
 	next := "ask for the right to pull from it"
+	if strings.Contains(e.Scope, ":pull,push") {
+		next = "ask for the right to push to it"
+	}
 	switch {
 	case e.Anonymous:
 		next = "log in: docker login " + canonicalHost(e.Repository.Host())

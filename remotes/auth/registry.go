@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -80,10 +82,22 @@ func (r *Registry) CheckRedirect(req *http.Request, via []*http.Request) error {
 	return checkRedirect(req, via)
 }
 
-// Authorizer returns the authorizer for one repository. The name is the one
-// that the repository has on this registry.
+// Authorizer returns the authorizer for fetching from one repository. The name
+// is the one that the repository has on this registry.
 func (r *Registry) Authorizer(repository Repository) *Authorizer {
-	return &Authorizer{registry: r, repository: repository}
+	return &Authorizer{registry: r, repository: repository, scope: repository.pullScope()}
+}
+
+// PushAuthorizer returns the authorizer for pushing to one repository, with
+// the repository's credential, and for mounting blobs of others there, which
+// that credential has to be good for, too.
+func (r *Registry) PushAuthorizer(repository Repository, mounted ...Repository) *Authorizer {
+	scopes := []string{"repository:" + repository.name + ":pull,push"}
+	for _, from := range mounted {
+		scopes = append(scopes, from.pullScope())
+	}
+	slices.Sort(scopes)
+	return &Authorizer{registry: r, repository: repository, scope: strings.Join(slices.Compact(scopes), " ")}
 }
 
 // Repository returns the registry's repository of a name. It need not obey

@@ -35,6 +35,7 @@ const (
 type tokenKey struct {
 	realm, service string
 	repository     Repository
+	scope          string // one or more, separated by spaces
 	credential     Credential
 }
 
@@ -108,7 +109,7 @@ func explain(key tokenKey, err error) error {
 		return &DeniedError{
 			Repository: key.repository,
 			Credential: key.credential.Source,
-			Scope:      key.repository.pullScope(),
+			Scope:      key.scope,
 			Answer:     status.Error(),
 			Anonymous:  key.credential.Anonymous(),
 			Refused:    status.code == http.StatusUnauthorized && !key.credential.Anonymous(),
@@ -126,7 +127,7 @@ func getRequest(ctx context.Context, key tokenKey) (*http.Request, error) {
 	if key.service != "" {
 		query.Set("service", key.service)
 	}
-	query.Set("scope", key.repository.pullScope())
+	query["scope"] = strings.Fields(key.scope)
 	req.URL.RawQuery = query.Encode()
 	if c := key.credential; c.Password != "" {
 		req.SetBasicAuth(c.Username, string(c.Password))
@@ -138,7 +139,7 @@ func postRequest(ctx context.Context, key tokenKey) (*http.Request, error) {
 	form := url.Values{
 		"client_id": {"nested"},
 		"service":   {key.service},
-		"scope":     {key.repository.pullScope()},
+		"scope":     {key.scope},
 	}
 	if c := key.credential; c.IdentityToken != "" {
 		form.Set("grant_type", "refresh_token")

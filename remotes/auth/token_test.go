@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -73,7 +74,7 @@ func newEndpoint(steps ...step) (*endpoint, *tokens) {
 }
 
 func keyFor(credential Credential) tokenKey {
-	return tokenKey{realm: "https://realm/token", service: "svc", repository: Repository{"reg", "a"}, credential: credential}
+	return tokenKey{realm: "https://realm/token", service: "svc", repository: Repository{"reg", "a"}, scope: "repository:a:pull", credential: credential}
 }
 
 func TestTokenRequests(t *testing.T) {
@@ -263,6 +264,7 @@ func TestTokenKey(t *testing.T) {
 		other(func(k *tokenKey) { k.realm += "2" }),
 		other(func(k *tokenKey) { k.service = "other" }),
 		other(func(k *tokenKey) { k.repository.name = "b" }),
+		other(func(k *tokenKey) { k.scope = "repository:a:pull,push" }),
 		other(func(k *tokenKey) { k.credential.Username = "other" }),
 		other(func(k *tokenKey) { k.credential.Password += "2" }),
 		other(func(k *tokenKey) { k.credential = anonymous }),
@@ -276,6 +278,27 @@ func TestTokenKey(t *testing.T) {
 		if len(e.log) != before+1 {
 			t.Errorf("%+v: %d requests", key, len(e.log)-before)
 		}
+	}
+}
+
+// TestPushScope: a token for pushing is for one repository, with the right to read those that blobs are mounted from.
+func TestPushScope(t *testing.T) {
+	t.Parallel()
+	r := NewRegistry("https", "reg", http.DefaultTransport.(*http.Transport), Sources{}, RegistryOptions{})
+	a := r.PushAuthorizer(Repository{"reg", "b"}, Repository{"reg", "c"}, Repository{"reg", "a"}, Repository{"reg", "c"})
+	want := []string{"repository:a:pull", "repository:b:pull,push", "repository:c:pull"}
+	key := keyFor(withPassword)
+	key.scope = a.scope
+	get, err := getRequest(ctx(), key)
+	if err != nil || !slices.Equal(get.URL.Query()["scope"], want) {
+		t.Errorf("GET asks for %q, %v", get.URL.Query()["scope"], err)
+	}
+	post, err := postRequest(ctx(), key)
+	if err != nil || post.ParseForm() != nil || post.PostForm.Get("scope") != strings.Join(want, " ") {
+		t.Errorf("POST asks for %q, %v", post.PostForm.Get("scope"), err)
+	}
+	if err := a.denied(anonymous, "no"); !strings.Contains((&DeniedError{Scope: err.Scope, Repository: a.repository}).Error(), "ask for the right to push to it") {
+		t.Error(err)
 	}
 }
 
