@@ -13,8 +13,6 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/containerd/containerd/v2/core/transfer"
-	"github.com/containerd/containerd/v2/pkg/reference"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -228,11 +226,7 @@ func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
 
 // resolver returns the docker resolver for the repository of a reference.
 func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
-	spec, err := reference.Parse(ref)
-	if err != nil {
-		return nil, nil, err
-	}
-	repository, err := auth.ParseRepository(spec.Locator)
+	repository, err := repositoryOf(ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -240,6 +234,11 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return r.resolverAt(hosts), hosts, nil
+}
+
+// resolverAt returns a docker resolver that asks some hosts.
+func (r *Registries) resolverAt(hosts []Host) remotes.Resolver {
 	plain := make([]docker.RegistryHost, len(hosts))
 	for i, h := range hosts {
 		plain[i] = h.RegistryHost
@@ -258,7 +257,7 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	resolver.(remotes.ResolverWithOptions).SetOptions(r.transfer...)
-	return resolver, hosts, nil
+	return resolver
 }
 
 // SetOptions implements remotes.ResolverWithOptions. The options are those of
@@ -311,8 +310,20 @@ func (r *Registries) CloseIdleConnections() {
 	}
 }
 
-// Pusher implements remotes.Resolver. Its tokens are for pulling only, so that
-// there is none yet: errdefs.ErrNotImplemented.
-func (r *Registries) Pusher(context.Context, string) (remotes.Pusher, error) {
-	return nil, fmt.Errorf("pushing: %w", errdefs.ErrNotImplemented)
+// Pusher implements remotes.Resolver: the docker pusher of one repository, with
+// a token of its own for pushing. A reference by tag tags what is pushed.
+func (r *Registries) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
+	repository, err := repositoryOf(ref)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := r.endpointsOf(repository.Host())
+	if err != nil {
+		return nil, err
+	}
+	hosts := make([]Host, len(endpoints))
+	for i, e := range endpoints {
+		hosts[i] = e.pushHostFor(repository.Name())
+	}
+	return r.resolverAt(hosts).Pusher(ctx, ref)
 }
