@@ -49,9 +49,9 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s)} {
-		c.Flags().StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
-		c.Flags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
+	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s)} {
+		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
+		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
 		root.AddCommand(c)
 	}
 	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newVersion())
@@ -90,16 +90,21 @@ func newVersion() *cobra.Command {
 // resolver returns a resolver that follows child namespaces, with the
 // credentials of the user's Docker stores.
 func (s *settings) resolver(hostsDir string, store content.Provider, metrics *nested.Metrics) *nested.Resolver {
+	return nested.New(s.registries(hostsDir, metrics), nested.Options{Store: store})
+}
+
+// registries asks registries with the credentials of the user's Docker stores.
+func (s *settings) registries(hostsDir string, metrics *nested.Metrics) *nested.Registries {
 	stores := auth.StoresFromEnvironment()
 	stores.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
 	stores.Metrics = &metrics.Metrics
-	return nested.New(nested.NewRegistries(nested.RegistriesOptions{
+	return nested.NewRegistries(nested.RegistriesOptions{
 		Credentials: auth.NewStores(stores),
 		HostsDir:    hostsDir,
 		PlainHTTP:   s.plainHTTP,
 		UserAgent:   "nestctl/" + version,
 		Metrics:     metrics,
-	}), nested.Options{Store: store})
+	})
 }
 
 // parseRef normalises a reference as docker does.
