@@ -192,4 +192,3 @@ func carry(to io.WriteCloser, from io.Reader, first time.Duration) {
 		}
 	}
 }
-

@@ -444,7 +444,9 @@ func TestInsideParallel(t *testing.T) {
 	a, blob := publishBig(t, bigSize)
 	daemon := startInside(t, a.logins, `[plugins."io.containerd.transfer.v1.local"]`, "max_concurrent_downloads = 4", "concurrent_layer_fetch_buffer = 4194304")
 	daemon.ctr(t, "image", "pull", "--plain-http", a.ref)
-	parts := only(a.requests(), func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status == http.StatusPartialContent })
+	parts := only(a.requests(), func(r request) bool {
+		return r.Reference == blob.desc.Digest.String() && r.Status == http.StatusPartialContent
+	})
 	if len(parts) < 2 {
 		t.Errorf("the layer came in %d parts", len(parts))
 	}
