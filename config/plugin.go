@@ -117,7 +117,6 @@ func (r *rules) plugin(p *Plugin) {
 	for i, path := range p.DockerConfig {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			path = filepath.Join(path, "config.json")
-			p.DockerConfig[i] = path
 		}
 		var bad *Error
 		if filepath.IsAbs(path) && errors.As(CheckFile(path), &bad) {

@@ -31,7 +31,7 @@ func TestPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := DefaultPlugin()
-	want.DockerConfig, want.HelperTimeout = []string{docker}, 5*time.Second
+	want.DockerConfig, want.HelperTimeout = []string{dir}, 5*time.Second
 	want.Allow, want.Members, want.MemberRecords, want.Verify = []string{"reg.test/org/**"}, "platform", []string{"default", "test"}, "root"
 	want.MaxDepth = 3
 	if !reflect.DeepEqual(*p, want) {

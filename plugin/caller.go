@@ -16,7 +16,6 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 
-	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -61,14 +60,14 @@ func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 		c.credentials = &callback{reference: c.reference, stream: stream, answers: map[string]auth.Credential{}}
 	}
 	if c.sent, _ = ctx.Value(sentKey{}).(*sent); c.sent != nil {
-		c.settings.HostDir, c.settings.HttpDebug = c.sent.hostDir, c.sent.debug
+		c.settings.HostDir, c.settings.DefaultScheme, c.settings.HttpDebug = c.sent.hostDir, c.sent.scheme, c.sent.debug
 	}
 	return c, nil
 }
 
 // registries asks the registries as the caller would, with the node's
 // credentials where it brought none.
-func (c *caller) registries(ctx context.Context, settings *config.Plugin) (*nested.Registries, error) {
+func (c *caller) registries(ctx context.Context, settings *settings) (*nested.Registries, error) {
 	debug, err := c.debug(ctx)
 	if err != nil {
 		return nil, err
@@ -82,7 +81,7 @@ func (c *caller) registries(ctx context.Context, settings *config.Plugin) (*nest
 		header.Set(name, value)
 	}
 	return nested.NewRegistries(nested.RegistriesOptions{
-		Credentials:  append(credentials, settings.Stores(nil)),
+		Credentials:  append(credentials, settings.node),
 		HostsDir:     c.settings.HostDir,
 		PlainHTTP:    c.settings.DefaultScheme == "http",
 		Realms:       settings.Realms,
@@ -111,13 +110,44 @@ func (c *caller) debug(ctx context.Context) (func(*http.Client) error, error) {
 	context.AfterFunc(ctx, func() { _ = to.Close() }) // nobody is left to tell
 	return func(client *http.Client) error {
 		if mode != transfertypes.HTTPDebug_TRACE {
+			client.Transport = shownSecrets{client.Transport}
 			httpdbg.DumpRequests(ctx, client, &lockedWriter{to: to})
+			client.Transport = hiddenSecrets{client.Transport}
 		}
 		if mode != transfertypes.HTTPDebug_DEBUG {
 			httpdbg.DumpTraces(ctx, client)
 		}
 		return nil
 	}, nil
+}
+
+// hiddenSecrets takes the Authorization header away from what logs requests,
+// and shownSecrets, below it, puts it back: the credential may be the node's,
+// and who reads the log a client.
+type (
+	hiddenSecrets struct{ next http.RoundTripper }
+	shownSecrets  struct{ next http.RoundTripper }
+	secretKey     struct{}
+)
+
+// RoundTrip implements [http.RoundTripper].
+func (h hiddenSecrets) RoundTrip(req *http.Request) (*http.Response, error) {
+	secret := req.Header.Get("Authorization")
+	if secret == "" {
+		return h.next.RoundTrip(req)
+	}
+	req = req.Clone(context.WithValue(req.Context(), secretKey{}, secret))
+	req.Header.Set("Authorization", "[secret]")
+	return h.next.RoundTrip(req)
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (s shownSecrets) RoundTrip(req *http.Request) (*http.Response, error) {
+	if secret, ok := req.Context().Value(secretKey{}).(string); ok {
+		req = req.Clone(req.Context())
+		req.Header.Set("Authorization", secret)
+	}
+	return s.next.RoundTrip(req)
 }
 
 // lockedWriter lets one write at a time: members are asked for side by side.

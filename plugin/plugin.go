@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/plugin/registry"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 func init() {
@@ -31,7 +32,15 @@ func init() {
 
 // current are the settings since the plugin was initialised; nil before, and
 // when they are wrong. containerd has one set of plugins in a process.
-var current atomic.Pointer[config.Plugin]
+var current atomic.Pointer[settings]
+
+// settings are the section, and the node's credential stores that it names.
+type settings struct {
+	*config.Plugin
+	node auth.Source
+}
+
+func newSettings(p *config.Plugin) *settings { return &settings{p, p.Stores(nil)} }
 
 // Registration returns the plugin: its section of containerd's configuration,
 // [plugins."io.containerd.internal.v1.nested"], and its check. When something
@@ -44,12 +53,12 @@ func Registration() plugin.Registration {
 		ID:     "nested",
 		Config: &section,
 		InitFn: func(ic *plugin.InitContext) (any, error) {
-			settings, err := config.ParsePlugin(*ic.Config.(*map[string]any))
+			section, err := config.ParsePlugin(*ic.Config.(*map[string]any))
 			if err != nil {
 				return nil, err
 			}
-			current.Store(settings)
-			return settings, nil
+			current.Store(newSettings(section))
+			return section, nil
 		},
 	}
 }

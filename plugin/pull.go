@@ -18,7 +18,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/records"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -44,7 +43,7 @@ var _ fetcher = (*nested.Fetcher)(nil)
 // ever.
 type pull struct {
 	*service
-	settings  *config.Plugin
+	settings  *settings
 	namespace string
 	dst       transfer.ImageStorer // the caller's
 	resolver  *nested.Resolver
@@ -152,7 +151,7 @@ func (p *pull) pullMember(ctx context.Context, m member) error {
 	if p.settings.Verify == "root" {
 		ctx = context.WithValue(ctx, unverifiedKey{}, true)
 	}
-	v := &view{pull: p, in: m.target, isMember: true}
+	v := &view{pull: p, in: m.target, isMember: true, name: name}
 	if err := p.Transferrer.Transfer(ctx, &memberSource{p, name, m.Descriptor}, v, p.progress.ofMember()...); err != nil {
 		return err
 	}

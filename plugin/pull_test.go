@@ -1,9 +1,11 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,8 +25,10 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	contentlocal "github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 	"go.etcd.io/bbolt"
 
 	"github.com/nestedoci/nested/config"
@@ -65,7 +69,7 @@ func newScene(t *testing.T, options ...registrytest.Option) *scene {
 		Transferrer: local.NewTransferService(db.ContentStore(), s.images, local.TransferConfig{Leases: manager, MaxConcurrentDownloads: 3}),
 		content:     db.ContentStore(),
 		leases:      manager,
-		settings:    func() *config.Plugin { return &s.config },
+		settings:    func() *settings { return newSettings(&s.config) },
 	}
 	s.registry = registrytest.New(options...)
 	t.Cleanup(s.registry.Close)
@@ -270,7 +274,7 @@ func TestOff(t *testing.T) {
 	s := newScene(t)
 	s.publish()
 	off := s.settings
-	s.settings = func() *config.Plugin { return nil }
+	s.settings = func() *settings { return nil }
 	if err := s.pull("v1", nil); !errdefs.IsNotFound(err) || strings.Contains(err.Error(), "child ") {
 		t.Errorf("got %v", err)
 	}
@@ -338,6 +342,63 @@ func TestCallback(t *testing.T) {
 			t.Error("no error")
 		}
 	})
+}
+
+// TestSent: what containerd's object does not tell.
+func TestSent(t *testing.T) {
+	s := newScene(t)
+	source, err := registry.NewOCIRegistry(t.Context(), "reg.test/org/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := t.TempDir()
+	ctx := context.WithValue(t.Context(), sentKey{}, &sent{hostDir: hosts, scheme: "http"})
+	c, err := callerOf(ctx, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registries, err := c.registries(ctx, s.settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := auth.ParseRepository("reg.test/org/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := registries.Hosts(app); err != nil || len(got) != 1 || got[0].Scheme != "http" || c.settings.HostDir != hosts {
+		t.Errorf("hosts %+v, %v; directory %s", got, err, c.settings.HostDir)
+	}
+}
+
+// TestDump: who sees requests sees no credentials.
+func TestDump(t *testing.T) {
+	s := newScene(t, registrytest.WithBasicAuth())
+	s.registry.Allow("node", "canary", "org/app")
+	s.registry.Tag("org/app", "v1", s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"file": "1"})).Digest)
+	path := filepath.Join(t.TempDir(), "config.json")
+	text := fmt.Sprintf(`{"auths":{%q:{"username":"node","password":"canary"}}}`, s.registry.Host())
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.config.DockerConfig = []string{path}
+	ref := s.registry.Host() + "/org/app:v1"
+	var out bytes.Buffer
+	source, err := registry.NewOCIRegistry(s.ctx, ref, registry.WithDefaultScheme("http"), registry.WithHTTPDebug())
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := logrus.New()
+	locked := &lockedWriter{to: &out}
+	logger.SetOutput(locked)
+	ctx := log.WithLogger(s.ctx, logrus.NewEntry(logger))
+	if err := s.Transfer(ctx, source, image.NewStore(ref)); err != nil {
+		t.Fatal(err)
+	}
+	locked.mu.Lock()
+	defer locked.mu.Unlock()
+	if text := out.String(); !strings.Contains(text, "Authorization: [secret]") || strings.Contains(text, "Basic bm9kZTpjYW5hcnk") {
+		t.Errorf("shown:\n%s", text)
+	}
 }
 
 func newCallback(ctx context.Context, t *testing.T) (*callback, streaming.Stream) {

@@ -10,7 +10,6 @@ import (
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
-	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -20,7 +19,7 @@ type service struct {
 	transfer.Transferrer
 	content  content.Store
 	leases   leases.Manager
-	settings func() *config.Plugin // nil: not to follow
+	settings func() *settings // nil: not to follow
 }
 
 // source is what a pull has to come from: an image of a registry.

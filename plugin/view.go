@@ -23,6 +23,7 @@ type view struct {
 	*pull
 	in       auth.Repository // of the root of this transfer, by its path
 	isMember bool
+	name     string // of a member
 
 	lock    sync.Mutex
 	nested  bool // there are members in it, whether they are pulled or not
@@ -33,7 +34,7 @@ type view struct {
 func (v *view) Store(ctx context.Context, desc ocispec.Descriptor, store images.Store) ([]images.Image, error) {
 	switch {
 	case v.isMember:
-		return nil, nil
+		return []images.Image{{Name: v.name, Target: desc}}, nil // what containerd reports
 	case v.nested:
 		v.images = store
 		return nil, nil

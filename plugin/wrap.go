@@ -22,8 +22,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
-
-	"github.com/nestedoci/nested/config"
 )
 
 // wrap puts our own around what three of containerd's plugins make: the
@@ -31,7 +29,7 @@ import (
 // among the registrations, whose order of initialisation stays as it is.
 // Verifiers that are registered later are asked about members, too, whatever
 // the settings.
-func wrap(settings *atomic.Pointer[config.Plugin]) error {
+func wrap(current *atomic.Pointer[settings]) error {
 	var service, front *plugin.Registration
 	var verifiers []*plugin.Registration
 	registry.Graph(func(r *plugin.Registration) bool {
@@ -52,8 +50,8 @@ func wrap(settings *atomic.Pointer[config.Plugin]) error {
 	if !slices.Contains(service.Requires, plugins.MetadataPlugin) || !slices.Contains(service.Requires, plugins.LeasePlugin) {
 		return fmt.Errorf("nested: containerd's transfer service requires %v: neither its content nor its leases can be had; see docs/containerd.md", service.Requires)
 	}
-	around(service, func(ic *plugin.InitContext, made any) (any, error) { return newService(ic, made, settings.Load) })
-	around(front, func(ic *plugin.InitContext, made any) (any, error) { return newFront(ic, made, settings.Load) })
+	around(service, func(ic *plugin.InitContext, made any) (any, error) { return newService(ic, made, current.Load) })
+	around(front, func(ic *plugin.InitContext, made any) (any, error) { return newFront(ic, made, current.Load) })
 	for _, r := range verifiers {
 		around(r, newVerifier)
 	}
@@ -76,7 +74,7 @@ func unexpected(made any) error {
 	return fmt.Errorf("nested: containerd made a %T; this build needs a newer nested, see docs/containerd.md", made)
 }
 
-func newService(ic *plugin.InitContext, made any, settings func() *config.Plugin) (any, error) {
+func newService(ic *plugin.InitContext, made any, settings func() *settings) (any, error) {
 	inner, ok := made.(transfer.Transferrer)
 	if !ok {
 		return nil, unexpected(made)
@@ -103,10 +101,10 @@ func newService(ic *plugin.InitContext, made any, settings func() *config.Plugin
 type front struct {
 	transferapi.TransferServer
 	streams  streaming.StreamGetter
-	settings func() *config.Plugin
+	settings func() *settings
 }
 
-func newFront(ic *plugin.InitContext, made any, settings func() *config.Plugin) (any, error) {
+func newFront(ic *plugin.InitContext, made any, settings func() *settings) (any, error) {
 	inner, ok := made.(transferapi.TransferServer)
 	if !ok {
 		return nil, unexpected(made)
@@ -139,6 +137,7 @@ func (f front) Transfer(ctx context.Context, request *transferapi.TransferReques
 	}
 	ctx = context.WithValue(ctx, sentKey{}, &sent{
 		hostDir: source.Resolver.HostDir,
+		scheme:  source.Resolver.DefaultScheme,
 		debug:   source.Resolver.HttpDebug,
 		logs:    source.Resolver.LogsStream,
 		streams: f.streams,
@@ -158,6 +157,7 @@ func (f front) Transfer(ctx context.Context, request *transferapi.TransferReques
 // it does not tell.
 type sent struct {
 	hostDir string
+	scheme  string
 	debug   transfertypes.HTTPDebug
 	logs    string // the stream that the client reads; empty: containerd's log
 	streams streaming.StreamGetter

@@ -63,7 +63,11 @@ func (b Bundle) Member(ctx context.Context, name string, target ocispec.Descript
 	if err != nil || known.Labels[expire] == "" {
 		return err
 	}
-	_, err = b.Images.Update(ctx, image, "labels."+b.label())
+	paths := []string{"labels." + b.label()}
+	for key := range labels {
+		paths = append(paths, "labels."+key)
+	}
+	_, err = b.Images.Update(ctx, image, paths...)
 	return err
 }
 

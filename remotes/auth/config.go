@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,18 +120,24 @@ type configFile struct {
 	last *config
 }
 
-// load returns nil when there is no such file.
+// load returns nil when there is no such file. Of a directory it is the
+// config.json in it.
 func (f *configFile) load() (*config, error) {
-	info, err := os.Stat(f.path)
+	path := f.path
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		path = filepath.Join(path, "config.json")
+		info, err = os.Stat(path)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), err == nil && info.Mode()&fs.ModeCharDevice != 0:
 		return nil, nil // a device: /dev/null, the way to say none
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a file", f.path)
+		return nil, fmt.Errorf("%s is not a file", path)
 	}
-	file, err := os.Open(f.path)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -149,9 +156,9 @@ func (f *configFile) load() (*config, error) {
 		return nil, err
 	}
 	if len(data) > maxConfig {
-		return nil, fmt.Errorf("%s is larger than %d bytes", f.path, maxConfig)
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxConfig)
 	}
-	parsed, err := parseConfig(f.path, data)
+	parsed, err := parseConfig(path, data)
 	if err != nil {
 		return nil, err
 	}

@@ -138,11 +138,12 @@ func TestConfigFileErrors(t *testing.T) {
 	huge := writeFile(t, filepath.Join(dir, "huge.json"), `{"x":"`+strings.Repeat("x", maxConfig)+`"}`)
 	bom := writeFile(t, filepath.Join(dir, "bom.json"), "\ufeff{}")
 	trailing := writeFile(t, filepath.Join(dir, "trailing.json"), "{} "+secret)
+	odd := oddDirectory(t)
 	for path, want := range map[string]string{
 		huge:     "is larger than",
 		bom:      "is not a Docker configuration",
 		trailing: "is not a Docker configuration",
-		dir:      "is not a file",
+		odd:      "is not a file",
 	} {
 		_, err := NewStores(StoresOptions{Files: []string{path}}).Lookup(ctx(), repository(t, "reg/a"))
 		wantError(t, err, "credential for reg/a: ", path, want)
@@ -152,10 +153,41 @@ func TestConfigFileErrors(t *testing.T) {
 // A file that cannot be read is an error although others could be.
 func TestConfigFileUnreadable(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir() // reading a directory fails for everybody, even root
-	second := writeFile(t, filepath.Join(dir, "second.json"), `{"auths":{"reg":`+u1+`}}`)
-	_, err := NewStores(StoresOptions{Files: []string{dir, second}}).Lookup(ctx(), repository(t, "reg/a"))
-	wantError(t, err, dir, "is not a file")
+	odd := oddDirectory(t)
+	second := writeFile(t, filepath.Join(odd, "second.json"), `{"auths":{"reg":`+u1+`}}`)
+	_, err := NewStores(StoresOptions{Files: []string{odd, second}}).Lookup(ctx(), repository(t, "reg/a"))
+	wantError(t, err, odd, "is not a file")
+}
+
+// oddDirectory has a directory for its config.json, reading which fails for everybody, even root.
+func oddDirectory(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "config.json"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestConfigDirectory: a directory stands for the config.json in it, also when that comes later.
+func TestConfigDirectory(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "docker")
+	stores := NewStores(StoresOptions{Files: []string{dir}})
+	for _, want := range []string{"", "", "u1"} {
+		credential, err := stores.Lookup(ctx(), repository(t, "reg/a"))
+		if err != nil || credential.Username != want {
+			t.Errorf("got %q, %v, want %q", credential.Username, err, want)
+		}
+		if _, err := os.Stat(dir); err != nil {
+			err = os.Mkdir(dir, 0o700)
+			if err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		writeFile(t, filepath.Join(dir, "config.json"), `{"auths":{"reg":`+u1+`}}`)
+	}
 }
 
 func TestStoresFromEnvironment(t *testing.T) {

@@ -16,8 +16,8 @@ type StoresOptions struct {
 	// Inline is a configuration given as text, the content of the variable
 	// DOCKER_AUTH_CONFIG. It is asked before the files.
 	Inline Secret
-	// Files are Docker configuration files in the order of asking. One that
-	// does not exist is passed over.
+	// Files are Docker configuration files, or directories with a config.json,
+	// in the order of asking. One that does not exist is passed over.
 	Files []string
 	// Interactive lets helpers use the terminal, so that pinentry can ask.
 	// Otherwise they run in a session without one.
@@ -112,6 +112,9 @@ func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential,
 			return credential, nil
 		}
 		looked = append(looked, cmp.Or(credential.Source, "no key for it in "+c.name))
+	}
+	if len(s.sources()) == 0 {
+		looked = []string{"there is no Docker configuration to ask"}
 	}
 	if looked == nil {
 		for _, f := range s.files {
