@@ -8,7 +8,7 @@ func comments() map[string]string {
 		"version":                    "The version of the file's format; 1.",
 		"log.level":                  "What is logged: \"error\", \"warn\", \"info\" or \"debug\".",
 		"log.format":                 "How: \"text\" or \"json\".",
-		"credentials.docker_config":  "Docker configuration files, asked in this order; one that does not exist is passed over. Only with mode = \"node\".",
+		"credentials.docker_config":  "Docker configuration files, or directories with a config.json, asked in this order; one that does not exist is passed over. Only with mode = \"node\".",
 		"credentials.helper_timeout": "How long a credential helper may take.",
 		"credentials.realms":         "The only hosts, besides a registry itself, that may be its token endpoint: host or host:port. Empty: any host that is not less public than the registry.",
 		"nested.annotations":         "Annotations that state a child namespace.",

@@ -34,7 +34,8 @@ type Log struct {
 
 // Credentials is the section [credentials].
 type Credentials struct {
-	// Docker configuration files, asked in this order; one that does not exist is passed over. Only with mode = "node".
+	// Docker configuration files, or directories with a config.json, asked in this order; one that does not exist is
+	// passed over. Only with mode = "node".
 	DockerConfig []string `toml:"docker_config"`
 	// How long a credential helper may take.
 	HelperTimeout time.Duration `toml:"helper_timeout"`
