@@ -339,6 +339,25 @@ func TestInsidePods(t *testing.T) {
 	}
 }
 
+// TestInsideRights: that another pod's pull brought the members helps nobody who may not read them.
+func TestInsideRights(t *testing.T) {
+	bundle := newApp(t)
+	blue, green := login{"blue", "canary of blue"}, login{"green", "canary of green"}
+	users := userOfAll(bundle, blue)
+	users[green.username] = user{password: green.password, rights: pulls("org/app", "org/app/worker")}
+	a := publishAt(t, startRegistry(t, startTokenServer(t, users)), bundle)
+	node := startInsideCRI(t, a.hosts(t), nil)
+	node.pullImage(t, a.ref, blue.auth())
+	if _, err := node.tryPullImage(t, a.ref, green.auth()); err == nil || !strings.Contains(err.Error(), "org/app/web denied") || leaks(err.Error()) {
+		t.Errorf("who may not read a member: %v", err)
+	}
+	a.requests()
+	node.pullImage(t, a.ref, blue.auth())
+	if got := only(a.requests(), func(r request) bool { return r.Method == "GET" && r.Status < 300 }); len(got) > 0 {
+		t.Errorf("what was there was fetched again: %+v", got)
+	}
+}
+
 // TestInsideMemberRecords: where the operator asks for them, CRI lists each member under its own repository.
 func TestInsideMemberRecords(t *testing.T) {
 	a := publishAt(t, startRegistry(t, nil), newApp(t))

@@ -46,8 +46,8 @@ type pull struct {
 	settings  *settings
 	namespace string
 	dst       transfer.ImageStorer // the caller's
-	resolver  *nested.Resolver
-	prepare   func(context.Context, auth.Repository)
+	base      *nested.Registries
+	resolver  *nested.Resolver // on the base
 	progress  *progress
 
 	// Known when the root was transferred.
@@ -65,6 +65,7 @@ type pull struct {
 type member struct {
 	ocispec.Descriptor
 	target auth.Repository // by its path
+	parent auth.Repository // of the index
 }
 
 func (m member) name() string { return m.target.String() + "@" + m.Digest.String() }
@@ -119,7 +120,7 @@ func (p *pull) prepareAll(ctx context.Context, members []member) {
 	var group errgroup.Group
 	group.SetLimit(preparedAtOnce)
 	for _, m := range members[:min(len(members), prepared)] {
-		group.Go(func() error { p.prepare(ctx, m.target); return nil })
+		group.Go(func() error { p.base.Prepare(ctx, m.target); return nil })
 	}
 	_ = group.Wait()
 }
@@ -147,6 +148,8 @@ func (p *pull) pullMember(ctx context.Context, m member) error {
 	name := m.name()
 	if found, ok := p.fetcher.Found(m.Digest); ok {
 		name = found.String() + "@" + m.Digest.String()
+	} else if err := p.authorize(ctx, m); err != nil {
+		return err
 	}
 	if p.settings.Verify == "root" {
 		ctx = context.WithValue(ctx, unverifiedKey{}, true)
@@ -156,6 +159,23 @@ func (p *pull) pullMember(ctx context.Context, m member) error {
 		return err
 	}
 	return p.pullMembers(ctx, v.members)
+}
+
+// authorize makes sure that the caller may read a member of which nothing was
+// fetched, since all of it is there: the pods of a node have rights of their
+// own. In other namespaces whoever may ask containerd may read its store.
+func (p *pull) authorize(ctx context.Context, m member) error {
+	if _, err := p.content.Info(ctx, m.Digest); p.namespace != kubernetes || errdefs.IsNotFound(err) {
+		return nil // it will be fetched
+	}
+	_, _, err := p.base.Resolve(ctx, m.name())
+	if errdefs.IsNotFound(err) { // it came from where the index was
+		_, _, err = p.base.Resolve(ctx, m.parent.String()+"@"+m.Digest.String())
+	}
+	if err != nil {
+		return fmt.Errorf("child %s@%s is there, but may it be read? %w", m.target, m.Digest, err)
+	}
+	return nil
 }
 
 // bring brings a document into the content store.

@@ -68,7 +68,7 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 		settings:  settings,
 		namespace: namespace,
 		dst:       to,
-		prepare:   registries.Prepare,
+		base:      registries,
 		resolver:  nested.New(headFirst{registries}, nested.Options{Store: s.content, Keys: settings.Keys(), Limits: settings.Limits()}),
 		progress:  newProgress(opts),
 		started:   map[string]bool{},

@@ -98,7 +98,7 @@ func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]oc
 			continue
 		}
 		taken[e.Digest] = true
-		v.members = append(v.members, member{e.Descriptor, target})
+		v.members = append(v.members, member{e.Descriptor, target, v.in})
 	}
 	return slices.DeleteFunc(children, func(c ocispec.Descriptor) bool { return taken[c.Digest] }), nil
 }
