@@ -34,6 +34,7 @@ type Plugin struct {
 // DefaultPlugin is what a section that says nothing means.
 func DefaultPlugin() Plugin {
 	c := Default()
+	c.Credentials.DockerConfig = []string{} // plain pulls are to stay as they are
 	return Plugin{
 		Credentials:   c.Credentials,
 		Nested:        c.Nested,

@@ -1,7 +1,9 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -85,7 +87,7 @@ func (c *caller) registries(ctx context.Context, settings *settings) (*nested.Re
 		HostsDir:     c.settings.HostDir,
 		PlainHTTP:    c.settings.DefaultScheme == "http",
 		Realms:       settings.Realms,
-		UserAgent:    "containerd/" + version.Version,
+		UserAgent:    cmp.Or(header.Get("User-Agent"), "containerd/"+version.Version),
 		Header:       header,
 		Lenient:      true,
 		UpdateClient: debug,
@@ -220,7 +222,7 @@ func (c *callback) ask(host string) (auth.Credential, error) {
 	}
 	received, err := c.stream.Recv()
 	if err != nil {
-		return auth.Credential{}, err
+		return auth.Credential{}, fmt.Errorf("credential for %s: %w", host, err)
 	}
 	var a transfertypes.AuthResponse
 	if err := typeurl.UnmarshalTo(received, &a); err != nil {
@@ -228,7 +230,9 @@ func (c *callback) ask(host string) (auth.Credential, error) {
 	}
 	credential := auth.Credential{Source: "of the client that asked for the pull"}
 	switch {
-	case a.Secret == "", a.AuthType == transfertypes.AuthType_HEADER: // which containerd does not send either
+	case a.AuthType == transfertypes.AuthType_HEADER:
+		return auth.Credential{}, fmt.Errorf("credential for %s: the client that asked for the pull gives a header in place of a user or a token", host)
+	case a.Secret == "":
 		credential.Source = "none of the client that asked for the pull"
 	case a.AuthType == transfertypes.AuthType_CREDENTIALS && a.Username != "":
 		credential.Username, credential.Password = a.Username, auth.Secret(a.Secret)
@@ -245,15 +249,46 @@ type pipes map[string]streaming.Stream
 // Create implements [streaming.StreamCreator].
 func (p pipes) Create(ctx context.Context, id string) (streaming.Stream, error) {
 	there, back := make(chan typeurl.Any), make(chan typeurl.Any)
-	p[id] = &pipe{ctx, there, back}
-	return &pipe{ctx, back, there}, nil
+	given := make(chan struct{})
+	p[id] = &pipe{ctx: ctx, send: there, recv: back, given: given}
+	return &farPipe{pipe: pipe{ctx: ctx, send: back, recv: there}, gives: given}, nil
 }
+
+// farPipe is the end at which containerd's code answers questions. Where it
+// cannot, it logs why and waits for the next one.
+type farPipe struct {
+	pipe
+	gives chan struct{}
+	owes  bool // an answer
+	gave  bool // up
+}
+
+// Recv implements [streaming.Stream].
+func (p *farPipe) Recv() (typeurl.Any, error) {
+	if p.owes && !p.gave {
+		p.gave = true
+		close(p.gives)
+	}
+	a, err := p.pipe.Recv()
+	p.owes = err == nil
+	return a, err
+}
+
+// Send implements [streaming.Stream].
+func (p *farPipe) Send(a typeurl.Any) error {
+	p.owes = false
+	return p.pipe.Send(a)
+}
+
+// errGivenUp is of a question that the other end could not answer.
+var errGivenUp = errors.New("the client that asked for the pull could not look it up; see containerd's log, or its own")
 
 // pipe is one end of a stream, which ends with its context.
 type pipe struct {
-	ctx  context.Context
-	send chan<- typeurl.Any
-	recv <-chan typeurl.Any
+	ctx   context.Context
+	send  chan<- typeurl.Any
+	recv  <-chan typeurl.Any
+	given <-chan struct{} // closed when the other end gives up
 }
 
 // Send implements [streaming.Stream].
@@ -271,6 +306,8 @@ func (p *pipe) Recv() (typeurl.Any, error) {
 	select {
 	case a := <-p.recv:
 		return a, nil
+	case <-p.given:
+		return nil, errGivenUp
 	case <-p.ctx.Done():
 		return nil, io.EOF
 	}

@@ -32,6 +32,7 @@ type fetcher interface {
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Members(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Found(digest.Digest) (auth.Repository, bool)
+	Ask(context.Context, ocispec.Descriptor, func(auth.Repository) error) (auth.Repository, error)
 }
 
 var _ fetcher = (*nested.Fetcher)(nil)
@@ -49,6 +50,7 @@ type pull struct {
 	base      *nested.Registries
 	resolver  *nested.Resolver // on the base
 	progress  *progress
+	slots     chan struct{} // held by the transfers of members
 
 	// Known when the root was transferred.
 	root    ocispec.Descriptor
@@ -65,7 +67,6 @@ type pull struct {
 type member struct {
 	ocispec.Descriptor
 	target auth.Repository // by its path
-	parent auth.Repository // of the index
 }
 
 func (m member) name() string { return m.target.String() + "@" + m.Digest.String() }
@@ -93,19 +94,26 @@ func (p *pull) run(ctx context.Context, root auth.Repository, src *rootSource) e
 	return p.record(ctx)
 }
 
-// transfersAtOnce bounds the transfers of the members of one index; containerd
-// bounds the downloads of all together.
-const transfersAtOnce = 32
+const (
+	// transfersAtOnce bounds the transfers; containerd bounds the downloads of
+	// all together.
+	transfersAtOnce = 32
+	// maxMembers bounds the members of a pull, each under each of its names:
+	// as many as containerd follows references of one index.
+	maxMembers = 10_000
+)
 
 // pullMembers transfers members side by side.
 func (p *pull) pullMembers(ctx context.Context, members []member) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(transfersAtOnce)
 	go p.prepareAll(ctx, members)
 	for _, m := range members {
-		if p.start(m) {
-			group.Go(func() error { return p.pullMember(ctx, m) })
-		}
+		group.Go(func() error {
+			if first, err := p.start(m); !first || err != nil {
+				return err
+			}
+			return p.pullMember(ctx, m)
+		})
 	}
 	return group.Wait()
 }
@@ -126,11 +134,14 @@ func (p *pull) prepareAll(ctx context.Context, members []member) {
 }
 
 // start tells whether a member is not being transferred yet.
-func (p *pull) start(m member) bool {
+func (p *pull) start(m member) (first bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.started[m.name()] {
-		return false
+		return false, nil
+	}
+	if len(p.started) >= maxMembers {
+		return false, fmt.Errorf("more than %d members in one pull: %w", maxMembers, errdefs.ErrInvalidArgument)
 	}
 	p.started[m.name()] = true
 	if platform := p.platform(); platform != nil && m.Platform != nil && !platform.Match(*m.Platform) {
@@ -138,42 +149,80 @@ func (p *pull) start(m member) bool {
 	} else {
 		p.members = append(p.members, m)
 	}
-	return true
+	return true, nil
 }
 
 func (p *pull) pullMember(ctx context.Context, m member) error {
-	if err := p.bring(ctx, m.Descriptor); err != nil {
-		return err
-	}
-	name := m.name()
-	if found, ok := p.fetcher.Found(m.Digest); ok {
-		name = found.String() + "@" + m.Digest.String()
-	} else if err := p.authorize(ctx, m); err != nil {
-		return err
-	}
-	if p.settings.Verify == "root" {
-		ctx = context.WithValue(ctx, unverifiedKey{}, true)
-	}
-	v := &view{pull: p, in: m.target, isMember: true, name: name}
-	if err := p.Transferrer.Transfer(ctx, &memberSource{p, name, m.Descriptor}, v, p.progress.ofMember()...); err != nil {
+	v := &view{pull: p, in: m.target, isMember: true, name: m.name()}
+	if err := p.transferMember(ctx, m, v); err != nil {
 		return err
 	}
 	return p.pullMembers(ctx, v.members)
 }
 
-// authorize makes sure that the caller may read a member of which nothing was
-// fetched, since all of it is there: the pods of a node have rights of their
-// own. In other namespaces whoever may ask containerd may read its store.
-func (p *pull) authorize(ctx context.Context, m member) error {
-	if _, err := p.content.Info(ctx, m.Digest); p.namespace != kubernetes || errdefs.IsNotFound(err) {
-		return nil // it will be fetched
+// transferMember transfers a member without its own members.
+func (p *pull) transferMember(ctx context.Context, m member, v *view) error {
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	_, _, err := p.base.Resolve(ctx, m.name())
-	if errdefs.IsNotFound(err) { // it came from where the index was
-		_, _, err = p.base.Resolve(ctx, m.parent.String()+"@"+m.Digest.String())
+	isDocument := images.IsManifestType(m.MediaType) || images.IsIndexType(m.MediaType)
+	if isDocument {
+		if err := p.bring(ctx, m.Descriptor); err != nil {
+			return err
+		}
+		found, err := p.whence(ctx, m)
+		if err != nil {
+			return err
+		}
+		v.name = found.String() + "@" + m.Digest.String()
 	}
-	if err != nil {
-		return fmt.Errorf("child %s@%s is there, but may it be read? %w", m.target, m.Digest, err)
+	if p.settings.Verify == "root" {
+		ctx = context.WithValue(ctx, unverifiedKey{}, true)
+	} else if v.name != m.name() { // the name of its record, of which the transfer knows nothing
+		if err := p.verify(ctx, m.name(), m.Descriptor); err != nil {
+			return err
+		}
+	}
+	if err := p.Transferrer.Transfer(ctx, &memberSource{p, v.name, m.Descriptor}, v, p.progress.ofMember()...); err != nil {
+		return err
+	}
+	if !isDocument {
+		_, err := p.whence(ctx, m)
+		return err
+	}
+	return nil
+}
+
+// whence returns the repository of a member. When nothing was fetched, since
+// it was there, the caller has to show in CRI's namespace that he may read it:
+// the pods of a node have rights of their own. In other namespaces whoever may
+// ask containerd may read its store.
+func (p *pull) whence(ctx context.Context, m member) (auth.Repository, error) {
+	if found, ok := p.fetcher.Found(m.Digest); ok {
+		return found, nil
+	}
+	if p.namespace != kubernetes {
+		return m.target, nil
+	}
+	return p.fetcher.Ask(ctx, m.Descriptor, func(candidate auth.Repository) error {
+		_, _, err := p.base.Resolve(ctx, candidate.String()+"@"+m.Digest.String())
+		return err
+	})
+}
+
+// verify asks containerd's image verifiers, as it does itself.
+func (p *pull) verify(ctx context.Context, name string, desc ocispec.Descriptor) error {
+	for id, v := range p.verifiers {
+		judgement, err := v.VerifyImage(ctx, name, desc)
+		if err != nil {
+			return fmt.Errorf("blocking pull of %s: image verifier %s: %w", name, id, err)
+		}
+		if !judgement.OK {
+			return fmt.Errorf("image verifier %s blocked pull of %s for reason: %s", id, name, judgement.Reason)
+		}
 	}
 	return nil
 }

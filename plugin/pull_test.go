@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -251,6 +252,64 @@ func TestMembersPlatform(t *testing.T) {
 	}
 }
 
+// TestBomb: a handful of indexes that name each other many times over are not followed without end.
+func TestBomb(t *testing.T) {
+	s := newScene(t)
+	const depth, width = 6, 8
+	path := "org/app" + strings.Repeat("/a", depth)
+	next := s.registry.Image(path, registrytest.TarLayer(map[string]string{"file": "1"}))
+	for range depth {
+		path = strings.TrimSuffix(path, "/a")
+		var entries []ocispec.Descriptor
+		for i := range width {
+			entries = append(entries, registrytest.Member(next, string(rune('a'+i))))
+		}
+		next = s.registry.Index(path, entries...)
+	}
+	s.registry.Tag("org/app", "v1", next.Digest)
+	if err := s.pull("v1", nil); err == nil || !strings.Contains(err.Error(), "more than 10000 members in one pull") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestRetagged: members go when a bundle's name becomes a plain image's.
+func TestRetagged(t *testing.T) {
+	s := newScene(t)
+	s.publish()
+	if err := s.pull("v1", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.registry.Tag("org/app", "v1", s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"file": "plain"})).Digest)
+	if err := s.pull("v1", nil); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.images.List(s.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list {
+		for label, value := range i.Labels {
+			if strings.HasPrefix(label, "containerd.io/gc.bref.image") && value != "" {
+				t.Errorf("%s still belongs to %s", i.Name, value)
+			}
+		}
+	}
+}
+
+// TestPullTwice: in CRI's namespace what is there is asked for where it was found the first time.
+func TestPullTwice(t *testing.T) {
+	s := newScene(t)
+	s.ctx = namespaces.WithNamespace(t.Context(), "k8s.io")
+	web := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"file": "1"})) // in the parent alone
+	index := s.registry.Index("org/app", registrytest.Member(web, "x"), registrytest.Member(web, "y"))
+	s.registry.Tag("org/app", "v1", index.Digest)
+	for range 2 {
+		if err := s.pull("v1", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestNotFitting: with no member for the platform the error names them.
 func TestNotFitting(t *testing.T) {
 	s := newScene(t)
@@ -297,7 +356,6 @@ func TestCallback(t *testing.T) {
 		"password": {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_CREDENTIALS, Username: "u", Secret: "p"}, "u p "},
 		"identity": {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_REFRESH, Secret: "t"}, "  t"},
 		"no user":  {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_CREDENTIALS, Secret: "t"}, "  t"},
-		"header":   {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_HEADER, Secret: "h"}, "  "},
 		"nothing":  {&transfertypes.AuthResponse{}, "  "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -317,6 +375,26 @@ func TestCallback(t *testing.T) {
 			}
 		})
 	}
+	t.Run("header", func(t *testing.T) { // which is not to make the node's credential serve
+		c, far := newCallback(t.Context(), t)
+		go func() {
+			_, _ = far.Recv()
+			answer, err := typeurl.MarshalAny(&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_HEADER, Secret: "h"})
+			if err == nil {
+				_ = far.Send(answer)
+			}
+		}()
+		if _, err := c.Lookup(t.Context(), repository); err == nil || !strings.Contains(err.Error(), "gives a header") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("failed lookup", func(t *testing.T) { // containerd's end logs it and waits for the next question
+		c, far := newCallback(t.Context(), t)
+		go func() { _, _ = far.Recv(); _, _ = far.Recv() }()
+		if _, err := c.Lookup(t.Context(), repository); !errors.Is(err, errGivenUp) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("silence", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())

@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/transfer"
+	"github.com/containerd/containerd/v2/pkg/imageverifier"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"github.com/nestedoci/nested/remotes/nested"
@@ -17,9 +18,10 @@ import (
 // pulls. All other transfers are its own.
 type service struct {
 	transfer.Transferrer
-	content  content.Store
-	leases   leases.Manager
-	settings func() *settings // nil: not to follow
+	content   content.Store
+	leases    leases.Manager
+	verifiers map[string]imageverifier.ImageVerifier
+	settings  func() *settings // nil: not to follow
 }
 
 // source is what a pull has to come from: an image of a registry.
@@ -71,6 +73,7 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 		base:      registries,
 		resolver:  nested.New(headFirst{registries}, nested.Options{Store: s.content, Keys: settings.Keys(), Limits: settings.Limits()}),
 		progress:  newProgress(opts),
+		slots:     make(chan struct{}, transfersAtOnce),
 		started:   map[string]bool{},
 		passed:    map[string]bool{},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/records"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -39,7 +40,13 @@ func (v *view) Store(ctx context.Context, desc ocispec.Descriptor, store images.
 		v.images = store
 		return nil, nil
 	}
-	return v.dst.Store(ctx, desc, store)
+	stored, err := v.dst.Store(ctx, desc, store)
+	if err != nil || len(stored) == 0 || !v.settings.Records(v.namespace) {
+		return stored, err
+	}
+	// The name may have been a bundle's until now.
+	b := records.Bundle{Images: store, Name: stored[0].Name}
+	return stored, b.Release(ctx, func(string) bool { return false })
 }
 
 // UnpackPlatforms implements [transfer.ImageUnpacker].
@@ -98,7 +105,7 @@ func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]oc
 			continue
 		}
 		taken[e.Digest] = true
-		v.members = append(v.members, member{e.Descriptor, target, v.in})
+		v.members = append(v.members, member{e.Descriptor, target})
 	}
 	return slices.DeleteFunc(children, func(c ocispec.Descriptor) bool { return taken[c.Digest] }), nil
 }

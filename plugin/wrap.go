@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -94,7 +95,17 @@ func newService(ic *plugin.InitContext, made any, settings func() *settings) (an
 	if !ok {
 		return nil, unexpected(single)
 	}
-	return &service{Transferrer: inner, content: db.ContentStore(), leases: manager, settings: settings}, nil
+	verifiers := map[string]imageverifier.ImageVerifier{}
+	registered, err := ic.GetByType(plugins.ImageVerifierPlugin)
+	if err != nil && !errors.Is(err, plugin.ErrPluginNotFound) {
+		return nil, err
+	}
+	for id, made := range registered {
+		if verifiers[id], ok = made.(imageverifier.ImageVerifier); !ok {
+			return nil, unexpected(made)
+		}
+	}
+	return &service{Transferrer: inner, content: db.ContentStore(), leases: manager, verifiers: verifiers, settings: settings}, nil
 }
 
 // front hands on what containerd's own object for a source has no way to tell.

@@ -55,11 +55,20 @@ func (b Bundle) Member(ctx context.Context, name string, target ocispec.Descript
 	maps.Copy(image.Labels, labels)
 	image.Labels[b.label()] = b.Name
 	image.Labels[expire] = time.Now().UTC().Format(time.RFC3339)
-	_, err := b.Images.Create(ctx, image)
-	if !errdefs.IsAlreadyExists(err) {
-		return err
+	for {
+		_, err := b.Images.Create(ctx, image)
+		if !errdefs.IsAlreadyExists(err) {
+			return err
+		}
+		if err = b.join(ctx, image, labels); !errdefs.IsNotFound(err) { // otherwise it went in between
+			return err
+		}
 	}
-	known, err := b.Images.Get(ctx, name)
+}
+
+// join adds the bundle to a member's record.
+func (b Bundle) join(ctx context.Context, image images.Image, labels map[string]string) error {
+	known, err := b.Images.Get(ctx, image.Name)
 	if err != nil || known.Labels[expire] == "" {
 		return err
 	}
@@ -83,7 +92,7 @@ func (b Bundle) Release(ctx context.Context, has func(name string) bool) error {
 			continue
 		}
 		image.Labels = map[string]string{b.label(): ""} // an empty label is none
-		if _, err := b.Images.Update(ctx, image, "labels."+b.label()); err != nil {
+		if _, err := b.Images.Update(ctx, image, "labels."+b.label()); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
 	}

@@ -143,6 +143,20 @@ func (f *Fetcher) readable(p Place) bool {
 	return p.Descriptor.Size <= 2*f.trail.rule.limits.Document
 }
 
+// Ask asks the repositories in which content of this pull may be, in their
+// order (docs/spec.md, section 4), until one answers, and returns that one.
+// Errors: as for Fetch, and those of ask.
+func (f *Fetcher) Ask(ctx context.Context, desc ocispec.Descriptor, ask func(auth.Repository) error) (auth.Repository, error) {
+	p, ok, err := f.find(ctx, desc)
+	if err != nil {
+		return auth.Repository{}, err
+	}
+	if !ok {
+		return auth.Repository{}, fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
+	}
+	return p.Ask(f.trail.root, ask)
+}
+
 // Found returns the repository that served content in this pull.
 func (f *Fetcher) Found(d digest.Digest) (auth.Repository, bool) {
 	f.mu.Lock()
