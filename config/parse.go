@@ -52,6 +52,7 @@ type document struct {
 
 	config   Config
 	root     reflect.Value // what is read into: config, or a [Plugin]
+	lists    string        // where its keys are listed
 	whole    bool          // whether the text was read to its end
 	places   map[string]place
 	bad      map[string]bool // keys whose value could not be taken over
@@ -72,7 +73,7 @@ func read(name string, text []byte) *document {
 		return d
 	}
 	d.config = Default()
-	d.root = reflect.ValueOf(&d.config).Elem()
+	d.root, d.lists = reflect.ValueOf(&d.config).Elem(), "nestctl config default lists the keys"
 	if d.whole = d.walk(); d.whole {
 		d.check()
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -70,7 +71,7 @@ func ParsePlugin(table map[string]any) (*Plugin, error) {
 	}
 	p := DefaultPlugin()
 	d := newDocument("", text)
-	d.root = reflect.ValueOf(&p).Elem()
+	d.root, d.lists = reflect.ValueOf(&p).Elem(), "docs/containerd.md lists the keys"
 	d.walk()
 	r := rules{
 		given: func(key string) bool { _, ok := table[withoutTable.Replace(key)]; return ok },
@@ -97,10 +98,7 @@ func onePath(table map[string]any) map[string]any {
 	if !ok {
 		return table
 	}
-	listed := map[string]any{}
-	for key, value := range table {
-		listed[key] = value
-	}
+	listed := maps.Clone(table)
 	listed["docker_config"] = []string{one}
 	return listed
 }

@@ -8,7 +8,7 @@ import (
 // unknown notes a key that there is not, with the one that may be meant.
 func (d *document) unknown(at section, name string, offset int) {
 	key := at.key(name)
-	right := "remove it; " + d.lists()
+	right := "remove it; " + d.lists
 	if meant := d.meant(at, name); meant != "" {
 		right = "did you mean " + meant + "?"
 	}
@@ -56,14 +56,6 @@ func names(t reflect.Type) []string {
 		}
 	}
 	return all
-}
-
-// lists says where all keys are listed.
-func (d *document) lists() string {
-	if d.root.Type() == reflect.TypeFor[Plugin]() {
-		return "docs/containerd.md lists the keys"
-	}
-	return "nestctl config default lists the keys"
 }
 
 // distance counts the bytes to put in, take out, replace or swap with the next

@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/transfer"
-	"github.com/containerd/containerd/v2/pkg/reference"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -46,7 +43,8 @@ type pull struct {
 	*service
 	settings  *settings
 	namespace string
-	dst       transfer.ImageStorer // the caller's
+	dst       transfer.ImageStorer    // the caller's
+	platform  platforms.MatchComparer // what the caller asks for; nil for everything
 	base      *nested.Registries
 	resolver  *nested.Resolver // on the base
 	progress  *progress
@@ -128,6 +126,9 @@ func (p *pull) prepareAll(ctx context.Context, members []member) {
 	var group errgroup.Group
 	group.SetLimit(preparedAtOnce)
 	for _, m := range members[:min(len(members), prepared)] {
+		if _, err := p.content.Info(ctx, m.Digest); err == nil && p.namespace != kubernetes {
+			continue // nobody will be asked for it
+		}
 		group.Go(func() error { p.base.Prepare(ctx, m.target); return nil })
 	}
 	_ = group.Wait()
@@ -144,7 +145,7 @@ func (p *pull) start(m member) (first bool, err error) {
 		return false, fmt.Errorf("more than %d members in one pull: %w", maxMembers, errdefs.ErrInvalidArgument)
 	}
 	p.started[m.name()] = true
-	if platform := p.platform(); platform != nil && m.Platform != nil && !platform.Match(*m.Platform) {
+	if p.platform != nil && m.Platform != nil && !p.platform.Match(*m.Platform) {
 		p.passed[m.target.String()] = true // only its documents, as ctr asks for them
 	} else {
 		p.members = append(p.members, m)
@@ -262,27 +263,11 @@ func (p *pull) record(ctx context.Context) error {
 }
 
 func (p *pull) recordMembers(ctx context.Context, root images.Image) error {
-	b := records.Bundle{Images: p.images, Name: root.Name}
+	var members []records.Member
 	for _, m := range p.members {
-		if err := b.Member(ctx, m.name(), m.Descriptor, root.Labels); err != nil {
-			return err
-		}
+		members = append(members, records.Member{Name: m.name(), Target: m.Descriptor})
 	}
-	return b.Release(ctx, func(name string) bool {
-		repository, _, _ := strings.Cut(name, "@")
-		return p.started[name] || p.leftOut(repository)
-	})
-}
-
-// leftOut tells whether a member may be in the bundle though it was not pulled
-// this time.
-func (p *pull) leftOut(repository string) bool {
-	for ; repository != "."; repository = path.Dir(repository) {
-		if p.passed[repository] {
-			return true
-		}
-	}
-	return false
+	return records.Bundle{Images: p.images, Name: root.Name}.Members(ctx, members, root.Labels, p.passed)
 }
 
 // capture is a store of images that only takes note.
@@ -295,15 +280,6 @@ type capture struct {
 func (c *capture) Create(_ context.Context, image images.Image) (images.Image, error) {
 	c.images = append(c.images, image)
 	return image, nil
-}
-
-// repositoryOf returns the repository of a containerd reference.
-func repositoryOf(ref string) (auth.Repository, error) {
-	spec, err := reference.Parse(ref)
-	if err != nil {
-		return auth.Repository{}, err
-	}
-	return auth.ParseRepository(spec.Locator)
 }
 
 // rootSource is the caller's source, resolved and fetched through our own.
@@ -359,9 +335,4 @@ func (s *memberSource) Resolve(context.Context) (string, ocispec.Descriptor, err
 // Fetcher implements [transfer.ImageFetcher].
 func (s *memberSource) Fetcher(context.Context, string) (transfer.Fetcher, error) {
 	return s.pull.fetcher, nil
-}
-
-// containsDigest tells whether content is among descriptors.
-func containsDigest(all []ocispec.Descriptor, d digest.Digest) bool {
-	return slices.ContainsFunc(all, func(desc ocispec.Descriptor) bool { return desc.Digest == d })
 }

@@ -20,11 +20,10 @@ import (
 // refuse ends a pull when nothing in the bundle fits: CRI would say so after
 // everything was downloaded, and without a name.
 func (p *pull) refuse(ctx context.Context, root auth.Repository, members []member) error {
-	platform := p.platform()
-	if platform == nil {
+	if p.platform == nil {
 		return nil
 	}
-	if runs, err := p.runs(ctx, p.root, platform); runs || err != nil {
+	if runs, err := p.runs(ctx, p.root); runs || err != nil {
 		return err
 	}
 	const shown = 20
@@ -38,11 +37,11 @@ func (p *pull) refuse(ctx context.Context, root auth.Repository, members []membe
 	return fmt.Errorf("%s@%s has no image for the platform that is asked for; its members: %s: %w", root, p.root.Digest, strings.Join(names, ", "), errdefs.ErrNotFound)
 }
 
-// runs tells whether content is or leads to an image for a platform, by
+// runs tells whether content is or leads to an image for the platform, by
 // documents alone and by no more of them than it takes.
-func (p *pull) runs(ctx context.Context, desc ocispec.Descriptor, platform platforms.MatchComparer) (bool, error) {
+func (p *pull) runs(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	isIndex := images.IsIndexType(desc.MediaType)
-	if desc.Platform != nil && !platform.Match(*desc.Platform) || !isIndex && !images.IsManifestType(desc.MediaType) {
+	if desc.Platform != nil && !p.platform.Match(*desc.Platform) || !isIndex && !images.IsManifestType(desc.MediaType) {
 		return false, nil
 	}
 	if err := p.bring(ctx, desc); err != nil {
@@ -55,14 +54,14 @@ func (p *pull) runs(ctx context.Context, desc ocispec.Descriptor, platform platf
 	for _, e := range entries {
 		switch {
 		case isIndex:
-			if runs, err := p.runs(ctx, e.Descriptor, platform); runs || err != nil {
+			if runs, err := p.runs(ctx, e.Descriptor); runs || err != nil {
 				return runs, err
 			}
 		case images.IsConfigType(e.MediaType):
 			if desc.Platform != nil {
 				return true, nil
 			}
-			return p.isFor(ctx, e.Descriptor, platform)
+			return p.isFor(ctx, e.Descriptor)
 		}
 	}
 	return false, nil
@@ -71,8 +70,8 @@ func (p *pull) runs(ctx context.Context, desc ocispec.Descriptor, platform platf
 // maxConfig bounds the configs that are read; they are some KiB.
 const maxConfig = 4 << 20
 
-// isFor reads the platform of an image from its config.
-func (p *pull) isFor(ctx context.Context, config ocispec.Descriptor, platform platforms.MatchComparer) (bool, error) {
+// isFor tells from its config whether an image is for the platform.
+func (p *pull) isFor(ctx context.Context, config ocispec.Descriptor) (bool, error) {
 	if config.Size > maxConfig {
 		return false, nil
 	}
@@ -87,5 +86,5 @@ func (p *pull) isFor(ctx context.Context, config ocispec.Descriptor, platform pl
 	if json.Unmarshal(data, &image) != nil {
 		return false, nil
 	}
-	return platform.Match(platforms.Normalize(image.Platform)), nil
+	return p.platform.Match(platforms.Normalize(image.Platform)), nil
 }

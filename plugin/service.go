@@ -51,7 +51,7 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 	if c == nil {
 		return s.Transferrer.Transfer(ctx, src, dst, opts...)
 	}
-	root, err := repositoryOf(c.reference)
+	root, err := nested.RepositoryOf(c.reference)
 	if err != nil { // nothing that could be nested
 		return s.Transferrer.Transfer(ctx, src, dst, opts...)
 	}
@@ -70,6 +70,7 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 		settings:  settings,
 		namespace: namespace,
 		dst:       to,
+		platform:  platformOf(to),
 		base:      registries,
 		resolver:  nested.New(headFirst{registries}, nested.Options{Store: s.content, Keys: settings.Keys(), Limits: settings.Limits()}),
 		progress:  newProgress(opts),

@@ -57,9 +57,9 @@ func (v *view) UnpackPlatforms() []transfer.UnpackConfiguration {
 	return nil
 }
 
-// platform is what the caller asks for; nil for everything.
-func (p *pull) platform() platforms.MatchComparer {
-	if getter, ok := p.dst.(transfer.ImagePlatformsGetter); ok && len(getter.Platforms()) > 0 {
+// platformOf is what a destination asks for; nil for everything.
+func platformOf(dst transfer.ImageStorer) platforms.MatchComparer {
+	if getter, ok := dst.(transfer.ImagePlatformsGetter); ok && len(getter.Platforms()) > 0 {
 		return platforms.Ordered(getter.Platforms()...)
 	}
 	return nil
@@ -79,9 +79,9 @@ func (v *view) ImageFilter(handler images.HandlerFunc, store content.Store) imag
 		if err != nil || len(entries) == 0 {
 			return children, err
 		}
-		if platform := v.platform(); v.settings.Members == "platform" && platform != nil {
+		if v.settings.Members == "platform" && v.platform != nil {
 			only := func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return children, nil }
-			if children, err = images.LimitManifests(only, platform, 1)(ctx, desc); err != nil {
+			if children, err = images.LimitManifests(only, v.platform, 1)(ctx, desc); err != nil {
 				return nil, err
 			}
 		}
@@ -94,13 +94,16 @@ func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]oc
 	v.lock.Lock()
 	defer v.lock.Unlock()
 	v.nested = true
-	taken := map[digest.Digest]bool{}
+	fits, taken := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	for _, c := range children {
+		fits[c.Digest] = true
+	}
 	for _, e := range entries {
 		target, err := e.Child.In(v.in)
 		if err != nil {
 			return nil, err
 		}
-		if !containsDigest(children, e.Digest) {
+		if !fits[e.Digest] {
 			v.pass(target)
 			continue
 		}

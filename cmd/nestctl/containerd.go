@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -176,28 +175,16 @@ func (d *daemon) readConfig(ctx context.Context, config ocispec.Descriptor) ([]b
 // finish records the members and the root, and gives up the lease.
 func (d *daemon) finish(ctx context.Context, w *walker, ref string, root *node) error {
 	all := recordsOf(w, ref, root)
-	b := records.Bundle{Images: d.client.ImageService(), Name: all[0].name}
+	b := records.Bundle{Images: d.client.ImageService(), Name: all[0].Name}
 	if d.options.namespace != kubernetes || d.options.memberRecords {
-		if err := d.recordMembers(ctx, w, b, all[1:]); err != nil {
+		if err := b.Members(ctx, all[1:], nil, w.skipped); err != nil {
 			return err
 		}
 	}
-	if err := b.Root(ctx, all[0].target); err != nil {
+	if err := b.Root(ctx, all[0].Target); err != nil {
 		return err
 	}
 	return d.client.LeasesService().Delete(ctx, d.lease)
-}
-
-func (d *daemon) recordMembers(ctx context.Context, w *walker, b records.Bundle, members []record) error {
-	for _, r := range members {
-		if err := b.Member(ctx, r.name, r.target, nil); err != nil {
-			return err
-		}
-	}
-	return b.Release(ctx, func(name string) bool {
-		repository, _ := splitRef(name) // what this pull left out may still be in it
-		return w.leftOut(repository) || slices.ContainsFunc(members, func(r record) bool { return r.name == name })
-	})
 }
 
 func (d *daemon) close() error { return d.client.Close() }

@@ -29,6 +29,7 @@ type doctor struct {
 	now        time.Time
 
 	config  *config.Config // nil when it cannot be read
+	unread  error          // why not
 	http    *http.Client   // see client
 	certs   string         // where hosts.toml is installed
 	record  *journal       // of the installation
@@ -144,10 +145,10 @@ func (d *doctor) load() {
 	}
 	d.certs = cmp.Or(d.options.ContainerdCerts, defaultHostsDir)
 	text, err := os.ReadFile(d.at(d.configFile))
-	if err != nil {
-		return
+	if err == nil {
+		d.config, err = config.Parse(d.configFile, text)
 	}
-	if d.config, err = config.Parse(d.configFile, text); err == nil {
+	if d.unread = err; err == nil {
 		g := d.config.Gateway
 		d.options = installOptions{g.Mode, g.Registries, g.Allow, d.certs, g.Address, d.config.Credentials.DockerConfig, d.options.NoSystemd}
 	}
@@ -178,15 +179,14 @@ func (d *doctor) reload() string {
 const installFix = "nestctl install --mode MODE --registry HOST"
 
 func (d *doctor) checkConfig(context.Context) []problem {
-	text, err := os.ReadFile(d.at(d.configFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	var path *fs.PathError
+	switch {
+	case errors.Is(d.unread, fs.ErrNotExist):
 		return []problem{{d.configFile + " does not exist", installFix}}
+	case errors.As(d.unread, &path):
+		return []problem{{path.Error(), "run nestctl doctor as root"}}
 	}
-	if err != nil {
-		return []problem{{err.Error(), "run nestctl doctor as root"}}
-	}
-	_, err = config.Parse(d.configFile, text)
-	return append(because(err, ""), because(config.CheckFile(d.at(d.configFile)), "")...)
+	return append(because(d.unread, ""), because(config.CheckFile(d.at(d.configFile)), "")...)
 }
 
 // checkFiles looks at who may read and write files.

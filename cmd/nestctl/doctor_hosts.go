@@ -55,7 +55,7 @@ func (d *doctor) checkUpstream(context.Context) []problem {
 		if err != nil || !d.edited(hosts, text) || found != nil && d.edited(path, found) {
 			continue // or somebody has other plans for the gateway
 		}
-		wanted, err := config.GatewayHost{Address: g.Address}.Upstream(hosts, registry, filepath.Dir(hosts), text)
+		wanted, err := d.host().Upstream(hosts, registry, filepath.Dir(hosts), text)
 		if err == nil && !sameLines(found, wanted) {
 			all = append(all, problem{hosts + " was changed since it was installed, and the gateway goes by its copy, " + path, d.again() + ", then " + d.reload()})
 		}
@@ -124,7 +124,7 @@ func (d *doctor) checkHostsOf(registry string) []problem {
 
 // checkFirst looks at the first host, which has to be the gateway.
 func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
-	url := config.GatewayHost{Address: d.config.Gateway.Address}.URL()
+	url := d.host().URL()
 	at := slices.IndexFunc(hosts.Hosts, d.isGateway)
 	table := fmt.Sprintf("[host.%q]", url)
 	switch {
@@ -153,7 +153,12 @@ func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
 // isGateway tells whether a host is the gateway, whatever its scheme: by its
 // address or, when that was changed, by its certificate.
 func (d *doctor) isGateway(h config.Host) bool {
-	return config.GatewayHost{Address: d.config.Gateway.Address}.Is(h.URL) || h.IsGateway()
+	return d.host().Is(h.URL) || h.IsGateway()
+}
+
+// host is the gateway as hosts.toml files name it.
+func (d *doctor) host() config.GatewayHost {
+	return config.GatewayHost{Address: d.config.Gateway.Address}
 }
 
 // pair are the files by which containerd and the gateway know each other.

@@ -277,17 +277,6 @@ func (w *walker) found(n *node) auth.Repository {
 	return n.repository
 }
 
-// leftOut tells whether content of a repository may be in the bundle, though
-// this walk passed it by.
-func (w *walker) leftOut(repository string) bool {
-	for ; repository != "."; repository = path.Dir(repository) {
-		if w.skipped[repository] {
-			return true
-		}
-	}
-	return false
-}
-
 // leads tells whether a node is or leads to something that is selected.
 func (n *node) leads() bool {
 	return slices.ContainsFunc(n.all(), func(n *node) bool { return !images.IsIndexType(n.MediaType) })

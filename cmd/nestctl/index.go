@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -123,8 +124,9 @@ func (o *indexOptions) create(ctx context.Context, out io.Writer, dest string, s
 		}
 	}
 	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest}
-	for _, t := range append([]string{tag}, o.tags...) {
-		if result.Strategy, err = p.publish(ctx, repository, t, o.strategy); err != nil {
+	result.Strategy = o.strategy
+	for _, t := range append([]string{tag}, o.tags...) { // all as the first
+		if result.Strategy, err = p.publish(ctx, repository, t, result.Strategy); err != nil {
 			return err
 		}
 	}
@@ -254,6 +256,10 @@ func (o *indexOptions) index(members []indexSource) ([]byte, ocispec.Descriptor,
 	if err != nil {
 		return nil, ocispec.Descriptor{}, err
 	}
+	ofMembers, err := pairs("member-annotation", o.memberAnnotations)
+	if err != nil {
+		return nil, ocispec.Descriptor{}, err
+	}
 	index := struct {
 		specs.Versioned
 		MediaType    string            `json:"mediaType"`
@@ -263,12 +269,8 @@ func (o *indexOptions) index(members []indexSource) ([]byte, ocispec.Descriptor,
 	}{specs.Versioned{SchemaVersion: 2}, ocispec.MediaTypeImageIndex, o.artifactType, nil, annotations}
 	for _, m := range members {
 		entry := indexEntry{Descriptor: m.desc}
-		if entry.Annotations, err = pairs("member-annotation", o.memberAnnotations); err != nil {
-			return nil, ocispec.Descriptor{}, err
-		}
-		if entry.Annotations == nil {
-			entry.Annotations = map[string]string{}
-		}
+		entry.Annotations = map[string]string{}
+		maps.Copy(entry.Annotations, ofMembers)
 		entry.Annotations[nested.Annotation] = m.child.String()
 		if o.property {
 			entry.Namespace = m.child.String()

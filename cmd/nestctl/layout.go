@@ -19,6 +19,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/records"
 )
 
 // layout is an OCI image layout as a target. Blobs are staged in a folder
@@ -120,11 +122,11 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 	}
 	for _, r := range recordsOf(w, ref, root) {
 		index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
-			return d.Annotations[images.AnnotationImageName] == r.name
+			return d.Annotations[images.AnnotationImageName] == r.Name
 		})
-		d := r.target
-		d.Annotations = map[string]string{images.AnnotationImageName: r.name}
-		if _, tag := splitRef(r.name); tag != "" {
+		d := r.Target
+		d.Annotations = map[string]string{images.AnnotationImageName: r.Name}
+		if _, tag := splitRef(r.Name); tag != "" {
 			for _, other := range index.Manifests {
 				if other.Annotations[ocispec.AnnotationRefName] == tag {
 					delete(other.Annotations, ocispec.AnnotationRefName) // the newest has it
@@ -144,25 +146,19 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 
 func (l *layout) close() error { return l.unlock() }
 
-// record is a name for content of the bundle.
-type record struct {
-	name   string
-	target ocispec.Descriptor
-}
-
 // recordsOf are the names that a pull gives: the reference for the root, and
 // <registry>/<target>@<digest> for each member.
-func recordsOf(w *walker, ref string, root *node) []record {
-	records := []record{{ref, bare(root.Descriptor)}}
+func recordsOf(w *walker, ref string, root *node) []records.Member {
+	all := []records.Member{{Name: ref, Target: bare(root.Descriptor)}}
 	seen := map[string]bool{ref: true}
 	for _, n := range w.memberNodes(root) {
 		name := n.repository.String() + "@" + n.Digest.String()
 		if !seen[name] {
 			seen[name] = true
-			records = append(records, record{name, bare(n.Descriptor)})
+			all = append(all, records.Member{Name: name, Target: bare(n.Descriptor)})
 		}
 	}
-	return records
+	return all
 }
 
 // bare is a descriptor without what belongs to the index that it stood in.

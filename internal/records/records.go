@@ -9,6 +9,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -47,10 +49,35 @@ func (b Bundle) Root(ctx context.Context, target ocispec.Descriptor) error {
 	return err
 }
 
-// Member makes a member's record, with some labels. It is born expired: while
-// the pull goes on its lease keeps it, and then the root's record does. One
-// that somebody else made stays as it is.
-func (b Bundle) Member(ctx context.Context, name string, target ocispec.Descriptor, labels map[string]string) error {
+// Member is a member of a bundle by its record's name, <repository>@<digest>.
+type Member struct {
+	Name   string
+	Target ocispec.Descriptor
+}
+
+// Members makes the records of the members that were pulled, with some labels,
+// and takes the reference off those that the bundle had before and has no
+// more. What is at or below a repository that was passed by may still be in it.
+func (b Bundle) Members(ctx context.Context, members []Member, labels map[string]string, passed map[string]bool) error {
+	pulled := map[string]bool{}
+	for _, m := range members {
+		if err := b.member(ctx, m.Name, m.Target, labels); err != nil {
+			return err
+		}
+		pulled[m.Name] = true
+	}
+	return b.Release(ctx, func(name string) bool {
+		repository, _, _ := strings.Cut(name, "@")
+		for ; repository != "." && !passed[repository]; repository = path.Dir(repository) {
+		}
+		return pulled[name] || repository != "."
+	})
+}
+
+// member makes a member's record. It is born expired: while the pull goes on
+// its lease keeps it, and then the root's record does. One that somebody else
+// made stays as it is.
+func (b Bundle) member(ctx context.Context, name string, target ocispec.Descriptor, labels map[string]string) error {
 	image := images.Image{Name: name, Target: target, Labels: map[string]string{}}
 	maps.Copy(image.Labels, labels)
 	image.Labels[b.label()] = b.Name

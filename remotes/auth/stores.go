@@ -96,7 +96,8 @@ func (s *Stores) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "credent
 // Lookup implements [Source].
 func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential, error) {
 	var looked []string // where, and what came of it
-	for _, load := range s.sources() {
+	sources := s.sources()
+	for _, load := range sources {
 		c, err := load()
 		if err != nil {
 			return Credential{}, &LookupError{repository, err}
@@ -113,7 +114,7 @@ func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential,
 		}
 		looked = append(looked, cmp.Or(credential.Source, "no key for it in "+c.name))
 	}
-	if len(s.sources()) == 0 {
+	if len(sources) == 0 {
 		looked = []string{"there is no Docker configuration to ask"}
 	}
 	if looked == nil {

@@ -110,14 +110,9 @@ func (f *Fetcher) Members(ctx context.Context, desc ocispec.Descriptor) ([]Entry
 // document returns a document of this pull, read if it has to be. One that is
 // not readable is empty.
 func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place, document, error) {
-	p, ok, err := f.find(ctx, desc)
-	switch {
-	case err != nil:
+	p, err := f.placeOf(ctx, desc)
+	if err != nil || !f.readable(p) {
 		return p, document{}, err
-	case !ok:
-		return p, document{}, fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
-	case !f.readable(p):
-		return p, document{}, nil
 	}
 	doc, ok := f.trail.document(desc.Digest)
 	if ok {
@@ -147,14 +142,20 @@ func (f *Fetcher) readable(p Place) bool {
 // order (docs/spec.md, section 4), until one answers, and returns that one.
 // Errors: as for Fetch, and those of ask.
 func (f *Fetcher) Ask(ctx context.Context, desc ocispec.Descriptor, ask func(auth.Repository) error) (auth.Repository, error) {
-	p, ok, err := f.find(ctx, desc)
+	p, err := f.placeOf(ctx, desc)
 	if err != nil {
 		return auth.Repository{}, err
 	}
-	if !ok {
-		return auth.Repository{}, fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
-	}
 	return p.Ask(f.trail.root, ask)
+}
+
+// placeOf is find for content that has to have a place.
+func (f *Fetcher) placeOf(ctx context.Context, desc ocispec.Descriptor) (Place, error) {
+	p, ok, err := f.find(ctx, desc)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
+	}
+	return p, err
 }
 
 // Found returns the repository that served content in this pull.

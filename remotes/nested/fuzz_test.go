@@ -73,11 +73,11 @@ func FuzzReference(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := repositoryOf(byDigest(target, digest.FromString(s)))
+		got, err := RepositoryOf(byDigest(target, digest.FromString(s)))
 		if err != nil || got != target {
 			t.Errorf("a reference into %s is one into %s, %v", target, got, err)
 		}
-		if tagged, err := repositoryOf(target.String() + ":v1"); err != nil || tagged != target {
+		if tagged, err := RepositoryOf(target.String() + ":v1"); err != nil || tagged != target {
 			t.Errorf("a tag of %s is one of %s, %v", target, tagged, err)
 		}
 	})

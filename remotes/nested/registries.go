@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -226,7 +227,7 @@ func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
 
 // resolver returns the docker resolver for the repository of a reference.
 func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
-	repository, err := repositoryOf(ref)
+	repository, err := RepositoryOf(ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -244,9 +245,7 @@ func (r *Registries) resolverAt(hosts []Host) remotes.Resolver {
 		plain[i] = h.RegistryHost
 	}
 	header := http.Header{}
-	for name, values := range r.options.Header {
-		header[name] = values
-	}
+	maps.Copy(header, r.options.Header)
 	if r.options.UserAgent != "" {
 		header.Set("User-Agent", r.options.UserAgent)
 	}
@@ -313,7 +312,7 @@ func (r *Registries) CloseIdleConnections() {
 // Pusher implements remotes.Resolver: the docker pusher of one repository, with
 // a token of its own for pushing. A reference by tag tags what is pushed.
 func (r *Registries) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
-	repository, err := repositoryOf(ref)
+	repository, err := RepositoryOf(ref)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Des
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	root, err := repositoryOf(name)
+	root, err := RepositoryOf(name)
 	if err != nil {
 		return name, desc, nil // nothing that could be nested; the base's
 	}
@@ -123,7 +123,7 @@ func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (b
 // has. Without a Resolve of the same reference before, the first content that
 // is asked for is taken for the root.
 func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
-	root, err := repositoryOf(ref)
+	root, err := RepositoryOf(ref)
 	if err != nil {
 		return r.base.Fetcher(ctx, ref)
 	}
@@ -138,8 +138,8 @@ func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, er
 	return f.withInterfaces(), nil
 }
 
-// repositoryOf returns the repository of a containerd reference.
-func repositoryOf(ref string) (auth.Repository, error) {
+// RepositoryOf returns the repository of a containerd reference.
+func RepositoryOf(ref string) (auth.Repository, error) {
 	spec, err := reference.Parse(ref)
 	if err != nil {
 		return auth.Repository{}, err
