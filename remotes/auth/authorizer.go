@@ -80,11 +80,20 @@ func (a *Authorizer) sign(ctx context.Context, challenge *Challenge, credential 
 	if err := a.registry.checkRealm(challenge.Realm); err != nil {
 		return "", err
 	}
-	token, err := a.registry.tokens.get(ctx, tokenKey{challenge.Realm, challenge.Service, a.repository, a.scope, credential})
+	token, err := a.registry.tokens.get(ctx, tokenKey{challenge.Realm, challenge.Service, a.repository, a.scopeFor(challenge), credential})
 	if err != nil {
 		return "", err
 	}
 	return "Bearer " + token, nil
+}
+
+// scopeFor is the scope to answer a challenge with.
+func (a *Authorizer) scopeFor(challenge *Challenge) string {
+	if challenge != nil && a.registry.options.OtherNames && strings.HasPrefix(challenge.Scope, "repository:") &&
+		strings.HasSuffix(challenge.Scope, "/"+a.repository.name+":pull") && !strings.Contains(challenge.Scope, " ") {
+		return challenge.Scope
+	}
+	return a.scope
 }
 
 // AddResponses learns from a 401, the last of the responses to one request.
@@ -123,7 +132,8 @@ func signed(r *http.Response) bool { return r.Request.Header.Get("Authorization"
 // answers tells whether a challenge is the one that Authorize answers.
 func (a *Authorizer) answers(c Challenge) bool {
 	used := a.current()
-	return used != nil && used.Scheme == c.Scheme && used.Realm == c.Realm && used.Service == c.Service
+	return used != nil && used.Scheme == c.Scheme && used.Realm == c.Realm && used.Service == c.Service &&
+		a.scopeFor(used) == a.scopeFor(&c)
 }
 
 // refused is the error for a registry that answers 401 to what it asked for.
@@ -158,7 +168,7 @@ func (a *Authorizer) denied(credential Credential, answer string) *DeniedError {
 	return &DeniedError{
 		Repository: a.repository,
 		Credential: credential.Source,
-		Scope:      a.scope,
+		Scope:      a.scopeFor(a.current()),
 		Answer:     answer,
 		Anonymous:  credential.Anonymous(),
 	}
@@ -184,9 +194,9 @@ func (a *Authorizer) unlearn(c *Challenge) {
 }
 
 // learn keeps a challenge for this repository, and for all as long as none is
-// known.
+// known, unless each has its own.
 func (a *Authorizer) learn(c Challenge) {
-	if a.registry.known() == nil {
+	if a.registry.known() == nil && !a.registry.options.OtherNames {
 		a.registry.learn(&c)
 	}
 	a.mu.Lock()

@@ -17,6 +17,7 @@ type Challenge struct {
 	Scheme  string // lower case
 	Realm   string
 	Service string
+	Scope   string // what the registry would ask for
 	Error   string // invalid_token, insufficient_scope; RFC 6750 section 3.1
 }
 
@@ -55,7 +56,7 @@ func (c Challenge) String() string {
 	var b strings.Builder
 	b.WriteString(c.Scheme)
 	separator := " "
-	for _, p := range [][2]string{{"realm", c.Realm}, {"service", c.Service}, {"error", c.Error}} {
+	for _, p := range [][2]string{{"realm", c.Realm}, {"service", c.Service}, {"scope", c.Scope}, {"error", c.Error}} {
 		if p[1] != "" {
 			quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(p[1])
 			fmt.Fprintf(&b, `%s%s="%s"`, separator, p[0], quoted)
@@ -100,7 +101,7 @@ func parseChallenges(s string) ([]Challenge, error) {
 
 // set keeps the parameters that matter; of a repeated one the first.
 func (c *Challenge) set(name, value string) {
-	for field, p := range map[string]*string{"realm": &c.Realm, "service": &c.Service, "error": &c.Error} {
+	for field, p := range map[string]*string{"realm": &c.Realm, "service": &c.Service, "scope": &c.Scope, "error": &c.Error} {
 		if field == name && *p == "" {
 			*p = value
 		}

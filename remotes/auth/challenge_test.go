@@ -14,7 +14,7 @@ func TestParseChallenge(t *testing.T) {
 		headers []string
 		want    string // Challenge.String, or what the error says
 	}{
-		{"as usual", []string{`Bearer realm="https://r/t",service="s",scope="repository:a:pull"`}, bearer},
+		{"as usual", []string{`Bearer realm="https://r/t",service="s",scope="repository:a:pull"`}, bearer + `,scope="repository:a:pull"`},
 		{"error", []string{`Bearer realm="https://r/t",service="s",error="invalid_token"`}, bearer + `,error="invalid_token"`},
 		{"any case", []string{`BEARER Realm="https://r/t", SERVICE="s"`}, bearer},
 		{"spaces", []string{"Bearer  realm = \"https://r/t\" ,\tservice = s"}, bearer},

@@ -1,9 +1,6 @@
 package auth
 
-import (
-	"net/url"
-	"slices"
-)
+import "net/url"
 
 // checkRealm is the policy for token endpoints; see RegistryOptions.Realms.
 // What it cannot judge from the URL, the transport judges when it dials.
@@ -23,15 +20,11 @@ func (r *Registry) checkRealm(realm string) error {
 		return refuse("it is not https, while the registry is")
 	case dialAddress(u) == r.transport.registry:
 		return nil
-	case len(r.options.Realms) > 0 && !r.listed(u):
+	case len(r.options.Realms) > 0 && !r.transport.isListed(dialAddress(u)):
 		return refuse("it is not among the realms that the configuration allows")
 	}
 	if err := r.guarded.allowLiteral(u); err != nil {
 		return refuse("its address is not public, and the registry is not beside it")
 	}
 	return nil
-}
-
-func (r *Registry) listed(u *url.URL) bool {
-	return slices.Contains(r.options.Realms, u.Host) || slices.Contains(r.options.Realms, u.Hostname())
 }

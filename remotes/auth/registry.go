@@ -23,6 +23,11 @@ type RegistryOptions struct {
 	// HTTPFallback says that the caller retries over http what fails over
 	// https, as containerd does for registries on localhost.
 	HTTPFallback bool
+	// OtherNames says that the registry's tokens may have other names for its
+	// repositories than its paths, as those of mirrors below a path of their
+	// own often do: a challenge's scope counts when it is for pulling from one
+	// repository whose name ends in the path's.
+	OtherNames bool
 	// UserAgent is sent to the token endpoint.
 	UserAgent string
 	// Metrics counts tokens and challenges, when given.

@@ -57,6 +57,7 @@ type transport struct {
 	*location
 	base     *http.Transport // for the registry
 	foreign  *http.Transport // for others, who get no client certificate
+	verified *http.Transport // for those of them who get credentials although the registry's certificate is not verified
 	registry string          // host:port, as dialled
 	header   http.Header     // for the registry only
 	realms   []string        // hosts that may be anywhere
@@ -65,15 +66,21 @@ type transport struct {
 }
 
 func newTransport(base *http.Transport, origin *url.URL, header http.Header, realms []string) *transport {
-	t := &transport{location: new(location), base: base.Clone(), foreign: base.Clone(), registry: dialAddress(origin), header: header, realms: realms}
+	t := &transport{location: new(location), base: base.Clone(), foreign: base.Clone(), verified: base.Clone(), registry: dialAddress(origin), header: header, realms: realms}
 	if ip, err := netip.ParseAddr(origin.Hostname()); err == nil {
 		t.observe(reachOf(ip))
 	}
-	if c := t.foreign.TLSClientConfig; c != nil {
-		c.Certificates, c.GetClientCertificate, c.InsecureSkipVerify = nil, nil, false
+	for _, other := range []*http.Transport{t.foreign, t.verified} {
+		if c := other.TLSClientConfig; c != nil {
+			c.Certificates, c.GetClientCertificate = nil, nil
+		}
 	}
-	t.guard(t.base)
-	t.guard(t.foreign)
+	if c := t.verified.TLSClientConfig; c != nil {
+		c.InsecureSkipVerify = false
+	}
+	for _, each := range t.all() {
+		t.guard(each)
+	}
 	return t
 }
 
@@ -107,8 +114,38 @@ func (t *transport) guard(base *http.Transport) {
 }
 
 func (t *transport) closeIdle() {
-	t.base.CloseIdleConnections()
-	t.foreign.CloseIdleConnections()
+	for _, each := range t.all() {
+		each.CloseIdleConnections()
+	}
+}
+
+func (t *transport) all() []*http.Transport {
+	return []*http.Transport{t.base, t.foreign, t.verified}
+}
+
+// to chooses the transport for a request. Content is verified by its digest
+// wherever it comes from; a token endpoint has the registry's word only, which
+// is nobody's when the registry is not verified. Then it is verified unless it
+// is on the registry's own host or listed.
+func (t *transport) to(u *url.URL) *http.Transport {
+	switch {
+	case dialAddress(u) == t.registry:
+		return t.base
+	case t.lenient || t.isListed(dialAddress(u)) || t.onRegistryHost(u):
+		return t.foreign
+	}
+	return t.verified
+}
+
+func (t *transport) onRegistryHost(u *url.URL) bool {
+	host, _, _ := net.SplitHostPort(t.registry)
+	return strings.EqualFold(u.Hostname(), host)
+}
+
+// isListed tells whether a host:port is among the realms of the configuration.
+func (t *transport) isListed(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	return slices.Contains(t.realms, address) || slices.Contains(t.realms, host)
 }
 
 // judge looks at a fresh connection before anything is sent over it.
@@ -141,9 +178,7 @@ func (t *transport) observe(r reach) {
 }
 
 func (t *transport) allow(r reach, address string) error {
-	host, _, _ := net.SplitHostPort(address)
-	listed := slices.Contains(t.realms, address) || slices.Contains(t.realms, host)
-	if r == public || r != never && (listed || r <= reach(t.reach.Load())) || r == private && t.lenient {
+	if r == public || r != never && (t.isListed(address) || r <= reach(t.reach.Load())) || r == private && t.lenient {
 		return nil
 	}
 	return fmt.Errorf("refused to connect to %s: the registry sent us there, to an address that is not public", address)
@@ -169,11 +204,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header[name] = append(req.Header[name], values...)
 		}
 	}
-	next := t.foreign
-	if registry {
-		next = t.base
-	}
-	resp, err := next.RoundTrip(req)
+	resp, err := t.to(req.URL).RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -286,5 +287,38 @@ func TestBodyAfterTheDeadline(t *testing.T) {
 	body := resumable{io.NopCloser(iotest.ErrReader(context.DeadlineExceeded)), ctx}
 	if _, err := body.Read(nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Where the registry is not verified, a token endpoint elsewhere is, unless
+// the configuration names it. Nobody but the registry gets the certificate.
+func TestUnverifiedRegistry(t *testing.T) {
+	t.Parallel()
+	base := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{{}}}}
+	registry := NewRegistry("https", "reg.test:5000", base, &heldCredentials{}, RegistryOptions{Realms: []string{"listed.test", "port.test:444"}})
+	for _, test := range []struct {
+		url               string
+		content, endpoint bool // verified
+		certificate       bool // shown
+	}{
+		{url: "https://reg.test:5000/v2/", certificate: true},
+		{url: "https://REG.test:6000/token"},
+		{url: "https://listed.test/token"},
+		{url: "https://port.test:444/token"},
+		{url: "https://port.test/token", endpoint: true},
+		{url: "https://reg.test.evil.test/token", endpoint: true},
+		{url: "https://other.test/token", endpoint: true},
+	} {
+		u := must[*url.URL](t)(url.Parse(test.url))
+		content, endpoint := registry.transport.to(u).TLSClientConfig, registry.guarded.to(u).TLSClientConfig
+		if got := !content.InsecureSkipVerify; got != test.content {
+			t.Errorf("content at %s: verified is %t", u, got)
+		}
+		if got := !endpoint.InsecureSkipVerify; got != test.endpoint {
+			t.Errorf("tokens at %s: verified is %t", u, got)
+		}
+		if got := len(content.Certificates) > 0; got != test.certificate || got != (len(endpoint.Certificates) > 0) {
+			t.Errorf("%s: shown our certificate: %t", u, got)
+		}
 	}
 }

@@ -62,6 +62,23 @@ func TestSameDigestUnderSeveralNamespaces(t *testing.T) {
 	}
 }
 
+// TestSameIndexUnderSeveralNamespaces: what an index holds that is listed with
+// several child namespaces is looked for below each of them, first below the
+// one that served it.
+func TestSameIndexUnderSeveralNamespaces(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := putImage(s.registry, parent+"/b/c", "layer")
+	index := indexOf(registrytest.Member(member.Descriptor, "c"))
+	s.registry.Put(parent+"/b", ocispec.MediaTypeImageIndex, index)
+	inner := s.registry.Put(parent+"/a", ocispec.MediaTypeImageIndex, index)
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(
+		registrytest.Member(inner, "a"), registrytest.Member(inner, "b")))))
+	if got, want := s.repositoriesAsked(member.Digest), []string{"/a/c", "/b/c"}; !slices.Equal(got, want) {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+	s.wantBlobsIn(parent + "/b/c")
+}
+
 // answer lets a repository below the parent serve an image or refuse it.
 func (s *scene) answer(i image, suffix string, status int) {
 	repository := parent + suffix

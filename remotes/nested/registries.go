@@ -153,6 +153,7 @@ func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
 		Header:       host.Header,
 		Realms:       r.options.Realms,
 		HTTPFallback: fallback,
+		OtherNames:   host.Path != "/v2" && !strings.HasPrefix(host.Path, "/v2/"),
 		UserAgent:    r.options.UserAgent,
 		Metrics:      &r.options.Metrics.Metrics,
 	})

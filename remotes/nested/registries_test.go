@@ -80,6 +80,50 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
+// TestMirrorOfOtherNames: a mirror with an API root of its own says in its
+// challenges what its repositories are called; each still gets a token of its
+// own.
+func TestMirrorOfOtherNames(t *testing.T) {
+	registry, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+	mirror.Allow("all", "secret", "*")
+	member := putBundle(mirror, "remote/")
+	root := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(must(url.Parse(mirror.URL())))
+		r.Out.URL.Path = "/v2/remote/" + strings.TrimPrefix(r.In.URL.Path, "/cache/")
+	}})
+	defer root.Close()
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
+	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+		HostsDir:    hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n", registry.URL(), root.URL+"/cache")),
+		Credentials: userPassword(t, strings.TrimPrefix(root.URL, "http://"), "all", "secret"),
+	}))
+	wantLog(t, mirror, tagGet("remote/"+parent), member.all("remote/"+parent+"/web"))
+	wantLog(t, registry)
+	var scopes []string
+	for _, q := range mirror.Log(registrytest.Of(registrytest.KindToken)) {
+		scopes = append(scopes, q.Scopes...)
+	}
+	if want := []string{"repository:remote/" + parent + ":pull", "repository:remote/" + parent + "/web:pull"}; !slices.Equal(scopes, want) {
+		t.Errorf("tokens for %q, want %q", scopes, want)
+	}
+}
+
+// TestSkipVerify: it covers what else is on the registry's host, and where
+// blobs are.
+func TestSkipVerify(t *testing.T) {
+	cdn := newRegistry(t, registrytest.WithTLS())
+	registry := newRegistry(t, registrytest.WithTLS(), registrytest.TokenOnOwnServer())
+	registry.Allow("all", "secret", "*")
+	member := putBundle(registry, "")
+	member.blobsIn(cdn, parent+"/web")
+	registry.Intercept(registrytest.Redirect(strings.Replace(cdn.URL(), "127.0.0.1", "localhost", 1), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
+	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+		HostsDir:    hosts(t, registry.Host(), fmt.Sprintf("[host.%q]\nskip_verify = true\n", registry.URL())),
+		Credentials: userPassword(t, registry.Host(), "all", "secret"),
+	}))
+	wantLog(t, cdn, member.blobs(parent+"/web"))
+}
+
 // TestMirrorWithoutTheMember: what a mirror lacks the registry has.
 func TestMirrorWithoutTheMember(t *testing.T) {
 	registry, mirror := newRegistry(t), newRegistry(t)

@@ -136,7 +136,7 @@ func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error)
 	at := p.Targets
 	copies := p.Fallbacks
 	if slices.Contains(p.Targets, served) {
-		at, copies = []auth.Repository{served}, nil
+		at, copies = union([]auth.Repository{served}, p.Targets), nil
 	} else if served != (auth.Repository{}) {
 		copies = []auth.Repository{served}
 	}
