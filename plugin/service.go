@@ -15,7 +15,7 @@ import (
 )
 
 // service is containerd's transfer service, which follows child namespaces in
-// pulls. All other transfers are its own.
+// pulls and pushes. All other transfers are its own.
 type service struct {
 	transfer.Transferrer
 	content   content.Store
@@ -33,6 +33,11 @@ type source interface {
 // Transfer implements [transfer.Transferrer].
 func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.Opt) error {
 	settings := s.settings()
+	if to, ok := dst.(destination); ok && settings != nil {
+		if image, ok := src.(transfer.ImageGetter); ok {
+			return s.push(ctx, settings, image, to, opts)
+		}
+	}
 	from, isImage := src.(source)
 	to, isStore := dst.(transfer.ImageStorer)
 	if settings == nil || !isImage || !isStore {

@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
@@ -139,32 +140,35 @@ func (f front) Register(server *grpc.Server) error {
 
 // Transfer implements [transferapi.TransferServer].
 func (f front) Transfer(ctx context.Context, request *transferapi.TransferRequest) (*emptypb.Empty, error) {
-	var source transfertypes.OCIRegistry
-	if f.settings() == nil || request.Source == nil || !typeurl.Is(request.Source, &source) {
+	if f.settings() == nil {
 		return f.TransferServer.Transfer(ctx, request)
 	}
-	if err := typeurl.UnmarshalTo(request.Source, &source); err != nil || source.Resolver == nil {
-		return f.TransferServer.Transfer(ctx, request) // containerd says what is wrong
-	}
-	ctx = context.WithValue(ctx, sentKey{}, &sent{
-		hostDir: source.Resolver.HostDir,
-		scheme:  source.Resolver.DefaultScheme,
-		debug:   source.Resolver.HttpDebug,
-		logs:    source.Resolver.LogsStream,
-		streams: f.streams,
-	})
-	if source.Resolver.HttpDebug != transfertypes.HTTPDebug_DISABLED { // the log is ours to write
-		source.Resolver.HttpDebug, source.Resolver.LogsStream = transfertypes.HTTPDebug_DISABLED, ""
-		silent, err := typeurl.MarshalAnyToProto(&source)
-		if err != nil {
-			return nil, err
+	request = &transferapi.TransferRequest{Source: request.Source, Destination: request.Destination, Options: request.Options}
+	for _, end := range []**anypb.Any{&request.Source, &request.Destination} {
+		var registry transfertypes.OCIRegistry
+		if *end == nil || !typeurl.Is(*end, &registry) || typeurl.UnmarshalTo(*end, &registry) != nil || registry.Resolver == nil {
+			continue // containerd says what is wrong
 		}
-		request = &transferapi.TransferRequest{Source: silent, Destination: request.Destination, Options: request.Options}
+		ctx = context.WithValue(ctx, sentKey{}, &sent{
+			hostDir: registry.Resolver.HostDir,
+			scheme:  registry.Resolver.DefaultScheme,
+			debug:   registry.Resolver.HttpDebug,
+			logs:    registry.Resolver.LogsStream,
+			streams: f.streams,
+		})
+		if registry.Resolver.HttpDebug != transfertypes.HTTPDebug_DISABLED { // the log is ours to write
+			registry.Resolver.HttpDebug, registry.Resolver.LogsStream = transfertypes.HTTPDebug_DISABLED, ""
+			silent, err := typeurl.MarshalAnyToProto(&registry)
+			if err != nil {
+				return nil, err
+			}
+			*end = silent
+		}
 	}
 	return f.TransferServer.Transfer(ctx, request)
 }
 
-// sent is what a client has sent about a source, and containerd's object for
+// sent is what a client has sent about a registry, and containerd's object for
 // it does not tell.
 type sent struct {
 	hostDir string

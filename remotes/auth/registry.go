@@ -105,6 +105,11 @@ func (r *Registry) PushAuthorizer(repository Repository, mounted ...Repository) 
 	return &Authorizer{registry: r, repository: repository, scope: strings.Join(slices.Compact(scopes), " ")}
 }
 
+// DeleteAuthorizer returns the authorizer for deleting from one repository.
+func (r *Registry) DeleteAuthorizer(repository Repository) *Authorizer {
+	return &Authorizer{registry: r, repository: repository, scope: "repository:" + repository.name + ":delete"}
+}
+
 // Repository returns the registry's repository of a name. It need not obey
 // the grammar: names of mirrors often do not.
 func (r *Registry) Repository(name string) Repository { return Repository{r.origin.Host, name} }

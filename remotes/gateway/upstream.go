@@ -38,10 +38,6 @@ type query struct {
 	pass      bool // an answer may be a redirect, to be handed on
 }
 
-// maxExchanges is a request without a token, one with, one with a new token,
-// and one for a challenge that has changed in between.
-const maxExchanges = 4
-
 // do asks until a host answers with content (200, 206), with 416, or with a
 // redirect that may be handed on. The error is that of the last host: the
 // registry itself, unless hosts.toml says otherwise. A hosts.toml may name it
@@ -122,22 +118,11 @@ func (u *upstream) ask(ctx context.Context, h nested.Host, repository auth.Repos
 
 // exchange asks a host once, and again for its challenges.
 func (u *upstream) exchange(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
-	var refused []*http.Response
-	for range maxExchanges {
-		resp, err := u.send(ctx, h, repository, q, last)
-		if err != nil {
-			return nil, err
-		}
-		if resp.StatusCode != http.StatusUnauthorized {
-			return u.judge(ctx, h, repository, q, resp)
-		}
-		discard(resp)
-		refused = append(refused, resp)
-		if err := h.Authorizer.AddResponses(ctx, refused); err != nil {
-			return nil, err
-		}
+	resp, err := h.Exchange(ctx, func() (*http.Response, error) { return u.send(ctx, h, repository, q, last) })
+	if err != nil {
+		return nil, err
 	}
-	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 again and again")
+	return u.judge(ctx, h, repository, q, resp)
 }
 
 // send makes one request.

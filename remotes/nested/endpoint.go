@@ -38,11 +38,6 @@ type endpoint struct {
 // hostFor returns the endpoint as it is asked about a repository.
 func (e *endpoint) hostFor(name string) Host { return e.hostWith(name, e.registry.Authorizer) }
 
-// pushHostFor returns the endpoint as a repository is pushed to.
-func (e *endpoint) pushHostFor(name string) Host {
-	return e.hostWith(name, func(r auth.Repository) *auth.Authorizer { return e.registry.PushAuthorizer(r) })
-}
-
 func (e *endpoint) hostWith(name string, authorizer func(auth.Repository) *auth.Authorizer) Host {
 	if e.prefix != "" {
 		name = e.prefix + "/" + name

@@ -20,7 +20,6 @@
 package nested
 
 import (
-	"context"
 	"slices"
 	"sync"
 
@@ -60,7 +59,8 @@ type Options struct {
 	Limits Limits
 	// Store is the content store that the pull fills, when there is one.
 	// containerd fetches only what is missing there, so that what is not
-	// missing is learnt from the store instead of asked for again.
+	// missing is learnt from the store instead of asked for again. Without one
+	// a push does not follow child namespaces.
 	Store content.Provider
 }
 
@@ -97,11 +97,6 @@ func (r *Resolver) SetOptions(options ...transfer.ImageResolverOption) {
 	if base, ok := r.base.(remotes.ResolverWithOptions); ok {
 		base.SetOptions(options...)
 	}
-}
-
-// Pusher returns the wrapped resolver's pusher.
-func (r *Resolver) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
-	return r.base.Pusher(ctx, ref)
 }
 
 // maxTrails bounds the pulls that a resolver remembers at once.

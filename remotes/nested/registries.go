@@ -59,6 +59,7 @@ type Registries struct {
 	endpoints    map[string][]*endpoint // by registry
 	repositories map[auth.Repository][]Host
 	transfer     []transfer.ImageResolverOption
+	unmountable  map[mount]bool // mounts that were refused
 }
 
 var (
@@ -80,6 +81,7 @@ func NewRegistries(options RegistriesOptions) *Registries {
 		base:         map[*http.Client]*http.Transport{},
 		endpoints:    map[string][]*endpoint{},
 		repositories: map[auth.Repository][]Host{},
+		unmountable:  map[mount]bool{},
 	}
 	ho := config.HostOptions{UpdateClient: r.keepTransport}
 	if options.HostsDir != "" {
@@ -245,19 +247,24 @@ func (r *Registries) resolverAt(hosts []Host) remotes.Resolver {
 	for i, h := range hosts {
 		plain[i] = h.RegistryHost
 	}
-	header := http.Header{}
-	maps.Copy(header, r.options.Header)
-	if r.options.UserAgent != "" {
-		header.Set("User-Agent", r.options.UserAgent)
-	}
 	resolver := docker.NewResolver(docker.ResolverOptions{
 		Hosts:   func(string) ([]docker.RegistryHost, error) { return plain, nil },
-		Headers: header,
+		Headers: r.header(),
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	resolver.(remotes.ResolverWithOptions).SetOptions(r.transfer...)
 	return resolver
+}
+
+// header goes to registries with each request for content.
+func (r *Registries) header() http.Header {
+	header := http.Header{}
+	maps.Copy(header, r.options.Header)
+	if r.options.UserAgent != "" {
+		header.Set("User-Agent", r.options.UserAgent)
+	}
+	return header
 }
 
 // SetOptions implements remotes.ResolverWithOptions. The options are those of
@@ -308,22 +315,4 @@ func (r *Registries) CloseIdleConnections() {
 			e.registry.CloseIdleConnections()
 		}
 	}
-}
-
-// Pusher implements remotes.Resolver: the docker pusher of one repository, with
-// a token of its own for pushing. A reference by tag tags what is pushed.
-func (r *Registries) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
-	repository, err := RepositoryOf(ref)
-	if err != nil {
-		return nil, err
-	}
-	endpoints, err := r.endpointsOf(repository.Host())
-	if err != nil {
-		return nil, err
-	}
-	hosts := make([]Host, len(endpoints))
-	for i, e := range endpoints {
-		hosts[i] = e.pushHostFor(repository.Name())
-	}
-	return r.resolverAt(hosts).Pusher(ctx, ref)
 }

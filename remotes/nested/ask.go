@@ -1,0 +1,121 @@
+package nested
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// maxExchanges is a request without a token, one with, one with a new token,
+// and one for a challenge that has changed in between.
+const maxExchanges = 4
+
+// Exchange sends a request, and again for each challenge that is worth it;
+// send signs it with the host's authorizer. The answer has any status but 401,
+// which is an [auth.DeniedError] in the end.
+func (h Host) Exchange(ctx context.Context, send func() (*http.Response, error)) (*http.Response, error) {
+	var refused []*http.Response
+	for range maxExchanges {
+		resp, err := send()
+		if err != nil || resp.StatusCode != http.StatusUnauthorized {
+			return resp, err
+		}
+		discard(resp)
+		refused = append(refused, resp)
+		if err := h.Authorizer.AddResponses(ctx, refused); err != nil {
+			return nil, err
+		}
+	}
+	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 again and again")
+}
+
+// maxErrorBody bounds what is read of an answer so that its connection can be
+// used again.
+const maxErrorBody = 16 << 10
+
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody) // only for the connection's sake
+	_ = resp.Body.Close()
+}
+
+// Head asks for the headers of a repository's "manifests/…" or "blobs/…", at
+// the registry or a mirror. The class of the error is errdefs.ErrNotFound for a
+// 404; denials are [auth.DeniedError].
+func (r *Registries) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
+	hosts, err := r.Hosts(repository)
+	if err != nil {
+		return nil, err
+	}
+	err = fmt.Errorf("%s: no host to ask: %w", repository, errdefs.ErrNotFound)
+	for _, h := range hosts {
+		if !h.Capabilities.Has(docker.HostCapabilityPull) {
+			continue
+		}
+		var header http.Header
+		if header, err = r.ask(ctx, h, repository, http.MethodHead, path, accept); err == nil {
+			return header, nil
+		}
+	}
+	return nil, err
+}
+
+// Delete deletes a repository's "manifests/<tag>" or "manifests/<digest>".
+// Errors: as for Head; registries that do not delete answer 405, which is of
+// the class errdefs.ErrNotImplemented.
+func (r *Registries) Delete(ctx context.Context, repository auth.Repository, path string) error {
+	endpoints, err := r.endpointsOf(repository.Host())
+	if err != nil {
+		return err
+	}
+	for _, e := range endpoints {
+		if e.host.Capabilities.Has(docker.HostCapabilityPush) {
+			h := e.hostWith(repository.Name(), e.registry.DeleteAuthorizer)
+			_, err := r.ask(ctx, h, repository, http.MethodDelete, path, "*/*")
+			return err
+		}
+	}
+	return fmt.Errorf("%s: hosts.toml allows no host to be pushed to: %w", repository, errdefs.ErrNotFound)
+}
+
+// ask makes a request without a body, and returns the headers of a success.
+func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository, method, path, accept string) (http.Header, error) {
+	u := url.URL{Scheme: h.Scheme, Host: h.Host, Path: h.Path + "/" + repository.Name() + "/" + path}
+	if registry := repository.Host(); registry != h.Host && (registry != "docker.io" || h.Host != "registry-1.docker.io") {
+		u.RawQuery = url.Values{"ns": {registry}}.Encode() // a mirror has to be told
+	}
+	resp, err := h.Exchange(ctx, func() (*http.Response, error) {
+		req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
+		if err != nil {
+			return nil, err
+		}
+		req.Header = r.header()
+		req.Header.Set("Accept", accept)
+		if err := h.Authorizer.Authorize(ctx, req); err != nil {
+			return nil, err
+		}
+		return h.Client.Do(req)
+	})
+	if err != nil {
+		return nil, explain(ctx, []Host{h}, err)
+	}
+	defer discard(resp)
+	switch resp.StatusCode {
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%s: %s: %w", repository, path, errdefs.ErrNotFound)
+	case http.StatusMethodNotAllowed:
+		return nil, fmt.Errorf("%s: the registry does not allow %s: %w", repository, strings.ToLower(method), errdefs.ErrNotImplemented)
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
+	}
+	return resp.Header, nil
+}

@@ -1,0 +1,206 @@
+package nested
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/pkg/reference"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Pusher implements remotes.Resolver. What a nested index holds is pushed to
+// its members' targets (docs/spec.md, section 4), into each that it has, and
+// the index itself where the reference says. The store says what the index
+// holds; for that the reference has to name the index's digest, as containerd
+// adds it to a tag. Otherwise the pusher is the wrapped resolver's.
+func (r *Resolver) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
+	inner, err := r.base.Pusher(ctx, ref)
+	if err != nil || r.store == nil {
+		return inner, err
+	}
+	spec, err := reference.Parse(ref)
+	if err != nil || spec.Digest() == "" {
+		return inner, nil
+	}
+	root, err := RepositoryOf(ref)
+	if err != nil {
+		return inner, nil // nothing that could be nested
+	}
+	return &pusher{resolver: r, root: root, digest: spec.Digest(), inner: inner}, nil
+}
+
+// pusher pushes the content of one root.
+type pusher struct {
+	resolver *Resolver
+	root     auth.Repository
+	digest   digest.Digest
+	inner    remotes.Pusher // to the root's repository
+
+	mu      sync.Mutex
+	targets map[digest.Digest][]auth.Repository // nil: the root has not been read
+}
+
+// Push implements remotes.Pusher. Errors: [InvalidError], and those of the
+// wrapped resolver's pusher.
+func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+	targets, err := p.targetsOf(ctx, desc.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if desc.Digest == p.digest || len(targets) == 0 {
+		return p.inner.Push(ctx, desc)
+	}
+	w := &writer{pusher: p, desc: desc, rest: targets}
+	if w.Writer, err = w.open(ctx); err != nil {
+		return nil, w.failed(err)
+	}
+	return w, nil
+}
+
+// targetsOf returns the repositories into which content goes: none for what
+// has nothing to do with child namespaces.
+func (p *pusher) targetsOf(ctx context.Context, d digest.Digest) ([]auth.Repository, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.targets == nil {
+		targets := map[digest.Digest][]auth.Repository{}
+		if err := p.walk(ctx, targets); err != nil {
+			return nil, err
+		}
+		p.targets = targets
+	}
+	return p.targets[d], nil
+}
+
+// walk follows what is in the store, from the root on.
+func (p *pusher) walk(ctx context.Context, targets map[digest.Digest][]auth.Repository) error {
+	info, err := p.resolver.store.ReaderAt(ctx, ocispec.Descriptor{Digest: p.digest})
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.digest, err)
+	}
+	root := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: p.digest, Size: info.Size()}
+	if err := info.Close(); err != nil || root.Size > p.resolver.rule.limits.Document {
+		return err
+	}
+	places, number := []Place{{Descriptor: root, Targets: []auth.Repository{p.root}}}, 0
+	for len(places) > 0 {
+		place := places[0]
+		places = places[1:]
+		data, err := readStored(ctx, p.resolver.store, place.Descriptor)
+		if errdefs.IsNotFound(err) {
+			continue // not selected
+		}
+		if err != nil {
+			return err
+		}
+		found, nested, err := p.resolver.rule.Follow(place, data, auth.Repository{})
+		if err != nil {
+			return err
+		}
+		if !nested && place.Descriptor.Digest == p.digest {
+			return nil
+		}
+		for _, next := range found {
+			d, at := next.Descriptor, next.Targets[0]
+			if slices.Contains(targets[d.Digest], at) {
+				continue
+			}
+			if number++; number > p.resolver.rule.limits.Descriptors {
+				return fmt.Errorf("%s: more than %d descriptors in one push", p.digest, number-1)
+			}
+			targets[d.Digest] = append(targets[d.Digest], at)
+			if isDocument(d.MediaType) {
+				places = append(places, next)
+			}
+		}
+	}
+	return nil
+}
+
+// to is the pusher to a target.
+func (p *pusher) to(ctx context.Context, target auth.Repository, d digest.Digest) (remotes.Pusher, error) {
+	if target == p.root {
+		return p.inner, nil
+	}
+	return p.resolver.base.Pusher(ctx, byDigest(target, d))
+}
+
+// writer writes content into the first target that lacks it. When that is
+// committed, the content is brought into the other targets, by mounting it or
+// from the store.
+type writer struct {
+	content.Writer
+	pusher *pusher
+	desc   ocispec.Descriptor
+	there  []auth.Repository // those that have it
+	rest   []auth.Repository // those that were not asked yet
+	at     auth.Repository   // that is being written to
+}
+
+// open opens the next target that lacks the content. When there is none, the
+// error is of the class errdefs.ErrAlreadyExists.
+func (w *writer) open(ctx context.Context) (content.Writer, error) {
+	for len(w.rest) > 0 {
+		w.at, w.rest = w.rest[0], w.rest[1:]
+		to, err := w.pusher.to(ctx, w.at, w.desc.Digest)
+		if err != nil {
+			return nil, err
+		}
+		inner, err := to.Push(ctx, MountFrom(w.desc, w.there...))
+		if err == nil {
+			return inner, nil
+		}
+		if !errdefs.IsAlreadyExists(err) {
+			return nil, err
+		}
+		w.there = append(w.there, w.at)
+	}
+	return nil, fmt.Errorf("%s: %w", w.desc.Digest, errdefs.ErrAlreadyExists)
+}
+
+// Commit implements content.Writer.
+func (w *writer) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
+	err := w.Writer.Commit(ctx, size, expected, opts...)
+	for err == nil {
+		w.there = append(w.there, w.at)
+		var next content.Writer
+		if next, err = w.open(ctx); err == nil {
+			err = w.copy(ctx, next)
+		}
+	}
+	switch {
+	case errdefs.IsAlreadyExists(err):
+		return nil
+	case errors.Is(err, content.ErrReset):
+		return err // of the first target: the caller writes once more
+	}
+	return w.failed(err)
+}
+
+// copy writes the content into a further target.
+func (w *writer) copy(ctx context.Context, to content.Writer) error {
+	defer to.Close()
+	from, err := w.pusher.resolver.store.ReaderAt(ctx, w.desc)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return content.Copy(ctx, to, content.NewReader(from), w.desc.Size, w.desc.Digest)
+}
+
+// failed says where it was, unless the error does so itself.
+func (w *writer) failed(err error) error {
+	if isDenied(err) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", w.at, err)
+}
