@@ -28,10 +28,15 @@ const maxNodes = 100_000
 // node is content on one path from the root.
 type node struct {
 	nested.Entry
+	entry      bool            // of an index
 	namespace  string          // composed path from the root; "" in the root's repository
 	repository auth.Repository // where it is by that path
 	children   []*node
-	visit      func() error // visits it once, however many paths lead to it
+	referrers  []*node            // where they are asked for
+	carrier    *node              // that stood here for it
+	flat       ocispec.Descriptor // what stands for it in plain indexes, where they are made
+	missing    bool               // left out, as the source does not have it
+	visit      func() error       // visits it once, however many paths lead to it
 }
 
 // member tells whether a child-namespace descriptor points to the node.
@@ -42,6 +47,8 @@ type fetcher interface {
 	remotes.Fetcher
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Found(digest.Digest) (auth.Repository, bool)
+	Referrers(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error)
+	Carrier() (ocispec.Descriptor, bool)
 }
 
 var _ fetcher = (*nested.Fetcher)(nil)
@@ -55,6 +62,10 @@ type walker struct {
 	// for documents unless blobs are visited too.
 	fetch func(context.Context, *node) error
 	blobs bool
+	// referrers tells whether to walk to what refers to documents, too.
+	referrers bool
+	// sparse leaves out members that are not there.
+	sparse bool
 	// visited, when given, is called when a node and all below it is done.
 	visited func(*node) error
 
@@ -112,7 +123,11 @@ func (w *walker) visitAll(ctx context.Context, root *node) error {
 // visit brings a node and what is below it.
 func (w *walker) visit(n *node) error {
 	if isDocument(n.MediaType) || w.blobs {
-		if err := w.bring(n); err != nil {
+		err := w.bring(n)
+		if n.missing = w.sparse && n.entry && errdefs.IsNotFound(err); n.missing {
+			return nil
+		}
+		if err != nil {
 			w.fail(err)
 			return err
 		}
@@ -123,16 +138,17 @@ func (w *walker) visit(n *node) error {
 			return err
 		}
 		var group errgroup.Group
-		for _, child := range n.children {
-			if !child.Carried {
-				group.Go(child.visit)
+		for _, below := range slices.Concat(n.children, n.referrers) {
+			if !below.Carried {
+				group.Go(below.visit)
 			}
 		}
 		if err := group.Wait(); err != nil {
 			return err
 		}
 		if index := n.carried(); index != nil {
-			n.Descriptor, n.children = index.Descriptor, nil // it takes the carrier's place
+			carrier := *n
+			n.Descriptor, n.children, n.carrier = index.Descriptor, nil, &carrier // it takes the carrier's place
 			return w.visit(n)
 		}
 	}
@@ -175,7 +191,7 @@ func (w *walker) expand(n *node) error {
 		if err != nil {
 			return err
 		}
-		child := &node{Entry: e, namespace: path.Join(n.namespace, e.Child.String()), repository: repository}
+		child := &node{Entry: e, namespace: path.Join(n.namespace, e.Child.String()), repository: repository, entry: index}
 		if index && !w.takes(child) {
 			w.pass(child)
 			continue
@@ -188,7 +204,24 @@ func (w *walker) expand(n *node) error {
 			n.children = append(n.children, child)
 		}
 	}
-	return w.count(len(n.children))
+	if err := w.refer(n); err != nil {
+		return err
+	}
+	return w.count(len(n.children) + len(n.referrers))
+}
+
+// refer finds what refers to a document, where that is asked for.
+func (w *walker) refer(n *node) error {
+	if !w.referrers || n.referrers != nil {
+		return nil
+	}
+	referrers, err := w.fetcher.Referrers(w.ctx, n.Descriptor)
+	for _, d := range referrers {
+		below := &node{Entry: nested.Entry{Descriptor: d}, namespace: n.namespace, repository: w.found(n)}
+		below.visit = sync.OnceValue(func() error { return w.visit(below) })
+		n.referrers = append(n.referrers, below)
+	}
+	return err
 }
 
 // known returns the node that stands for the same content under the same
@@ -279,7 +312,7 @@ func (w *walker) found(n *node) auth.Repository {
 
 // leads tells whether a node is or leads to something that is selected.
 func (n *node) leads() bool {
-	return slices.ContainsFunc(n.all(), func(n *node) bool { return !images.IsIndexType(n.MediaType) })
+	return slices.ContainsFunc(n.all(), func(n *node) bool { return !images.IsIndexType(n.MediaType) && !n.missing })
 }
 
 // all returns a node and everything below it, parents first, each once.

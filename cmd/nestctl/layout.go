@@ -136,6 +136,14 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 		}
 		index.Manifests = append(index.Manifests, d)
 	}
+	for _, n := range root.whole() {
+		for _, r := range n.referrers {
+			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
+			if !slices.ContainsFunc(index.Manifests, named) {
+				index.Manifests = append(index.Manifests, bare(r.Descriptor)) // found by its subject
+			}
+		}
+	}
 	if err := writeFile(l.indexFile(), index); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -23,7 +24,7 @@ import (
 
 // indexPublisher brings an index to a registry (docs/spec.md, section 8).
 type indexPublisher struct {
-	registries remotes.Resolver
+	registries remotes.Resolver // of which only Pusher is asked
 	index      []byte
 	desc       ocispec.Descriptor
 }
@@ -39,22 +40,55 @@ func (p *indexPublisher) put(ctx context.Context, to auth.Repository, tag string
 	if err != nil {
 		return err
 	}
-	w, err := pusher.Push(ctx, desc)
-	if err == nil {
+	err = again(ctx, func() error {
+		w, err := pusher.Push(ctx, desc)
+		if err != nil {
+			return err
+		}
 		defer w.Close()
-		err = content.Copy(ctx, w, bytes.NewReader(data), desc.Size, desc.Digest)
-	}
+		return content.Copy(ctx, w, bytes.NewReader(data), desc.Size, desc.Digest)
+	})
 	if errdefs.IsAlreadyExists(err) {
 		return nil
 	}
-	return err
+	return refusal(to, err)
+}
+
+// protection names the tags that keep members from a registry's clean-up.
+type protection struct {
+	index digest.Digest
+
+	mu   sync.Mutex
+	tags map[string]digest.Digest // what has a tag, by <repository>:<tag>
+}
+
+func protect(index digest.Digest) *protection {
+	return &protection{index: index, tags: map[string]digest.Digest{}}
+}
+
+// tag is the tag for a member in its repository: nested-<short digest of the
+// index>, and for further members of the same repository with their own short
+// digest after it.
+func (p *protection) tag(in auth.Repository, member digest.Digest) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	tag := "nested-" + p.index.Encoded()[:12]
+	key := in.String() + ":" + tag
+	if other, ok := p.tags[key]; ok && other != member {
+		tag += "-" + member.Encoded()[:12]
+	}
+	if _, ok := p.tags[key]; !ok {
+		p.tags[key] = member
+	}
+	return tag
 }
 
 // protect tags each member in its own repository, so that the registry's
 // clean-up keeps it.
 func (p *indexPublisher) protect(ctx context.Context, members []indexSource) error {
-	tag := "nested-" + p.desc.Digest.Encoded()[:12]
+	protection := protect(p.desc.Digest)
 	for _, m := range members {
+		tag := protection.tag(m.repository, m.desc.Digest)
 		if err := p.put(ctx, m.repository, tag, m.desc, m.manifest); err != nil {
 			return fmt.Errorf("tag %s in %s: %w; without the right to push there use --no-protect", tag, m.repository, err)
 		}
@@ -87,6 +121,16 @@ func refused(err error) bool {
 		strings.Contains(strings.ToUpper(string(status.Body)), "MANIFEST")
 }
 
+// putCarried pushes what a carrier points to.
+func (p *indexPublisher) putCarried(ctx context.Context, to auth.Repository) error {
+	index, config := p.desc, ocispec.DescriptorEmptyJSON
+	index.MediaType = "application/octet-stream" // so that it is pushed as a blob
+	if err := p.put(ctx, to, "", index, p.index); err != nil {
+		return err
+	}
+	return p.put(ctx, to, "", config, config.Data)
+}
+
 // carry pushes the index as a blob, and the carrier under the tag.
 func (p *indexPublisher) carry(ctx context.Context, to auth.Repository, tag string) error {
 	layer := p.desc
@@ -108,16 +152,8 @@ func (p *indexPublisher) carry(ctx context.Context, to auth.Repository, tag stri
 			return err
 		}
 	}
-	blob := p.desc
-	blob.MediaType = "application/octet-stream" // so that it is pushed as one
-	config := ocispec.DescriptorEmptyJSON
-	for _, b := range []struct {
-		desc ocispec.Descriptor
-		data []byte
-	}{{blob, p.index}, {config, config.Data}} {
-		if err := p.put(ctx, to, "", b.desc, b.data); err != nil {
-			return err
-		}
+	if err := p.putCarried(ctx, to); err != nil {
+		return err
 	}
 	return p.put(ctx, to, tag, ocispec.Descriptor{MediaType: carrier.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, data)
 }

@@ -144,8 +144,13 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 	if err != nil {
 		return nil, nil, err
 	}
+	return w, root, o.bring(ctx, to, w, root, ref, metrics, stderr)
+}
+
+// bring brings what a walker walks to into the target, the root under a name.
+func (o *pullOptions) bring(ctx context.Context, to target, w *walker, root *node, ref string, metrics *nested.Metrics, stderr io.Writer) (err error) {
 	if ctx, err = to.leased(ctx); err != nil {
-		return nil, nil, err
+		return err
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
@@ -159,11 +164,11 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 		}
 		return to.stored(ctx, w, n)
 	}
-	if len(s.members) > 0 {
+	if len(w.members) > 0 {
 		// A name that is not there is found before layers are fetched.
 		first := *root
 		if err := w.visitAll(ctx, &first); err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
 	w.blobs = true
@@ -174,9 +179,9 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 		return to.done(ctx, w, n)
 	}
 	if err := w.visitAll(ctx, root); err != nil {
-		return nil, nil, err
+		return err
 	}
-	return w, root, to.finish(ctx, w, ref, root)
+	return to.finish(ctx, w, ref, root)
 }
 
 // explain says what could not be stored, unless the error does so itself. Then

@@ -49,7 +49,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s)} {
+	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s)} {
 		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
 		root.AddCommand(c)

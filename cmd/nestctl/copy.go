@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// copyOptions are the flags of copy.
+type copyOptions struct {
+	*settings
+	platform   string
+	members    []string
+	strategy   string
+	format     string
+	concurrent int
+	referrers  bool
+	sparse     bool
+	flatten    bool
+	noProtect  bool
+	dryRun     bool
+	quiet      bool
+}
+
+func newCopy(s *settings) *cobra.Command {
+	o := copyOptions{settings: s}
+	c := &cobra.Command{
+		Use:   "copy SRC DST",
+		Short: "Copy a bundle with its members, or any image, between registries and layouts",
+		Long: `Copy a bundle with its members, or any image or artifact, between registries
+and OCI layouts. Members are placed below DST's repository under the child
+namespaces that they have; the index keeps its bytes and its digest.
+
+SRC and DST are references, or oci-layout:DIR[:TAG], or oci-archive:FILE[:TAG].
+What is at DST already is not sent again, so that a copy that was interrupted
+goes on where it stopped. The tag comes last.`,
+		Example: `  nestctl copy test.example.com/org/app:v1 registry.example.com/prod/app:v1
+  nestctl copy --referrers registry.example.com/org/app:v1 oci-archive:app.tar`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), args[0], args[1], cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.platform, "platform", "", "only images of this platform (default: all)")
+	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
+	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take a nested index: reference, carrier, or auto: as it is at SRC, or as a carrier")
+	f.BoolVar(&o.referrers, "referrers", false, "also what refers to the root and to members: signatures, SBOMs, attestations")
+	f.BoolVar(&o.sparse, "sparse", false, "leave out members that SRC does not have")
+	f.BoolVar(&o.flatten, "flatten", false, "all into DST's one repository, in a plain index without child namespaces")
+	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories, which keeps them from the registry's clean-up")
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be where, and copy nothing")
+	f.IntVar(&o.concurrent, "max-concurrent", 16, "requests for content at once")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
+	f.StringVar(&o.format, "format", "text", "text or json")
+	return c
+}
+
+func (o *copyOptions) check() error {
+	if err := errors.Join(oneOf("format", o.format, "text", "json"), oneOf("strategy", o.strategy, "auto", "reference", "carrier"), checkMembers(o.members)); err != nil {
+		return err
+	}
+	if o.concurrent < 1 {
+		return usagef("--max-concurrent %d: must be at least 1", o.concurrent)
+	}
+	if o.flatten && o.strategy != "auto" {
+		return usagef("--flatten and --strategy exclude each other: what is flat is a plain index")
+	}
+	return nil
+}
+
+// copied is the result, for people and in JSON.
+type copied struct {
+	Ref      string        `json:"ref"`
+	Digest   digest.Digest `json:"digest"`
+	Strategy string        `json:"strategy,omitempty"` // of a nested index: reference, carrier
+	Members  []string      `json:"members"`
+	Missing  []string      `json:"missing,omitempty"` // left out
+	Uploaded int64         `json:"uploaded"`          // blobs
+	There    int64         `json:"there"`             // blobs that were there, or were mounted
+	Bytes    int64         `json:"bytes"`             // of blobs uploaded
+	Seconds  float64       `json:"seconds"`
+}
+
+func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
+	started := time.Now()
+	metrics := new(nested.Metrics)
+	from, err := o.openSource(ctx, src, metrics)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, from.close()) }()
+	from.w.referrers, from.w.sparse = o.referrers, o.sparse
+	var result *copied
+	switch place, isLayout := parseLayout(dst); {
+	case o.dryRun:
+		return o.plan(ctx, from, dst, stdout)
+	case isLayout:
+		result, err = o.toLayout(ctx, from, place, metrics, stderr)
+	default:
+		result, err = o.toRegistry(ctx, from, dst, metrics, stderr)
+	}
+	if err != nil {
+		return err
+	}
+	for _, n := range from.missing() {
+		result.Missing = append(result.Missing, n.repository.String()+"@"+n.Digest.String())
+	}
+	result.Seconds = time.Since(started).Seconds()
+	if o.format == "json" {
+		return printJSON(stdout, result)
+	}
+	return result.print(stdout)
+}
+
+// copySource is an open source: the walk from its root.
+type copySource struct {
+	w     *walker
+	root  *node
+	ref   string // the reference, or the layout's name
+	tag   string
+	close func() error
+}
+
+// openSource opens a registry's bundle or a layout's.
+func (o *copyOptions) openSource(ctx context.Context, src string, metrics *nested.Metrics) (*copySource, error) {
+	matcher, err := platformFlag(o.platform, o.platform == "")
+	if err != nil {
+		return nil, err
+	}
+	from := &copySource{ref: src, close: func() error { return nil }}
+	s := selection{matcher, o.members}
+	if place, ok := parseLayout(src); ok {
+		layout, err := openLayoutSource(place)
+		if err != nil {
+			return nil, err
+		}
+		from.close, from.tag = layout.close, layout.tag()
+		from.w, from.root, err = open(ctx, nested.New(layout, nested.Options{}), layoutRepository+":root", s, o.concurrent)
+		if err != nil {
+			return nil, errors.Join(err, layout.close())
+		}
+		return from, nil
+	}
+	if from.ref, err = parseRef(src); err != nil {
+		return nil, err
+	}
+	if !strings.Contains(from.ref, "@") {
+		_, from.tag = splitRef(from.ref)
+	}
+	from.w, from.root, err = o.open(ctx, nil, metrics, from.ref, s, o.concurrent)
+	return from, err
+}
+
+// missing are the members that were left out.
+func (s *copySource) missing() []*node {
+	return slices.DeleteFunc(s.root.all(), func(n *node) bool { return !n.missing })
+}
+
+// members are the references of the members at the destination.
+func (s *copySource) members(m *mover) ([]string, error) {
+	members := []string{}
+	for _, n := range s.w.memberNodes(s.root) {
+		to, err := m.target(n.namespace)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, to.String()+"@"+n.placed().Digest.String())
+	}
+	return members, nil
+}
+
+// placed is what stands for a node where it was brought to.
+func (n *node) placed() *node {
+	switch {
+	case n.flat.Digest != "":
+		return &node{Entry: nested.Entry{Descriptor: n.flat}}
+	case n.carrier != nil:
+		return n.carrier
+	}
+	return n
+}
+
+// toRegistry brings everything to a registry, and tags the root last.
+func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst string, metrics *nested.Metrics, stderr io.Writer) (_ *copied, err error) {
+	parent, tag, err := parseDestination(dst, from.tag)
+	if err != nil {
+		return nil, err
+	}
+	hosts, remove, err := hostsAround(o.hostsDir, parent.String())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	registries := o.registries(hosts, metrics)
+	defer registries.CloseIdleConnections()
+	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
+	defer show.stop()
+	m := newMover(registries, parent, o.concurrent, show)
+	m.flat = o.flatten
+	if !o.noProtect {
+		m.protection = protect(from.root.Digest)
+	}
+	if err := m.move(ctx, from.w, from.root); err != nil {
+		return nil, err
+	}
+	how, d, err := m.finish(ctx, from.w, from.root, tag, o.strategy)
+	if err != nil {
+		return nil, err
+	}
+	members, err := from.members(m)
+	if err != nil {
+		return nil, err
+	}
+	ref := parent.String()
+	if tag != "" {
+		ref += ":" + tag
+	}
+	return &copied{Ref: ref, Digest: d, Strategy: how, Members: members, Uploaded: m.uploaded.Load(), There: m.there.Load(), Bytes: m.bytes.Load()}, nil
+}
+
+// parseDestination reads a reference without or with a tag, which else is the
+// source's.
+func parseDestination(dst, tag string) (auth.Repository, string, error) {
+	if strings.Contains(dst, "@") {
+		return auth.Repository{}, "", usagef("%s: a copy has the digest of its source; name a tag, or none", dst)
+	}
+	ref, err := parseRef(dst)
+	if err != nil {
+		return auth.Repository{}, "", err
+	}
+	name, given := splitRef(ref)
+	if strings.HasSuffix(dst, ":"+given) || tag == "" && given != "latest" {
+		tag = given
+	}
+	repository, err := auth.ParseRepository(name)
+	return repository, tag, err
+}
+
+// finish brings the root itself: everything that it points to is there.
+func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy string) (how string, d digest.Digest, err error) {
+	if err = m.refer(w, root, m.parent); err != nil {
+		return "", "", err
+	}
+	desc, data := bare(root.Descriptor), m.document(root.Digest)
+	nestedRoot := slices.ContainsFunc(root.children, (*node).member)
+	if m.flat {
+		desc, data, err = m.flatten(w, root)
+		if err != nil {
+			return "", "", err
+		}
+		nestedRoot = false
+	}
+	p := indexPublisher{m.registries, data, desc}
+	if !nestedRoot {
+		if !isDocument(desc.MediaType) {
+			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
+		}
+		err = p.put(ctx, m.parent, tag, desc, data)
+		if images.IsIndexType(desc.MediaType) && refused(err) {
+			err = fmt.Errorf("%w; %s wants all that an index points to, so copy without --platform, --member and --sparse, or use --flatten", err, m.parent.Host())
+		}
+		return "", desc.Digest, err
+	}
+	if err := checkHub(m.parent); err != nil {
+		return "", "", err
+	}
+	if carrier, ok := w.fetcher.Carrier(); ok && strategy == "auto" {
+		data, err := fetchAll(ctx, w.fetcher, carrier)
+		if err == nil {
+			err = p.putCarried(ctx, m.parent)
+		}
+		if err == nil {
+			err = p.put(ctx, m.parent, tag, carrier, data)
+		}
+		return "carrier", desc.Digest, err
+	}
+	how, err = p.publish(ctx, m.parent, tag, strategy)
+	return how, desc.Digest, err
+}
+
+func (c *copied) print(w io.Writer) error {
+	lines := []string{fmt.Sprintf("%s@%s", c.Ref, c.Digest)}
+	for _, m := range c.Members {
+		lines = append(lines, "  "+m)
+	}
+	for _, m := range c.Missing {
+		lines = append(lines, "  left out, not found: "+m)
+	}
+	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", count(int(c.Uploaded), "blob"), bytesOf(c.Bytes), c.There, c.Seconds)
+	if c.Strategy != "" {
+		last = "as " + c.Strategy + ", " + last
+	}
+	for _, line := range append(lines, last) {
+		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// placeFlat brings a document into the parent: a manifest as it is, an index
+// as a plain one of what was selected in it.
+func (m *mover) placeFlat(w *walker, n *node) error {
+	desc, data, err := m.flatten(w, n)
+	if err != nil {
+		return err
+	}
+	if desc.Digest == n.Digest { // what refers to it refers to this one, too
+		if err := m.refer(w, n, m.parent); err != nil {
+			return err
+		}
+	}
+	return m.putDocument(w.ctx, n, m.parent, desc, data)
+}
+
+// flatten returns a document without child namespaces. One that has none, and
+// all of whose entries are as they were, stays as it is.
+func (m *mover) flatten(w *walker, n *node) (ocispec.Descriptor, []byte, error) {
+	data := m.document(n.Digest)
+	n.flat = bare(n.Descriptor)
+	if !images.IsIndexType(n.MediaType) {
+		return n.flat, data, nil
+	}
+	entries, err := w.fetcher.Children(w.ctx, n.Descriptor)
+	if err != nil {
+		return n.flat, nil, err
+	}
+	flat, err := flattenIndex(data, entries, n.children)
+	if err != nil {
+		return n.flat, nil, fmt.Errorf("%s@%s: %w", n.repository, n.Digest, err)
+	}
+	if flat != nil {
+		data = flat
+		n.flat.Digest, n.flat.Size = digest.FromBytes(data), int64(len(data))
+	}
+	return n.flat, data, nil
+}
+
+// flattenIndex returns an index of the entries that have nodes, with the
+// nodes' flat descriptors; nil when nothing changes.
+func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, error) {
+	var index map[string]json.RawMessage
+	var raw []map[string]json.RawMessage
+	err := json.Unmarshal(data, &index)
+	if err == nil {
+		err = json.Unmarshal(index["manifests"], &raw)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) != len(entries) {
+		return nil, errors.New("not all of its entries can be read")
+	}
+	changed := false
+	kept := []map[string]json.RawMessage{}
+	for i, e := range entries {
+		n := nodeOf(e, nodes)
+		if n == nil || n.missing {
+			changed = true
+			continue
+		}
+		different, err := flattenEntry(raw[i], e, n)
+		if err != nil {
+			return nil, err
+		}
+		changed = changed || different
+		kept = append(kept, raw[i])
+	}
+	if !changed {
+		return nil, nil
+	}
+	if index["manifests"], err = json.Marshal(kept); err != nil {
+		return nil, err
+	}
+	return json.Marshal(index)
+}
+
+// nodeOf is the node for an entry, or for the carrier that it names.
+func nodeOf(e nested.Entry, nodes []*node) *node {
+	for _, n := range nodes {
+		entry := n
+		if n.carrier != nil {
+			entry = n.carrier
+		}
+		if entry.Digest == e.Digest && entry.Child == e.Child {
+			return n
+		}
+	}
+	return nil
+}
+
+// flattenEntry takes the child namespace out of an entry, keeps it as the name
+// of the entry, and lets it point to the flat content.
+func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *node) (changed bool, err error) {
+	if isDocument(n.MediaType) && n.flat.Digest != e.Digest {
+		changed = true
+		for key, value := range map[string]any{"mediaType": n.flat.MediaType, "digest": n.flat.Digest, "size": n.flat.Size} {
+			if entry[key], err = json.Marshal(value); err != nil {
+				return false, err
+			}
+		}
+		delete(entry, "data")
+		delete(entry, "artifactType")
+	}
+	if e.Child == (nested.Child{}) {
+		return changed, nil
+	}
+	annotations := map[string]string{}
+	if len(entry["annotations"]) > 0 {
+		if err := json.Unmarshal(entry["annotations"], &annotations); err != nil {
+			return false, err
+		}
+	}
+	for _, key := range nested.DefaultKeys.Annotations {
+		delete(annotations, key)
+	}
+	for _, key := range nested.DefaultKeys.Properties {
+		delete(entry, key)
+	}
+	if _, named := annotations[ocispec.AnnotationRefName]; !named {
+		annotations[ocispec.AnnotationRefName] = e.Child.String()
+	}
+	entry["annotations"], err = json.Marshal(annotations)
+	return true, err
+}

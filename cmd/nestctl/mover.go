@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// mover brings what walkers walk to into repositories of a registry, each
+// node before those that point to it: members to <parent>/<child namespace>,
+// or everything to the parent. The roots are left to its user.
+type mover struct {
+	registries *nested.Registries // of the registry that it goes to
+	parent     auth.Repository
+	flat       bool        // all to the parent, in plain indexes
+	protection *protection // nil: members get no tags
+	show       *progress
+	limiter    *semaphore.Weighted
+
+	uploaded, there, bytes atomic.Int64 // bytes of what was uploaded
+
+	mu        sync.Mutex
+	documents map[digest.Digest][]byte
+	puts      map[put]func() error
+	blobs     map[digest.Digest]*movedBlob
+}
+
+// put is content on its way to a repository.
+type put struct {
+	to     auth.Repository
+	digest digest.Digest
+}
+
+// movedBlob is where a blob is by now. While it is on its way to one
+// repository another one waits, to mount it from there.
+type movedBlob struct {
+	sync.Mutex
+	in []auth.Repository
+}
+
+func newMover(registries *nested.Registries, parent auth.Repository, concurrent int, show *progress) *mover {
+	return &mover{
+		registries: registries,
+		parent:     parent,
+		show:       show,
+		limiter:    semaphore.NewWeighted(int64(concurrent)),
+		documents:  map[digest.Digest][]byte{},
+		puts:       map[put]func() error{},
+		blobs:      map[digest.Digest]*movedBlob{},
+	}
+}
+
+// move walks from the root and brings what is below it.
+func (m *mover) move(ctx context.Context, w *walker, root *node) error {
+	w.blobs = true
+	w.fetch = func(ctx context.Context, n *node) error { return m.fetch(ctx, w, n) }
+	w.visited = func(n *node) error {
+		if n == root {
+			return nil
+		}
+		return m.place(w, n)
+	}
+	return w.visitAll(ctx, root)
+}
+
+// fetch keeps documents; other content goes from one registry to the other
+// when its place is known.
+func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
+	if !isDocument(n.MediaType) {
+		return nil
+	}
+	return again(ctx, func() error {
+		data, err := fetchAll(ctx, w.fetcher, n.Descriptor)
+		if err != nil {
+			return explain(w, n, err)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.documents[n.Digest] = data
+		return nil
+	})
+}
+
+func (m *mover) document(d digest.Digest) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.documents[d]
+}
+
+// place brings a node into its repository, once.
+func (m *mover) place(w *walker, n *node) error {
+	to, err := m.target(n.namespace)
+	if err != nil {
+		return err
+	}
+	if n.member() {
+		m.show.member(n)
+	}
+	if !isDocument(n.MediaType) {
+		return m.once(put{to, n.Digest}, func() error { return m.moveBlob(w, n, to) })
+	}
+	if m.flat {
+		return m.placeFlat(w, n)
+	}
+	if err := m.refer(w, n, to); err != nil {
+		return err
+	}
+	if n.carrier != nil {
+		return m.placeCarrier(w.ctx, n, to)
+	}
+	return m.putDocument(w.ctx, n, to, n.Descriptor, m.document(n.Digest))
+}
+
+// target is the repository for a namespace.
+func (m *mover) target(namespace string) (auth.Repository, error) {
+	if m.flat || namespace == "" {
+		return m.parent, nil
+	}
+	child, err := nested.ParseChild(namespace)
+	if err != nil {
+		return m.parent, err
+	}
+	return child.In(m.parent)
+}
+
+// placeCarrier brings a carrier that stands as a member, as it is.
+func (m *mover) placeCarrier(ctx context.Context, n *node, to auth.Repository) error {
+	p := indexPublisher{m.registries, m.document(n.Digest), n.Descriptor}
+	if err := p.putCarried(ctx, to); err != nil {
+		return err
+	}
+	return m.putDocument(ctx, n, to, n.carrier.Descriptor, m.document(n.carrier.Digest))
+}
+
+// putDocument puts a manifest or an index that is below a root, under a tag
+// that protects it when it is a member.
+func (m *mover) putDocument(ctx context.Context, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
+	tag := ""
+	if n.member() && m.protection != nil {
+		tag = m.protection.tag(to, desc.Digest)
+	}
+	return m.once(put{to, desc.Digest}, func() error { return m.put(ctx, to, tag, desc, data) })
+}
+
+// once does what has to be done for content in a repository; others wait.
+func (m *mover) once(p put, do func() error) error {
+	m.mu.Lock()
+	first, ok := m.puts[p]
+	if !ok {
+		first = sync.OnceValue(do)
+		m.puts[p] = first
+	}
+	m.mu.Unlock()
+	return first()
+}
+
+// put pushes content that is at hand, a manifest under a tag if one is named.
+func (m *mover) put(ctx context.Context, to auth.Repository, tag string, desc ocispec.Descriptor, data []byte) error {
+	if err := m.limiter.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer m.limiter.Release(1)
+	p := indexPublisher{registries: m.registries}
+	return p.put(ctx, to, tag, desc, data)
+}
+
+// moveBlob brings a blob into a repository: from one of the same registry
+// where that can be, or else from where it is.
+func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
+	m.mu.Lock()
+	blob, ok := m.blobs[n.Digest]
+	if !ok {
+		blob = new(movedBlob)
+		if n.repository.Host() == to.Host() {
+			blob.in = append(blob.in, n.repository)
+		}
+		m.blobs[n.Digest] = blob
+	}
+	m.mu.Unlock()
+	blob.Lock()
+	defer blob.Unlock()
+	if err := m.limiter.Acquire(w.ctx, 1); err != nil {
+		return err
+	}
+	defer m.limiter.Release(1)
+	err := again(w.ctx, func() error { return m.upload(w, n, to, blob.in) })
+	if err == nil {
+		blob.in = append([]auth.Repository{to}, blob.in...)
+	}
+	return err
+}
+
+func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {
+	pusher, err := m.registries.Pusher(w.ctx, to.String()+"@"+n.Digest.String())
+	if err != nil {
+		return err
+	}
+	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: n.Digest, Size: n.Size}
+	w2, err := pusher.Push(w.ctx, nested.MountFrom(desc, mountable...))
+	if errdefs.IsAlreadyExists(err) {
+		m.there.Add(1)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", to, err)
+	}
+	defer w2.Close()
+	body, err := w.fetcher.Fetch(w.ctx, n.Descriptor)
+	if err != nil {
+		return explain(w, n, err)
+	}
+	defer body.Close()
+	m.show.expect(n.Size)
+	from := &source{Reader: body}
+	if err := content.Copy(w.ctx, w2, from, n.Size, n.Digest); err != nil {
+		if from.err != nil {
+			return explain(w, n, err)
+		}
+		return fmt.Errorf("%s@%s: %w", to, n.Digest, err)
+	}
+	m.uploaded.Add(1)
+	m.bytes.Add(n.Size)
+	return nil
+}
+
+// source is a body that remembers that it failed, so that it can be told from
+// where it goes to.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// Seek implements io.Seeker, for an upload that begins again.
+func (s *source) Seek(offset int64, whence int) (int64, error) {
+	seeker, ok := s.Reader.(io.Seeker)
+	if !ok {
+		return 0, errors.New("its source cannot be read again")
+	}
+	return seeker.Seek(offset, whence)
+}
+
+// refer lets a registry know what refers to a node, once that is there: one
+// without the referrers API lists what a tag says (distribution spec,
+// "Pushing Manifests with Subject").
+func (m *mover) refer(w *walker, n *node, to auth.Repository) error {
+	if len(n.referrers) == 0 {
+		return nil
+	}
+	return m.once(put{to, "referrers of " + n.Digest}, func() error {
+		return again(w.ctx, func() error { return m.listReferrers(w.ctx, n, to) })
+	})
+}
+
+func (m *mover) listReferrers(ctx context.Context, n *node, to auth.Repository) error {
+	f, err := m.registries.Fetcher(ctx, to.String()+"@"+n.Digest.String())
+	if err != nil {
+		return err
+	}
+	listed, err := f.(remotes.ReferrersFetcher).FetchReferrers(ctx, n.Digest)
+	if err != nil {
+		return fmt.Errorf("referrers of %s@%s: %w", to, n.Digest, err)
+	}
+	before := len(listed)
+	for _, r := range n.referrers {
+		if !slices.ContainsFunc(listed, func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }) {
+			_, desc := describeReferrer(bare(r.Descriptor), m.document(r.Digest))
+			listed = append(listed, desc)
+		}
+	}
+	if len(listed) == before {
+		return nil
+	}
+	data, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: listed})
+	if err != nil {
+		return err
+	}
+	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	return m.put(ctx, to, strings.Replace(n.Digest.String(), ":", "-", 1), desc, data)
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// ecr are the hosts of Amazon's registries.
+var ecr = regexp.MustCompile(`^(public\.ecr\.aws|\d+\.dkr[.-]ecr(-fips)?\..+)$`)
+
+// refusal adds to a registry's refusal to take something what can be done.
+func refusal(to auth.Repository, err error) error {
+	var status remoteerrors.ErrUnexpectedStatus
+	if !errors.As(err, &status) {
+		return err
+	}
+	body := strings.ToUpper(string(status.Body))
+	switch {
+	case status.StatusCode == http.StatusNotFound && strings.Contains(body, "NAME_UNKNOWN") && ecr.MatchString(to.Host()):
+		return fmt.Errorf("%s: %w; Amazon ECR wants repositories created first: aws ecr create-repository --repository-name %s, "+
+			"or a repository creation template for create on push", to, err, to.Name())
+	case status.StatusCode == http.StatusNotFound && strings.Contains(body, "NAME_UNKNOWN"):
+		return fmt.Errorf("%s: %w; the registry does not know the repository: create it (or its project) first", to, err)
+	case status.StatusCode == http.StatusRequestEntityTooLarge:
+		return fmt.Errorf("%s: %w; the registry, or a proxy in front of it, has a limit below this size", to, err)
+	}
+	return err
+}
+
+// checkHub refuses child repositories on Docker Hub, whose names have two
+// components.
+func checkHub(parent auth.Repository) error {
+	if parent.Host() != "docker.io" {
+		return nil
+	}
+	return usagef("Docker Hub has no repositories below %s: names there have two components. "+
+		"Use another registry, or nestctl copy --flatten to make a plain index in one repository (docs/registries.md)", parent)
+}
