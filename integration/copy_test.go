@@ -3,15 +3,11 @@ package integration
 import (
 	"encoding/json"
 	"maps"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // newDeepApp is a bundle with a member for two platforms, an artifact, and a member that is a bundle itself; two members
@@ -92,8 +88,6 @@ func TestCopy(t *testing.T) {
 		t.Errorf("again %+v", again)
 	}
 }
-
-var _ = []any{strings.TrimSpace, http.MethodGet, ocispec.Index{}}
 
 // contents is everything that belongs to a node, itself included.
 func (n node) contents() []content {

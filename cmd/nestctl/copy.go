@@ -184,17 +184,6 @@ func (s *copySource) members(m *mover) ([]string, error) {
 	return members, nil
 }
 
-// placed is what stands for a node where it was brought to.
-func (n *node) placed() *node {
-	switch {
-	case n.flat.Digest != "":
-		return &node{Entry: nested.Entry{Descriptor: n.flat}}
-	case n.carrier != nil:
-		return n.carrier
-	}
-	return n
-}
-
 // toRegistry brings everything to a registry, and tags the root last.
 func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst string, metrics *nested.Metrics, stderr io.Writer) (_ *copied, err error) {
 	parent, tag, err := parseDestination(dst, from.tag)
@@ -211,7 +200,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
 	m := newMover(registries, parent, o.concurrent, show)
-	m.flat = o.flatten
+	m.single, m.plain = o.flatten, o.flatten
 	if !o.noProtect {
 		m.protection = protect(from.root.Digest)
 	}
@@ -258,7 +247,7 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 	}
 	desc, data := bare(root.Descriptor), m.document(root.Digest)
 	nestedRoot := slices.ContainsFunc(root.children, (*node).member)
-	if m.flat {
+	if m.plain {
 		desc, data, err = m.flatten(w, root)
 		if err != nil {
 			return "", "", err

@@ -81,7 +81,7 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 		if err != nil {
 			return err
 		}
-		m := &mover{parent: parent, flat: o.flatten}
+		m := &mover{parent: parent, single: o.flatten}
 		place = func(n *node) (string, error) {
 			to, err := m.target(n.namespace)
 			return to.String(), err
@@ -116,15 +116,4 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 		}
 	}
 	return nil
-}
-
-// whole is a node and everything below it, with what refers to any of it.
-func (n *node) whole() []*node {
-	nodes := n.all()
-	for _, below := range nodes {
-		for _, r := range below.referrers {
-			nodes = append(nodes, r.whole()...)
-		}
-	}
-	return nodes
 }

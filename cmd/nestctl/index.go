@@ -2,32 +2,27 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
 func newIndex(s *settings) *cobra.Command {
-	c := &cobra.Command{Use: "index", Short: "Make nested indexes", Args: cobra.NoArgs}
-	c.AddCommand(newIndexCreate(s))
+	c := &cobra.Command{Use: "index", Short: "Make, change and show nested indexes", Args: cobra.NoArgs}
+	c.AddCommand(newIndexCreate(s), newIndexAdd(s), newIndexRemove(s), newIndexShow(s), newIndexUnprotect(s))
 	return c
 }
 
-// indexOptions are the flags of index create.
+// indexOptions are the flags of the commands that make an index.
 type indexOptions struct {
 	*settings
 	tags              []string
@@ -39,42 +34,124 @@ type indexOptions struct {
 	property          bool
 	dryRun            bool
 	noProtect         bool
+	replace           bool
 }
+
+// strategies are the ways of docs/spec.md, section 8.
+var strategies = []string{"auto", "reference", "carrier", "anchor"}
+
+func (o *indexOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&o.tags, "tag", nil, "another tag for the index (repeatable)")
+	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take it: reference, carrier, anchor (the members' content into DEST's repository, too: who may read that may read them), or auto: reference, or else carrier")
+	f.StringVar(&o.format, "format", "text", "text or json")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the index and push nothing")
+	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories, which keeps them from the registry's clean-up")
+}
+
+func (o *indexOptions) memberFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&o.annotations, "annotation", nil, "KEY=VALUE on the index (repeatable)")
+	f.StringArrayVar(&o.memberAnnotations, "member-annotation", nil, "KEY=VALUE on each member's descriptor (repeatable)")
+	f.StringVar(&o.artifactType, "artifact-type", "", "artifact type of the index")
+	f.BoolVar(&o.property, "property", false, "state child namespaces as the property that image-spec issue 1217 proposes, too")
+}
+
+const sourcesHelp = `Each SOURCE is what the index is to point to, by tag or digest, in a repository
+below DEST's: registry/org/app/web:v1. NAME=SOURCE gives the member a name in
+the index (org.opencontainers.image.ref.name). The sources are looked at first,
+and the tag comes last.`
 
 func newIndexCreate(s *settings) *cobra.Command {
 	o := indexOptions{settings: s}
 	c := &cobra.Command{
-		Use:   "create DEST SOURCE...",
+		Use:   "create DEST [NAME=]SOURCE...",
 		Short: "Make an index of images and artifacts in repositories below the index's",
-		Long: "DEST is the index, registry/org/app:v1; each SOURCE what it is to point to, by tag or digest, in a\n" +
-			"repository below DEST's: registry/org/app/web:v1. The sources are looked at first, and the tag comes last.",
-		Args: cobra.MinimumNArgs(2),
+		Long:  "DEST is the index, registry/org/app:v1.\n" + sourcesHelp,
+		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := errors.Join(oneOf("strategy", o.strategy, "auto", "reference", "carrier"), oneOf("format", o.format, "text", "json")); err != nil {
-				return err
-			}
-			return o.create(cmd.Context(), cmd.OutOrStdout(), args[0], args[1:])
+			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0], func(ctx context.Context, e *indexEdit) error {
+				return o.addAll(ctx, e, args[1:])
+			})
 		},
 	}
-	flags := c.Flags()
-	flags.StringArrayVar(&o.tags, "tag", nil, "another tag for the index (repeatable)")
-	flags.StringArrayVar(&o.annotations, "annotation", nil, "KEY=VALUE on the index (repeatable)")
-	flags.StringArrayVar(&o.memberAnnotations, "member-annotation", nil, "KEY=VALUE on each member's descriptor (repeatable)")
-	flags.StringVar(&o.artifactType, "artifact-type", "", "artifact type of the index")
-	flags.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take it: reference, carrier, or auto: the first of them that it takes")
-	flags.StringVar(&o.format, "format", "text", "text or json")
-	flags.BoolVar(&o.property, "property", false, "state child namespaces as the property that image-spec issue 1217 proposes, too")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "print the index and push nothing")
-	flags.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories, which keeps them from the registry's clean-up")
+	o.flags(c)
+	o.memberFlags(c)
 	return c
 }
 
-// indexSource is a member of an index to be made.
-type indexSource struct {
-	repository auth.Repository
-	child      nested.Child
-	desc       ocispec.Descriptor // with what the index says of it
-	manifest   []byte
+func newIndexAdd(s *settings) *cobra.Command {
+	o := indexOptions{settings: s}
+	c := &cobra.Command{
+		Use:   "add DEST [NAME=]SOURCE...",
+		Short: "Add members to an index; the tag moves to the new index",
+		Long:  sourcesHelp,
+		Args:  cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0], func(ctx context.Context, e *indexEdit) error {
+				if err := e.read(ctx, args[0]); err != nil {
+					return err
+				}
+				return o.addAll(ctx, e, args[1:])
+			})
+		},
+	}
+	o.flags(c)
+	o.memberFlags(c)
+	c.Flags().BoolVar(&o.replace, "replace", false, "in place of the entries that have the same child namespace")
+	return c
+}
+
+func newIndexRemove(s *settings) *cobra.Command {
+	o := indexOptions{settings: s}
+	c := &cobra.Command{
+		Use:   "remove DEST MEMBER...",
+		Short: "Remove members from an index; the tag moves to the new index",
+		Long:  "Each MEMBER is a child namespace, as web or a/b, or a digest.",
+		Args:  cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0], func(ctx context.Context, e *indexEdit) error {
+				if err := e.read(ctx, args[0]); err != nil {
+					return err
+				}
+				for _, member := range args[1:] {
+					if !e.remove(func(n nested.Entry) bool { return n.Child.String() == member || n.Digest.String() == member }) {
+						return fmt.Errorf("%s: no member %s: %w", args[0], member, errdefs.ErrNotFound)
+					}
+				}
+				return nil
+			})
+		},
+	}
+	o.flags(c)
+	return c
+}
+
+func newIndexShow(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show REF",
+		Short: "Print an index, byte for byte, however the registry took it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := parseRef(args[0])
+			if err != nil {
+				return err
+			}
+			w, root, err := s.open(cmd.Context(), nil, new(nested.Metrics), ref, selection{}, 1)
+			if err != nil {
+				return err
+			}
+			if !images.IsIndexType(root.MediaType) {
+				return fmt.Errorf("%s is no index but %s", ref, root.MediaType)
+			}
+			data, err := fetchAll(cmd.Context(), w.fetcher, root.Descriptor)
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(data)
+			return err
+		},
+	}
 }
 
 // created is what was made, for people and in JSON.
@@ -85,9 +162,16 @@ type created struct {
 	Members  []string      `json:"members"`
 }
 
-func (o *indexOptions) create(ctx context.Context, out io.Writer, dest string, sources []string) (err error) {
+// run makes an index with what edit makes of it, and publishes it.
+func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit func(context.Context, *indexEdit) error) (err error) {
+	if err = errors.Join(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
+		return err
+	}
 	repository, tag, err := parseTag(dest)
 	if err != nil {
+		return err
+	}
+	if err = checkHub(repository); err != nil {
 		return err
 	}
 	hosts, remove, err := hostsAround(o.hostsDir, repository.String())
@@ -95,21 +179,12 @@ func (o *indexOptions) create(ctx context.Context, out io.Writer, dest string, s
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	registries := o.registries(hosts, new(nested.Metrics))
-	defer registries.CloseIdleConnections()
-	members := make([]indexSource, len(sources))
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for i, source := range sources {
-		group.Go(func() (err error) {
-			members[i], err = readSource(groupCtx, registries, repository, source)
-			return err
-		})
-	}
-	if err = group.Wait(); err != nil {
+	e := &indexEdit{settings: o.settings, registries: o.registries(hosts, new(nested.Metrics)), repository: repository, document: newIndexDocument()}
+	defer e.registries.CloseIdleConnections()
+	if err = edit(ctx, e); err != nil {
 		return err
 	}
-	index, desc, err := o.index(members)
+	index, desc, err := e.document.bytes()
 	if err != nil {
 		return err
 	}
@@ -117,26 +192,34 @@ func (o *indexOptions) create(ctx context.Context, out io.Writer, dest string, s
 		_, err = fmt.Fprintf(out, "%s\n", index)
 		return err
 	}
-	p := indexPublisher{registries: registries, index: index, desc: desc}
+	p := indexPublisher{registries: e.registries, index: index, desc: desc}
 	if !o.noProtect {
-		if err = p.protect(ctx, members); err != nil {
+		if err = p.protect(ctx, e.members); err != nil {
 			return err
 		}
 	}
-	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest}
-	result.Strategy = o.strategy
+	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: o.strategy}
+	if o.strategy == "anchor" {
+		if err = e.anchor(ctx); err != nil {
+			return err
+		}
+	}
 	for _, t := range append([]string{tag}, o.tags...) { // all as the first
 		if result.Strategy, err = p.publish(ctx, repository, t, result.Strategy); err != nil {
 			return err
 		}
 	}
-	for _, m := range members {
+	for _, m := range e.members {
 		result.Members = append(result.Members, m.repository.String()+"@"+m.desc.Digest.String())
 	}
-	if o.format == "json" {
-		return printJSON(out, result)
+	return result.print(out, o.format)
+}
+
+func (c created) print(out io.Writer, format string) error {
+	if format == "json" {
+		return printJSON(out, c)
 	}
-	_, err = fmt.Fprintf(out, "%s@%s\n  %s\nas %s\n", result.Ref, result.Digest, strings.Join(result.Members, "\n  "), result.Strategy)
+	_, err := fmt.Fprintf(out, "%s@%s\n  %s\nas %s\n", c.Ref, c.Digest, strings.Join(c.Members, "\n  "), c.Strategy)
 	return err
 }
 
@@ -152,153 +235,4 @@ func parseTag(s string) (auth.Repository, string, error) {
 	}
 	r, err := auth.ParseRepository(repository)
 	return r, tag, err
-}
-
-// readSource finds a source and what an index says of it.
-func readSource(ctx context.Context, base remotes.Resolver, parent auth.Repository, source string) (indexSource, error) {
-	ref, err := parseRef(source)
-	if err != nil {
-		return indexSource{}, err
-	}
-	name, _ := splitRef(ref)
-	below, ok := strings.CutPrefix(name, parent.String()+"/")
-	if !ok {
-		return indexSource{}, usagef("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
-	}
-	m := indexSource{}
-	if m.child, err = nested.ParseChild(below); err != nil {
-		return m, usagef("%s: %w", source, err)
-	}
-	if m.repository, err = m.child.In(parent); err != nil {
-		return m, usagef("%s: %w", source, err)
-	}
-	resolved, desc, err := base.Resolve(ctx, ref)
-	if err != nil {
-		return m, err
-	}
-	f, err := base.Fetcher(ctx, resolved)
-	if err != nil {
-		return m, err
-	}
-	if m.manifest, err = fetchAll(ctx, f, desc); err != nil {
-		return m, fmt.Errorf("%s: %w", source, err)
-	}
-	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
-	return m, m.describe(ctx, f)
-}
-
-// describe reads platform and artifact type out of a manifest.
-func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
-	var manifest struct {
-		ArtifactType string             `json:"artifactType"`
-		Config       ocispec.Descriptor `json:"config"`
-	}
-	if err := json.Unmarshal(m.manifest, &manifest); err != nil {
-		return fmt.Errorf("%s@%s: %w", m.repository, m.desc.Digest, err)
-	}
-	m.desc.ArtifactType = manifest.ArtifactType
-	if !images.IsManifestType(m.desc.MediaType) {
-		return nil
-	}
-	if !images.IsConfigType(manifest.Config.MediaType) {
-		if m.desc.ArtifactType == "" && manifest.Config.MediaType != ocispec.MediaTypeEmptyJSON {
-			m.desc.ArtifactType = manifest.Config.MediaType
-		}
-		return nil
-	}
-	data, err := fetchAll(ctx, f, manifest.Config)
-	if err != nil {
-		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
-	}
-	var image ocispec.Image
-	if err := json.Unmarshal(data, &image); err != nil {
-		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
-	}
-	if image.OS != "" {
-		p := image.Platform
-		m.desc.Platform = &p
-	}
-	return nil
-}
-
-// maxManifest is what docs/spec.md allows, section 5.
-const maxManifest = 4 << 20
-
-// fetchAll fetches and verifies a document.
-func fetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
-	if desc.Size > maxManifest {
-		return nil, fmt.Errorf("%s: %d bytes are too many", desc.Digest, desc.Size)
-	}
-	r, err := f.Fetch(ctx, desc)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, desc.Size+1))
-	if err != nil {
-		return nil, err
-	}
-	if desc.Digest.Validate() != nil || desc.Digest.Algorithm().FromBytes(data) != desc.Digest {
-		return nil, fmt.Errorf("%s: what was served is something else", desc.Digest)
-	}
-	return data, nil
-}
-
-// indexEntry is a descriptor that may have the property of issue 1217.
-type indexEntry struct {
-	ocispec.Descriptor
-	Namespace string `json:"namespace,omitempty"`
-}
-
-// index makes the bytes of the index, the same each time.
-func (o *indexOptions) index(members []indexSource) ([]byte, ocispec.Descriptor, error) {
-	annotations, err := pairs("annotation", o.annotations)
-	if err != nil {
-		return nil, ocispec.Descriptor{}, err
-	}
-	ofMembers, err := pairs("member-annotation", o.memberAnnotations)
-	if err != nil {
-		return nil, ocispec.Descriptor{}, err
-	}
-	index := struct {
-		specs.Versioned
-		MediaType    string            `json:"mediaType"`
-		ArtifactType string            `json:"artifactType,omitempty"`
-		Manifests    []indexEntry      `json:"manifests"`
-		Annotations  map[string]string `json:"annotations,omitempty"`
-	}{specs.Versioned{SchemaVersion: 2}, ocispec.MediaTypeImageIndex, o.artifactType, nil, annotations}
-	for _, m := range members {
-		entry := indexEntry{Descriptor: m.desc}
-		entry.Annotations = map[string]string{}
-		maps.Copy(entry.Annotations, ofMembers)
-		entry.Annotations[nested.Annotation] = m.child.String()
-		if o.property {
-			entry.Namespace = m.child.String()
-		}
-		index.Manifests = append(index.Manifests, entry)
-	}
-	data, err := json.Marshal(index)
-	if err != nil {
-		return nil, ocispec.Descriptor{}, err
-	}
-	if len(data) > maxManifest {
-		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), maxManifest)
-	}
-	return data, ocispec.Descriptor{MediaType: index.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, nil
-}
-
-// pairs reads KEY=VALUE.
-func pairs(flag string, list []string) (map[string]string, error) {
-	var all map[string]string
-	for _, s := range list {
-		key, value, ok := strings.Cut(s, "=")
-		if !ok || key == "" {
-			return nil, usagef("--%s %q: must be KEY=VALUE", flag, s)
-		}
-		if all == nil {
-			all = map[string]string{}
-		}
-		all[key] = value
-	}
-	return all, nil
 }

@@ -25,11 +25,13 @@ import (
 
 // mover brings what walkers walk to into repositories of a registry, each
 // node before those that point to it: members to <parent>/<child namespace>,
-// or everything to the parent. The roots are left to its user.
+// or everything to the parent. The roots are left to its user. Any number of
+// walks may be under way at once.
 type mover struct {
 	registries *nested.Registries // of the registry that it goes to
 	parent     auth.Repository
-	flat       bool        // all to the parent, in plain indexes
+	single     bool        // all to the parent
+	plain      bool        // in plain indexes
 	protection *protection // nil: members get no tags
 	show       *progress
 	limiter    *semaphore.Weighted
@@ -65,6 +67,15 @@ func newMover(registries *nested.Registries, parent auth.Repository, concurrent 
 		puts:       map[put]func() error{},
 		blobs:      map[digest.Digest]*movedBlob{},
 	}
+}
+
+// moveAll brings a root, too.
+func (m *mover) moveAll(ctx context.Context, w *walker, root *node) error {
+	if err := m.move(ctx, w, root); err != nil {
+		return err
+	}
+	w.ctx = ctx
+	return m.place(w, root)
 }
 
 // move walks from the root and brings what is below it.
@@ -116,7 +127,7 @@ func (m *mover) place(w *walker, n *node) error {
 	if !isDocument(n.MediaType) {
 		return m.once(put{to, n.Digest}, func() error { return m.moveBlob(w, n, to) })
 	}
-	if m.flat {
+	if m.plain {
 		return m.placeFlat(w, n)
 	}
 	if err := m.refer(w, n, to); err != nil {
@@ -130,7 +141,7 @@ func (m *mover) place(w *walker, n *node) error {
 
 // target is the repository for a namespace.
 func (m *mover) target(namespace string) (auth.Repository, error) {
-	if m.flat || namespace == "" {
+	if m.single || namespace == "" {
 		return m.parent, nil
 	}
 	child, err := nested.ParseChild(namespace)

@@ -58,12 +58,18 @@ func (p *indexPublisher) put(ctx context.Context, to auth.Repository, tag string
 type protection struct {
 	index digest.Digest
 
-	mu   sync.Mutex
-	tags map[string]digest.Digest // what has a tag, by <repository>:<tag>
+	mu    sync.Mutex
+	first map[auth.Repository]digest.Digest
 }
 
 func protect(index digest.Digest) *protection {
-	return &protection{index: index, tags: map[string]digest.Digest{}}
+	return &protection{index: index, first: map[auth.Repository]digest.Digest{}}
+}
+
+// tags are those that a member may have.
+func (p *protection) tags(member digest.Digest) []string {
+	tag := "nested-" + p.index.Encoded()[:12]
+	return []string{tag, tag + "-" + member.Encoded()[:12]}
 }
 
 // tag is the tag for a member in its repository: nested-<short digest of the
@@ -72,15 +78,12 @@ func protect(index digest.Digest) *protection {
 func (p *protection) tag(in auth.Repository, member digest.Digest) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	tag := "nested-" + p.index.Encoded()[:12]
-	key := in.String() + ":" + tag
-	if other, ok := p.tags[key]; ok && other != member {
-		tag += "-" + member.Encoded()[:12]
+	tags := p.tags(member)
+	if first, ok := p.first[in]; ok && first != member {
+		return tags[1]
 	}
-	if _, ok := p.tags[key]; !ok {
-		p.tags[key] = member
-	}
-	return tag
+	p.first[in] = member
+	return tags[0]
 }
 
 // protect tags each member in its own repository, so that the registry's
@@ -101,13 +104,12 @@ func (p *indexPublisher) protect(ctx context.Context, members []indexSource) err
 func (p *indexPublisher) publish(ctx context.Context, to auth.Repository, tag, strategy string) (string, error) {
 	if strategy != "carrier" {
 		err := p.put(ctx, to, tag, p.desc, p.index)
-		if err == nil {
+		switch {
+		case err == nil && strategy == "auto":
 			return "reference", nil
-		}
-		if !refused(err) {
-			return "", err
-		}
-		if strategy == "reference" {
+		case err == nil || strategy == "anchor" || !refused(err):
+			return strategy, err
+		case strategy == "reference":
 			return "", fmt.Errorf("%s does not take an index whose members are in other repositories: %w; use --strategy carrier, which it takes as an image manifest", to.Host(), err)
 		}
 	}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// indexDocument is an index that is being made. Entries that were there stay
+// byte for byte as they are.
+type indexDocument struct {
+	specs.Versioned
+	MediaType    string              `json:"mediaType"`
+	ArtifactType string              `json:"artifactType,omitempty"`
+	Manifests    []json.RawMessage   `json:"manifests"`
+	Subject      *ocispec.Descriptor `json:"subject,omitempty"`
+	Annotations  map[string]string   `json:"annotations,omitempty"`
+}
+
+func newIndexDocument() *indexDocument {
+	return &indexDocument{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []json.RawMessage{}}
+}
+
+// readIndexDocument reads an index that is there, and refuses one that holds
+// more than can be written again.
+func readIndexDocument(data []byte) (*indexDocument, error) {
+	index := newIndexDocument()
+	var all map[string]json.RawMessage
+	err := json.Unmarshal(data, index)
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for key := range all {
+		if !slices.Contains([]string{"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"}, key) {
+			return nil, fmt.Errorf("the index has the property %q, which would be lost; make it anew with index create", key)
+		}
+	}
+	return index, nil
+}
+
+// indexEntry is a descriptor that may have the property of issue 1217.
+type indexEntry struct {
+	ocispec.Descriptor
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// add appends an entry for a member; one that is there already stays alone.
+func (d *indexDocument) add(m indexSource, annotations map[string]string, property bool) error {
+	entry := indexEntry{Descriptor: m.desc}
+	entry.Annotations = map[string]string{}
+	maps.Copy(entry.Annotations, annotations)
+	if m.name != "" {
+		entry.Annotations[ocispec.AnnotationRefName] = m.name
+	}
+	entry.Annotations[nested.Annotation] = m.child.String()
+	if property {
+		entry.Namespace = m.child.String()
+	}
+	data, err := json.Marshal(entry)
+	if err != nil {
+		return err
+	}
+	same := func(other json.RawMessage) bool { return string(other) == string(data) }
+	if !slices.ContainsFunc(d.Manifests, same) {
+		d.Manifests = append(d.Manifests, data)
+	}
+	return nil
+}
+
+// annotate sets annotations and the artifact type where they are given.
+func (d *indexDocument) annotate(annotations map[string]string, artifactType string) {
+	if d.Annotations == nil && len(annotations) > 0 {
+		d.Annotations = map[string]string{}
+	}
+	maps.Copy(d.Annotations, annotations)
+	if artifactType != "" {
+		d.ArtifactType = artifactType
+	}
+}
+
+// bytes are those of the index, the same each time.
+func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
+	data, err := json.Marshal(d)
+	if err != nil {
+		return nil, ocispec.Descriptor{}, err
+	}
+	if len(data) > maxManifest {
+		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), maxManifest)
+	}
+	return data, ocispec.Descriptor{MediaType: d.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, nil
+}
+
+// pairs reads KEY=VALUE.
+func pairs(flag string, list []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, s := range list {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok || key == "" {
+			return nil, usagef("--%s %q: must be KEY=VALUE", flag, s)
+		}
+		all[key] = value
+	}
+	return all, nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// indexSource is a member of an index to be made.
+type indexSource struct {
+	repository auth.Repository
+	child      nested.Child
+	name       string             // that the index gives it, may be empty
+	desc       ocispec.Descriptor // with what the index says of it
+	manifest   []byte
+}
+
+// readSources finds the sources, side by side, in their order.
+func readSources(ctx context.Context, base remotes.Resolver, parent auth.Repository, sources []string) ([]indexSource, error) {
+	members := make([]indexSource, len(sources))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, source := range sources {
+		group.Go(func() (err error) {
+			members[i], err = readSource(ctx, base, parent, source)
+			return err
+		})
+	}
+	return members, group.Wait()
+}
+
+// readSource finds a source, [NAME=]REFERENCE, and what an index says of it.
+func readSource(ctx context.Context, base remotes.Resolver, parent auth.Repository, source string) (indexSource, error) {
+	m := indexSource{}
+	reference := source
+	if name, after, ok := strings.Cut(source, "="); ok {
+		m.name, reference = name, after
+	}
+	ref, err := parseRef(reference)
+	if err != nil {
+		return m, err
+	}
+	name, _ := splitRef(ref)
+	below, ok := strings.CutPrefix(name, parent.String()+"/")
+	if !ok {
+		return m, usagef("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
+	}
+	if m.child, err = nested.ParseChild(below); err != nil {
+		return m, usagef("%s: %w", source, err)
+	}
+	if m.repository, err = m.child.In(parent); err != nil {
+		return m, usagef("%s: %w", source, err)
+	}
+	resolved, desc, err := base.Resolve(ctx, ref)
+	if err != nil {
+		return m, err
+	}
+	f, err := base.Fetcher(ctx, resolved)
+	if err != nil {
+		return m, err
+	}
+	if m.manifest, err = fetchAll(ctx, f, desc); err != nil {
+		return m, fmt.Errorf("%s: %w", source, err)
+	}
+	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
+	return m, m.describe(ctx, f)
+}
+
+// describe reads platform and artifact type out of a manifest.
+func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
+	var manifest struct {
+		ArtifactType string             `json:"artifactType"`
+		Config       ocispec.Descriptor `json:"config"`
+	}
+	if err := json.Unmarshal(m.manifest, &manifest); err != nil {
+		return fmt.Errorf("%s@%s: %w", m.repository, m.desc.Digest, err)
+	}
+	m.desc.ArtifactType = manifest.ArtifactType
+	if !images.IsManifestType(m.desc.MediaType) {
+		return nil
+	}
+	if !images.IsConfigType(manifest.Config.MediaType) {
+		if m.desc.ArtifactType == "" && manifest.Config.MediaType != ocispec.MediaTypeEmptyJSON {
+			m.desc.ArtifactType = manifest.Config.MediaType
+		}
+		return nil
+	}
+	data, err := fetchAll(ctx, f, manifest.Config)
+	if err != nil {
+		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
+	}
+	var image ocispec.Image
+	if err := json.Unmarshal(data, &image); err != nil {
+		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
+	}
+	if image.OS != "" {
+		p := image.Platform
+		m.desc.Platform = &p
+	}
+	return nil
+}
+
+// maxManifest is what docs/spec.md allows, section 5.
+const maxManifest = 4 << 20
+
+// fetchAll fetches and verifies a document.
+func fetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
+	if desc.Size > maxManifest {
+		return nil, fmt.Errorf("%s: %d bytes are too many", desc.Digest, desc.Size)
+	}
+	r, err := f.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, desc.Size+1))
+	if err != nil {
+		return nil, err
+	}
+	if desc.Digest.Validate() != nil || desc.Digest.Algorithm().FromBytes(data) != desc.Digest {
+		return nil, fmt.Errorf("%s: what was served is something else", desc.Digest)
+	}
+	return data, nil
+}

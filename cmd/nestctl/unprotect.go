@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/containerd/errdefs"
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+func newIndexUnprotect(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "unprotect REF",
+		Short: "Delete the tags that keep an index's members from the registry's clean-up",
+		Long: `Delete the tags nested-<short digest of the index> in the members' repositories,
+for an index that is retired: registry/org/app@sha256:... when its tag has moved
+on. Members keep the other tags that they have.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.unprotect(cmd.Context(), cmd.OutOrStdout(), args[0])
+		},
+	}
+}
+
+func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (err error) {
+	w, root, err := s.walk(ctx, ref, "", true, nil)
+	if err != nil {
+		return err
+	}
+	hosts, remove, err := hostsAround(s.hostsDir, root.repository.String())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	registries := s.registries(hosts, new(nested.Metrics))
+	defer registries.CloseIdleConnections()
+	for _, n := range w.memberNodes(root) {
+		for _, tag := range protect(root.Digest).tags(n.placed().Digest) {
+			switch err := registries.Delete(ctx, n.repository, "manifests/"+tag); {
+			case errdefs.IsNotFound(err):
+				continue
+			case err != nil:
+				return fmt.Errorf("tag %s in %s: %w", tag, n.repository, err)
+			}
+			if _, err := fmt.Fprintf(out, "deleted %s:%s\n", n.repository, tag); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
