@@ -133,7 +133,7 @@ func (r *statusRecorder) halt() {
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // tally counts the requests that have each value of a property.
-func tally[T comparable](log []request, property func(request) T) map[T]int {
+func tally[E any, T comparable](log []E, property func(E) T) map[T]int {
 	counts := map[T]int{}
 	for _, line := range log {
 		counts[property(line)]++

@@ -74,7 +74,6 @@ func (m *mover) moveAll(ctx context.Context, w *walker, root *node) error {
 	if err := m.move(ctx, w, root); err != nil {
 		return err
 	}
-	w.ctx = ctx
 	return m.place(w, root)
 }
 
@@ -88,7 +87,9 @@ func (m *mover) move(ctx context.Context, w *walker, root *node) error {
 		}
 		return m.place(w, n)
 	}
-	return w.visitAll(ctx, root)
+	err := w.visitAll(ctx, root)
+	w.ctx = ctx // the root is still to come
+	return err
 }
 
 // fetch keeps documents; other content goes from one registry to the other
@@ -167,7 +168,14 @@ func (m *mover) putDocument(ctx context.Context, n *node, to auth.Repository, de
 	if n.member() && m.protection != nil {
 		tag = m.protection.tag(to, desc.Digest)
 	}
-	return m.once(put{to, desc.Digest}, func() error { return m.put(ctx, to, tag, desc, data) })
+	return m.once(put{to, desc.Digest}, func() error {
+		err := m.put(ctx, to, tag, desc, data)
+		if refused(err) && slices.ContainsFunc(n.children, (*node).member) {
+			p := indexPublisher{m.registries, data, desc}
+			return p.carry(ctx, to, tag)
+		}
+		return err
+	})
 }
 
 // once does what has to be done for content in a repository; others wait.

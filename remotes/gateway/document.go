@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -82,6 +83,10 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 		ask.kind, ask.accept = blobs, "*/*"
 	}
 	d, err := g.ask(ctx, func() (*http.Response, error) { return g.upstream.do(ctx, from, ask) })
+	if errdefs.IsNotFound(err) && len(p.MediaTypes()) > 1 {
+		ask.kind, ask.accept = blobs, "*/*" // where a strict registry may keep it
+		d, err = g.ask(ctx, func() (*http.Response, error) { return g.upstream.do(ctx, from, ask) })
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -170,9 +170,20 @@ func TestCopyOfAnIndex(t *testing.T) {
 	inner := s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "b")))
 	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))))
 	s.want(tagGet(parent),
-		gets(parent+"/a", 404, inner), gets(parent, 200, inner),
+		gets(parent+"/a", 404, inner), blobGets(parent+"/a", 404, inner), gets(parent, 200, inner),
 		gets(parent+"/a/b", 404, member.Descriptor), gets(parent+"/a", 404, member.Descriptor), gets(parent, 200, member.Descriptor),
 		gets(parent+"/a/b", 404, member.parts()...), member.blobs(parent))
+}
+
+// TestIndexStoredAsABlob: a strict registry keeps an index that is a member as
+// a blob of its target.
+func TestIndexStoredAsABlob(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	member := putImage(s.registry, parent+"/a/b", "layer")
+	index := indexOf(registrytest.Member(member.Descriptor, "b"))
+	inner := s.registry.PutBlob(parent+"/a", ocispec.MediaTypeImageIndex, index)
+	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))))
+	s.want(tagGet(parent), gets(parent+"/a", 404, inner), blobGets(parent+"/a", 200, inner), member.all(parent+"/a/b"))
 }
 
 // TestMissingEverywhere: both answers are in the error, the target's

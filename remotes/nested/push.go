@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/url"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -73,7 +74,10 @@ func (p *registryPusher) sources(desc ocispec.Descriptor) []auth.Repository {
 	return sources
 }
 
-func sourceLabel(r auth.Repository) string { return labels.LabelDistributionSource + "." + r.Host() }
+// sourceLabel is containerd's: it leaves out the port.
+func sourceLabel(r auth.Repository) string {
+	return labels.LabelDistributionSource + "." + (&url.URL{Host: r.Host()}).Hostname()
+}
 
 // MountFrom returns a descriptor that tells a pusher where on the pusher's
 // registry the content is, too, before what it says already.

@@ -164,13 +164,17 @@ func (p Place) invalid(err error) error {
 	return invalid
 }
 
-// MediaTypes are the media types to ask with. docker's fetcher asks for a
-// manifest or index under /manifests/ and for everything else under /blobs/.
+// MediaTypes are the media types to ask with, one after the other. docker's
+// fetcher asks for a manifest or index under /manifests/ and for everything
+// else under /blobs/, where strict registries keep nested indexes
+// (docs/spec.md, section 8).
 func (p Place) MediaTypes() []string {
 	const blob = "application/octet-stream"
 	switch {
 	case p.Carried:
 		return []string{blob}
+	case p.Strict && p.Entry && images.IsIndexType(p.Descriptor.MediaType):
+		return []string{p.Descriptor.MediaType, blob}
 	case p.Strict && p.Entry && !isDocument(p.Descriptor.MediaType):
 		return []string{p.Descriptor.MediaType, ocispec.MediaTypeImageManifest}
 	}
