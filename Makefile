@@ -5,6 +5,11 @@ CONTAINERD  := v2.4.2
 MATRIX      := v1.7.35 v2.1.9 v2.2.9 v2.3.7
 REGISTRY    := v3.1.2
 PASS_HELPER := v0.9.12
+# Other people's clients, and the distribution of before 3.0 as Debian has it, in any revision.
+CRANE       := v0.22.1
+ORAS        := v1.3.6
+REGCTL      := v0.11.7
+DOCKER_REGISTRY := 2.8.2
 LINT        := v2.15.0
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
@@ -18,9 +23,9 @@ RACE     = $(shell command -v gcc >/dev/null && echo -race)
 GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped --
 
 # A stamp's name holds the version it was built from, so a new pin is a new build.
-TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER)
+TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL)
 ifeq ($(shell uname -s),Linux)
-TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX))
+TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY)
 INSIDE := containerd-nested
 endif
 
@@ -133,6 +138,29 @@ bin/.pass-%:
 	$(INSTALL) github.com/docker/docker-credential-helpers/pass/cmd@$*
 	@mv $(BIN)/cmd $(BIN)/docker-credential-pass
 	@rm -f bin/.pass-* && touch $@
+
+bin/.crane-%:
+	$(INSTALL) github.com/google/go-containerregistry/cmd/crane@$*
+	@rm -f bin/.crane-* && touch $@
+
+bin/.oras-%:
+	$(INSTALL) oras.land/oras/cmd/oras@$*
+	@rm -f bin/.oras-* && touch $@
+
+bin/.regctl-%:
+	$(INSTALL) github.com/regclient/regclient/cmd/regctl@$*
+	@rm -f bin/.regctl-* && touch $@
+
+# Unpacked, because installing the package starts a service. Where there is no such package, the
+# tests that want it are skipped.
+FETCH_DOCKER_REGISTRY = apt-get -q -o APT::Sandbox::User=root download 'docker-registry=$**'
+bin/.docker-registry-%:
+	@dir=$$(mktemp -d) && trap "rm -rf $$dir" EXIT && cd $$dir && \
+	if ($(FETCH_DOCKER_REGISTRY) || { [ "$$(id -u)" = 0 ] && apt-get update -q && $(FETCH_DOCKER_REGISTRY); }) && \
+		dpkg -x docker-registry_*.deb . && install -D usr/bin/docker-registry $(BIN)/docker-registry; then \
+		rm -f $(BIN)/.docker-registry-* && touch $(BIN)/$(@F); exit; fi; \
+	echo "note: no docker-registry $*, which is a package of Debian's"; \
+	[ "$$CI" != true ]
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

@@ -1,10 +1,10 @@
 // Package integration tests the project's programs against real parts: distribution's registry with
-// a token server, containerd with ctr and runc, docker-credential-pass with pass and gpg. Each test
-// starts and stops what it needs, on ports and in directories of its own. `make integration` builds
-// and installs these parts first.
+// a token server, others' registries and clients, containerd with ctr and runc, docker-credential-pass
+// with pass and gpg. Each test starts and stops what it needs, on ports and in directories of its own.
+// `make integration` builds and installs these parts first.
 //
 // The harness has a file per part: process_test.go (what all have in common), tokenserver_test.go,
-// registry_test.go with requestlog_test.go, containerd_test.go with hosts_test.go, versions_test.go and
-// cri_test.go with pause_test.go, pass_test.go, images_test.go with
+// registry_test.go with registry_kinds_test.go and requestlog_test.go, containerd_test.go with
+// hosts_test.go, versions_test.go and cri_test.go with pause_test.go, pass_test.go, images_test.go with
 // bundle_test.go, nestctl_test.go. harness_test.go tests the harness without any program of ours.
 package integration

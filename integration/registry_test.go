@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -20,18 +19,17 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// registry is distribution's registry behind a proxy that logs. It listens on a Unix socket, so that
-// the only port is the proxy's, and so that the tests can push past the log.
+// registry is a registry, mostly distribution's, behind a proxy that logs. It listens on a Unix socket,
+// so that the only port is the proxy's, and so that the tests can push past the log.
 type registry struct {
 	*requestLog
-	host    string // host:port, as in references
-	ca      string // the proxy's certificate, of a registry over TLS
-	caFile  string // a file that hosts.toml is to name as its CA
-	scheme  string
-	tokens  *tokenServer // nil: no authentication
-	direct  *http.Client // to the socket
-	client  *http.Client // trusts the proxy's certificate
-	program *process
+	host   string // host:port, as in references
+	ca     string // the proxy's certificate, of a registry over TLS
+	caFile string // a file that hosts.toml is to name as its CA
+	scheme string
+	tokens *tokenServer // nil: no authentication
+	direct *http.Client // to the socket
+	client *http.Client // trusts the proxy's certificate
 }
 
 // startRegistry starts a registry over plain HTTP. Without a token server it lets everybody pull and
@@ -45,20 +43,17 @@ func startRegistry(t testing.TB, tokens *tokenServer) *registry {
 type registryOptions struct {
 	serve  func(*httptest.Server) // Start or StartTLS
 	strict bool                   // an index's members have to be in its own repository
+	kind   registryKind
 
 	deletes bool // tags and manifests can be deleted
 }
 
 func (o registryOptions) start(t testing.TB, tokens *tokenServer) *registry {
 	t.Helper()
-	needs(t, "registry")
 	dir := tempDir(t)
 	socket := filepath.Join(dir, "socket")
-	config := writeFile(t, filepath.Join(dir, "config.yml"), o.config(t, dir, socket, tokens))
-
 	r := &registry{tokens: tokens, direct: clientOf(t, socket)}
-	r.program = start(t, "registry", "serve", config)
-	r.program.await(t, func() bool { return r.answers(t) })
+	o.run(t, r, socket)
 
 	r.requestLog = &requestLog{next: proxyTo(r.direct.Transport)}
 	server := httptest.NewUnstartedServer(r.requestLog)
@@ -71,23 +66,6 @@ func (o registryOptions) start(t testing.TB, tokens *tokenServer) *registry {
 	}
 	r.scheme, r.host, _ = strings.Cut(server.URL, "://")
 	return r
-}
-
-func (o registryOptions) config(t testing.TB, dir, socket string, tokens *tokenServer) string {
-	t.Helper()
-	config := fmt.Sprintf(`version: 0.1
-log: {level: warn, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: %s}, delete: {enabled: %t}}
-http: {net: unix, addr: %s}
-`, filepath.Join(dir, "data"), o.deletes, socket)
-	if !o.strict {
-		config += "validation: {manifests: {indexes: {platforms: none}}}\n"
-	}
-	if tokens == nil {
-		return config
-	}
-	keys := writeFile(t, filepath.Join(dir, "keys.json"), tokens.signer.jwks(t))
-	return config + fmt.Sprintf("auth: {token: {realm: %q, service: %q, issuer: %q, jwks: %q}}\n", tokens.realm, service, issuer, keys)
 }
 
 // clientOf is a client all of whose connections go to the socket.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"slices"
@@ -17,7 +18,8 @@ type request struct {
 	Status     int
 	Authorized bool // it had an Authorization header
 	Range      string
-	Bytes      int64 // of the answer's body
+	Bytes      int64  // of the answer's body
+	Code       string // in the body of an answer that is an error
 }
 
 var registryPath = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs|referrers|tags)/(uploads/)?(.*)$`)
@@ -82,12 +84,21 @@ func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// Deferred, because the proxy panics when the client has gone in the middle of an answer.
 	defer func() {
-		line.Status, line.Bytes = recorder.status, recorder.bytes
+		line.Status, line.Bytes, line.Code = recorder.status, recorder.bytes, errorCode(recorder.refusal)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.log = append(l.log, line)
 	}()
 	l.next.ServeHTTP(recorder, r)
+}
+
+// errorCode is the first code that a registry's error has, "" when it has none.
+func errorCode(body []byte) string {
+	var answer struct{ Errors []struct{ Code string } }
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Errors) == 0 {
+		return ""
+	}
+	return answer.Errors[0].Code
 }
 
 // requests returns the log since the last call, sorted only by time of completion.
@@ -101,10 +112,11 @@ func (l *requestLog) requests() []request {
 
 type statusRecorder struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
-	stall  *stall
-	gone   <-chan struct{} // closed when the client has gone
+	status  int
+	bytes   int64
+	refusal []byte // the body of an error
+	stall   *stall
+	gone    <-chan struct{} // closed when the client has gone
 }
 
 func (r *statusRecorder) WriteHeader(status int) {
@@ -115,6 +127,9 @@ func (r *statusRecorder) WriteHeader(status int) {
 func (r *statusRecorder) Write(data []byte) (int, error) {
 	n, err := r.ResponseWriter.Write(data)
 	r.bytes += int64(n)
+	if r.status >= http.StatusBadRequest {
+		r.refusal = append(r.refusal, data[:n]...)
+	}
 	if r.stall != nil && r.bytes >= r.stall.after {
 		r.halt()
 		return n, http.ErrAbortHandler
