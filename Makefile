@@ -32,7 +32,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench-doors bench-gateway containerd-nested help build demo test test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench-copy bench-doors bench-gateway containerd-nested help build demo test test-matrix unit integration fuzz lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -45,6 +45,7 @@ help:
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
 	@echo 'make bench-doors  what a pull costs by each door, and beside a plain index far away'
+	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make clean        remove bin/'
 
@@ -83,6 +84,9 @@ bench-gateway: build
 
 bench-doors: tools build containerd-nested
 	cd integration && go test -run='^$$' -bench='Doors|Far' -benchtime=1x -timeout=20m .
+
+bench-copy: tools build
+	cd integration && go test -run='^$$' -bench=Copy -benchtime=1x -timeout=20m .
 
 fuzz:
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \

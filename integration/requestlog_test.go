@@ -2,10 +2,12 @@ package integration
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -19,6 +21,7 @@ type request struct {
 	Authorized bool // it had an Authorization header
 	Range      string
 	Bytes      int64  // of the answer's body
+	Sent       int64  // of the request's
 	Code       string // in the body of an answer that is an error
 }
 
@@ -82,14 +85,29 @@ func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			defer close(s.logged)
 		}
 	}
+	sent := &sentBody{ReadCloser: r.Body}
+	r.Body = sent
 	// Deferred, because the proxy panics when the client has gone in the middle of an answer.
 	defer func() {
 		line.Status, line.Bytes, line.Code = recorder.status, recorder.bytes, errorCode(recorder.refusal)
+		line.Sent = sent.bytes.Load()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.log = append(l.log, line)
 	}()
 	l.next.ServeHTTP(recorder, r)
+}
+
+// sentBody counts what a client sends.
+type sentBody struct {
+	io.ReadCloser
+	bytes atomic.Int64
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.bytes.Add(int64(n))
+	return n, err
 }
 
 // errorCode is the first code that a registry's error has, "" when it has none.

@@ -1,0 +1,98 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// BenchmarkCopy compares the copy of a bundle of 20 members between two registries, each 20 ms away, with what other
+// tools need for the same content as a plain index in one repository: the medians of copies of one run that take turns.
+func BenchmarkCopy(b *testing.B) {
+	needs(b, "crane", "oras", "regctl")
+	bundle := newCopyFleet(b)
+	// Without tokens: crane takes none from a server on loopback.
+	src, dst := registryOptions{serve: away}.start(b, nil), registryOptions{serve: away}.start(b, nil)
+	src.pushNode(b, "org/app", "v1", bundle)
+	var nodes []node
+	for _, m := range bundle.members {
+		nodes = append(nodes, m.node)
+	}
+	src.pushNode(b, "org/app", "plain", newIndex(b, nodes...))
+	config := dockerConfig(b, nil, nil)
+	client := newNestctl(b, config)
+	plain := src.ref("org/app", "plain")
+	tools := []struct {
+		name string
+		copy func(to string)
+	}{
+		{"nestctl", func(to string) { client.run(b, "copy", "--plain-http", "--quiet", src.ref("org/app", "v1"), to) }},
+		{"regctl", tool(b, config, "regctl", "image", "copy", "--host", "reg="+src.host+",tls=disabled", "--host", "reg="+dst.host+",tls=disabled", plain)},
+		{"oras", tool(b, config, "oras", "cp", "--from-plain-http", "--to-plain-http", plain)},
+		{"crane", tool(b, config, "crane", "copy", "--insecure", plain)},
+	}
+	times := make([][]time.Duration, len(tools))
+	round := 0
+	for b.Loop() {
+		for range 5 {
+			round++
+			for i, tool := range tools {
+				to := dst.ref(fmt.Sprintf("%s/%d/app", tool.name, round), "v1")
+				src.requests()
+				dst.requests()
+				began := time.Now()
+				tool.copy(to)
+				times[i] = append(times[i], time.Since(began))
+				if round == 1 {
+					report(b, tool.name, src.requests(), dst.requests())
+				}
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	for i, tool := range tools {
+		b.ReportMetric(median(times[i]).Seconds(), "s-"+tool.name)
+		if i > 0 {
+			b.ReportMetric(float64(median(times[0]))/float64(median(times[i])), "ratio-to-"+tool.name)
+		}
+	}
+}
+
+// tool is a command that copies to what is its last argument.
+func tool(b *testing.B, config, name string, args ...string) func(string) {
+	return func(to string) {
+		b.Helper()
+		cmd := exec.CommandContext(b.Context(), name, append(args[:len(args):len(args)], to)...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + config, "DOCKER_CONFIG=" + config}
+		runCommand(b, cmd)
+	}
+}
+
+// report prints what a copy has asked for and sent.
+func report(b *testing.B, name string, src, dst []request) {
+	b.Helper()
+	var received, sent int64
+	for _, line := range src {
+		received += line.Bytes
+	}
+	for _, line := range dst {
+		sent += line.Sent
+	}
+	b.ReportMetric(float64(len(src)+len(dst)), "requests-"+name)
+	b.ReportMetric(float64(received)/(1<<20), "MiB-received-"+name)
+	b.ReportMetric(float64(sent)/(1<<20), "MiB-sent-"+name)
+}
+
+// newCopyFleet is a bundle of 20 images with a base layer that all share and one of their own.
+func newCopyFleet(b *testing.B) node {
+	b.Helper()
+	base := baseLayer(b)
+	var fleet []member
+	for i := range members {
+		name := fmt.Sprintf("m%02d", i)
+		fleet = append(fleet, member{name, newImage(b, amd64, name, base, newLayer(b, "own", randomBlob("", 1<<17).data))})
+	}
+	return newBundle(b, fleet...)
+}
