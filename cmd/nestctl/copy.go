@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ type copied struct {
 }
 
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
-	if err := o.check(); err != nil {
+	if err = o.check(); err != nil {
 		return err
 	}
 	started := time.Now()
@@ -145,12 +146,12 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 	from := &copySource{ref: src, close: func() error { return nil }}
 	s := selection{matcher, o.members}
 	if place, ok := parseLayout(src); ok {
-		layout, err := openLayoutSource(place)
-		if err != nil {
+		var layout *layoutSource
+		if layout, err = openLayoutSource(place); err != nil {
 			return nil, err
 		}
-		from.close, from.tag = layout.close, layout.tag()
-		from.w, from.root, err = open(ctx, nested.New(layout, nested.Options{}), layoutRepository+":root", s, o.concurrent)
+		from.close, from.tag, from.ref = layout.close, layout.tag(), layout.repository()
+		from.w, from.root, err = open(ctx, nested.New(layout, nested.Options{}), from.ref+":"+cmp.Or(from.tag, "root"), s, o.concurrent)
 		if err != nil {
 			return nil, errors.Join(err, layout.close())
 		}
@@ -204,7 +205,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	if !o.noProtect {
 		m.protection = protect(from.root.Digest)
 	}
-	if err := m.move(ctx, from.w, from.root); err != nil {
+	if err = m.move(ctx, from.w, from.root); err != nil {
 		return nil, err
 	}
 	how, d, err := m.finish(ctx, from.w, from.root, tag, o.strategy)
@@ -265,12 +266,11 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		}
 		return "", desc.Digest, err
 	}
-	if err := checkHub(m.parent); err != nil {
+	if err = checkHub(m.parent); err != nil {
 		return "", "", err
 	}
 	if carrier, ok := w.fetcher.Carrier(); ok && strategy == "auto" {
-		data, err := fetchAll(ctx, w.fetcher, carrier)
-		if err == nil {
+		if data, err = fetchAll(ctx, w.fetcher, carrier); err == nil {
 			err = p.putCarried(ctx, m.parent)
 		}
 		if err == nil {

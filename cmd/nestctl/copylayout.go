@@ -64,9 +64,6 @@ func (s *copySource) name(tag string) string {
 	if tag == "" {
 		tag = s.tag
 	}
-	if _, ok := parseLayout(s.ref); ok {
-		repository = layoutRepository
-	}
 	if tag == "" {
 		return repository + "@" + s.root.Digest.String()
 	}

@@ -48,8 +48,7 @@ func parseLayout(s string) (layoutPlace, bool) {
 }
 
 // layoutSource is an OCI layout as a resolver: whatever repository is asked,
-// the content is that of the layout. References name the layout as a
-// repository that exists nowhere.
+// the content is that of the layout.
 type layoutSource struct {
 	layoutPlace
 	file  *os.File              // of an archive
@@ -60,8 +59,25 @@ type layoutSource struct {
 
 type tarredFile struct{ offset, size int64 }
 
-// layoutRepository is the layout's name in containerd's references.
+// layoutRepository is the repository of a layout that does not say where its
+// content is from; it exists nowhere.
 const layoutRepository = "oci-layout.invalid/root"
+
+// repository is the repository that the chosen content came from.
+func (l *layoutSource) repository() string {
+	root, err := l.root()
+	if err != nil {
+		return layoutRepository
+	}
+	for _, d := range l.index.Manifests {
+		name, err := parseRef(d.Annotations[images.AnnotationImageName])
+		if d.Digest == root.Digest && err == nil {
+			repository, _ := splitRef(name)
+			return repository
+		}
+	}
+	return layoutRepository
+}
 
 // openLayoutSource opens a layout for reading. close ends the use of it.
 func openLayoutSource(p layoutPlace) (*layoutSource, error) {

@@ -40,18 +40,20 @@ func (p *indexPublisher) put(ctx context.Context, to auth.Repository, tag string
 	if err != nil {
 		return err
 	}
-	err = again(ctx, func() error {
-		w, err := pusher.Push(ctx, desc)
-		if err != nil {
-			return err
-		}
-		defer w.Close()
-		return content.Copy(ctx, w, bytes.NewReader(data), desc.Size, desc.Digest)
-	})
+	err = again(ctx, func() error { return push(ctx, pusher, desc, data) })
 	if errdefs.IsAlreadyExists(err) {
 		return nil
 	}
 	return refusal(to, err)
+}
+
+func push(ctx context.Context, pusher remotes.Pusher, desc ocispec.Descriptor, data []byte) error {
+	w, err := pusher.Push(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	return content.Copy(ctx, w, bytes.NewReader(data), desc.Size, desc.Digest)
 }
 
 // protection names the tags that keep members from a registry's clean-up.
@@ -110,7 +112,9 @@ func (p *indexPublisher) publish(ctx context.Context, to auth.Repository, tag, s
 		case err == nil || strategy == "anchor" || !refused(err):
 			return strategy, err
 		case strategy == "reference":
-			return "", fmt.Errorf("%s does not take an index whose members are in other repositories: %w; use --strategy carrier, which it takes as an image manifest", to.Host(), err)
+			return "", fmt.Errorf("%s does not take an index whose members are in other repositories: %w; "+
+				"use --strategy carrier (it takes an image manifest that carries the index), or --strategy anchor of nestctl index create "+
+				"(the members' content in %s, too, for all who may read that)", to.Host(), err, to.Name())
 		}
 	}
 	return "carrier", p.carry(ctx, to, tag)
