@@ -1,0 +1,86 @@
+package nested_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// TestMirrors: a mirror is asked in the registry's place, each repository
+// with a token of the mirror for the name that it has there.
+func TestMirrors(t *testing.T) {
+	for name, prefix := range map[string]string{"plain": "", "below a path": "proxy/hub/"} {
+		t.Run(name, func(t *testing.T) {
+			registry, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+			mirror.Allow("of-parent", "p1", prefix+parent)
+			mirror.Allow("of-web", "p2", prefix+parent+"/web")
+			member := putBundle(mirror, prefix)
+			dir := hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n",
+				registry.URL(), strings.TrimSuffix(mirror.URL()+"/v2/"+prefix, "/")))
+			check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+				HostsDir: dir,
+				Credentials: stores(t, object{"auths": object{
+					mirror.Host() + "/" + prefix + parent:          authEntry("of-parent", "p1"),
+					mirror.Host() + "/" + prefix + parent + "/web": authEntry("of-web", "p2"),
+					registry.Host(): authEntry("of-registry", "p3"),
+				}}),
+			}))
+			wantLog(t, mirror, tagGet(prefix+parent), member.all(prefix+parent+"/web"))
+			wantLog(t, registry)
+			for _, q := range mirror.Log(registrytest.WithCredentials) {
+				if q.Kind != registrytest.KindToken && (q.Query != "ns="+url.QueryEscape(registry.Host()) || len(q.Scopes) != 1 || q.Scopes[0] != "repository:"+q.Repository+":pull") {
+					t.Errorf("asked for %s?%s with a token for %q", q.Path, q.Query, q.Scopes)
+				}
+			}
+		})
+	}
+}
+
+// TestMirrorOfOtherNames: a mirror with an API root of its own says in its
+// challenges what its repositories are called; each still gets a token of its
+// own.
+func TestMirrorOfOtherNames(t *testing.T) {
+	registry, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+	mirror.Allow("all", "secret", "*")
+	member := putBundle(mirror, "remote/")
+	root := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(must(url.Parse(mirror.URL())))
+		r.Out.URL.Path = "/v2/remote/" + strings.TrimPrefix(r.In.URL.Path, "/cache/")
+	}})
+	defer root.Close()
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
+	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+		HostsDir:    hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n", registry.URL(), root.URL+"/cache")),
+		Credentials: userPassword(t, strings.TrimPrefix(root.URL, "http://"), "all", "secret"),
+	}))
+	wantLog(t, mirror, tagGet("remote/"+parent), member.all("remote/"+parent+"/web"))
+	wantLog(t, registry)
+	var scopes []string
+	for _, q := range mirror.Log(registrytest.Of(registrytest.KindToken)) {
+		scopes = append(scopes, q.Scopes...)
+	}
+	if want := []string{"repository:remote/" + parent + ":pull", "repository:remote/" + parent + "/web:pull"}; !slices.Equal(scopes, want) {
+		t.Errorf("tokens for %q, want %q", scopes, want)
+	}
+}
+
+// TestMirrorWithoutTheMember: what a mirror lacks the registry has.
+func TestMirrorWithoutTheMember(t *testing.T) {
+	registry, mirror := newRegistry(t), newRegistry(t)
+	member := putBundle(registry, "")
+	mirror.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+	dir := hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\n", registry.URL(), mirror.URL()))
+	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{HostsDir: dir}))
+	wantLog(t, mirror, tagGet(parent), gets(parent+"/web", 404, member.Descriptor), gets(parent+"/web", 404, member.parts()...))
+	wantLog(t, registry, member.all(parent+"/web"))
+}
