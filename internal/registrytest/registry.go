@@ -48,6 +48,7 @@ type config struct {
 	realm          string
 	ownTokenServer bool
 	tokenLifetime  time.Duration
+	page           int // referrers in an answer; 0: all
 	postStatus     int // the token service's answer to POST; 0: it is served
 	pair           *keyPair
 }
@@ -90,6 +91,11 @@ func TokenLifetime(d time.Duration) Option {
 // WithoutPOST makes the token service answer POST with a status such as 404 or 405.
 func WithoutPOST(status int) Option {
 	return func(c *config) { c.postStatus = status }
+}
+
+// ReferrersInPages lists that many referrers in one answer, with a link to the next.
+func ReferrersInPages(size int) Option {
+	return func(c *config) { c.page = size }
 }
 
 // New starts a registry on a free port of 127.0.0.1. Close it when done.

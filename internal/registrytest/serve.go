@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -124,6 +125,15 @@ func (r *Registry) serveReferrers(w http.ResponseWriter, req *http.Request, q Re
 	if kind := req.URL.Query().Get("artifactType"); kind != "" {
 		w.Header().Set("OCI-Filters-Applied", "artifactType")
 		found = slices.DeleteFunc(found, func(d ocispec.Descriptor) bool { return d.ArtifactType != kind })
+	}
+	begin, _ := strconv.Atoi(req.URL.Query().Get("last")) // 0 for the first page
+	if begin < 0 || begin > len(found) {
+		return notFound("NAME_INVALID", "page")
+	}
+	found = found[begin:]
+	if size := r.config.page; size > 0 && len(found) > size {
+		found = found[:size]
+		w.Header().Set("Link", fmt.Sprintf(`<%s?last=%d>; rel="next"`, req.URL.Path, begin+size))
 	}
 	writeJSON(w, req, http.StatusOK, ocispec.MediaTypeImageIndex, newIndex(found))
 	return nil

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -60,9 +59,10 @@ func (r *Registries) Head(ctx context.Context, repository auth.Repository, path,
 		if !h.Capabilities.Has(docker.HostCapabilityPull) {
 			continue
 		}
-		var header http.Header
-		if header, err = r.ask(ctx, h, repository, http.MethodHead, path, accept); err == nil {
-			return header, nil
+		var resp *http.Response
+		if resp, err = r.ask(ctx, h, repository, http.MethodHead, urlOf(h, repository, path), accept); err == nil {
+			discard(resp)
+			return resp.Header, nil
 		}
 	}
 	return nil, err
@@ -79,19 +79,28 @@ func (r *Registries) Delete(ctx context.Context, repository auth.Repository, pat
 	for _, e := range endpoints {
 		if e.host.Capabilities.Has(docker.HostCapabilityPush) {
 			h := e.hostWith(repository.Name(), e.registry.DeleteAuthorizer)
-			_, err := r.ask(ctx, h, repository, http.MethodDelete, path, "*/*")
+			resp, err := r.ask(ctx, h, repository, http.MethodDelete, urlOf(h, repository, path), "*/*")
+			if err == nil {
+				discard(resp)
+			}
 			return err
 		}
 	}
 	return fmt.Errorf("%s: hosts.toml allows no host to be pushed to: %w", repository, errdefs.ErrNotFound)
 }
 
-// ask makes a request without a body, and returns the headers of a success.
-func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository, method, path, accept string) (http.Header, error) {
-	u := url.URL{Scheme: h.Scheme, Host: h.Host, Path: h.Path + "/" + repository.Name() + "/" + path}
+// urlOf is the URL of a path below a repository.
+func urlOf(h Host, repository auth.Repository, path string) *url.URL {
+	u := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: h.Path + "/" + repository.Name() + "/" + path}
 	if registry := repository.Host(); registry != h.Host && (registry != "docker.io" || h.Host != "registry-1.docker.io") {
 		u.RawQuery = url.Values{"ns": {registry}}.Encode() // a mirror has to be told
 	}
+	return u
+}
+
+// ask makes a request without a body, and returns the answer when it is a
+// success, for the caller to close.
+func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository, method string, u *url.URL, accept string) (*http.Response, error) {
 	resp, err := h.Exchange(ctx, func() (*http.Response, error) {
 		req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
 		if err != nil {
@@ -107,15 +116,15 @@ func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository
 	if err != nil {
 		return nil, explain(ctx, []Host{h}, err)
 	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
 	defer discard(resp)
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		return nil, fmt.Errorf("%s: %s: %w", repository, path, errdefs.ErrNotFound)
+		return nil, fmt.Errorf("%s: %s: %w", repository, u.Path, errdefs.ErrNotFound)
 	case http.StatusMethodNotAllowed:
-		return nil, fmt.Errorf("%s: the registry does not allow %s: %w", repository, strings.ToLower(method), errdefs.ErrNotImplemented)
+		return nil, fmt.Errorf("%s: the registry does not allow %s of %s: %w", repository, method, u.Path, errdefs.ErrNotImplemented)
 	}
-	if resp.StatusCode/100 != 2 {
-		return nil, explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
-	}
-	return resp.Header, nil
+	return nil, explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
 }

@@ -19,8 +19,10 @@ import (
 
 // explained is docker's fetcher with errors that say more.
 type explained struct {
-	inner remotes.Fetcher
-	hosts []Host
+	inner      remotes.Fetcher
+	registries *Registries
+	repository auth.Repository
+	hosts      []Host
 }
 
 var (
@@ -42,12 +44,6 @@ func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 func (f explained) FetchByDigest(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
 	body, desc, err := f.inner.(remotes.FetcherByDigest).FetchByDigest(ctx, d, opts...)
 	return body, desc, explain(ctx, f.hosts, err)
-}
-
-// FetchReferrers implements remotes.ReferrersFetcher.
-func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
-	referrers, err := f.inner.(remotes.ReferrersFetcher).FetchReferrers(ctx, d, opts...)
-	return referrers, explain(ctx, f.hosts, err)
 }
 
 // explainedBody: docker's fetcher asks the registry at the first Read.

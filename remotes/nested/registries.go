@@ -302,7 +302,8 @@ func (r *Registries) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, 
 	if err != nil {
 		return nil, err
 	}
-	return explained{inner, hosts}, nil
+	repository, err := RepositoryOf(ref)
+	return explained{inner, r, repository, hosts}, err
 }
 
 // CloseIdleConnections closes the connections that nobody uses. Otherwise

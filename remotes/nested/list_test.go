@@ -1,0 +1,76 @@
+package nested_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// TestReferrersInPages: a list in pages is read to its end, and what a member's
+// referrers are is asked for where the member is.
+func TestReferrersInPages(t *testing.T) {
+	for name, test := range map[string]struct {
+		link string // of the first page, when it is not the registry's own
+		want string // what the error says
+	}{
+		"whole":          {},
+		"another host":   {`<http://evil.test/v2/x/referrers/y>; rel="next"`, "goes on elsewhere"},
+		"another path":   {`</v2/org/secret/blobs/x>; rel="next"`, "goes on elsewhere"},
+		"without an end": {"same", "more than 100 pages"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := newRegistry(t, registrytest.ReferrersInPages(2))
+			member := putImage(registry, parent+"/web", "layer")
+			for i := range 5 {
+				registry.Put(parent+"/web", ocispec.MediaTypeImageManifest, []byte(fmt.Sprintf(
+					`{"schemaVersion":2,"mediaType":%q,"artifactType":"a/%d","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+					ocispec.MediaTypeImageManifest, i, ocispec.DescriptorEmptyJSON.Digest, member.MediaType, member.Digest, member.Size)))
+			}
+			registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+			if test.link == "same" {
+				test.link = fmt.Sprintf(`</v2/%s/web/referrers/%s>; rel="next"`, parent, member.Digest)
+			}
+			if test.link != "" {
+				registry.Intercept(registrytest.Answer(http.StatusOK, http.Header{"Link": {test.link}}, registrytest.Of(registrytest.KindReferrers)))
+			}
+			registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+			defer registries.CloseIdleConnections()
+			resolver := nested.New(registries, nested.Options{})
+			ref, root, err := resolver.Resolve(t.Context(), registry.Host()+"/"+parent+":v1")
+			check(t, err)
+			f, err := resolver.Fetcher(t.Context(), ref)
+			check(t, err)
+			fetcher := f.(interface {
+				remotes.Fetcher
+				Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
+				Referrers(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error)
+			})
+			if _, err = fetcher.Children(t.Context(), root); err != nil {
+				t.Fatal(err)
+			}
+			got, err := fetcher.Referrers(t.Context(), member.Descriptor)
+			if test.want != "" {
+				wantError(t, err, test.want)
+				return
+			}
+			check(t, err)
+			var asked int
+			for _, q := range registry.Log(registrytest.Of(registrytest.KindReferrers)) {
+				if q.Repository == parent+"/web" && strings.HasSuffix(q.Path, member.Digest.String()) {
+					asked++
+				}
+			}
+			if len(got) != 5 || asked != 3 {
+				t.Errorf("%d referrers in %d requests", len(got), asked)
+			}
+		})
+	}
+}
