@@ -34,7 +34,7 @@ func TestRefusal(t *testing.T) {
 		}
 		plain := fmt.Errorf("pushing: %w", remoteerrors.ErrUnexpectedStatus{StatusCode: test.status, Body: []byte(test.body)})
 		got := refusal(to, plain)
-		if !errors.Is(got, plain) || (got == plain) != (test.want == "") || !strings.Contains(got.Error(), test.want) {
+		if !errors.Is(got, plain) || (got.Error() == plain.Error()) != (test.want == "") || !strings.Contains(got.Error(), test.want) {
 			t.Errorf("%s %d %s: %v", test.to, test.status, test.body, got)
 		}
 	}
