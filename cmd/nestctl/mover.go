@@ -207,9 +207,6 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 	blob, ok := m.blobs[n.Digest]
 	if !ok {
 		blob = new(movedBlob)
-		if n.repository.Host() == to.Host() {
-			blob.in = append(blob.in, n.repository)
-		}
 		m.blobs[n.Digest] = blob
 	}
 	m.mu.Unlock()
@@ -219,9 +216,13 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 		return err
 	}
 	defer m.limiter.Release(1)
-	err := again(w.ctx, func() error { return m.upload(w, n, to, blob.in) })
+	mountable := blob.in
+	if n.repository.Host() == to.Host() {
+		mountable = append([]auth.Repository{n.repository}, mountable...)
+	}
+	err := again(w.ctx, func() error { return m.upload(w, n, to, mountable) })
 	if err == nil {
-		blob.in = append([]auth.Repository{to}, blob.in...)
+		blob.in = []auth.Repository{to}
 	}
 	return err
 }
@@ -232,7 +233,7 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.
 		return err
 	}
 	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: n.Digest, Size: n.Size}
-	w2, err := pusher.Push(w.ctx, nested.MountFrom(desc, mountable...))
+	upload, err := pusher.Push(w.ctx, nested.MountFrom(desc, mountable...))
 	if errdefs.IsAlreadyExists(err) {
 		m.there.Add(1)
 		return nil
@@ -240,7 +241,7 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.
 	if err != nil {
 		return fmt.Errorf("%s: %w", to, err)
 	}
-	defer w2.Close()
+	defer upload.Close()
 	body, err := w.fetcher.Fetch(w.ctx, n.Descriptor)
 	if err != nil {
 		return explain(w, n, err)
@@ -248,7 +249,7 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.
 	defer body.Close()
 	m.show.expect(n.Size)
 	from := &source{Reader: body}
-	if err := content.Copy(w.ctx, w2, from, n.Size, n.Digest); err != nil {
+	if err := content.Copy(w.ctx, upload, from, n.Size, n.Digest); err != nil {
 		if from.err != nil {
 			return explain(w, n, err)
 		}

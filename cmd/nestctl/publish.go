@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,7 +52,14 @@ func push(ctx context.Context, pusher remotes.Pusher, desc ocispec.Descriptor, d
 		return err
 	}
 	defer w.Close()
-	return content.Copy(ctx, w, bytes.NewReader(data), desc.Size, desc.Digest)
+	for {
+		if _, err = w.Write(data); err == nil {
+			err = w.Commit(ctx, desc.Size, desc.Digest)
+		}
+		if !errors.Is(err, content.ErrReset) { // the request was sent again, with a token
+			return err
+		}
+	}
 }
 
 // protection names the tags that keep members from a registry's clean-up.

@@ -43,8 +43,10 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 			switch err := registries.Delete(ctx, n.repository, "manifests/"+tag); {
 			case errdefs.IsNotFound(err):
 				continue
+			case errdefs.IsNotImplemented(err):
+				return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", tag, err)
 			case err != nil:
-				return fmt.Errorf("tag %s in %s: %w", tag, n.repository, err)
+				return fmt.Errorf("tag %s: %w", tag, err)
 			}
 			if _, err := fmt.Fprintf(out, "deleted %s:%s\n", n.repository, tag); err != nil {
 				return err

@@ -2,11 +2,13 @@ package nested
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -96,8 +98,31 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 		}
 	}
 	status.RequestURL, _, _ = strings.Cut(status.RequestURL, "?")
-	return status
+	return answer{status}
 }
+
+// answer is an answer of a registry that is no success, with what it says.
+type answer struct {
+	remoteerrors.ErrUnexpectedStatus
+}
+
+// Error implements error. What is not plain text in the registry's words is
+// escaped, and they are cut.
+func (a answer) Error() string {
+	var said struct {
+		Errors []struct{ Code, Message string }
+	}
+	text := a.ErrUnexpectedStatus.Error()
+	if json.Unmarshal(a.Body, &said) != nil || len(said.Errors) == 0 {
+		return text
+	}
+	const shown = 256
+	words := strings.TrimSuffix(said.Errors[0].Code+": "+said.Errors[0].Message, ": ")
+	quoted := strconv.QuoteToASCII(words[:min(len(words), shown)])
+	return text + ": " + quoted[1:len(quoted)-1]
+}
+
+func (a answer) Unwrap() error { return a.ErrUnexpectedStatus }
 
 // withoutQuery takes the query of a client error's URL out of the text of an
 // error around it, which was put together before.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -86,7 +87,7 @@ func MountFrom(desc ocispec.Descriptor, repositories ...auth.Repository) ocispec
 	if desc.Annotations == nil {
 		desc.Annotations = map[string]string{}
 	}
-	for _, r := range repositories {
+	for _, r := range slices.Backward(repositories) {
 		label := sourceLabel(r)
 		desc.Annotations[label] = strings.TrimSuffix(r.Name()+","+desc.Annotations[label], ",")
 	}
