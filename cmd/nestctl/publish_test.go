@@ -112,6 +112,7 @@ var bundles = map[string]func(publisher){
 	"copies":  publishCopies,
 	"clash":   publishClash,
 	"strange": publishStrange,
+	"signed":  publishSigned,
 }
 
 // publishApp: org/app:v1 with an image for amd64, one for two platforms, a
@@ -223,4 +224,14 @@ func publishClash(p publisher) {
 func publishStrange(p publisher) {
 	one := p.document("strange-one", "org/strange/one", "application/vnd.example.thing+json", map[string]int{"schemaVersion": 2})
 	p.tag("org/strange", "v1", p.index("strange", "org/strange", member(one, "one")))
+}
+
+// publishSigned: org/signed:v1 has a member that refers to something that is
+// not in its repository, and one that has what it refers to beside it.
+func publishSigned(p publisher) {
+	subject := p.image("subject", "org/signed/elsewhere", "linux/amd64")
+	image := p.image("signed-image", "org/signed/pair", "linux/amd64")
+	p.tag("org/signed", "v1", p.index("signed", "org/signed",
+		member(p.name("signature", p.registry.Referrer("org/signed/sig", subject, "application/vnd.example.signature")), "sig"),
+		member(p.index("pair", "org/signed/pair", image, p.registry.Referrer("org/signed/pair", image, "application/vnd.example.signature")), "pair")))
 }

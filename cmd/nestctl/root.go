@@ -49,7 +49,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s)} {
+	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s)} {
 		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
 		root.AddCommand(c)
@@ -95,16 +95,25 @@ func (s *settings) resolver(hostsDir string, store content.Provider, metrics *ne
 
 // registries asks registries with the credentials of the user's Docker stores.
 func (s *settings) registries(hostsDir string, metrics *nested.Metrics) *nested.Registries {
-	stores := auth.StoresFromEnvironment()
-	stores.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
-	stores.Metrics = &metrics.Metrics
+	return s.registriesWith(userStores(metrics), hostsDir, metrics)
+}
+
+func (s *settings) registriesWith(credentials auth.Source, hostsDir string, metrics *nested.Metrics) *nested.Registries {
 	return nested.NewRegistries(nested.RegistriesOptions{
-		Credentials: auth.NewStores(stores),
+		Credentials: credentials,
 		HostsDir:    hostsDir,
 		PlainHTTP:   s.plainHTTP,
 		UserAgent:   "nestctl/" + version,
 		Metrics:     metrics,
 	})
+}
+
+// userStores are the user's Docker stores.
+func userStores(metrics *nested.Metrics) *auth.Stores {
+	stores := auth.StoresFromEnvironment()
+	stores.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
+	stores.Metrics = &metrics.Metrics
+	return auth.NewStores(stores)
 }
 
 // parseRef normalises a reference as docker does.

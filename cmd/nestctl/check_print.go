@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// print prints the report for people.
+func (r *checkReport) print(out io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, printable(r.title()))
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(cells ...string) {
+		for i := range cells {
+			cells[i] = printable(cells[i])
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	fmt.Fprintln(&b)
+	row("repository", "credential", "access")
+	for _, repository := range r.Repositories {
+		row(repository.Repository, repository.Credential, repository.access())
+	}
+	_ = table.Flush() // into memory
+	fmt.Fprintln(&b)
+	if len(r.Members) > 0 {
+		row("member", "platform", "found", "size", "blobs")
+	}
+	for _, m := range r.Members {
+		row(m.cells()...)
+	}
+	_ = table.Flush()
+	if len(r.Members) > 0 {
+		fmt.Fprintln(&b)
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintln(&b, printable("finding: "+f.about()+f.Message))
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintln(&b, printable("warning: "+w.about()+w.Message))
+	}
+	fmt.Fprintln(&b, r.verdict())
+	_, err := b.WriteTo(out)
+	return err
+}
+
+// title is the root in a line.
+func (r *checkReport) title() string {
+	if r.Root.Digest == "" {
+		return r.Root.Ref
+	}
+	ref := r.Root.Ref
+	if !strings.Contains(ref, "@") {
+		ref += "@" + r.Root.Digest.String()
+	}
+	root := branch{MediaType: r.Root.MediaType}
+	return ref + "  " + root.kind() + "  " + bytesOf(r.Root.Size)
+}
+
+// verdict is the last line.
+func (r *checkReport) verdict() string {
+	if !r.Whole {
+		return "not whole: " + count(len(r.Findings), "finding")
+	}
+	return fmt.Sprintf("whole: %s, %s, %s", count(r.members, "member"), count(r.Blobs, "blob"), bytesOf(r.Bytes))
+}
+
+// access is what a repository made of the credential.
+func (r checkedRepository) access() string {
+	switch {
+	case r.Status == "denied":
+		return r.Granted
+	case r.Status != "ok":
+		return r.Status
+	case r.Granted == "pull":
+		return "pull"
+	}
+	return "pull, without a token"
+}
+
+// cells are a member's in the table.
+func (m checkedMember) cells() []string {
+	path := m.Path
+	if path == "" {
+		path = "."
+	}
+	blobs := count(m.Blobs, "blob")
+	switch {
+	case len(m.Missing) > 0:
+		names := make([]string, len(m.Missing))
+		for i, d := range m.Missing {
+			names[i] = shortDigest(d)
+		}
+		blobs = fmt.Sprintf("%d of %s, without %s", m.Blobs-len(m.Missing), blobs, strings.Join(names, ", "))
+	case m.Status != "ok":
+		blobs = m.Status
+	}
+	return []string{path, m.Platform, m.Repository + "@" + shortDigest(m.Digest), bytesOf(m.Size), blobs}
+}
+
+// about says in which member it is.
+func (r remark) about() string {
+	about := strings.TrimSpace(r.Path + " " + r.Platform)
+	if about == "" {
+		return ""
+	}
+	return about + ": "
+}
+
+// short is where content is, for people.
+func short(r auth.Repository, d digest.Digest) string { return r.String() + "@" + shortDigest(d) }
+
+func shortDigest(d digest.Digest) string {
+	const shown = 12
+	if d.Validate() != nil {
+		return fmt.Sprintf("%.64q", string(d))
+	}
+	return d.Algorithm().String() + ":" + d.Encoded()[:shown]
+}
