@@ -180,10 +180,10 @@ func parseScope(scope string) (repository string, actions []string, ok bool) {
 	return repository, strings.Split(list, ","), ok && found
 }
 
-// adminToken is a token to push with, which leaves no trace in the log.
+// adminToken is a token to push and delete with, which leaves no trace in the log.
 func (s *tokenServer) adminToken(t testing.TB, repository string) string {
 	t.Helper()
-	token, err := s.signer.token("admin", []access{{"repository", repository, []string{"pull", "push"}}})
+	token, err := s.signer.token("admin", []access{{"repository", repository, []string{"pull", "push", "delete"}}})
 	must(t, err)
 	return token
 }
