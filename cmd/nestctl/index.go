@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,7 +165,7 @@ type created struct {
 
 // run makes an index with what edit makes of it, and publishes it.
 func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit func(context.Context, *indexEdit) error) (err error) {
-	if err = errors.Join(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
+	if err = cmp.Or(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
 		return err
 	}
 	repository, tag, err := parseTag(dest)

@@ -56,13 +56,20 @@ func newRoot() *cobra.Command {
 	}
 	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newVersion())
 	root.InitDefaultCompletionCmd()
-	for _, c := range append(root.Commands(), root) {
-		c.Args = misuseOf(c.Args)
-		if !c.Runnable() { // cobra would not look at its arguments
-			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		}
-	}
+	misuses(root)
 	return root
+}
+
+// misuses makes usage errors of what is wrong with arguments of a command and
+// of those below it.
+func misuses(c *cobra.Command) {
+	c.Args = misuseOf(c.Args)
+	if !c.Runnable() { // cobra would not look at its arguments
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	for _, below := range c.Commands() {
+		misuses(below)
+	}
 }
 
 // misuseOf makes usage errors of errors about arguments.
