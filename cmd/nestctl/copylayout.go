@@ -38,6 +38,11 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	if digest.Digest(place.reference).Validate() == nil {
 		return nil, usagef("%s: a copy has the digest of its source; name a tag, or none", place.path)
 	}
+	if place.reference != "" {
+		if err := checkTag(place.path, place.reference); err != nil {
+			return nil, err
+		}
+	}
 	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.path, quiet: o.quiet, format: o.format, concurrent: o.concurrent}
 	if place.archive {
 		p.to = "oci-archive:" + place.path

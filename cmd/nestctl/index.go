@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -155,6 +156,9 @@ func newIndexShow(s *settings) *cobra.Command {
 	}
 }
 
+// mediaType is the form of media types (RFC 6838, section 4.2).
+var mediaType = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}/[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}$`)
+
 // created is what was made, for people and in JSON.
 type created struct {
 	Ref      string        `json:"ref"`
@@ -171,6 +175,14 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 	repository, tag, err := parseTag(dest)
 	if err != nil {
 		return err
+	}
+	if o.artifactType != "" && !mediaType.MatchString(o.artifactType) {
+		return usagef("--artifact-type %.64q: must be a media type, as application/vnd.example.app", o.artifactType)
+	}
+	for _, t := range o.tags {
+		if err = checkTag("--tag", t); err != nil {
+			return err
+		}
 	}
 	if err = checkHub(repository); err != nil {
 		return err

@@ -33,6 +33,9 @@ func (o *indexOptions) addAll(ctx context.Context, e *indexEdit, sources []strin
 	if err != nil {
 		return err
 	}
+	if value, ok := ofMembers[nested.Annotation]; ok {
+		return usagef("--member-annotation %s=%s: the child namespace is where the SOURCE is", nested.Annotation, value)
+	}
 	members, err := readSources(ctx, e.registries, e.repository, sources)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -124,6 +125,16 @@ func parseRef(s string) (string, error) {
 		return "", usageError{err}
 	}
 	return named.String(), nil
+}
+
+var validTag = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
+
+// checkTag checks a tag that no reference was read with.
+func checkTag(of, tag string) error {
+	if !validTag.MatchString(tag) {
+		return usagef("%s: tag %.64q: must be up to 128 of letters, digits, _, . and -, and begin with neither . nor -", of, tag)
+	}
+	return nil
 }
 
 // printJSON prints a result for programs.
