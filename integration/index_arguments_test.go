@@ -39,3 +39,28 @@ func TestIndexArguments(t *testing.T) {
 		t.Errorf("put: %+v", puts)
 	}
 }
+
+// TestIndexTwice: a member that is named twice, or is there already, is one member; an index whose last member goes is
+// empty; what is no index is not changed.
+func TestIndexTwice(t *testing.T) {
+	reg, client := openIndexes(t, true)
+	app, web, b := reg.ref("org/app", "v1"), reg.ref("org/app/web", "v1"), reg.ref("org/app/a/b", "v1")
+	if made := client.index(t, "create", app, web, web); len(made.Members) != 1 {
+		t.Errorf("made %+v", made)
+	}
+	if made := client.index(t, "add", app, b, web); len(made.Members) != 2 {
+		t.Errorf("added %+v", made)
+	}
+	if made := client.index(t, "remove", app, "web"); len(made.Members) != 1 {
+		t.Errorf("removed %+v", made)
+	}
+	client.fails(t, exitFailure, []string{"org/app/a/b", "does not allow delete", "have it allowed"}, "index", "unprotect", "--plain-http", app)
+	if got := client.run(t, "index", "remove", "--plain-http", app, "a/b").stdout; strings.Count(got, "\n") != 2 {
+		t.Errorf("removed the last:\n%s", got)
+	}
+	client.index(t, "add", app, web)
+	if made := client.index(t, "remove", app, "web"); made.Members == nil {
+		t.Error("no list of members")
+	}
+	client.fails(t, exitFailure, []string{"is no index", "nestctl index create"}, "index", "add", "--plain-http", web, b)
+}

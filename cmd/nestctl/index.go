@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -211,7 +212,7 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 			return err
 		}
 	}
-	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: o.strategy}
+	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: o.strategy, Members: []string{}}
 	if o.strategy == "anchor" {
 		if err = e.anchor(ctx); err != nil {
 			return err
@@ -223,7 +224,9 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 		}
 	}
 	for _, m := range e.members {
-		result.Members = append(result.Members, m.repository.String()+"@"+m.desc.Digest.String())
+		if ref := m.repository.String() + "@" + m.desc.Digest.String(); !slices.Contains(result.Members, ref) {
+			result.Members = append(result.Members, ref)
+		}
 	}
 	return result.print(out, o.format)
 }
@@ -232,7 +235,11 @@ func (c created) print(out io.Writer, format string) error {
 	if format == "json" {
 		return printJSON(out, c)
 	}
-	_, err := fmt.Fprintf(out, "%s@%s\n  %s\nas %s\n", c.Ref, c.Digest, strings.Join(c.Members, "\n  "), c.Strategy)
+	lines := []string{c.Ref + "@" + c.Digest.String()}
+	for _, m := range c.Members {
+		lines = append(lines, "  "+m)
+	}
+	_, err := fmt.Fprintf(out, "%s\nas %s\n", strings.Join(lines, "\n"), c.Strategy)
 	return err
 }
 

@@ -66,7 +66,7 @@ func (e *indexEdit) read(ctx context.Context, ref string) error {
 		return err
 	}
 	if !images.IsIndexType(root.MediaType) {
-		return fmt.Errorf("%s is no index but %s", ref, root.MediaType)
+		return fmt.Errorf("%s is no index but %s; make one with nestctl index create", ref, root.MediaType)
 	}
 	data, err := fetchAll(ctx, w.fetcher, root.Descriptor)
 	if err != nil {

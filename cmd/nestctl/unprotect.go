@@ -43,6 +43,8 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 			switch err := registries.Delete(ctx, n.repository, "manifests/"+tag); {
 			case errdefs.IsNotFound(err):
 				continue
+			case errdefs.IsNotImplemented(err):
+				return fmt.Errorf("tag %s in %s: %w; have it allowed, or leave the tags to the registry's clean-up rules", tag, n.repository, err)
 			case err != nil:
 				return fmt.Errorf("tag %s in %s: %w", tag, n.repository, err)
 			}
