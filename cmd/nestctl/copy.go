@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
@@ -260,11 +259,7 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		if !isDocument(desc.MediaType) {
 			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
 		}
-		err = p.put(ctx, m.parent, tag, desc, data)
-		if images.IsIndexType(desc.MediaType) && refused(err) {
-			err = fmt.Errorf("%w; %s wants all that an index points to, so copy without --platform, --member and --sparse, or use --flatten", err, m.parent.Host())
-		}
-		return "", desc.Digest, err
+		return "", desc.Digest, incomplete(m.parent, desc, p.put(ctx, m.parent, tag, desc, data))
 	}
 	if err := checkHub(m.parent); err != nil {
 		return "", "", err

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -79,8 +80,15 @@ func (m *mover) moveAll(ctx context.Context, w *walker, root *node) error {
 
 // move walks from the root and brings what is below it.
 func (m *mover) move(ctx context.Context, w *walker, root *node) error {
-	w.blobs = true
 	w.fetch = func(ctx context.Context, n *node) error { return m.fetch(ctx, w, n) }
+	if len(w.members) > 0 {
+		// A name that is not there is found before anything is put.
+		first := *root
+		if err := w.visitAll(ctx, &first); err != nil {
+			return err
+		}
+	}
+	w.blobs = true
 	w.visited = func(n *node) error {
 		if n == root {
 			return nil
@@ -135,9 +143,9 @@ func (m *mover) place(w *walker, n *node) error {
 		return err
 	}
 	if n.carrier != nil {
-		return m.placeCarrier(w.ctx, n, to)
+		return m.placeCarrier(w, n, to)
 	}
-	return m.putDocument(w.ctx, n, to, n.Descriptor, m.document(n.Digest))
+	return m.putDocument(w, n, to, n.Descriptor, m.document(n.Digest))
 }
 
 // target is the repository for a namespace.
@@ -153,29 +161,46 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 }
 
 // placeCarrier brings a carrier that stands as a member, as it is.
-func (m *mover) placeCarrier(ctx context.Context, n *node, to auth.Repository) error {
+func (m *mover) placeCarrier(w *walker, n *node, to auth.Repository) error {
 	p := indexPublisher{m.registries, m.document(n.Digest), n.Descriptor}
-	if err := p.putCarried(ctx, to); err != nil {
+	if err := p.putCarried(w.ctx, to); err != nil {
 		return err
 	}
-	return m.putDocument(ctx, n, to, n.carrier.Descriptor, m.document(n.carrier.Digest))
+	return m.putDocument(w, n, to, n.carrier.Descriptor, m.document(n.carrier.Digest))
 }
 
 // putDocument puts a manifest or an index that is below a root, under a tag
 // that protects it when it is a member.
-func (m *mover) putDocument(ctx context.Context, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
-	tag := ""
+func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
+	ctx, tag := w.ctx, ""
 	if n.member() && m.protection != nil {
 		tag = m.protection.tag(to, desc.Digest)
 	}
 	return m.once(put{to, desc.Digest}, func() error {
 		err := m.put(ctx, to, tag, desc, data)
-		if refused(err) && slices.ContainsFunc(n.children, (*node).member) {
-			p := indexPublisher{m.registries, data, desc}
-			return p.carry(ctx, to, tag)
+		if !refused(err) || m.plain {
+			return incomplete(to, desc, err)
 		}
-		return err
+		// By what it says: of its members none may be selected.
+		entries, childrenErr := w.fetcher.Children(ctx, n.Descriptor)
+		if childrenErr != nil {
+			return errors.Join(err, childrenErr)
+		}
+		if !slices.ContainsFunc(entries, func(e nested.Entry) bool { return e.Child != nested.Child{} }) {
+			return incomplete(to, desc, err)
+		}
+		p := indexPublisher{m.registries, data, desc}
+		return p.carry(ctx, to, tag)
 	})
+}
+
+// incomplete adds to a refusal of an index without child namespaces what can
+// be done.
+func incomplete(to auth.Repository, desc ocispec.Descriptor, err error) error {
+	if !images.IsIndexType(desc.MediaType) || !refused(err) {
+		return err
+	}
+	return fmt.Errorf("%w; %s wants all that an index points to, so copy without --platform, --member and --sparse, or use --flatten", err, to.Host())
 }
 
 // once does what has to be done for content in a repository; others wait.
