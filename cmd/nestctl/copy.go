@@ -80,6 +80,23 @@ func (o *copyOptions) check() error {
 	return nil
 }
 
+// checkDestination checks DST before SRC is asked.
+func (o *copyOptions) checkDestination(dst string) error {
+	place, isLayout := parseLayout(dst)
+	switch {
+	case !isLayout:
+		_, _, err := parseDestination(dst, "")
+		return err
+	case o.flatten || o.strategy != "auto":
+		return usagef("--flatten and --strategy are for registries; a layout holds any index")
+	case digest.Digest(place.reference).Validate() == nil:
+		return usagef("%s: a copy has the digest of its source; name a tag, or none", place.path)
+	case place.reference != "":
+		return checkTag(place.path, place.reference)
+	}
+	return nil
+}
+
 // copied is the result, for people and in JSON.
 type copied struct {
 	Ref      string        `json:"ref"`
@@ -94,7 +111,7 @@ type copied struct {
 }
 
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
-	if err := o.check(); err != nil {
+	if err := cmp.Or(o.check(), o.checkDestination(dst)); err != nil {
 		return err
 	}
 	started := time.Now()

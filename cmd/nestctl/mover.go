@@ -103,6 +103,9 @@ func (m *mover) move(ctx context.Context, w *walker, root *node) error {
 // fetch keeps documents; other content goes from one registry to the other
 // when its place is known.
 func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
+	if _, err := m.target(n.namespace); err != nil {
+		return err // before what it points to is put
+	}
 	if !isDocument(n.MediaType) {
 		return nil
 	}
@@ -157,7 +160,14 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 	if err != nil {
 		return m.parent, err
 	}
-	return child.In(m.parent)
+	if err := checkHub(m.parent); err != nil {
+		return m.parent, err
+	}
+	to, err := child.In(m.parent)
+	if err != nil {
+		return m.parent, usagef("%w; name a shorter destination", err)
+	}
+	return to, nil
 }
 
 // placeCarrier brings a carrier that stands as a member, as it is.
