@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"maps"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -63,4 +65,46 @@ func TestIndexTwice(t *testing.T) {
 		t.Error("no list of members")
 	}
 	client.fails(t, exitFailure, []string{"is no index", "nestctl index create"}, "index", "add", "--plain-http", web, b)
+}
+
+// TestIndexDenied: errors name the repository, the member's or the index's, and the credential; without the right to tag
+// members, --no-protect is the way.
+func TestIndexDenied(t *testing.T) {
+	bundle := newApp(t)
+	names := repositories("org/app", bundle)
+	users := pushers(names...)
+	worker := loginOf("org/app/worker")
+	users[worker.username] = user{password: worker.password, rights: pulls("org/app/worker")}
+	reg := registryOptions{serve: (*httptest.Server).Start, strict: true}.start(t, startTokenServer(t, users))
+	a := &app{registry: reg, logins: map[string]login{}}
+	for _, m := range bundle.members {
+		a.pushNode(t, "org/app/"+m.namespace, "v1", m.node)
+		a.logins[a.host+"/org/app/"+m.namespace] = loginOf("org/app/" + m.namespace)
+	}
+	a.logins[a.host+"/org/app"] = loginOf("org/app")
+	ref, web := reg.ref("org/app", "v1"), reg.ref("org/app/web", "v1")
+	create := []string{"index", "create", "--plain-http", ref, web}
+	right := newNestctl(t, dockerConfig(t, a.logins, nil))
+	right.fails(t, exitDenied, []string{a.host + "/org/app/worker denied", "pull,push", "without the right to push there use --no-protect"}, append(create, reg.ref("org/app/worker", "v1"))...)
+	right.run(t, append(create, reg.ref("org/app/worker", "v1"), "--no-protect")...)
+	for _, repository := range []string{a.host + "/org/app", a.host + "/org/app/web"} {
+		for _, wrong := range []login{{"nobody", "canary of nobody"}, worker} {
+			logins := maps.Clone(a.logins)
+			logins[repository] = wrong
+			client := newNestctl(t, dockerConfig(t, logins, nil))
+			words := []string{repository + " denied", "config.json", "key \"" + repository + "\""}
+			for _, strategy := range []string{"auto", "carrier", "anchor"} {
+				client.fails(t, exitDenied, words, append(create, "--strategy", strategy, "--format", "json")...)
+			}
+			for _, command := range []string{"add", "remove"} {
+				client.fails(t, exitDenied, words, "index", command, "--plain-http", ref, map[string]string{"add": web, "remove": "worker"}[command])
+			}
+			if strings.HasSuffix(repository, "/web") {
+				client.run(t, "index", "show", "--plain-http", ref)
+			} else {
+				client.fails(t, exitDenied, words, "index", "show", "--plain-http", ref)
+			}
+			client.fails(t, exitDenied, words, "index", "unprotect", "--plain-http", ref)
+		}
+	}
 }
