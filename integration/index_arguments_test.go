@@ -96,9 +96,8 @@ func TestIndexDenied(t *testing.T) {
 			for _, strategy := range []string{"auto", "carrier", "anchor"} {
 				client.fails(t, exitDenied, words, append(create, "--strategy", strategy, "--format", "json")...)
 			}
-			for _, command := range []string{"add", "remove"} {
-				client.fails(t, exitDenied, words, "index", command, "--plain-http", ref, map[string]string{"add": web, "remove": "worker"}[command])
-			}
+			client.fails(t, exitDenied, words, "index", "add", "--plain-http", ref, web)
+			client.fails(t, exitDenied, words, "index", "remove", "--plain-http", ref, "worker")
 			if strings.HasSuffix(repository, "/web") {
 				client.run(t, "index", "show", "--plain-http", ref)
 			} else {
@@ -107,4 +106,19 @@ func TestIndexDenied(t *testing.T) {
 			client.fails(t, exitDenied, words, "index", "unprotect", "--plain-http", ref)
 		}
 	}
+}
+
+// TestIndexGone: a member that is gone from its repository can be removed; else it is named, with the way to do that.
+func TestIndexGone(t *testing.T) {
+	reg, client := openIndexes(t, false)
+	app, b := reg.ref("org/app", "v1"), reg.ref("org/app/a/b", "v1")
+	gone := newBundle(t, member{"gone", newImage(t, amd64, "gone\n", baseLayer(t))}, member{"kept", newImage(t, amd64, "kept\n", baseLayer(t))})
+	reg.pushNode(t, "org/app/kept", "", gone.members[1].node)
+	reg.pushManifest(t, "org/app", "v1", gone.content)
+	client.fails(t, exitNotFound, []string{reg.ref("org/app/gone", gone.members[0].node.desc.Digest.String()), "nestctl index remove"}, "index", "add", "--plain-http", app, b)
+	if made := client.index(t, "remove", app, "gone"); len(made.Members) != 1 {
+		t.Errorf("removed %+v", made)
+	}
+	client.index(t, "add", app, b)
+	client.pullLayout(t, app)
 }

@@ -208,6 +208,9 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 	}
 	p := indexPublisher{registries: e.registries, index: index, desc: desc}
 	if !o.noProtect {
+		if err = e.manifests(ctx); err != nil {
+			return err
+		}
 		if err = p.protect(ctx, e.members); err != nil {
 			return err
 		}
