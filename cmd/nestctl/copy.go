@@ -111,7 +111,7 @@ type copied struct {
 }
 
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
-	if err := cmp.Or(o.check(), o.checkDestination(dst)); err != nil {
+	if err = cmp.Or(o.check(), o.checkDestination(dst)); err != nil {
 		return err
 	}
 	started := time.Now()
@@ -162,8 +162,8 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 	from := &copySource{ref: src, close: func() error { return nil }}
 	s := selection{matcher, o.members}
 	if place, ok := parseLayout(src); ok {
-		layout, err := openLayoutSource(place)
-		if err != nil {
+		var layout *layoutSource
+		if layout, err = openLayoutSource(place); err != nil {
 			return nil, err
 		}
 		from.close, from.tag = layout.close, layout.tag()
@@ -221,7 +221,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	if !o.noProtect {
 		m.protection = protect(from.root.Digest)
 	}
-	if err := m.move(ctx, from.w, from.root); err != nil {
+	if err = m.move(ctx, from.w, from.root); err != nil {
 		return nil, err
 	}
 	how, d, err := m.finish(ctx, from.w, from.root, tag, o.strategy)
@@ -278,11 +278,11 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		}
 		return "", desc.Digest, incomplete(m.parent, desc, p.put(ctx, m.parent, tag, desc, data))
 	}
-	if err := checkHub(m.parent); err != nil {
+	if err = checkHub(m.parent); err != nil {
 		return "", "", err
 	}
 	if carrier, ok := w.fetcher.Carrier(); ok && strategy == "auto" {
-		data, err := fetchAll(ctx, w.fetcher, carrier)
+		data, err = fetchAll(ctx, w.fetcher, carrier)
 		if err == nil {
 			err = p.putCarried(ctx, m.parent)
 		}

@@ -73,7 +73,8 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, e
 			changed = true
 			continue
 		}
-		different, err := flattenEntry(raw[i], e, n)
+		var different bool
+		different, err = flattenEntry(raw[i], e, n)
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +122,7 @@ func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *node) (ch
 	}
 	annotations := map[string]string{}
 	if len(entry["annotations"]) > 0 {
-		if err := json.Unmarshal(entry["annotations"], &annotations); err != nil {
+		if err = json.Unmarshal(entry["annotations"], &annotations); err != nil {
 			return false, err
 		}
 	}

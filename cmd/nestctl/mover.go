@@ -160,7 +160,7 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 	if err != nil {
 		return m.parent, err
 	}
-	if err := checkHub(m.parent); err != nil {
+	if err = checkHub(m.parent); err != nil {
 		return m.parent, err
 	}
 	to, err := child.In(m.parent)

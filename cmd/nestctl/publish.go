@@ -41,9 +41,9 @@ func (p *indexPublisher) put(ctx context.Context, to auth.Repository, tag string
 		return err
 	}
 	err = again(ctx, func() error {
-		w, err := pusher.Push(ctx, desc)
-		if err != nil {
-			return err
+		w, pushErr := pusher.Push(ctx, desc)
+		if pushErr != nil {
+			return pushErr
 		}
 		defer w.Close()
 		return content.Copy(ctx, w, bytes.NewReader(data), desc.Size, desc.Digest)
