@@ -32,7 +32,7 @@ func (o registryOptions) run(t testing.TB, r *registry, socket string) {
 		t.Fatal("only distribution's registry is set up for tokens")
 	}
 	if o.kind == goContainerRegistry {
-		serveGoContainerRegistry(t, socket)
+		serveGoContainerRegistry(t, socket, gcr.WithReferrersSupport(o.referrers))
 		return
 	}
 	needs(t, o.kind.program())
@@ -60,11 +60,11 @@ http: {net: unix, addr: %s}
 	return config + fmt.Sprintf("auth: {token: {realm: %q, service: %q, issuer: %q, jwks: %q}}\n", tokens.realm, service, issuer, keys)
 }
 
-func serveGoContainerRegistry(t testing.TB, socket string) {
+func serveGoContainerRegistry(t testing.TB, socket string, options ...gcr.Option) {
 	t.Helper()
 	listener, err := net.Listen("unix", socket)
 	must(t, err)
-	server := httptest.NewUnstartedServer(gcr.New(gcr.Logger(quiet)))
+	server := httptest.NewUnstartedServer(gcr.New(append(options, gcr.Logger(quiet))...))
 	must(t, server.Listener.Close())
 	server.Listener, server.Config.ErrorLog = listener, quiet
 	server.Start()

@@ -45,7 +45,8 @@ type registryOptions struct {
 	strict bool                   // an index's members have to be in its own repository
 	kind   registryKind
 
-	deletes bool // tags and manifests can be deleted
+	deletes   bool // tags and manifests can be deleted
+	referrers bool // it has the referrers API, of which goContainerRegistry alone knows
 }
 
 func (o registryOptions) start(t testing.TB, tokens *tokenServer) *registry {

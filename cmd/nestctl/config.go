@@ -19,7 +19,7 @@ func newConfig() *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use:   "default",
 		Short: "Print a configuration file with all keys, their defaults and what they mean",
-		Args:  misuseOf(cobra.NoArgs),
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := config.Default()
 			_, err := io.WriteString(cmd.OutOrStdout(), c.Render())
@@ -28,7 +28,7 @@ func newConfig() *cobra.Command {
 	}, &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Report everything that is wrong with a configuration file (default " + config.Path + ")",
-		Args:  misuseOf(cobra.MaximumNArgs(1)),
+		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := config.Path
 			if len(args) > 0 {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
@@ -69,7 +68,7 @@ goes on where it stopped. The tag comes last.`,
 }
 
 func (o *copyOptions) check() error {
-	if err := errors.Join(oneOf("format", o.format, "text", "json"), oneOf("strategy", o.strategy, "auto", "reference", "carrier"), checkMembers(o.members)); err != nil {
+	if err := cmp.Or(oneOf("format", o.format, "text", "json"), oneOf("strategy", o.strategy, "auto", "reference", "carrier"), checkMembers(o.members)); err != nil {
 		return err
 	}
 	if o.concurrent < 1 {
@@ -77,6 +76,23 @@ func (o *copyOptions) check() error {
 	}
 	if o.flatten && o.strategy != "auto" {
 		return usagef("--flatten and --strategy exclude each other: what is flat is a plain index")
+	}
+	return nil
+}
+
+// checkDestination checks DST before SRC is asked.
+func (o *copyOptions) checkDestination(dst string) error {
+	place, isLayout := parseLayout(dst)
+	switch {
+	case !isLayout:
+		_, _, err := parseDestination(dst, "")
+		return err
+	case o.flatten || o.strategy != "auto":
+		return usagef("--flatten and --strategy are for registries; a layout holds any index")
+	case digest.Digest(place.reference).Validate() == nil:
+		return usagef("%s: a copy has the digest of its source; name a tag, or none", place.path)
+	case place.reference != "":
+		return checkTag(place.path, place.reference)
 	}
 	return nil
 }
@@ -95,7 +111,7 @@ type copied struct {
 }
 
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
-	if err = o.check(); err != nil {
+	if err = cmp.Or(o.check(), o.checkDestination(dst)); err != nil {
 		return err
 	}
 	started := time.Now()
@@ -260,11 +276,7 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		if !isDocument(desc.MediaType) {
 			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
 		}
-		err = p.put(ctx, m.parent, tag, desc, data)
-		if images.IsIndexType(desc.MediaType) && refused(err) {
-			err = fmt.Errorf("%w; %s wants all that an index points to, so copy without --platform, --member and --sparse, or use --flatten", err, m.parent.Host())
-		}
-		return "", desc.Digest, err
+		return "", desc.Digest, incomplete(m.parent, desc, p.put(ctx, m.parent, tag, desc, data))
 	}
 	if err = checkHub(m.parent); err != nil {
 		return "", "", err

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,12 +34,6 @@ func (l *layoutSource) tag() string {
 
 // toLayout brings everything into a layout, as pull does.
 func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layoutPlace, metrics *nested.Metrics, stderr io.Writer) (_ *copied, err error) {
-	if o.flatten || o.strategy != "auto" {
-		return nil, usagef("--flatten and --strategy are for registries; a layout holds any index")
-	}
-	if digest.Digest(place.reference).Validate() == nil {
-		return nil, usagef("%s: a copy has the digest of its source; name a tag, or none", place.path)
-	}
 	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.path, quiet: o.quiet, format: o.format, concurrent: o.concurrent}
 	if place.archive {
 		p.to = "oci-archive:" + place.path
@@ -70,6 +66,15 @@ func (s *copySource) name(tag string) string {
 	return repository + ":" + tag
 }
 
+// planned is content and where it would be.
+type planned struct {
+	Repository   string        `json:"repository"` // or the layout
+	Digest       digest.Digest `json:"digest"`
+	MediaType    string        `json:"mediaType"`
+	ArtifactType string        `json:"artifactType,omitempty"`
+	Size         int64         `json:"size"`
+}
+
 // plan prints what would be where.
 func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, out io.Writer) error {
 	place := func(n *node) (string, error) { return dst, nil }
@@ -95,19 +100,27 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 	if err := from.w.visitAll(ctx, from.root); err != nil {
 		return err
 	}
-	var lines []string
+	plan := []planned{}
 	for _, n := range from.root.whole() {
 		to, err := place(n)
 		if err != nil {
 			return err
 		}
 		if !n.missing {
-			b := branch{MediaType: n.MediaType, ArtifactType: n.ArtifactType}
-			lines = append(lines, fmt.Sprintf("%s %s %s %s", to, n.Digest, bytesOf(n.Size), b.kind()))
+			plan = append(plan, planned{to, n.Digest, n.MediaType, n.ArtifactType, n.Size})
 		}
 	}
-	slices.Sort(lines)
-	for _, line := range slices.Compact(lines) {
+	slices.SortFunc(plan, func(a, b planned) int {
+		return cmp.Or(strings.Compare(a.Repository, b.Repository), strings.Compare(a.Digest.String(), b.Digest.String()))
+	})
+	same := func(a, b planned) bool { return a.Repository == b.Repository && a.Digest == b.Digest }
+	plan = slices.CompactFunc(plan, same)
+	if o.format == "json" {
+		return printJSON(out, plan)
+	}
+	for _, p := range plan {
+		b := branch{MediaType: p.MediaType, ArtifactType: p.ArtifactType}
+		line := fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, bytesOf(p.Size), b.kind())
 		if _, err := fmt.Fprintln(out, printable(line)); err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func (m *mover) placeFlat(w *walker, n *node) error {
 			return err
 		}
 	}
-	return m.putDocument(w.ctx, n, m.parent, desc, data)
+	return m.putDocument(w, n, m.parent, desc, data)
 }
 
 // flatten returns a document without child namespaces. One that has none, and

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -154,6 +157,9 @@ func newIndexShow(s *settings) *cobra.Command {
 	}
 }
 
+// mediaType is the form of media types (RFC 6838, section 4.2).
+var mediaType = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}/[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}$`)
+
 // created is what was made, for people and in JSON.
 type created struct {
 	Ref      string        `json:"ref"`
@@ -164,12 +170,20 @@ type created struct {
 
 // run makes an index with what edit makes of it, and publishes it.
 func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit func(context.Context, *indexEdit) error) (err error) {
-	if err = errors.Join(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
+	if err = cmp.Or(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
 		return err
 	}
 	repository, tag, err := parseTag(dest)
 	if err != nil {
 		return err
+	}
+	if o.artifactType != "" && !mediaType.MatchString(o.artifactType) {
+		return usagef("--artifact-type %.64q: must be a media type, as application/vnd.example.app", o.artifactType)
+	}
+	for _, t := range o.tags {
+		if err = checkTag("--tag", t); err != nil {
+			return err
+		}
 	}
 	if err = checkHub(repository); err != nil {
 		return err
@@ -194,11 +208,14 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 	}
 	p := indexPublisher{registries: e.registries, index: index, desc: desc}
 	if !o.noProtect {
+		if err = e.manifests(ctx); err != nil {
+			return err
+		}
 		if err = p.protect(ctx, e.members); err != nil {
 			return err
 		}
 	}
-	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: o.strategy}
+	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: o.strategy, Members: []string{}}
 	if o.strategy == "anchor" {
 		if err = e.anchor(ctx); err != nil {
 			return err
@@ -210,7 +227,9 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 		}
 	}
 	for _, m := range e.members {
-		result.Members = append(result.Members, m.repository.String()+"@"+m.desc.Digest.String())
+		if ref := m.repository.String() + "@" + m.desc.Digest.String(); !slices.Contains(result.Members, ref) {
+			result.Members = append(result.Members, ref)
+		}
 	}
 	return result.print(out, o.format)
 }
@@ -219,7 +238,11 @@ func (c created) print(out io.Writer, format string) error {
 	if format == "json" {
 		return printJSON(out, c)
 	}
-	_, err := fmt.Fprintf(out, "%s@%s\n  %s\nas %s\n", c.Ref, c.Digest, strings.Join(c.Members, "\n  "), c.Strategy)
+	lines := []string{c.Ref + "@" + c.Digest.String()}
+	for _, m := range c.Members {
+		lines = append(lines, "  "+m)
+	}
+	_, err := fmt.Fprintf(out, "%s\nas %s\n", strings.Join(lines, "\n"), c.Strategy)
 	return err
 }
 

@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -21,6 +23,7 @@ type indexEdit struct {
 	document   *indexDocument
 	entries    []nested.Entry // of the document, as far as it was there before
 	members    []indexSource  // all of them
+	fetcher    fetcher        // of the index that was there before
 }
 
 // addAll adds sources to an index.
@@ -32,6 +35,9 @@ func (o *indexOptions) addAll(ctx context.Context, e *indexEdit, sources []strin
 	ofMembers, err := pairs("member-annotation", o.memberAnnotations)
 	if err != nil {
 		return err
+	}
+	if value, ok := ofMembers[nested.Annotation]; ok {
+		return usagef("--member-annotation %s=%s: the child namespace is where the SOURCE is", nested.Annotation, value)
 	}
 	members, err := readSources(ctx, e.registries, e.repository, sources)
 	if err != nil {
@@ -63,7 +69,7 @@ func (e *indexEdit) read(ctx context.Context, ref string) error {
 		return err
 	}
 	if !images.IsIndexType(root.MediaType) {
-		return fmt.Errorf("%s is no index but %s", ref, root.MediaType)
+		return fmt.Errorf("%s is no index but %s; make one with nestctl index create", ref, root.MediaType)
 	}
 	data, err := fetchAll(ctx, w.fetcher, root.Descriptor)
 	if err != nil {
@@ -86,12 +92,34 @@ func (e *indexEdit) read(ctx context.Context, ref string) error {
 		if m.repository, err = entry.Child.In(e.repository); err != nil {
 			return err
 		}
-		if m.manifest, err = fetchAll(ctx, w.fetcher, entry.Descriptor); err != nil {
-			return fmt.Errorf("%s@%s: %w", m.repository, m.desc.Digest, err)
-		}
 		e.members = append(e.members, m)
 	}
+	e.fetcher = w.fetcher
 	return nil
+}
+
+// manifests fetches those of members that were there before and have stayed,
+// to be tagged. One that is gone can be removed.
+func (e *indexEdit) manifests(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i := range e.members {
+		m := &e.members[i]
+		if m.manifest != nil {
+			continue
+		}
+		group.Go(func() (err error) {
+			m.manifest, err = fetchAll(ctx, e.fetcher, m.desc)
+			switch {
+			case errdefs.IsNotFound(err):
+				return fmt.Errorf("%s@%s: %w; take it out with nestctl index remove", m.repository, m.desc.Digest, err)
+			case err != nil:
+				return fmt.Errorf("%s@%s: %w", m.repository, m.desc.Digest, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // remove removes entries that were there before, and tells whether there were

@@ -85,7 +85,9 @@ func openLayoutSource(p layoutPlace) (*layoutSource, error) {
 	l.once = sync.OnceValues(l.readReferrers)
 	if p.archive {
 		var err error
-		if l.file, err = os.Open(p.path); err != nil {
+		if l.file, err = os.Open(p.path); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", p.path, errdefs.ErrNotFound)
+		} else if err != nil {
 			return nil, err
 		}
 		if l.files, err = tarFiles(l.file); err != nil {

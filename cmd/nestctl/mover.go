@@ -2,20 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
 
@@ -79,8 +76,15 @@ func (m *mover) moveAll(ctx context.Context, w *walker, root *node) error {
 
 // move walks from the root and brings what is below it.
 func (m *mover) move(ctx context.Context, w *walker, root *node) error {
-	w.blobs = true
 	w.fetch = func(ctx context.Context, n *node) error { return m.fetch(ctx, w, n) }
+	if len(w.members) > 0 {
+		// A name that is not there is found before anything is put.
+		first := *root
+		if err := w.visitAll(ctx, &first); err != nil {
+			return err
+		}
+	}
+	w.blobs = true
 	w.visited = func(n *node) error {
 		if n == root {
 			return nil
@@ -95,6 +99,9 @@ func (m *mover) move(ctx context.Context, w *walker, root *node) error {
 // fetch keeps documents; other content goes from one registry to the other
 // when its place is known.
 func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
+	if _, err := m.target(n.namespace); err != nil {
+		return err // before what it points to is put
+	}
 	if !isDocument(n.MediaType) {
 		return nil
 	}
@@ -135,9 +142,9 @@ func (m *mover) place(w *walker, n *node) error {
 		return err
 	}
 	if n.carrier != nil {
-		return m.placeCarrier(w.ctx, n, to)
+		return m.placeCarrier(w, n, to)
 	}
-	return m.putDocument(w.ctx, n, to, n.Descriptor, m.document(n.Digest))
+	return m.putDocument(w, n, to, n.Descriptor, m.document(n.Digest))
 }
 
 // target is the repository for a namespace.
@@ -149,33 +156,57 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 	if err != nil {
 		return m.parent, err
 	}
-	return child.In(m.parent)
+	if err = checkHub(m.parent); err != nil {
+		return m.parent, err
+	}
+	to, err := child.In(m.parent)
+	if err != nil {
+		return m.parent, usagef("%w; name a shorter destination", err)
+	}
+	return to, nil
 }
 
 // placeCarrier brings a carrier that stands as a member, as it is.
-func (m *mover) placeCarrier(ctx context.Context, n *node, to auth.Repository) error {
+func (m *mover) placeCarrier(w *walker, n *node, to auth.Repository) error {
 	p := indexPublisher{m.registries, m.document(n.Digest), n.Descriptor}
-	if err := p.putCarried(ctx, to); err != nil {
+	if err := p.putCarried(w.ctx, to); err != nil {
 		return err
 	}
-	return m.putDocument(ctx, n, to, n.carrier.Descriptor, m.document(n.carrier.Digest))
+	return m.putDocument(w, n, to, n.carrier.Descriptor, m.document(n.carrier.Digest))
 }
 
 // putDocument puts a manifest or an index that is below a root, under a tag
 // that protects it when it is a member.
-func (m *mover) putDocument(ctx context.Context, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
-	tag := ""
+func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
+	ctx, tag := w.ctx, ""
 	if n.member() && m.protection != nil {
 		tag = m.protection.tag(to, desc.Digest)
 	}
 	return m.once(put{to, desc.Digest}, func() error {
 		err := m.put(ctx, to, tag, desc, data)
-		if refused(err) && slices.ContainsFunc(n.children, (*node).member) {
-			p := indexPublisher{m.registries, data, desc}
-			return p.carry(ctx, to, tag)
+		if !refused(err) || m.plain {
+			return incomplete(to, desc, err)
 		}
-		return err
+		// By what it says: of its members none may be selected.
+		entries, childrenErr := w.fetcher.Children(ctx, n.Descriptor)
+		if childrenErr != nil {
+			return errors.Join(err, childrenErr)
+		}
+		if !slices.ContainsFunc(entries, func(e nested.Entry) bool { return e.Child != nested.Child{} }) {
+			return incomplete(to, desc, err)
+		}
+		p := indexPublisher{m.registries, data, desc}
+		return p.carry(ctx, to, tag)
 	})
+}
+
+// incomplete adds to a refusal of an index without child namespaces what can
+// be done.
+func incomplete(to auth.Repository, desc ocispec.Descriptor, err error) error {
+	if !images.IsIndexType(desc.MediaType) || !refused(err) {
+		return err
+	}
+	return fmt.Errorf("%w; %s wants all that an index points to, so copy without --platform, --member and --sparse, or use --flatten", err, to.Host())
 }
 
 // once does what has to be done for content in a repository; others wait.
@@ -282,43 +313,4 @@ func (s *source) Seek(offset int64, whence int) (int64, error) {
 		return 0, errors.New("its source cannot be read again")
 	}
 	return seeker.Seek(offset, whence)
-}
-
-// refer lets a registry know what refers to a node, once that is there: one
-// without the referrers API lists what a tag says (distribution spec,
-// "Pushing Manifests with Subject").
-func (m *mover) refer(w *walker, n *node, to auth.Repository) error {
-	if len(n.referrers) == 0 {
-		return nil
-	}
-	return m.once(put{to, "referrers of " + n.Digest}, func() error {
-		return again(w.ctx, func() error { return m.listReferrers(w.ctx, n, to) })
-	})
-}
-
-func (m *mover) listReferrers(ctx context.Context, n *node, to auth.Repository) error {
-	f, err := m.registries.Fetcher(ctx, to.String()+"@"+n.Digest.String())
-	if err != nil {
-		return err
-	}
-	listed, err := f.(remotes.ReferrersFetcher).FetchReferrers(ctx, n.Digest)
-	if err != nil {
-		return fmt.Errorf("referrers of %s@%s: %w", to, n.Digest, err)
-	}
-	before := len(listed)
-	for _, r := range n.referrers {
-		if !slices.ContainsFunc(listed, func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }) {
-			_, desc := describeReferrer(bare(r.Descriptor), m.document(r.Digest))
-			listed = append(listed, desc)
-		}
-	}
-	if len(listed) == before {
-		return nil
-	}
-	data, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: listed})
-	if err != nil {
-		return err
-	}
-	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	return m.put(ctx, to, strings.Replace(n.Digest.String(), ":", "-", 1), desc, data)
 }

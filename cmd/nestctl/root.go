@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -56,13 +57,20 @@ func newRoot() *cobra.Command {
 	}
 	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newVersion())
 	root.InitDefaultCompletionCmd()
-	for _, c := range append(root.Commands(), root) {
-		c.Args = misuseOf(c.Args)
-		if !c.Runnable() { // cobra would not look at its arguments
-			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		}
-	}
+	misuses(root)
 	return root
+}
+
+// misuses makes usage errors of what is wrong with arguments of a command and
+// of those below it.
+func misuses(c *cobra.Command) {
+	c.Args = misuseOf(c.Args)
+	if !c.Runnable() { // cobra would not look at its arguments
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	for _, below := range c.Commands() {
+		misuses(below)
+	}
 }
 
 // misuseOf makes usage errors of errors about arguments.
@@ -126,6 +134,16 @@ func parseRef(s string) (string, error) {
 		return "", usageError{err}
 	}
 	return named.String(), nil
+}
+
+var validTag = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
+
+// checkTag checks a tag that no reference was read with.
+func checkTag(of, tag string) error {
+	if !validTag.MatchString(tag) {
+		return usagef("%s: tag %.64q: must be up to 128 of letters, digits, _, . and -, and begin with neither . nor -", of, tag)
+	}
+	return nil
 }
 
 // printJSON prints a result for programs.
