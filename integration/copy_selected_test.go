@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"os"
 	"slices"
 	"testing"
 )
@@ -63,4 +64,22 @@ func digestAt(bundle node, path string) string {
 		}
 	}
 	return ""
+}
+
+// TestCopySparseLayout: what a layout has lost is an error, or left out and named, with and without referrers.
+func TestCopySparseLayout(t *testing.T) {
+	src, dst, client := selectedAt(t, true)
+	layout, lost := t.TempDir(), src.bundle.members[1].node.desc.Digest
+	client.copy(t, src.ref, "oci-layout:"+layout)
+	must(t, os.Remove(blobPath(layout, lost)))
+	for _, more := range []string{"--referrers=false", "--referrers"} {
+		client.fails(t, exitNotFound, []string{lost.Encoded()}, "copy", "--plain-http", more, "oci-layout:"+layout, dst.ref("shop", "v1"))
+		if dst.has(t, "shop", "manifests/v1") {
+			t.Error("tagged")
+		}
+		got := client.copy(t, "--sparse", more, "oci-layout:"+layout, dst.ref("sparse", "v1"))
+		if len(got.Missing) != 1 || len(got.Members) != 3 {
+			t.Errorf("copied %+v", got)
+		}
+	}
 }

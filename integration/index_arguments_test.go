@@ -122,3 +122,35 @@ func TestIndexGone(t *testing.T) {
 	client.index(t, "add", app, b)
 	client.pullLayout(t, app)
 }
+
+// TestIndexChain: a member that is a nested index and, after a copy to a registry that insists, a blob, can be named by
+// digest and by the tag of its carrier, in an index that is made, in one that is changed, and in an anchor.
+func TestIndexChain(t *testing.T) {
+	src, dst, client := selectedAt(t, true)
+	shop, inner := dst.ref("shop", "v1"), src.bundle.members[2].node
+	client.copy(t, src.ref, shop)
+	byDigest, byTag := dst.ref("shop/data", inner.desc.Digest.String()), dst.ref("shop/data", "nested-"+src.bundle.desc.Digest.Encoded()[:12])
+	db := inner.members[0].node.desc.Digest.String()
+	check := func(ref string) {
+		t.Helper()
+		if got := client.pullLayout(t, ref); !got[db] {
+			t.Errorf("%s has lost what is below its member", ref)
+		}
+	}
+	client.index(t, "add", shop, "again="+byDigest)
+	check(shop)
+	client.index(t, "remove", shop, "web")
+	check(shop)
+	for name, source := range map[string]string{"digest": byDigest, "tag": byTag} {
+		for _, strategy := range []string{"carrier", "anchor"} {
+			ref := dst.ref("shop", name+"-"+strategy)
+			made := client.index(t, "create", "--strategy", strategy, ref, source)
+			check(ref)
+			if tag := "nested-" + made.Digest.Encoded()[:12]; !dst.has(t, "shop/data", "manifests/"+tag) {
+				t.Errorf("%s: the member is not protected", ref)
+			}
+		}
+	}
+	layer := src.bundle.members[1].node.blobs[0].desc.Digest.String()
+	client.fails(t, exitUsage, []string{"neither a manifest nor an index"}, "index", "create", "--plain-http", shop, dst.ref("shop/rpm", layer))
+}

@@ -157,6 +157,16 @@ func (e *indexEdit) anchor(ctx context.Context) error {
 		if err := m.moveAll(ctx, w, root); err != nil {
 			return err
 		}
+		if carrier, ok := w.fetcher.Carrier(); ok { // to which the index points
+			n := &node{Entry: nested.Entry{Descriptor: carrier}}
+			if err := m.fetch(ctx, w, n); err != nil {
+				return err
+			}
+			root.carrier = n
+			if err := m.placeCarrier(w, root, e.repository); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

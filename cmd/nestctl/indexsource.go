@@ -73,7 +73,19 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 		return m, fmt.Errorf("%s: %w", source, err)
 	}
 	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
+	if !isDocument(desc.MediaType) { // which may be a nested index (docs/spec.md, section 8)
+		m.desc.MediaType = ocispec.MediaTypeImageIndex
+		if !m.nested() {
+			return m, usagef("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
+		}
+	}
 	return m, m.describe(ctx, f)
+}
+
+// nested tells whether a member is a nested index itself.
+func (m *indexSource) nested() bool {
+	_, is, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(nested.Place{Descriptor: m.desc}, m.manifest, m.repository)
+	return is && err == nil
 }
 
 // describe reads platform and artifact type out of a manifest.

@@ -266,6 +266,9 @@ func (l *layoutSource) readReferrers() (map[digest.Digest][]ocispec.Descriptor, 
 			continue
 		}
 		data, err := l.read(blobFile(d.Digest), maxManifest)
+		if errdefs.IsNotFound(err) { // whoever needs it says so
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

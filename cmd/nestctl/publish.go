@@ -100,8 +100,16 @@ func (p *indexPublisher) protect(ctx context.Context, members []indexSource) err
 	protection := protect(p.desc.Digest)
 	for _, m := range members {
 		tag := protection.tag(m.repository, m.desc.Digest)
-		if err := p.put(ctx, m.repository, tag, m.desc, m.manifest); err != nil {
+		err := p.put(ctx, m.repository, tag, m.desc, m.manifest)
+		if refused(err) && m.nested() { // as it is there, a blob
+			carried := indexPublisher{p.registries, m.manifest, m.desc}
+			err = carried.carry(ctx, m.repository, tag)
+		}
+		switch {
+		case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
 			return fmt.Errorf("tag %s in %s: %w; without the right to push there use --no-protect", tag, m.repository, err)
+		case err != nil:
+			return fmt.Errorf("tag %s in %s: %w", tag, m.repository, err)
 		}
 	}
 	return nil
