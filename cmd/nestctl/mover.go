@@ -270,7 +270,7 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", to, err)
+		return refusal(to, err)
 	}
 	defer upload.Close()
 	body, err := w.fetcher.Fetch(w.ctx, n.Descriptor)

@@ -18,8 +18,12 @@ var ecr = regexp.MustCompile(`^(public\.ecr\.aws|\d+\.dkr[.-]ecr(-fips)?\..+)$`)
 // refusal adds to a registry's refusal to take something what can be done.
 func refusal(to auth.Repository, err error) error {
 	var status remoteerrors.ErrUnexpectedStatus
-	if !errors.As(err, &status) {
+	var denied *auth.DeniedError
+	switch {
+	case err == nil || errors.As(err, &denied):
 		return err
+	case !errors.As(err, &status):
+		return fmt.Errorf("%s: %w", to, err)
 	}
 	body := strings.ToUpper(string(status.Body))
 	switch {
