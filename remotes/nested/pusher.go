@@ -47,6 +47,8 @@ type pusher struct {
 
 	mu      sync.Mutex
 	targets map[digest.Digest][]auth.Repository // nil: the root has not been read
+
+	turns turns
 }
 
 // Push implements remotes.Pusher. Errors: [InvalidError], and those of the
@@ -59,15 +61,17 @@ func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Wri
 	if desc.Digest == p.digest || len(targets) == 0 {
 		return p.inner.Push(ctx, desc)
 	}
-	w := &writer{pusher: p, desc: desc, rest: targets}
-	if w.Writer, err = w.open(ctx); err != nil {
-		return nil, w.failed(err)
-	}
-	return w, nil
+	return p.turns.push(ctx, desc, func() (content.Writer, error) {
+		w := &writer{pusher: p, desc: desc, rest: targets}
+		if w.Writer, err = w.open(ctx); err != nil {
+			return nil, w.failed(err)
+		}
+		return w, nil
+	})
 }
 
-// targetsOf returns the repositories into which content goes: none for what
-// has nothing to do with child namespaces.
+// targetsOf returns the repositories into which content goes: none for what no
+// document names that could be read.
 func (p *pusher) targetsOf(ctx context.Context, d digest.Digest) ([]auth.Repository, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,19 +106,16 @@ func (p *pusher) walk(ctx context.Context, targets map[digest.Digest][]auth.Repo
 		if err != nil {
 			return err
 		}
-		found, nested, err := p.resolver.rule.Follow(place, data, auth.Repository{})
+		found, _, err := p.resolver.rule.Follow(place, data, auth.Repository{})
 		if err != nil {
 			return err
-		}
-		if !nested && place.Descriptor.Digest == p.digest {
-			return nil
 		}
 		for _, next := range found {
 			d, at := next.Descriptor, next.Targets[0]
 			if slices.Contains(targets[d.Digest], at) {
 				continue
 			}
-			if number++; number > p.resolver.rule.limits.Descriptors {
+			if number++; next.Strict && number > p.resolver.rule.limits.Descriptors {
 				return fmt.Errorf("%s: more than %d descriptors in one push", p.digest, number-1)
 			}
 			targets[d.Digest] = append(targets[d.Digest], at)
@@ -170,18 +171,18 @@ func (w *writer) open(ctx context.Context) (content.Writer, error) {
 // Commit implements content.Writer.
 func (w *writer) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
 	err := w.Writer.Commit(ctx, size, expected, opts...)
-	for err == nil {
+	if errors.Is(err, content.ErrReset) {
+		return err // the caller writes once more
+	}
+	for err == nil || errdefs.IsAlreadyExists(err) {
 		w.there = append(w.there, w.at)
+		if len(w.rest) == 0 {
+			return nil
+		}
 		var next content.Writer
 		if next, err = w.open(ctx); err == nil {
 			err = w.copy(ctx, next)
 		}
-	}
-	switch {
-	case errdefs.IsAlreadyExists(err):
-		return nil
-	case errors.Is(err, content.ErrReset):
-		return err // of the first target: the caller writes once more
 	}
 	return w.failed(err)
 }
@@ -199,7 +200,8 @@ func (w *writer) copy(ctx context.Context, to content.Writer) error {
 
 // failed says where it was, unless the error does so itself.
 func (w *writer) failed(err error) error {
-	if isDenied(err) {
+	var denied *auth.DeniedError
+	if errors.As(err, &denied) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", w.at, err)
