@@ -45,6 +45,7 @@ func startRegistry(t testing.TB, tokens *tokenServer) *registry {
 type registryOptions struct {
 	serve  func(*httptest.Server) // Start or StartTLS
 	strict bool                   // an index's members have to be in its own repository
+	delete bool                   // manifests may be deleted
 }
 
 func (o registryOptions) start(t testing.TB, tokens *tokenServer) *registry {
@@ -75,9 +76,9 @@ func (o registryOptions) config(t testing.TB, dir, socket string, tokens *tokenS
 	t.Helper()
 	config := fmt.Sprintf(`version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: %s}}
+storage: {filesystem: {rootdirectory: %s}, delete: {enabled: %t}}
 http: {net: unix, addr: %s}
-`, filepath.Join(dir, "data"), socket)
+`, filepath.Join(dir, "data"), o.delete, socket)
 	if !o.strict {
 		config += "validation: {manifests: {indexes: {platforms: none}}}\n"
 	}
