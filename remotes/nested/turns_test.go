@@ -26,9 +26,9 @@ func TestTurns(t *testing.T) {
 	t.Parallel()
 	desc := ocispec.Descriptor{Digest: digest.FromString("content")}
 	for _, commit := range []bool{true, false} {
-		var turns turns
+		var pushes turns
 		push := func(ctx context.Context) (content.Writer, error) {
-			return turns.push(ctx, desc, func() (content.Writer, error) { return idle{}, nil })
+			return pushes.push(ctx, desc, func() (content.Writer, error) { return idle{}, nil })
 		}
 		first, err := push(t.Context())
 		if err != nil {
@@ -56,7 +56,7 @@ func TestTurns(t *testing.T) {
 			t.Errorf("committed %t: %v", commit, err)
 		}
 		manifest := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: desc.Digest}
-		if _, err := turns.push(t.Context(), manifest, func() (content.Writer, error) { return idle{}, nil }); err != nil {
+		if _, err := pushes.push(t.Context(), manifest, func() (content.Writer, error) { return idle{}, nil }); err != nil {
 			t.Errorf("a manifest of the same digest: %v", err)
 		}
 	}
