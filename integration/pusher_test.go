@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -234,6 +235,28 @@ func TestPusher(t *testing.T) {
 				t.Errorf("a second push: %+v", log)
 			}
 		})
+	}
+}
+
+// TestPusherCarrier: the index that a carrier carries is a blob beside it, and its members are below.
+func TestPusherCarrier(t *testing.T) {
+	inner := newApp(t)
+	carrier := newCarrier(t, inner)
+	carrier.blobs[0].desc.MediaType = "application/octet-stream" // as which it is looked for
+	for name, root := range map[string]node{"member": newBundle(t, member{"sub", carrier}), "root": carrier} {
+		store := newStore(t, root)
+		reg := startRegistry(t, nil)
+		resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store})
+		must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), root, store, platforms.All))
+		reg.checkPlaced(t, "org/app", root)
+		if puts := only(reg.requests(), func(r request) bool { return r.Method == "PUT" && r.Reference == inner.desc.Digest.String() }); len(puts) > 0 {
+			t.Errorf("%s: %+v", name, puts)
+		}
+		layout := filepath.Join(t.TempDir(), "layout")
+		newNestctl(t, dockerConfig(t, nil, nil)).run(t, "pull", "--plain-http", "--to", "oci-layout:"+layout, reg.ref("org/app", "v1"))
+		if names := len(layoutIndex(t, layout).Manifests); names < 3 {
+			t.Errorf("%s: %d names in the layout", name, names)
+		}
 	}
 }
 
