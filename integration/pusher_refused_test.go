@@ -22,8 +22,8 @@ import (
 
 // answerInstead puts a handler in front of the registry, behind the log; it returns whether it has answered.
 func (r *registry) answerInstead(answer func(http.ResponseWriter, *http.Request) bool) {
-	next := r.requestLog.next
-	r.requestLog.next = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	next := r.next
+	r.next = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !answer(w, req) {
 			next.ServeHTTP(w, req)
 		}
@@ -291,10 +291,10 @@ func TestRegistriesHeadAndDelete(t *testing.T) {
 		if err != nil || header.Get("Docker-Content-Digest") != image.desc.Digest.String() {
 			t.Errorf("head: %v %v", header, err)
 		}
-		if _, err := head("org/app", "blobs/"+image.blobs[0].desc.Digest.String()); err != nil {
+		if _, err = head("org/app", "blobs/"+image.blobs[0].desc.Digest.String()); err != nil {
 			t.Error(err)
 		}
-		if _, err := head("org/app", "manifests/v2"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), reg.host+"/org/app") {
+		if _, err = head("org/app", "manifests/v2"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), reg.host+"/org/app") {
 			t.Errorf("head of nothing: %v", err)
 		}
 		denials := map[string]error{"pull from": nil, "delete from": registries.Delete(t.Context(), repository("org/app/web"), path)}
