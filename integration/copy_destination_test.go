@@ -43,7 +43,7 @@ func TestCopyPlan(t *testing.T) {
 	for _, p := range plan {
 		planned[p.Digest] = true
 		repository, ok := strings.CutPrefix(p.Repository, dst.host+"/")
-		if !ok || !dst.has(t, repository, "manifests/"+p.Digest) && !dst.has(t, repository, "blobs/"+p.Digest) {
+		if !ok || !dst.holds(t, repository, "manifests/"+p.Digest) && !dst.holds(t, repository, "blobs/"+p.Digest) {
 			t.Errorf("is not there: %+v", p)
 		}
 	}
@@ -75,11 +75,11 @@ func TestCopyOver(t *testing.T) {
 		if got := client.pullLayout(t, dst.ref("digest", d)); !got[d] {
 			t.Errorf("pulled %v", got)
 		}
-		if dst.has(t, "digest", "manifests/latest") {
+		if dst.holds(t, "digest", "manifests/latest") {
 			t.Error("there is a tag that nobody asked for")
 		}
 		client.copy(t, by, dst.ref("digest", "latest"))
-		if !dst.has(t, "digest", "manifests/latest") {
+		if !dst.holds(t, "digest", "manifests/latest") {
 			t.Error("the tag that was asked for is not there")
 		}
 	}

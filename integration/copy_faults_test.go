@@ -66,7 +66,7 @@ func TestCopyFaults(t *testing.T) {
 					if failed && !f.forever {
 						t.Error("one failed request was too many")
 					}
-					if reg.has(t, parent, "manifests/v1") {
+					if reg.holds(t, parent, "manifests/v1") {
 						reg.whole(t, parent, bundle)
 					} else if !failed {
 						t.Error("not tagged")
@@ -81,8 +81,8 @@ func TestCopyFaults(t *testing.T) {
 	}
 }
 
-// has asks past the log.
-func (r *registry) has(t testing.TB, repository, path string) bool {
+// holds asks past the log.
+func (r *registry) holds(t testing.TB, repository, path string) bool {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, "http://registry/v2/"+repository+"/"+path, http.NoBody)
 	must(t, err)
@@ -98,11 +98,11 @@ func (r *registry) whole(t testing.TB, repository string, bundle node) {
 	t.Helper()
 	for _, m := range bundle.members {
 		at := repository + "/" + m.namespace
-		if !r.has(t, at, "manifests/"+m.node.desc.Digest.String()) {
+		if !r.holds(t, at, "manifests/"+m.node.desc.Digest.String()) {
 			t.Errorf("%s lacks its manifest", at)
 		}
 		for _, blob := range m.node.blobs {
-			if !r.has(t, at, "blobs/"+blob.desc.Digest.String()) {
+			if !r.holds(t, at, "blobs/"+blob.desc.Digest.String()) {
 				t.Errorf("%s lacks %s", at, blob.desc.Digest)
 			}
 		}

@@ -74,7 +74,7 @@ func TestCopySparseLayout(t *testing.T) {
 	must(t, os.Remove(blobPath(layout, lost)))
 	for _, more := range []string{"--referrers=false", "--referrers"} {
 		client.fails(t, exitNotFound, []string{lost.Encoded()}, "copy", "--plain-http", more, "oci-layout:"+layout, dst.ref("shop", "v1"))
-		if dst.has(t, "shop", "manifests/v1") {
+		if dst.holds(t, "shop", "manifests/v1") {
 			t.Error("tagged")
 		}
 		got := client.copy(t, "--sparse", more, "oci-layout:"+layout, dst.ref("sparse", "v1"))

@@ -208,3 +208,15 @@ func withLabel(t testing.TB, image node, label string) node {
 	made.desc.Platform = image.desc.Platform
 	return made
 }
+
+// mergeIndexes makes an index with the entries of several.
+func mergeIndexes(t testing.TB, indexes ...node) node {
+	t.Helper()
+	var descs []ocispec.Descriptor
+	for _, n := range indexes {
+		var index ocispec.Index
+		must(t, json.Unmarshal(n.data, &index))
+		descs = append(descs, index.Manifests...)
+	}
+	return indexOf(t, descs...)
+}

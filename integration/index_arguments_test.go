@@ -146,7 +146,7 @@ func TestIndexChain(t *testing.T) {
 			ref := dst.ref("shop", name+"-"+strategy)
 			made := client.index(t, "create", "--strategy", strategy, ref, source)
 			check(ref)
-			if tag := "nested-" + made.Digest.Encoded()[:12]; !dst.has(t, "shop/data", "manifests/"+tag) {
+			if tag := "nested-" + made.Digest.Encoded()[:12]; !dst.holds(t, "shop/data", "manifests/"+tag) {
 				t.Errorf("%s: the member is not protected", ref)
 			}
 		}

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -27,6 +28,15 @@ func pulls(repositories ...string) map[string][]string {
 	return rights
 }
 
+// pushes are rights to pull from repositories and to push to them.
+func pushes(repositories ...string) map[string][]string {
+	rights := pulls(repositories...)
+	for repository := range rights {
+		rights[repository] = []string{"pull", "push"}
+	}
+	return rights
+}
+
 // tokenRequest is a line of the token server's log.
 type tokenRequest struct {
 	User   string
@@ -42,8 +52,9 @@ type tokenServer struct {
 	users  map[string]user
 	realm  string
 
-	mu  sync.Mutex
-	log []tokenRequest
+	mu     sync.Mutex
+	log    []tokenRequest
+	refuse func(tokenRequest) int // the status to refuse with, or 0
 }
 
 func startTokenServer(t testing.TB, users map[string]user) *tokenServer {
@@ -59,6 +70,13 @@ func serveTokens(t testing.TB, users map[string]user, serve func(*httptest.Serve
 	t.Cleanup(server.Close)
 	s.realm = server.URL + "/token"
 	return s
+}
+
+// refuseWhen lets the server refuse some requests, with the status that refuse returns.
+func (s *tokenServer) refuseWhen(refuse func(tokenRequest) int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = refuse
 }
 
 // requests returns the log since the last call.
@@ -78,6 +96,9 @@ func (s *tokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	asked, password := parseTokenRequest(r)
 	asked.Status = s.check(&asked, password, r)
 	s.mu.Lock()
+	if s.refuse != nil {
+		asked.Status = cmp.Or(s.refuse(asked), asked.Status)
+	}
 	s.log = append(s.log, asked)
 	s.mu.Unlock()
 

@@ -35,7 +35,7 @@ func (a *Authorizer) Format(f fmt.State, _ rune) {
 // [DeniedError], [RealmError], [HelperError], and what the source returns.
 func (a *Authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	challenge := a.current()
-	if challenge == nil || !a.registry.owns(req.URL) {
+	if challenge == nil || !a.registry.Owns(req.URL) {
 		return nil
 	}
 	credential, err := a.registry.source.Lookup(ctx, a.repository)
@@ -101,7 +101,7 @@ func (a *Authorizer) scopeFor(challenge *Challenge) string {
 // is not, and errdefs.ErrNotImplemented for an answer of another origin.
 func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1]
-	if !a.registry.owns(last.Request.URL) {
+	if !a.registry.Owns(last.Request.URL) {
 		return fmt.Errorf("401 of %s, which is not the registry: %w", last.Request.URL.Host, errdefs.ErrNotImplemented)
 	}
 	shown := last.Request.Header.Get("Authorization")

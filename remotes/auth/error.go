@@ -22,8 +22,11 @@ type DeniedError struct {
 
 func (e *DeniedError) Error() string {
 	next := "ask for the right to pull from it"
-	if strings.Contains(e.Scope, ":pull,push") {
+	switch {
+	case strings.Contains(e.Scope, ":pull,push"):
 		next = "ask for the right to push to it"
+	case strings.HasSuffix(e.Scope, ":delete"):
+		next = "ask for the right to delete from it"
 	}
 	switch {
 	case e.Anonymous:

@@ -55,9 +55,9 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 		options.Metrics = new(Metrics)
 	}
 	r := &Registry{origin: &url.URL{Scheme: scheme, Host: host}, source: source, options: options}
-	r.transport = newTransport(base, r.origin, options.Header, options.Realms)
+	r.transport = newTransport(base, r.origin, options)
 	r.transport.lenient = true
-	r.guarded = newTransport(base, r.origin, options.Header, options.Realms)
+	r.guarded = newTransport(base, r.origin, options)
 	r.guarded.location = r.transport.location
 	r.tokens = tokens{
 		userAgent: options.UserAgent,
@@ -136,8 +136,8 @@ func (r *Registry) unlearn(c *Challenge) {
 	}
 }
 
-// owns tells whether a URL is on the registry.
-func (r *Registry) owns(u *url.URL) bool {
+// Owns tells whether a URL is on the registry.
+func (r *Registry) Owns(u *url.URL) bool {
 	return u.Host == r.origin.Host && (u.Scheme == r.origin.Scheme || r.options.HTTPFallback)
 }
 

@@ -60,13 +60,17 @@ type transport struct {
 	verified *http.Transport // for those of them who get credentials although the registry's certificate is not verified
 	registry string          // host:port, as dialled
 	header   http.Header     // for the registry only
+	scheme   string          // with which it gets them; empty: any
 	realms   []string        // hosts that may be anywhere
 	lenient  bool            // private addresses are fine: nothing secret goes there
 	proxies  sync.Map        // host:port of proxies in use
 }
 
-func newTransport(base *http.Transport, origin *url.URL, header http.Header, realms []string) *transport {
-	t := &transport{location: new(location), base: base.Clone(), foreign: base.Clone(), verified: base.Clone(), registry: dialAddress(origin), header: header, realms: realms}
+func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions) *transport {
+	t := &transport{location: new(location), base: base.Clone(), foreign: base.Clone(), verified: base.Clone(), registry: dialAddress(origin), header: options.Header, realms: options.Realms}
+	if !options.HTTPFallback {
+		t.scheme = origin.Scheme
+	}
 	if ip, err := netip.ParseAddr(origin.Hostname()); err == nil {
 		t.observe(reachOf(ip))
 	}
@@ -198,7 +202,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	registry := dialAddress(req.URL) == t.registry
-	if registry && len(t.header) > 0 {
+	if registry && len(t.header) > 0 && (t.scheme == "" || t.scheme == req.URL.Scheme) {
 		req = req.Clone(req.Context())
 		for name, values := range t.header {
 			req.Header[name] = append(req.Header[name], values...)

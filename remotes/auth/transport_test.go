@@ -97,6 +97,21 @@ func TestRedirectToAnotherOrigin(t *testing.T) {
 	}
 }
 
+// TestHeadersInTheClear: over http they go to the host and port of a registry over https only where that falls back.
+func TestHeadersInTheClear(t *testing.T) {
+	t.Parallel()
+	for _, fallback := range []bool{false, true} {
+		server := newRecorder(t, ok)
+		registry := newRegistry(t, "https://"+strings.TrimPrefix(server.URL, "http://"), RegistryOptions{Header: http.Header{"X-Registry": {secret}}, HTTPFallback: fallback})
+		if err := get(t, registry, server.URL); err != nil {
+			t.Fatal(err)
+		}
+		if got := server.got()[0].Header.Get("X-Registry"); (got == secret) != fallback {
+			t.Errorf("fallback %t: got %q", fallback, got)
+		}
+	}
+}
+
 func TestRedirectWithinTheRegistry(t *testing.T) {
 	t.Parallel()
 	server := newRecorder(t, func(w http.ResponseWriter, req *http.Request) {

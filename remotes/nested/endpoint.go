@@ -30,6 +30,7 @@ type endpoint struct {
 	host     docker.RegistryHost // without authorizer
 	prefix   string              // in front of repository names, for mirrors below a path
 	registry *auth.Registry
+	header   http.Header // what docker's resolver adds, for the registry only
 	metrics  *Metrics
 	next     http.RoundTripper
 	ownTrust bool
@@ -63,6 +64,14 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resolving {
 		req = req.Clone(req.Context())
 		req.Method = http.MethodGet
+	}
+	if len(e.header) > 0 && !e.registry.Owns(req.URL) { // an upload that goes on elsewhere
+		req = req.Clone(req.Context())
+		for name := range e.header {
+			if name != "Accept" && name != "User-Agent" {
+				req.Header.Del(name)
+			}
+		}
 	}
 	resp, err := e.next.RoundTrip(req)
 	if err != nil {

@@ -1,15 +1,18 @@
 package nested
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -31,20 +34,26 @@ func (r *Registries) Pusher(_ context.Context, ref string) (remotes.Pusher, erro
 	if err != nil {
 		return nil, err
 	}
-	return &registryPusher{r, ref, repository}, nil
+	return &registryPusher{registries: r, ref: ref, repository: repository}, nil
 }
 
 type registryPusher struct {
 	registries *Registries
 	ref        string
 	repository auth.Repository
+	turns      turns
 }
 
 // maxMounts bounds the repositories that are tried for one blob.
 const maxMounts = 2
 
-// Push implements remotes.Pusher.
+// Push implements remotes.Pusher. What another Push of the same pusher is
+// writing is waited for.
 func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+	return p.turns.push(ctx, desc, func() (content.Writer, error) { return p.mountOrUpload(ctx, desc) })
+}
+
+func (p *registryPusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	sources := p.sources(desc)
 	desc.Annotations = nil // of no use to registries
 	for _, from := range sources[:min(len(sources), maxMounts)] {
@@ -52,7 +61,7 @@ func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (con
 			continue
 		}
 		w, err := p.push(ctx, desc, from)
-		if !isDenied(err) {
+		if !isRefusal(err) {
 			return w, err
 		}
 		p.registries.refuse(mount{from, p.repository})
@@ -60,7 +69,18 @@ func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (con
 	return p.push(ctx, desc)
 }
 
-// sources are the repositories that a blob could be mounted from.
+// isRefusal tells whether a mount was refused. A token endpoint may answer 401
+// to two scopes where it gives a token for each, and a registry 404 where it
+// may not say that the source is there: if it was about the target, the upload
+// is told so again.
+func isRefusal(err error) bool {
+	var denied *auth.DeniedError
+	var status remoteerrors.ErrUnexpectedStatus
+	return errors.As(err, &denied) || errors.As(err, &status) && status.StatusCode/100 == 4
+}
+
+// sources are the repositories that a blob could be mounted from, those that
+// are the most like the target first, as containerd has it.
 func (p *registryPusher) sources(desc ocispec.Descriptor) []auth.Repository {
 	if isDocument(desc.MediaType) {
 		return nil
@@ -68,16 +88,33 @@ func (p *registryPusher) sources(desc ocispec.Descriptor) []auth.Repository {
 	var sources []auth.Repository
 	for _, name := range strings.Split(desc.Annotations[sourceLabel(p.repository)], ",") {
 		from, err := auth.ParseRepository(p.repository.Host() + "/" + name)
-		if err == nil && from != p.repository {
+		if err == nil && from != p.repository && !slices.Contains(sources, from) {
 			sources = append(sources, from)
 		}
 	}
+	slices.SortStableFunc(sources, func(a, b auth.Repository) int {
+		return cmp.Compare(commonComponents(b, p.repository), commonComponents(a, p.repository))
+	})
 	return sources
 }
 
-// sourceLabel is containerd's: it leaves out the port.
+// commonComponents counts the components with which both names begin.
+func commonComponents(a, b auth.Repository) int {
+	n, other := 0, strings.Split(b.Name(), "/")
+	for i, component := range strings.Split(a.Name(), "/") {
+		if i == len(other) || component != other[i] {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// sourceLabel is containerd's label for where content came from, which leaves
+// the registry's port out.
 func sourceLabel(r auth.Repository) string {
-	return labels.LabelDistributionSource + "." + (&url.URL{Host: r.Host()}).Hostname()
+	u := url.URL{Host: r.Host()}
+	return labels.LabelDistributionSource + "." + u.Hostname()
 }
 
 // MountFrom returns a descriptor that tells a pusher where on the pusher's
@@ -109,6 +146,7 @@ func (p *registryPusher) push(ctx context.Context, desc ocispec.Descriptor, from
 			}
 			return e.registry.PushAuthorizer(to, mounted...)
 		})
+		hosts[i].RegistryHost.Authorizer = closingAuthorizer{hosts[i].Authorizer}
 	}
 	pusher, err := p.registries.resolverAt(hosts).Pusher(ctx, p.ref)
 	if err != nil {
@@ -118,29 +156,53 @@ func (p *registryPusher) push(ctx context.Context, desc ocispec.Descriptor, from
 	if err != nil {
 		return nil, explain(ctx, hosts, err)
 	}
-	return explainedWriter{w, hosts}, nil
+	return &explainedWriter{Writer: w, ctx: ctx, hosts: hosts}, nil
+}
+
+// closingAuthorizer closes the body of a request that it cannot sign, as
+// clients do with those that they cannot send: docker's writer waits until
+// somebody reads it or closes it, whatever becomes of its context.
+type closingAuthorizer struct{ *auth.Authorizer }
+
+// Authorize implements docker.Authorizer.
+func (a closingAuthorizer) Authorize(ctx context.Context, req *http.Request) error {
+	err := a.Authorizer.Authorize(ctx, req)
+	if err != nil && req.Body != nil {
+		_ = req.Body.Close() // of a pipe
+	}
+	return err
 }
 
 // explainedWriter is docker's writer with errors that say more.
 type explainedWriter struct {
 	content.Writer
-	hosts []Host
+	ctx     context.Context
+	hosts   []Host
+	written bool
 }
 
-func (w explainedWriter) Write(p []byte) (int, error) {
+func (w *explainedWriter) Write(p []byte) (int, error) {
+	w.written = true
 	n, err := w.Writer.Write(p)
-	return n, w.explain(context.Background(), err)
+	return n, w.explain(err)
 }
 
-func (w explainedWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
-	return w.explain(ctx, w.Writer.Commit(ctx, size, expected, opts...))
+// Commit implements content.Writer. Docker's does not wait for the answer when
+// nothing was written.
+func (w *explainedWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
+	if !w.written {
+		if _, err := w.Write(nil); err != nil {
+			return err
+		}
+	}
+	return w.explain(w.Writer.Commit(ctx, size, expected, opts...))
 }
 
-func (w explainedWriter) explain(ctx context.Context, err error) error {
+func (w *explainedWriter) explain(err error) error {
 	if err == nil || errors.Is(err, content.ErrReset) {
 		return err
 	}
-	return explain(ctx, w.hosts, err)
+	return explain(w.ctx, w.hosts, err)
 }
 
 func (r *Registries) isUnmountable(m mount) bool {

@@ -45,53 +45,93 @@ type pusher struct {
 	digest   digest.Digest
 	inner    remotes.Pusher // to the root's repository
 
-	mu      sync.Mutex
-	targets map[digest.Digest][]auth.Repository // nil: the root has not been read
+	turns turns
+
+	mu   sync.Mutex
+	plan *plan // nil: the root has not been read
+}
+
+// plan is where the content of a root goes.
+type plan struct {
+	targets map[digest.Digest][]auth.Repository  // none of what no document names that could be read
+	carried map[digest.Digest]ocispec.Descriptor // indexes, by the carriers that carry them
+	blobs   map[digest.Digest]bool               // those indexes, false when they are members by themselves, too
 }
 
 // Push implements remotes.Pusher. Errors: [InvalidError], and those of the
 // wrapped resolver's pusher.
 func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
-	targets, err := p.targetsOf(ctx, desc.Digest)
+	plan, err := p.read(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if carried, ok := plan.carried[desc.Digest]; ok {
+		// Registries want the blob first, and containerd pushes indexes last.
+		w, err := p.push(ctx, plan, asBlob(carried))
+		if err == nil {
+			err = p.copy(ctx, carried, w)
+		}
+		if err != nil && !errdefs.IsAlreadyExists(err) {
+			return nil, err
+		}
+	}
+	if plan.blobs[desc.Digest] {
+		desc = asBlob(desc)
+	}
+	return p.push(ctx, plan, desc)
+}
+
+// asBlob is the descriptor of a document that a registry keeps as a blob.
+func asBlob(desc ocispec.Descriptor) ocispec.Descriptor {
+	desc.MediaType = "application/octet-stream"
+	return desc
+}
+
+func (p *pusher) push(ctx context.Context, plan *plan, desc ocispec.Descriptor) (content.Writer, error) {
+	targets := plan.targets[desc.Digest]
 	if desc.Digest == p.digest || len(targets) == 0 {
 		return p.inner.Push(ctx, desc)
 	}
-	w := &writer{pusher: p, desc: desc, rest: targets}
-	if w.Writer, err = w.open(ctx); err != nil {
-		return nil, w.failed(err)
-	}
-	return w, nil
+	return p.turns.push(ctx, desc, func() (content.Writer, error) {
+		w := &writer{pusher: p, desc: desc, rest: targets}
+		var err error
+		if w.Writer, err = w.open(ctx); err != nil {
+			return nil, w.failed(err)
+		}
+		return w, nil
+	})
 }
 
-// targetsOf returns the repositories into which content goes: none for what
-// has nothing to do with child namespaces.
-func (p *pusher) targetsOf(ctx context.Context, d digest.Digest) ([]auth.Repository, error) {
+// read makes the plan, once.
+func (p *pusher) read(ctx context.Context) (*plan, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.targets == nil {
-		targets := map[digest.Digest][]auth.Repository{}
-		if err := p.walk(ctx, targets); err != nil {
+	if p.plan == nil {
+		made := &plan{map[digest.Digest][]auth.Repository{}, map[digest.Digest]ocispec.Descriptor{}, map[digest.Digest]bool{}}
+		if err := p.walk(ctx, made); err != nil {
 			return nil, err
 		}
-		p.targets = targets
+		p.plan = made
 	}
-	return p.targets[d], nil
+	return p.plan, nil
 }
 
 // walk follows what is in the store, from the root on.
-func (p *pusher) walk(ctx context.Context, targets map[digest.Digest][]auth.Repository) error {
+func (p *pusher) walk(ctx context.Context, to *plan) error {
 	info, err := p.resolver.store.ReaderAt(ctx, ocispec.Descriptor{Digest: p.digest})
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.digest, err)
 	}
-	root := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: p.digest, Size: info.Size()}
-	if err := info.Close(); err != nil || root.Size > p.resolver.rule.limits.Document {
+	size := info.Size()
+	if err := info.Close(); err != nil || size > p.resolver.rule.limits.Document {
 		return err
 	}
-	places, number := []Place{{Descriptor: root, Targets: []auth.Repository{p.root}}}, 0
+	var places []Place
+	for _, mediaType := range []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest} { // read as the other it names nothing
+		root := ocispec.Descriptor{MediaType: mediaType, Digest: p.digest, Size: size}
+		places = append(places, Place{Descriptor: root, Targets: []auth.Repository{p.root}})
+	}
+	number := 0
 	for len(places) > 0 {
 		place := places[0]
 		places = places[1:]
@@ -102,28 +142,42 @@ func (p *pusher) walk(ctx context.Context, targets map[digest.Digest][]auth.Repo
 		if err != nil {
 			return err
 		}
-		found, nested, err := p.resolver.rule.Follow(place, data, auth.Repository{})
+		found, _, err := p.resolver.rule.Follow(place, data, auth.Repository{})
 		if err != nil {
 			return err
 		}
-		if !nested && place.Descriptor.Digest == p.digest {
-			return nil
-		}
 		for _, next := range found {
 			d, at := next.Descriptor, next.Targets[0]
-			if slices.Contains(targets[d.Digest], at) {
+			if listed, known := to.blobs[d.Digest]; next.Carried {
+				to.carried[place.Descriptor.Digest] = d
+				to.blobs[d.Digest] = !known || listed
+			} else if isDocument(d.MediaType) {
+				to.blobs[d.Digest] = false
+			}
+			if slices.Contains(to.targets[d.Digest], at) {
 				continue
 			}
-			if number++; number > p.resolver.rule.limits.Descriptors {
+			if number++; next.Strict && number > p.resolver.rule.limits.Descriptors {
 				return fmt.Errorf("%s: more than %d descriptors in one push", p.digest, number-1)
 			}
-			targets[d.Digest] = append(targets[d.Digest], at)
+			to.targets[d.Digest] = append(to.targets[d.Digest], at)
 			if isDocument(d.MediaType) {
 				places = append(places, next)
 			}
 		}
 	}
 	return nil
+}
+
+// copy writes content of the store into a registry, and closes the writer.
+func (p *pusher) copy(ctx context.Context, desc ocispec.Descriptor, to content.Writer) error {
+	defer to.Close()
+	from, err := p.resolver.store.ReaderAt(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return content.Copy(ctx, to, content.NewReader(from), desc.Size, desc.Digest)
 }
 
 // to is the pusher to a target.
@@ -170,36 +224,26 @@ func (w *writer) open(ctx context.Context) (content.Writer, error) {
 // Commit implements content.Writer.
 func (w *writer) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
 	err := w.Writer.Commit(ctx, size, expected, opts...)
-	for err == nil {
+	if errors.Is(err, content.ErrReset) {
+		return err // the caller writes once more
+	}
+	for err == nil || errdefs.IsAlreadyExists(err) {
 		w.there = append(w.there, w.at)
+		if len(w.rest) == 0 {
+			return nil
+		}
 		var next content.Writer
 		if next, err = w.open(ctx); err == nil {
-			err = w.copy(ctx, next)
+			err = w.pusher.copy(ctx, w.desc, next)
 		}
-	}
-	switch {
-	case errdefs.IsAlreadyExists(err):
-		return nil
-	case errors.Is(err, content.ErrReset):
-		return err // of the first target: the caller writes once more
 	}
 	return w.failed(err)
 }
 
-// copy writes the content into a further target.
-func (w *writer) copy(ctx context.Context, to content.Writer) error {
-	defer to.Close()
-	from, err := w.pusher.resolver.store.ReaderAt(ctx, w.desc)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	return content.Copy(ctx, to, content.NewReader(from), w.desc.Size, w.desc.Digest)
-}
-
 // failed says where it was, unless the error does so itself.
 func (w *writer) failed(err error) error {
-	if isDenied(err) {
+	var denied *auth.DeniedError
+	if errors.As(err, &denied) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", w.at, err)

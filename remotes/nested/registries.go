@@ -146,6 +146,7 @@ func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
 	fallback := host.Client.Transport != http.RoundTripper(base)
 	e := &endpoint{
 		prefix:  strings.TrimPrefix(strings.TrimPrefix(host.Path, "/v2"), "/"),
+		header:  r.options.Header,
 		metrics: r.options.Metrics,
 	}
 	if !strings.HasPrefix(host.Path, "/v2/") {
