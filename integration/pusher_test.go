@@ -297,7 +297,7 @@ func TestPusherPlain(t *testing.T) {
 
 // withoutNames is a request without what differs between two pushes of the same content.
 func withoutNames(r request) request {
-	r.Repository, r.Bytes = "", 0
+	r.Repository, r.Bytes, r.Sent = "", 0, 0
 	if r.Kind == "uploads" {
 		r.Reference = ""
 	}

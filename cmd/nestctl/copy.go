@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -150,6 +152,7 @@ type copySource struct {
 	root  *node
 	ref   string // the reference, or the layout's name
 	tag   string
+	from  *nested.Registries // nil: a layout
 	close func() error
 }
 
@@ -179,8 +182,16 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 	if !strings.Contains(from.ref, "@") {
 		_, from.tag = splitRef(from.ref)
 	}
-	from.w, from.root, err = o.open(ctx, nil, metrics, from.ref, s, o.concurrent)
-	return from, err
+	hosts, remove, err := hostsAround(o.hostsDir, from.ref)
+	if err != nil {
+		return nil, err
+	}
+	from.from = o.registries(hosts, metrics)
+	from.close = func() error { from.from.CloseIdleConnections(); return remove() }
+	if from.w, from.root, err = open(ctx, nested.New(from.from, nested.Options{}), from.ref, s, o.concurrent); err != nil {
+		return nil, errors.Join(err, from.close())
+	}
+	return from, nil
 }
 
 // missing are the members that were left out.
@@ -217,8 +228,8 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
 	m := newMover(registries, parent, o.concurrent, show)
-	m.single, m.plain = o.flatten, o.flatten
-	if !o.noProtect {
+	m.source, m.single, m.plain = from.from, o.flatten, o.flatten
+	if !o.noProtect && !o.flatten {
 		m.protection = protect(from.root.Digest)
 	}
 	if err = m.move(ctx, from.w, from.root); err != nil {
@@ -259,9 +270,6 @@ func parseDestination(dst, tag string) (auth.Repository, string, error) {
 
 // finish brings the root itself: everything that it points to is there.
 func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy string) (how string, d digest.Digest, err error) {
-	if err = m.refer(w, root, m.parent); err != nil {
-		return "", "", err
-	}
 	desc, data := bare(root.Descriptor), m.document(root.Digest)
 	nestedRoot := slices.ContainsFunc(root.children, (*node).member)
 	if m.plain {
@@ -271,6 +279,11 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		}
 		nestedRoot = false
 	}
+	if desc.Digest == root.Digest { // what refers to it refers to this one, too
+		if err = m.refer(w, root, m.parent); err != nil {
+			return "", "", err
+		}
+	}
 	p := indexPublisher{m.registries, data, desc}
 	if !nestedRoot {
 		if !isDocument(desc.MediaType) {
@@ -278,20 +291,32 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		}
 		return "", desc.Digest, incomplete(m.parent, desc, p.put(ctx, m.parent, tag, desc, data))
 	}
-	if err = checkHub(m.parent); err != nil {
-		return "", "", err
-	}
-	if carrier, ok := w.fetcher.Carrier(); ok && strategy == "auto" {
-		if data, err = fetchAll(ctx, w.fetcher, carrier); err == nil {
-			err = p.putCarried(ctx, m.parent)
-		}
-		if err == nil {
-			err = p.put(ctx, m.parent, tag, carrier, data)
-		}
-		return "carrier", desc.Digest, err
+	if root.carrier != nil && strategy == "auto" {
+		return "carrier", desc.Digest, m.finishCarrier(ctx, w, root, p, tag)
 	}
 	how, err = p.publish(ctx, m.parent, tag, strategy)
 	return how, desc.Digest, err
+}
+
+// finishCarrier brings a root that was carried as it was, with what refers to
+// its carrier.
+func (m *mover) finishCarrier(ctx context.Context, w *walker, root *node, p indexPublisher, tag string) error {
+	carrier := root.carrier
+	data := m.document(carrier.Digest)
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		return err
+	}
+	if manifest.Config.Digest != ocispec.DescriptorEmptyJSON.Digest { // somebody else's
+		return p.carry(ctx, m.parent, tag)
+	}
+	if err := p.putCarried(ctx, m.parent); err != nil {
+		return err
+	}
+	if err := m.refer(w, carrier, m.parent); err != nil {
+		return err
+	}
+	return p.put(ctx, m.parent, tag, carrier.Descriptor, data)
 }
 
 func (c *copied) print(w io.Writer) error {
@@ -303,6 +328,9 @@ func (c *copied) print(w io.Writer) error {
 		lines = append(lines, "  left out, not found: "+m)
 	}
 	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", count(int(c.Uploaded), "blob"), bytesOf(c.Bytes), c.There, c.Seconds)
+	if c.Uploaded+c.There == 0 { // a layout
+		last = fmt.Sprintf("%s in %.1f s", bytesOf(c.Bytes), c.Seconds)
+	}
 	if c.Strategy != "" {
 		last = "as " + c.Strategy + ", " + last
 	}

@@ -69,7 +69,7 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, e
 	kept := []map[string]json.RawMessage{}
 	for i, e := range entries {
 		n := nodeOf(e, nodes)
-		if n == nil || n.missing {
+		if n == nil || n.missing || n.flat.Digest == "" && isDocument(n.MediaType) {
 			changed = true
 			continue
 		}

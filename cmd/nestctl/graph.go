@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -29,7 +30,8 @@ type fetcher interface {
 	remotes.Fetcher
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Found(digest.Digest) (auth.Repository, bool)
-	Referrers(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error)
+	FetchFrom(context.Context, ocispec.Descriptor, auth.Repository) (io.ReadCloser, error)
+	Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 	Carrier() (ocispec.Descriptor, bool)
 }
 
@@ -38,6 +40,7 @@ var _ fetcher = (*nested.Fetcher)(nil)
 // walker walks from the root to everything that is selected.
 type walker struct {
 	fetcher fetcher
+	top     auth.Repository // the root's
 	selection
 	limiter *semaphore.Weighted
 	// fetch brings a node's content. It is called once for a digest, and only
@@ -56,9 +59,24 @@ type walker struct {
 	mu      sync.Mutex
 	nodes   int
 	entries map[string]*node // of indexes, by namespace and digest
-	fetches map[digest.Digest]func() error
-	passed  []string        // what is not selected, for the error
-	skipped map[string]bool // the repositories of what is not selected
+	fetches map[kindOf]func() error
+	listed  map[listing]bool // whose referrers were asked for
+	passed  []string         // what is not selected, for the error
+	skipped map[string]bool  // the repositories of what is not selected
+}
+
+// kindOf is content as a document or as a blob: a registry keeps them apart.
+type kindOf struct {
+	digest   digest.Digest
+	document bool
+}
+
+func (n *node) kindOf() kindOf { return kindOf{n.Digest, isDocument(n.MediaType)} }
+
+// listing is a list of referrers.
+type listing struct {
+	subject digest.Digest
+	at      auth.Repository
 }
 
 // open resolves a reference and returns the root and a walker from it.
@@ -78,9 +96,10 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 	}
 	w := &walker{
 		fetcher:   f.(fetcher),
+		top:       root,
 		selection: s,
 		limiter:   semaphore.NewWeighted(int64(concurrent)),
-		fetches:   map[digest.Digest]func() error{},
+		fetches:   map[kindOf]func() error{},
 	}
 	w.fetch = func(ctx context.Context, n *node) error {
 		_, err := w.fetcher.Children(ctx, n.Descriptor)
@@ -92,7 +111,7 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 // visitAll visits everything from the root on. It is an error when nothing is
 // selected.
 func (w *walker) visitAll(ctx context.Context, root *node) error {
-	w.nodes, w.entries, w.passed, w.skipped = 0, map[string]*node{}, nil, map[string]bool{}
+	w.nodes, w.entries, w.listed, w.passed, w.skipped = 0, map[string]*node{}, map[listing]bool{}, nil, map[string]bool{}
 	w.ctx, w.fail = context.WithCancelCause(ctx)
 	defer w.fail(nil)
 	if err := w.visit(root); err != nil {
@@ -130,20 +149,24 @@ func (w *walker) visit(n *node) error {
 		}
 		if index := n.carried(); index != nil {
 			carrier := *n
-			n.Descriptor, n.children, n.carrier = index.Descriptor, nil, &carrier // it takes the carrier's place
+			n.Descriptor, n.children, n.referrers, n.carrier = index.Descriptor, nil, nil, &carrier // it takes the carrier's place
 			return w.visit(n)
 		}
 	}
-	if w.visited != nil {
-		return w.visited(n)
+	if w.visited == nil {
+		return nil
 	}
-	return nil
+	err := w.visited(n)
+	if err != nil {
+		w.fail(err)
+	}
+	return err
 }
 
 // bring fetches a node's content, once however many paths lead to it.
 func (w *walker) bring(n *node) error {
 	w.mu.Lock()
-	fetch, ok := w.fetches[n.Digest]
+	fetch, ok := w.fetches[n.kindOf()]
 	if !ok {
 		fetch = sync.OnceValue(func() error {
 			if err := w.limiter.Acquire(w.ctx, 1); err != nil {
@@ -152,7 +175,7 @@ func (w *walker) bring(n *node) error {
 			defer w.limiter.Release(1)
 			return w.fetch(w.ctx, n)
 		})
-		w.fetches[n.Digest] = fetch
+		w.fetches[n.kindOf()] = fetch
 	}
 	w.mu.Unlock()
 	return fetch()
@@ -166,20 +189,20 @@ func (w *walker) expand(n *node) error {
 	}
 	index := images.IsIndexType(n.MediaType)
 	for _, e := range entries {
-		if visited := w.blobs && w.wanted(n.namespace); !index && !e.Carried && !visited {
+		if visited := w.blobs && w.selects(n); !index && !e.Carried && !visited {
 			continue
 		}
 		repository, err := e.Child.In(n.repository)
 		if err != nil {
 			return err
 		}
-		child := &node{Entry: e, namespace: path.Join(n.namespace, e.Child.String()), repository: repository, entry: index}
-		if index && !w.takes(child) {
+		child := &node{Entry: e, namespace: path.Join(n.namespace, e.Child.String()), repository: repository, entry: index, aside: n.aside}
+		if index && !n.aside && !w.takes(child) {
 			w.pass(child)
 			continue
 		}
 		child.visit = sync.OnceValue(func() error { return w.visit(child) })
-		if index {
+		if index && !n.aside {
 			child = w.known(child)
 		}
 		if !slices.Contains(n.children, child) {
@@ -192,18 +215,42 @@ func (w *walker) expand(n *node) error {
 	return w.count(len(n.children) + len(n.referrers))
 }
 
-// refer finds what refers to a document, where that is asked for.
+// selects tells whether a manifest is there for its own sake, and not only to
+// see whether it is a carrier.
+func (w *walker) selects(n *node) bool { return n.aside || w.wanted(n.namespace) }
+
+// refer finds what refers to a document, where that is asked for: in the
+// repository in which it is by its path, and in the one that served it. A list
+// is asked for once. What is behind it stands aside from the graph, in nodes of
+// its own: a referrer may point back to what it refers to.
 func (w *walker) refer(n *node) error {
-	if !w.referrers || n.referrers != nil {
+	if !w.referrers {
 		return nil
 	}
-	referrers, err := w.fetcher.Referrers(w.ctx, n.Descriptor)
-	for _, d := range referrers {
-		below := &node{Entry: nested.Entry{Descriptor: d}, namespace: n.namespace, repository: w.found(n)}
-		below.visit = sync.OnceValue(func() error { return w.visit(below) })
-		n.referrers = append(n.referrers, below)
+	for _, at := range slices.Compact([]auth.Repository{n.repository, w.found(n)}) {
+		if !w.begin(listing{n.Digest, at}) {
+			continue
+		}
+		referrers, err := w.fetcher.Referrers(w.ctx, n.Descriptor, at)
+		if err != nil {
+			return err
+		}
+		for _, d := range referrers {
+			below := &node{Entry: nested.Entry{Descriptor: d}, namespace: n.namespace, repository: at, aside: true}
+			below.visit = sync.OnceValue(func() error { return w.visit(below) })
+			n.referrers = append(n.referrers, below)
+		}
 	}
-	return err
+	return nil
+}
+
+// begin tells whether a list was not asked for yet.
+func (w *walker) begin(l listing) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := !w.listed[l]
+	w.listed[l] = true
+	return first
 }
 
 // known returns the node that stands for the same content under the same

@@ -118,7 +118,9 @@ func newIndexRemove(s *settings) *cobra.Command {
 					return err
 				}
 				for _, member := range args[1:] {
-					if !e.remove(func(n nested.Entry) bool { return n.Child.String() == member || n.Digest.String() == member }) {
+					if !e.remove(func(n nested.Entry) bool {
+						return n.Child != (nested.Child{}) && n.Child.String() == member || n.Digest.String() == member
+					}) {
 						return fmt.Errorf("%s: no member %s: %w", args[0], member, errdefs.ErrNotFound)
 					}
 				}
@@ -151,7 +153,11 @@ func newIndexShow(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = cmd.OutOrStdout().Write(data)
+			text := string(data)
+			if isTerminal(cmd.OutOrStdout()) {
+				text = printable(text) + "\n"
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), text)
 			return err
 		},
 	}

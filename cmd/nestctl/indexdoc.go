@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,8 +15,8 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// indexDocument is an index that is being made. Entries that were there stay
-// byte for byte as they are.
+// indexDocument is an index that is being made. Entries that were there keep
+// all that they have.
 type indexDocument struct {
 	specs.Versioned
 	MediaType    string              `json:"mediaType"`
@@ -91,10 +92,13 @@ func (d *indexDocument) annotate(annotations map[string]string, artifactType str
 
 // bytes are those of the index, the same each time.
 func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
-	data, err := json.Marshal(d)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // it would change entries that were there
+	if err := encoder.Encode(d); err != nil {
 		return nil, ocispec.Descriptor{}, err
 	}
+	data := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 	if len(data) > maxManifest {
 		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), maxManifest)
 	}

@@ -147,7 +147,7 @@ func (e *indexEdit) remove(which func(nested.Entry) bool) bool {
 func (e *indexEdit) anchor(ctx context.Context) error {
 	const concurrent = 8
 	m := newMover(e.registries, e.repository, concurrent, newProgress(io.Discard, true, new(nested.Metrics)))
-	m.single = true
+	m.source, m.single = e.registries, true
 	for _, member := range e.members {
 		ref := member.repository.String() + "@" + member.desc.Digest.String()
 		w, root, err := open(ctx, nested.New(e.registries, nested.Options{}), ref, selection{}, concurrent)
@@ -156,16 +156,6 @@ func (e *indexEdit) anchor(ctx context.Context) error {
 		}
 		if err := m.moveAll(ctx, w, root); err != nil {
 			return err
-		}
-		if carrier, ok := w.fetcher.Carrier(); ok { // to which the index points
-			n := &node{Entry: nested.Entry{Descriptor: carrier}}
-			if err := m.fetch(ctx, w, n); err != nil {
-				return err
-			}
-			root.carrier = n
-			if err := m.placeCarrier(w, root, e.repository); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

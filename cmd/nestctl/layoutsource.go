@@ -79,6 +79,10 @@ func (l *layoutSource) repository() string {
 	return layoutRepository
 }
 
+// maxLayoutIndex bounds an index.json, which may name ten thousand members and
+// their signatures.
+const maxLayoutIndex = 64 << 20
+
 // openLayoutSource opens a layout for reading. close ends the use of it.
 func openLayoutSource(p layoutPlace) (*layoutSource, error) {
 	l := &layoutSource{layoutPlace: p}
@@ -94,7 +98,7 @@ func openLayoutSource(p layoutPlace) (*layoutSource, error) {
 			return nil, errors.Join(fmt.Errorf("%s: %w", p.path, err), l.file.Close())
 		}
 	}
-	data, err := l.read(ocispec.ImageIndexFile, maxManifest)
+	data, err := l.read(ocispec.ImageIndexFile, maxLayoutIndex)
 	if err == nil {
 		err = json.Unmarshal(data, &l.index)
 	}
@@ -151,18 +155,18 @@ func (l *layoutSource) open(name string) (blob, int64, error) {
 		}
 		return section{io.NewSectionReader(l.file, f.offset, f.size)}, f.size, nil
 	}
-	file, err := os.Open(filepath.Join(l.path, name))
-	if errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(l.path, name)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, 0, fmt.Errorf("%s: %s: %w", l.path, name, errdefs.ErrNotFound)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, 0, err
+	case !info.Mode().IsRegular(): // a pipe would keep us waiting
+		return nil, 0, fmt.Errorf("%s is no file", path)
 	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, 0, errors.Join(err, file.Close())
-	}
-	return file, info.Size(), nil
+	file, err := os.Open(path)
+	return file, info.Size(), err
 }
 
 // read reads a file of the layout that is not large.
@@ -248,7 +252,34 @@ func (l *layoutSource) Fetch(_ context.Context, desc ocispec.Descriptor) (io.Rea
 		return nil, err
 	}
 	file, _, err := l.open(blobFile(desc.Digest))
-	return file, err
+	if err != nil {
+		return nil, err
+	}
+	if err := l.checkLink(desc.Digest, file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// checkLink reads what a link leads to before it is sent anywhere: links are
+// how some build tools make layouts, and may lead to any file of the user's.
+func (l *layoutSource) checkLink(d digest.Digest, file blob) error {
+	if l.archive {
+		return nil
+	}
+	info, err := os.Lstat(filepath.Join(l.path, blobFile(d)))
+	if err != nil || info.Mode().IsRegular() {
+		return err
+	}
+	verifier := d.Verifier()
+	if _, err := io.Copy(verifier, file); err != nil {
+		return err
+	}
+	if !verifier.Verified() {
+		return fmt.Errorf("%s: %s is a link to something else", l.path, blobFile(d))
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	return err
 }
 
 var _ remotes.ReferrersFetcher = (*layoutSource)(nil)

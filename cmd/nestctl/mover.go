@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ import (
 // walks may be under way at once.
 type mover struct {
 	registries *nested.Registries // of the registry that it goes to
+	source     *nested.Registries // of the one that it comes from; nil: a layout
 	parent     auth.Repository
 	single     bool        // all to the parent
 	plain      bool        // in plain indexes
@@ -37,14 +39,15 @@ type mover struct {
 
 	mu        sync.Mutex
 	documents map[digest.Digest][]byte
+	held      int64 // bytes of the documents
 	puts      map[put]func() error
 	blobs     map[digest.Digest]*movedBlob
 }
 
 // put is content on its way to a repository.
 type put struct {
-	to     auth.Repository
-	digest digest.Digest
+	to   auth.Repository
+	what kindOf
 }
 
 // movedBlob is where a blob is by now. While it is on its way to one
@@ -91,9 +94,34 @@ func (m *mover) move(ctx context.Context, w *walker, root *node) error {
 		}
 		return m.place(w, n)
 	}
-	err := w.visitAll(ctx, root)
-	w.ctx = ctx // the root is still to come
-	return err
+	if err := w.visitAll(ctx, root); err != nil {
+		return err
+	}
+	return m.moveCarrier(ctx, w, root)
+}
+
+// moveCarrier finds the manifest that carried the root, and brings what refers
+// to it.
+func (m *mover) moveCarrier(ctx context.Context, w *walker, root *node) error {
+	desc, ok := w.fetcher.Carrier()
+	if w.ctx = ctx; !ok { // the root is still to come
+		return nil
+	}
+	root.carrier = &node{Entry: nested.Entry{Descriptor: desc}, repository: root.repository}
+	if err := m.fetch(ctx, w, root.carrier); err != nil {
+		return err
+	}
+	if err := w.refer(root.carrier); err != nil {
+		return err
+	}
+	w.ctx, w.fail = context.WithCancelCause(ctx)
+	defer func() { w.fail(nil); w.ctx = ctx }()
+	for _, r := range root.carrier.referrers {
+		if err := r.visit(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fetch keeps documents; other content goes from one registry to the other
@@ -102,19 +130,59 @@ func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
 	if _, err := m.target(n.namespace); err != nil {
 		return err // before what it points to is put
 	}
+	if err := n.Digest.Validate(); err != nil {
+		return fmt.Errorf("%s: digest %.100q: %w", n.repository, n.Digest, err)
+	}
 	if !isDocument(n.MediaType) {
 		return nil
 	}
-	return again(ctx, func() error {
+	err := again(ctx, func() error {
 		data, err := fetchAll(ctx, w.fetcher, n.Descriptor)
 		if err != nil {
 			return explain(w, n, err)
 		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.documents[n.Digest] = data
-		return nil
+		return m.hold(n.Digest, data)
 	})
+	if err == nil && images.IsIndexType(n.MediaType) {
+		err = m.reserve(ctx, w, n)
+	}
+	return err
+}
+
+// maxHeld bounds the documents of a copy, which are kept until it ends.
+const maxHeld = 1 << 30
+
+func (m *mover) hold(d digest.Digest, data []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held += int64(len(data)); m.held > maxHeld {
+		return fmt.Errorf("its manifests and indexes have more than %s", bytesOf(maxHeld))
+	}
+	m.documents[d] = data
+	return nil
+}
+
+// reserve gives the members of an index their tags in its order, so that they
+// are the same each time.
+func (m *mover) reserve(ctx context.Context, w *walker, n *node) error {
+	if m.protection == nil {
+		return nil
+	}
+	entries, err := w.fetcher.Children(ctx, n.Descriptor)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Child == (nested.Child{}) {
+			continue
+		}
+		to, err := m.target(path.Join(n.namespace, e.Child.String()))
+		if err != nil {
+			return err
+		}
+		m.protection.tag(to, e.Digest)
+	}
+	return nil
 }
 
 func (m *mover) document(d digest.Digest) []byte {
@@ -129,11 +197,17 @@ func (m *mover) place(w *walker, n *node) error {
 	if err != nil {
 		return err
 	}
+	if !isDocument(n.MediaType) {
+		return m.once(put{to, n.kindOf()}, func() error { return m.moveBlob(w, n, to) })
+	}
+	if !images.IsIndexType(n.MediaType) && !w.selects(n) {
+		return nil // it was no carrier
+	}
 	if n.member() {
 		m.show.member(n)
 	}
-	if !isDocument(n.MediaType) {
-		return m.once(put{to, n.Digest}, func() error { return m.moveBlob(w, n, to) })
+	if err := m.checkOwner(w, n); err != nil {
+		return err
 	}
 	if m.plain {
 		return m.placeFlat(w, n)
@@ -142,6 +216,9 @@ func (m *mover) place(w *walker, n *node) error {
 		return err
 	}
 	if n.carrier != nil {
+		if err := m.refer(w, n.carrier, to); err != nil {
+			return err
+		}
 		return m.placeCarrier(w, n, to)
 	}
 	return m.putDocument(w, n, to, n.Descriptor, m.document(n.Digest))
@@ -182,7 +259,7 @@ func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec
 	if n.member() && m.protection != nil {
 		tag = m.protection.tag(to, desc.Digest)
 	}
-	return m.once(put{to, desc.Digest}, func() error {
+	return m.once(put{to, kindOf{desc.Digest, true}}, func() error {
 		err := m.put(ctx, to, tag, desc, data)
 		if !refused(err) || m.plain {
 			return incomplete(to, desc, err)
@@ -248,8 +325,13 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 	}
 	defer m.limiter.Release(1)
 	mountable := blob.in
-	if n.repository.Host() == to.Host() {
-		mountable = append([]auth.Repository{n.repository}, mountable...)
+	switch {
+	case m.source != nil && n.repository.Host() == to.Host():
+		mountable = []auth.Repository{n.repository}
+	case len(mountable) > 0:
+		if err := m.exists(w, n, "blobs/"); err != nil {
+			return err
+		}
 	}
 	err := again(w.ctx, func() error { return m.upload(w, n, to, mountable) })
 	if err == nil {
@@ -273,13 +355,13 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.
 		return refusal(to, err)
 	}
 	defer upload.Close()
-	body, err := w.fetcher.Fetch(w.ctx, n.Descriptor)
+	body, err := w.fetcher.FetchFrom(w.ctx, n.Descriptor, n.repository)
 	if err != nil {
 		return explain(w, n, err)
 	}
 	defer body.Close()
 	m.show.expect(n.Size)
-	from := &source{Reader: body}
+	from := &source{Reader: body, most: n.Size}
 	if err := content.Copy(w.ctx, upload, from, n.Size, n.Digest); err != nil {
 		if from.err != nil {
 			return explain(w, n, err)
@@ -295,11 +377,16 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.
 // where it goes to.
 type source struct {
 	io.Reader
-	err error
+	most int64 // bytes
+	read int64
+	err  error
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
+	if s.read += int64(n); s.read > s.most {
+		n, err = 0, fmt.Errorf("more than the %d bytes of its descriptor", s.most)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}
@@ -312,5 +399,7 @@ func (s *source) Seek(offset int64, whence int) (int64, error) {
 	if !ok {
 		return 0, errors.New("its source cannot be read again")
 	}
-	return seeker.Seek(offset, whence)
+	at, err := seeker.Seek(offset, whence)
+	s.read = at
+	return at, err
 }

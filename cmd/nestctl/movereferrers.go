@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/opencontainers/go-digest"
@@ -13,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // refer lets a registry know what refers to a node, once that is there: one
@@ -22,9 +22,7 @@ func (m *mover) refer(w *walker, n *node, to auth.Repository) error {
 	if len(n.referrers) == 0 {
 		return nil
 	}
-	return m.once(put{to, "referrers of " + n.Digest}, func() error {
-		return again(w.ctx, func() error { return m.listReferrers(w.ctx, n, to) })
-	})
+	return m.once(put{to, kindOf{"referrers of " + n.Digest, true}}, func() error { return m.listReferrers(w.ctx, n, to) })
 }
 
 func (m *mover) listReferrers(ctx context.Context, n *node, to auth.Repository) error {
@@ -39,8 +37,10 @@ func (m *mover) listReferrers(ctx context.Context, n *node, to auth.Repository) 
 	before := len(listed)
 	for _, r := range n.referrers {
 		if !slices.ContainsFunc(listed, func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }) {
-			_, desc := describeReferrer(bare(r.Descriptor), m.document(r.Digest))
-			listed = append(listed, desc)
+			subject, desc := describeReferrer(bare(r.Descriptor), m.document(r.Digest))
+			if subject == n.Digest { // whatever the source's list says
+				listed = append(listed, desc)
+			}
 		}
 	}
 	if len(listed) == before {
@@ -51,5 +51,5 @@ func (m *mover) listReferrers(ctx context.Context, n *node, to auth.Repository) 
 		return err
 	}
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	return m.put(ctx, to, strings.Replace(n.Digest.String(), ":", "-", 1), desc, data)
+	return m.put(ctx, to, nested.ReferrersTag(n.Digest), desc, data)
 }

@@ -16,6 +16,7 @@ import (
 type node struct {
 	nested.Entry
 	entry      bool            // of an index
+	aside      bool            // reached through what refers to something
 	namespace  string          // composed path from the root; "" in the root's repository
 	repository auth.Repository // where it is by that path
 	children   []*node

@@ -59,6 +59,7 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 	r.transport.lenient = true
 	r.guarded = newTransport(base, r.origin, options)
 	r.guarded.location = r.transport.location
+	r.transport.careful, r.transport.secure = r.guarded, scheme == "https" && !options.HTTPFallback
 	r.tokens = tokens{
 		userAgent: options.UserAgent,
 		metrics:   options.Metrics,

@@ -50,6 +50,17 @@ func (r Repository) Host() string { return r.host }
 // Name returns the repository's name on its registry.
 func (r Repository) Name() string { return r.name }
 
+// Above returns the repositories above one up to another, nearest first; none
+// when it is not below that.
+func (r Repository) Above(top Repository) []Repository {
+	var above []Repository
+	for name := r.name; r.host == top.host && strings.HasPrefix(name, top.name+"/"); {
+		name = name[:strings.LastIndexByte(name, '/')]
+		above = append(above, Repository{r.host, name})
+	}
+	return above
+}
+
 // String returns host[:port]/name, which [ParseRepository] reads back.
 func (r Repository) String() string { return r.host + "/" + r.name }
 

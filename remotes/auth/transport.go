@@ -63,6 +63,8 @@ type transport struct {
 	scheme   string          // with which it gets them; empty: any
 	realms   []string        // hosts that may be anywhere
 	lenient  bool            // private addresses are fine: nothing secret goes there
+	careful  *transport      // for what is sent elsewhere, when this one is lenient
+	secure   bool            // the registry is spoken to over https
 	proxies  sync.Map        // host:port of proxies in use
 }
 
@@ -202,6 +204,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	registry := dialAddress(req.URL) == t.registry
+	if !registry && req.Body != nil && req.Body != http.NoBody && t.careful != nil {
+		return t.upload(req)
+	}
 	if registry && len(t.header) > 0 && (t.scheme == "" || t.scheme == req.URL.Scheme) {
 		req = req.Clone(req.Context())
 		for name, values := range t.header {
@@ -220,6 +225,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = resumable{resp.Body, req.Context()}
 	return resp, nil
+}
+
+// upload sends content to where a registry wants it: never over http when the
+// registry itself is at https, and to no address less public than its own.
+func (t *transport) upload(req *http.Request) (*http.Response, error) {
+	if t.secure && req.URL.Scheme != "https" {
+		return nil, errors.Join(fmt.Errorf("refused to send content to %s over http: the registry wants it there", req.URL.Host), req.Body.Close())
+	}
+	return t.careful.RoundTrip(req)
 }
 
 // checkRange refuses a partial answer that does not begin where it was asked

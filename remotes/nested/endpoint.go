@@ -40,13 +40,19 @@ type endpoint struct {
 func (e *endpoint) hostFor(name string) Host { return e.hostWith(name, e.registry.Authorizer) }
 
 func (e *endpoint) hostWith(name string, authorizer func(auth.Repository) *auth.Authorizer) Host {
-	if e.prefix != "" {
-		name = e.prefix + "/" + name
-	}
+	name = e.nameOf(name)
 	host := Host{RegistryHost: e.host, Name: name, OwnTrust: e.ownTrust}
 	host.Authorizer = authorizer(e.registry.Repository(name))
 	host.RegistryHost.Authorizer = host.Authorizer
 	return host
+}
+
+// nameOf is a repository's name at the endpoint.
+func (e *endpoint) nameOf(name string) string {
+	if e.prefix == "" {
+		return name
+	}
+	return e.prefix + "/" + name
 }
 
 // client returns the HTTP client for requests to the endpoint. containerd

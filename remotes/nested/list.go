@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -39,7 +38,7 @@ func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...
 	query["artifactType"] = config.ArtifactTypes
 	listed, err := f.listAt(ctx, docker.HostCapabilityReferrers, "referrers/"+d.String(), query)
 	if errdefs.IsNotFound(err) {
-		listed, err = f.listAt(ctx, docker.HostCapabilityResolve, "manifests/"+strings.Replace(d.String(), ":", "-", 1), nil)
+		listed, err = f.listAt(ctx, docker.HostCapabilityResolve, "manifests/"+ReferrersTag(d), nil)
 	}
 	if errdefs.IsNotFound(err) {
 		return nil, nil
@@ -75,7 +74,7 @@ func (f explained) listAt(ctx context.Context, capability docker.HostCapabilitie
 	return nil, failed
 }
 
-var nextPage = regexp.MustCompile(`^\s*<([^<>]*)>\s*;\s*rel="?next"?\s*$`)
+var nextPage = regexp.MustCompile(`<([^<>]*)>[^,<>]*;\s*rel="?next\b`)
 
 // list reads a list to its end. Its links have to stay on the list.
 func (f explained) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Descriptor, error) {

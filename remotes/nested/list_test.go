@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -51,12 +52,12 @@ func TestReferrersInPages(t *testing.T) {
 			fetcher := f.(interface {
 				remotes.Fetcher
 				Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
-				Referrers(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error)
+				Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 			})
 			if _, err = fetcher.Children(t.Context(), root); err != nil {
 				t.Fatal(err)
 			}
-			got, err := fetcher.Referrers(t.Context(), member.Descriptor)
+			got, err := fetcher.Referrers(t.Context(), member.Descriptor, must(auth.ParseRepository(registry.Host()+"/"+parent+"/web")))
 			if test.want != "" {
 				wantError(t, err, test.want)
 				return

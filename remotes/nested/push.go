@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -50,6 +51,9 @@ const maxMounts = 2
 // Push implements remotes.Pusher. What another Push of the same pusher is
 // writing is waited for.
 func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+	if err := desc.Digest.Validate(); err != nil { // it becomes part of paths and queries
+		return nil, fmt.Errorf("%s: digest %s: %w", p.repository, quote(string(desc.Digest)), err)
+	}
 	return p.turns.push(ctx, desc, func() (content.Writer, error) { return p.mountOrUpload(ctx, desc) })
 }
 
@@ -142,7 +146,7 @@ func (p *registryPusher) push(ctx context.Context, desc ocispec.Descriptor, from
 		hosts[i] = e.hostWith(p.repository.Name(), func(to auth.Repository) *auth.Authorizer {
 			mounted := make([]auth.Repository, len(from))
 			for i, r := range from {
-				mounted[i] = e.registry.Repository(r.Name())
+				mounted[i] = e.registry.Repository(e.nameOf(r.Name()))
 			}
 			return e.registry.PushAuthorizer(to, mounted...)
 		})

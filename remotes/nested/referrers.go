@@ -5,20 +5,21 @@ import (
 	"fmt"
 
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Referrers returns the manifests and indexes that refer to one of this pull
-// in the repository in which that was found (docs/spec.md, section 4). They
-// are part of the pull from then on. Errors: as for Fetch.
-func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+// Referrers returns the manifests and indexes that refer in a repository to one
+// of this pull: by docs/spec.md, section 4, that is where it was found. They are
+// part of the pull from then on. Errors: as for Fetch.
+func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at auth.Repository) ([]ocispec.Descriptor, error) {
 	p, err := f.placeOf(ctx, desc)
 	if err != nil {
 		return nil, err
 	}
-	inner, err := f.at(ctx, desc.Digest)
+	inner, err := f.innerFor(ctx, at, desc.Digest)
 	if err != nil {
 		return nil, err
 	}
@@ -29,10 +30,6 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor) ([]oci
 	listed, err := source.FetchReferrers(ctx, desc.Digest)
 	if err != nil {
 		return nil, err
-	}
-	at := p.Targets[0]
-	if found, ok := f.Found(desc.Digest); ok {
-		at = found
 	}
 	var referrers []ocispec.Descriptor
 	for _, d := range listed {
@@ -45,6 +42,13 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor) ([]oci
 		referrers = append(referrers, d)
 	}
 	return referrers, nil
+}
+
+// ReferrersTag is the tag that stands for a list of referrers (distribution
+// spec, "Referrers Tag Schema").
+func ReferrersTag(d digest.Digest) string {
+	algorithm, encoded := d.Algorithm().String(), d.Encoded()
+	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
 // refer puts a referrer on the trail. A registry may list what it likes.
