@@ -272,7 +272,7 @@ func (l *layoutSource) checkLink(d digest.Digest, file blob) error {
 		return err
 	}
 	verifier := d.Verifier()
-	if _, err := io.Copy(verifier, file); err != nil {
+	if _, err = io.Copy(verifier, file); err != nil {
 		return err
 	}
 	if !verifier.Verified() {

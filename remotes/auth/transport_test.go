@@ -337,3 +337,29 @@ func TestUnverifiedRegistry(t *testing.T) {
 		}
 	}
 }
+
+// Content is sent to where a registry wants it, but not over http when the
+// registry is at https, nor to the inside.
+func TestUploadElsewhere(t *testing.T) {
+	t.Parallel()
+	inside := newRecorder(t, ok)
+	send := func(r *Registry, url string) error {
+		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPut, url, strings.NewReader("content")))
+		resp, err := clientOf(r).Do(req)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	}
+	if err := send(newRegistry(t, "http://127.0.0.1:1", RegistryOptions{}), inside.URL); err != nil {
+		t.Errorf("beside the registry: %v", err)
+	}
+	wantError(t, send(newRegistry(t, "https://127.0.0.1:1", RegistryOptions{}), inside.URL), "over http")
+	private := strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)
+	public := NewRegistry("http", "reg.test", publicAt("reg.test", inside.URL), &heldCredentials{}, RegistryOptions{})
+	if err := get(t, public, "http://reg.test/blob"); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, send(public, private), "refused to connect")
+	wantError(t, send(public, "http://10.0.0.1/upload"), "refused to connect")
+}
