@@ -55,7 +55,7 @@ func newRoot() *cobra.Command {
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
 		root.AddCommand(c)
 	}
-	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newVersion())
+	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newCredentialProvider(), newVersion())
 	root.InitDefaultCompletionCmd()
 	misuses(root)
 	return root
