@@ -100,6 +100,16 @@ func (r *rules) credentials(c *Config) {
 	if c.Gateway.Mode == "pod" && r.given(files) {
 		r.add(files, 0, files+` contradicts gateway.mode "pod"`, "remove it: the callers' credentials are used")
 	}
+	const providers, dir = "credentials.kubelet_credential_providers", "credentials.kubelet_credential_provider_dir"
+	isPath := func(path string) bool { return path == "" || filepath.IsAbs(path) }
+	r.rule(isPath(c.Credentials.KubeletProviders), providers, c.Credentials.KubeletProviders, "must be an absolute path")
+	r.rule(isPath(c.Credentials.KubeletProviderDir), dir, c.Credentials.KubeletProviderDir, "must be an absolute path")
+	if (c.Credentials.KubeletProviders == "") != (c.Credentials.KubeletProviderDir == "") {
+		r.add(providers, 0, providers+" and "+dir+" go together", "give both, as the kubelet has them, or neither")
+	}
+	if c.Gateway.Mode == "pod" && c.Credentials.KubeletProviders != "" {
+		r.add(providers, 0, providers+` contradicts gateway.mode "pod"`, "remove it: the callers' credentials are used")
+	}
 	r.rule(c.Credentials.HelperTimeout > 0, timeout, c.Credentials.HelperTimeout, "must be more than 0s")
 	r.each("credentials.realms", c.Credentials.Realms, isHost, "must be host or host:port, without https://")
 }

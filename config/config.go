@@ -37,6 +37,11 @@ type Credentials struct {
 	// Docker configuration files, or directories with a config.json, asked in this order; one that does not exist is
 	// passed over. Only with mode = "node".
 	DockerConfig []string `toml:"docker_config"`
+	// The kubelet's credential provider plugins, asked after those files: the kubelet's --image-credential-provider-config,
+	// one file. Empty: none. Only with mode = "node".
+	KubeletProviders string `toml:"kubelet_credential_providers"`
+	// The folder of the plugins: the kubelet's --image-credential-provider-bin-dir.
+	KubeletProviderDir string `toml:"kubelet_credential_provider_dir"`
 	// How long a credential helper may take.
 	HelperTimeout time.Duration `toml:"helper_timeout"`
 	// The only hosts, besides a registry itself, that may be its token endpoint: host or host:port. Empty: any host that

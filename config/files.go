@@ -91,6 +91,9 @@ func (d *document) checkFiles() {
 			}
 		}
 	}
+	if path := d.config.Credentials.KubeletProviders; g.Mode == "node" && path != "" {
+		d.checkNamed("credentials.kubelet_credential_providers", path, CheckFile)
+	}
 	ours, err := filepath.EvalSymlinks(g.HostsDir)
 	theirs, errTheirs := filepath.EvalSymlinks(containerdCerts)
 	if err == nil && errTheirs == nil && overlap(ours, theirs) && !overlap(g.HostsDir, containerdCerts) {

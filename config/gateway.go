@@ -37,9 +37,15 @@ func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, user
 
 var modes = map[string]gateway.Mode{"node": gateway.Node, "pod": gateway.Pod}
 
-// Stores are the credential stores.
-func (c Credentials) Stores(metrics *auth.Metrics) *auth.Stores {
-	return auth.NewStores(auth.StoresOptions{Files: c.DockerConfig, HelperTimeout: c.HelperTimeout, Metrics: metrics})
+// Stores are the credential stores, and behind them the kubelet's plugins.
+func (c Credentials) Stores(metrics *auth.Metrics) auth.Source {
+	stores := auth.NewStores(auth.StoresOptions{Files: c.DockerConfig, HelperTimeout: c.HelperTimeout, Metrics: metrics})
+	if c.KubeletProviders == "" {
+		return stores
+	}
+	return auth.Sources{stores, auth.NewKubeletProviders(auth.KubeletOptions{
+		Config: c.KubeletProviders, Dir: c.KubeletProviderDir, Metrics: metrics,
+	})}
 }
 
 // Keys are the names under which child namespaces are stated.

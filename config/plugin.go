@@ -113,6 +113,12 @@ func (r *rules) plugin(p *Plugin) {
 	r.oneOf("members", p.Members, "all", "platform")
 	r.oneOf("verify", p.Verify, "all", "root")
 	r.each("member_records", p.MemberRecords, namespacePattern.MatchString, "must be namespaces of containerd, with or without ! before them")
+	if path := p.KubeletProviders; filepath.IsAbs(path) {
+		var bad *Error
+		if errors.As(CheckFile(path), &bad) {
+			r.add("kubelet_credential_providers", 0, "kubelet_credential_providers: "+shownPath(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
+		}
+	}
 	for i, path := range p.DockerConfig {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			path = filepath.Join(path, "config.json")

@@ -103,7 +103,9 @@ func (h *helpers) run(ctx context.Context, program, server string) (_ Credential
 	h.metrics.HelperRuns.Add(1)
 	defer func(start time.Time) { h.metrics.HelperNanoseconds.Add(int64(time.Since(start))) }(time.Now())
 	return askHelper(program, server, func(args []string, input io.Reader) ([]byte, string) {
-		return h.execute(ctx, path, args, input)
+		cmd := exec.Command(path, args...)
+		cmd.Stdin, cmd.Env = input, helperEnvironment()
+		return execute(ctx, h.timeout, h.interactive, cmd, "echo SERVER | "+filepath.Base(path)+" get")
 	})
 }
 
@@ -159,17 +161,17 @@ func (p *helperProgram) Output() ([]byte, error) {
 	return output, nil
 }
 
-// execute runs the program and returns what it wrote. What it writes to
-// standard error is thrown away: helpers have been seen to print secrets.
-func (h *helpers) execute(ctx context.Context, path string, args []string, input io.Reader) (output []byte, reason string) {
-	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+// execute runs a program and returns what it wrote. What it writes to standard
+// error is thrown away: helpers have been seen to print secrets. byHand is how
+// to see that.
+func execute(ctx context.Context, timeout time.Duration, interactive bool, program *exec.Cmd, byHand string) (output []byte, reason string) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	out := &boundedBuffer{full: cancel}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdin, cmd.Stdout = input, out
-	cmd.Env = helperEnvironment()
+	cmd := exec.CommandContext(ctx, program.Path, program.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Env = program.Stdin, out, program.Env
 	cmd.WaitDelay = time.Second
-	isolate(cmd, h.interactive)
+	isolate(cmd, interactive)
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // a child of the helper still holds its output; the answer is there
@@ -179,7 +181,7 @@ func (h *helpers) execute(ctx context.Context, path string, args []string, input
 	case out.overflow:
 		return nil, fmt.Sprintf("it wrote more than %d bytes", helperOutput)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, "it did not answer in time; " + byHand(path)
+		return nil, "it did not answer in time; run it by hand: " + byHand
 	case ctx.Err() != nil:
 		return nil, "cancelled"
 	case err == nil:
@@ -190,11 +192,7 @@ func (h *helpers) execute(ctx context.Context, path string, args []string, input
 		return nil, "it was killed"
 	}
 	// What it wrote may say that it has nothing.
-	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; %s", exit.ExitCode(), byHand(path))
-}
-
-func byHand(path string) string {
-	return fmt.Sprintf("run it by hand: echo SERVER | %s get", filepath.Base(path))
+	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; run it by hand: %s", exit.ExitCode(), byHand)
 }
 
 // helperEnvironment leaves out the one variable that holds secrets of its own.
@@ -219,16 +217,21 @@ func findHelper(program string) (path, reason string) {
 	case err != nil:
 		return "", absence(program)
 	}
+	return path, distrustProgram(path)
+}
+
+// distrustProgram says why a program is not to be run.
+func distrustProgram(path string) (reason string) {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", absence(program)
+		return path + " cannot be examined"
 	}
 	for _, p := range []string{filepath.Dir(path), filepath.Dir(resolved), resolved} {
 		if reason := distrust(p); reason != "" {
-			return "", p + " " + reason
+			return p + " " + reason
 		}
 	}
-	return path, ""
+	return ""
 }
 
 // absence says why a program is not in PATH.

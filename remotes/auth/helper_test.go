@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -275,9 +276,10 @@ func TestHelperThatIsKilledHasNotAnswered(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "helper"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := &helpers{timeout: time.Minute, metrics: new(Metrics)}
 	_, reason := askHelper("helper", "reg", func(args []string, input io.Reader) ([]byte, string) {
-		return h.execute(ctx(), filepath.Join(dir, "helper"), args, input)
+		cmd := exec.Command(filepath.Join(dir, "helper"), args...)
+		cmd.Stdin = input
+		return execute(ctx(), time.Minute, false, cmd, "")
 	})
 	if reason != "it was killed" {
 		t.Errorf("reason %q", reason)
