@@ -56,7 +56,7 @@ func TestIndexTwice(t *testing.T) {
 	if made := client.index(t, "remove", app, "web"); len(made.Members) != 1 {
 		t.Errorf("removed %+v", made)
 	}
-	client.fails(t, exitFailure, []string{"org/app/a/b", "405 Method Not Allowed: DELETE", "configured to delete"}, "index", "unprotect", "--plain-http", app)
+	client.fails(t, exitFailure, []string{"org/app/a/b", "does not allow DELETE (405", "configured to delete"}, "index", "unprotect", "--plain-http", app)
 	if got := client.run(t, "index", "remove", "--plain-http", app, "a/b").stdout; strings.Count(got, "\n") != 2 {
 		t.Errorf("removed the last:\n%s", got)
 	}

@@ -313,7 +313,7 @@ func TestRegistriesHeadAndDelete(t *testing.T) {
 		}
 		err = registries.Delete(t.Context(), repository("org/app"), path)
 		if !enabled {
-			if !errdefs.IsNotImplemented(err) || !strings.Contains(err.Error(), "does not allow delete") {
+			if !errdefs.IsNotImplemented(err) || !strings.Contains(err.Error(), "does not allow DELETE") {
 				t.Errorf("where it is not allowed: %v", err)
 			}
 			continue

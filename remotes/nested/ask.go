@@ -124,7 +124,7 @@ func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s: %s: %w", repository, u.Path, errdefs.ErrNotFound)
 	case http.StatusMethodNotAllowed:
-		return nil, fmt.Errorf("%s: the registry answered %s: %s: %w", repository, resp.Status, method, errdefs.ErrNotImplemented)
+		return nil, fmt.Errorf("%s: the registry does not allow %s (%s): %w", repository, method, resp.Status, errdefs.ErrNotImplemented)
 	}
 	return nil, explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
 }
