@@ -103,9 +103,8 @@ func (h *helpers) run(ctx context.Context, program, server string) (_ Credential
 	h.metrics.HelperRuns.Add(1)
 	defer func(start time.Time) { h.metrics.HelperNanoseconds.Add(int64(time.Since(start))) }(time.Now())
 	return askHelper(program, server, func(args []string, input io.Reader) ([]byte, string) {
-		cmd := exec.Command(path, args...)
-		cmd.Stdin, cmd.Env = input, helperEnvironment()
-		return execute(ctx, h.timeout, h.interactive, cmd, "echo SERVER | "+filepath.Base(path)+" get")
+		byHand := "echo SERVER | " + filepath.Base(path) + " get"
+		return executable{path, args, nil, input, byHand}.execute(ctx, h.timeout, h.interactive)
 	})
 }
 
@@ -161,15 +160,23 @@ func (p *helperProgram) Output() ([]byte, error) {
 	return output, nil
 }
 
-// execute runs a program and returns what it wrote. What it writes to standard
-// error is thrown away: helpers have been seen to print secrets. byHand is how
-// to see that.
-func execute(ctx context.Context, timeout time.Duration, interactive bool, program *exec.Cmd, byHand string) (output []byte, reason string) {
+// executable is a program that is asked on its standard input.
+type executable struct {
+	path   string
+	args   []string
+	env    []string // besides our own
+	input  io.Reader
+	byHand string // how to see what it says
+}
+
+// execute runs the program and returns what it wrote. What it writes to
+// standard error is thrown away: helpers have been seen to print secrets.
+func (p executable) execute(ctx context.Context, timeout time.Duration, interactive bool) (output []byte, reason string) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	out := &boundedBuffer{full: cancel}
-	cmd := exec.CommandContext(ctx, program.Path, program.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Env = program.Stdin, out, program.Env
+	cmd := exec.CommandContext(ctx, p.path, p.args...)
+	cmd.Stdin, cmd.Stdout, cmd.Env = p.input, out, append(helperEnvironment(), p.env...)
 	cmd.WaitDelay = time.Second
 	isolate(cmd, interactive)
 	err := cmd.Run()
@@ -181,7 +188,7 @@ func execute(ctx context.Context, timeout time.Duration, interactive bool, progr
 	case out.overflow:
 		return nil, fmt.Sprintf("it wrote more than %d bytes", helperOutput)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, "it did not answer in time; run it by hand: " + byHand
+		return nil, "it did not answer in time; run it by hand: " + p.byHand
 	case ctx.Err() != nil:
 		return nil, "cancelled"
 	case err == nil:
@@ -192,7 +199,7 @@ func execute(ctx context.Context, timeout time.Duration, interactive bool, progr
 		return nil, "it was killed"
 	}
 	// What it wrote may say that it has nothing.
-	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; run it by hand: %s", exit.ExitCode(), byHand)
+	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; run it by hand: %s", exit.ExitCode(), p.byHand)
 }
 
 // helperEnvironment leaves out the one variable that holds secrets of its own.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -277,9 +276,7 @@ func TestHelperThatIsKilledHasNotAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, reason := askHelper("helper", "reg", func(args []string, input io.Reader) ([]byte, string) {
-		cmd := exec.Command(filepath.Join(dir, "helper"), args...)
-		cmd.Stdin = input
-		return execute(ctx(), time.Minute, false, cmd, "")
+		return executable{path: filepath.Join(dir, "helper"), args: args, input: input}.execute(ctx(), time.Minute, false)
 	})
 	if reason != "it was killed" {
 		t.Errorf("reason %q", reason)

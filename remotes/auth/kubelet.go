@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -171,30 +170,29 @@ func (k *KubeletProviders) ask(ctx context.Context, p kubeletProvider, repositor
 
 // run asks a plugin once. reason is empty when it answered.
 func (k *KubeletProviders) run(ctx context.Context, p kubeletProvider, repository Repository) (_ Credential, keep time.Duration, reason string) {
-	program := filepath.Join(k.options.Dir, p.Name)
+	path := filepath.Join(k.options.Dir, p.Name)
 	switch {
 	case !helperName.MatchString(p.Name):
 		return Credential{}, 0, "not a plugin's name"
 	case p.TokenAttributes != nil:
 		return Credential{}, 0, "it wants a service account's token, which only the kubelet has"
-	case !filepath.IsAbs(program):
+	case !filepath.IsAbs(path):
 		return Credential{}, 0, "its folder is not an absolute path"
 	}
-	if reason := distrustProgram(program); reason != "" {
+	if reason = distrustProgram(path); reason != "" {
 		return Credential{}, 0, reason
 	}
 	request, err := json.Marshal(map[string]string{"apiVersion": p.APIVersion, "kind": "CredentialProviderRequest", "image": repository.String()})
 	if err != nil {
 		return Credential{}, 0, "it cannot be asked"
 	}
-	cmd := exec.Command(program, p.Args...)
-	cmd.Stdin, cmd.Env = bytes.NewReader(request), helperEnvironment()
+	asked := executable{path, p.Args, nil, bytes.NewReader(request), "echo '" + string(request) + "' | " + path}
 	for _, v := range p.Env {
-		cmd.Env = append(cmd.Env, v.Name+"="+v.Value)
+		asked.env = append(asked.env, v.Name+"="+v.Value)
 	}
 	k.options.Metrics.HelperRuns.Add(1)
 	defer func(start time.Time) { k.options.Metrics.HelperNanoseconds.Add(int64(time.Since(start))) }(time.Now())
-	output, reason := execute(ctx, kubeletTimeout, false, cmd, "echo '"+string(request)+"' | "+program)
+	output, reason := asked.execute(ctx, kubeletTimeout, false)
 	if reason != "" {
 		return Credential{}, 0, reason
 	}
