@@ -50,8 +50,8 @@ type put struct {
 	what kindOf
 }
 
-// movedBlob is where a blob is by now. While it is on its way to one
-// repository another one waits, to mount it from there.
+// movedBlob is where a blob is by now. While it is on its way to the first
+// repository all others wait, to mount it from there.
 type movedBlob struct {
 	sync.Mutex
 	in []auth.Repository
@@ -319,12 +319,26 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 	}
 	m.mu.Unlock()
 	blob.Lock()
+	mountable := blob.in
+	if len(mountable) > 0 {
+		blob.Unlock()
+		return m.moveFrom(w, n, to, mountable)
+	}
 	defer blob.Unlock()
+	err := m.moveFrom(w, n, to, nil)
+	if err == nil {
+		blob.in = []auth.Repository{to}
+	}
+	return err
+}
+
+// moveFrom mounts or uploads a blob, which repositories of the destination may
+// have by now.
+func (m *mover) moveFrom(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {
 	if err := m.limiter.Acquire(w.ctx, 1); err != nil {
 		return err
 	}
 	defer m.limiter.Release(1)
-	mountable := blob.in
 	switch {
 	case m.source != nil && n.repository.Host() == to.Host():
 		mountable = []auth.Repository{n.repository}
@@ -333,11 +347,7 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 			return err
 		}
 	}
-	err := again(w.ctx, func() error { return m.upload(w, n, to, mountable) })
-	if err == nil {
-		blob.in = []auth.Repository{to}
-	}
-	return err
+	return again(w.ctx, func() error { return m.upload(w, n, to, mountable) })
 }
 
 func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {
