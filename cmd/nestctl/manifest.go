@@ -36,6 +36,9 @@ func parseManifest(name string, text []byte) (*manifest, error) {
 	if !utf8.Valid(text) {
 		return nil, fmt.Errorf("%s: not UTF-8", name)
 	}
+	if m.parseJSON() {
+		return m, nil
+	}
 	return m, m.parseYAML()
 }
 
@@ -78,8 +81,7 @@ var (
 	lateError = regexp.MustCompile(`^did not find expected (<|node content|key|'-' indicator|',')`)
 )
 
-// unparsed is a parser's error, with its line in the text. A template is the
-// likely cause when there is one.
+// unparsed is a parser's error, with its line in the text.
 func (m *manifest) unparsed(err error) error {
 	parts := parserError.FindStringSubmatch(err.Error())
 	if parts == nil {
@@ -89,11 +91,11 @@ func (m *manifest) unparsed(err error) error {
 	if !lateError.MatchString(parts[2]) {
 		line--
 	}
+	problem := parts[2]
 	if before, _, ok := bytes.Cut(m.text, []byte("{{")); ok {
-		line = bytes.Count(before, []byte("\n")) + 1
-		return m.at(line, fmt.Errorf("no YAML (%s): templates, {{ }}, must be rendered before", parts[2]))
+		problem += fmt.Sprintf("; line %d has a template, {{: templates must be rendered before", bytes.Count(before, []byte("\n"))+1)
 	}
-	return m.at(line, errors.New(parts[2]))
+	return m.at(line, errors.New(problem))
 }
 
 // finder finds the images in a document.
