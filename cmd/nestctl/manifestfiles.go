@@ -124,10 +124,11 @@ func joinManifests(texts [][]byte) []byte {
 
 // endLine ends the last line, as the one before it ends.
 func endLine(text []byte) []byte {
+	last := bytes.LastIndexByte(text, '\n')
 	switch {
-	case bytes.HasSuffix(text, []byte("\n")):
+	case last == len(text)-1:
 		return text
-	case bytes.Contains(text, []byte("\r\n")):
+	case last > 0 && text[last-1] == '\r':
 		return append(text, "\r\n"...)
 	}
 	return append(text, '\n')

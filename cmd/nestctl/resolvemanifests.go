@@ -39,16 +39,21 @@ func (s *settings) resolveManifests(ctx context.Context, in io.Reader, out io.Wr
 			return err
 		}
 	}
+	return printManifests(out, manifests, pins.instead)
+}
+
+func printManifests(out io.Writer, manifests []*manifest, instead func(image string) (string, error)) error {
 	texts := make([][]byte, len(manifests))
 	for i, m := range manifests {
-		if texts[i], err = m.rewrite(pins.instead); err != nil {
+		var err error
+		if texts[i], err = m.rewrite(instead); err != nil {
 			return err
 		}
 	}
 	if manifests[0].marked {
-		texts[0] = append(slices.Clone(byteOrderMark), texts[0]...)
+		texts[0] = slices.Concat(byteOrderMark, texts[0])
 	}
-	_, err = out.Write(joinManifests(texts))
+	_, err := out.Write(joinManifests(texts))
 	return err
 }
 
@@ -74,6 +79,8 @@ func (s *settings) bundlePins(ctx context.Context, ref string, o resolveOptions)
 			b.passed = append(b.passed, passed)
 		}
 	}
+	slices.Sort(b.passed)
+	b.passed = slices.Compact(b.passed)
 	return b, nil
 }
 
@@ -123,7 +130,7 @@ func (p manifestPins) instead(image string) (string, error) {
 	case 1:
 		return refs[0], nil
 	}
-	return "", fmt.Errorf("image %s: both %s would do; choose with --platform or --member", image, strings.Join(refs, " and "))
+	return "", fmt.Errorf("image %s: may be %s; choose with --platform, or write the digest of the right one there", image, strings.Join(refs, " or "))
 }
 
 // unmatched is the error for an image that would stay unpinned although it is
@@ -157,7 +164,7 @@ func (b bundlePins) listed() string {
 	}
 	list := strings.Join(slices.Compact(names), ", ")
 	if len(b.passed) > 0 {
-		list += ", and, to be chosen with --platform or --member, " + strings.Join(b.passed, ", ")
+		list += fmt.Sprintf(" (others with --platform or --member: %s)", strings.Join(b.passed, ", "))
 	}
 	return list
 }
