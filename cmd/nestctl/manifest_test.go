@@ -150,7 +150,7 @@ func pieces(t *testing.T, m *manifest, pin func(string) (string, error)) (pieces
 	if (&manifest{text: m.text}).parseJSON() {
 		return jsonPieces(t, m, pinned)
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(m.text))
+	decoder := yaml.NewDecoder(io.MultiReader(strings.NewReader(lead), bytes.NewReader(m.text)))
 	for {
 		var document yaml.Node
 		err := decoder.Decode(&document)
