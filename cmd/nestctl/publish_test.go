@@ -111,6 +111,7 @@ var bundles = map[string]func(publisher){
 	"foreign": publishForeign,
 	"copies":  publishCopies,
 	"clash":   publishClash,
+	"twice":   publishTwice,
 	"strange": publishStrange,
 	"signed":  publishSigned,
 }
@@ -218,6 +219,16 @@ func publishClash(p publisher) {
 	p.tag("org/clash", "v1", p.index("clash", "org/clash",
 		member(p.image("first", "org/clash/a-b", "linux/amd64"), "a-b"),
 		member(p.image("second", "org/clash/a/b", "linux/amd64"), "a/b")))
+}
+
+// publishTwice: org/twice:v1 has two members in one repository, :v2 and :v3 one
+// of them each, and all have another.
+func publishTwice(p publisher) {
+	one, two := member(p.image("one", "org/twice/web", "linux/amd64"), "web"), member(p.image("two", "org/twice/web", "linux/amd64"), "web")
+	other := member(p.image("other", "org/twice/worker", "linux/amd64"), "worker")
+	p.tag("org/twice", "v1", p.index("twice", "org/twice", one, two, other))
+	p.tag("org/twice", "v2", p.index("twice-one", "org/twice", one, other))
+	p.tag("org/twice", "v3", p.index("twice-two", "org/twice", two, other))
 }
 
 // publishStrange: org/strange:v1 has a manifest of an unknown media type.

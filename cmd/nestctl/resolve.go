@@ -14,31 +14,70 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
+// resolveOptions are the flags of resolve.
+type resolveOptions struct {
+	members, files   []string
+	platform, format string
+	allowUnmatched   bool
+}
+
 func newResolve(s *settings) *cobra.Command {
-	var members []string
-	var platform, format string
+	var o resolveOptions
 	c := &cobra.Command{
-		Use:   "resolve REF",
-		Short: "Print the pinned references of a bundle's members",
+		Use:   "resolve [-f FILE]... REF...",
+		Short: "Print the pinned references of a bundle's members, or manifests with them",
 		Long: `Print the pinned references of a bundle's members, for tools that know nothing
-of child namespaces. A bundle without members resolves to itself.`,
-		Example: `  nestctl resolve --format kustomize registry.example.com/org/app:v1`,
-		Args:    cobra.ExactArgs(1),
+of child namespaces. A bundle without members resolves to itself.
+
+With -f, print Kubernetes manifests, in which each image that is in a member's
+repository has become the pinned reference of that member, whatever tag it had.
+An image that is a bundle itself, by the tag that was given for it, becomes the
+pinned reference of that. Images that have a digest, and images from elsewhere,
+stay as they are. One that is below a bundle's repository without being a member
+is an error. Images are the strings of keys "image", and in image volumes those
+of "reference". Nothing else changes, not even comments or the order.`,
+		Example: `  nestctl resolve --format kustomize registry.example.com/org/app:v1
+  nestctl resolve -f deploy/ registry.example.com/org/app:v1 | kubectl apply -f -`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(o.files) > 0 {
+				return cobra.MinimumNArgs(1)(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("format", format, "ref", "json", "env", "kustomize"); err != nil {
+			if err := o.check(cmd); err != nil {
 				return err
 			}
-			w, root, err := s.walk(cmd.Context(), args[0], platform, false, members)
+			if len(o.files) > 0 {
+				return s.resolveManifests(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), o, args)
+			}
+			w, root, err := s.walk(cmd.Context(), args[0], o.platform, false, o.members)
 			if err != nil {
 				return err
 			}
-			return printPins(cmd.OutOrStdout(), format, w.pins(root))
+			return printPins(cmd.OutOrStdout(), o.format, w.pins(root))
 		},
 	}
-	c.Flags().StringArrayVar(&members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
-	c.Flags().StringVar(&platform, "platform", "", "platform of the members (default: this host's)")
-	c.Flags().StringVar(&format, "format", "ref", "ref, json, env or kustomize")
+	o.flags(c)
 	return c
+}
+
+func (o *resolveOptions) flags(c *cobra.Command) {
+	c.Flags().StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
+	c.Flags().StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
+	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env or kustomize")
+	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "manifests: a file, a directory with *.yaml, *.yml and *.json, or - for standard input; may be repeated")
+	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images below a bundle's repository that are no members as they are")
+}
+
+func (o *resolveOptions) check(cmd *cobra.Command) error {
+	switch {
+	case len(o.files) > 0 && cmd.Flags().Changed("format"):
+		return usagef("--format and --filename exclude each other")
+	case len(o.files) == 0 && o.allowUnmatched:
+		return usagef("--allow-unmatched needs --filename")
+	}
+	return oneOf("format", o.format, "ref", "json", "env", "kustomize")
 }
 
 // walk reads the documents of a bundle, and no other content.
