@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,6 +40,14 @@ func unmountBelow(t testing.TB, dir string) {
 		if err := syscall.Unmount(point, syscall.MNT_DETACH); err != nil {
 			t.Errorf("unmount %s: %v", point, err)
 		}
+	}
+}
+
+// removeCgroup removes a cgroup and all below it, in which no process may be.
+func removeCgroup(t testing.TB, dir string) {
+	t.Helper()
+	if out, err := exec.Command("find", dir, "-depth", "-type", "d", "-delete").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
