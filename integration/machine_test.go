@@ -5,6 +5,7 @@ package integration
 import (
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,9 +20,14 @@ var (
 	kubeletFolders = []string{"/var/lib/kubelet", "/var/log/pods", "/var/log/containers", "/usr/libexec/kubernetes", "/etc/kubernetes"}
 )
 
-// keepMachine puts back, at the end of the test, what a kubelet changes.
+// keepMachine puts back, at the end of the test, what a kubelet changes. That would do harm to one that the machine has.
 func keepMachine(t *testing.T) {
 	t.Helper()
+	const plugins = "/var/lib/kubelet/device-plugins/kubelet.sock" // whatever --root-dir is
+	if conn, err := net.Dial("unix", plugins); err == nil {
+		_ = conn.Close()
+		t.Fatalf("a kubelet runs on this machine: it listens on %s", plugins)
+	}
 	sysctls, files := readSysctls(t), listFolders(t)
 	t.Cleanup(func() {
 		for name, value := range readSysctls(t) {
