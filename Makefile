@@ -11,6 +11,7 @@ ORAS        := v1.3.6
 REGCTL      := v0.11.7
 DOCKER_REGISTRY := 2.8.2
 LINT        := v2.15.0
+KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
 
@@ -32,12 +33,13 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench-copy bench-doors bench-gateway containerd-nested help build demo test test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench-copy bench-doors bench-gateway containerd-nested help build demo kubelet test test-kubelet test-matrix unit integration fuzz lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
 	@echo 'make test         set up all that is needed; unit, integration and short fuzz tests'
 	@echo 'make test-matrix  the pulls of stock clients with containerd $(MATRIX) and $(CONTAINERD)'
+	@echo 'make test-kubelet  pods of the kubelet $(KUBELET), which takes five minutes to build, once'
 	@echo 'make build        bin/nestctl'
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make unit         unit tests only, no set-up'
@@ -65,6 +67,8 @@ test: packages tools build $(INSIDE)
 	$(GOTEST) $(RACE) -shuffle=on ./...
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
 	@$(MAKE) --no-print-directory fuzz
+	@if $(MAKE) -q kubelet; then $(MAKE) --no-print-directory test-kubelet; \
+	else echo 'not run: the tests with a kubelet, which `make test-kubelet` builds in five minutes'; fi
 	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
 	@if [ -s $(BIN)/skipped ]; then echo 'passed, but skipped:'; cat $(BIN)/skipped; \
 	else echo 'passed, nothing skipped'; fi
@@ -78,6 +82,10 @@ integration: packages tools build $(INSIDE)
 # `make test` takes the oldest and the newest.
 test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
 	cd integration && MATRIX=all $(GOTEST) $(RACE) -count=1 -timeout=20m -run='^TestMatrix$$' .
+
+# In `make test` when the kubelet is built already.
+test-kubelet: packages tools build kubelet
+	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^TestKubelet$$' .
 
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
@@ -97,10 +105,10 @@ fuzz:
 
 lint: bin/.golangci-lint-$(LINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet ./... && cd integration && go vet ./...
+	go vet ./... && cd integration && go vet -tags=kubelet ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go
-	cd integration && $(BIN)/golangci-lint run ./...
+	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet ./...
 
 # What the tests need and do not build: runc, pass and gpg, systemd, and a C compiler for the race detector.
 NEEDED := runc pass gpg gpg-agent systemctl gcc
@@ -114,6 +122,8 @@ packages:
 	[ "$$CI" != true ]
 
 tools: $(TOOLS)
+
+kubelet: bin/.kubelet-$(KUBELET)
 
 bin/.containerd-%:
 	$(INSTALL) -tags $(CONTAINERD_TAGS) \
@@ -165,6 +175,12 @@ bin/.docker-registry-%:
 		rm -f $(BIN)/.docker-registry-* && touch $(BIN)/$(@F); exit; fi; \
 	echo "note: no docker-registry $*, which is a package of Debian's"; \
 	[ "$$CI" != true ]
+
+# In a module of its own, which nothing else needs: its replace lines are those of the kubelet's module.
+bin/.kubelet-%:
+	cd integration/kubelet && go mod tidy -diff && CGO_ENABLED=0 go build -p 2 -trimpath \
+		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$*' -o $(BIN)/kubelet k8s.io/kubernetes/cmd/kubelet
+	@rm -f bin/.kubelet-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

@@ -129,11 +129,7 @@ func (b *box) boot(t *testing.T) {
 	}
 	cgroup = filepath.Join(cgroup, filepath.Base(b.dir))
 	must(t, os.Mkdir(cgroup, 0o755))
-	t.Cleanup(func() { // after all processes have ended
-		if out, err := exec.Command("find", cgroup, "-depth", "-type", "d", "-delete").CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
-	})
+	t.Cleanup(func() { removeCgroup(t, cgroup) }) // after all processes have ended
 	script, err := filepath.Abs("testdata/box.sh")
 	must(t, err)
 	notices := notifySocket(t, "@"+b.dir)

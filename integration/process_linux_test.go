@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -40,6 +41,24 @@ func unmountBelow(t testing.TB, dir string) {
 			t.Errorf("unmount %s: %v", point, err)
 		}
 	}
+}
+
+// removeCgroup removes a cgroup and all below it, in which no process may be. It tries again, because what a daemon
+// started may be removing some of it at the same time.
+func removeCgroup(t testing.TB, dir string) {
+	t.Helper()
+	var said []byte
+	gone := func() bool {
+		said, _ = exec.Command("find", dir, "-depth", "-type", "d", "-delete").CombinedOutput() // shown if it is not gone
+		_, err := os.Stat(dir)
+		return os.IsNotExist(err)
+	}
+	defer func() {
+		if !gone() {
+			t.Logf("%s", said)
+		}
+	}()
+	await(t, dir+" is gone", stopLimit, gone)
 }
 
 // overlayMagic is OVERLAYFS_SUPER_MAGIC of linux/magic.h.
