@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// maxManifests is the size of all manifests of a run together.
-const maxManifests = 64 << 20
+// maxManifests is the size of all manifests of a run together; read, they take seventy times that.
+const maxManifests = 8 << 20
 
 // byteOrderMark may begin a file, but not a document further down a stream.
 var byteOrderMark = []byte("\ufeff")
