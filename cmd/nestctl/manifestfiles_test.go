@@ -60,7 +60,7 @@ func TestManifestsTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := readManifests(endless{}, []string{path, "-"})
-	if want := "standard input: more than 64.0 MiB of manifests"; err == nil || err.Error() != want {
+	if want := "standard input: more than 8.0 MiB of manifests"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
