@@ -33,7 +33,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench-copy bench-doors bench-gateway containerd-nested help build demo kubelet test test-kubelet test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench-copy bench-doors bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -42,6 +42,7 @@ help:
 	@echo 'make test-kubelet  pods of the kubelet $(KUBELET), which takes five minutes to build, once'
 	@echo 'make build        bin/nestctl'
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
+	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
@@ -58,6 +59,20 @@ build:
 containerd-nested:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -tags $(CONTAINERD_TAGS) \
 		-o $(BIN)/containerd-nested ./cmd/containerd-nested
+
+# What goes into the image; GOARCH chooses its platform.
+IMAGE   ?= nested:$(VERSION)
+CA_FILE ?= $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+image-context:
+	@mkdir -p $(BIN)/image
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/image/nestctl ./cmd/nestctl
+	@test -n "$(CA_FILE)" || { echo 'no file with CAs on this machine; name one with CA_FILE=' >&2; exit 1; }
+	@cp $(CA_FILE) $(BIN)/image/ca-certificates.crt && chmod 644 $(BIN)/image/ca-certificates.crt
+
+image: image-context
+	@if command -v buildah >/dev/null; then build='buildah build'; elif command -v docker >/dev/null; then build='docker build'; \
+	else echo 'needs buildah or docker' >&2; exit 1; fi; \
+	set -x; $$build --platform linux/$$(go env GOARCH) -t $(IMAGE) -f Dockerfile $(BIN)/image
 
 demo: build
 	go run ./internal/demo

@@ -55,6 +55,57 @@ func (g *gatewayProcess) inherit(t *testing.T) {
 	t.Cleanup(func() { _ = g.socket.Close() })
 }
 
+// TestGatewayHandover: gateways that hand their sockets over are replaced under 50 pulls, none of which fails: the next
+// one serves before the one before is told to end, and has metrics and health to itself from then on.
+func TestGatewayHandover(t *testing.T) {
+	needs(t, "linux")
+	daemons := []*containerd{startContainerd(t), startContainerd(t)}
+	a := publish(t, newApp(t))
+	g := startGateway(t, a, "node")
+	g.stop(t)
+	observed := freeAddress(t)
+	text := readText(t, g.config) + fmt.Sprintf("metrics_address = %q\ngrace = \"20s\"\n", observed)
+	next := func(i int) *process {
+		t.Helper()
+		config := filepath.Join(g.root, fmt.Sprintf("config%d.toml", i))
+		state := filepath.Join(g.root, "state") // a trail is one gateway's
+		writeFile(t, config, strings.Replace(text, state, fmt.Sprint(state, i), 1))
+		p := start(t, "nestctl", "gateway", "--config", config, "--handover", "nested-test"+g.root)
+		p.await(t, func() bool { return strings.Contains(readText(t, p.log), "serving ") })
+		return p
+	}
+	current := next(0)
+
+	var pulls sync.WaitGroup
+	over := make(chan struct{})
+	for i := range 50 {
+		daemon := daemons[i%2].in(fmt.Sprintf("test%d", i))
+		pulls.Go(func() {
+			if out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	go func() { pulls.Wait(); close(over) }()
+	for i := range 3 {
+		later := next(i + 1)
+		current.stop(t)
+		if code := current.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("exit status %d", code)
+		}
+		current = later
+		status, _, err := getOver(t, &http.Transport{DisableKeepAlives: true}, "http://"+observed+"/readyz")
+		if err != nil || status != http.StatusOK {
+			t.Errorf("/readyz: %d, %v", status, err)
+		}
+	}
+	<-over
+	current.stop(t)
+	if _, _, err := g.get(t, "/v2/"); err == nil {
+		t.Error("somebody listens after the last gateway's end")
+	}
+}
+
 // TestGatewayEnds: after SIGTERM a transfer that runs goes on to its end.
 func TestGatewayEnds(t *testing.T) {
 	reg := startBigRegistry(t, 64<<20, 64<<20) // a second

@@ -150,7 +150,9 @@ func (d *doctor) load() {
 	}
 	if d.unread = err; err == nil {
 		g := d.config.Gateway
-		d.options = installOptions{g.Mode, g.Registries, g.Allow, d.certs, g.Address, d.config.Credentials.DockerConfig, d.options.NoSystemd}
+		d.options.Mode, d.options.Registries, d.options.Allow = g.Mode, g.Registries, g.Allow
+		d.options.ContainerdCerts, d.options.Address = d.certs, g.Address
+		d.options.DockerConfig = d.config.Credentials.DockerConfig
 	}
 }
 

@@ -89,15 +89,21 @@ func (d *doctor) again(more ...string) string {
 			words = append(words, "--"+flag+" "+v)
 		}
 	}
-	add("registry", appendNew(o.Registries, more)...)
-	add("allow", o.Allow...)
-	if o.Address != defaults.Gateway.Address {
+	if o.ConfigFile == "" {
+		add("registry", appendNew(o.Registries, more)...)
+		add("allow", o.Allow...)
+	} else if words = []string{"nestctl install"}; len(more) > 0 {
+		words = []string{fmt.Sprintf("add %q to gateway.registries in %s, then nestctl install", more, o.ConfigFile)}
+	}
+	if o.ConfigFile != "" {
+		add("config", o.ConfigFile)
+	} else if o.Address != defaults.Gateway.Address {
 		add("address", o.Address)
 	}
 	if o.ContainerdCerts != defaultHostsDir {
 		add("containerd-certs", o.ContainerdCerts)
 	}
-	if o.Mode == "node" && !slices.Equal(o.DockerConfig, defaults.Credentials.DockerConfig) {
+	if o.ConfigFile == "" && o.Mode == "node" && !slices.Equal(o.DockerConfig, defaults.Credentials.DockerConfig) {
 		add("docker-config", o.DockerConfig...)
 	}
 	if o.NoSystemd {

@@ -27,7 +27,7 @@ import (
 )
 
 func newGateway(s *settings) *cobra.Command {
-	var file string
+	var file, name string
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Serve nested bundles to a stock containerd, as a mirror on loopback",
@@ -37,10 +37,13 @@ func newGateway(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			d.name = name
 			return d.run(cmd.Context())
 		},
 	}
 	c.Flags().StringVar(&file, "config", config.Path, "configuration file")
+	c.Flags().StringVar(&name, "handover", "", "take the sockets of the gateway that runs under this name, and hand them to the next that is started so;\n"+
+		"for what has no systemd to hold them")
 	c.AddCommand(&cobra.Command{
 		Use:    "probe-trail FILE",
 		Hidden: true, // a damaged file may end the process that reads it
@@ -60,6 +63,8 @@ type daemonProcess struct {
 	metrics *gateway.Metrics
 	current atomic.Pointer[gateway.Gateway]
 	ready   atomic.Bool
+	name    string    // under which sockets are handed over; empty: they are not
+	sockets *handover // nil when they are not
 }
 
 func newDaemon(file string, debug bool) (*daemonProcess, error) {
@@ -133,21 +138,32 @@ func (d *daemonProcess) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // run serves until the context ends, and then lets transfers end for a while.
 func (d *daemonProcess) run(ctx context.Context) error {
 	defer d.trail.Close()
-	listener, err := listen(ctx, d.config.Gateway.Address)
+	if d.name != "" {
+		sockets, err := openHandover(ctx, d.name)
+		if err != nil {
+			return err
+		}
+		defer sockets.close()
+		d.sockets = sockets
+	}
+	listener, err := d.listen(ctx, d.config.Gateway.Address)
 	if err != nil {
 		return err
 	}
 	server := gateway.NewServer(d, d.config.Gateway.Certificate, d.config.Gateway.ClientCA)
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(listener) }()
+	observer := &http.Server{Handler: d.observation(), ReadHeaderTimeout: 10 * time.Second}
 	if address := d.config.Gateway.MetricsAddress; address != "" {
-		observed, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		observed, err := d.listenPlain(ctx, address)
 		if err != nil {
 			return err
 		}
-		observer := &http.Server{Handler: d.observation(), ReadHeaderTimeout: 10 * time.Second}
 		defer observer.Close()
 		go func() { failed <- observer.Serve(observed) }()
+	}
+	if d.sockets != nil {
+		d.sockets.start()
 	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -163,13 +179,18 @@ func (d *daemonProcess) run(ctx context.Context) error {
 		case err := <-failed:
 			return err
 		case <-ctx.Done():
+			if d.sockets != nil {
+				d.sockets.close()
+				_ = observer.Close() // whoever asks from now on means the next gateway
+			}
 			return d.end(server, listener)
 		}
 	}
 }
 
-// listen takes the socket that systemd passes, or makes one.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// listen takes the socket that systemd passes, the one of the gateway before,
+// or makes one.
+func (d *daemonProcess) listen(ctx context.Context, address string) (net.Listener, error) {
 	passed, err := activation.Listeners()
 	switch {
 	case err != nil:
@@ -177,7 +198,17 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	case len(passed) > 1:
 		return nil, fmt.Errorf("systemd passes %d sockets; one is enough", len(passed))
 	case len(passed) == 1 && passed[0] != nil:
+		if d.sockets != nil {
+			return nil, errors.New("systemd passes a socket; leave out --handover")
+		}
 		return passed[0], nil
+	}
+	return d.listenPlain(ctx, address)
+}
+
+func (d *daemonProcess) listenPlain(ctx context.Context, address string) (net.Listener, error) {
+	if d.sockets != nil {
+		return d.sockets.listen(ctx, address)
 	}
 	return new(net.ListenConfig).Listen(ctx, "tcp", address)
 }

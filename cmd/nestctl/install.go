@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,9 @@ type installOptions struct {
 	Address         string   `json:"address"`
 	DockerConfig    []string `json:"docker_config,omitempty"`
 	NoSystemd       bool     `json:"no_systemd,omitempty"`
+	ConfigFile      string   `json:"config_file,omitempty"` // from which the configuration was taken
+
+	text []byte // of that file
 }
 
 const modesHelp = "node (the node's Docker credentials, for all pods) or pod (each pod's own pull secrets)"
@@ -33,7 +37,8 @@ const modesHelp = "node (the node's Docker credentials, for all pods) or pod (ea
 func newInstall() *cobra.Command {
 	var o installOptions
 	var root string
-	var renew bool
+	var renew, again bool
+	var every time.Duration
 	defaults := config.Default()
 	c := &cobra.Command{
 		Use:   "install --mode node|pod --registry HOST...",
@@ -43,13 +48,27 @@ func newInstall() *cobra.Command {
 			"nestctl uninstall brings back what was there before.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if renew {
-				return runRenew(cmd.OutOrStdout(), root, time.Now())
-			}
-			if err := o.check(); err != nil {
+			if err := o.checkSource(renew, again, cmd.Flags().Changed); err != nil {
 				return err
 			}
-			return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o, cmd.Flags().Changed)
+			run := func() error { return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o, cmd.Flags().Changed) }
+			switch {
+			case renew:
+				run = func() error { return runRenew(cmd.OutOrStdout(), root, time.Now()) }
+			case again:
+				run = func() error { return runAgain(cmd.Context(), cmd.OutOrStdout(), root) }
+			default:
+				if err := o.load(); err != nil {
+					return err
+				}
+				if err := o.check(); err != nil {
+					return err
+				}
+			}
+			if every > 0 {
+				return repeat(cmd.Context(), cmd.ErrOrStderr(), every, run)
+			}
+			return run()
 		},
 	}
 	flags := c.Flags()
@@ -62,8 +81,62 @@ func newInstall() *cobra.Command {
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "write no systemd units")
 	flags.BoolVar(&renew, "renew", false, "only renew the certificates of an installation when less than a third of their life is left")
+	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration to install, in place of what other flags say of it")
+	flags.BoolVar(&again, "again", false, "install as it was installed before, with certificates that are about to end renewed")
+	flags.DurationVar(&every, "every", 0, "with --again or --renew: go on, and do it so often")
 	flags.StringVar(&root, "root", "", "directory of an image to install into, in place of this node")
 	return c
+}
+
+// configFlags say what a configuration says.
+var configFlags = []string{"mode", "registry", "allow", "address", "docker-config"}
+
+// checkSource looks whether flags contradict each other about what to install.
+func (o *installOptions) checkSource(renew, again bool, given func(flag string) bool) error {
+	const help = "; see nestctl install --help"
+	sources := configFlags
+	if renew || again {
+		sources = append(slices.Clone(configFlags), "config", "containerd-certs", "no-systemd")
+	}
+	for _, flag := range sources {
+		switch {
+		case (renew || again) && given(flag):
+			return usagef("--%s: --again and --renew go by what was installed before"+help, flag)
+		case o.ConfigFile != "" && given(flag):
+			return usagef("--%s: --config says it"+help, flag)
+		}
+	}
+	switch {
+	case renew && again:
+		return usagef("--again renews, too; leave out --renew" + help)
+	case given("every") && !renew && !again:
+		return usagef("--every: needs --again or --renew" + help)
+	}
+	return nil
+}
+
+// load takes what a configuration file says.
+func (o *installOptions) load() error {
+	if o.ConfigFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(o.ConfigFile)
+	if err != nil {
+		return err
+	}
+	c, err := config.Parse(o.ConfigFile, text)
+	if err != nil {
+		return err
+	}
+	g, defaults := c.Gateway, config.Default().Gateway
+	if g.Certificate != defaults.Certificate || g.ClientCA != defaults.ClientCA || g.HostsDir != defaults.HostsDir {
+		return fmt.Errorf("%s: gateway.certificate, gateway.client_ca and gateway.hosts_dir are where nestctl install writes; leave them out", o.ConfigFile)
+	}
+	o.text, o.Mode, o.Registries, o.Allow, o.Address = text, g.Mode, g.Registries, g.Allow, g.Address
+	if g.Mode == "node" {
+		o.DockerConfig = c.Credentials.DockerConfig
+	}
+	return nil
 }
 
 // check looks at the flags.
@@ -153,6 +226,55 @@ func runInstall(ctx context.Context, out io.Writer, root string, o installOption
 	return nil
 }
 
+// runAgain installs what is installed.
+func runAgain(ctx context.Context, out io.Writer, root string) error {
+	p, closeAll, err := openInstaller(root, "", time.Now())
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	if len(p.record.Files) == 0 {
+		return errNotInstalled
+	}
+	p.options, p.again = p.record.Options, true
+	if p.program, err = program(root); err != nil {
+		return err
+	}
+	wanted, err := p.plan()
+	if err != nil {
+		return err
+	}
+	if err := p.apply(p.options, wanted); err != nil {
+		return err
+	}
+	if hasSystemd(root) && !p.options.NoSystemd && len(p.done.all()) > 0 {
+		if err := startUnits(ctx, p.done.all()); err != nil {
+			return err
+		}
+	}
+	p.done.print(out)
+	return nil
+}
+
+// repeat does something until the context ends. What fails may do the next
+// time.
+func repeat(ctx context.Context, stderr io.Writer, every time.Duration, do func() error) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := do(); err != nil {
+			fmt.Fprintln(stderr, "nestctl: "+printable(redact(err.Error())))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+var errNotInstalled = errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
+
 // report says what was done and what is next.
 func (p *planner) report(out io.Writer, root string, live bool) {
 	p.done.print(out)
@@ -201,7 +323,7 @@ func runRenew(out io.Writer, root string, now time.Time) error {
 	}
 	defer closeAll()
 	if len(p.record.Files) == 0 {
-		return errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
+		return errNotInstalled
 	}
 	p.options = p.record.Options
 	wanted, err := p.planRenewal()

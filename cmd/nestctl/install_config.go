@@ -31,9 +31,18 @@ func (p *planner) planConfig() ([]file, error) {
 		return nil, err
 	}
 	e, recorded := p.record.entry(config.Path)
+	if p.again && current != nil {
+		return p.keep(config.Path)
+	}
+	if p.again && p.options.ConfigFile != "" {
+		return nil, fmt.Errorf("%s: does not exist any more; run nestctl install --config %s", config.Path, p.options.ConfigFile)
+	}
 	if current == nil || recorded && e.ours(current) {
-		text := p.options.config().Render()
-		return []file{{path: config.Path, contents: newContents([]byte(text), 0o600)}}, nil
+		text := p.options.text
+		if text == nil {
+			text = []byte(p.options.config().Render())
+		}
+		return []file{{path: config.Path, contents: newContents(text, 0o600)}}, nil
 	}
 	theirs, err := config.Parse(config.Path, current.Data)
 	if err != nil {
@@ -54,7 +63,7 @@ func (p *planner) agree(theirs *config.Config) error {
 	ours, g := p.options.config(), theirs.Gateway
 	var errs []error
 	differs := func(flag, key string, has, want []string) {
-		if (p.given(flag) || flag == "") && !slices.Equal(has, want) {
+		if (p.given(flag) || p.options.text != nil || flag == "") && !slices.Equal(has, want) {
 			errs = append(errs, fmt.Errorf("%s is [%s], not [%s]", key, strings.Join(has, ", "), strings.Join(want, ", ")))
 		}
 	}

@@ -18,7 +18,7 @@ type disk struct {
 	bases map[string]string // directories that are links on this node, and what they are
 	// before is called before each change; an error ends it. For tests.
 	before func(change string) error
-	locked *os.File // a directory, when it is there
+	locked []*os.File // directories
 	image  bool
 }
 
@@ -46,10 +46,11 @@ func (d *disk) follow(dirs ...string) {
 }
 
 func (d *disk) close() error {
-	if d.locked != nil {
-		return errors.Join(d.locked.Close(), d.root.Close())
+	var errs []error
+	for _, dir := range d.locked {
+		errs = append(errs, dir.Close())
 	}
-	return d.root.Close()
+	return errors.Join(append(errs, d.root.Close())...)
 }
 
 // name is a path for os.Root.
@@ -243,13 +244,22 @@ func (d *disk) sync(path string) error {
 	return dir.Sync()
 }
 
-// lock keeps other installers out until the disk is closed.
-func (d *disk) lock() (err error) {
-	if d.locked, err = d.root.Open("."); err != nil {
-		return err
-	}
-	if err := lockFile(d.locked); err != nil {
-		return fmt.Errorf("%s: another nestctl works here; wait for it", d.root.Name())
+// lock keeps other installers out until the disk is closed: those that see the
+// same root and, when there is one, those that see the same /etc, as
+// containers do that have a folder for their root and the host's below it.
+func (d *disk) lock() error {
+	for _, name := range []string{".", "etc"} {
+		dir, err := d.root.Open(name)
+		if name != "." && err != nil {
+			continue // nothing that could be shared; what is in its way is found later
+		}
+		if err != nil {
+			return err
+		}
+		d.locked = append(d.locked, dir)
+		if err := lockFile(dir); err != nil {
+			return fmt.Errorf("%s: another nestctl works here; wait for it", d.root.Name())
+		}
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type planner struct {
 	installer
 	options installOptions
 	given   func(flag string) bool // flags on the command line
+	again   bool                   // the configuration stays
 	program string
 	now     time.Time
 
@@ -143,7 +144,11 @@ func (p *planner) site(registry string) (site, error) {
 		if name != "_default" {
 			s.dir = dir
 		}
-		if slices.Contains(p.record.Dirs, dir) { // nothing but ours in it
+		ours, err := p.onlyOurs(dir)
+		if err != nil {
+			return site{}, err
+		}
+		if ours {
 			continue
 		}
 		s.adminDir = dir
@@ -151,6 +156,22 @@ func (p *planner) site(registry string) (site, error) {
 		return s, err
 	}
 	return s, nil
+}
+
+// onlyOurs tells whether we made a directory, and the hosts.toml in it has
+// nothing of anybody's before us.
+func (p *planner) onlyOurs(dir string) (bool, error) {
+	if !slices.Contains(p.record.Dirs, dir) {
+		return false, nil
+	}
+	path := filepath.Join(dir, "hosts.toml")
+	current, err := p.disk.read(path)
+	if err != nil {
+		return false, err
+	}
+	e, ok := p.record.entry(path)
+	mine := current == nil || ok && e.ours(current) || p.isEdited(path, current)
+	return mine && e.Original == nil, nil
 }
 
 // adminHosts reads what an administrator has in a directory: hosts.toml or,

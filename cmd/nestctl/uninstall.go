@@ -15,7 +15,7 @@ import (
 
 func newUninstall() *cobra.Command {
 	var root string
-	var purge bool
+	var purge, stay bool
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take back what nestctl install has done",
@@ -23,11 +23,16 @@ func newUninstall() *cobra.Command {
 			"What somebody has changed since is left alone.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runUninstall(cmd.Context(), cmd.OutOrStdout(), root, purge)
+			err := runUninstall(cmd.Context(), cmd.OutOrStdout(), root, purge)
+			if err == nil && stay {
+				<-cmd.Context().Done()
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&root, "root", "", "directory of an image to uninstall from, in place of this node")
 	c.Flags().BoolVar(&purge, "purge", false, "remove "+config.Default().Gateway.StateDir+" too, where the gateway keeps what it has learnt")
+	c.Flags().BoolVar(&stay, "stay", false, "wait for SIGTERM afterwards, for a DaemonSet, whose containers are not to end")
 	return c
 }
 
