@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -157,17 +158,12 @@ func (u *upstream) send(ctx context.Context, h nested.Host, repository auth.Repo
 	return resp, nil
 }
 
-// request builds the request for a host, as containerd's own resolver does.
+// request builds the request for a host.
 func (q query) request(ctx context.Context, h nested.Host, repository auth.Repository) (*http.Request, error) {
-	values := url.Values{}
-	for name, v := range q.values {
-		values[name] = v
-	}
-	if registry := repository.Host(); registry != h.Host && (registry != "docker.io" || h.Host != "registry-1.docker.io") {
-		values.Set("ns", registry) // a mirror has to be told
-	}
-	u := url.URL{Scheme: h.Scheme, Host: h.Host, RawQuery: values.Encode()}
-	u.Path = strings.Join([]string{h.Path, repository.Name(), string(q.kind), q.reference}, "/")
+	u := h.URL(repository, string(q.kind)+"/"+q.reference)
+	values := u.Query()
+	maps.Copy(values, q.values)
+	u.RawQuery = values.Encode()
 	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), nil)
 	if err != nil {
 		return nil, err

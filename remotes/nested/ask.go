@@ -60,7 +60,7 @@ func (r *Registries) Head(ctx context.Context, repository auth.Repository, path,
 			continue
 		}
 		var resp *http.Response
-		if resp, err = r.ask(ctx, h, repository, http.MethodHead, urlOf(h, repository, path), accept); err == nil {
+		if resp, err = r.ask(ctx, h, repository, http.MethodHead, h.URL(repository, path), accept); err == nil {
 			discard(resp)
 			return resp.Header, nil
 		}
@@ -79,7 +79,7 @@ func (r *Registries) Delete(ctx context.Context, repository auth.Repository, pat
 	for _, e := range endpoints {
 		if e.host.Capabilities.Has(docker.HostCapabilityPush) {
 			h := e.hostWith(repository.Name(), e.registry.DeleteAuthorizer)
-			resp, err := r.ask(ctx, h, repository, http.MethodDelete, urlOf(h, repository, path), "*/*")
+			resp, err := r.ask(ctx, h, repository, http.MethodDelete, h.URL(repository, path), "*/*")
 			if err == nil {
 				discard(resp)
 			}
@@ -89,8 +89,9 @@ func (r *Registries) Delete(ctx context.Context, repository auth.Repository, pat
 	return fmt.Errorf("%s: hosts.toml allows no host to be pushed to: %w", repository, errdefs.ErrNotFound)
 }
 
-// urlOf is the URL of a path below a repository.
-func urlOf(h Host, repository auth.Repository, path string) *url.URL {
+// URL is the host's URL of a path below a repository, as containerd's own
+// resolver has it.
+func (h Host) URL(repository auth.Repository, path string) *url.URL {
 	u := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: h.Path + "/" + repository.Name() + "/" + path}
 	if registry := repository.Host(); registry != h.Host && (registry != "docker.io" || h.Host != "registry-1.docker.io") {
 		u.RawQuery = url.Values{"ns": {registry}}.Encode() // a mirror has to be told

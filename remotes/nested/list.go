@@ -56,7 +56,7 @@ func (f explained) listAt(ctx context.Context, capability docker.HostCapabilitie
 		if !h.Capabilities.Has(capability) {
 			continue
 		}
-		u := urlOf(h, f.repository, path)
+		u := h.URL(f.repository, path)
 		values := u.Query()
 		maps.Copy(values, query)
 		u.RawQuery = values.Encode()
