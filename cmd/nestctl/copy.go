@@ -271,26 +271,27 @@ func parseDestination(dst, tag string) (auth.Repository, string, error) {
 // finish brings the root itself: everything that it points to is there.
 func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy string) (how string, d digest.Digest, err error) {
 	desc, data := bare(root.Descriptor), m.document(root.Digest)
-	nestedRoot := slices.ContainsFunc(root.children, (*node).member)
+	var members []nested.Entry
 	if m.plain {
 		desc, data, err = m.flatten(w, root)
-		if err != nil {
-			return "", "", err
-		}
-		nestedRoot = false
+	} else {
+		members, err = w.fetcher.Members(ctx, root.Descriptor) // by what it says: of them none may be selected
+	}
+	if err != nil {
+		return "", "", err
 	}
 	if desc.Digest == root.Digest { // what refers to it refers to this one, too
 		if err = m.refer(w, root, m.parent); err != nil {
 			return "", "", err
 		}
 	}
-	p := indexPublisher{m.registries, data, desc}
-	if !nestedRoot {
+	if len(members) == 0 {
 		if !isDocument(desc.MediaType) {
 			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
 		}
-		return "", desc.Digest, incomplete(m.parent, desc, p.put(ctx, m.parent, tag, desc, data))
+		return "", desc.Digest, incomplete(m.parent, desc, putContent(ctx, m.registries, m.parent, tag, desc, data))
 	}
+	p := indexPublisher{m.registries, data, desc}
 	if root.carrier != nil && strategy == "auto" {
 		return "carrier", desc.Digest, m.finishCarrier(ctx, w, root, p, tag)
 	}
@@ -316,7 +317,7 @@ func (m *mover) finishCarrier(ctx context.Context, w *walker, root *node, p inde
 	if err := m.refer(w, carrier, m.parent); err != nil {
 		return err
 	}
-	return p.put(ctx, m.parent, tag, carrier.Descriptor, data)
+	return putContent(ctx, m.registries, m.parent, tag, carrier.Descriptor, data)
 }
 
 func (c *copied) print(w io.Writer) error {

@@ -30,6 +30,7 @@ type fetcher interface {
 	remotes.Fetcher
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Found(digest.Digest) (auth.Repository, bool)
+	Members(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	FetchFrom(context.Context, ocispec.Descriptor, auth.Repository) (io.ReadCloser, error)
 	Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 	Carrier() (ocispec.Descriptor, bool)

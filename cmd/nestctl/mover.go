@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -168,14 +167,11 @@ func (m *mover) reserve(ctx context.Context, w *walker, n *node) error {
 	if m.protection == nil {
 		return nil
 	}
-	entries, err := w.fetcher.Children(ctx, n.Descriptor)
+	members, err := w.fetcher.Members(ctx, n.Descriptor)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if e.Child == (nested.Child{}) {
-			continue
-		}
+	for _, e := range members {
 		to, err := m.target(path.Join(n.namespace, e.Child.String()))
 		if err != nil {
 			return err
@@ -260,20 +256,21 @@ func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec
 		tag = m.protection.tag(to, desc.Digest)
 	}
 	return m.once(put{to, kindOf{desc.Digest, true}}, func() error {
-		err := m.put(ctx, to, tag, desc, data)
-		if !refused(err) || m.plain {
-			return incomplete(to, desc, err)
+		var members []nested.Entry
+		if !m.plain {
+			var err error
+			if members, err = w.fetcher.Members(ctx, desc); err != nil {
+				return err
+			}
 		}
-		// By what it says: of its members none may be selected.
-		entries, childrenErr := w.fetcher.Children(ctx, n.Descriptor)
-		if childrenErr != nil {
-			return errors.Join(err, childrenErr)
-		}
-		if !slices.ContainsFunc(entries, func(e nested.Entry) bool { return e.Child != nested.Child{} }) {
-			return incomplete(to, desc, err)
+		if len(members) == 0 {
+			return incomplete(to, desc, m.put(ctx, to, tag, desc, data))
 		}
 		p := indexPublisher{m.registries, data, desc}
-		return p.carry(ctx, to, tag)
+		return m.limited(ctx, func() error {
+			_, err := p.publish(ctx, to, tag, "auto")
+			return err
+		})
 	})
 }
 
@@ -300,12 +297,16 @@ func (m *mover) once(p put, do func() error) error {
 
 // put pushes content that is at hand, a manifest under a tag if one is named.
 func (m *mover) put(ctx context.Context, to auth.Repository, tag string, desc ocispec.Descriptor, data []byte) error {
+	return m.limited(ctx, func() error { return putContent(ctx, m.registries, to, tag, desc, data) })
+}
+
+// limited does something as one of the requests at once.
+func (m *mover) limited(ctx context.Context, do func() error) error {
 	if err := m.limiter.Acquire(ctx, 1); err != nil {
 		return err
 	}
 	defer m.limiter.Release(1)
-	p := indexPublisher{registries: m.registries}
-	return p.put(ctx, to, tag, desc, data)
+	return do()
 }
 
 // moveBlob brings a blob into a repository: from one of the same registry
@@ -335,19 +336,17 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 // moveFrom mounts or uploads a blob, which repositories of the destination may
 // have by now.
 func (m *mover) moveFrom(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {
-	if err := m.limiter.Acquire(w.ctx, 1); err != nil {
-		return err
-	}
-	defer m.limiter.Release(1)
-	switch {
-	case m.source != nil && n.repository.Host() == to.Host():
-		mountable = []auth.Repository{n.repository}
-	case len(mountable) > 0:
-		if err := m.exists(w, n, "blobs/"); err != nil {
-			return err
+	return m.limited(w.ctx, func() error {
+		switch {
+		case m.source != nil && n.repository.Host() == to.Host():
+			mountable = []auth.Repository{n.repository}
+		case len(mountable) > 0:
+			if err := m.exists(w, n, "blobs/"); err != nil {
+				return err
+			}
 		}
-	}
-	return again(w.ctx, func() error { return m.upload(w, n, to, mountable) })
+		return again(w.ctx, func() error { return m.upload(w, n, to, mountable) })
+	})
 }
 
 func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {

@@ -28,14 +28,14 @@ type indexPublisher struct {
 	desc       ocispec.Descriptor
 }
 
-// put pushes content to a repository, a manifest under a tag if one is named.
-// What is there already is no error.
-func (p *indexPublisher) put(ctx context.Context, to auth.Repository, tag string, desc ocispec.Descriptor, data []byte) error {
+// putContent pushes content to a repository, a manifest under a tag if one is
+// named. What is there already is no error.
+func putContent(ctx context.Context, registries remotes.Resolver, to auth.Repository, tag string, desc ocispec.Descriptor, data []byte) error {
 	ref := to.String() + "@" + desc.Digest.String()
 	if tag != "" {
 		ref = to.String() + ":" + tag
 	}
-	pusher, err := p.registries.Pusher(ctx, ref)
+	pusher, err := registries.Pusher(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -100,10 +100,12 @@ func (p *indexPublisher) protect(ctx context.Context, members []indexSource) err
 	protection := protect(p.desc.Digest)
 	for _, m := range members {
 		tag := protection.tag(m.repository, m.desc.Digest)
-		err := p.put(ctx, m.repository, tag, m.desc, m.manifest)
-		if refused(err) && m.nested() { // as it is there, a blob
-			carried := indexPublisher{p.registries, m.manifest, m.desc}
-			err = carried.carry(ctx, m.repository, tag)
+		var err error
+		if m.nested() { // which may be a blob there
+			member := indexPublisher{p.registries, m.manifest, m.desc}
+			_, err = member.publish(ctx, m.repository, tag, "auto")
+		} else {
+			err = putContent(ctx, p.registries, m.repository, tag, m.desc, m.manifest)
 		}
 		switch {
 		case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
@@ -119,7 +121,7 @@ func (p *indexPublisher) protect(ctx context.Context, members []indexSource) err
 // first that the registry takes, and returns which it was.
 func (p *indexPublisher) publish(ctx context.Context, to auth.Repository, tag, strategy string) (string, error) {
 	if strategy != "carrier" {
-		err := p.put(ctx, to, tag, p.desc, p.index)
+		err := putContent(ctx, p.registries, to, tag, p.desc, p.index)
 		switch {
 		case err == nil && strategy == "auto":
 			return "reference", nil
@@ -145,10 +147,10 @@ func refused(err error) bool {
 func (p *indexPublisher) putCarried(ctx context.Context, to auth.Repository) error {
 	index, config := p.desc, ocispec.DescriptorEmptyJSON
 	index.MediaType = "application/octet-stream" // so that it is pushed as a blob
-	if err := p.put(ctx, to, "", index, p.index); err != nil {
+	if err := putContent(ctx, p.registries, to, "", index, p.index); err != nil {
 		return err
 	}
-	return p.put(ctx, to, "", config, config.Data)
+	return putContent(ctx, p.registries, to, "", config, config.Data)
 }
 
 // carry pushes the index as a blob, and the carrier under the tag.
@@ -175,5 +177,6 @@ func (p *indexPublisher) carry(ctx context.Context, to auth.Repository, tag stri
 	if err := p.putCarried(ctx, to); err != nil {
 		return err
 	}
-	return p.put(ctx, to, tag, ocispec.Descriptor{MediaType: carrier.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, data)
+	desc := ocispec.Descriptor{MediaType: carrier.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	return putContent(ctx, p.registries, to, tag, desc, data)
 }
