@@ -182,12 +182,9 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 	if !strings.Contains(from.ref, "@") {
 		_, from.tag = splitRef(from.ref)
 	}
-	hosts, remove, err := hostsAround(o.hostsDir, from.ref)
-	if err != nil {
+	if from.from, from.close, err = o.around(from.ref, metrics); err != nil {
 		return nil, err
 	}
-	from.from = o.registries(hosts, metrics)
-	from.close = func() error { from.from.CloseIdleConnections(); return remove() }
 	if from.w, from.root, err = open(ctx, nested.New(from.from, nested.Options{}), from.ref, s, o.concurrent); err != nil {
 		return nil, errors.Join(err, from.close())
 	}
@@ -218,13 +215,11 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	if err != nil {
 		return nil, err
 	}
-	hosts, remove, err := hostsAround(o.hostsDir, parent.String())
+	registries, closeAll, err := o.around(parent.String(), metrics)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	registries := o.registries(hosts, metrics)
-	defer registries.CloseIdleConnections()
+	defer func() { err = errors.Join(err, closeAll()) }()
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
 	m := newMover(registries, parent, o.concurrent, show)

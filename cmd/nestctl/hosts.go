@@ -24,6 +24,17 @@ func (s *settings) open(ctx context.Context, store content.Provider, metrics *ne
 	return open(ctx, s.resolver(dir, store, metrics), ref, sel, concurrent)
 }
 
+// around returns the registries for a reference, without a gateway. closeAll
+// ends the use of them.
+func (s *settings) around(ref string, metrics *nested.Metrics) (registries *nested.Registries, closeAll func() error, err error) {
+	dir, remove, err := hostsAround(s.hostsDir, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	registries = s.registries(dir, metrics)
+	return registries, func() error { registries.CloseIdleConnections(); return remove() }, nil
+}
+
 // hostsAround returns a directory of hosts.toml files for the registry of a
 // reference, without a gateway: nestctl follows child namespaces itself, with
 // its user's credentials, and only root could read the gateway's certificate.

@@ -176,31 +176,16 @@ type created struct {
 
 // run makes an index with what edit makes of it, and publishes it.
 func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit func(context.Context, *indexEdit) error) (err error) {
-	if err = cmp.Or(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
-		return err
-	}
-	repository, tag, err := parseTag(dest)
+	repository, tag, err := o.check(dest)
 	if err != nil {
 		return err
 	}
-	if o.artifactType != "" && !mediaType.MatchString(o.artifactType) {
-		return usagef("--artifact-type %.64q: must be a media type, as application/vnd.example.app", o.artifactType)
-	}
-	for _, t := range o.tags {
-		if err = checkTag("--tag", t); err != nil {
-			return err
-		}
-	}
-	if err = checkHub(repository); err != nil {
+	e := &indexEdit{settings: o.settings, repository: repository, document: newIndexDocument()}
+	var closeAll func() error
+	if e.registries, closeAll, err = o.around(repository.String(), new(nested.Metrics)); err != nil {
 		return err
 	}
-	hosts, remove, err := hostsAround(o.hostsDir, repository.String())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, remove()) }()
-	e := &indexEdit{settings: o.settings, registries: o.registries(hosts, new(nested.Metrics)), repository: repository, document: newIndexDocument()}
-	defer e.registries.CloseIdleConnections()
+	defer func() { err = errors.Join(err, closeAll()) }()
 	if err = edit(ctx, e); err != nil {
 		return err
 	}
@@ -212,32 +197,62 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 		_, err = fmt.Fprintf(out, "%s\n", index)
 		return err
 	}
-	p := indexPublisher{registries: e.registries, index: index, desc: desc}
-	if !o.noProtect {
-		if err = e.manifests(ctx); err != nil {
-			return err
-		}
-		if err = p.protect(ctx, e.members); err != nil {
-			return err
-		}
+	strategy, err := o.publish(ctx, e, indexPublisher{e.registries, index, desc}, tag)
+	if err != nil {
+		return err
 	}
-	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: o.strategy, Members: []string{}}
-	if o.strategy == "anchor" {
-		if err = e.anchor(ctx); err != nil {
-			return err
-		}
-	}
-	for _, t := range append([]string{tag}, o.tags...) { // all as the first
-		if result.Strategy, err = p.publish(ctx, repository, t, result.Strategy); err != nil {
-			return err
-		}
-	}
+	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: strategy, Members: []string{}}
 	for _, m := range e.members {
 		if ref := m.repository.String() + "@" + m.desc.Digest.String(); !slices.Contains(result.Members, ref) {
 			result.Members = append(result.Members, ref)
 		}
 	}
 	return result.print(out, o.format)
+}
+
+// check looks at the flags and at where the index is to be.
+func (o *indexOptions) check(dest string) (auth.Repository, string, error) {
+	if err := cmp.Or(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
+		return auth.Repository{}, "", err
+	}
+	repository, tag, err := parseTag(dest)
+	if err != nil {
+		return repository, tag, err
+	}
+	if o.artifactType != "" && !mediaType.MatchString(o.artifactType) {
+		return repository, tag, usagef("--artifact-type %.64q: must be a media type, as application/vnd.example.app", o.artifactType)
+	}
+	for _, t := range o.tags {
+		if err := checkTag("--tag", t); err != nil {
+			return repository, tag, err
+		}
+	}
+	return repository, tag, checkHub(repository)
+}
+
+// publish protects the members, and brings the index under its tags, the first
+// of which decides how. It returns the strategy.
+func (o *indexOptions) publish(ctx context.Context, e *indexEdit, p indexPublisher, tag string) (strategy string, err error) {
+	if !o.noProtect {
+		if err = e.manifests(ctx); err != nil {
+			return "", err
+		}
+		if err = p.protect(ctx, e.members); err != nil {
+			return "", err
+		}
+	}
+	strategy = o.strategy
+	if strategy == "anchor" {
+		if err = e.anchor(ctx); err != nil {
+			return "", err
+		}
+	}
+	for _, t := range append([]string{tag}, o.tags...) {
+		if strategy, err = p.publish(ctx, e.repository, t, strategy); err != nil {
+			return "", err
+		}
+	}
+	return strategy, nil
 }
 
 func (c created) print(out io.Writer, format string) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/containerd/errdefs"
 
@@ -17,7 +16,7 @@ import (
 // that its own does not have.
 func (m *mover) checkOwner(w *walker, n *node) error {
 	found := w.found(n)
-	if found == n.repository || slices.Contains(n.repository.Above(w.top), found) {
+	if found == n.repository || isCopy(n, found) {
 		return nil
 	}
 	kind := "manifests/"

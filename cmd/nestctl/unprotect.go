@@ -31,13 +31,11 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 	if err != nil {
 		return err
 	}
-	hosts, remove, err := hostsAround(s.hostsDir, root.repository.String())
+	registries, closeAll, err := s.around(root.repository.String(), new(nested.Metrics))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	registries := s.registries(hosts, new(nested.Metrics))
-	defer registries.CloseIdleConnections()
+	defer func() { err = errors.Join(err, closeAll()) }()
 	for _, n := range w.memberNodes(root) {
 		for _, tag := range protect(root.Digest).tags(n.placed().Digest) {
 			switch err := registries.Delete(ctx, n.repository, "manifests/"+tag); {
