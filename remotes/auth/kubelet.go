@@ -235,5 +235,5 @@ func (p kubeletProvider) read(output []byte, repository Repository) (_ Credentia
 	if c.Username == "" || c.Password == "" {
 		return Credential{}, 0, "its answer lacks user name or password"
 	}
-	return newCredential(c.Username, string(c.Password), fmt.Sprintf("kubelet's credential provider %s, key %q", p.Name, found)), keep, ""
+	return UserCredential(c.Username, string(c.Password), fmt.Sprintf("kubelet's credential provider %s, key %q", p.Name, found)), keep, ""
 }
