@@ -110,6 +110,7 @@ func (i *installer) change(write []file) error {
 	// An empty directory of the record's is ours, whoever made it: an
 	// interrupted installation may have.
 	i.record.Dirs = appendNew(appendNew(dirs, []string{filepath.Dir(journalPath)}), i.record.Dirs)
+	slices.Sort(i.record.Dirs) // the outermost first, also when it went after those in it
 	if err := i.mkdirs(dirs); err != nil {
 		return err
 	}

@@ -201,6 +201,25 @@ func TestNothingElse(t *testing.T) {
 	}
 }
 
+// TestFolderGone: when somebody has removed containerd's folder, what was
+// installed in it is installed again, and uninstalled.
+func TestFolderGone(t *testing.T) {
+	n := newMachine(t, nil)
+	n.must(n.install(installOn("reg.test")))
+	installed := alike(n.tree())
+	n.must(os.RemoveAll(n.path(defaultHostsDir)))
+	n.must(n.install(installOn("reg.test")))
+	for _, d := range diff(alike(n.tree()), installed) {
+		if !strings.Contains(d, "/docker.io") && !strings.HasPrefix(d, "! "+journalPath) { // which has the folder now
+			t.Error(d)
+		}
+	}
+	n.must(n.uninstall())
+	if _, err := os.Stat(n.path(defaultHostsDir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+}
+
 func TestOneInstallerAtATime(t *testing.T) {
 	n := newMachine(t, nil)
 	n.must(n.install(installOn("reg.test")))
