@@ -62,7 +62,8 @@ SIGHUP (` + "`systemctl reload nested-gateway`" + `) makes the gateway read the 
 Unknown keys, wrong types, values out of range and values that contradict each other are errors, and all of them are ` +
 		`reported at once with their line and column.
 
-The file, ` + "`gateway.client_ca`, `gateway.certificate` and, with `mode = \"node\"`, `credentials.docker_config`" +
+The file, ` + "`gateway.client_ca`, `gateway.certificate` and, with `mode = \"node\"`, `credentials.docker_config` and " +
+		"`credentials.kubelet_credential_providers`" +
 		` must belong to root or to the user of the gateway, and so must all directories and links on the way to them. No ` +
 		`group and nobody else may write to them; a directory with the sticky bit, as /tmp, may be written to. ` +
 		"`gateway.certificate`" + `, which has the key in it, may not be read by others either.

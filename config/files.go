@@ -79,20 +79,30 @@ func components(path string) []string {
 	})
 }
 
+// checkDocker is [CheckFile] for a Docker configuration file, or a directory
+// with a config.json.
+func checkDocker(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "config.json")
+	}
+	return CheckFile(path)
+}
+
 // checkFiles checks the files that the configuration names.
 func (d *document) checkFiles() {
 	g := d.config.Gateway
-	d.checkNamed("gateway.certificate", g.Certificate, CheckSecret)
-	d.checkNamed("gateway.client_ca", g.ClientCA, CheckFile)
+	const installed = "nestctl install makes it"
+	d.checkNamed("gateway.certificate", g.Certificate, installed, CheckSecret)
+	d.checkNamed("gateway.client_ca", g.ClientCA, installed, CheckFile)
 	if g.Mode == "node" {
 		for i, path := range d.config.Credentials.DockerConfig {
-			if bad := new(Error); filepath.IsAbs(path) && errors.As(CheckFile(path), &bad) { // others are passed over, or fail the pull
+			if bad := new(Error); filepath.IsAbs(path) && errors.As(checkDocker(path), &bad) { // others are passed over, or fail the pull
 				d.untrusted("credentials.docker_config", i+1, bad.Problems[0])
 			}
 		}
 	}
 	if path := d.config.Credentials.KubeletProviders; g.Mode == "node" && path != "" {
-		d.checkNamed("credentials.kubelet_credential_providers", path, CheckFile)
+		d.checkNamed("credentials.kubelet_credential_providers", path, "name the file that the kubelet has", CheckFile)
 	}
 	ours, err := filepath.EvalSymlinks(g.HostsDir)
 	theirs, errTheirs := filepath.EvalSymlinks(containerdCerts)
@@ -103,8 +113,8 @@ func (d *document) checkFiles() {
 }
 
 // checkNamed notes what is wrong with a file that must be there, unless the
-// rules have refused its name.
-func (d *document) checkNamed(key, path string, check func(string) error) {
+// rules have refused its name. missing is what to do when it is not.
+func (d *document) checkNamed(key, path, missing string, check func(string) error) {
 	if d.bad[key] || !filepath.IsAbs(path) {
 		return
 	}
@@ -114,7 +124,7 @@ func (d *document) checkNamed(key, path string, check func(string) error) {
 	case errors.As(err, &bad):
 		d.untrusted(key, 0, bad.Problems[0])
 	case errors.Is(err, fs.ErrNotExist):
-		d.locate(Problem{Key: key, Wrong: key + ": " + shownPath(path) + " does not exist", Right: "nestctl install makes it"})
+		d.locate(Problem{Key: key, Wrong: key + ": " + shownPath(path) + " does not exist", Right: missing})
 	default:
 		d.locate(Problem{Key: key, Wrong: key + ": " + err.Error(), Right: "must be a file within reach"})
 	}

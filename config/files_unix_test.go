@@ -122,6 +122,7 @@ func TestCheckFileUnreachable(t *testing.T) {
 func TestLoad(t *testing.T) {
 	certs := "certificate = \"ROOT/pem\"\nclient_ca = \"ROOT/ca\"\n"
 	files := "[credentials]\ndocker_config = [\"/none\", \"ROOT/docker\"]\n"
+	kubelet := "[credentials]\nkubelet_credential_providers = \"ROOT/kubelet\"\nkubelet_credential_provider_dir = \"ROOT\"\ndocker_config = []\n"
 	for _, test := range []struct {
 		text  string
 		chmod map[string]os.FileMode
@@ -139,10 +140,18 @@ func TestLoad(t *testing.T) {
 				"C:6:1: unknown key gateway.x; remove it; nestctl config default lists the keys"},
 		{minimal + "client_ca = \"ROOT/ca\"\ncertificate = \"ROOT/none\"\n[credentials]\ndocker_config = []\n", nil,
 			"C:5:15: gateway.certificate: ROOT/none does not exist; nestctl install makes it"},
+		{minimal + certs + "[credentials]\ndocker_config = [\"ROOT/dir\"]\n", nil, ""},
+		{minimal + certs + "[credentials]\ndocker_config = [\"ROOT/dir\"]\n", map[string]os.FileMode{"dir/config.json": 0o602},
+			"C:7:18: credentials.docker_config: ROOT/dir/config.json can be written by its group or others; chmod go-w ROOT/dir/config.json"},
+		{minimal + certs + kubelet, nil, ""},
+		{minimal + certs + kubelet, map[string]os.FileMode{"kubelet": 0o602},
+			"C:7:32: credentials.kubelet_credential_providers: ROOT/kubelet can be written by its group or others; chmod go-w ROOT/kubelet"},
+		{minimal + certs + strings.Replace(kubelet, "ROOT/kubelet", "ROOT/none", 1), nil,
+			"C:7:32: credentials.kubelet_credential_providers: ROOT/none does not exist; name the file that the kubelet has"},
 		{minimal + "client_ca = \"ROOT/ca\"\ncertificate = 7\n[credentials]\ndocker_config = []\n", nil,
 			"C:5:15: gateway.certificate is an integer; must be a string"},
 	} {
-		root := tree(t, "c.toml", "pem", "ca", "docker")
+		root := tree(t, "c.toml", "pem", "ca", "docker", "kubelet", "dir/", "dir/config.json")
 		path := filepath.Join(root, "c.toml")
 		if err := os.WriteFile(path, []byte(strings.ReplaceAll(test.text, "ROOT", root)), 0o600); err != nil {
 			t.Fatal(err)

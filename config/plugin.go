@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -120,11 +119,8 @@ func (r *rules) plugin(p *Plugin) {
 		}
 	}
 	for i, path := range p.DockerConfig {
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			path = filepath.Join(path, "config.json")
-		}
 		var bad *Error
-		if filepath.IsAbs(path) && errors.As(CheckFile(path), &bad) {
+		if filepath.IsAbs(path) && errors.As(checkDocker(path), &bad) {
 			r.add("docker_config", i+1, "docker_config: "+shownPath(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
 		}
 	}

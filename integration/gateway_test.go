@@ -424,8 +424,9 @@ func TestGatewayRotation(t *testing.T) {
 func TestGatewayPod(t *testing.T) {
 	bundle := newBundle(t, member{"amd64", newImage(t, amd64, "a nested pod\n", baseLayer(t))})
 	users := map[string]user{
-		"all":  {password: "canary-all", rights: pulls("org/app", "org/app/amd64")},
-		"none": {password: "canary-none"},
+		"all":      {password: "canary-all", rights: pulls("org/app", "org/app/amd64")},
+		"identity": {identity: "canary-identity", rights: pulls("org/app", "org/app/amd64")},
+		"none":     {password: "canary-none"},
 	}
 	a := publishAt(t, startRegistry(t, startTokenServer(t, users)), bundle)
 	g := startGateway(t, a, "pod")
@@ -440,6 +441,7 @@ func TestGatewayPod(t *testing.T) {
 	if id, err := other.tryPullImage(t, a.ref, nil); err == nil {
 		t.Errorf("no secret: got %s", id)
 	}
+	other.pullImage(t, a.ref, login{"<token>", "canary-identity"}.auth())
 	if got := node.runPod(t, a.ref); got != "a nested pod\n" {
 		t.Errorf("the pod printed %q", got)
 	}

@@ -235,7 +235,7 @@ func (c *callback) ask(host string) (auth.Credential, error) {
 	case a.Secret == "":
 		credential.Source = "none of the client that asked for the pull"
 	case a.AuthType == transfertypes.AuthType_CREDENTIALS && a.Username != "":
-		credential.Username, credential.Password = a.Username, auth.Secret(a.Secret)
+		credential = auth.UserCredential(a.Username, a.Secret, credential.Source)
 	default:
 		credential.IdentityToken = auth.Secret(a.Secret)
 	}

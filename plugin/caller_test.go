@@ -34,10 +34,11 @@ func TestCallback(t *testing.T) {
 		answer *transfertypes.AuthResponse
 		want   string
 	}{
-		"password": {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_CREDENTIALS, Username: "u", Secret: "p"}, "u p "},
-		"identity": {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_REFRESH, Secret: "t"}, "  t"},
-		"no user":  {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_CREDENTIALS, Secret: "t"}, "  t"},
-		"nothing":  {&transfertypes.AuthResponse{}, "  "},
+		"password":           {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_CREDENTIALS, Username: "u", Secret: "p"}, "u p "},
+		"identity":           {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_REFRESH, Secret: "t"}, "  t"},
+		"identity of a user": {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_CREDENTIALS, Username: "<token>", Secret: "t"}, "  t"},
+		"no user":            {&transfertypes.AuthResponse{AuthType: transfertypes.AuthType_CREDENTIALS, Secret: "t"}, "  t"},
+		"nothing":            {&transfertypes.AuthResponse{}, "  "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, far := newCallback(t.Context(), t)

@@ -80,7 +80,7 @@ type providerAuth struct {
 // prefixes of images: the answer names the full repository, and is not to be
 // looked up for another image.
 func provideCredential(ctx context.Context, source auth.Source, in io.Reader, out io.Writer) error {
-	image, err := readProviderRequest(in)
+	image, err := readProviderRequest(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -110,10 +110,10 @@ func provideCredential(ctx context.Context, source auth.Source, in io.Reader, ou
 }
 
 // readProviderRequest reads the image's name.
-func readProviderRequest(in io.Reader) (string, error) {
-	data, err := io.ReadAll(io.LimitReader(in, maxProviderRequest+1))
+func readProviderRequest(ctx context.Context, in io.Reader) (string, error) {
+	data, err := readAll(ctx, io.LimitReader(in, maxProviderRequest+1))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("the request on standard input: %w", err)
 	}
 	if len(data) > maxProviderRequest {
 		return "", fmt.Errorf("the request is larger than %d bytes", maxProviderRequest)

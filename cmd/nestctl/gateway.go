@@ -139,7 +139,7 @@ func (d *daemonProcess) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (d *daemonProcess) run(ctx context.Context) error {
 	defer d.trail.Close()
 	if d.name != "" {
-		sockets, err := openHandover(ctx, d.name)
+		sockets, err := openHandover(ctx, d.name, d.config.Gateway.Certificate)
 		if err != nil {
 			return err
 		}

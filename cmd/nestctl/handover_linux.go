@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -18,14 +23,20 @@ const (
 	handoverTime = 5 * time.Second
 	// handoverSockets bounds how many there may be.
 	handoverSockets = 8
+	// handoverPeers bounds those who are at the door at once.
+	handoverPeers = 8
+	// handoverNonce is how much each side chooses at random.
+	handoverNonce = 32
 )
 
 // handover lets the next gateway listen on the sockets of the one before,
 // while that one ends: no connection meets nobody, and none is lost that
-// waits to be accepted. Whoever runs as the same user in the same network
-// namespace may ask for the sockets at an abstract address, the door, which is
-// handed over with them.
+// waits to be accepted. The sockets are asked for at an abstract address, the
+// door, which is handed over with them. All processes of the network namespace
+// reach that, as pods with host network do: both sides prove that they can read
+// the gateway's certificate and key, which only root of the node can.
 type handover struct {
+	secret   string // the file with certificate and key
 	door     *net.UnixListener
 	names    []string // addresses of the sockets, as the configuration has them
 	sockets  []net.Listener
@@ -33,8 +44,8 @@ type handover struct {
 }
 
 // openHandover takes the sockets of the gateway that runs, if one does.
-func openHandover(ctx context.Context, name string) (*handover, error) {
-	h := &handover{received: map[string]net.Listener{}}
+func openHandover(ctx context.Context, name, secret string) (*handover, error) {
+	h := &handover{secret: secret, received: map[string]net.Listener{}}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", "@"+name)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		door, listenErr := new(net.ListenConfig).Listen(ctx, "unix", "@"+name)
@@ -50,14 +61,26 @@ func openHandover(ctx context.Context, name string) (*handover, error) {
 	defer conn.Close()
 	if err := h.receive(conn.(*net.UnixConn)); err != nil {
 		h.close()
-		return nil, fmt.Errorf("the gateway that runs does not hand over its sockets: %w", err)
+		return nil, fmt.Errorf("who listens as @%s does not hand over a gateway's sockets: %w", name, err)
 	}
 	return h, nil
 }
 
 // receive gets the door and the sockets.
 func (h *handover) receive(conn *net.UnixConn) error {
-	if err := errors.Join(sameUser(conn), conn.SetDeadline(time.Now().Add(handoverTime))); err != nil {
+	nonces := make([]byte, 2*handoverNonce) // theirs, ours
+	if err := conn.SetDeadline(time.Now().Add(handoverTime)); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(conn, nonces[:handoverNonce]); err != nil {
+		return err
+	}
+	_, _ = rand.Read(nonces[handoverNonce:]) // never fails
+	asks, gives, err := h.proofs(nonces)
+	if err != nil {
+		return err
+	}
+	if _, err = conn.Write(append(nonces[handoverNonce:], asks...)); err != nil {
 		return err
 	}
 	text, rights := make([]byte, 4096), make([]byte, syscall.CmsgSpace(4*handoverSockets))
@@ -66,12 +89,19 @@ func (h *handover) receive(conn *net.UnixConn) error {
 		return err
 	}
 	listeners, err := listenersOf(rights[:m])
+	text, known := bytes.CutPrefix(text[:n], gives)
+	if !known {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+		return errStranger
+	}
 	if len(listeners) > 0 {
 		h.door, _ = listeners[0].(*net.UnixListener)
 		listeners = listeners[1:]
 	}
 	var names []string
-	err = errors.Join(err, json.Unmarshal(text[:n], &names))
+	err = errors.Join(err, json.Unmarshal(text, &names))
 	for i, l := range listeners {
 		if i < len(names) {
 			h.received[names[i]] = l
@@ -101,6 +131,24 @@ func listenersOf(rights []byte) ([]net.Listener, error) {
 		}
 	}
 	return all, err
+}
+
+var errStranger = errors.New("it does not prove that it can read the gateway's certificate")
+
+// proofs are what the one who asks and the one who gives say to each other's
+// nonces.
+func (h *handover) proofs(nonces []byte) (asks, gives []byte, err error) {
+	secret, err := os.ReadFile(h.secret) // it may have been renewed
+	if err != nil {
+		return nil, nil, err
+	}
+	proof := func(role string) []byte {
+		mac := hmac.New(sha256.New, secret)
+		mac.Write([]byte(role))
+		mac.Write(nonces)
+		return mac.Sum(nil)
+	}
+	return proof("asks"), proof("gives"), nil
 }
 
 // sameUser refuses another user's process at the other end.
@@ -147,21 +195,44 @@ func (h *handover) start() {
 }
 
 func (h *handover) serve() {
+	peers := make(chan struct{}, handoverPeers)
 	for {
+		peers <- struct{}{}
 		conn, err := h.door.AcceptUnix()
 		if err != nil {
 			return
 		}
-		if err := h.send(conn); err != nil {
-			log.L.WithError(err).Warn("the sockets were not handed over")
-		}
-		_ = conn.Close()
+		go func() { // who says nothing keeps nobody waiting
+			defer func() { _ = conn.Close(); <-peers }()
+			if err := h.send(conn); err != nil {
+				log.L.WithError(err).Warn("the sockets were not handed over")
+			}
+		}()
 	}
 }
 
+// send gives the sockets to who proves to be a gateway. Another user's process
+// takes none of the places at the door.
 func (h *handover) send(conn *net.UnixConn) error {
+	nonces := make([]byte, 2*handoverNonce) // ours, theirs
+	_, _ = rand.Read(nonces[:handoverNonce])
 	if err := errors.Join(sameUser(conn), conn.SetDeadline(time.Now().Add(handoverTime))); err != nil {
 		return err
+	}
+	if _, err := conn.Write(nonces[:handoverNonce]); err != nil {
+		return err
+	}
+	asked := make([]byte, handoverNonce+sha256.Size)
+	if _, err := io.ReadFull(conn, asked); err != nil {
+		return err
+	}
+	copy(nonces[handoverNonce:], asked)
+	asks, gives, err := h.proofs(nonces)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(asks, asked[handoverNonce:]) {
+		return errStranger
 	}
 	text, err := json.Marshal(h.names)
 	if err != nil {
@@ -172,7 +243,7 @@ func (h *handover) send(conn *net.UnixConn) error {
 		holders = append(holders, l.(*net.TCPListener))
 	}
 	return withDescriptors(holders, nil, func(fds []int) error {
-		_, _, err := conn.WriteMsgUnix(text, syscall.UnixRights(fds...), nil)
+		_, _, err := conn.WriteMsgUnix(append(gives, text...), syscall.UnixRights(fds...), nil)
 		return err
 	})
 }

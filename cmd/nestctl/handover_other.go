@@ -11,7 +11,7 @@ import (
 // handover is Linux's alone.
 type handover struct{}
 
-func openHandover(context.Context, string) (*handover, error) {
+func openHandover(context.Context, string, string) (*handover, error) {
 	return nil, errors.New("--handover: needs Linux")
 }
 

@@ -13,9 +13,9 @@ import (
 type file struct {
 	path string
 	contents
-	// edited says that somebody has changed the file since we wrote it. What is
-	// wanted keeps that change, and uninstall is to leave the file alone.
-	edited bool
+	// edited is what somebody has made of the file since we wrote it, or nil.
+	// What is wanted keeps that change, and uninstall is to leave the file alone.
+	edited *contents
 	// replaced says that somebody has put a file without our mark in the place
 	// of ours, which therefore is what was there before us.
 	replaced bool
@@ -89,7 +89,9 @@ func (i *installer) expect(f file, current *contents) (entry, error) {
 	switch {
 	case !ok, f.replaced:
 		return entry{Path: f.path, SHA256: hashOf(f.Data), Original: current}, nil
-	case f.edited:
+	case f.edited != nil && (current == nil || !bytes.Equal(current.Data, f.edited.Data)):
+		return entry{}, fmt.Errorf("%s: was changed just now; run this again", f.path)
+	case f.edited != nil:
 		return e, nil
 	case current != nil && !e.ours(current) && !e.untouched(current) && !bytes.Equal(current.Data, f.Data):
 		return entry{}, fmt.Errorf("%s: was edited since it was installed; move it away and run this again", f.path)
@@ -110,6 +112,7 @@ func (i *installer) change(write []file) error {
 	// An empty directory of the record's is ours, whoever made it: an
 	// interrupted installation may have.
 	i.record.Dirs = appendNew(appendNew(dirs, []string{filepath.Dir(journalPath)}), i.record.Dirs)
+	slices.Sort(i.record.Dirs) // the outermost first, also when it went after those in it
 	if err := i.mkdirs(dirs); err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (p *planner) keep(path string) ([]file, error) {
 	if err != nil || c == nil {
 		return nil, err
 	}
-	return []file{{path: path, contents: *c, edited: true}}, nil
+	return []file{{path: path, contents: *c, edited: c}}, nil
 }
 
 func (p *planner) caFile() []file {
@@ -173,6 +173,8 @@ func (p *planner) renewedHosts(e entry) (file, error) {
 		return file{}, fmt.Errorf("%s: %w; run nestctl install again as it was run before", e.Path, os.ErrNotExist)
 	}
 	f, err := p.renamed(e.Path, current)
-	f.edited = !e.ours(current)
+	if e.ours(current) {
+		f.edited = nil
+	}
 	return f, err
 }

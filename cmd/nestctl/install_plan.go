@@ -256,7 +256,7 @@ func (p *planner) renamed(path string, current *contents) (file, error) {
 		}
 		text = strings.ReplaceAll(text, `"`+filepath.Base(name)+`"`, `"`+to+`"`)
 	}
-	f := file{path: path, contents: *current, edited: true}
+	f := file{path: path, contents: *current, edited: current}
 	f.Data = []byte(text)
 	if err := host.CheckFirst(path, f.Data); err != nil {
 		return file{}, fmt.Errorf("%w; the file was edited since it was installed: put this right, or take the gateway out and run this again", err)

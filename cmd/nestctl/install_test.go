@@ -201,6 +201,48 @@ func TestNothingElse(t *testing.T) {
 	}
 }
 
+// TestEditedMeanwhile: what somebody writes between plan and change is not lost.
+func TestEditedMeanwhile(t *testing.T) {
+	hosts := filepath.Join(defaultHostsDir, "reg.test/hosts.toml")
+	for _, path := range []string{config.Path, hosts} {
+		n := newMachine(t, nil)
+		n.must(n.install(installOn("reg.test")))
+		edit := func(line string) { n.put(map[string]string{path: string(n.read(path)) + line}) }
+		edit("# before\n")
+		p := n.installer("")
+		p.options, p.again = p.record.Options, true
+		wanted, err := p.plan()
+		n.must(err)
+		edit("# meanwhile\n")
+		err = p.apply(p.options, wanted)
+		if err == nil || !strings.Contains(err.Error(), path+": was changed just now") {
+			t.Errorf("%s: %v", path, err)
+		}
+		if text := n.read(path); !strings.HasSuffix(string(text), "# before\n# meanwhile\n") {
+			t.Errorf("%s is\n%s", path, text)
+		}
+	}
+}
+
+// TestFolderGone: when somebody has removed containerd's folder, what was
+// installed in it is installed again, and uninstalled.
+func TestFolderGone(t *testing.T) {
+	n := newMachine(t, nil)
+	n.must(n.install(installOn("reg.test")))
+	installed := alike(n.tree())
+	n.must(os.RemoveAll(n.path(defaultHostsDir)))
+	n.must(n.install(installOn("reg.test")))
+	for _, d := range diff(alike(n.tree()), installed) {
+		if !strings.Contains(d, "/docker.io") && !strings.HasPrefix(d, "! "+journalPath) { // which has the folder now
+			t.Error(d)
+		}
+	}
+	n.must(n.uninstall())
+	if _, err := os.Stat(n.path(defaultHostsDir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+}
+
 func TestOneInstallerAtATime(t *testing.T) {
 	n := newMachine(t, nil)
 	n.must(n.install(installOn("reg.test")))

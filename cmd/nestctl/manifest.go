@@ -58,7 +58,7 @@ func (m *manifest) parseYAML() error {
 		if err != nil {
 			return m.unparsed(err)
 		}
-		found := finder{seen: map[*yaml.Node]bool{}}
+		found := newFinder()
 		if err := found.walk(&document); err != nil {
 			return m.at(err.line-1, err)
 		}
@@ -78,7 +78,7 @@ func (m *manifest) at(line int, err error) error {
 var (
 	parserError = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
 	// lateError are the errors in which the parser counts lines from 0.
-	lateError = regexp.MustCompile(`^did not find expected (<|node content|key|'-' indicator|',')`)
+	lateError = regexp.MustCompile(`^did not find expected (<|node content|key|'-' indicator|',')|^found incompatible YAML document`)
 )
 
 // unparsed is a parser's error, with its line in the text.
@@ -100,23 +100,35 @@ func (m *manifest) unparsed(err error) error {
 
 // finder finds the images in a document.
 type finder struct {
-	images []*yaml.Node
-	seen   map[*yaml.Node]bool
+	images  []*yaml.Node
+	seen    map[*yaml.Node]bool
+	anchors map[*yaml.Node]bool // of this document; the parser keeps those of documents before
 }
 
-// keyError is about a key that no object has.
-type keyError struct{ line int }
-
-func (keyError) Error() string {
-	return "a key that is no string; templates, {{ }}, must be rendered before"
+func newFinder() finder {
+	return finder{seen: map[*yaml.Node]bool{}, anchors: map[*yaml.Node]bool{}}
 }
 
-func (f *finder) walk(n *yaml.Node) *keyError {
+// nodeError is about a place in a document.
+type nodeError struct {
+	line  int
+	wrong string
+}
+
+func (e *nodeError) Error() string { return e.wrong }
+
+func (f *finder) walk(n *yaml.Node) *nodeError {
+	switch {
+	case n.Anchor != "":
+		f.anchors[n] = true
+	case n.Kind == yaml.AliasNode && !f.anchors[n.Alias]:
+		return &nodeError{n.Line, "unknown anchor '" + n.Value + "' referenced"}
+	}
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
 			key := anchored(child)
 			if key.Kind != yaml.ScalarNode {
-				return &keyError{child.Line}
+				return &nodeError{child.Line, "a key that is no string; templates, {{ }}, must be rendered before"}
 			}
 			if key.Value == "image" {
 				f.image(anchored(n.Content[i+1]))

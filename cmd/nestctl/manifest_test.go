@@ -86,6 +86,9 @@ func TestManifestErrors(t *testing.T) {
 		"image: >-\n  web":                       "f:1: image web: not plain or in quotes; write it so, to have it replaced",
 		"\xff\xfea\x00":                          "f: not UTF-8",
 		"a: *b":                                  "f: unknown anchor 'b' referenced",
+		"image: &b web\n---\nimage: *b":          "f:3: unknown anchor 'b' referenced",
+		"a: &b {reference: web}\n---\nimage: *b": "f:3: unknown anchor 'b' referenced",
+		"%YAML 1.2\n---\nimage: web":             "f:1: found incompatible YAML document",
 		"a: b\nimage: {{ .Values.image }}":       "f:2: a key that is no string; templates, {{ }}, must be rendered before",
 		"a: b\n{{- if .Values.a }}\nb: c":        "f:2: could not find expected ':'; line 2 has a template, {{: templates must be rendered before",
 		"{{ include \"a\" . }}\nb: c":            "f:1: a key that is no string; templates, {{ }}, must be rendered before",
@@ -160,7 +163,7 @@ func pieces(t *testing.T, m *manifest, pin func(string) (string, error)) (pieces
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := finder{seen: map[*yaml.Node]bool{}}
+		found := newFinder()
 		if err := found.walk(&document); err != nil {
 			t.Fatal(err)
 		}

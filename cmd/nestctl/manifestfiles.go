@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +17,7 @@ const maxManifests = 8 << 20
 var byteOrderMark = []byte("\ufeff")
 
 // readManifests reads files, directories and "-", standard input, in order.
-func readManifests(stdin io.Reader, paths []string) ([]*manifest, error) {
+func readManifests(ctx context.Context, stdin io.Reader, paths []string) ([]*manifest, error) {
 	files, err := manifestFiles(paths)
 	if err != nil {
 		return nil, err
@@ -28,7 +29,7 @@ func readManifests(stdin io.Reader, paths []string) ([]*manifest, error) {
 		if path == "-" {
 			name = "standard input"
 		}
-		text, err := readManifest(stdin, path, left)
+		text, err := readManifest(ctx, stdin, path, left)
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +45,7 @@ func readManifests(stdin io.Reader, paths []string) ([]*manifest, error) {
 }
 
 // readManifest reads a file, and no more than shows that it is too large.
-func readManifest(stdin io.Reader, path string, most int) ([]byte, error) {
+func readManifest(ctx context.Context, stdin io.Reader, path string, most int) ([]byte, error) {
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
@@ -53,7 +54,7 @@ func readManifest(stdin io.Reader, path string, most int) ([]byte, error) {
 		defer file.Close()
 		stdin = file
 	}
-	return io.ReadAll(io.LimitReader(stdin, int64(most)+1))
+	return readAll(ctx, io.LimitReader(stdin, int64(most)+1))
 }
 
 // manifestFiles puts the manifests of directories in their place.

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 func TestJoinManifests(t *testing.T) {
@@ -39,7 +43,7 @@ func TestByteOrderMark(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\ufeffimage: web\na: b\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	manifests, err := readManifests(nil, []string{path, path})
+	manifests, err := readManifests(t.Context(), nil, []string{path, path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,9 +63,24 @@ func TestManifestsTooLarge(t *testing.T) {
 	if err := os.WriteFile(path, []byte(half), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := readManifests(endless{}, []string{path, "-"})
+	_, err := readManifests(t.Context(), endless{}, []string{path, "-"})
 	if want := "standard input: more than 8.0 MiB of manifests"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// TestReadInterrupted: a standard input on which nothing comes keeps nobody.
+func TestReadInterrupted(t *testing.T) {
+	in, far := io.Pipe()
+	defer far.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	interrupt := errors.New("interrupt")
+	cancel(interrupt)
+	if _, err := readManifests(ctx, in, []string{"-"}); !errors.Is(err, interrupt) {
+		t.Errorf("manifests: %v", err)
+	}
+	if err := provideCredential(ctx, auth.Sources{}, in, io.Discard); !errors.Is(err, interrupt) {
+		t.Errorf("request: %v", err)
 	}
 }
 

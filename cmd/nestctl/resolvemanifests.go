@@ -29,7 +29,7 @@ type manifestPins struct {
 // resolveManifests prints manifests with pinned references for the images that
 // bundles have.
 func (s *settings) resolveManifests(ctx context.Context, in io.Reader, out io.Writer, o resolveOptions, refs []string) error {
-	manifests, err := readManifests(in, o.files)
+	manifests, err := readManifests(ctx, in, o.files)
 	if err != nil {
 		return err
 	}

@@ -78,6 +78,15 @@ type Credential struct {
 	Source string
 }
 
+// UserCredential returns the credential of a user and a secret as Docker's
+// stores and clients write it: the user <token> marks an identity token.
+func UserCredential(username, secret, source string) Credential {
+	if username == "<token>" {
+		return Credential{IdentityToken: Secret(secret), Source: source}
+	}
+	return Credential{Username: username, Password: Secret(secret), Source: source}
+}
+
 // Anonymous tells that there is nothing to show to a registry.
 func (c Credential) Anonymous() bool {
 	return c.Password == "" && c.IdentityToken == "" && c.RegistryToken == ""

@@ -125,7 +125,7 @@ func askHelper(program, server string, run func(args []string, input io.Reader) 
 	case !sameServer(answer.ServerURL, server):
 		return Credential{}, "its answer is for another server"
 	}
-	return newCredential(answer.Username, answer.Secret, fmt.Sprintf("helper %s, server %q", program, server)), ""
+	return UserCredential(answer.Username, answer.Secret, fmt.Sprintf("helper %s, server %q", program, server)), ""
 }
 
 // sameServer tells whether what a helper answered for is, or holds, what it

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -136,7 +137,7 @@ func matchesImage(pattern string, repository Repository) bool {
 	pattern = strings.TrimSuffix(pattern, "/")
 	host, prefix, _ := strings.Cut(pattern, "/")
 	name, port := splitPort(host)
-	wantName, wantPort := splitPort(repository.host)
+	wantName, wantPort := splitPort(canonicalHost(repository.host))
 	parts, wanted := strings.Split(name, "."), strings.Split(wantName, ".")
 	if port != wantPort || len(parts) != len(wanted) {
 		return false
@@ -147,6 +148,15 @@ func matchesImage(pattern string, repository Repository) bool {
 		}
 	}
 	return prefix == "" || repository.name == prefix || strings.HasPrefix(repository.name, prefix+"/")
+}
+
+// moreSpecific tells whether one of two keys that fit is to be preferred: that
+// with the longer path, and of two hosts the one that says more, as * sorts
+// before what it stands for.
+func moreSpecific(key, other string) bool {
+	host, path, _ := splitKey(key)
+	otherHost, otherPath, _ := splitKey(other)
+	return cmp.Or(cmp.Compare(len(path), len(otherPath)), cmp.Compare(host, otherHost), cmp.Compare(other, key)) > 0
 }
 
 func splitPort(host string) (name, port string) {
@@ -224,7 +234,8 @@ func (p kubeletProvider) read(output []byte, repository Repository) (_ Credentia
 	}
 	found := ""
 	for key := range answer.Auth {
-		if matchesImage(key, repository) && (len(key) > len(found) || len(key) == len(found) && key < found) {
+		host, path, _ := splitKey(key)
+		if matchesImage(host+"/"+path, repository) && (found == "" || moreSpecific(key, found)) {
 			found = key
 		}
 	}
@@ -235,5 +246,5 @@ func (p kubeletProvider) read(output []byte, repository Repository) (_ Credentia
 	if c.Username == "" || c.Password == "" {
 		return Credential{}, 0, "its answer lacks user name or password"
 	}
-	return newCredential(c.Username, string(c.Password), fmt.Sprintf("kubelet's credential provider %s, key %q", p.Name, found)), keep, ""
+	return UserCredential(c.Username, string(c.Password), fmt.Sprintf("kubelet's credential provider %s, key %q", p.Name, found)), keep, ""
 }

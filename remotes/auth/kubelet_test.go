@@ -70,6 +70,27 @@ func TestKubeletProvider(t *testing.T) {
 	}
 }
 
+// Keys may be spelled as in Docker's configuration, and a key without * is
+// before one with it.
+func TestKubeletProviderKeys(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ image, repository, user string }{
+		{"reg.cloud.test", "reg.cloud.test/a", "of https://reg.cloud.test/v2/"},
+		{"docker.io", "docker.io/library/a", "of https://index.docker.io/v1/"},
+		{"two.cloud.test", "two.cloud.test/a", "of two.cloud.test"},
+		{"*.cloud.test", "three.cloud.test/org/a", "of http://*.cloud.test/org"},
+		{"*.cloud.test", "three.cloud.test/organisation", "of *.cloud.test"},
+	} {
+		t.Run(test.repository, func(t *testing.T) {
+			source, _ := kubeletSource(t, `"`+test.image+`"`, helperScript{Stdout: kubeletAnswer("", "https://reg.cloud.test/v2/", "https://index.docker.io/v1/",
+				"two.cloud.test", "two*.cloud.test", "*.cloud.test", "http://*.cloud.test/org")}, "")
+			if credential, err := source.Lookup(ctx(), repository(t, test.repository)); err != nil || credential.Username != test.user {
+				t.Errorf("%v, %v", credential, err)
+			}
+		})
+	}
+}
+
 // What a plugin says about keeping its answer counts, and a refused credential
 // is not kept.
 func TestKubeletProviderCache(t *testing.T) {

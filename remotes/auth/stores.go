@@ -185,7 +185,7 @@ func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (no
 		return Credential{}, err
 	}
 	source := fmt.Sprintf("%s, key %q", c.name, key)
-	credential := newCredential(entry.Username, entry.Password, source)
+	credential := UserCredential(entry.Username, entry.Password, source)
 	if entry.IdentityToken != "" {
 		credential = Credential{IdentityToken: Secret(entry.IdentityToken), Source: source}
 	}
@@ -206,15 +206,6 @@ func server(key, host, path string) string {
 		return hubServer
 	}
 	return key
-}
-
-// newCredential reads a user and a secret as docker's stores give them: the
-// user <token> marks an identity token.
-func newCredential(username, secret, source string) Credential {
-	if username == "<token>" {
-		return Credential{IdentityToken: Secret(secret), Source: source}
-	}
-	return Credential{Username: username, Password: Secret(secret), Source: source}
 }
 
 // cutLast cuts the last component off a path.

@@ -58,5 +58,5 @@ func (callers) Lookup(ctx context.Context, _ auth.Repository) (auth.Credential, 
 	if c == (caller{}) {
 		return auth.Credential{Source: "none: the caller showed none"}, nil
 	}
-	return auth.Credential{Username: c.username, Password: auth.Secret(c.password), Source: "the caller's"}, nil
+	return auth.UserCredential(c.username, c.password, "the caller's"), nil
 }
