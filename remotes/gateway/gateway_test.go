@@ -37,7 +37,7 @@ func newScene(t *testing.T, mode Mode, options ...registrytest.Option) *scene {
 	t.Helper()
 	s := &scene{t: t, registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
 	t.Cleanup(s.registry.Close)
-	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry), SearchRequests: 100}
+	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry), SearchRequests: 100, Prefetch: 64}
 	s.start(filepath.Join(t.TempDir(), "trail"))
 	return s
 }
@@ -70,7 +70,7 @@ func (s *scene) start(file string) {
 	server, trail := s.server, s.trail
 	s.t.Cleanup(func() {
 		server.Close()
-		g.CloseIdleConnections()
+		g.Close()
 		_ = trail.Close()
 	})
 }
