@@ -170,6 +170,7 @@ func (r *rules) bounds(g Gateway) {
 	r.rule(g.UpstreamTimeout > 0 && g.UpstreamTimeout < 30*time.Second,
 		"gateway.upstream_timeout", g.UpstreamTimeout, "must be more than 0s and less than containerd's 30s")
 	r.atLeast(0, "gateway.search_requests", g.SearchRequests)
+	r.rule(g.Prefetch >= 0 && g.Prefetch <= 1024, "gateway.prefetch", g.Prefetch, "must be at least 0 and at most 1024")
 	r.rule(g.TrailMaxAge > 0, "gateway.trail_max_age", g.TrailMaxAge, "must be more than 0s")
 	r.atLeast(1<<20, "gateway.trail_max_bytes", g.TrailMaxBytes)
 	r.rule(g.Grace >= 0, "gateway.grace", g.Grace, "must not be negative")

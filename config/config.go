@@ -93,6 +93,9 @@ type Gateway struct {
 	// The most requests that may be made to find content of which nothing is known any more; 0: it is
 	// not searched for.
 	SearchRequests int `toml:"search_requests"`
+	// How many manifests and small blobs may be fetched before the client of a nested index asks for
+	// them; each has 256 KiB at most. 0: none.
+	Prefetch int `toml:"prefetch"`
 	// The directory of the trail: what was learnt about bundles.
 	StateDir string `toml:"state_dir"`
 	// How long the trail remembers.
@@ -134,6 +137,7 @@ func Default() Config {
 			Redirects:       "pass",
 			UpstreamTimeout: 25 * time.Second,
 			SearchRequests:  100,
+			Prefetch:        64,
 			StateDir:        "/var/lib/nested",
 			TrailMaxAge:     30 * 24 * time.Hour,
 			TrailMaxBytes:   64 << 20,

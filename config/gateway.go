@@ -30,6 +30,7 @@ func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, user
 		FollowRedirects: c.Gateway.Redirects == "follow",
 		Timeout:         c.Gateway.UpstreamTimeout,
 		SearchRequests:  c.Gateway.SearchRequests,
+		Prefetch:        c.Gateway.Prefetch,
 		UserAgent:       userAgent,
 		Metrics:         metrics,
 	}), nil

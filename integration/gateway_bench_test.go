@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,7 +171,11 @@ func BenchmarkGateway(b *testing.B) {
 		b.Run("blob/"+link.name, func(b *testing.B) {
 			reg := startBigRegistry(b, size, link.perSecond)
 			g := startGateway(b, reg.app, "node")
-			direct, through := timed(b, reg, g, reg.blob("layer"), size)
+			client, path := g.through(b), reg.blob("layer")
+			times := inTurns(b, max(b.N, 3),
+				func() error { return download(b.Context(), reg.client, "https://"+reg.host+path, size) },
+				func() error { return download(b.Context(), client, "https://"+g.address+path+"?ns="+reg.host, size) })
+			direct, through := times[0], times[1]
 			b.ReportMetric(float64(direct)/float64(through), "throughput-ratio")
 			b.ReportMetric(size/1e6/direct.Seconds(), "direct-MB/s")
 			b.ReportMetric(size/1e6/through.Seconds(), "gateway-MB/s")
@@ -181,33 +184,32 @@ func BenchmarkGateway(b *testing.B) {
 	b.Run("manifest", func(b *testing.B) {
 		reg := startBigRegistry(b, 1, 0)
 		g := startGateway(b, reg.app, "node")
-		direct, through := timed(b, reg, g, "/v2/org/app/manifests/"+reg.manifest.String(), all)
-		b.ReportMetric(float64(through)/float64(direct), "time-ratio")
-		b.ReportMetric(float64((through - direct).Microseconds()), "µs-more")
+		client, bare, path := g.through(b), startBareProxy(b, reg), "/v2/org/app/manifests/"+reg.manifest.String()
+		times := inTurns(b, max(b.N, 1000),
+			func() error { return download(b.Context(), reg.client, "https://"+reg.host+path, all) },
+			func() error { return download(b.Context(), client, "https://"+g.address+path+"?ns="+reg.host, all) },
+			func() error { return bare(b.Context(), path) })
+		b.ReportMetric(float64(times[1])/float64(times[0]), "time-ratio")
+		b.ReportMetric(float64((times[1] - times[0]).Microseconds()), "µs-more")
+		b.ReportMetric(float64((times[2] - times[0]).Microseconds()), "µs-more-of-a-bare-proxy")
 	})
 }
 
-// timed asks directly and through the gateway by turns, and returns the medians.
-func timed(b *testing.B, reg *bigRegistry, g *gatewayProcess, path string, bytes int64) (direct, through time.Duration) {
-	client := g.through(b)
-	rounds := max(b.N, 3)
-	if bytes == all {
-		rounds = max(b.N, 1000)
-	}
-	var times [2][]time.Duration
+// inTurns does several things by turns, and returns the medians of their times.
+func inTurns(b *testing.B, rounds int, things ...func() error) []time.Duration {
+	times := make([][]time.Duration, len(things))
 	for range rounds {
-		for i, ask := range []func() error{
-			func() error { return download(b.Context(), reg.client, "https://"+reg.host+path, bytes) },
-			func() error { return download(b.Context(), client, "https://"+g.address+path+"?ns="+reg.host, bytes) },
-		} {
+		for i, do := range things {
 			start := time.Now()
-			if err := ask(); err != nil {
+			if err := do(); err != nil {
 				b.Fatal(err)
 			}
 			times[i] = append(times[i], time.Since(start))
 		}
 	}
-	slices.Sort(times[0])
-	slices.Sort(times[1])
-	return times[0][rounds/2], times[1][rounds/2]
+	medians := make([]time.Duration, len(things))
+	for i := range times {
+		medians[i] = median(times[i])
+	}
+	return medians
 }

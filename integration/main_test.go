@@ -11,6 +11,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if target := os.Getenv(bareProxy); target != "" {
+		serveBareProxy(target)
+		return
+	}
 	bin, err := filepath.Abs("../bin")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -125,7 +125,7 @@ func (d *daemonProcess) use(c *config.Config) error {
 	}
 	d.config = c
 	if old := d.current.Swap(g); old != nil {
-		old.CloseIdleConnections() // its transfers go on
+		old.Close() // its transfers go on
 	}
 	return nil
 }

@@ -120,9 +120,11 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 	case !a.answers(challenge):
 		a.learn(challenge) // it was another one that was answered
 		return nil
-	case challenge.Scheme == "bearer" && challenge.Error != "insufficient_scope" && !slices.ContainsFunc(responses[:len(responses)-1], signed):
+	case challenge.Scheme == "bearer":
 		a.registry.tokens.forget(strings.TrimPrefix(shown, "Bearer "))
-		return nil // it may have ended; a new one is worth a try
+		if challenge.Error != "insufficient_scope" && !slices.ContainsFunc(responses[:len(responses)-1], signed) {
+			return nil // it may have ended; a new one is worth a try
+		}
 	}
 	return a.refused(ctx, challenge)
 }

@@ -45,7 +45,7 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-func repository(t *testing.T, name string) auth.Repository {
+func repository(t testing.TB, name string) auth.Repository {
 	t.Helper()
 	r, err := auth.ParseRepository(name)
 	if err != nil {

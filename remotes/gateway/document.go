@@ -40,6 +40,7 @@ type document struct {
 	size      int64 // of all, -1 when it is not known
 	header    http.Header
 	served    auth.Repository // who sent it; the zero value is the repository that was asked for
+	fresh     []nested.Place  // what it points to, below a nested index, that was not on the trail
 }
 
 // whole tells whether all of the document is in data.
@@ -167,6 +168,7 @@ func (g *Gateway) follow(q request, p nested.Place, d *document, served auth.Rep
 	carried := carriedBy(found)
 	switch {
 	case isNested || p.Strict:
+		d.fresh = g.trail.Unknown(q.repository, found)
 		g.trail.Learn(q.repository, append(found, p)...)
 	case carried != nil:
 		g.trail.Learn(q.repository, *carried)

@@ -66,8 +66,11 @@ type Options struct {
 	Timeout time.Duration
 	// SearchRequests bounds the requests of a search; 0: nothing is searched for.
 	SearchRequests int
-	UserAgent      string
-	Metrics        *Metrics // counts, when given
+	// Prefetch is how many answers may be there, or on their way, before the
+	// client of a nested index asks for them; 0: none.
+	Prefetch  int
+	UserAgent string
+	Metrics   *Metrics // counts, when given
 }
 
 // Gateway is an [http.Handler]. It may be used by any number of goroutines.
@@ -83,6 +86,7 @@ type Gateway struct {
 	carriers   carriers
 	rights     rights
 	searches   searches
+	ahead      ahead
 }
 
 // New returns the handler that the options describe.
@@ -103,6 +107,7 @@ func New(options Options) *Gateway {
 		metrics:    options.Metrics,
 		reading:    make(chan struct{}, maxReading),
 	}
+	g.ahead = ahead{load: g.load, timeout: options.Timeout, room: make(chan struct{}, options.Prefetch), pulls: map[right]*pull{}}
 	for _, r := range options.Registries {
 		g.registries[r] = true
 	}
@@ -134,8 +139,12 @@ func (g *Gateway) Check() error {
 	return all
 }
 
-// CloseIdleConnections closes the connections to registries that nobody uses.
-func (g *Gateway) CloseIdleConnections() { g.upstream.registries.CloseIdleConnections() }
+// Close fetches nothing ahead any more and closes the connections to
+// registries that nobody uses. What is being answered goes on.
+func (g *Gateway) Close() {
+	g.ahead.close()
+	g.upstream.registries.CloseIdleConnections()
+}
 
 // ServeHTTP implements [http.Handler].
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -160,6 +169,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) serve(ctx context.Context, w *answer, q request) error {
+	if d := g.ahead.claim(ctx, q); d != nil {
+		g.metrics.hop(q, d.served)
+		return d.send(ctx, w, false)
+	}
 	switch q.kind {
 	case manifests:
 		return g.serveManifest(ctx, w, q)

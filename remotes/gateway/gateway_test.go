@@ -28,7 +28,8 @@ type scene struct {
 	trail    *Trail
 	server   *httptest.Server
 	options  Options
-	user     [2]string // shown to the gateway, in mode Pod
+	user     [2]string              // shown to the gateway, in mode Pod
+	had      map[digest.Digest]bool // what fetch leaves out, as containerd does; nil: nothing
 }
 
 const secret = "canary"
@@ -37,7 +38,7 @@ func newScene(t *testing.T, mode Mode, options ...registrytest.Option) *scene {
 	t.Helper()
 	s := &scene{t: t, registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
 	t.Cleanup(s.registry.Close)
-	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry), SearchRequests: 100}
+	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry), SearchRequests: 100, Prefetch: 64}
 	s.start(filepath.Join(t.TempDir(), "trail"))
 	return s
 }
@@ -70,7 +71,7 @@ func (s *scene) start(file string) {
 	server, trail := s.server, s.trail
 	s.t.Cleanup(func() {
 		server.Close()
-		g.CloseIdleConnections()
+		g.Close()
 		_ = trail.Close()
 	})
 }
@@ -145,6 +146,12 @@ func (s *scene) pull(tag string) digest.Digest {
 
 func (s *scene) fetch(d ocispec.Descriptor) {
 	s.t.Helper()
+	if s.had[d.Digest] {
+		return
+	}
+	if s.had != nil {
+		s.had[d.Digest] = true
+	}
 	kind := "blobs"
 	if strings.Contains(d.MediaType, "image.index") || strings.Contains(d.MediaType, "image.manifest") {
 		kind = "manifests"
@@ -156,19 +163,25 @@ func (s *scene) fetch(d ocispec.Descriptor) {
 	if kind == "blobs" {
 		return
 	}
+	for _, child := range s.children(got.body) {
+		s.fetch(child)
+	}
+}
+
+// children are the descriptors in a document.
+func (s *scene) children(body string) []ocispec.Descriptor {
+	s.t.Helper()
 	var doc struct {
 		Manifests, Layers []ocispec.Descriptor
 		Config            *ocispec.Descriptor
 	}
-	if err := json.Unmarshal([]byte(got.body), &doc); err != nil {
+	if err := json.Unmarshal([]byte(body), &doc); err != nil {
 		s.t.Fatal(err)
 	}
 	if doc.Config != nil {
 		doc.Layers = append(doc.Layers, *doc.Config)
 	}
-	for _, child := range append(doc.Manifests, doc.Layers...) {
-		s.fetch(child)
-	}
+	return append(doc.Manifests, doc.Layers...)
 }
 
 // publish puts a bundle of two images, one below an index of its own.

@@ -250,7 +250,7 @@ func TestLogged(t *testing.T) {
 	}{
 		{mode: Node, path: "/v2/org/app/manifests/none", want: []string{"level=info", "org/app: manifests none", "status=404"}},
 		{mode: Node, path: "/v2/org/other/manifests/none", want: []string{"level=warning", "org/other denied", "status=403"}},
-		{mode: Node, path: "/v2/ORG/app/manifests/v1", want: []string{"level=info", "status=404"}},
+		{mode: Node, path: "/v2/ORG/app/manifests/v1", want: []string{"level=warning", "invalid reference format", "status=400"}},
 		{mode: Pod, path: "/v2/org/app/manifests/v1", nothing: true},
 		{mode: Pod, path: "/v2/org/app/manifests/v1", caller: "stranger", want: []string{"level=warning", "org/app denied", "status=401"}},
 	} {

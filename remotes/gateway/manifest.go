@@ -31,6 +31,9 @@ func (g *Gateway) serveManifest(ctx context.Context, w *answer, q request) error
 	if err != nil {
 		return err
 	}
+	if !q.head {
+		g.ahead.expect(q, d.fresh)
+	}
 	g.metrics.hop(q, d.served)
 	return d.send(ctx, w, q.head)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -35,18 +36,7 @@ type request struct {
 	caller     caller
 }
 
-const (
-	component = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
-	name      = component + `(?:/` + component + `)*`
-)
-
-// paths are the distribution spec's, section "Endpoints", as far as they are
-// about pulling. They match the path as it came: nothing in it may be encoded.
-var (
-	contentPath = regexp.MustCompile(`^/v2/(` + name + `)/(manifests|blobs|referrers)/([^/]+)$`)
-	tagsPath    = regexp.MustCompile(`^/v2/(` + name + `)/tags/list$`)
-	tagPattern  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-)
+var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 const (
 	// maxPath is the longest repository name, a sha512 digest, and some room.
@@ -81,25 +71,34 @@ func (g *Gateway) parse(r *http.Request) (request, error) {
 	return q, err
 }
 
-// parsePath reads what the path says, and returns the repository's name.
+// parsePath reads a path of the distribution spec, section "Endpoints", as far
+// as they are about pulling, and returns the repository's name, for
+// [auth.ParseRepository] to judge. Nothing in it may be encoded.
 func (q *request) parsePath(path string) (repository string, err error) {
-	if m := tagsPath.FindStringSubmatch(path); m != nil {
-		q.kind = tags
-		return m[1], nil
-	}
-	m := contentPath.FindStringSubmatch(path)
-	if m == nil {
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	rest, reference := cutLast(rest)
+	repository, word := cutLast(rest)
+	q.kind = kind(word)
+	switch {
+	case !ok, repository == "", q.kind != manifests && q.kind != blobs && q.kind != referrers && q.kind != tags, q.kind == tags && reference != "list":
+		q.kind = ""
 		return "", &failure{http.StatusNotFound, "NAME_UNKNOWN", "the path is not one of the pull API"}
+	case q.kind == tags:
+		return repository, nil
+	case q.kind == manifests && tagPattern.MatchString(reference):
+		q.tag = reference
+		return repository, nil
 	}
-	q.kind = kind(m[2])
-	if q.kind == manifests && tagPattern.MatchString(m[3]) {
-		q.tag = m[3]
-		return m[1], nil
+	if q.digest, err = digest.Parse(reference); err != nil {
+		return "", &failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", reference)}
 	}
-	if q.digest, err = digest.Parse(m[3]); err != nil {
-		return "", &failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", m[3])}
-	}
-	return m[1], nil
+	return repository, nil
+}
+
+// cutLast cuts a path at its last slash.
+func cutLast(path string) (before, after string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
 }
 
 // served returns the repository on the registry that ns names, if the gateway

@@ -92,6 +92,17 @@ func (t *Trail) old(seen int64) bool {
 	return time.Since(time.Unix(seen, 0)) > t.options.MaxAge
 }
 
+// Unknown returns those of some places of which the trail knows nothing.
+func (t *Trail) Unknown(parent auth.Repository, places []nested.Place) []nested.Place {
+	var unknown []nested.Place
+	for _, p := range places {
+		if _, ok := t.record(key(parent, p.Descriptor.Digest)); !ok {
+			unknown = append(unknown, p)
+		}
+	}
+	return unknown
+}
+
 // Learn puts places on the trail of a repository. Their candidates come
 // before those that were known.
 func (t *Trail) Learn(parent auth.Repository, places ...nested.Place) {

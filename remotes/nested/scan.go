@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // scan is what the tokens of a document tell that its decoded form hides:
@@ -72,7 +73,7 @@ func (s *scan) object(decoder *json.Decoder, path []string) error {
 		}
 		key := token.(string)
 		folded := fold(key)
-		if seen[folded] || s.variant(key) {
+		if seen[folded] || s.variant(key, folded) {
 			s.ambiguous = fmt.Errorf("key %s is there twice or in an unusual case", quote(key))
 		}
 		seen[folded] = true
@@ -104,18 +105,31 @@ var documentKeys = []string{"schemaVersion", "mediaType", "artifactType", "manif
 	"subject", "annotations", "digest", "size", "urls", "data", "platform", "architecture", "os"}
 
 // variant tells whether a key is one that matters, in another case.
-func (s *scan) variant(key string) bool {
-	for _, known := range [][]string{documentKeys, s.keys.Annotations, s.keys.Properties} {
-		if !slices.Contains(known, key) && containsFold(known, fold(key)) {
-			return true
-		}
-	}
-	return false
+func (s *scan) variant(key, folded string) bool {
+	return documentFolded[folded] && !slices.Contains(documentKeys, key) ||
+		containsFold(s.keys.Annotations, folded) && !slices.Contains(s.keys.Annotations, key) ||
+		containsFold(s.keys.Properties, folded) && !slices.Contains(s.keys.Properties, key)
 }
+
+var documentFolded = func() map[string]bool {
+	keys := map[string]bool{}
+	for _, key := range documentKeys {
+		keys[fold(key)] = true
+	}
+	return keys
+}()
 
 func containsFold(keys []string, folded string) bool {
 	return slices.ContainsFunc(keys, func(k string) bool { return fold(k) == folded })
 }
 
-// fold maps keys to one another that encoding/json takes for the same.
-func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
+// fold maps keys to one another that encoding/json takes for the same. Of
+// ASCII, [strings.ToLower] does; it gives back what is in lower case already.
+func fold(key string) string {
+	for i := range len(key) {
+		if key[i] >= utf8.RuneSelf {
+			return strings.ToLower(strings.ToUpper(key))
+		}
+	}
+	return strings.ToLower(key)
+}

@@ -1,0 +1,269 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+const (
+	// aheadBytes is the largest content that is fetched ahead: what takes
+	// longer to ask for than to send.
+	aheadBytes = 256 << 10
+	// aheadWorkers bounds the requests at a time for one pull; containerd makes 3.
+	aheadWorkers = 8
+	// aheadTime is for how long answers wait for a client that asks for nothing more.
+	aheadTime = 30 * time.Second
+	// aheadPulls and aheadItems bound the pulls, and the content of one, that are known.
+	aheadPulls = 64
+	aheadItems = 20_000
+)
+
+// ahead fetches what a client that pulls a nested index will ask for next:
+// members' manifests for this platform, and their small blobs. Each is asked
+// for as the client would do it, with his credentials, kept for him alone and
+// given once. A client that goes on by himself is told so, and what failed he
+// asks for himself.
+//
+// Nothing is fetched ahead of which the trail knew, since the client will have
+// it, nor before a client has asked for two things: some want one member only.
+type ahead struct {
+	load    func(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error)
+	timeout time.Duration
+	room    chan struct{} // held by each answer that waits for its client, or is on its way
+
+	mu    sync.Mutex
+	pulls map[right]*pull
+}
+
+// pull is one client's pull of bundles in one repository.
+type pull struct {
+	*ahead
+	q     request
+	ctx   context.Context
+	end   context.CancelFunc
+	idle  *time.Timer
+	items map[digest.Digest]*item
+	queue []*item // to be fetched
+	asked int     // items that the client has asked for
+	busy  int     // workers
+}
+
+// item is content that the client is expected to ask for.
+type item struct {
+	place    nested.Place
+	asked    bool          // for by the client
+	done     chan struct{} // closed when it was fetched; nil before it is begun
+	document *document     // that waits, and holds room
+}
+
+// expect is told what a document points to that the client was given.
+func (a *ahead) expect(q request, places []nested.Place) {
+	if cap(a.room) == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.pulls[right{q.repository, q.caller}]
+	if p == nil {
+		if len(places) == 0 || len(a.pulls) >= aheadPulls {
+			return
+		}
+		p = a.newPull(q)
+	}
+	p.add(places)
+}
+
+// newPull remembers a pull until its client has asked for nothing for a while.
+// The caller holds the lock, as those of pull's methods do.
+func (a *ahead) newPull(q request) *pull {
+	ctx, end := context.WithCancel(context.WithValue(context.Background(), callerKey{}, q.caller))
+	k := right{q.repository, q.caller}
+	p := &pull{ahead: a, q: request{kind: manifests, repository: q.repository, caller: q.caller}, ctx: ctx, end: end, items: map[digest.Digest]*item{}}
+	p.idle = time.AfterFunc(aheadTime, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		p.forget()
+	})
+	a.pulls[k] = p
+	return p
+}
+
+// forget ends a pull. What is on its way is thrown away when it comes.
+func (p *pull) forget() {
+	if k := (right{p.q.repository, p.q.caller}); p.pulls[k] == p {
+		delete(p.pulls, k)
+	}
+	p.end()
+	for _, i := range p.items {
+		p.take(i)
+	}
+}
+
+// close ends all pulls.
+func (a *ahead) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.pulls {
+		p.idle.Stop()
+		p.forget()
+	}
+}
+
+// add puts places before those that wait: a client goes on with a member
+// before it begins the next.
+func (p *pull) add(places []nested.Place) {
+	var fresh []*item
+	for _, place := range places {
+		d := place.Descriptor.Digest
+		if _, ok := p.items[d]; ok || len(p.items) >= aheadItems || !worthwhile(place) {
+			continue
+		}
+		i := &item{place: place}
+		p.items[d] = i
+		fresh = append(fresh, i)
+	}
+	p.queue = append(fresh, p.queue...)
+	p.start()
+}
+
+// worthwhile tells whether a client of this platform will ask for what is at a
+// place, and whether it is small.
+func worthwhile(p nested.Place) bool {
+	d := p.Descriptor
+	switch {
+	case d.Size > aheadBytes, len(d.Data) > 0, d.Platform != nil && !platforms.Default().Match(*d.Platform):
+		return false
+	case p.Entry:
+		return isDocument(p)
+	}
+	return true
+}
+
+// kind is what a client asks for the item as.
+func (i *item) kind() kind {
+	if isDocument(i.place) {
+		return manifests
+	}
+	return blobs
+}
+
+func isDocument(p nested.Place) bool {
+	return images.IsIndexType(p.Descriptor.MediaType) || images.IsManifestType(p.Descriptor.MediaType)
+}
+
+// start starts workers for what waits.
+func (p *pull) start() {
+	for p.asked > 1 && p.busy < min(aheadWorkers, len(p.queue)) {
+		p.busy++
+		go p.work()
+	}
+}
+
+// work fetches until nothing waits.
+func (p *pull) work() {
+	for {
+		select {
+		case p.room <- struct{}{}:
+		case <-p.ctx.Done():
+			return
+		}
+		i := p.next()
+		if i == nil {
+			<-p.room
+			return
+		}
+		d, err := p.fetch(i)
+		p.keep(i, d, err)
+	}
+}
+
+// next takes an item that the client has not asked for, or ends the worker.
+func (p *pull) next() *item {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) > 0 {
+		i := p.queue[0]
+		p.queue = p.queue[1:]
+		if !i.asked {
+			i.done = make(chan struct{})
+			return i
+		}
+	}
+	p.busy--
+	return nil
+}
+
+func (p *pull) fetch(i *item) (*document, error) {
+	ctx, cancel := withBudget(p.ctx, p.timeout)
+	defer cancel()
+	place := i.place
+	place.Carried = place.Carried || i.kind() == blobs // is under /blobs/
+	d, _, err := p.load(ctx, p.q, place)
+	return d, err
+}
+
+// keep keeps what was fetched for the client, unless the pull has ended.
+func (p *pull) keep(i *item, d *document, err error) {
+	if err == nil {
+		err = errors.Join(p.ctx.Err(), d.close())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(i.done)
+	if err != nil || !d.whole() {
+		<-p.room
+		return
+	}
+	i.document = d
+	p.add(d.fresh)
+}
+
+// take takes an item's document, if it has one. Its room is free then.
+func (p *pull) take(i *item) *document {
+	d := i.document
+	if i.document = nil; d != nil {
+		<-p.room
+	}
+	return d
+}
+
+// claim returns what was fetched for a client's request, waiting for what is
+// on its way, or nil when he has to be served otherwise.
+func (a *ahead) claim(ctx context.Context, q request) *document {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.pulls[right{q.repository, q.caller}]
+	if p == nil {
+		return nil
+	}
+	i := p.items[q.digest]
+	if i == nil || i.asked || q.head || q.kind != i.kind() {
+		return nil
+	}
+	i.asked = true
+	p.asked++
+	p.idle.Reset(aheadTime)
+	p.start()
+	if i.done == nil {
+		return nil
+	}
+	a.mu.Unlock()
+	select {
+	case <-i.done:
+	case <-ctx.Done():
+	}
+	a.mu.Lock()
+	d := p.take(i)
+	if q.header.Get("Range") != "" {
+		return nil // rare: the client resumes what he has a part of
+	}
+	return d
+}

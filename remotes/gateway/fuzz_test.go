@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// FuzzRequest: of whatever path and query, what is served is a repository of a registry that is served, allowed, and its URL
+// upstream is that of the distribution spec.
+func FuzzRequest(f *testing.F) {
+	const d = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	for _, s := range [][2]string{
+		{"/v2/", ""}, {"/v2/org/app/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/app/blobs/" + d, "ns=reg.test:5000"}, {"/v2/org/app/tags/list", "ns=reg.test:5000&n=1"},
+		{"/v2/org/app/referrers/" + d, "ns=reg.test:5000&artifactType=x"}, {"/v2/org/../victim/manifests/v1", "ns=reg.test:5000"}, {"/v2//manifests/v1", "ns=reg.test:5000"},
+		{"/v2/org%2f..%2fvictim/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/app/manifests/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/app/manifests/v1", "ns=evil.test"},
+		{"/v2/org/app/manifests/v1", "ns=reg.test:5000&ns=evil.test"}, {"/v2/org/app/manifests/v1", "ns=REG.TEST:5000"}, {"/v2/org/app/blobs/sha256:../../x", "ns=reg.test:5000"},
+		{"/evil/v2/org/app/manifests/x", "ns=reg.test:5000"}, {"/v2/other/app/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/manifests/v1", "ns=reg.test:5000"}, {"/v2/tags/list", "ns=reg.test:5000"},
+	} {
+		f.Add(s[0], s[1])
+	}
+	allow, err := ParsePattern("reg.test:5000/org/*")
+	if err != nil {
+		f.Fatal(err)
+	}
+	g := New(Options{Mode: Node, Registries: []string{"reg.test:5000"}, Allow: []Pattern{allow}, Credentials: auth.NewStores(auth.StoresOptions{})})
+	host := nested.Host{}
+	host.Scheme, host.Host, host.Path = "https", "reg.test:5000", "/v2"
+	f.Fuzz(func(t *testing.T, p, query string) {
+		q, err := g.parse(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: p, RawQuery: query}, Header: http.Header{}})
+		if err != nil || q.kind == base {
+			return
+		}
+		name := q.repository.Name()
+		again, err := auth.ParseRepository(q.repository.String())
+		if err != nil || again != q.repository || q.repository.Host() != "reg.test:5000" || path.Clean(name) != name || !strings.HasPrefix(name, "org/") {
+			t.Errorf("%q %q: %s, %v", p, query, q.repository, err)
+		}
+		reference := q.tag
+		if q.digest != "" {
+			reference = q.digest.String()
+		}
+		if q.kind == tags {
+			reference = "list"
+		}
+		if strings.ContainsAny(reference, "/%?#\\ ") || q.digest != "" && q.digest.Validate() != nil {
+			t.Errorf("%q %q: %q", p, query, reference)
+		}
+		if got, want := host.URL(q.repository, string(q.kind)+"/"+reference).String(), "https://reg.test:5000"+p; got != want {
+			t.Errorf("%q %q: upstream it is %s", p, query, got)
+		}
+	})
+}
+
+// FuzzNextPage: whatever link a registry gives, a client is led to the gateway's own path with parameters of lists.
+func FuzzNextPage(f *testing.F) {
+	for _, s := range []string{`</v2/x/tags/list?n=1&last=a>; rel="next"`, `<https://evil.test/?last=a&ns=evil>; rel=next`, `<>; rel="next"`, `<a>b>; rel=next`, "<?last=\r\nX:y>; rel=next", `<?last=%0d%0aX>; rel="next"`} {
+		f.Add(s)
+	}
+	repository, err := auth.ParseRepository("reg.test/org/app")
+	if err != nil {
+		f.Fatal(err)
+	}
+	q := request{kind: tags, repository: repository}
+	f.Fuzz(func(t *testing.T, link string) {
+		next := q.nextPage(link)
+		if next == "" {
+			return
+		}
+		target, ok := strings.CutPrefix(next, "</v2/org/app/tags/list?")
+		query, end := strings.CutSuffix(target, `>; rel="next"`)
+		values, err := url.ParseQuery(query)
+		if !ok || !end || err != nil || strings.ContainsAny(query, "<>\r\n\" ") || len(values["ns"]) != 1 || values.Get("ns") != "reg.test" {
+			t.Errorf("%q: %q", link, next)
+		}
+		for name := range values {
+			if name != "ns" && name != "n" && name != "last" && name != "artifactType" {
+				t.Errorf("%q: parameter %q", link, name)
+			}
+		}
+	})
+}
+
+// FuzzRecord: whatever is in the trail's file, content is looked for in the parent or below it.
+func FuzzRecord(f *testing.F) {
+	for _, s := range []string{`{}`, `{"s":99999999999,"r":["web"],"w":[99999999999]}`, `{"s":99999999999,"r":["../victim"],"w":[99999999999]}`, `{"r":[""],"f":["a/b","X"]}`, `{"s":99999999999,"r":["a","b"],"w":[99999999999]}`, `{"r":null,"w":[1,2,3]}`} {
+		f.Add([]byte(s))
+	}
+	parent, err := auth.ParseRepository("reg.test/org/app")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		trail := &Trail{options: TrailOptions{MaxAge: 1 << 62}}
+		var r record
+		if json.Unmarshal(data, &r) != nil {
+			return
+		}
+		p, ok := trail.current(r).place(parent, digest.FromString("x"))
+		if !ok {
+			return
+		}
+		if len(p.Targets) == 0 {
+			t.Errorf("%q: nowhere", data)
+		}
+		for _, at := range append(p.Targets, p.Fallbacks...) {
+			if at != parent && (at.Host() != "reg.test" || !strings.HasPrefix(at.Name(), "org/app/") || path.Clean(at.Name()) != at.Name()) {
+				t.Errorf("%q: %s", data, at)
+			}
+		}
+	})
+}
