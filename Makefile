@@ -41,7 +41,7 @@ help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
 	@echo 'make test         set up all that is needed; unit, integration and short fuzz tests'
 	@echo 'make test-matrix  the pulls of stock clients with containerd $(MATRIX) and $(CONTAINERD)'
-	@echo 'make test-kubelet  pods of the kubelet $(KUBELET), which takes five minutes to build, once'
+	@echo 'make test-kubelet  pods of Kubernetes $(KUBELET), which takes ten minutes to build, once'
 	@echo 'make build        bin/nestctl'
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
@@ -85,7 +85,7 @@ test: packages tools build $(INSIDE)
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
 	@$(MAKE) --no-print-directory fuzz
 	@if $(MAKE) -q kubelet; then $(MAKE) --no-print-directory test-kubelet; \
-	else echo 'not run: the tests with a kubelet, which `make test-kubelet` builds in five minutes'; fi
+	else echo 'not run: the tests with Kubernetes, which `make test-kubelet` builds in ten minutes'; fi
 	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
 	@if [ -s $(BIN)/skipped ]; then echo 'passed, but skipped:'; cat $(BIN)/skipped; \
 	else echo 'passed, nothing skipped'; fi
@@ -100,9 +100,11 @@ integration: packages tools build $(INSIDE)
 test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
 	cd integration && MATRIX=all $(GOTEST) $(RACE) -count=1 -timeout=20m -run='^TestMatrix$$' .
 
-# In `make test` when the kubelet is built already.
+# In `make test` when Kubernetes is built already.
+test-kubelet: NEEDED += buildah
+test-kubelet: PACKAGES += buildah
 test-kubelet: packages tools build kubelet
-	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^TestKubelet$$' .
+	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^Test(Kubelet|Cluster)$$' .
 
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
@@ -129,19 +131,20 @@ lint: bin/.golangci-lint-$(LINT)
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet ./...
 
 # What the tests need and do not build: runc, pass and gpg, systemd, and a C compiler for the race detector.
+# They are Debian's packages.
 NEEDED := runc pass gpg gpg-agent systemctl gcc
+PACKAGES := runc pass gnupg systemd gcc libc6-dev
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-			runc pass gnupg systemd gcc libc6-dev; then exit; fi; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(PACKAGES); then exit; fi; \
 	echo 'note: of $(NEEDED) not all are there, and only root can install them, with apt-get'; \
 	[ "$$CI" != true ]
 
 tools: $(TOOLS)
 
-kubelet: bin/.kubelet-$(KUBELET)
+kubelet: bin/.kubernetes-$(KUBELET)
 
 bin/.containerd-%:
 	$(INSTALL) -tags $(CONTAINERD_TAGS) \
@@ -194,11 +197,13 @@ bin/.docker-registry-%:
 	echo "note: no docker-registry $*, which is a package of Debian's"; \
 	[ "$$CI" != true ]
 
-# In a module of its own, which nothing else needs: its replace lines are those of the kubelet's module.
-bin/.kubelet-%:
+# In a module of its own, which nothing else needs: its replace lines are those of Kubernetes' module. One program has all
+# of it, each part under its own name.
+bin/.kubernetes-%:
 	cd integration/kubelet && go mod tidy -diff && CGO_ENABLED=0 go build -p 2 -trimpath \
-		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$*' -o $(BIN)/kubelet k8s.io/kubernetes/cmd/kubelet
-	@rm -f bin/.kubelet-* && touch $@
+		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$*' -o $(BIN)/kubelet .
+	@for part in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -sf kubelet $(BIN)/$$part || exit 1; done
+	@rm -f bin/.kubelet-* bin/.kubernetes-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

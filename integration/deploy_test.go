@@ -345,11 +345,16 @@ func (n *deployNode) start(t *testing.T, name string) *process {
 	return start(t, command[0], command[1:]...)
 }
 
-// tree is every file and directory with its mode, owner, and bytes or target.
 func (n *deployNode) tree(t *testing.T) map[string]string {
 	t.Helper()
+	return treeOf(t, n.dir)
+}
+
+// treeOf is every file and directory of one with its mode, owner, and bytes or target.
+func treeOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
 	all := map[string]string{}
-	must(t, filepath.WalkDir(n.dir, func(path string, _ fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -368,7 +373,7 @@ func (n *deployNode) tree(t *testing.T) map[string]string {
 			target, err = os.Readlink(path)
 			data = []byte(target)
 		}
-		all[strings.TrimPrefix(path, n.dir)] = text + string(data)
+		all[strings.TrimPrefix(path, dir)] = text + string(data)
 		return err
 	}))
 	return all

@@ -8,6 +8,7 @@
 // hosts_test.go, versions_test.go and cri_test.go with pause_test.go, pass_test.go, images_test.go with
 // bundle_test.go, nestctl_test.go. harness_test.go tests the harness without any program of ours.
 //
-// kubelet_test.go, with machine_test.go, needs the kubelet that `make test-kubelet` builds in the module
-// of the directory kubelet, and is built with the tag kubelet only.
+// kubelet_test.go, with machine_test.go, and cluster_test.go, with cluster_parts_test.go, private_test.go and
+// docs_test.go, need the Kubernetes that `make test-kubelet` builds in the module of the directory kubelet. They are
+// built with the tag kubelet only.
 package integration
