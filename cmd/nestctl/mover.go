@@ -135,14 +135,11 @@ func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
 	if !isDocument(n.MediaType) {
 		return nil
 	}
-	err := again(ctx, func() error {
-		data, err := fetchAll(ctx, w.fetcher, n.Descriptor)
-		if err != nil {
-			return explain(w, n, err)
-		}
-		return m.hold(n.Digest, data)
-	})
-	if err == nil && images.IsIndexType(n.MediaType) {
+	data, err := fetchAll(ctx, w.fetcher, n.Descriptor)
+	if err != nil {
+		return explain(w, n, err)
+	}
+	if err = m.hold(n.Digest, data); err == nil && images.IsIndexType(n.MediaType) {
 		err = m.reserve(ctx, w, n)
 	}
 	return err

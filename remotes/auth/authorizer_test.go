@@ -261,15 +261,34 @@ func TestTokenIsRefused(t *testing.T) {
 	}
 }
 
+// What may pass is asked again, soon; what failed for good is not kept.
 func TestTokenEndpointRecovers(t *testing.T) {
 	t.Parallel()
-	once := func() registrytest.Filter { return registrytest.First(1, registrytest.Of(registrytest.KindToken)) }
-	for _, fault := range []registrytest.Interceptor{registrytest.Answer(500, nil, once()), registrytest.Reset(once())} {
-		s := newScene(t, map[string]Credential{"": withPassword}, registrytest.WithTokenAuth())
-		s.Allow("user", secret, "*")
-		s.Intercept(fault)
-		wantError(t, s.pull(ctx(), "p"), s.Host())
-		s.must(s.pull(ctx(), "p"))
+	first := func(n int) registrytest.Filter { return registrytest.First(n, registrytest.Of(registrytest.KindToken)) }
+	wait := func(seconds string) http.Header { return http.Header{"Retry-After": {seconds}} }
+	for name, test := range map[string]struct {
+		fault registrytest.Interceptor
+		fails string // what the first pull says; empty: nothing
+	}{
+		"500":         {registrytest.Answer(500, nil, first(2)), ""},
+		"reset":       {registrytest.Reset(first(2)), ""},
+		"429":         {registrytest.Answer(429, wait("1"), first(1)), ""},
+		"503 thrice":  {registrytest.Answer(503, nil, first(3)), "503"},
+		"429, a day":  {registrytest.Answer(429, wait("86400"), first(1)), "asking to wait for 24h0m0s"},
+		"no endpoint": {registrytest.Answer(410, nil, first(1)), "410"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, map[string]Credential{"": withPassword}, registrytest.WithTokenAuth())
+			s.Allow("user", secret, "*")
+			s.Intercept(test.fault)
+			err := s.pull(ctx(), "p")
+			if test.fails != "" {
+				wantError(t, err, s.Host(), test.fails)
+				err = s.pull(ctx(), "p")
+			}
+			s.must(err)
+		})
 	}
 }
 

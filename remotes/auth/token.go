@@ -51,7 +51,7 @@ type tokens struct {
 
 func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
 	return t.kept.get(ctx, key, tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
-		token, lifetime, err := t.fetch(ctx, key)
+		token, lifetime, err := t.persist(ctx, key)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = fmt.Errorf("token endpoint %s did not answer in %v: %w", host(key.realm), tokenTimeout, context.DeadlineExceeded)
 		}
@@ -63,6 +63,29 @@ func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
 // forget drops a token that the registry has refused.
 func (t *tokens) forget(token string) {
 	t.kept.forget(func(_ tokenKey, kept string) bool { return kept == token })
+}
+
+// maxTokenAttempts is few: whoever wants the token asks again himself, too.
+const maxTokenAttempts = 3
+
+// persist fetches, and again when what failed may pass.
+func (t *tokens) persist(ctx context.Context, key tokenKey) (string, time.Duration, error) {
+	for attempt := 1; ; attempt++ {
+		token, lifetime, err := t.fetch(ctx, key)
+		if err == nil || attempt == maxTokenAttempts {
+			return token, lifetime, err
+		}
+		wait, _ := Pause(attempt - 1)
+		var status *statusError
+		again := IsBroken(err)
+		if errors.As(err, &status) {
+			again = MayPass(status.code)
+			wait = max(wait, status.wait)
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait || !again || !Sleep(ctx, wait) {
+			return "", 0, err
+		}
+	}
 }
 
 // fetch asks by POST when there is a credential, and by GET where that is not
@@ -92,10 +115,15 @@ var noPOST = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNo
 type statusError struct {
 	realm string
 	code  int
+	wait  time.Duration // that it asks for; 0: it does not
 }
 
 func (e *statusError) Error() string {
-	return fmt.Sprintf("token endpoint %s answered %d %s", host(e.realm), e.code, http.StatusText(e.code))
+	text := fmt.Sprintf("token endpoint %s answered %d %s", host(e.realm), e.code, http.StatusText(e.code))
+	if e.wait > 0 {
+		text += fmt.Sprintf(", asking to wait for %s", e.wait.Round(time.Second))
+	}
+	return text
 }
 
 // explain turns an endpoint's no into a denial.
@@ -173,7 +201,7 @@ func (t *tokens) ask(ctx context.Context, key tokenKey, build func(context.Conte
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", 0, &statusError{key.realm, resp.StatusCode}
+		return "", 0, &statusError{key.realm, resp.StatusCode, RetryAfter(resp)}
 	}
 	token, lifetime, err := readToken(resp.Body)
 	if err != nil {

@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
-	"net"
-	"net/http"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // budget bounds what one request to the gateway may cost upstream before its
@@ -61,68 +58,21 @@ func (b *budget) spend() error {
 // sleep waits before another attempt. It returns false at once when that
 // would be too late.
 func (b *budget) sleep(ctx context.Context, wait time.Duration) bool {
-	if wait >= b.left() {
-		return false
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return wait < b.left() && auth.Sleep(ctx, wait)
 }
 
-const (
-	// maxAttempts is as many as containerd makes.
-	maxAttempts = 5
-	firstPause  = 250 * time.Millisecond
-)
-
-// passing are the statuses that may be others a moment later.
-var passing = []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
-	http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
-
-// pause tells whether a failure may pass, and how long to wait: twice as long
-// each time, with some jitter, and at least as long as the registry asks for.
+// pause tells whether a failure may pass, and how long to wait, at least as
+// long as the registry asks for.
 func pause(attempt int, err error) (time.Duration, bool) {
-	wait := firstPause << attempt
-	wait = wait/2 + rand.N(wait)
+	wait, more := auth.Pause(attempt)
 	var status *statusError
 	switch {
-	case attempt+1 >= maxAttempts:
+	case !more:
 		return 0, false
 	case errors.As(err, &status):
-		return max(wait, status.retryAfter), slices.Contains(passing, status.code)
+		return max(wait, status.retryAfter), auth.MayPass(status.code)
 	}
-	return wait, errdefs.IsUnavailable(err) || isBroken(err)
-}
-
-// isBroken tells whether a connection failed, to a registry or to its token
-// endpoint, in a way that another one may not.
-func isBroken(err error) bool {
-	var broken net.Error
-	var unknown *net.DNSError
-	switch {
-	case errors.Is(err, errTimeout), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return false
-	case errors.As(err, &unknown) && unknown.IsNotFound:
-		return false
-	}
-	return errors.As(err, &broken) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// retryAfter reads the header of that name, in seconds or as a date.
-func retryAfter(resp *http.Response) time.Duration {
-	value := resp.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return max(time.Until(date), 0)
-	}
-	return 0
+	return wait, !errors.Is(err, errTimeout) && (errdefs.IsUnavailable(err) || auth.IsBroken(err))
 }
 
 // stallTimeout ends a transfer in which nothing has moved; containerd then

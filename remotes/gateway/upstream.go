@@ -226,7 +226,7 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 	case http.StatusForbidden:
 		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
 	}
-	return nil, fmt.Errorf("%s: %w", repository, &statusError{h.Host, resp.StatusCode, message, retryAfter(resp)})
+	return nil, fmt.Errorf("%s: %w", repository, &statusError{h.Host, resp.StatusCode, message, auth.RetryAfter(resp)})
 }
 
 // redirects are the statuses that net/http follows, having asked our policy.

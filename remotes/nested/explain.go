@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -82,6 +83,11 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	case errors.As(err, &realm):
 		return realm
 	}
+	var last answer
+	if errors.As(err, &last) {
+		last.RequestURL, _, _ = strings.Cut(last.RequestURL, "?")
+		return last
+	}
 	var client *url.Error
 	if errors.As(err, &client) {
 		return withoutQuery(err, client)
@@ -98,12 +104,13 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 		}
 	}
 	status.RequestURL, _, _ = strings.Cut(status.RequestURL, "?")
-	return answer{status}
+	return answer{ErrUnexpectedStatus: status}
 }
 
 // answer is an answer of a registry that is no success, with what it says.
 type answer struct {
 	remoteerrors.ErrUnexpectedStatus
+	wait time.Duration // that it asks for; 0: it does not
 }
 
 // Error implements error. What is not plain text in the registry's words is
@@ -113,6 +120,9 @@ func (a answer) Error() string {
 		Errors []struct{ Code, Message string }
 	}
 	text := a.ErrUnexpectedStatus.Error()
+	if a.wait > 0 {
+		text += fmt.Sprintf(", asking to wait for %s", a.wait.Round(time.Second))
+	}
 	if json.Unmarshal(a.Body, &said) != nil || len(said.Errors) == 0 {
 		return text
 	}

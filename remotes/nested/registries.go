@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -229,7 +230,8 @@ func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
 	_ = hosts[0].Authorizer.Authorize(ctx, req) // the request is not sent
 }
 
-// resolver returns the docker resolver for the repository of a reference.
+// resolver returns the docker resolver for the repository of a reference, for
+// reading: whoever changes something is to know himself what may be done again.
 func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 	repository, err := RepositoryOf(ref)
 	if err != nil {
@@ -239,7 +241,11 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return r.resolverAt(hosts), hosts, nil
+	asked := slices.Clone(hosts)
+	if last := len(asked) - 1; last >= 0 { // before it, there is another one to ask
+		asked[last].RegistryHost = patient(asked[last].RegistryHost)
+	}
+	return r.resolverAt(asked), hosts, nil
 }
 
 // resolverAt returns a docker resolver that asks some hosts.

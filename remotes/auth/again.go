@@ -1,0 +1,72 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+const (
+	// maxAttempts is as many as containerd makes.
+	maxAttempts = 5
+	firstPause  = 250 * time.Millisecond
+)
+
+// Pause returns how long to wait after a failed attempt, the first of which is
+// 0: twice as long each time, with some jitter. It returns false when enough
+// attempts were made.
+func Pause(attempt int) (time.Duration, bool) {
+	wait := firstPause << attempt
+	return wait/2 + rand.N(wait), attempt+1 < maxAttempts
+}
+
+// passing are the statuses that may be others a moment later.
+var passing = []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+	http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+
+// MayPass tells whether a status may be another one a moment later.
+func MayPass(status int) bool { return slices.Contains(passing, status) }
+
+// IsBroken tells whether a connection failed, to a registry or to its token
+// endpoint, in a way that another one may not.
+func IsBroken(err error) bool {
+	var broken net.Error
+	var unknown *net.DNSError
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return false
+	case errors.As(err, &unknown) && unknown.IsNotFound:
+		return false
+	}
+	return errors.As(err, &broken) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// RetryAfter reads the header of that name, in seconds or as a date.
+func RetryAfter(resp *http.Response) time.Duration {
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(time.Until(date), 0)
+	}
+	return 0
+}
+
+// Sleep waits, unless the context ends before; then it returns false.
+func Sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
