@@ -33,6 +33,7 @@ type scene struct {
 // startScene starts a registry on a link without delay.
 func startScene(t testing.TB) *scene {
 	t.Helper()
+	t.Setenv("OTEL_TRACES_EXPORTER", "none") // the registry's: nobody listens
 	s := &scene{login: login{"dave", "canary"}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -50,7 +51,7 @@ func startScene(t testing.TB) *scene {
 	s.caFile = writeFile(t, filepath.Join(t.TempDir(), "ca.pem"), s.ca)
 	s.helpers = filepath.Join(t.TempDir(), "helpers")
 	s.writeHelper(t)
-	s.config = dockerConfig(t, nil, map[string]any{"credsStore": "bench"})
+	s.config = dockerConfig(t, nil, map[string]any{"credHelpers": map[string]string{s.host: "bench"}})
 	s.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "DOCKER_CONFIG=" + s.config, "SSL_CERT_FILE=" + s.caFile, "SSL_CERT_DIR=/nonexistent"}
 	return s
 }
