@@ -60,7 +60,7 @@ pull goes on where it stopped when it is run again.`,
 	f.StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
 	f.BoolVar(&o.allPlatforms, "all-platforms", false, "members of all platforms")
 	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
-	f.IntVar(&o.concurrent, "max-concurrent", 8, "requests for content at once")
+	f.IntVar(&o.concurrent, "max-concurrent", 8, "large blobs at once; eight small requests count as one")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
 	f.StringVar(&o.format, "format", "text", "text or json")
 	f.StringVar(&o.address, "address", defaultAddress, "containerd's socket")
