@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,9 +35,11 @@ func (s *scene) measure(t testing.TB, w work) bench.Sample {
 		before += d.cpu(t)
 		must(t, os.WriteFile(d.proc("clear_refs"), []byte("5"), 0)) // its peak is what it holds now
 	}
+	server := s.cpu(t)
 	began := time.Now()
 	cpu, peak := w.run(t)
 	sample := bench.Sample{Wall: time.Since(began), CPU: cpu - before, Peak: peak}
+	sample.Server = s.cpu(t) - server
 	for _, d := range w.daemons {
 		sample.CPU += d.cpu(t)
 		sample.Peak += peakOf(d.cmd.Process.Pid)
@@ -46,6 +49,14 @@ func (s *scene) measure(t testing.TB, w work) bench.Sample {
 	sample.Helpers = s.helperRuns(t)
 	sample.Traffic = s.link.Reset()
 	return sample
+}
+
+// cpu is what the registry's side used so far: the registry and this process, in which the link is.
+func (s *scene) cpu(t testing.TB) time.Duration {
+	t.Helper()
+	var own syscall.Rusage
+	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &own))
+	return s.program.cpu(t) + time.Duration(own.Utime.Nano()+own.Stime.Nano())
 }
 
 // run runs the commands and returns their CPU time and what they held at most.

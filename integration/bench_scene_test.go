@@ -33,7 +33,6 @@ type scene struct {
 // startScene starts a registry on a link without delay.
 func startScene(t testing.TB) *scene {
 	t.Helper()
-	t.Setenv("OTEL_TRACES_EXPORTER", "none") // the registry's: nobody listens
 	s := &scene{login: login{"dave", "canary"}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -47,13 +46,34 @@ func startScene(t testing.TB) *scene {
 		server.Config.Handler, server.EnableHTTP2 = mux, true
 		server.StartTLS()
 	}
+	started := setRegistryEnv(t)
 	s.registry = registryOptions{serve: serve}.start(t, tokens)
+	started()
 	s.caFile = writeFile(t, filepath.Join(t.TempDir(), "ca.pem"), s.ca)
 	s.helpers = filepath.Join(t.TempDir(), "helpers")
 	s.writeHelper(t)
 	s.config = dockerConfig(t, nil, map[string]any{"credHelpers": map[string]string{s.host: "bench"}})
 	s.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "DOCKER_CONFIG=" + s.config, "SSL_CERT_FILE=" + s.caFile, "SSL_CERT_DIR=/nonexistent"}
 	return s
+}
+
+// setRegistryEnv has the registry take as little of the machine as it can: without traces, and with a garbage collection
+// only now and then, because it reads each blob, however small, through a fresh buffer of 4 MiB. It returns what ends
+// that for other programs.
+func setRegistryEnv(t testing.TB) func() {
+	t.Helper()
+	for name, value := range registryEnv {
+		t.Setenv(name, value)
+	}
+	return func() {
+		for name := range registryEnv {
+			_ = os.Unsetenv(name) // the test's end brings back what was there
+		}
+	}
+}
+
+var registryEnv = map[string]string{
+	"OTEL_TRACES_EXPORTER": "none", "OTEL_TRACES_SAMPLER": "always_off", "GOGC": "off", "GOMEMLIMIT": "2GiB",
 }
 
 // writeHelper puts a credential helper that counts its runs into PATH, and has daemons trust the registry.

@@ -231,9 +231,12 @@ func fetch(ctx context.Context, store content.Store, w *walker, n *node) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, errOther) {
+		return &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: errOther.Error()}
+	}
 	if status, statusErr := store.Status(ctx, ref); statusErr == nil && status.Offset >= d.Size {
 		// All is there and does not verify. Kept, it would fail every later pull.
-		bad := &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: "another digest or size"}
+		bad := &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: errOther.Error()}
 		return errors.Join(bad, store.Abort(ctx, ref))
 	}
 	return err

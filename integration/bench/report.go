@@ -19,8 +19,8 @@ type Scenario struct {
 // Table writes the scenario for people, in Markdown.
 func (s Scenario) Table(w io.Writer) {
 	fmt.Fprintf(w, "### %s\n\n", s.Title)
-	fmt.Fprintln(w, "| pull | of | wall | spread | least | ÷ least | CPU s | peak MiB | requests | ÷ least | handshakes | tokens | helper | bytes ÷ least |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| pull | of | wall | spread | least | ÷ least | CPU s | of the registry | peak MiB | requests | ÷ least | handshakes | tokens | helper | bytes ÷ least |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range s.Rows {
 		times := sorted(r.Samples, wall)
 		requests := median(r.Samples, func(s Sample) int { return s.Requests })
@@ -29,6 +29,7 @@ func (s Scenario) Table(w io.Writer) {
 			seconds(r.Wall()), seconds(times[0]) + " to " + seconds(times[len(times)-1]),
 			seconds(r.Floor.Wall), ratio(float64(r.Wall()), float64(r.Floor.Wall)),
 			seconds(median(r.Samples, func(s Sample) time.Duration { return s.CPU })),
+			seconds(median(r.Samples, func(s Sample) time.Duration { return s.Server })),
 			fmt.Sprint(median(r.Samples, func(s Sample) int64 { return s.Peak }) >> 20),
 			fmt.Sprint(requests), ratio(float64(requests), float64(r.Floor.Requests)),
 			fmt.Sprint(median(r.Samples, func(s Sample) int64 { return s.Traffic.Handshakes })),

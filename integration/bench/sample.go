@@ -9,6 +9,7 @@ import (
 // Sample is what one pull took.
 type Sample struct {
 	Wall, CPU time.Duration // CPU of all processes that took part, but for the registry's side
+	Server    time.Duration // CPU of the registry's side, the link included
 	Peak      int64         // bytes of memory that these processes held at most
 	Requests  int           // tokens and refusals included
 	Tokens    int
