@@ -224,7 +224,13 @@ func fetch(ctx context.Context, store content.Store, w *walker, n *node) error {
 	if d.Size == 0 {
 		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
 	}
-	err := remotes.Fetch(ctx, store, w.fetcher, d)
+	var to content.Ingester = store
+	if s, ok := store.(interface {
+		storeFor(*walker, *node) content.Ingester
+	}); ok {
+		to = s.storeFor(w, n)
+	}
+	err := remotes.Fetch(ctx, to, w.fetcher, d)
 	if errdefs.IsAlreadyExists(err) {
 		return recheck(ctx, store, w, n)
 	}
