@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nestedoci/nested/integration/bench"
 )
@@ -97,13 +99,13 @@ func (s *scene) helperRuns(t testing.TB) int {
 	return bytes.Count(data, []byte("\n"))
 }
 
-// fleet makes images with a base layer that all share, a layer of a size of their own, and a small one.
-func fleet(t testing.TB, n int, base layer, own int) []member {
+// fleet makes images, of some numbers, with a base layer that all share, a layer of a size of their own, and a small one.
+func fleet(t testing.TB, from, to int, base layer, own int) []member {
 	t.Helper()
-	made := make([]member, n)
-	for i := range made {
+	var made []member
+	for i := from; i < to; i++ {
 		name := fmt.Sprintf("m%04d", i)
-		made[i] = member{name, newImage(t, amd64, name, base, newLayer(t, "own", randomBlob("", own).data))}
+		made = append(made, member{name, newImage(t, amd64, name, base, newLayer(t, "own", randomBlob("", own).data))})
 	}
 	return made
 }
@@ -111,17 +113,17 @@ func fleet(t testing.TB, n int, base layer, own int) []member {
 // pushesAtOnce is how many members are pushed at once.
 const pushesAtOnce = 16
 
-// pushFleet pushes members to their own repositories below a parent, and anchors them in it.
-func (s *scene) pushFleet(t testing.TB, parent string, fleet []member) {
+// pushFleet pushes members to their own repositories below a parent, and anchors them in a repository.
+func (s *scene) pushFleet(t testing.TB, parent, anchor string, fleet []member) {
 	t.Helper()
 	base := fleet[0].node.blobs[0] // before the others ask for it
-	s.pushBlob(t, parent, base.desc, bytes.NewReader(base.data))
+	s.pushBlob(t, anchor, base.desc, bytes.NewReader(base.data))
 	next := make(chan member)
 	var all sync.WaitGroup
 	for range pushesAtOnce {
 		all.Go(func() {
 			for m := range next {
-				s.pushAnchored(t, parent, m, base)
+				s.pushAnchored(t, parent, anchor, m, base)
 			}
 		})
 	}
@@ -135,16 +137,16 @@ func (s *scene) pushFleet(t testing.TB, parent string, fleet []member) {
 	}
 }
 
-func (s *scene) pushAnchored(t testing.TB, parent string, m member, base content) {
+func (s *scene) pushAnchored(t testing.TB, parent, anchor string, m member, base content) {
 	own := parent + "/" + m.namespace
 	for _, blob := range m.node.blobs {
 		if blob.desc.Digest != base.desc.Digest {
-			s.pushBlob(t, parent, blob.desc, bytes.NewReader(blob.data))
+			s.pushBlob(t, anchor, blob.desc, bytes.NewReader(blob.data))
 		}
-		s.mount(t, own, parent, blob)
+		s.mount(t, own, anchor, blob)
 	}
 	s.pushManifest(t, own, "v1", m.node.content)
-	s.pushManifest(t, parent, "", m.node.content)
+	s.pushManifest(t, anchor, "", m.node.content)
 }
 
 // mount makes a blob of one repository another's, too.
@@ -216,4 +218,25 @@ func (b bundleAt) refs(s *scene) []string {
 	}
 	walk(b.repository, b.bundle)
 	return refs
+}
+
+// timedGet reads an answer to its end and returns bytes in a second, from the first byte on.
+func (s *scene) timedGet(t testing.TB, path, token string, size int64) float64 {
+	t.Helper()
+	trusted := s.registry.client.Transport.(*http.Transport).TLSClientConfig.RootCAs
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}} // HTTP/1.1
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.scheme+"://"+s.host+path, http.NoBody)
+	must(t, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	answer, err := transport.RoundTrip(req)
+	must(t, err)
+	defer answer.Body.Close()
+	began := time.Now()
+	n, err := io.Copy(io.Discard, answer.Body)
+	must(t, err)
+	if n != size {
+		t.Fatalf("%s: %s, %d bytes", path, answer.Status, n)
+	}
+	return float64(n) / time.Since(began).Seconds()
 }

@@ -1,6 +1,10 @@
 package bench
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Shape is how content lies in a registry, for the one who pulls it.
 type Shape int
@@ -30,6 +34,7 @@ type Floor struct {
 	Requests          int // tokens and the refusal that brings the challenge included
 	Tokens, Handshake int
 	Bytes             int64
+	way               string // what the round trips are for
 }
 
 // step is a part of the way that nothing can be done beside, in round trips.
@@ -40,22 +45,25 @@ type step struct {
 
 // path is the longest way to a layer over TLS 1.3, at a registry that hands out tokens itself.
 func (s Shape) path(c Content) []step {
-	steps := []step{{"connect", 1}, {"TLS", 1}, {"challenge", 1}, {"token", 1}}
+	steps := []step{{"the connection", 1}, {"TLS", 1}, {"the challenge", 1}, {"a token", 1}}
 	switch s {
 	case Nested:
 		steps = append(steps, step{"indexes", c.Levels}, step{"members' tokens", c.Levels})
 	case Anchored:
 		steps = append(steps, step{"indexes", c.Levels})
 	}
-	return append(steps, step{"manifest", 1}, step{"blob", 1})
+	return append(steps, step{"manifests", 1}, step{"blobs", 1})
 }
 
 // Floor computes what a pull of content needs over a link.
 func (s Shape) Floor(c Content, over Speed) Floor {
 	f := Floor{Handshake: 1, Bytes: c.Bytes}
+	var names []string
 	for _, step := range s.path(c) {
 		f.RoundTrips += step.trips
+		names = append(names, fmt.Sprintf("%d for %s", step.trips, step.name))
 	}
+	f.way = fmt.Sprintf("%d round trips (%s)", f.RoundTrips, strings.Join(names, ", "))
 	indexes := c.Indexes
 	switch s {
 	case Nested:
@@ -70,6 +78,7 @@ func (s Shape) Floor(c Content, over Speed) Floor {
 	f.Wall = time.Duration(f.RoundTrips) * over.RoundTrip
 	if over.BytesPerSecond > 0 {
 		f.Wall += time.Duration(float64(f.Bytes) / float64(over.BytesPerSecond) * float64(time.Second))
+		f.way += " and the bytes"
 	}
 	return f
 }

@@ -44,3 +44,9 @@ func wall(s Sample) time.Duration { return s.Wall }
 
 // Wall is the median of the times.
 func (r Row) Wall() time.Duration { return median(r.Samples, wall) }
+
+// Peak is the median of what was held at most, in bytes.
+func (r Row) Peak() int64 { return median(r.Samples, func(s Sample) int64 { return s.Peak }) }
+
+// Requests is the median of the requests.
+func (r Row) Requests() int { return median(r.Samples, func(s Sample) int { return s.Requests }) }
