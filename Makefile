@@ -35,7 +35,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench-copy bench-doors bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench bench-copy bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -48,8 +48,8 @@ help:
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
+	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
-	@echo 'make bench-doors  what a pull costs by each door, and beside a plain index far away'
 	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make clean        remove bin/'
@@ -109,8 +109,10 @@ test-kubelet: packages tools build kubelet
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
 
-bench-doors: tools build containerd-nested
-	cd integration && go test -run='^$$' -bench='Doors|Far' -benchtime=1x -timeout=20m .
+# BENCH has flags: -quick, -scenarios=REGEXP, -rounds=N. Measurements for benchstat go to bin/bench.txt.
+BENCH ?= -write
+bench: tools build containerd-nested
+	cd integration && go test -run='^$$' -bench=Pulls -benchtime=1x -timeout=60m . -lines=$(BIN)/bench.txt $(BENCH)
 
 bench-copy: tools build
 	cd integration && go test -run='^$$' -bench=Copy -benchtime=1x -timeout=20m .

@@ -58,7 +58,7 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 	r.transport = newTransport(base, r.origin, options)
 	r.transport.lenient = true
 	r.guarded = newTransport(base, r.origin, options)
-	r.guarded.location = r.transport.location
+	r.guarded.location, r.guarded.base = r.transport.location, r.transport.base
 	r.transport.careful, r.transport.secure = r.guarded, scheme == "https" && !options.HTTPFallback
 	r.tokens = tokens{
 		userAgent: options.UserAgent,
