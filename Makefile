@@ -17,6 +17,11 @@ FUZZTIME    := 30000x
 # Of the target that starts a process for each input.
 FUZZTIME_TRAIL := 500x
 
+# Of `make soak`: how long, how many pulls at a time, and whose decisions; without a seed it draws one.
+MINUTES := 2
+PULLS   := 2
+SEED    :=
+
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 INSTALL := GOBIN=$(BIN) CGO_ENABLED=0 go install -trimpath -ldflags '-s -w'
@@ -35,7 +40,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz lint packages tools clean
+.PHONY: bench bench-copy bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -48,6 +53,8 @@ help:
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
+	@echo 'make soak         pulls through all doors from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
+	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
 	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
@@ -124,6 +131,17 @@ fuzz:
 		time=$(FUZZTIME); [ $$name != FuzzTrailFile ] || time=$(FUZZTIME_TRAIL); \
 		(cd $$dir && go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$$time .) || exit 1; \
 	done
+
+# Its figures are kept in bin/soak-SEED.txt.
+soak: packages tools build containerd-nested
+	cd integration && SOAK=$(MINUTES)m SOAK_PULLS=$(PULLS) SOAK_SEED=$(SEED) SOAK_DIR=$(BIN) \
+		go test -count=1 -v -timeout=$$(($(MINUTES) + 30))m -run='^TestSoak$$' .
+
+# The order of tests, and how many of them run at a time, are to decide nothing.
+STRESS_COUNT := 1
+stress:
+	$(GOTEST) $(RACE) -count=$(STRESS_COUNT) -p=1 -parallel=1 ./...
+	for n in 1 2 16; do GOMAXPROCS=$$n $(GOTEST) -count=$(STRESS_COUNT) -shuffle=on ./... || exit 1; done
 
 lint: bin/.golangci-lint-$(LINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

@@ -32,25 +32,35 @@ type layout struct {
 	label  string
 	unlock func() error
 	syncs  *errgroup.Group
+	// before is called before each change to a file, beside those of the
+	// store; an error ends it. For tests.
+	before func(change, path string) error
 
 	writing sync.Mutex // of a brief blob
 	mu      sync.Mutex
 	brought []digest.Digest // or found
 }
 
-func openLayout(dir string) (*layout, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+func newLayout(dir string) *layout {
+	return &layout{dir: dir, label: "oci-layout:" + dir, syncs: newSyncs(), before: func(string, string) error { return nil }}
+}
+
+// open makes or checks the layout; from then on it is to be closed.
+func (l *layout) open() error {
+	err := l.before("create", l.dir)
+	if err == nil {
+		err = os.MkdirAll(l.dir, 0o755)
 	}
-	unlock, err := lockDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return err
 	}
-	l := &layout{dir: dir, label: "oci-layout:" + dir, unlock: unlock, syncs: newSyncs()}
+	if l.unlock, err = lockDir(l.dir); err != nil {
+		return fmt.Errorf("%s: %w", l.dir, err)
+	}
 	if err := l.prepare(); err != nil {
-		return nil, errors.Join(err, unlock())
+		return errors.Join(err, l.unlock())
 	}
-	return l, nil
+	return nil
 }
 
 // prepare makes an empty layout, or checks the one that is there.
@@ -82,8 +92,8 @@ func (l *layout) readIndex() (ocispec.Index, error) {
 	marker := filepath.Join(l.dir, ocispec.ImageLayoutFile)
 	data, err := os.ReadFile(l.indexFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = writeFile(marker, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}); err == nil {
-			err = writeFile(l.indexFile(), index)
+		if err = l.write(marker, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}); err == nil {
+			err = l.write(l.indexFile(), index)
 		}
 		return index, err
 	}
@@ -157,7 +167,7 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 			}
 		}
 	}
-	if err := writeFile(l.indexFile(), index); err != nil {
+	if err := l.write(l.indexFile(), index); err != nil {
 		return err
 	}
 	// Empty unless another pull was interrupted here; then it may resume.
@@ -187,36 +197,73 @@ func bare(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform, ArtifactType: d.ArtifactType}
 }
 
-// writeFile replaces a file by a value in JSON, whole or not at all.
-func writeFile(path string, value any) error {
+// write replaces a file by a value in JSON, whole or not at all.
+func (l *layout) write(path string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	return l.replace(path, func(out io.Writer) error {
+		_, err := out.Write(data)
+		return err
+	})
+}
+
+// replace puts a new file in a file's place, whole or not at all. It is
+// written in the layout, under a name that the next who replaces it has, too:
+// what a crash has left is overwritten.
+func (l *layout) replace(path string, write func(io.Writer) error) error {
+	temporary := filepath.Join(l.dir, "."+filepath.Base(path)+".new")
+	err := l.before("create", temporary)
+	if err == nil {
+		err = os.RemoveAll(temporary)
+	}
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(data)
-	return replace(file, path, err)
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(l.fill(file, write), file.Close())
+	if err == nil {
+		err = l.before("rename", path)
+	}
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil && l.before("remove", temporary) == nil {
+		err = errors.Join(err, os.Remove(temporary))
+	}
+	return err
 }
 
-// replace puts a written temporary file in a file's place, or takes it away.
-func replace(file *os.File, path string, err error) error {
+// fill writes a file, and is done when it is on disk.
+func (l *layout) fill(file *os.File, write func(io.Writer) error) error {
+	err := write(asking{file, l.before})
 	if err == nil {
-		err = file.Chmod(0o644)
+		err = file.Chmod(0o644) // whatever the umask
+	}
+	if err == nil {
+		err = l.before("sync", file.Name())
 	}
 	if err == nil {
 		err = file.Sync()
 	}
-	err = errors.Join(err, file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(file.Name()))
-	}
 	return err
+}
+
+// asking is a file that asks before each write.
+type asking struct {
+	file   *os.File
+	before func(change, path string) error
+}
+
+func (f asking) Write(p []byte) (int, error) {
+	if err := f.before("write", f.file.Name()); err != nil {
+		return 0, err
+	}
+	return f.file.Write(p)
 }
 
 // archive is a layout in a tar file. The layout is staged beside the file.
@@ -225,39 +272,42 @@ type archive struct {
 	file string
 }
 
-func openArchive(file string) (*archive, error) {
-	staging := file + ".partial"
-	if err := checkOwn(staging); err != nil {
-		return nil, err
-	}
-	l, err := openLayout(staging)
-	if err != nil {
-		return nil, err
-	}
+func newArchive(file string) *archive {
+	l := newLayout(file + ".partial")
 	l.label = "oci-archive:" + file
-	return &archive{l, file}, nil
+	return &archive{l, file}
+}
+
+func (a *archive) open() error {
+	if err := checkOwn(a.dir); err != nil {
+		return err
+	}
+	return a.layout.open()
 }
 
 func (a *archive) finish(ctx context.Context, w *walker, ref string, root *node) error {
 	// An earlier pull that stopped at its end may have left its names.
-	if err := os.Remove(a.indexFile()); err != nil {
-		return err
+	err := a.before("remove", a.indexFile())
+	if err == nil {
+		err = os.Remove(a.indexFile())
 	}
-	if err := a.layout.finish(ctx, w, ref, root); err != nil {
-		return err
+	if err == nil {
+		err = a.layout.finish(ctx, w, ref, root)
 	}
-	file, err := os.CreateTemp(filepath.Dir(a.file), "."+filepath.Base(a.file)+".*")
-	if err != nil {
-		return err
+	if err == nil {
+		err = a.replace(a.file, a.pack)
 	}
-	if err := replace(file, a.file, a.write(file)); err != nil {
-		return err
+	if err == nil {
+		err = a.before("remove", a.dir)
 	}
-	return os.RemoveAll(a.dir)
+	if err == nil {
+		err = os.RemoveAll(a.dir)
+	}
+	return err
 }
 
-// write writes the layout as a tar file, the same for the same content.
-func (a *archive) write(out io.Writer) error {
+// pack writes the layout as a tar file, the same for the same content.
+func (a *archive) pack(out io.Writer) error {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
 	for _, d := range a.brought {
 		names = append(names, filepath.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()))

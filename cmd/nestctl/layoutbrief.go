@@ -47,9 +47,7 @@ func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content
 	if checkStorable(o.Desc) != nil || o.Desc.Size <= 0 || !nested.Brief(o.Desc) {
 		return l.Store.Writer(ctx, opts...)
 	}
-	l.writing.Lock() // what is there is whole, unless an earlier pull was cut off
 	_, err := os.Lstat(l.blob(o.Desc.Digest))
-	l.writing.Unlock()
 	if err == nil {
 		return nil, existsAlready(o.Desc.Digest)
 	}
@@ -121,27 +119,48 @@ func (w *briefWriter) Commit(context.Context, int64, digest.Digest, ...content.O
 	if int64(w.data.Len()) != w.desc.Size || w.desc.Digest.Algorithm().FromBytes(w.data.Bytes()) != w.desc.Digest {
 		return errOther
 	}
-	file, err := w.layout.write(w.desc.Digest, w.data.Bytes())
+	file, err := w.layout.writeBlob(w.desc.Digest, w.data.Bytes())
 	if err != nil {
 		return err
 	}
-	w.layout.syncs.Go(func() error { return errors.Join(file.Sync(), file.Close()) })
+	w.layout.syncs.Go(func() error {
+		err := w.layout.before("sync", file.Name())
+		if err == nil {
+			err = file.Sync()
+		}
+		return errors.Join(err, file.Close())
+	})
 	return nil
 }
 
-// write writes a blob and returns its file, still open.
-func (l *layout) write(d digest.Digest, data []byte) (*os.File, error) {
+// writeBlob puts a blob into its place, whole or not at all, and returns its
+// file, still open.
+func (l *layout) writeBlob(d digest.Digest, data []byte) (*os.File, error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	file, err := os.OpenFile(l.blob(d), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if errors.Is(err, fs.ErrExist) {
+	path, temporary := l.blob(d), filepath.Join(l.dir, ".blob.new")
+	if _, err := os.Lstat(path); err == nil {
 		return nil, existsAlready(d) // as a document and as a blob, say
+	}
+	err := l.before("create", temporary)
+	if err == nil {
+		err = os.RemoveAll(temporary) // that a crash has left
 	}
 	if err != nil {
 		return nil, err
 	}
-	if _, err := file.Write(data); err != nil {
-		return nil, errors.Join(err, file.Close(), os.Remove(file.Name()))
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = (asking{file, l.before}).Write(data); err == nil {
+		err = l.before("rename", path)
+	}
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close(), os.Remove(temporary))
 	}
 	return file, nil
 }

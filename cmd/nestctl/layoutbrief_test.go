@@ -15,7 +15,8 @@ import (
 // TestBriefBlobs: a brief blob is in a layout when it is what its descriptor says, and then only; it stands there once,
 // and no file is left beside it.
 func TestBriefBlobs(t *testing.T) {
-	l, err := openLayout(t.TempDir())
+	l := newLayout(t.TempDir())
+	err := l.open()
 	if err != nil {
 		t.Fatal(err)
 	}

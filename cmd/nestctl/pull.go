@@ -95,9 +95,11 @@ func (o *pullOptions) openTarget(ctx context.Context) (target, error) {
 	case kind == "containerd" && !found:
 		return openContainerd(ctx, o)
 	case kind == "oci-layout" && path != "":
-		return openLayout(path)
+		l := newLayout(path)
+		return l, l.open()
 	case kind == "oci-archive" && path != "":
-		return openArchive(path)
+		a := newArchive(path)
+		return a, a.open()
 	}
 	return nil, usagef("--to %q: must be containerd, oci-layout:DIR or oci-archive:FILE", o.to)
 }
@@ -240,7 +242,7 @@ func fetch(ctx context.Context, store content.Store, w *walker, n *node) error {
 	if errors.Is(err, errOther) {
 		return &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: errOther.Error()}
 	}
-	if status, statusErr := store.Status(ctx, ref); statusErr == nil && status.Offset >= d.Size {
+	if status, statusErr := store.Status(ctx, ref); errdefs.IsFailedPrecondition(err) && statusErr == nil && status.Offset >= d.Size {
 		// All is there and does not verify. Kept, it would fail every later pull.
 		bad := &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: errOther.Error()}
 		return errors.Join(bad, store.Abort(ctx, ref))

@@ -1,0 +1,141 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// soakDoor is a way to pull. Each of a soak's workers has doors of its own, to the same daemons.
+type soakDoor struct {
+	name string
+	// pull makes one attempt and returns all that was said.
+	pull func(ref string) (said string, err error)
+	// check says what is wrong with what a pull has brought.
+	check func(ref string) error
+	// remove takes it away.
+	remove func(ref string) error
+	needs  []*mortal // that have to live for a pull to succeed
+}
+
+// mortal is a daemon that is killed now and then.
+type mortal struct{ deaths atomic.Int64 } // even while it lives
+
+// die kills a daemon and lets it live again.
+func (m *mortal) die(p *process, boot func()) error {
+	m.deaths.Add(1)
+	defer m.deaths.Add(1)
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	<-p.done
+	boot()
+	return nil
+}
+
+// calm waits until all that a door needs lives, and returns how often they died.
+func (d *soakDoor) calm() (deaths int64) {
+	for {
+		deaths, odd := int64(0), false
+		for _, m := range d.needs {
+			n := m.deaths.Load()
+			deaths, odd = deaths+n, odd || n%2 == 1
+		}
+		if !odd {
+			return deaths
+		}
+		time.Sleep(50 * time.Millisecond) // somebody else boots it
+	}
+}
+
+// doorsOf are the doors of a worker.
+func (s *soak) doorsOf(t testing.TB, worker int) []*soakDoor {
+	t.Helper()
+	namespace := fmt.Sprintf("worker%d", worker)
+	stock, nested := s.stock.in(namespace), s.nested.in(namespace)
+	into := func(c *containerd) *soakDoor {
+		d := &soakDoor{}
+		d.check = func(string) error { return c.whole(t) }
+		d.remove = func(ref string) error {
+			out, err := c.command(t, "images", "rm", "--sync", ref).CombinedOutput()
+			if err != nil && !strings.Contains(string(out), "not found") {
+				return fmt.Errorf("images rm: %w\n%s", err, out)
+			}
+			return nil
+		}
+		return d
+	}
+	inside, direct := into(nested), into(stock)
+	inside.name, inside.needs = "containerd-nested", []*mortal{&s.nestedDies}
+	inside.pull = func(ref string) (string, error) {
+		out, err := nested.command(t, "image", "pull", "--plain-http", ref).CombinedOutput()
+		return string(out), err
+	}
+	direct.name, direct.needs = "nestctl to containerd", []*mortal{&s.stockDies}
+	direct.pull = func(ref string) (string, error) { return s.runNestctl(t, stock.pull(ref)...) }
+
+	doors := []*soakDoor{s.layoutDoor(t), direct, inside}
+	for _, g := range []struct {
+		name   string
+		with   puller
+		certsD string
+		more   []string
+		needs  *mortal
+	}{
+		{"gateway, node", transfer, s.node.certsD, nil, &s.nodeDies},
+		{"gateway, node, ctr --local", local, s.node.certsD, nil, &s.nodeDies},
+		{"gateway, pod", transfer, s.pod.certsD, []string{"--user", soakUser.username + ":" + soakUser.password}, &s.podDies},
+	} {
+		d := into(stock)
+		d.name, d.needs = g.name, []*mortal{&s.stockDies, g.needs}
+		d.pull = func(ref string) (string, error) { return stock.tryPullHosts(t, g.with, g.certsD, ref, g.more...) }
+		doors = append(doors, d)
+	}
+	return doors
+}
+
+// layoutDoor pulls into a layout, which is kept until a pull has succeeded.
+func (s *soak) layoutDoor(t testing.TB) *soakDoor {
+	dir := filepath.Join(t.TempDir(), "layout")
+	return &soakDoor{
+		name: "nestctl to a layout",
+		pull: func(ref string) (string, error) {
+			said, err := s.runNestctl(t, "pull", "--plain-http", "--to", "oci-layout:"+dir, ref)
+			if bad := spoilt(filepath.Join(dir, "blobs", "sha256")); bad != nil {
+				s.fail("layout: %v", bad)
+			}
+			return said, err
+		},
+		check: func(ref string) error {
+			if index, err := os.ReadFile(filepath.Join(dir, "index.json")); err != nil || !strings.Contains(string(index), ref) {
+				return fmt.Errorf("index.json does not name %s: %w", ref, err)
+			}
+			return nil
+		},
+		remove: func(string) error { return os.RemoveAll(dir) },
+	}
+}
+
+func (s *soak) runNestctl(t testing.TB, args ...string) (string, error) {
+	cmd := s.client.command(t, args...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// whole tells whether every image in the namespace is complete.
+func (c *containerd) whole(t testing.TB) error {
+	out, err := c.command(t, "images", "check").Output()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	bad := slices.DeleteFunc(lines[1:], func(line string) bool {
+		return strings.Contains(line, "complete (") && !strings.Contains(line, "incomplete")
+	})
+	if err != nil || len(bad) > 0 {
+		return fmt.Errorf("images check: %q, %v", bad, err)
+	}
+	return nil
+}
