@@ -9,7 +9,8 @@ import (
 	"testing"
 
 	"github.com/containerd/log"
-	"go.uber.org/goleak"
+
+	"github.com/nestedoci/nested/internal/leaktest"
 )
 
 // TestMain is a credential helper when it is started under the name of one,
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(proxyTest) != "" {
 		os.Exit(m.Run()) // its proxy outlives it
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // login is what a store holds for one server.

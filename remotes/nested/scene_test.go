@@ -53,7 +53,22 @@ func newScene(t *testing.T, options nested.Options) *scene {
 		source:   &lookups{Source: userPassword(t, registry.Host(), "all", "secret")},
 	}
 	s.resolver = nested.New(s.registries(), options)
+	t.Cleanup(func() { checkLedger(t, s.registry, "secret") })
 	return s
+}
+
+// checkLedger fails when a password came to anything but the token service of its registry, a token anywhere else than
+// to the repository that it is for, or a request for another repository than the parents' and those below them.
+func checkLedger(t *testing.T, registry *registrytest.Registry, passwords ...string) {
+	t.Helper()
+	l := registrytest.NewLedger(parent, parent+"0", parent+"1", parent+"2")
+	l.Ask(registry)
+	for _, password := range passwords {
+		l.Show(password, registry, registrytest.Of(registrytest.KindToken))
+	}
+	for _, breach := range l.Breaches() {
+		t.Error(breach)
+	}
 }
 
 func (s *scene) registries() *nested.Registries {
