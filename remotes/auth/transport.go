@@ -213,7 +213,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header[name] = append(req.Header[name], values...)
 		}
 	}
-	resp, err := t.to(req.URL).RoundTrip(req)
+	resp, err := withPatience(req, t.to(req.URL).RoundTrip)
 	if err != nil {
 		return nil, err
 	}
