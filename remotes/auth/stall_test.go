@@ -91,6 +91,9 @@ func TestCallersEndIsNoStall(t *testing.T) {
 	req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v2/p/blobs/"+blob.Digest.String(), nil))
 	resp := must[*http.Response](t)(s.client.Do(req))
 	defer resp.Body.Close()
+	if _, ok := resp.Body.(resumable).ReadCloser.(*impatient); !ok {
+		t.Errorf("a body of type %T", resp.Body)
+	}
 	if _, err := io.CopyN(io.Discard, resp.Body, 1000); err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,13 @@ func newScene(t *testing.T, options nested.Options) *scene {
 		source:   &lookups{Source: userPassword(t, registry.Host(), "all", "secret")},
 	}
 	s.resolver = nested.New(s.registries(), options)
-	t.Cleanup(func() { checkLedger(t, s.registry, "secret") })
+	before := askedDNS.Load()
+	t.Cleanup(func() {
+		checkLedger(t, s.registry, "secret")
+		if n := askedDNS.Load() - before; n > 0 {
+			t.Errorf("DNS was asked %d times", n)
+		}
+	})
 	return s
 }
 
@@ -307,4 +313,11 @@ func wantError(t *testing.T, err error, says ...string) {
 	if strings.Contains(err.Error(), "secret") {
 		t.Errorf("error with a secret: %q", err)
 	}
+}
+
+// writeTemp writes a file that goes with the test.
+func writeTemp(t *testing.T, data []byte) (path string, err error) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "file")
+	return path, os.WriteFile(path, data, 0o600)
 }
