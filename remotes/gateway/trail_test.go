@@ -153,6 +153,12 @@ func TestTrailNotOurs(t *testing.T) {
 		"writable by all": func(path string) error {
 			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666))
 		},
+		"of another user": func(path string) error {
+			if os.Geteuid() != 0 { // who cannot give files away
+				return os.WriteFile(path, nil, 0o666)
+			}
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, 65533, 0))
+		},
 		"a link": func(path string) error { return os.Symlink(filepath.Join(filepath.Dir(path), "elsewhere"), path) },
 	} {
 		t.Run(name, func(t *testing.T) {
