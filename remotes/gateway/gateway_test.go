@@ -55,6 +55,9 @@ func (s *scene) checkLedger() {
 	for _, breach := range l.Breaches() {
 		s.t.Error(breach)
 	}
+	for _, shown := range l.Shown(logged.String()) {
+		s.t.Errorf("the log shows %s", shown)
+	}
 }
 
 // perRepository is a Docker configuration with a user for each repository.

@@ -66,7 +66,9 @@ func TestSlowClients(t *testing.T) {
 			t.Errorf("headers at a byte a second: hung up after %v", took)
 		}
 		large := listener.dial()
-		go func() { _, _ = io.WriteString(large, "GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "+strings.Repeat("x", 1<<20)) }()
+		go func() {
+			_, _ = io.WriteString(large, "GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "+strings.Repeat("x", 1<<20))
+		}()
 		answer, _ := io.ReadAll(large)
 		if !strings.HasPrefix(string(answer), "HTTP/1.1 431 ") {
 			t.Errorf("headers of 1 MiB: %.100q", answer)

@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 	"go.etcd.io/bbolt"
 
 	"github.com/nestedoci/nested/internal/leaktest"
@@ -32,7 +34,30 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	log.L.Logger.SetOutput(&logged)
+	log.L.Logger.SetLevel(logrus.DebugLevel)
 	leaktest.Main(m)
+}
+
+// logged is all that was logged, at the most talkative.
+var logged buffer
+
+// buffer takes what is logged, from several goroutines.
+type buffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // probe is a Probe in a process of its own, which may end in any way.

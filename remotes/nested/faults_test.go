@@ -76,6 +76,7 @@ func TestAlwaysBroken(t *testing.T) {
 func TestRegistryIsBusy(t *testing.T) {
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
 			s, root, layer, ofLayer := layered(t)
 			s.registry.Intercept(registrytest.Answer(status, http.Header{"Retry-After": {"1"}}, registrytest.First(2, ofLayer)))
 			began := time.Now()

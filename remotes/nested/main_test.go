@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/containerd/log"
+	"github.com/sirupsen/logrus"
 
 	"github.com/nestedoci/nested/internal/leaktest"
 )
@@ -26,7 +28,8 @@ func TestMain(m *testing.M) {
 		askedDNS.Add(1) // for a name that is not in the hosts file
 		return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
 	}}
-	log.L.Logger.SetOutput(io.Discard) // containerd logs each failed request
+	log.L.Logger.SetOutput(&logged) // containerd logs each request
+	log.L.Logger.SetLevel(logrus.DebugLevel)
 	if os.Getenv(proxyTest) != "" {
 		os.Exit(m.Run()) // its proxy outlives it
 	}
@@ -35,6 +38,27 @@ func TestMain(m *testing.M) {
 
 // askedDNS counts questions to name servers. There is no test that needs an answer.
 var askedDNS atomic.Int64
+
+// logged is all that was logged, at the most talkative.
+var logged buffer
+
+// buffer takes what is logged, from several goroutines.
+type buffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
 
 // login is what a store holds for one server.
 type login struct{ Username, Secret string }

@@ -75,6 +75,9 @@ func checkLedger(t *testing.T, registry *registrytest.Registry, passwords ...str
 	for _, breach := range l.Breaches() {
 		t.Error(breach)
 	}
+	for _, shown := range l.Shown(logged.String()) {
+		t.Errorf("the log shows %s: %s", shown, around(logged.String(), shown))
+	}
 }
 
 func (s *scene) registries() *nested.Registries {
@@ -320,4 +323,14 @@ func writeTemp(t *testing.T, data []byte) (path string, err error) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "file")
 	return path, os.WriteFile(path, data, 0o600)
+}
+
+// around is the first line of a text that holds a word as it is.
+func around(text, word string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, word) {
+			return line
+		}
+	}
+	return "encoded"
 }
