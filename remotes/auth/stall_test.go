@@ -89,7 +89,7 @@ func TestCallersEndIsNoStall(t *testing.T) {
 	s.Intercept(s.StallAt(1000))
 	ctx, cancel := context.WithCancel(t.Context())
 	req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v2/p/blobs/"+blob.Digest.String(), nil))
-	resp := must[*http.Response](t)(s.client.Do(req))
+	resp := must[*http.Response](t)(s.client.Do(req)) //nolint:bodyclose // it is, in the next line
 	defer resp.Body.Close()
 	if _, ok := resp.Body.(resumable).ReadCloser.(*impatient); !ok {
 		t.Errorf("a body of type %T", resp.Body)

@@ -53,7 +53,7 @@ func TestAgain(t *testing.T) {
 					test.after = time.Now().Add(10 * time.Second).UTC().Format(http.TimeFormat)
 				}
 				tries, began := 0, time.Now()
-				resp, err := again(req, func(*http.Request) (*http.Response, error) {
+				resp, err := again(req, func(*http.Request) (*http.Response, error) { //nolint:bodyclose // it is in memory
 					status := test.statuses[min(tries, len(test.statuses)-1)]
 					tries++
 					header := http.Header{}
@@ -97,7 +97,7 @@ func TestAgainEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_, err = again(req, func(*http.Request) (*http.Response, error) {
+		_, err = again(req, func(*http.Request) (*http.Response, error) { //nolint:bodyclose // there is none
 			return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"30"}}, Body: http.NoBody}, nil
 		})
 		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
