@@ -1,6 +1,7 @@
 package nested
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -44,8 +45,11 @@ func (t patientTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			err = newAnswer(resp, asked)
 			wait = max(wait, asked)
 		}
-		if left -= wait; !more || left < 0 || !auth.Sleep(req.Context(), wait) {
+		if left -= wait; !more || left < 0 {
 			return nil, err
+		}
+		if !auth.Sleep(req.Context(), wait) {
+			return nil, context.Cause(req.Context())
 		}
 	}
 }
