@@ -113,3 +113,16 @@ func peakMemory(pid int, done <-chan struct{}) int64 {
 		}
 	}
 }
+
+// smallDisk mounts a file system of its own at dir, with options of tmpfs such as "size=64k" or "nr_inodes=10".
+func smallDisk(t testing.TB, dir, options string) {
+	t.Helper()
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, options))
+}
+
+// enlarge makes room on a small disk.
+func enlarge(t testing.TB, dir string) {
+	t.Helper()
+	must(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=256m,nr_inodes=10000"))
+}

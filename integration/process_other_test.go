@@ -18,3 +18,7 @@ func overlayable(*testing.T, string) {}
 func killByArgument(string) []int { return nil }
 
 func peakMemory(int, <-chan struct{}) int64 { return 0 }
+
+func smallDisk(testing.TB, string, string) {}
+
+func enlarge(testing.TB, string) {}
