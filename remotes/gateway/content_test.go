@@ -207,3 +207,20 @@ func TestCheck(t *testing.T) {
 		t.Errorf("a request: %d %s", got.status, got.body)
 	}
 }
+
+// TestWrongBytes: of what has nothing to do with child namespaces, too, the
+// client gets no bytes but those that it asked for: containerd would keep them,
+// and refuse them at the next pull again.
+func TestWrongBytes(t *testing.T) {
+	s := newScene(t, Node)
+	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+	right := s.get("manifests", image.Digest)
+	s.registry.PutAs("org/app", image.MediaType, image.Digest, []byte(strings.Replace(right.body, "{", "}", 1)))
+	if got := s.get("manifests", image.Digest); got.status != http.StatusBadGateway || !strings.Contains(got.body, "org/app does not verify") {
+		t.Errorf("%+v", got)
+	}
+	s.registry.PutAs("org/app", image.MediaType, image.Digest, []byte(right.body))
+	if got := s.get("manifests", image.Digest); got.status != http.StatusOK || got.body != right.body {
+		t.Errorf("%+v", got)
+	}
+}

@@ -75,8 +75,9 @@ func (d *document) verified(want digest.Digest) bool {
 }
 
 // fetch asks one repository for the document at a place. What was reached
-// through a nested index verifies or is an error; other content is passed on
-// as it came, for the client to verify.
+// through a nested index is as its place says or is an error. Of other content
+// only the digest counts, unless it cannot be told: containerd keeps what does
+// not verify, and refuses it at the next pull, too.
 func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Place) (*document, error) {
 	want := p.Descriptor
 	ask := query{method: http.MethodGet, kind: manifests, reference: want.Digest.String(), accept: accept(want.MediaType)}
@@ -94,6 +95,8 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 	d.digest = want.Digest
 	if reason := d.differs(p); p.Strict && reason != "" {
 		return nil, errors.Join(&nested.VerifyError{Repository: from, Digest: want.Digest, Reason: reason}, d.close())
+	} else if d.whole() && d.header.Get("Content-Encoding") == "" && !d.verified(want.Digest) {
+		return nil, &nested.VerifyError{Repository: from, Digest: want.Digest, Reason: "digest is another"}
 	}
 	if want.MediaType != "" && p.Strict {
 		d.mediaType = want.MediaType
