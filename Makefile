@@ -22,8 +22,8 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 INSTALL := GOBIN=$(BIN) CGO_ENABLED=0 go install -trimpath -ldflags '-s -w'
 # Recursive, to be looked up after the set-up.
 RACE     = $(shell command -v gcc >/dev/null && echo -race)
-# Runs `go test`, prints failures and closing lines, remembers what was skipped.
-GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped --
+# Runs `go test`, prints failures and closing lines, remembers what was skipped and what became of each test.
+GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
 
 # A stamp's name holds the version it was built from, so a new pin is a new build.
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL)
@@ -80,9 +80,10 @@ demo: build
 	go run ./internal/demo
 
 test: packages tools build $(INSIDE)
-	@rm -f $(BIN)/skipped
+	@rm -f $(BIN)/skipped $(BIN)/results
 	$(GOTEST) $(RACE) -shuffle=on ./...
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
+	@go run .ci/cases.go $(BIN)/results
 	@$(MAKE) --no-print-directory fuzz
 	@if $(MAKE) -q kubelet; then $(MAKE) --no-print-directory test-kubelet; \
 	else echo 'not run: the tests with Kubernetes, which `make test-kubelet` builds in ten minutes'; fi
@@ -127,7 +128,7 @@ lint: bin/.golangci-lint-$(LINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./... && cd integration && go vet -tags=kubelet ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
-	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go
+	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet ./...
 
 # What the tests need and do not build: runc, pass and gpg, systemd, and a C compiler for the race detector.

@@ -113,3 +113,13 @@ func peakMemory(pid int, done <-chan struct{}) int64 {
 		}
 	}
 }
+
+// mountTmpfs mounts a file system in memory, or changes one that is mounted. It goes with the directory's test.
+func mountTmpfs(t testing.TB, dir string, again bool, options string) {
+	t.Helper()
+	var flags uintptr
+	if again {
+		flags = syscall.MS_REMOUNT
+	}
+	must(t, syscall.Mount("tmpfs", dir, "tmpfs", flags, options))
+}

@@ -13,8 +13,10 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 
 func unmountBelow(testing.TB, string) {}
 
-func overlayable(*testing.T, string) {}
+func overlayable(testing.TB, string) {}
 
 func killByArgument(string) []int { return nil }
 
 func peakMemory(int, <-chan struct{}) int64 { return 0 }
+
+func mountTmpfs(testing.TB, string, bool, string) {}

@@ -85,6 +85,7 @@ func (r *Registry) CloseIdleConnections() {
 // CheckRedirect is the policy for redirects of the registry, for
 // [http.Client].
 func (r *Registry) CheckRedirect(req *http.Request, via []*http.Request) error {
+	hideQuery(req) // also of what is refused
 	return checkRedirect(req, via)
 }
 

@@ -213,14 +213,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header[name] = append(req.Header[name], values...)
 		}
 	}
-	resp, err := t.to(req.URL).RoundTrip(req)
+	resp, err := withPatience(req, func(req *http.Request) (*http.Response, error) {
+		return t.to(req.URL).RoundTrip(withQuery(req))
+	})
 	if err != nil {
 		return nil, err
 	}
 	if registry && req.URL.Scheme == "http" {
 		t.plain.Store(true)
 	}
-	if err := checkRange(req, resp); err != nil {
+	if err := errors.Join(checkRange(req, resp), checkLocation(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
 	resp.Body = resumable{resp.Body, req.Context()}
@@ -276,19 +278,28 @@ const maxRedirects = 9
 // nor the headers that are meant for the registry.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first, last := via[0], via[len(via)-1]
-	switch {
-	case len(via) > maxRedirects:
+	if len(via) > maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
-	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || last.URL.Scheme == "https"):
-		return fmt.Errorf("refused to follow a redirect from %s to %s", last.URL.Scheme, req.URL.Scheme)
-	case req.URL.User != nil:
-		return errors.New("refused to follow a redirect with a user in it")
+	}
+	if err := checkTarget(last.URL, req.URL); err != nil {
+		return err
 	}
 	for _, r := range append(via, req) {
 		if !sameOrigin(r.URL, first.URL) {
 			keepOnly(req.Header, "Accept", "Accept-Encoding", "Range", "User-Agent")
 			break
 		}
+	}
+	return nil
+}
+
+// checkTarget judges one step.
+func checkTarget(from, to *url.URL) error {
+	switch {
+	case to.Scheme != "https" && (to.Scheme != "http" || from.Scheme == "https"):
+		return fmt.Errorf("refused to follow a redirect from %s to %s", from.Scheme, to.Scheme)
+	case to.User != nil:
+		return errors.New("refused to follow a redirect with a user in it")
 	}
 	return nil
 }

@@ -119,6 +119,7 @@ func New(options Options) *Gateway {
 			HostsDir:    options.HostsDir,
 			Realms:      options.Realms,
 			UserAgent:   options.UserAgent,
+			Impatient:   true, // each request to the gateway has a budget for all that it asks
 			Metrics:     &options.Metrics.Registries,
 		}),
 	}

@@ -34,6 +34,7 @@ type endpoint struct {
 	metrics  *Metrics
 	next     http.RoundTripper
 	ownTrust bool
+	patient  bool // failures that may pass are waited for
 }
 
 // hostFor returns the endpoint as it is asked about a repository.
@@ -79,11 +80,10 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 		}
 	}
-	resp, err := e.next.RoundTrip(req)
+	resp, err := e.send(req)
 	if err != nil {
 		return nil, err
 	}
-	e.count(req, resp)
 	if resolving && resp.StatusCode == http.StatusOK {
 		err = r.take(resp)
 	} else {
@@ -93,6 +93,21 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
 	return resp, nil
+}
+
+// send sends a request, or several, and counts them.
+func (e *endpoint) send(req *http.Request) (*http.Response, error) {
+	once := func(req *http.Request) (*http.Response, error) {
+		resp, err := e.next.RoundTrip(req)
+		if err == nil {
+			e.count(req, resp)
+		}
+		return resp, err
+	}
+	if e.patient {
+		return again(req, once)
+	}
+	return once(req)
 }
 
 func (e *endpoint) count(req *http.Request, resp *http.Response) {

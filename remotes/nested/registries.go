@@ -40,6 +40,9 @@ type RegistriesOptions struct {
 	// Lenient passes over a hosts.toml that cannot be read, as containerd
 	// does, and logs it. Otherwise it is an error.
 	Lenient bool
+	// Impatient leaves a registry's 429 and 5xx to the caller. Otherwise the
+	// last host of a registry is asked again, after a pause.
+	Impatient bool
 	// UpdateClient is called with each client that is made, when given.
 	UpdateClient func(*http.Client) error
 	// Metrics counts requests, when given.
@@ -129,6 +132,7 @@ func (r *Registries) endpointsOf(registry string) ([]*endpoint, error) {
 	endpoints := make([]*endpoint, len(hosts))
 	for i, host := range hosts {
 		endpoints[i] = r.newEndpoint(host)
+		endpoints[i].patient = !r.options.Impatient && i+1 == len(hosts)
 		if r.options.UpdateClient == nil {
 			continue
 		}
