@@ -1,15 +1,12 @@
 package nested_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,8 +88,9 @@ func TestRangesIgnored(t *testing.T) {
 			err := s.pull(root)
 			took, n := time.Since(began), s.registry.Count(ofLayer)
 			if always {
-				if err == nil || n < 3 || n > 30 || took < 500*time.Millisecond || took > time.Minute || stored(s.store, layer) {
-					t.Errorf("got %v after %d requests in %v", err, n, took)
+				wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "unexpected EOF")
+				if n < 3 || n > 30 || took < 500*time.Millisecond || took > time.Minute || stored(s.store, layer) {
+					t.Errorf("%d requests in %v", n, took)
 				}
 				return
 			}
@@ -163,44 +161,6 @@ func TestShortTokens(t *testing.T) {
 	for _, d := range member.layers {
 		if !stored(s.store, d) {
 			t.Errorf("%s is not stored", d.Digest)
-		}
-	}
-}
-
-// TestContentEncoding: a body that says that it is compressed is not what was asked for, and a bomb is not unpacked.
-func TestContentEncoding(t *testing.T) {
-	var bomb bytes.Buffer
-	w := must(gzip.NewWriterLevel(&bomb, gzip.BestSpeed))
-	for range 256 {
-		must(w.Write(make([]byte, 1<<20)))
-	}
-	check(t, w.Close())
-	for _, encoding := range []string{"gzip", "zstd", "gzip, gzip", "unknown"} {
-		for _, kind := range []registrytest.Kind{registrytest.KindManifest, registrytest.KindBlob} {
-			t.Run(encoding+" "+string(kind), func(t *testing.T) {
-				s, root, layer, _ := layered(t)
-				s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
-					q := registrytest.Describe(req)
-					if q.Kind != kind || q.Repository == parent || q.Authorization == "" {
-						return false
-					}
-					w.Header().Set("Content-Encoding", encoding)
-					_, _ = w.Write(bomb.Bytes())
-					return true
-				})
-				var before, after runtime.MemStats
-				runtime.ReadMemStats(&before)
-				if err := s.pull(root); err == nil {
-					t.Error("it is pulled")
-				}
-				runtime.ReadMemStats(&after)
-				if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
-					t.Errorf("%d MiB were allocated", n>>20)
-				}
-				if stored(s.store, layer) {
-					t.Error("the layer is stored")
-				}
-			})
 		}
 	}
 }
