@@ -72,7 +72,7 @@ func (s *scan) object(decoder *json.Decoder, path []string) error {
 		}
 		key := token.(string)
 		folded := fold(key)
-		if seen[folded] || s.variant(key) {
+		if seen[folded] || s.variant(key, folded) {
 			s.ambiguous = fmt.Errorf("key %s is there twice or in an unusual case", quote(key))
 		}
 		seen[folded] = true
@@ -103,10 +103,24 @@ func (s *scan) states(path []string, key string, value any) bool {
 var documentKeys = []string{"schemaVersion", "mediaType", "artifactType", "manifests", "config", "layers",
 	"subject", "annotations", "digest", "size", "urls", "data", "platform", "architecture", "os"}
 
+func isDocumentKey(key string) bool { return slices.Contains(documentKeys, key) }
+
+// foldedKeys are documentKeys by what they fold to.
+var foldedKeys = func() map[string]string {
+	folded := map[string]string{}
+	for _, key := range documentKeys {
+		folded[fold(key)] = key
+	}
+	return folded
+}()
+
 // variant tells whether a key is one that matters, in another case.
-func (s *scan) variant(key string) bool {
-	for _, known := range [][]string{documentKeys, s.keys.Annotations, s.keys.Properties} {
-		if !slices.Contains(known, key) && containsFold(known, fold(key)) {
+func (s *scan) variant(key, folded string) bool {
+	if known, ok := foldedKeys[folded]; ok && known != key {
+		return true
+	}
+	for _, known := range [][]string{s.keys.Annotations, s.keys.Properties} {
+		if !slices.Contains(known, key) && containsFold(known, folded) {
 			return true
 		}
 	}
@@ -118,4 +132,9 @@ func containsFold(keys []string, folded string) bool {
 }
 
 // fold maps keys to one another that encoding/json takes for the same.
-func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
+func fold(key string) string {
+	if isPlainKey(key) {
+		return key
+	}
+	return strings.ToLower(strings.ToUpper(key))
+}
