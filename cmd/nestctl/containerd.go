@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -13,10 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
-	"github.com/containerd/platforms"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/records"
 )
@@ -34,10 +29,10 @@ const (
 // daemon is containerd as a target.
 type daemon struct {
 	content.Store
-	client  *client.Client
-	options *pullOptions
-	lease   leases.Lease
-	unpack  sync.Mutex // one image at a time: members share layers
+	client   *client.Client
+	options  *pullOptions
+	lease    leases.Lease
+	unpacker func() (*unpacker, error) // when there is something to unpack
 
 	labelled sync.Map // digests of what was committed with its labels
 }
@@ -47,7 +42,12 @@ func openContainerd(ctx context.Context, o *pullOptions) (target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containerd does not answer at %s: %w; start it, name its --address, or pull into a directory with --to oci-layout:DIR", o.address, err)
 	}
-	return &daemon{Store: c.ContentStore(), client: c, options: o}, nil
+	return &daemon{
+		Store:    c.ContentStore(),
+		client:   c,
+		options:  o,
+		unpacker: sync.OnceValues(func() (*unpacker, error) { return newUnpacker(ctx, c, o.snapshotter) }),
+	}, nil
 }
 
 // dial connects to containerd, and makes sure that it answers.
@@ -87,71 +87,6 @@ func (d *daemon) stored(ctx context.Context, w *walker, n *node) error {
 		return nil
 	}
 	return label(ctx, d.Store, w, n)
-}
-
-// done unpacks an image whose layers have arrived.
-func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
-	if d.options.noUnpack || !images.IsManifestType(n.MediaType) {
-		return nil
-	}
-	unpacks, err := d.unpacks(ctx, w, n)
-	if err != nil || !unpacks {
-		return err
-	}
-	d.unpack.Lock()
-	defer d.unpack.Unlock()
-	image := images.Image{Name: n.repository.String() + "@" + n.Digest.String(), Target: bare(n.Descriptor)}
-	if err := client.NewImageWithPlatform(d.client, image, platforms.All).Unpack(ctx, d.options.snapshotter); err != nil {
-		return fmt.Errorf("unpack %s: %w", image.Name, err)
-	}
-	return nil
-}
-
-// maxConfig bounds the image configs that are read; they are some KiB.
-const maxConfig = 4 << 20
-
-// unpacks tells whether a manifest is an image of the platform that was asked
-// for, with --all-platforms of this host's.
-func (d *daemon) unpacks(ctx context.Context, w *walker, n *node) (bool, error) {
-	var config *node
-	for _, c := range n.children {
-		switch {
-		case images.IsConfigType(c.MediaType):
-			config = c
-		case !images.IsLayerType(c.MediaType):
-			return false, nil
-		}
-	}
-	if config == nil || config.Size > maxConfig || len(n.children) < 2 {
-		return false, nil
-	}
-	data, err := d.readConfig(ctx, config.Descriptor)
-	if err != nil {
-		return false, err
-	}
-	var image ocispec.Image
-	if err := json.Unmarshal(data, &image); err != nil {
-		return false, fmt.Errorf("config of %s@%s: %w", n.repository, n.Digest, err)
-	}
-	matcher := w.platform
-	if matcher == nil {
-		matcher = platforms.OnlyStrict(hostPlatform())
-	}
-	return matcher.Match(platforms.Normalize(image.Platform)), nil
-}
-
-// readConfig reads a config. What is in the store under its digest may be
-// larger than its descriptor says.
-func (d *daemon) readConfig(ctx context.Context, config ocispec.Descriptor) ([]byte, error) {
-	r, err := d.ReaderAt(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	if r.Size() != config.Size {
-		return nil, fmt.Errorf("config %s: size is %d, not %d", config.Digest, r.Size(), config.Size)
-	}
-	return io.ReadAll(content.NewReader(r))
 }
 
 // finish records the members and the root, and gives up the lease.

@@ -61,6 +61,27 @@ func (r Repository) Above(top Repository) []Repository {
 	return above
 }
 
+// Below returns the repository at a relative path below one. Errors are those
+// of [ParseRepository].
+func (r Repository) Below(path string) (Repository, error) {
+	below := Repository{r.host, r.name + "/" + path}
+	if isComponent(path) && r != (Repository{}) && len(below.host)+1+len(below.name) <= maxRepository {
+		return below, nil
+	}
+	return ParseRepository(below.String())
+}
+
+// isComponent tells whether a path is one component of the grammar, of its
+// simplest form. It is asked for each entry of an index.
+func isComponent(path string) bool {
+	for _, c := range []byte(path) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return path != ""
+}
+
 // String returns host[:port]/name, which [ParseRepository] reads back.
 func (r Repository) String() string { return r.host + "/" + r.name }
 

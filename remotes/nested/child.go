@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -18,12 +19,15 @@ var childPattern = regexp.MustCompile(`^` + component + `(/` + component + `)*$`
 
 const component = `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
 
+// alphanumeric are the characters that the simplest components consist of.
+const alphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
+
 // maxChild is more than fits behind any parent.
 const maxChild = 255
 
 // ParseChild reads a child namespace.
 func ParseChild(s string) (Child, error) {
-	if len(s) > maxChild || !childPattern.MatchString(s) {
+	if len(s) > maxChild || s == "" || strings.Trim(s, alphanumeric) != "" && !childPattern.MatchString(s) {
 		return Child{}, fmt.Errorf("child namespace %s: not a relative repository path", quote(s))
 	}
 	return Child{s}, nil
@@ -38,7 +42,7 @@ func (c Child) In(parent auth.Repository) (auth.Repository, error) {
 	if c == (Child{}) {
 		return parent, nil
 	}
-	target, err := auth.ParseRepository(parent.String() + "/" + c.path)
+	target, err := parent.Below(c.path)
 	if err != nil {
 		return auth.Repository{}, fmt.Errorf("child namespace %s: %w", quote(c.path), err)
 	}

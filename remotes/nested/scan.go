@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // scan is what the tokens of a document tell that its decoded form hides:
@@ -104,32 +103,38 @@ func (s *scan) states(path []string, key string, value any) bool {
 var documentKeys = []string{"schemaVersion", "mediaType", "artifactType", "manifests", "config", "layers",
 	"subject", "annotations", "digest", "size", "urls", "data", "platform", "architecture", "os"}
 
+func isDocumentKey(key string) bool { return slices.Contains(documentKeys, key) }
+
+// foldedKeys are documentKeys by what they fold to.
+var foldedKeys = func() map[string]string {
+	folded := map[string]string{}
+	for _, key := range documentKeys {
+		folded[fold(key)] = key
+	}
+	return folded
+}()
+
 // variant tells whether a key is one that matters, in another case.
 func (s *scan) variant(key, folded string) bool {
-	return documentFolded[folded] && !slices.Contains(documentKeys, key) ||
-		containsFold(s.keys.Annotations, folded) && !slices.Contains(s.keys.Annotations, key) ||
-		containsFold(s.keys.Properties, folded) && !slices.Contains(s.keys.Properties, key)
-}
-
-var documentFolded = func() map[string]bool {
-	keys := map[string]bool{}
-	for _, key := range documentKeys {
-		keys[fold(key)] = true
+	if known, ok := foldedKeys[folded]; ok && known != key {
+		return true
 	}
-	return keys
-}()
+	for _, known := range [][]string{s.keys.Annotations, s.keys.Properties} {
+		if !slices.Contains(known, key) && containsFold(known, folded) {
+			return true
+		}
+	}
+	return false
+}
 
 func containsFold(keys []string, folded string) bool {
 	return slices.ContainsFunc(keys, func(k string) bool { return fold(k) == folded })
 }
 
-// fold maps keys to one another that encoding/json takes for the same. Of
-// ASCII, [strings.ToLower] does; it gives back what is in lower case already.
+// fold maps keys to one another that encoding/json takes for the same.
 func fold(key string) string {
-	for i := range len(key) {
-		if key[i] >= utf8.RuneSelf {
-			return strings.ToLower(strings.ToUpper(key))
-		}
+	if isPlainKey(key) {
+		return key
 	}
-	return strings.ToLower(key)
+	return strings.ToLower(strings.ToUpper(key))
 }

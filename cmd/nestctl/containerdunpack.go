@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/containerd/containerd/v2/pkg/labels"
+	"github.com/containerd/containerd/v2/pkg/rootfs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// unpacksAtOnce is for layers that do not lie on one another.
+const unpacksAtOnce = 4
+
+// unpacker unpacks the images of a pull into snapshots: a layer that several
+// have on the same layers below once, and what does not depend on one another
+// at the same time.
+type unpacker struct {
+	client *client.Client
+	name   string // of the snapshotter
+	into   snapshots.Snapshotter
+	turns  chan struct{}
+
+	mu     sync.Mutex
+	layers map[digest.Digest]func() error // by chain ID
+}
+
+// newUnpacker finds the snapshotter; without a name it is the namespace's.
+func newUnpacker(ctx context.Context, c *client.Client, name string) (*unpacker, error) {
+	if name == "" {
+		label, err := c.GetLabel(ctx, defaults.DefaultSnapshotterNSLabel)
+		if err != nil {
+			return nil, err
+		}
+		if name = label; name == "" {
+			name = defaults.DefaultSnapshotter
+		}
+	}
+	return &unpacker{
+		client: c,
+		name:   name,
+		into:   c.SnapshotService(name),
+		turns:  make(chan struct{}, unpacksAtOnce),
+		layers: map[digest.Digest]func() error{},
+	}, nil
+}
+
+// unpack unpacks an image and has its config keep the snapshot.
+func (u *unpacker) unpack(ctx context.Context, config ocispec.Descriptor, image ocispec.Image, layers []ocispec.Descriptor) error {
+	diffs := image.RootFS.DiffIDs
+	if len(diffs) != len(layers) {
+		return fmt.Errorf("the config has %d layers, the manifest %d", len(diffs), len(layers))
+	}
+	if err := u.fits(ctx, image.Platform); err != nil {
+		return err
+	}
+	for i, blob := range layers {
+		layer := rootfs.Layer{Blob: blob, Diff: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: diffs[i]}}
+		if err := u.apply(ctx, layer, diffs[:i:i]); err != nil {
+			return err
+		}
+	}
+	return u.label(ctx, config.Digest, "containerd.io/gc.ref.snapshot."+u.name, identity.ChainID(diffs).String())
+}
+
+// fits is an error when an image needs what the snapshotter has not.
+func (u *unpacker) fits(ctx context.Context, p ocispec.Platform) error {
+	if len(p.OSFeatures) == 0 {
+		return nil
+	}
+	supported, err := u.client.GetSnapshotterSupportedPlatforms(ctx, u.name)
+	if err != nil || supported.Match(p) {
+		return err
+	}
+	return fmt.Errorf("snapshotter %s has not all of the features %q", u.name, p.OSFeatures)
+}
+
+// apply applies a layer on others, once.
+func (u *unpacker) apply(ctx context.Context, layer rootfs.Layer, below []digest.Digest) error {
+	id := identity.ChainID(append(below, layer.Diff.Digest))
+	u.mu.Lock()
+	apply, ok := u.layers[id]
+	if !ok {
+		apply = sync.OnceValue(func() error {
+			select {
+			case u.turns <- struct{}{}:
+				defer func() { <-u.turns }()
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			applied, err := rootfs.ApplyLayerWithOpts(ctx, layer, below, u.into, u.client.DiffService(), nil, nil)
+			if err != nil || !applied {
+				return err
+			}
+			return u.label(ctx, layer.Blob.Digest, labels.LabelUncompressed, layer.Diff.Digest.String())
+		})
+		u.layers[id] = apply
+	}
+	u.mu.Unlock()
+	return apply()
+}
+
+func (u *unpacker) label(ctx context.Context, of digest.Digest, key, value string) error {
+	_, err := u.client.ContentStore().Update(ctx, content.Info{Digest: of, Labels: map[string]string{key: value}}, "labels."+key)
+	return err
+}
+
+// done unpacks an image whose layers have arrived.
+func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
+	if d.options.noUnpack || !images.IsManifestType(n.MediaType) {
+		return nil
+	}
+	config, layers, ok := imageParts(n)
+	if !ok {
+		return nil
+	}
+	data, err := d.readConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	var image ocispec.Image
+	if err := json.Unmarshal(data, &image); err != nil {
+		return fmt.Errorf("config of %s@%s: %w", n.repository, n.Digest, err)
+	}
+	matcher := w.platform
+	if matcher == nil { // all: of them this host's is unpacked
+		matcher = platforms.OnlyStrict(hostPlatform())
+	}
+	if !matcher.Match(platforms.Normalize(image.Platform)) {
+		return nil
+	}
+	u, err := d.unpacker()
+	if err == nil {
+		err = u.unpack(ctx, config, image, layers)
+	}
+	if err != nil {
+		return fmt.Errorf("unpack %s@%s: %w", n.repository, n.Digest, err)
+	}
+	return nil
+}
+
+// maxConfig bounds the image configs that are read; they are some KiB.
+const maxConfig = 4 << 20
+
+// imageParts tells whether a manifest is an image's, and of what it consists.
+func imageParts(n *node) (config ocispec.Descriptor, layers []ocispec.Descriptor, ok bool) {
+	for _, c := range n.children {
+		switch {
+		case images.IsConfigType(c.MediaType):
+			config = c.Descriptor
+		case images.IsLayerType(c.MediaType):
+			layers = append(layers, c.Descriptor)
+		default:
+			return config, nil, false
+		}
+	}
+	return config, layers, config.Digest != "" && config.Size <= maxConfig && len(layers) > 0
+}
+
+// readConfig reads a config. What is in the store under its digest may be
+// larger than its descriptor says.
+func (d *daemon) readConfig(ctx context.Context, config ocispec.Descriptor) (_ []byte, err error) {
+	r, err := d.ReaderAt(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if r.Size() != config.Size {
+		return nil, fmt.Errorf("config %s: size is %d, not %d", config.Digest, r.Size(), config.Size)
+	}
+	return io.ReadAll(content.NewReader(r))
+}
