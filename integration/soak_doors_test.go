@@ -163,12 +163,15 @@ func (s *soak) runNestctl(t testing.TB, args ...string) (string, error) {
 // whole tells whether every image in the namespace is complete.
 func (c *containerd) whole(t testing.TB) error {
 	out, err := c.command(t, "images", "check").Output()
+	if err != nil {
+		return fmt.Errorf("images check: %w", err)
+	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	bad := slices.DeleteFunc(lines[1:], func(line string) bool {
 		return strings.Contains(line, "complete (") && !strings.Contains(line, "incomplete")
 	})
-	if err != nil || len(bad) > 0 {
-		return fmt.Errorf("images check: %q, %v", bad, err)
+	if len(bad) > 0 {
+		return fmt.Errorf("images check: %q", bad)
 	}
 	return nil
 }

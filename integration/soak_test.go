@@ -96,17 +96,15 @@ func startSoak(t *testing.T, seed uint64) *soak {
 	t.Helper()
 	s := &soak{seed: seed, program: newFaults(seed), random: rand.New(rand.NewPCG(seed, 2)), figures: map[string]*soakFigures{}}
 	s.makeBundles(t)
-	all, rights, logins := map[string]user{}, []string{}, map[string]login{}
-	var named []string
+	var rights []string
 	for _, b := range s.bundles {
 		for _, repository := range repositories(b.repository, b.next(0)) {
 			if repository != b.denied {
 				rights = append(rights, repository)
-				named = append(named, repository)
 			}
 		}
 	}
-	all = userPerRepository(rights...)
+	all, logins := userPerRepository(rights...), map[string]login{}
 	all[soakUser.username] = user{password: soakUser.password, rights: pulls(rights...)}
 	behind := func(s2 *httptest.Server) {
 		s2.Config.Handler, s2.Config.ErrorLog = s.program.before(s2.Config.Handler), quiet
@@ -116,7 +114,7 @@ func startSoak(t *testing.T, seed uint64) *soak {
 	s.program.realm = tokens.realm
 	s.registry = registryOptions{serve: behind}.start(t, tokens)
 	s.program.startStorage(t, s.registry)
-	for _, repository := range named {
+	for _, repository := range rights {
 		logins[s.host+"/"+repository] = loginOf(repository)
 	}
 	for _, b := range s.bundles {
