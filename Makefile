@@ -27,8 +27,8 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 INSTALL := GOBIN=$(BIN) CGO_ENABLED=0 go install -trimpath -ldflags '-s -w'
 # Recursive, to be looked up after the set-up.
 RACE     = $(shell command -v gcc >/dev/null && echo -race)
-# Runs `go test`, prints failures and closing lines, remembers what was skipped.
-GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped --
+# Runs `go test`, prints failures and closing lines, remembers what was skipped and what became of each test.
+GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
 
 # A stamp's name holds the version it was built from, so a new pin is a new build.
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL)
@@ -40,13 +40,13 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench-copy bench-doors bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint packages tools clean
+.PHONY: bench bench-copy bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
 	@echo 'make test         set up all that is needed; unit, integration and short fuzz tests'
 	@echo 'make test-matrix  the pulls of stock clients with containerd $(MATRIX) and $(CONTAINERD)'
-	@echo 'make test-kubelet  pods of the kubelet $(KUBELET), which takes five minutes to build, once'
+	@echo 'make test-kubelet  pods of Kubernetes $(KUBELET), which takes ten minutes to build, once'
 	@echo 'make build        bin/nestctl'
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
@@ -55,8 +55,8 @@ help:
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
 	@echo 'make soak         pulls through all doors from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
+	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
-	@echo 'make bench-doors  what a pull costs by each door, and beside a plain index far away'
 	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make clean        remove bin/'
@@ -87,12 +87,13 @@ demo: build
 	go run ./internal/demo
 
 test: packages tools build $(INSIDE)
-	@rm -f $(BIN)/skipped
+	@rm -f $(BIN)/skipped $(BIN)/results
 	$(GOTEST) $(RACE) -shuffle=on ./...
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=20m ./...
+	@go run .ci/cases.go $(BIN)/results
 	@$(MAKE) --no-print-directory fuzz
 	@if $(MAKE) -q kubelet; then $(MAKE) --no-print-directory test-kubelet; \
-	else echo 'not run: the tests with a kubelet, which `make test-kubelet` builds in five minutes'; fi
+	else echo 'not run: the tests with Kubernetes, which `make test-kubelet` builds in ten minutes'; fi
 	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
 	@if [ -s $(BIN)/skipped ]; then echo 'passed, but skipped:'; cat $(BIN)/skipped; \
 	else echo 'passed, nothing skipped'; fi
@@ -107,15 +108,19 @@ integration: packages tools build $(INSIDE)
 test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
 	cd integration && MATRIX=all $(GOTEST) $(RACE) -count=1 -timeout=20m -run='^TestMatrix$$' .
 
-# In `make test` when the kubelet is built already.
+# In `make test` when Kubernetes is built already.
+test-kubelet: NEEDED += buildah
+test-kubelet: PACKAGES += buildah
 test-kubelet: packages tools build kubelet
-	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^TestKubelet$$' .
+	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^Test(Kubelet|Cluster)$$' .
 
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
 
-bench-doors: tools build containerd-nested
-	cd integration && go test -run='^$$' -bench='Doors|Far' -benchtime=1x -timeout=20m .
+# BENCH has flags: -quick, -scenarios=REGEXP, -rounds=N. Measurements for benchstat go to bin/bench.txt.
+BENCH ?= -write
+bench: tools build containerd-nested
+	cd integration && go test -run='^$$' -bench=Pulls -benchtime=1x -timeout=60m . -lines=$(BIN)/bench.txt $(BENCH)
 
 bench-copy: tools build
 	cd integration && go test -run='^$$' -bench=Copy -benchtime=1x -timeout=20m .
@@ -143,23 +148,24 @@ lint: bin/.golangci-lint-$(LINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./... && cd integration && go vet -tags=kubelet ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
-	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go
+	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet ./...
 
 # What the tests need and do not build: runc, pass and gpg, systemd, and a C compiler for the race detector.
+# They are Debian's packages.
 NEEDED := runc pass gpg gpg-agent systemctl gcc
+PACKAGES := runc pass gnupg systemd gcc libc6-dev
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-			runc pass gnupg systemd gcc libc6-dev; then exit; fi; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(PACKAGES); then exit; fi; \
 	echo 'note: of $(NEEDED) not all are there, and only root can install them, with apt-get'; \
 	[ "$$CI" != true ]
 
 tools: $(TOOLS)
 
-kubelet: bin/.kubelet-$(KUBELET)
+kubelet: bin/.kubernetes-$(KUBELET)
 
 bin/.containerd-%:
 	$(INSTALL) -tags $(CONTAINERD_TAGS) \
@@ -212,11 +218,13 @@ bin/.docker-registry-%:
 	echo "note: no docker-registry $*, which is a package of Debian's"; \
 	[ "$$CI" != true ]
 
-# In a module of its own, which nothing else needs: its replace lines are those of the kubelet's module.
-bin/.kubelet-%:
+# In a module of its own, which nothing else needs: its replace lines are those of Kubernetes' module. One program has all
+# of it, each part under its own name.
+bin/.kubernetes-%:
 	cd integration/kubelet && go mod tidy -diff && CGO_ENABLED=0 go build -p 2 -trimpath \
-		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$*' -o $(BIN)/kubelet k8s.io/kubernetes/cmd/kubelet
-	@rm -f bin/.kubelet-* && touch $@
+		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$*' -o $(BIN)/kubelet .
+	@for part in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -sf kubelet $(BIN)/$$part || exit 1; done
+	@rm -f bin/.kubelet-* bin/.kubernetes-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

@@ -1,7 +1,8 @@
 // Command testlog runs `go test -json` with its arguments and prints what a person wants to see of
 // it: the output of what failed, and go test's closing line for every package. Tests that were
 // skipped are appended to a file with their reasons; with CI=true in the environment they are
-// failures.
+// failures. What became of each test is appended to another file, one a line: pass, fail or skip,
+// the package and the test's name.
 package main
 
 import (
@@ -9,11 +10,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -31,16 +34,18 @@ type report struct {
 	out     io.Writer
 	output  map[[2]string]*strings.Builder // by package and test
 	skipped []string
+	results []string
 }
 
 func main() {
 	file := flag.String("skipped", "", "append what was skipped to this file")
+	results := flag.String("results", "", "append what became of each test to this file")
 	flag.Parse()
 
 	r := &report{out: os.Stdout, output: map[[2]string]*strings.Builder{}}
 	err := r.run(context.Background(), flag.Args())
 	if err == nil {
-		err = r.save(*file)
+		err = errors.Join(save(*file, r.skipped), save(*results, r.results))
 	}
 	if err == nil && len(r.skipped) > 0 && os.Getenv("CI") == "true" {
 		err = fmt.Errorf("skipped on CI:\n%s", strings.Join(r.skipped, "\n"))
@@ -81,6 +86,9 @@ func (r *report) line(line []byte) {
 		return
 	}
 	key := [2]string{e.Package, e.Test}
+	if e.Test != "" && slices.Contains([]string{"pass", "fail", "skip"}, e.Action) {
+		r.results = append(r.results, e.Action+" "+e.Package+" "+e.Test)
+	}
 	switch e.Action {
 	case "build-output":
 		fmt.Fprint(r.out, e.Output)
@@ -153,17 +161,15 @@ func (r *report) skip(e event, output string) {
 	r.skipped = append(r.skipped, fmt.Sprintf("  %s %s: %s", e.Package, e.Test, strings.Join(reason, " ")))
 }
 
-func (r *report) save(file string) error {
-	if file == "" || len(r.skipped) == 0 {
+// save appends lines to a file.
+func save(file string, lines []string) error {
+	if file == "" || len(lines) == 0 {
 		return nil
 	}
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(f, strings.Join(r.skipped, "\n")); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	_, err = fmt.Fprintln(f, strings.Join(lines, "\n"))
+	return errors.Join(err, f.Close())
 }

@@ -30,7 +30,7 @@ func FuzzHosts(f *testing.F) {
 		if renderErr != nil {
 			return
 		}
-		if err := gateway.CheckFirst("x", rendered); err != nil {
+		if err = gateway.CheckFirst("x", rendered); err != nil {
 			t.Errorf("%q becomes %q: %v", admin, rendered, err)
 		}
 		after, err := ParseHosts("x", rendered)

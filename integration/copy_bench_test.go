@@ -2,10 +2,14 @@ package integration
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/nestedoci/nested/integration/bench"
 )
 
 // BenchmarkCopy compares the copy of a bundle of 20 members between two registries, each 20 ms away, with what other
@@ -14,6 +18,12 @@ func BenchmarkCopy(b *testing.B) {
 	needs(b, "crane", "oras", "regctl")
 	bundle := newCopyFleet(b)
 	// Without tokens: crane takes none from a server on loopback.
+	var link bench.Link
+	link.Set(bench.Speed{RoundTrip: 20 * time.Millisecond})
+	away := func(s *httptest.Server) {
+		s.Listener = link.Listener(s.Listener)
+		s.Start()
+	}
 	src, dst := registryOptions{serve: away}.start(b, nil), registryOptions{serve: away}.start(b, nil)
 	src.pushNode(b, "org/app", "v1", bundle)
 	var nodes []node
@@ -58,6 +68,11 @@ func BenchmarkCopy(b *testing.B) {
 			b.ReportMetric(float64(median(times[0]))/float64(median(times[i])), "ratio-to-"+tool.name)
 		}
 	}
+}
+
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/2]
 }
 
 // tool is a command that copies to what is its last argument.

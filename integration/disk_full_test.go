@@ -196,3 +196,16 @@ func fill(t testing.TB, path string) {
 		}
 	}
 }
+
+// smallDisk mounts a file system of its own at dir, with options of tmpfs such as "size=64k" or "nr_inodes=10".
+func smallDisk(t testing.TB, dir, options string) {
+	t.Helper()
+	must(t, os.MkdirAll(dir, 0o700))
+	mountTmpfs(t, dir, false, options)
+}
+
+// enlarge makes room on a small disk.
+func enlarge(t testing.TB, dir string) {
+	t.Helper()
+	mountTmpfs(t, dir, true, "size=256m,nr_inodes=10000")
+}

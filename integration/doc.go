@@ -8,6 +8,11 @@
 // hosts_test.go, versions_test.go and cri_test.go with pause_test.go, pass_test.go, images_test.go with
 // bundle_test.go, nestctl_test.go. harness_test.go tests the harness without any program of ours.
 //
-// kubelet_test.go, with machine_test.go, needs the kubelet that `make test-kubelet` builds in the module
-// of the directory kubelet, and is built with the tag kubelet only.
+// `make bench` runs BenchmarkPulls in bench_test.go; its parts are bench_scenarios_test.go (what is measured),
+// bench_content_test.go (what is pulled), bench_tools_test.go and bench_daemons_test.go (by whom), bench_scene_test.go
+// (where) and bench_measure_test.go (how), and package bench has what needs no test.
+//
+// kubelet_test.go, with machine_test.go, and cluster_test.go, with cluster_parts_test.go, private_test.go and
+// docs_test.go, need the Kubernetes that `make test-kubelet` builds in the module of the directory kubelet. They are
+// built with the tag kubelet only.
 package integration

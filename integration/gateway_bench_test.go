@@ -181,6 +181,26 @@ func BenchmarkGateway(b *testing.B) {
 			b.ReportMetric(size/1e6/through.Seconds(), "gateway-MB/s")
 		})
 	}
+	for _, transfers := range []int{1, 100} {
+		b.Run(fmt.Sprintf("cpu/%d", transfers), func(b *testing.B) {
+			reg := startBigRegistry(b, size, 0)
+			g := startGateway(b, reg.app, "node")
+			client, each := g.through(b), int64(4*size/transfers)
+			before := cpuTime(b, g.cmd.Process.Pid)
+			var all sync.WaitGroup
+			for i := range transfers {
+				all.Go(func() {
+					if err := download(b.Context(), client, "https://"+g.address+reg.blob(fmt.Sprint(i))+"?ns="+reg.host, min(each, size)); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			spent := cpuTime(b, g.cmd.Process.Pid) - before
+			b.ReportMetric(spent.Seconds()/(float64(min(each, size))*float64(transfers)/(1<<30)), "cpu-s/GiB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
 	b.Run("manifest", func(b *testing.B) {
 		reg := startBigRegistry(b, 1, 0)
 		g := startGateway(b, reg.app, "node")
@@ -193,6 +213,22 @@ func BenchmarkGateway(b *testing.B) {
 		b.ReportMetric(float64((times[1] - times[0]).Microseconds()), "µs-more")
 		b.ReportMetric(float64((times[2] - times[0]).Microseconds()), "µs-more-of-a-bare-proxy")
 	})
+}
+
+// cpuTime is what a process has spent, in hundredths of a second (proc_pid_stat(5)).
+func cpuTime(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	_, fields, found := strings.Cut(readText(b, fmt.Sprintf("/proc/%d/stat", pid)), ") ")
+	if !found {
+		b.Fatal("no fields")
+	}
+	var ticks time.Duration
+	for _, field := range strings.Fields(fields)[11:13] { // utime, stime
+		n, err := strconv.Atoi(field)
+		must(b, err)
+		ticks += time.Duration(n)
+	}
+	return ticks * 10 * time.Millisecond
 }
 
 // inTurns does several things by turns, and returns the medians of their times.

@@ -149,7 +149,7 @@ func TestGatewayFlood(t *testing.T) {
 			_ = conn.Close()
 		}
 	})
-	for range 2000 {
+	for range 10_000 {
 		conn, err := net.DialTimeout("tcp", g.address, 5*time.Second)
 		must(t, err)
 		idle = append(idle, conn)
@@ -166,7 +166,7 @@ func TestGatewayFlood(t *testing.T) {
 }
 
 // TestGatewayObserved: metrics and health are on a listener of their own, systemd is told of the start and the end, and
-// neither metrics nor the log at its most talkative holds a secret.
+// neither metrics, nor the log at its most talkative, nor state or arguments hold a secret.
 func TestGatewayObserved(t *testing.T) {
 	daemon := startContainerd(t)
 	a := publish(t, newApp(t))
@@ -201,7 +201,11 @@ func TestGatewayObserved(t *testing.T) {
 			t.Errorf("no %s in the metrics", line)
 		}
 	}
-	if leaks(metrics + readText(t, g.log)) {
+	state, err := os.ReadFile(onlyFile(t, filepath.Join(g.root, "state", "*")))
+	must(t, err)
+	arguments, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(g.cmd.Process.Pid), "cmdline"))
+	must(t, err)
+	if len(arguments) == 0 || leaks(metrics+readText(t, g.log)+string(arguments)+string(state)) {
 		t.Error("a secret was shown")
 	}
 	must(t, g.cmd.Process.Signal(syscall.SIGTERM))

@@ -377,7 +377,7 @@ func TestGatewayReload(t *testing.T) {
 	expect(http.StatusForbidden)
 }
 
-func readText(t *testing.T, path string) string {
+func readText(t testing.TB, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	must(t, err)

@@ -105,21 +105,33 @@ func startKubelet(t *testing.T, a *app, mode, docker string) *kubelet {
 		},
 	})
 	k := &kubelet{readOnly: freeAddress(t)}
-	config := writeJSON(t, filepath.Join(dir, "config.json"), map[string]any{
+	settings := kubeletSettings(t, dir, node, parent)
+	settings["staticPodPath"] = filepath.Join(dir, "static")
+	settings["readOnlyPort"] = port(t, k.readOnly)
+	settings["logging"] = map[string]any{"verbosity": 2, "vmodule": []any{map[string]any{"filePattern": "event", "verbosity": 3}}}
+	config := writeJSON(t, filepath.Join(dir, "config.json"), settings)
+	k.process = start(t, "kubelet", "--config", config, "--root-dir", filepath.Join(dir, "root"), "--cert-dir", filepath.Join(dir, "pki"),
+		"--image-credential-provider-config", provider, "--image-credential-provider-bin-dir", filepath.Dir(nestctl))
+	k.await(t, func() bool { _, err := k.pods(t); return err == nil })
+	return k
+}
+
+// kubeletSettings are the configuration of a kubelet that leaves the machine as it is, with a directory and a parent
+// cgroup of its own.
+func kubeletSettings(t *testing.T, dir string, node *cri, parent string) map[string]any {
+	t.Helper()
+	return map[string]any{
 		"apiVersion":               "kubelet.config.k8s.io/v1beta1",
 		"kind":                     "KubeletConfiguration",
 		"containerRuntimeEndpoint": "unix://" + node.address,
-		"staticPodPath":            filepath.Join(dir, "static"),
 		"podLogsDir":               filepath.Join(dir, "pods"),
 		"volumePluginDir":          filepath.Join(dir, "volume"),
 
 		"address":        "127.0.0.1",
 		"port":           port(t, freeAddress(t)),
-		"readOnlyPort":   port(t, k.readOnly),
 		"healthzPort":    0,
 		"authentication": map[string]any{"anonymous": map[string]any{"enabled": false}, "webhook": map[string]any{"enabled": false}},
 		"authorization":  map[string]any{"mode": "AlwaysAllow"},
-		"logging":        map[string]any{"verbosity": 2, "vmodule": []any{map[string]any{"filePattern": "event", "verbosity": 3}}},
 
 		// Any machine will do, and is to stay as it is.
 		"failSwapOn":             false,
@@ -130,11 +142,7 @@ func startKubelet(t *testing.T, a *app, mode, docker string) *kubelet {
 		"oomScoreAdj":            0,
 		"makeIPTablesUtilChains": false,
 		"evictionHard":           map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
-	})
-	k.process = start(t, "kubelet", "--config", config, "--root-dir", filepath.Join(dir, "root"), "--cert-dir", filepath.Join(dir, "pki"),
-		"--image-credential-provider-config", provider, "--image-credential-provider-bin-dir", filepath.Dir(nestctl))
-	k.await(t, func() bool { _, err := k.pods(t); return err == nil })
-	return k
+	}
 }
 
 func port(t *testing.T, address string) json.Number {

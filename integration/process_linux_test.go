@@ -114,15 +114,12 @@ func peakMemory(pid int, done <-chan struct{}) int64 {
 	}
 }
 
-// smallDisk mounts a file system of its own at dir, with options of tmpfs such as "size=64k" or "nr_inodes=10".
-func smallDisk(t testing.TB, dir, options string) {
+// mountTmpfs mounts a file system in memory, or changes one that is mounted. It goes with the directory's test.
+func mountTmpfs(t testing.TB, dir string, again bool, options string) {
 	t.Helper()
-	must(t, os.MkdirAll(dir, 0o700))
-	must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, options))
-}
-
-// enlarge makes room on a small disk.
-func enlarge(t testing.TB, dir string) {
-	t.Helper()
-	must(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=256m,nr_inodes=10000"))
+	var flags uintptr
+	if again {
+		flags = syscall.MS_REMOUNT
+	}
+	must(t, syscall.Mount("tmpfs", dir, "tmpfs", flags, options))
 }

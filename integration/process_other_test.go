@@ -19,6 +19,4 @@ func killByArgument(string) []int { return nil }
 
 func peakMemory(int, <-chan struct{}) int64 { return 0 }
 
-func smallDisk(testing.TB, string, string) {}
-
-func enlarge(testing.TB, string) {}
+func mountTmpfs(testing.TB, string, bool, string) {}

@@ -37,8 +37,8 @@ func (o registryOptions) run(t testing.TB, r *registry, socket string) {
 	}
 	needs(t, o.kind.program())
 	config := writeFile(t, filepath.Join(filepath.Dir(socket), "config.yml"), o.config(t, socket, r.tokens))
-	program := start(t, o.kind.program(), "serve", config)
-	program.await(t, func() bool { return r.answers(t) })
+	r.program = start(t, o.kind.program(), "serve", config)
+	r.program.await(t, func() bool { return r.answers(t) })
 }
 
 // config is for both of distribution's: the older one has nothing that lets it be lenient.

@@ -23,13 +23,14 @@ import (
 // so that the only port is the proxy's, and so that the tests can push past the log.
 type registry struct {
 	*requestLog
-	host   string // host:port, as in references
-	ca     string // the proxy's certificate, of a registry over TLS
-	caFile string // a file that hosts.toml is to name as its CA
-	scheme string
-	tokens *tokenServer // nil: no authentication
-	direct *http.Client // to the socket
-	client *http.Client // trusts the proxy's certificate
+	host    string // host:port, as in references
+	ca      string // the proxy's certificate, of a registry over TLS
+	caFile  string // a file that hosts.toml is to name as its CA
+	scheme  string
+	tokens  *tokenServer // nil: no authentication
+	program *process     // nil: it is in the test's own
+	direct  *http.Client // to the socket
+	client  *http.Client // trusts the proxy's certificate
 }
 
 // startRegistry starts a registry over plain HTTP. Without a token server it lets everybody pull and

@@ -12,6 +12,9 @@ import (
 	"testing"
 )
 
+// everyRepository stands for all repositories in a user's rights.
+const everyRepository = "*"
+
 // user is somebody whom the token server knows.
 type user struct {
 	password string
@@ -179,14 +182,14 @@ func (s *tokenServer) answer(asked tokenRequest) map[string]any {
 
 // grant is the part of what was asked for that the user has.
 func (s *tokenServer) grant(asked tokenRequest) []access {
-	granted := []access{}
+	granted, rights := []access{}, s.users[asked.User].rights
 	for _, scope := range asked.Scopes {
 		repository, actions, ok := parseScope(scope)
 		if !ok {
 			continue
 		}
 		actions = slices.DeleteFunc(actions, func(action string) bool {
-			return !slices.Contains(s.users[asked.User].rights[repository], action)
+			return !slices.Contains(rights[repository], action) && !slices.Contains(rights[everyRepository], action)
 		})
 		if len(actions) > 0 {
 			granted = append(granted, access{"repository", repository, actions})

@@ -15,7 +15,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
-	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -39,6 +38,8 @@ type daemon struct {
 	options *pullOptions
 	lease   leases.Lease
 	unpack  sync.Mutex // one image at a time: members share layers
+
+	labelled sync.Map // digests of what was committed with its labels
 }
 
 func openContainerd(ctx context.Context, o *pullOptions) (target, error) {
@@ -80,31 +81,12 @@ func (d *daemon) leased(ctx context.Context) (context.Context, error) {
 	return leases.WithLease(ctx, lease.ID), nil
 }
 
-// stored labels content with what garbage collection and pushes need to know:
-// what it points to, and the repository that it came from.
+// stored labels content that was there before.
 func (d *daemon) stored(ctx context.Context, w *walker, n *node) error {
-	if isDocument(n.MediaType) {
-		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-			entries, err := w.fetcher.Children(ctx, desc)
-			descriptors := make([]ocispec.Descriptor, len(entries))
-			for i, e := range entries {
-				descriptors[i] = e.Descriptor
-			}
-			return descriptors, err
-		}
-		if _, err := images.SetChildrenLabels(d.Store, children)(ctx, n.Descriptor); err != nil {
-			return err
-		}
+	if _, ok := d.labelled.Load(n.Digest); ok {
+		return nil
 	}
-	if _, fetched := w.fetcher.Found(n.Digest); !fetched {
-		return nil // whoever brought it has said where from
-	}
-	label, err := docker.AppendDistributionSourceLabel(d.Store, w.found(n).String())
-	if err != nil {
-		return err
-	}
-	_, err = label(ctx, n.Descriptor)
-	return err
+	return label(ctx, d.Store, w, n)
 }
 
 // done unpacks an image whose layers have arrived.

@@ -25,6 +25,16 @@ import (
 // the library's bound on distinct digests does not bound the paths.
 const maxNodes = 100_000
 
+// briefs small requests count as much as a large one.
+const briefs = 8
+
+func weightOf(d ocispec.Descriptor) int64 {
+	if nested.Brief(d) {
+		return 1
+	}
+	return briefs
+}
+
 // fetcher is what a pull of package nested offers.
 type fetcher interface {
 	remotes.Fetcher
@@ -99,7 +109,7 @@ func open(ctx context.Context, resolver *nested.Resolver, ref string, s selectio
 		fetcher:   f.(fetcher),
 		top:       root,
 		selection: s,
-		limiter:   semaphore.NewWeighted(int64(concurrent)),
+		limiter:   semaphore.NewWeighted(int64(concurrent) * briefs),
 		fetches:   map[kindOf]func() error{},
 	}
 	w.fetch = func(ctx context.Context, n *node) error {
@@ -170,10 +180,11 @@ func (w *walker) bring(n *node) error {
 	fetch, ok := w.fetches[n.kindOf()]
 	if !ok {
 		fetch = sync.OnceValue(func() error {
-			if err := w.limiter.Acquire(w.ctx, 1); err != nil {
+			weight := weightOf(n.Descriptor)
+			if err := w.limiter.Acquire(w.ctx, weight); err != nil {
 				return err
 			}
-			defer w.limiter.Release(1)
+			defer w.limiter.Release(weight)
 			return w.fetch(w.ctx, n)
 		})
 		w.fetches[n.kindOf()] = fetch

@@ -66,7 +66,7 @@ func newInstall() *cobra.Command {
 				}
 			}
 			if every > 0 {
-				return repeat(cmd.Context(), cmd.ErrOrStderr(), every, run)
+				return repeat(cmd.Context(), every, run)
 			}
 			return run()
 		},
@@ -83,7 +83,7 @@ func newInstall() *cobra.Command {
 	flags.BoolVar(&renew, "renew", false, "only renew the certificates of an installation when less than a third of their life is left")
 	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration to install, in place of what other flags say of it")
 	flags.BoolVar(&again, "again", false, "install as it was installed before, with certificates that are about to end renewed")
-	flags.DurationVar(&every, "every", 0, "with --again or --renew: go on, and do it so often")
+	flags.DurationVar(&every, "every", 0, "with --again or --renew: go on until it fails, and do it so often")
 	flags.StringVar(&root, "root", "", "directory of an image to install into, in place of this node")
 	return c
 }
@@ -256,14 +256,14 @@ func runAgain(ctx context.Context, out io.Writer, root string) error {
 	return nil
 }
 
-// repeat does something until the context ends. What fails may do the next
-// time.
-func repeat(ctx context.Context, stderr io.Writer, every time.Duration, do func() error) error {
+// repeat does something until the context ends, or it fails: whoever starts
+// it again sees that.
+func repeat(ctx context.Context, every time.Duration, do func() error) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if err := do(); err != nil {
-			fmt.Fprintln(stderr, "nestctl: "+printable(redact(err.Error())))
+			return err
 		}
 		select {
 		case <-ctx.Done():

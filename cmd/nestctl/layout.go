@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/internal/records"
 )
@@ -30,16 +31,18 @@ type layout struct {
 	dir    string
 	label  string
 	unlock func() error
+	syncs  *errgroup.Group
 	// before is called before each change to a file, beside those of the
 	// store; an error ends it. For tests.
 	before func(change, path string) error
 
-	mu    sync.Mutex
-	blobs []digest.Digest // that this pull has brought or found
+	writing sync.Mutex // of a brief blob
+	mu      sync.Mutex
+	brought []digest.Digest // or found
 }
 
 func newLayout(dir string) *layout {
-	return &layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }}
+	return &layout{dir: dir, label: "oci-layout:" + dir, syncs: newSyncs(), before: func(string, string) error { return nil }}
 }
 
 // open makes or checks the layout; from then on it is to be closed.
@@ -66,8 +69,15 @@ func (l *layout) prepare() error {
 		return err
 	}
 	store, err := local.NewStore(l.dir)
+	if err != nil {
+		return err
+	}
 	l.Store = store
-	return err
+	return os.MkdirAll(l.blobs(), 0o755)
+}
+
+func (l *layout) blobs() string {
+	return filepath.Join(l.dir, ocispec.ImageBlobsDir, digest.Canonical.String())
 }
 
 func (l *layout) indexFile() string { return filepath.Join(l.dir, ocispec.ImageIndexFile) }
@@ -104,7 +114,7 @@ func (l *layout) leased(ctx context.Context) (context.Context, error) { return c
 func (l *layout) stored(_ context.Context, _ *walker, n *node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.blobs = append(l.blobs, n.Digest)
+	l.brought = append(l.brought, n.Digest)
 	return nil
 }
 
@@ -126,6 +136,9 @@ func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 
 // finish names the root and its members in index.json.
 func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
+	if err := errors.Join(l.syncs.Wait(), syncDir(l.blobs())); err != nil {
+		return err
+	}
 	index, err := l.readIndex()
 	if err != nil {
 		return err
@@ -162,7 +175,7 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 	return nil
 }
 
-func (l *layout) close() error { return l.unlock() }
+func (l *layout) close() error { return errors.Join(l.syncs.Wait(), l.unlock()) }
 
 // recordsOf are the names that a pull gives: the reference for the root, and
 // <registry>/<target>@<digest> for each member.
@@ -296,7 +309,7 @@ func (a *archive) finish(ctx context.Context, w *walker, ref string, root *node)
 // pack writes the layout as a tar file, the same for the same content.
 func (a *archive) pack(out io.Writer) error {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
-	for _, d := range a.blobs {
+	for _, d := range a.brought {
 		names = append(names, filepath.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()))
 	}
 	slices.Sort(names[2:])

@@ -34,3 +34,12 @@ func checkOwn(dir string) error {
 	}
 	return nil
 }
+
+// syncDir brings the names of a directory to the disk.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -8,11 +8,12 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/nestedoci/nested/internal/leaktest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(leaktest.Checked(m), map[string]func(){
 		"nestctl":                    main,
 		"docker-credential-answers":  answeringHelper,
 		"docker-credential-fails":    failingHelper,

@@ -60,7 +60,7 @@ pull goes on where it stopped when it is run again.`,
 	f.StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
 	f.BoolVar(&o.allPlatforms, "all-platforms", false, "members of all platforms")
 	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
-	f.IntVar(&o.concurrent, "max-concurrent", 8, "requests for content at once")
+	f.IntVar(&o.concurrent, "max-concurrent", 8, "large blobs at once; eight small requests count as one")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
 	f.StringVar(&o.format, "format", "text", "text or json")
 	f.StringVar(&o.address, "address", defaultAddress, "containerd's socket")
@@ -226,16 +226,25 @@ func fetch(ctx context.Context, store content.Store, w *walker, n *node) error {
 	if d.Size == 0 {
 		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
 	}
-	err := remotes.Fetch(ctx, store, w.fetcher, d)
+	var to content.Ingester = store
+	if s, ok := store.(interface {
+		storeFor(*walker, *node) content.Ingester
+	}); ok {
+		to = s.storeFor(w, n)
+	}
+	err := remotes.Fetch(ctx, to, w.fetcher, d)
 	if errdefs.IsAlreadyExists(err) {
 		return recheck(ctx, store, w, n)
 	}
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, errOther) {
+		return &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: errOther.Error()}
+	}
 	if status, statusErr := store.Status(ctx, ref); errdefs.IsFailedPrecondition(err) && statusErr == nil && status.Offset >= d.Size {
 		// All is there and does not verify. Kept, it would fail every later pull.
-		bad := &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: "another digest or size"}
+		bad := &nested.VerifyError{Repository: w.found(n), Digest: d.Digest, Reason: errOther.Error()}
 		return errors.Join(bad, store.Abort(ctx, ref))
 	}
 	return err

@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/nestedoci/nested/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == helperProgram {
 		os.Exit(runHelper())
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
 
 // TestDemo runs the demo. Its output fits a terminal.

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Interceptor sees a request before the registry does and reports whether it has dealt with it. It
@@ -88,6 +89,41 @@ func (r *Registry) Truncate(n int, filters ...Filter) Interceptor {
 	})
 }
 
+// Delay lets requests wait before they are dealt with.
+func (r *Registry) Delay(d time.Duration, filters ...Filter) Interceptor {
+	return func(_ http.ResponseWriter, req *http.Request) bool {
+		if all(Describe(req), filters) {
+			r.wait(req, d)
+		}
+		return false
+	}
+}
+
+// wait ends early when the client goes away or the registry is closed.
+func (r *Registry) wait(req *http.Request, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-req.Context().Done():
+	case <-r.closed:
+	}
+}
+
+// Trickle sends the body of the registry's own answer n bytes at a time, with a pause after each.
+func (r *Registry) Trickle(n int, pause time.Duration, filters ...Filter) Interceptor {
+	return when(filters, func(w http.ResponseWriter, req *http.Request) {
+		body := r.answerPart(w, req, 0)
+		for len(body) > 0 && req.Context().Err() == nil {
+			n = min(n, len(body))
+			_, _ = w.Write(body[:n])
+			_ = http.NewResponseController(w).Flush()
+			body = body[n:]
+			r.wait(req, pause)
+		}
+	})
+}
+
 // Stall gives no answer until the client goes away or the registry is closed.
 func (r *Registry) Stall(filters ...Filter) Interceptor {
 	return when(filters, r.stall)
@@ -109,8 +145,8 @@ func (r *Registry) stall(w http.ResponseWriter, req *http.Request) {
 	reset(w)
 }
 
-// answerPart sends the first n bytes of the registry's own answer.
-func (r *Registry) answerPart(w http.ResponseWriter, req *http.Request, n int) {
+// answerPart sends the first n bytes of the registry's own answer, and returns the rest.
+func (r *Registry) answerPart(w http.ResponseWriter, req *http.Request, n int) []byte {
 	whole := httptest.NewRecorder()
 	r.answer(whole, req)
 	for name, values := range whole.Header() {
@@ -118,8 +154,10 @@ func (r *Registry) answerPart(w http.ResponseWriter, req *http.Request, n int) {
 	}
 	w.WriteHeader(whole.Code)
 	body := whole.Body.Bytes()
-	_, _ = w.Write(body[:min(n, len(body))])
+	n = min(n, len(body))
+	_, _ = w.Write(body[:n])
 	_ = http.NewResponseController(w).Flush()
+	return body[n:]
 }
 
 // reset closes the connection with a TCP reset. On loopback the client still gets what was written,

@@ -6,7 +6,7 @@
 //
 // Read on in this order: [New] and its options, [Registry.Put] and the builders [Registry.Image],
 // [Registry.Artifact] and [Registry.Index], the rights ([Registry.Allow]), the request log
-// ([Registry.Log]), and the faults ([Registry.Intercept]).
+// ([Registry.Log]), the faults ([Registry.Intercept]), and what must not be in the log ([Ledger]).
 package registrytest
 
 import (
@@ -58,7 +58,12 @@ type Option func(*config)
 
 // WithTLS serves https with a certificate for 127.0.0.1 and the given names, signed by [Registry.CA].
 func WithTLS(names ...string) Option {
-	return func(c *config) { c.pair = newKeyPair(names) }
+	return func(c *config) { c.pair = newKeyPair(names, 0) }
+}
+
+// WithExpiredTLS is WithTLS with a certificate that ended an hour ago.
+func WithExpiredTLS() Option {
+	return func(c *config) { c.pair = newKeyPair(nil, 25*time.Hour) }
 }
 
 // WithTokenAuth asks for Bearer tokens, which the registry issues at /token.

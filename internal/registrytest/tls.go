@@ -19,13 +19,14 @@ type keyPair struct {
 	certificate tls.Certificate
 }
 
-func newKeyPair(names []string) *keyPair {
+func newKeyPair(names []string, ended time.Duration) *keyPair {
 	caKey, serverKey := newKey(), newKey()
 	ca := template("registrytest CA")
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
 	caDER := sign(ca, ca, caKey, caKey)
 
 	server := template("registrytest")
+	server.NotBefore, server.NotAfter = server.NotBefore.Add(-ended), server.NotAfter.Add(-ended)
 	server.DNSNames, server.IPAddresses = names, []net.IP{net.IPv4(127, 0, 0, 1)}
 	server.KeyUsage = x509.KeyUsageDigitalSignature
 	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}

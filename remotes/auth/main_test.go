@@ -4,14 +4,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/nestedoci/nested/internal/leaktest"
 )
 
 // TestMain is the fake credential helper when it is started under the name of
@@ -43,26 +42,7 @@ func runTests(m *testing.M) int {
 		}
 	}
 
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // leaves one of its own
-	if code == 0 && !fuzzing && !settled(before) {
-		stacks := make([]byte, 1<<20)
-		fmt.Fprintf(os.Stderr, "goroutines are left over:\n%s\n", stacks[:runtime.Stack(stacks, true)])
-		return 1
-	}
-	return code
-}
-
-// settled waits for goroutines that are about to end.
-func settled(want int) bool {
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > want; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			return false
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return true
+	return leaktest.Checked(m).Run()
 }
 
 // secret stands in all secrets of these tests.

@@ -58,7 +58,7 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 	r.transport = newTransport(base, r.origin, options)
 	r.transport.lenient = true
 	r.guarded = newTransport(base, r.origin, options)
-	r.guarded.location = r.transport.location
+	r.guarded.location, r.guarded.base = r.transport.location, r.transport.base
 	r.transport.careful, r.transport.secure = r.guarded, scheme == "https" && !options.HTTPFallback
 	r.tokens = tokens{
 		userAgent: options.UserAgent,
@@ -85,6 +85,7 @@ func (r *Registry) CloseIdleConnections() {
 // CheckRedirect is the policy for redirects of the registry, for
 // [http.Client].
 func (r *Registry) CheckRedirect(req *http.Request, via []*http.Request) error {
+	hideQuery(req) // also of what is refused
 	return checkRedirect(req, via)
 }
 

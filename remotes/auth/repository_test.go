@@ -45,7 +45,7 @@ func FuzzRepository(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if r.String() != s || len(s) > maxRepository || path.Clean(r.Name()) != r.Name() || strings.ContainsAny(s, "%@\\ \n") || r.Host() == "" || r.Name() == "" {
+		if r.String() != s || len(s) > maxRepository || path.Clean(r.Name()) != r.Name() || strings.ContainsAny(s, "%@\\ \n") || r.Host() == "" || r.Name() == "" || r.pullScope() != "repository:"+r.Name()+":pull" {
 			t.Errorf("%q: got host %q, name %q", s, r.Host(), r.Name())
 		}
 	})

@@ -55,38 +55,40 @@ type location struct {
 // containerd's fetcher resumes.
 type transport struct {
 	*location
-	base     *http.Transport // for the registry
-	foreign  *http.Transport // for others, who get no client certificate
-	verified *http.Transport // for those of them who get credentials although the registry's certificate is not verified
-	registry string          // host:port, as dialled
-	header   http.Header     // for the registry only
-	scheme   string          // with which it gets them; empty: any
-	realms   []string        // hosts that may be anywhere
-	lenient  bool            // private addresses are fine: nothing secret goes there
-	careful  *transport      // for what is sent elsewhere, when this one is lenient
-	secure   bool            // the registry is spoken to over https
-	proxies  sync.Map        // host:port of proxies in use
+	base     lines       // for the registry
+	foreign  lines       // for others, who get no client certificate
+	verified lines       // for those of them who get credentials although the registry's certificate is not verified
+	registry string      // host:port, as dialled
+	header   http.Header // for the registry only
+	scheme   string      // with which it gets them; empty: any
+	realms   []string    // hosts that may be anywhere
+	lenient  bool        // private addresses are fine: nothing secret goes there
+	careful  *transport  // for what is sent elsewhere, when this one is lenient
+	secure   bool        // the registry is spoken to over https
+	proxies  sync.Map    // host:port of proxies in use
 }
 
 func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions) *transport {
-	t := &transport{location: new(location), base: base.Clone(), foreign: base.Clone(), verified: base.Clone(), registry: dialAddress(origin), header: options.Header, realms: options.Realms}
+	t := &transport{location: new(location), base: newLines(base), foreign: newLines(base), verified: newLines(base), registry: dialAddress(origin), header: options.Header, realms: options.Realms}
 	if !options.HTTPFallback {
 		t.scheme = origin.Scheme
 	}
 	if ip, err := netip.ParseAddr(origin.Hostname()); err == nil {
 		t.observe(reachOf(ip))
 	}
-	for _, other := range []*http.Transport{t.foreign, t.verified} {
-		if c := other.TLSClientConfig; c != nil {
-			c.Certificates, c.GetClientCertificate = nil, nil
+	for _, other := range []lines{t.foreign, t.verified} {
+		other.each(func(h *http.Transport) {
+			if c := h.TLSClientConfig; c != nil {
+				c.Certificates, c.GetClientCertificate = nil, nil
+			}
+		})
+	}
+	t.verified.each(func(h *http.Transport) {
+		if c := h.TLSClientConfig; c != nil {
+			c.InsecureSkipVerify = false
 		}
-	}
-	if c := t.verified.TLSClientConfig; c != nil {
-		c.InsecureSkipVerify = false
-	}
-	for _, each := range t.all() {
-		t.guard(each)
-	}
+	})
+	t.each(t.guard)
 	return t
 }
 
@@ -120,20 +122,20 @@ func (t *transport) guard(base *http.Transport) {
 }
 
 func (t *transport) closeIdle() {
-	for _, each := range t.all() {
-		each.CloseIdleConnections()
+	t.each((*http.Transport).CloseIdleConnections)
+}
+
+func (t *transport) each(change func(*http.Transport)) {
+	for _, l := range []lines{t.base, t.foreign, t.verified} {
+		l.each(change)
 	}
 }
 
-func (t *transport) all() []*http.Transport {
-	return []*http.Transport{t.base, t.foreign, t.verified}
-}
-
-// to chooses the transport for a request. Content is verified by its digest
+// to chooses the lines for a request. Content is verified by its digest
 // wherever it comes from; a token endpoint has the registry's word only, which
 // is nobody's when the registry is not verified. Then it is verified unless it
 // is on the registry's own host or listed.
-func (t *transport) to(u *url.URL) *http.Transport {
+func (t *transport) to(u *url.URL) lines {
 	switch {
 	case dialAddress(u) == t.registry:
 		return t.base
@@ -213,15 +215,20 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header[name] = append(req.Header[name], values...)
 		}
 	}
-	resp, err := t.to(req.URL).RoundTrip(req)
+	resp, err := withPatience(req, func(req *http.Request) (*http.Response, error) {
+		return t.to(req.URL).forRequest(req).RoundTrip(withQuery(req))
+	})
 	if err != nil {
 		return nil, err
 	}
 	if registry && req.URL.Scheme == "http" {
 		t.plain.Store(true)
 	}
-	if err := checkRange(req, resp); err != nil {
+	if err := errors.Join(checkRange(req, resp), checkLocation(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		resp.Body = unwanted{resp.Body}
 	}
 	resp.Body = resumable{resp.Body, req.Context()}
 	return resp, nil
@@ -276,19 +283,28 @@ const maxRedirects = 9
 // nor the headers that are meant for the registry.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first, last := via[0], via[len(via)-1]
-	switch {
-	case len(via) > maxRedirects:
+	if len(via) > maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
-	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || last.URL.Scheme == "https"):
-		return fmt.Errorf("refused to follow a redirect from %s to %s", last.URL.Scheme, req.URL.Scheme)
-	case req.URL.User != nil:
-		return errors.New("refused to follow a redirect with a user in it")
+	}
+	if err := checkTarget(last.URL, req.URL); err != nil {
+		return err
 	}
 	for _, r := range append(via, req) {
 		if !sameOrigin(r.URL, first.URL) {
 			keepOnly(req.Header, "Accept", "Accept-Encoding", "Range", "User-Agent")
 			break
 		}
+	}
+	return nil
+}
+
+// checkTarget judges one step.
+func checkTarget(from, to *url.URL) error {
+	switch {
+	case to.Scheme != "https" && (to.Scheme != "http" || from.Scheme == "https"):
+		return fmt.Errorf("refused to follow a redirect from %s to %s", from.Scheme, to.Scheme)
+	case to.User != nil:
+		return errors.New("refused to follow a redirect with a user in it")
 	}
 	return nil
 }

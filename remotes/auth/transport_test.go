@@ -325,7 +325,7 @@ func TestUnverifiedRegistry(t *testing.T) {
 		{url: "https://other.test/token", endpoint: true},
 	} {
 		u := must[*url.URL](t)(url.Parse(test.url))
-		content, endpoint := registry.transport.to(u).TLSClientConfig, registry.guarded.to(u).TLSClientConfig
+		content, endpoint := registry.transport.to(u).own.TLSClientConfig, registry.guarded.to(u).shared.TLSClientConfig
 		if got := !content.InsecureSkipVerify; got != test.content {
 			t.Errorf("content at %s: verified is %t", u, got)
 		}

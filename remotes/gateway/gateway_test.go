@@ -40,7 +40,25 @@ func newScene(t *testing.T, mode Mode, options ...registrytest.Option) *scene {
 	t.Cleanup(s.registry.Close)
 	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry), SearchRequests: 100, Prefetch: 64}
 	s.start(filepath.Join(t.TempDir(), "trail"))
+	t.Cleanup(s.checkLedger)
 	return s
+}
+
+// checkLedger fails when a password came to anything but the registry's token service, a token anywhere else than to
+// the repository that it is for, or a request for other repositories.
+func (s *scene) checkLedger() {
+	s.t.Helper()
+	l := registrytest.NewLedger("org", "secret/app")
+	l.Ask(s.registry)
+	for _, password := range []string{secret, "all-secret", "no-secret", "plain-secret", "other-secret"} {
+		l.Show(password, s.registry, registrytest.Of(registrytest.KindToken))
+	}
+	for _, breach := range l.Breaches() {
+		s.t.Error(breach)
+	}
+	for _, shown := range l.Shown(logged.String()) {
+		s.t.Errorf("the log shows %s", shown)
+	}
 }
 
 // perRepository is a Docker configuration with a user for each repository.

@@ -19,7 +19,7 @@ func FuzzTrailFile(f *testing.F) {
 	parent := repository(f, "reg.test/p")
 	known := digest.FromString("known")
 	trail.Learn(parent, placeOf(known, repository(f, "reg.test/p/web")))
-	if err := trail.Close(); err != nil {
+	if err = trail.Close(); err != nil {
 		f.Fatal(err)
 	}
 	data, err := os.ReadFile(seed)

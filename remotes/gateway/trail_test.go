@@ -13,11 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 	"go.etcd.io/bbolt"
-	"go.uber.org/goleak"
 
+	"github.com/nestedoci/nested/internal/leaktest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -32,7 +34,30 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	log.L.Logger.SetOutput(&logged)
+	log.L.Logger.SetLevel(logrus.DebugLevel)
+	leaktest.Main(m)
+}
+
+// logged is all that was logged, at the most talkative.
+var logged buffer
+
+// buffer takes what is logged, from several goroutines.
+type buffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // probe is a Probe in a process of its own, which may end in any way.
@@ -152,6 +177,12 @@ func TestTrailNotOurs(t *testing.T) {
 		},
 		"writable by all": func(path string) error {
 			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666))
+		},
+		"of another user": func(path string) error {
+			if os.Geteuid() != 0 { // who cannot give files away
+				return os.WriteFile(path, nil, 0o666)
+			}
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, 65533, 0))
 		},
 		"a link": func(path string) error { return os.Symlink(filepath.Join(filepath.Dir(path), "elsewhere"), path) },
 	} {

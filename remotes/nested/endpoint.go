@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -24,6 +25,14 @@ type Metrics struct {
 	Blobs     atomic.Int64 // requests for other content
 	Bytes     atomic.Int64 // bytes of bodies
 }
+
+// brief is the size in bytes up to which a transfer takes less time than the
+// way to the registry and back, mostly.
+const brief = 256 << 10
+
+// Brief tells whether content is so small that many of its kind may be asked
+// for at once, and share a connection.
+func Brief(desc ocispec.Descriptor) bool { return desc.Size <= brief }
 
 // endpoint is one host of a registry: the registry itself or a mirror.
 type endpoint struct {

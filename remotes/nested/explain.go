@@ -36,6 +36,9 @@ var (
 
 // Fetch implements remotes.Fetcher.
 func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if Brief(desc) {
+		ctx = auth.Brief(ctx)
+	}
 	body, err := f.inner.Fetch(ctx, desc)
 	if err != nil {
 		return nil, explain(ctx, f.hosts, err)

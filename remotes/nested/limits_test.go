@@ -27,7 +27,7 @@ func chain(s *scene, n int) (root ocispec.Descriptor, last image) {
 }
 
 func TestChains(t *testing.T) {
-	for steps, fine := range map[int]bool{2: true, 16: true, 17: false, 60: false} {
+	for steps, fine := range map[int]bool{2: true, 16: true, 17: false, 60: false, 200: false} {
 		t.Run(fmt.Sprint(steps), func(t *testing.T) {
 			s := newScene(t, nested.Options{})
 			root, last := chain(s, steps)
@@ -76,6 +76,7 @@ func TestLimits(t *testing.T) {
 		"10,000 entries":       {nested.Limits{}, func(s *scene) ocispec.Descriptor { return repeated(s, 10_001) }, "more than 10000 entries"},
 		"annotation of 1 MiB":  {nested.Limits{}, func(s *scene) ocispec.Descriptor { return padded(s, 1<<20) }, ""},
 		"member of 4 MiB":      {nested.Limits{}, func(s *scene) ocispec.Descriptor { return padded(s, 4<<20) }, "size 4194"},
+		"member of 64 MiB":     {nested.Limits{}, func(s *scene) ocispec.Descriptor { return described(s, 64<<20) }, "size 67108864"},
 		"10,000 annotations":   {nested.Limits{}, manyAnnotations, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,6 +115,13 @@ func padded(s *scene, size int) ocispec.Descriptor {
 	i := putImage(s.registry, parent+"/web", "layer")
 	i.layers[0].Annotations = map[string]string{"pad": strings.Repeat("x", size)}
 	d := s.registry.Put(parent+"/web", i.MediaType, manifestOf(i.config, i.layers...))
+	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
+}
+
+// described puts an index of one manifest of that size, which need not be there: nobody is to ask.
+func described(s *scene, size int64) ocispec.Descriptor {
+	d := newImage("large").Descriptor
+	d.Size = size
 	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
 }
 

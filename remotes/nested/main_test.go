@@ -1,15 +1,21 @@
 package nested_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/containerd/log"
-	"go.uber.org/goleak"
+	"github.com/sirupsen/logrus"
+
+	"github.com/nestedoci/nested/internal/leaktest"
 )
 
 // TestMain is a credential helper when it is started under the name of one,
@@ -18,11 +24,40 @@ func TestMain(m *testing.M) {
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "docker-credential-") {
 		os.Exit(helperMain(os.Args[0]))
 	}
-	log.L.Logger.SetOutput(io.Discard) // containerd logs each failed request
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		askedDNS.Add(1) // for a name that is not in the hosts file
+		return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+	}}
+	log.L.Logger.SetOutput(&logged) // containerd logs each request
+	log.L.Logger.SetLevel(logrus.DebugLevel)
 	if os.Getenv(proxyTest) != "" {
 		os.Exit(m.Run()) // its proxy outlives it
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
+}
+
+// askedDNS counts questions to name servers. There is no test that needs an answer.
+var askedDNS atomic.Int64
+
+// logged is all that was logged, at the most talkative.
+var logged buffer
+
+// buffer takes what is logged, from several goroutines.
+type buffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // login is what a store holds for one server.

@@ -26,6 +26,8 @@ func TestPatience(t *testing.T) {
 		"503 twice":        {fault: registrytest.Answer(503, nil, first(2, of(registrytest.KindBlob)))},
 		"502":              {fault: registrytest.Answer(502, nil, first(1, of(registrytest.KindManifest)))},
 		"503, wait":        {fault: registrytest.Answer(503, after("2"), first(1, of(registrytest.KindBlob))), least: 2 * time.Second},
+		"503 twice, wait":  {fault: registrytest.Answer(503, after("2"), first(2, of(registrytest.KindManifest))), least: 4 * time.Second},
+		"502, wait":        {fault: registrytest.Answer(502, after("2"), first(1, of(registrytest.KindManifest))), least: 2 * time.Second},
 		"429, wait":        {fault: registrytest.Answer(429, after("1"), first(2, of(registrytest.KindManifest))), least: 2 * time.Second},
 		"429, a date":      {fault: inSeconds(3, first(1, of(registrytest.KindManifest))), least: 2 * time.Second},
 		"429, a day":       {fault: registrytest.Answer(429, after("86400"), of(registrytest.KindBlob)), says: []string{"429 Too Many Requests, asking to wait for 24h0m0s", parent + "/web"}},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // candidateReader reads content from the first repository that has it. It
@@ -16,6 +18,7 @@ type candidateReader struct {
 
 	offset int64
 	body   io.ReadCloser
+	served auth.Repository // whose the body is
 	err    error
 }
 
@@ -28,6 +31,7 @@ func (r *candidateReader) Read(p []byte) (n int, err error) {
 	}
 	if r.body != nil {
 		n, err = r.body.Read(p)
+		err = r.named(err)
 	} else {
 		n, err = r.open(p)
 	}
@@ -38,7 +42,7 @@ func (r *candidateReader) Read(p []byte) (n int, err error) {
 // open finds the repository, and with it the first bytes: a fetcher may say
 // only when it is read from that it has nothing.
 func (r *candidateReader) open(p []byte) (n int, end error) {
-	_, r.err = r.fetcher.ask(r.ctx, r.place, func(body io.ReadCloser) (err error) {
+	r.served, r.err = r.fetcher.ask(r.ctx, r.place, func(body io.ReadCloser) (err error) {
 		if n, end, err = readAt(body, r.offset, p); err != nil {
 			return errors.Join(err, body.Close())
 		}
@@ -49,6 +53,15 @@ func (r *candidateReader) open(p []byte) (n int, end error) {
 		return 0, r.err
 	}
 	return n, end
+}
+
+// named makes an [Error] of what ends the reading of a child's content.
+func (r *candidateReader) named(err error) error {
+	root := r.fetcher.trail.root
+	if err == nil || errors.Is(err, io.EOF) || r.served == root {
+		return err
+	}
+	return &Error{root, r.place.Targets[0], r.place.Descriptor.Digest, err, []Attempt{{r.served, err}}}
 }
 
 // readAt reads the first bytes from an offset on. The end is not an error.

@@ -288,7 +288,7 @@ func (r *Registries) Resolve(ctx context.Context, ref string) (string, ocispec.D
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	name, desc, err := resolver.Resolve(ctx, ref)
+	name, desc, err := resolver.Resolve(auth.Brief(ctx), ref)
 	return name, desc, explain(ctx, hosts, err)
 }
 

@@ -53,7 +53,31 @@ func newScene(t *testing.T, options nested.Options) *scene {
 		source:   &lookups{Source: userPassword(t, registry.Host(), "all", "secret")},
 	}
 	s.resolver = nested.New(s.registries(), options)
+	before := askedDNS.Load()
+	t.Cleanup(func() {
+		checkLedger(t, s.registry, "secret")
+		if n := askedDNS.Load() - before; n > 0 {
+			t.Errorf("DNS was asked %d times", n)
+		}
+	})
 	return s
+}
+
+// checkLedger fails when a password came to anything but the token service of its registry, a token anywhere else than
+// to the repository that it is for, or a request for another repository than the parents' and those below them.
+func checkLedger(t *testing.T, registry *registrytest.Registry, passwords ...string) {
+	t.Helper()
+	l := registrytest.NewLedger(parent, parent+"0", parent+"1", parent+"2")
+	l.Ask(registry)
+	for _, password := range passwords {
+		l.Show(password, registry, registrytest.Of(registrytest.KindToken))
+	}
+	for _, breach := range l.Breaches() {
+		t.Error(breach)
+	}
+	for _, shown := range l.Shown(logged.String()) {
+		t.Errorf("the log shows %s: %s", shown, around(logged.String(), shown))
+	}
 }
 
 func (s *scene) registries() *nested.Registries {
@@ -292,4 +316,21 @@ func wantError(t *testing.T, err error, says ...string) {
 	if strings.Contains(err.Error(), "secret") {
 		t.Errorf("error with a secret: %q", err)
 	}
+}
+
+// writeTemp writes a file that goes with the test.
+func writeTemp(t *testing.T, data []byte) (path string, err error) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "file")
+	return path, os.WriteFile(path, data, 0o600)
+}
+
+// around is the first line of a text that holds a word as it is.
+func around(text, word string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, word) {
+			return line
+		}
+	}
+	return "encoded"
 }

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// label says of content what garbage collection and pushes need to know: what
+// it points to, and the repository that it came from.
+func label(ctx context.Context, to content.Manager, w *walker, n *node) error {
+	if isDocument(n.MediaType) {
+		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+			entries, err := w.fetcher.Children(ctx, desc)
+			descriptors := make([]ocispec.Descriptor, len(entries))
+			for i, e := range entries {
+				descriptors[i] = e.Descriptor
+			}
+			return descriptors, err
+		}
+		if _, err := images.SetChildrenLabels(to, children)(ctx, n.Descriptor); err != nil {
+			return err
+		}
+	}
+	if _, fetched := w.fetcher.Found(n.Digest); !fetched {
+		return nil // whoever brought it has said where from
+	}
+	source, err := docker.AppendDistributionSourceLabel(to, w.found(n).String())
+	if err != nil {
+		return err
+	}
+	_, err = source(ctx, n.Descriptor)
+	return err
+}
+
+// gathered takes labels as a store would that has none yet.
+type gathered struct {
+	content.Manager
+	labels map[string]string
+}
+
+// Info implements content.Manager.
+func (g gathered) Info(context.Context, digest.Digest) (content.Info, error) {
+	return content.Info{Labels: g.labels}, nil
+}
+
+// Update implements content.Manager.
+func (g gathered) Update(_ context.Context, info content.Info, _ ...string) (content.Info, error) {
+	maps.Copy(g.labels, info.Labels)
+	return info, nil
+}
+
+// storeFor is where a node's content goes: with its labels when it is
+// committed, because each change of them is a transaction of the daemon's own,
+// which waits for the disk.
+func (d *daemon) storeFor(w *walker, n *node) content.Ingester {
+	return labelling{d.Store, func(ctx context.Context) (map[string]string, error) {
+		g := gathered{labels: map[string]string{}}
+		return g.labels, label(ctx, g, w, n)
+	}, func() { d.labelled.Store(n.Digest, true) }}
+}
+
+// labelling is a store that commits with labels.
+type labelling struct {
+	content.Ingester
+	labels func(context.Context) (map[string]string, error)
+	done   func() // called when something was committed
+}
+
+// Writer implements content.Ingester.
+func (l labelling) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	w, err := l.Ingester.Writer(ctx, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return labelledWriter{w, l}, nil
+}
+
+type labelledWriter struct {
+	content.Writer
+	of labelling
+}
+
+// Commit implements content.Writer.
+func (w labelledWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
+	labels, err := w.of.labels(ctx)
+	if err != nil {
+		return errors.Join(err, w.Close())
+	}
+	if err := w.Writer.Commit(ctx, size, expected, append(opts, content.WithLabels(labels))...); err != nil {
+		return err
+	}
+	w.of.done()
+	return nil
+}

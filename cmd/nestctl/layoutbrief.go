@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// errOther is content that is not what its descriptor says.
+var errOther = errors.New("another digest or size")
+
+// syncsAtOnce bounds the blobs that are on their way to the disk, and open.
+const syncsAtOnce = 16
+
+// newSyncs returns what brings blobs to the disk while others arrive.
+func newSyncs() *errgroup.Group {
+	g := new(errgroup.Group)
+	g.SetLimit(syncsAtOnce)
+	return g
+}
+
+// Writer implements content.Ingester. A brief blob is gathered in memory and
+// written when it verifies: there is nothing to go on with after an
+// interruption, so that the local store's five files for each of them, which
+// took most of a pull's time, can be done without.
+func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	var o content.WriterOpts
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	if checkStorable(o.Desc) != nil || o.Desc.Size <= 0 || !nested.Brief(o.Desc) {
+		return l.Store.Writer(ctx, opts...)
+	}
+	_, err := os.Lstat(l.blob(o.Desc.Digest))
+	if err == nil {
+		return nil, existsAlready(o.Desc.Digest)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return &briefWriter{layout: l, desc: o.Desc, ref: o.Ref, began: time.Now()}, nil
+}
+
+func existsAlready(d digest.Digest) error {
+	return fmt.Errorf("content %s: %w", d, errdefs.ErrAlreadyExists)
+}
+
+// blob is where a blob is, or is to be. checkStorable has seen its digest.
+func (l *layout) blob(d digest.Digest) string { return filepath.Join(l.blobs(), d.Encoded()) }
+
+// briefWriter is the writer of one brief blob.
+type briefWriter struct {
+	layout *layout
+	desc   ocispec.Descriptor
+	ref    string
+	began  time.Time
+	data   bytes.Buffer
+}
+
+var (
+	_ content.Writer = (*briefWriter)(nil)
+	_ io.ReaderFrom  = (*briefWriter)(nil)
+)
+
+// Write implements io.Writer.
+func (w *briefWriter) Write(p []byte) (int, error) {
+	if int64(w.data.Len()+len(p)) > w.desc.Size {
+		return 0, errOther
+	}
+	return w.data.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom: nobody else's buffer of a megabyte is needed.
+func (w *briefWriter) ReadFrom(r io.Reader) (int64, error) {
+	w.data.Grow(int(w.desc.Size) + bytes.MinRead) // with room to see the end
+	n, err := w.data.ReadFrom(r)
+	if int64(w.data.Len()) > w.desc.Size {
+		return n, errOther
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (w *briefWriter) Close() error { return nil }
+
+// Digest implements content.Writer.
+func (w *briefWriter) Digest() digest.Digest { return digest.FromBytes(w.data.Bytes()) }
+
+// Status implements content.Writer.
+func (w *briefWriter) Status() (content.Status, error) {
+	return content.Status{Ref: w.ref, Offset: int64(w.data.Len()), Total: w.desc.Size, Expected: w.desc.Digest, StartedAt: w.began, UpdatedAt: time.Now()}, nil
+}
+
+// Truncate implements content.Writer.
+func (w *briefWriter) Truncate(size int64) error {
+	w.data.Truncate(int(size))
+	return nil
+}
+
+// Commit implements content.Writer. The blob is on the disk when the layout's
+// syncs are done; nothing names it before.
+func (w *briefWriter) Commit(context.Context, int64, digest.Digest, ...content.Opt) error {
+	if int64(w.data.Len()) != w.desc.Size || w.desc.Digest.Algorithm().FromBytes(w.data.Bytes()) != w.desc.Digest {
+		return errOther
+	}
+	file, err := w.layout.writeBlob(w.desc.Digest, w.data.Bytes())
+	if err != nil {
+		return err
+	}
+	w.layout.syncs.Go(func() error {
+		err := w.layout.before("sync", file.Name())
+		if err == nil {
+			err = file.Sync()
+		}
+		return errors.Join(err, file.Close())
+	})
+	return nil
+}
+
+// writeBlob puts a blob into its place, whole or not at all, and returns its
+// file, still open.
+func (l *layout) writeBlob(d digest.Digest, data []byte) (*os.File, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	path, temporary := l.blob(d), filepath.Join(l.dir, ".blob.new")
+	if _, err := os.Lstat(path); err == nil {
+		return nil, existsAlready(d) // as a document and as a blob, say
+	}
+	err := l.before("create", temporary)
+	if err == nil {
+		err = os.RemoveAll(temporary) // that a crash has left
+	}
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = (asking{file, l.before}).Write(data); err == nil {
+		err = l.before("rename", path)
+	}
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close(), os.Remove(temporary))
+	}
+	return file, nil
+}

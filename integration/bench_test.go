@@ -1,0 +1,118 @@
+package integration
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nestedoci/nested/integration/bench"
+)
+
+var (
+	quickFlag     = flag.Bool("quick", false, "measure few scenarios, for development")
+	scenariosFlag = flag.String("scenarios", "", "measure the scenarios whose names match this regular expression")
+	roundsFlag    = flag.Int("rounds", 0, "how often to measure, instead of each scenario's own number")
+	linesFlag     = flag.String("lines", "", "write each measurement to this file, for benchstat")
+	writeFlag     = flag.Bool("write", false, "write docs/performance.md and its plots, when everything is measured")
+)
+
+const performance = "../docs/performance.md"
+
+// BenchmarkPulls measures pulls of bundles side by side; see docs/performance.md.
+func BenchmarkPulls(b *testing.B) {
+	s := newStage(b)
+	s.startDaemons(b)
+	for b.Loop() {
+		var tables, lines bytes.Buffer
+		out := io.MultiWriter(os.Stdout, &tables)
+		s.writeLinks(b, out)
+		taken := map[string][]bench.Scenario{}
+		for _, c := range s.scenarios() {
+			if !c.wanted() {
+				continue
+			}
+			got := s.take(b, c)
+			got.Table(out)
+			got.Lines(&lines)
+			kind, _, _ := strings.Cut(c.name, "/")
+			taken[kind] = append(taken[kind], got)
+		}
+		if *linesFlag != "" {
+			must(b, os.WriteFile(*linesFlag, lines.Bytes(), 0o644))
+		}
+		if *writeFlag && !*quickFlag && *scenariosFlag == "" {
+			writePlots(b, taken)
+			must(b, bench.Replace(performance, tables.String()))
+		}
+	}
+	b.ReportMetric(0, "ns/op") // what was measured is above
+}
+
+func (c scenario) wanted() bool {
+	if *scenariosFlag != "" {
+		return regexp.MustCompile(*scenariosFlag).MatchString(c.name)
+	}
+	return c.quick == *quickFlag
+}
+
+// take measures a scenario's contenders in turn.
+func (s *stage) take(t testing.TB, c scenario) bench.Scenario {
+	t.Helper()
+	at := c.content(t)
+	made := bench.Scenario{Name: c.name, Title: c.title, Content: at.content, Speed: c.speed}
+	for _, w := range c.who {
+		made.Rows = append(made.Rows, bench.Row{Name: w.name, Shape: w.shape, Floor: w.shape.Floor(at.content, c.speed)})
+	}
+	rounds := c.rounds
+	if *roundsFlag > 0 {
+		rounds = *roundsFlag
+	}
+	s.link.Set(c.speed)
+	defer s.link.Set(bench.Speed{})
+	for range rounds {
+		for i, w := range c.who {
+			row := &made.Rows[i]
+			row.Samples = append(row.Samples, s.measure(t, w.prepare(t, s.scene, at)))
+			if t.Failed() {
+				t.Fatalf("%s: %s", c.name, w.name)
+			}
+		}
+	}
+	return made
+}
+
+// writeLinks says whether the link is what it is said to be.
+func (s *stage) writeLinks(t testing.TB, out io.Writer) {
+	t.Helper()
+	fmt.Fprintln(out, "A plain GET of 64 MiB over the link, 20 ms away:")
+	for _, perSecond := range []int64{0, gigabit, gigabit / 10} {
+		got := s.checkLink(t, bench.Speed{RoundTrip: 20 * time.Millisecond, BytesPerSecond: perSecond})
+		of := "without a limit"
+		if perSecond > 0 {
+			of = fmt.Sprintf("%.2f of %d Mbit/s", got/float64(perSecond), perSecond*8/1e6)
+		}
+		fmt.Fprintf(out, "%.0f Mbit/s, %s.\n", got*8/1e6, of)
+	}
+	fmt.Fprintln(out)
+}
+
+// writePlots writes the diagrams beside the document, in the order of the work's size.
+func writePlots(t testing.TB, taken map[string][]bench.Scenario) {
+	t.Helper()
+	for _, kind := range slices.Sorted(maps.Keys(plots)) {
+		plot := plots[kind]
+		plot.Series = bench.Growth(taken[kind])
+		var svg bytes.Buffer
+		plot.SVG(&svg)
+		must(t, os.WriteFile(filepath.Join(filepath.Dir(performance), "performance-"+kind+".svg"), svg.Bytes(), 0o644))
+	}
+}

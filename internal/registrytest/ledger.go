@@ -1,0 +1,142 @@
+package registrytest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Ledger knows what a scenario allows, and finds in the logs of its registries what it does not: a secret that came to
+// somebody whom it is not for, a host that was not to be asked, a repository that is neither a parent nor below one.
+// Tokens are secrets of the registry that issued them, each for the one repository that it was issued for.
+type Ledger struct {
+	parents []string
+	origins []*origin
+	secrets map[string][]permission
+}
+
+// origin is a registry of the scenario. Without Ask it is not to be asked at all.
+type origin struct {
+	registry *Registry
+	asked    bool
+}
+
+type permission struct {
+	registry *Registry
+	filters  []Filter
+}
+
+// NewLedger is for a scenario in which content is asked for in these repositories and below.
+func NewLedger(parents ...string) *Ledger {
+	return &Ledger{parents: parents, secrets: map[string][]permission{}}
+}
+
+// Ask allows requests to a registry.
+func (l *Ledger) Ask(r *Registry) { l.origins = append(l.origins, &origin{r, true}) }
+
+// Avoid forbids requests to a registry.
+func (l *Ledger) Avoid(r *Registry) { l.origins = append(l.origins, &origin{r, false}) }
+
+// Show allows a secret in those requests to a registry that all filters match. A secret is not allowed anywhere else
+// from then on.
+func (l *Ledger) Show(secret string, r *Registry, filters ...Filter) {
+	l.secrets[secret] = append(l.secrets[secret], permission{r, filters})
+}
+
+// Breaches lists what happened although it is not allowed, in no order.
+func (l *Ledger) Breaches() (found []string) {
+	for _, o := range l.origins {
+		for _, q := range o.registry.Log() {
+			for _, breach := range l.breaches(o, q) {
+				found = append(found, fmt.Sprintf("%s: %s: %s", o.registry.Host(), q, breach))
+			}
+		}
+	}
+	return found
+}
+
+func (l *Ledger) breaches(o *origin, q Request) (found []string) {
+	switch {
+	case !o.asked:
+		found = append(found, "nobody was to ask")
+	case q.Kind == KindOther:
+		found = append(found, "no request of the specification: "+q.Path)
+	case q.Repository != "" && !l.below(q.Repository):
+		found = append(found, "outside the parents")
+	case q.Kind == KindToken && len(q.Scopes) != 1:
+		found = append(found, fmt.Sprintf("scopes %q", q.Scopes))
+	case q.bearer() && q.Repository != "" && len(q.Scopes) > 0 && !slices.Equal(q.Scopes, []string{"repository:" + q.Repository + ":pull"}):
+		found = append(found, fmt.Sprintf("a token for %q", q.Scopes))
+	}
+	text := q.text()
+	for secret, permissions := range l.secrets {
+		if shows(text, secret) && !slices.ContainsFunc(permissions, func(p permission) bool { return p.registry == o.registry && all(q, p.filters) }) {
+			found = append(found, fmt.Sprintf("the secret %q", secret))
+		}
+	}
+	for _, other := range l.origins {
+		if other.registry != o.registry && other.registry.issued(text) {
+			found = append(found, "a token of "+other.registry.Host())
+		}
+	}
+	return found
+}
+
+func (l *Ledger) below(repository string) bool {
+	return slices.ContainsFunc(l.parents, func(p string) bool { return repository == p || strings.HasPrefix(repository, p+"/") })
+}
+
+// Shown lists the secrets of the ledger, and tokens of its registries, that a text holds: a log, an error, metrics.
+func (l *Ledger) Shown(text string) (found []string) {
+	for secret := range l.secrets {
+		if shows(text, secret) {
+			found = append(found, secret)
+		}
+	}
+	for _, o := range l.origins {
+		if o.registry.issued(text) {
+			found = append(found, "a token of "+o.registry.Host())
+		}
+	}
+	return found
+}
+
+// text is everything that came with a request, with Basic credentials in the clear.
+func (q Request) text() string {
+	text := fmt.Sprint(q.Path, " ", q.Query, " ", q.Header, " ", q.Form)
+	if _, encoded, ok := strings.Cut(q.Authorization, " "); ok {
+		if clear, err := base64.StdEncoding.DecodeString(encoded); err == nil {
+			text += " " + string(clear)
+		}
+	}
+	return text
+}
+
+// shows tells whether a text holds a secret, as it is or in base64, at any of the three offsets that it can have there.
+func shows(text, secret string) bool {
+	if strings.Contains(text, secret) {
+		return true
+	}
+	for offset := range 3 {
+		encoded := base64.RawStdEncoding.EncodeToString(append(make([]byte, offset), secret...))
+		// The first and last characters depend on what is beside it.
+		inner := encoded[min(len(encoded), (offset*8+5)/6):]
+		if inner = inner[:max(len(inner)-1, 0)]; len(inner) >= 6 && strings.Contains(text, inner) {
+			return true
+		}
+	}
+	return false
+}
+
+// issued tells whether a text holds one of the registry's tokens.
+func (r *Registry) issued(text string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for value := range r.tokens {
+		if strings.Contains(text, value) {
+			return true
+		}
+	}
+	return false
+}

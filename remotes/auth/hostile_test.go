@@ -1,0 +1,85 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+)
+
+// TestTokenEndpointRedirectStatuses: no redirect of a token endpoint to another origin is followed, whatever it is
+// called, neither with a password nor with an identity token.
+func TestTokenEndpointRedirectStatuses(t *testing.T) {
+	t.Parallel()
+	evil := registrytest.New()
+	t.Cleanup(evil.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, credential := range []Credential{withPassword, withIdentity, anonymous} {
+			s := newScene(t, map[string]Credential{"": credential}, registrytest.WithTokenAuth())
+			s.Intercept(registrytest.Answer(status, http.Header{"Location": {evil.URL() + "/token"}}, registrytest.Of(registrytest.KindToken)))
+			wantError(t, s.pull(ctx(), "p"), "refused to follow its redirect to "+evil.URL())
+		}
+	}
+	if n := evil.Count(); n > 0 {
+		t.Errorf("%d requests to the other origin", n)
+	}
+}
+
+// TestHelperOfAnotherUser: a helper that somebody else than root or the caller owns, or whose directory is theirs, is
+// not started.
+func TestHelperOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give files away")
+	}
+	for _, which := range []string{"directory", "program", "nothing"} {
+		dir := filepath.Join(t.TempDir(), which)
+		program := filepath.Join(dir, "docker-credential-refused")
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(program, []byte("#!/bin/sh\ncat >/dev/null\necho credentials not found in native keychain\nexit 1\n"), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		if owned, ok := map[string]string{"directory": dir, "program": program}[which]; ok {
+			if err := os.Chown(owned, 65533, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Setenv("PATH", dir+string(os.PathListSeparator)+"/usr/bin:/bin")
+		metrics := new(Metrics)
+		_, err := lookupWith(ctx(), t, "refused", StoresOptions{Metrics: metrics})
+		if which == "nothing" {
+			if err != nil || metrics.HelperRuns.Load() != 1 {
+				t.Errorf("the caller's own: %v", err)
+			}
+			continue
+		}
+		wantError(t, err, "belongs to")
+		if runs := metrics.HelperRuns.Load(); runs != 0 {
+			t.Errorf("%s of another user: %d runs", which, runs)
+		}
+	}
+}
+
+// TestHelperAnswersAreKept: an answer for minutes, "none" for seconds, a failure not at all; and a helper that hangs
+// ends before the kubelet, which waits for 50 seconds, loses patience.
+func TestHelperAnswersAreKept(t *testing.T) {
+	t.Parallel()
+	for helper, want := range map[string]time.Duration{"answers": helperKeep, "knows-none": 30 * time.Second, "is-broken": 0} {
+		stores := NewStores(StoresOptions{Inline: Secret(fmt.Sprintf(`{"credsStore":%q}`, helper))})
+		began := time.Now()
+		_, err := stores.Lookup(ctx(), repository(t, "reg/a"))
+		if (err != nil) != (want == 0) {
+			t.Error(err)
+		}
+		kept, ok := stores.helpers.answers.answers[helperKey{helper, "reg"}]
+		if d := kept.expires.Sub(began); ok != (want > 0) || ok && (d < want || d > want+20*time.Second) {
+			t.Errorf("%s: kept %t, for %v", helper, ok, d)
+		}
+	}
+	if d := NewStores(StoresOptions{}).helpers.timeout; d <= 0 || d >= 50*time.Second {
+		t.Errorf("helpers have %v", d)
+	}
+}

@@ -1,0 +1,96 @@
+package auth
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// startCounted starts a server that counts its connections.
+func startCounted(t *testing.T, handler http.HandlerFunc, start func(*httptest.Server)) (*httptest.Server, *atomic.Int64) {
+	t.Helper()
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	start(server)
+	t.Cleanup(server.Close)
+	return server, &connections
+}
+
+// askFor asks and returns the protocol of the answer, whose body is closed unread.
+func askFor(ctx context.Context, t *testing.T, r *Registry, url string) string {
+	t.Helper()
+	req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody))
+	resp, err := clientOf(r).Do(req)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	_ = resp.Body.Close()
+	return resp.Proto
+}
+
+// Brief requests share a connection over HTTP/2, tokens among them; others
+// have connections to themselves.
+func TestBriefShare(t *testing.T) {
+	t.Parallel()
+	const atOnce = 20
+	server, connections := startCounted(t, func(http.ResponseWriter, *http.Request) {}, func(s *httptest.Server) {
+		s.EnableHTTP2 = true
+		s.StartTLS()
+	})
+	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
+	_, host, _ := strings.Cut(server.URL, "://")
+	r := NewRegistry("https", host, base, &heldCredentials{}, RegistryOptions{})
+	t.Cleanup(r.CloseIdleConnections)
+	brief := Brief(t.Context())
+	askFor(brief, t, r, server.URL)
+	var all sync.WaitGroup
+	for range atOnce {
+		all.Go(func() {
+			if got := askFor(brief, t, r, server.URL); got != "HTTP/2.0" {
+				t.Errorf("a brief request goes by %s", got)
+			}
+		})
+	}
+	all.Wait()
+	resp, err := r.tokens.client.Do(must[*http.Request](t)(http.NewRequestWithContext(brief, http.MethodGet, server.URL+"/token", http.NoBody)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	if got := askFor(t.Context(), t, r, server.URL); got != "HTTP/1.1" || connections.Load() != 2 {
+		t.Errorf("a request that is not brief goes by %s, over connection %d", got, connections.Load())
+	}
+}
+
+// An answer that is no success is not read by those who ask. Its connection is
+// used again all the same.
+func TestUnwantedAnswer(t *testing.T) {
+	t.Parallel()
+	server, connections := startCounted(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, strings.Repeat("no ", 1000), http.StatusUnauthorized)
+	}, (*httptest.Server).Start)
+	_, host, _ := strings.Cut(server.URL, "://")
+	r := NewRegistry("http", host, new(http.Transport), &heldCredentials{}, RegistryOptions{})
+	t.Cleanup(r.CloseIdleConnections)
+	for range 3 {
+		askFor(t.Context(), t, r, server.URL)
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}

@@ -1,0 +1,69 @@
+package auth
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// stallTimeout is how long a reader waits for stallBytes of a body, or for its end. Who waits longer gets what a
+	// broken connection gives, and may ask for the rest.
+	stallTimeout = time.Minute
+	// stallBytes in stallTimeout are less than a modem's.
+	stallBytes = 64 << 10
+)
+
+// impatient is a body that breaks when too little of it comes. Only the time that a reader waits counts, so that one who
+// takes its time breaks nothing. It is for one reader at a time, as any body.
+type impatient struct {
+	body   io.ReadCloser
+	cancel context.CancelFunc // ends the request, and with it a Read that waits
+	waited time.Duration      // for less than stallBytes
+	got    int
+	timer  *time.Timer
+	broken atomic.Bool
+}
+
+// withPatience sends a request whose body will be impatient.
+func withPatience(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	resp, err := send(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Request = req
+	b := &impatient{body: resp.Body, cancel: cancel}
+	b.timer = time.AfterFunc(stallTimeout, func() {
+		b.broken.Store(true)
+		cancel()
+	})
+	b.timer.Stop() // nobody waits yet
+	resp.Body = b
+	return resp, nil
+}
+
+// Read implements [io.Reader].
+func (b *impatient) Read(p []byte) (int, error) {
+	began := time.Now()
+	b.timer.Reset(stallTimeout - b.waited)
+	n, err := b.body.Read(p)
+	b.timer.Stop()
+	b.waited += time.Since(began)
+	if b.got += n; b.got >= stallBytes {
+		b.waited, b.got = 0, 0
+	}
+	if err != nil && err != io.EOF && b.broken.Load() {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *impatient) Close() error {
+	defer b.cancel()
+	return b.body.Close()
+}

@@ -1,0 +1,285 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+)
+
+// raw sends one request as it stands, and returns status and headers of the answer.
+func (s *scene) raw(requestLine string) (status int, header http.Header) {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", requestLine) // what is refused early breaks it off
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode, resp.Header
+}
+
+// TestOtherRegistries: whatever ns is, nobody is asked but the registry that is served.
+func TestOtherRegistries(t *testing.T) {
+	s := newScene(t, Node)
+	host := s.registry.Host()
+	_, port, _ := net.SplitHostPort(host)
+	many := "ns=" + host
+	for i := range 10_000 {
+		many += fmt.Sprintf("&k%d=v", i)
+	}
+	for query, want := range map[string]int{
+		"":                                http.StatusBadRequest,
+		"x=y":                             http.StatusBadRequest,
+		"ns=":                             http.StatusNotFound,
+		"ns=" + host + "&ns=" + host:      http.StatusBadRequest,
+		"ns=" + host + "&ns=evil.test":    http.StatusBadRequest,
+		"ns=evil.test":                    http.StatusNotFound,
+		"ns=169.254.169.254":              http.StatusNotFound,
+		"ns=127.0.0.1":                    http.StatusNotFound, // without the port it is another
+		"ns=localhost:" + port:            http.StatusNotFound,
+		"ns=" + host + "%40evil.test":     http.StatusNotFound,
+		"ns=evil.test%40" + host:          http.StatusNotFound,
+		"ns=" + host + "%2f..%2fx":        http.StatusNotFound,
+		"ns=" + host + "/org":             http.StatusNotFound,
+		"ns=http://" + host:               http.StatusNotFound,
+		"ns=" + host + "%00":              http.StatusNotFound,
+		"ns=" + host + "%0a":              http.StatusNotFound,
+		"NS=" + host:                      http.StatusBadRequest,
+		"ns=%zz":                          http.StatusBadRequest,
+		"ns=" + strings.Repeat("x", 9000): http.StatusNotFound,
+		many:                              http.StatusBadRequest,
+	} {
+		status, header := s.raw("GET /v2/org/app/manifests/v1?" + query)
+		if status != want || header.Get("Content-Type") != "application/json" {
+			t.Errorf("%.80s: %d, want %d", query, status, want)
+		}
+	}
+	s.options.Registries = []string{"reg.test"}
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	if status, _ := s.raw("GET /v2/org/app/manifests/v1?ns=REG.test"); status != http.StatusNotFound {
+		t.Errorf("in upper case: %d", status)
+	}
+	if log := s.registry.Log(); len(log) > 0 {
+		t.Errorf("the registry was asked: %v", log)
+	}
+}
+
+// TestOtherRequests: methods that write, and paths that are none of the distribution spec's.
+func TestOtherRequests(t *testing.T) {
+	s := newScene(t, Node)
+	d := digest.FromString("x").String()
+	ns := "?ns=" + s.registry.Host()
+	for line, want := range map[string][]int{
+		"PUT /v2/org/app/manifests/v1" + ns:                                 {405},
+		"POST /v2/org/app/blobs/uploads/" + ns:                              {405},
+		"PATCH /v2/org/app/blobs/uploads/1" + ns:                            {405},
+		"DELETE /v2/org/app/blobs/" + d + ns:                                {405},
+		"OPTIONS /v2/org/app/blobs/" + d + ns:                               {405},
+		"TRACE /v2/org/app/blobs/" + d + ns:                                 {405},
+		"CONNECT " + s.registry.Host():                                      {400, 405, 421},
+		"GET /v2/_catalog?n=99999999999&ns=" + s.registry.Host():            {404},
+		"GET /v2/parent%2f..%2fvictim/blobs/" + d + ns:                      {400},
+		"GET /v2/parent/%2e%2e/victim/blobs/" + d + ns:                      {400},
+		"GET /v2/parent/../victim/blobs/" + d + ns:                          {404},
+		"GET //v2//" + ns:                                                   {404},
+		"GET /v2/parent/manifests/../../x" + ns:                             {404},
+		"GET /evil/v2/parent/manifests/x" + ns:                              {404},
+		`GET /v2/parent\victim/manifests/x` + ns:                            {400, 404},
+		"GET /v2/parent;a=b/manifests/x" + ns:                               {400, 404},
+		"GET /v2/parent/manifests/x;a=b" + ns:                               {400, 404},
+		"GET /v2/parent/manifests/" + strings.Repeat("x", 1<<20) + ns:       {400, 404, 414, 431},
+		"GET /v2/" + strings.Repeat("a/", 5000) + "manifests/x" + ns:        {400, 404},
+		"GET http://evil.test/v2/org/app/manifests/v1" + ns:                 {400, 421},
+		"GET http://" + s.registry.Host() + "/v2/org/app/manifests/v1" + ns: {400, 421},
+	} {
+		status, header := s.raw(line)
+		if !slices.Contains(want, status) || header.Get("Www-Authenticate") != "" {
+			t.Errorf("%.80s: %d, want %v", line, status, want)
+		}
+	}
+	if log := s.registry.Log(); len(log) > 0 {
+		t.Errorf("the registry was asked: %v", log)
+	}
+}
+
+// TestAnswers: what becomes of a member's registry's answers. The error names the child.
+func TestAnswers(t *testing.T) {
+	wait := http.Header{"Retry-After": {"1"}}
+	soon := http.Header{"Retry-After": {time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat)}}
+	for _, test := range []struct {
+		name   string
+		status int
+		header http.Header
+		times  int // 0 for ever
+		want   int
+		code   string
+	}{
+		{"401 to a token", 401, nil, 0, http.StatusForbidden, "DENIED"},
+		{"403", 403, nil, 0, http.StatusForbidden, "DENIED"},
+		{"404", 404, nil, 0, http.StatusNotFound, "BLOB_UNKNOWN"},
+		{"429 once, with a wait", 429, wait, 1, http.StatusOK, ""},
+		{"429 once, with a date", 429, soon, 1, http.StatusOK, ""},
+		{"429 for ever", 429, nil, 0, http.StatusServiceUnavailable, "UNAVAILABLE"},
+		{"500 once", 500, nil, 1, http.StatusOK, ""},
+		{"500 for ever", 500, nil, 0, http.StatusBadGateway, ""},
+		{"502 for ever", 502, nil, 0, http.StatusBadGateway, ""},
+		{"503 for ever", 503, nil, 0, http.StatusServiceUnavailable, ""},
+		{"300", 300, nil, 0, http.StatusBadGateway, ""},
+		{"204", 204, nil, 0, http.StatusBadGateway, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, Node)
+			s.options.Timeout = 5 * time.Second
+			s.start(filepath.Join(t.TempDir(), "trail"))
+			layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+			index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web"))
+			s.fetch(index)
+			about := []registrytest.Filter{registrytest.In("org/app/web"), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials}
+			if test.times > 0 {
+				about = append(about, registrytest.First(test.times))
+			}
+			s.registry.Intercept(registrytest.Answer(test.status, test.header, about...))
+			began := time.Now()
+			got := s.get("blobs", layer.Digest)
+			took := time.Since(began)
+			if got.status != test.want || got.status != http.StatusOK && !strings.Contains(got.body, "org/app/web") || got.header.Get("WWW-Authenticate") != "" {
+				t.Errorf("%+v, want status %d", got, test.want)
+			}
+			if test.want != http.StatusOK && test.code != "" && !strings.Contains(got.body, test.code) && test.code != "UNAVAILABLE" {
+				t.Errorf("%s, want code %s", got.body, test.code)
+			}
+			if took > 8*time.Second || test.header.Get("Retry-After") == "1" && took < time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+// TestTagMovesInBetween: HEAD and GET of a tag that moves in between are each right about what they answer.
+func TestTagMovesInBetween(t *testing.T) {
+	s := newScene(t, Node)
+	first := s.publish()
+	head := s.do(http.MethodHead, "/v2/org/app/manifests/v1")
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
+	second := s.registry.Index("org/app", registrytest.Member(web, "web"))
+	s.registry.Tag("org/app", "v1", second.Digest)
+	got := s.do(http.MethodGet, "/v2/org/app/manifests/v1")
+	for answer, want := range map[*reply]ocispec.Descriptor{&head: first, &got: second} {
+		h := answer.header
+		if h.Get("Docker-Content-Digest") != want.Digest.String() || h.Get("Content-Length") != fmt.Sprint(want.Size) || h.Get("Content-Type") != want.MediaType {
+			t.Errorf("%v, want %+v", h, want)
+		}
+	}
+	if digest.FromString(got.body) != second.Digest {
+		t.Error("the body is another one")
+	}
+	if again := s.do(http.MethodGet, "/v2/org/app/manifests/"+first.Digest.String()); digest.FromString(again.body) != first.Digest {
+		t.Error("the first is no longer itself")
+	}
+}
+
+// TestSignedURLs: what a redirect has in its query reaches neither client nor log, however it fails.
+func TestSignedURLs(t *testing.T) {
+	for name, fault := range map[string]registrytest.Interceptor{
+		"forbidden": registrytest.Answer(http.StatusForbidden, nil),
+		"broken":    registrytest.Answer(http.StatusInternalServerError, nil),
+		"reset":     registrytest.Reset(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, Node)
+			s.options.Timeout = 3 * time.Second
+			s.options.FollowRedirects = true
+			s.options.HostsDir = hostsDir(t, s.registry.Host())
+			s.start(filepath.Join(t.TempDir(), "trail"))
+			store := registrytest.New()
+			t.Cleanup(store.Close)
+			store.Intercept(fault)
+			blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+			s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+				q := registrytest.Describe(req)
+				if q.Kind != registrytest.KindBlob || q.Authorization == "" {
+					return false
+				}
+				http.Redirect(w, req, store.URL()+q.Path+"?X-Signature=hunter2", http.StatusTemporaryRedirect)
+				return true
+			})
+			var out bytes.Buffer
+			logger := logrus.New()
+			logger.SetOutput(&out)
+			logger.SetLevel(logrus.DebugLevel)
+			req := httptest.NewRequestWithContext(log.WithLogger(t.Context(), logrus.NewEntry(logger)), http.MethodGet,
+				"/v2/org/app/blobs/"+blob.Digest.String()+"?ns="+s.registry.Host(), nil)
+			req.Host = "127.0.0.1"
+			answer := httptest.NewRecorder()
+			s.server.Config.Handler.ServeHTTP(answer, req)
+			if answer.Code < 400 || store.Count() == 0 {
+				t.Errorf("status %d, the store was asked %d times", answer.Code, store.Count())
+			}
+			if all := answer.Body.String() + out.String(); strings.Contains(all, "hunter2") {
+				t.Errorf("the signature is shown: %s", all)
+			}
+		})
+	}
+}
+
+// TestReferrersWithoutEnd: a registry without the API answers 404, and one whose list is huge or goes on for ever costs
+// one page a request.
+func TestReferrersWithoutEnd(t *testing.T) {
+	s := newScene(t, Node)
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
+	list := func(body []byte, header http.Header, status int) {
+		s.registry.ResetIntercepts()
+		s.registry.ResetLog()
+		s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			q := registrytest.Describe(req)
+			if q.Kind != registrytest.KindReferrers || q.Authorization == "" {
+				return false
+			}
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			if link := header.Get("Link"); link != "" {
+				w.Header().Set("Link", link)
+			}
+			w.WriteHeader(status)
+			_, _ = w.Write(body)
+			return true
+		})
+	}
+	list([]byte("{}"), nil, http.StatusNotFound)
+	if got := s.get("referrers", web.Digest); got.status != http.StatusNotFound {
+		t.Errorf("not supported: %+v", got)
+	}
+	entry := `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + web.Digest.String() + `","size":1},`
+	huge := `{"schemaVersion":2,"manifests":[` + strings.TrimSuffix(strings.Repeat(entry, 100_000), ",") + `]}`
+	list([]byte(huge), nil, http.StatusOK)
+	if got := s.get("referrers", web.Digest); got.status < 400 || len(got.body) > 10_000 {
+		t.Errorf("100,000 referrers: %d, %d bytes", got.status, len(got.body))
+	}
+	list([]byte(`{"schemaVersion":2,"manifests":[]}`), http.Header{"Link": {"<http://evil.test/v2/x?last=1>; rel=\"next\""}}, http.StatusOK)
+	got := s.get("referrers", web.Digest)
+	if n := s.registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || strings.Contains(got.header.Get("Link"), "evil") {
+		t.Errorf("%d requests for a page, link %q", n, got.header.Get("Link"))
+	}
+}

@@ -1,0 +1,219 @@
+package nested_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// layered is a scene with a bundle of one member that has one layer of a hundred thousand bytes, and the filter for
+// requests for the layer that a token came with.
+func layered(t *testing.T) (s *scene, root ocispec.Descriptor, layer ocispec.Descriptor, ofLayer registrytest.Filter) {
+	t.Helper()
+	s = newScene(t, nested.Options{})
+	member := putImage(s.registry, parent+"/web", strings.Repeat("0123456789", 10_000))
+	root = s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+	layer = member.layers[0]
+	return s, root, layer, func(q registrytest.Request) bool {
+		return q.Reference == layer.Digest.String() && q.Authorization != ""
+	}
+}
+
+// TestBrokenAnywhere: wherever a connection breaks, the rest is asked for.
+func TestBrokenAnywhere(t *testing.T) {
+	for _, at := range []int{0, 1, 50_000, 99_999} {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			s, root, layer, ofLayer := layered(t)
+			s.registry.Intercept(s.registry.Truncate(at, registrytest.First(1, ofLayer)))
+			check(t, s.pull(root))
+			log := s.registry.Log(ofLayer)
+			if len(log) != 2 || at > 0 && log[1].Range != fmt.Sprintf("bytes=%d-", at) || !stored(s.store, layer) {
+				t.Errorf("asked %v", log)
+			}
+		})
+	}
+}
+
+// TestAlwaysBroken: answers that break off again and again add up when each brings something, and are given up when
+// they bring nothing.
+func TestAlwaysBroken(t *testing.T) {
+	for _, test := range []struct {
+		piece int
+		fine  bool
+		most  int // requests
+	}{{1000, true, 101}, {0, false, 10}} {
+		t.Run(fmt.Sprint(test.piece), func(t *testing.T) {
+			s, root, layer, ofLayer := layered(t)
+			s.registry.Intercept(s.registry.Truncate(test.piece, ofLayer))
+			err := s.pull(root)
+			if test.fine != (err == nil) || stored(s.store, layer) != test.fine {
+				t.Errorf("got %v, stored: %t", err, stored(s.store, layer))
+			}
+			if n := s.registry.Count(ofLayer); n > test.most {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// TestRangesIgnored: a registry that answers with the whole from its beginning, whatever is asked for, is read on from where
+// the connection broke. When it never comes further it is given up, not at once.
+func TestRangesIgnored(t *testing.T) {
+	for _, always := range []bool{false, true} {
+		t.Run(fmt.Sprint(always), func(t *testing.T) {
+			t.Parallel()
+			s, root, layer, ofLayer := layered(t)
+			s.registry.Intercept(registrytest.IgnoreRange())
+			breaks := []registrytest.Filter{ofLayer}
+			if !always {
+				breaks = append(breaks, registrytest.First(1))
+			}
+			s.registry.Intercept(s.registry.Truncate(1000, breaks...))
+			began := time.Now()
+			err := s.pull(root)
+			took, n := time.Since(began), s.registry.Count(ofLayer)
+			if always {
+				wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "unexpected EOF")
+				if n < 3 || n > 30 || took < 500*time.Millisecond || took > time.Minute || stored(s.store, layer) {
+					t.Errorf("%d requests in %v", n, took)
+				}
+				return
+			}
+			if err != nil || n != 2 || !stored(s.store, layer) {
+				t.Errorf("got %v after %d requests", err, n)
+			}
+		})
+	}
+}
+
+// TestRegistryIsBusy: what passes does not end a pull, what does not is told.
+func TestRegistryIsBusy(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			s, root, layer, ofLayer := layered(t)
+			s.registry.Intercept(registrytest.Answer(status, http.Header{"Retry-After": {"1"}}, registrytest.First(2, ofLayer)))
+			began := time.Now()
+			check(t, s.pull(root))
+			if took := time.Since(began); took < 2*time.Second || s.registry.Count(ofLayer) != 3 || !stored(s.store, layer) {
+				t.Errorf("%d requests in %v", s.registry.Count(ofLayer), took)
+			}
+		})
+	}
+	s, root, _, ofLayer := layered(t)
+	s.registry.Intercept(registrytest.Answer(http.StatusTooManyRequests, http.Header{"Retry-After": {"86400"}}, ofLayer))
+	err := s.pull(root)
+	wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "429", "asking to wait for 24h0m0s")
+	if n := s.registry.Count(ofLayer); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestSlowLayer: a registry that is slow but steady is waited for.
+func TestSlowLayer(t *testing.T) {
+	s, root, layer, ofLayer := layered(t)
+	s.registry.Intercept(s.registry.Trickle(10_000, 50*time.Millisecond, ofLayer))
+	check(t, s.pull(root))
+	if !stored(s.store, layer) {
+		t.Error("the layer is not stored")
+	}
+}
+
+// TestShortTokens: tokens that live a second are renewed during a pull that takes longer.
+func TestShortTokens(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	s.registry = newRegistry(t, registrytest.WithTokenAuth(), registrytest.TokenLifetime(time.Second))
+	s.registry.Allow("all", "secret", "*")
+	s.source = &lookups{Source: userPassword(t, s.registry.Host(), "all", "secret")}
+	s.resolver = nested.New(s.registries(), nested.Options{})
+	var layers []string
+	for i := range 20 {
+		layers = append(layers, fmt.Sprint("layer ", i))
+	}
+	member := putImage(s.registry, parent+"/web", layers...)
+	s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+	s.registry.Intercept(s.registry.Delay(100*time.Millisecond, registrytest.Of(registrytest.KindBlob)))
+	ctx := context.Background()
+	name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
+	check(t, err)
+	fetcher, err := s.resolver.Fetcher(ctx, name)
+	check(t, err)
+	handlers := images.Handlers(remotes.FetchHandler(s.store, fetcher), images.ChildrenHandler(s.store))
+	check(t, images.Dispatch(ctx, handlers, semaphore.NewWeighted(1), root))
+	if n := s.registry.Count(registrytest.Of(registrytest.KindToken)); n < 3 || n > 12 {
+		t.Errorf("%d tokens", n)
+	}
+	for _, d := range member.layers {
+		if !stored(s.store, d) {
+			t.Errorf("%s is not stored", d.Digest)
+		}
+	}
+}
+
+// TestNoWay: why a registry is not reached is told, with its name and the repository's, and each reason is another.
+func TestNoWay(t *testing.T) {
+	secure := newRegistry(t, registrytest.WithTLS())
+	ended := newRegistry(t, registrytest.WithExpiredTLS())
+	closed := registrytest.New()
+	closed.Close()
+	trusted := func(r *registrytest.Registry, host string) string {
+		return fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%s\"]\nca = %q\n", host, host, caFile(t, r))
+	}
+	localhost := strings.Replace(secure.Host(), "127.0.0.1", "localhost", 1)
+	for name, test := range map[string]struct {
+		host, toml, want string
+		typed            any // for errors.As
+	}{
+		"no such name":        {"nowhere.invalid:443", "server = \"https://nowhere.invalid:443\"\n", "nowhere.invalid", new(*net.DNSError)},
+		"refused":             {closed.Host(), "server = \"http://" + closed.Host() + "\"\n", "connection refused", new(syscall.Errno)},
+		"unknown CA":          {secure.Host(), trusted(ended, secure.Host()), "unknown authority", new(x509.UnknownAuthorityError)},
+		"ended":               {ended.Host(), trusted(ended, ended.Host()), "expired", new(x509.CertificateInvalidError)},
+		"name of another one": {localhost, trusted(secure, localhost), "valid for", new(x509.HostnameError)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := pullFrom(t, test.host, nested.RegistriesOptions{HostsDir: hosts(t, test.host, test.toml)})
+			wantError(t, err, test.want, test.host)
+			if !strings.Contains(err.Error(), parent) {
+				t.Errorf("error %q does not name the repository", err)
+			}
+			if !errors.As(err, test.typed) {
+				t.Errorf("error %q is no %T", err, test.typed)
+			}
+		})
+	}
+	wantLog(t, secure)
+	wantLog(t, ended)
+}
+
+func caFile(t *testing.T, r *registrytest.Registry) string {
+	t.Helper()
+	return must(writeTemp(t, r.CA()))
+}
+
+// TestTheFaultIsNotKept: a pull that failed because of the registry succeeds afterwards, with the same resolver.
+func TestTheFaultIsNotKept(t *testing.T) {
+	s, root, layer, ofLayer := layered(t)
+	s.registry.Intercept(registrytest.Reset(ofLayer))
+	if err := s.pull(root); err == nil {
+		t.Fatal("it is pulled")
+	}
+	s.registry.ResetIntercepts()
+	if err := s.pull(root); err != nil || !stored(s.store, layer) {
+		t.Errorf("got %v", errors.Unwrap(err))
+	}
+}
