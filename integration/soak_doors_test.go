@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // soakDoor is a way to pull. Each of a soak's workers has doors of its own, to the same daemons.
@@ -96,7 +99,37 @@ func (s *soak) doorsOf(t testing.TB, worker int) []*soakDoor {
 		d.pull = func(ref string) (string, error) { return stock.tryPullHosts(t, g.with, g.certsD, ref, g.more...) }
 		doors = append(doors, d)
 	}
+	if worker == 0 { // there is one namespace for all
+		doors = append(doors, s.criDoor(t))
+	}
 	return doors
+}
+
+// criDoor pulls as the kubelet does, through the gateway. Its daemon is not killed.
+func (s *soak) criDoor(t testing.TB) *soakDoor {
+	image := func(ref string) *runtime.ImageSpec { return &runtime.ImageSpec{Image: ref} }
+	return &soakDoor{
+		name: "gateway, node, CRI",
+		pull: func(ref string) (string, error) {
+			_, err := s.cri.imageService.PullImage(t.Context(), &runtime.PullImageRequest{Image: image(ref)})
+			if err != nil {
+				return err.Error(), err
+			}
+			return "", nil
+		},
+		check: func(ref string) error {
+			answer, err := s.cri.imageService.ImageStatus(t.Context(), &runtime.ImageStatusRequest{Image: image(ref)})
+			if err == nil && answer.Image == nil {
+				err = errors.New("CRI does not know the image")
+			}
+			return errors.Join(err, s.cri.whole(t))
+		},
+		remove: func(ref string) error {
+			_, err := s.cri.imageService.RemoveImage(t.Context(), &runtime.RemoveImageRequest{Image: image(ref)})
+			return err
+		},
+		needs: []*mortal{&s.nodeDies},
+	}
 }
 
 // layoutDoor pulls into a layout, which is kept until a pull has succeeded.
@@ -130,12 +163,15 @@ func (s *soak) runNestctl(t testing.TB, args ...string) (string, error) {
 // whole tells whether every image in the namespace is complete.
 func (c *containerd) whole(t testing.TB) error {
 	out, err := c.command(t, "images", "check").Output()
+	if err != nil {
+		return fmt.Errorf("images check: %w", err)
+	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	bad := slices.DeleteFunc(lines[1:], func(line string) bool {
 		return strings.Contains(line, "complete (") && !strings.Contains(line, "incomplete")
 	})
-	if err != nil || len(bad) > 0 {
-		return fmt.Errorf("images check: %q, %v", bad, err)
+	if len(bad) > 0 {
+		return fmt.Errorf("images check: %q", bad)
 	}
 	return nil
 }

@@ -51,10 +51,9 @@ func isContent(r *http.Request) bool { return isBlob(r) || strings.Contains(r.UR
 func isBlob(r *http.Request) bool {
 	return strings.Contains(r.URL.Path, "/blobs/") && r.Method == http.MethodGet
 }
-func isAny(*http.Request) bool        { return true }
-func isSigned(r *http.Request) bool   { return isContent(r) && r.Header.Get("Authorization") != "" }
-func isRanged(r *http.Request) bool   { return isBlob(r) && r.Header.Get("Range") != "" }
-func isDocument(r *http.Request) bool { return isContent(r) && !isBlob(r) }
+func isAny(*http.Request) bool      { return true }
+func isSigned(r *http.Request) bool { return isContent(r) && r.Header.Get("Authorization") != "" }
+func isRanged(r *http.Request) bool { return isBlob(r) && r.Header.Get("Range") != "" }
 
 var faultKinds = []fault{
 	{"reset", isAny, func(_ *faults, w http.ResponseWriter, _ *http.Request, _ http.Handler) { resetConnection(w) }},
@@ -72,7 +71,7 @@ var faultKinds = []fault{
 	{"slow body", isBlob, func(f *faults, w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&harmedBody{ResponseWriter: w, at: -1, each: func() { f.pause(r.Context(), 20*time.Millisecond) }}, r)
 	}},
-	{"wrong bytes", isDocument, func(_ *faults, w http.ResponseWriter, r *http.Request, next http.Handler) {
+	{"wrong bytes", isContent, func(_ *faults, w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&harmedBody{ResponseWriter: w, at: -1, flip: true}, r)
 	}},
 	{"expired token", isSigned, func(f *faults, w http.ResponseWriter, r *http.Request, _ http.Handler) {

@@ -221,7 +221,7 @@ func (s *soak) finish(t *testing.T, w *watch, length time.Duration, workers int)
 
 // checkStores looks whether every blob of the daemons is what its name says.
 func (s *soak) checkStores() {
-	for _, c := range []*containerd{s.stock, s.nested} {
+	for _, c := range []*containerd{s.stock, s.nested, s.cri.containerd} {
 		if err := spoilt(filepath.Join(c.dir, "root", "io.containerd.content.v1.content", "blobs", "sha256")); err != nil {
 			s.fail("containerd: %v", err)
 		}
@@ -257,7 +257,7 @@ func (s *soak) checkSecrets(t *testing.T) {
 	t.Helper()
 	files := append(slices.Clone(s.logs), filesBelow(t, s.node.root+"/state")...)
 	files = append(files, filesBelow(t, s.pod.root+"/state")...)
-	for _, c := range []*containerd{s.stock, s.nested} {
+	for _, c := range []*containerd{s.stock, s.nested, s.cri.containerd} {
 		files = append(files, filepath.Join(c.dir, "root", "io.containerd.metadata.v1.bolt", "meta.db"))
 	}
 	size := int64(0)
