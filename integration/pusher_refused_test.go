@@ -141,9 +141,32 @@ func TestPusherEmptyBlobRefused(t *testing.T) {
 	}
 }
 
+// TestPusherMountFromParent: a blob that only one child has is not mounted from the parent, but uploaded.
+func TestPusherMountFromParent(t *testing.T) {
+	blob := randomBlob("application/x-test", 1<<10)
+	alice := login{"alice", "canary of alice"}
+	tokens := startTokenServer(t, map[string]user{alice.username: {password: alice.password, rights: pushes("org/app", "org/app/web", "org/app/worker")}})
+	reg := startRegistry(t, tokens)
+	reg.pushBlob(t, "org/app/web", blob.desc, bytes.NewReader(blob.data))
+	registries := registriesFor(t, map[string]login{reg.host: alice}, nested.RegistriesOptions{})
+	parent, err := auth.ParseRepository(reg.host + "/org/app")
+	must(t, err)
+	pusher, err := registries.Pusher(t.Context(), reg.ref("org/app/worker", "v1"))
+	must(t, err)
+	must(t, pushTo(t, pusher, nested.MountFrom(blob.desc, parent), blob.data))
+	log := reg.requests()
+	if begun, puts := uploads(log, "POST", 202), uploads(log, "PUT", 201); begun != 1 || puts != 1 {
+		t.Errorf("%d uploads begun, %d done: %+v", begun, puts, log)
+	}
+	token, _ := askToken(t, tokens, alice.username, alice.password, pullScope("org/app/worker"))
+	if got := reg.get(t, "/v2/org/app/worker/blobs/"+blob.desc.Digest.String(), token); !bytes.Equal(got.body, blob.data) {
+		t.Errorf("status %d, %d bytes", got.status, len(got.body))
+	}
+}
+
 // TestPusherUploadElsewhere: who takes an upload in the registry's place gets the blob and no secret.
 func TestPusherUploadElsewhere(t *testing.T) {
-	for name, serve := range map[string]func(*httptest.Server){"other port": (*httptest.Server).Start, "http": (*httptest.Server).StartTLS} {
+	for name, serve := range map[string]func(*httptest.Server){"other port": (*httptest.Server).Start, "other host": (*httptest.Server).Start, "http": (*httptest.Server).StartTLS} {
 		t.Run(name, func(t *testing.T) {
 			blob := randomBlob("application/x-test", 1<<16)
 			artifact := newArtifact(t, "application/vnd.test", blob)
@@ -164,7 +187,11 @@ func TestPusherUploadElsewhere(t *testing.T) {
 				if r.Method != http.MethodPost || r.Header.Get("Authorization") == "" {
 					return false
 				}
-				w.Header().Set("Location", elsewhere.URL+"/upload?signed=canary")
+				location := elsewhere.URL
+				if name == "other host" {
+					location = strings.Replace(location, "127.0.0.1", "localhost", 1)
+				}
+				w.Header().Set("Location", location+"/upload?signed=canary")
 				w.WriteHeader(http.StatusAccepted)
 				return true
 			})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // secret begins all passwords of these tests, and is to be read in no output.
@@ -56,6 +57,13 @@ func failingHelper() {
 	fmt.Println("no luck with " + secret)
 	fmt.Fprintln(os.Stderr, "no luck with "+secret)
 	os.Exit(1)
+}
+
+// hangingHelper is the credential helper "hangs". What it writes is no answer.
+func hangingHelper() {
+	helperServer()
+	fmt.Print(secret)
+	time.Sleep(10 * time.Minute)
 }
 
 // ramblingHelper is the credential helper "rambling", which is no such thing.

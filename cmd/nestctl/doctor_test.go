@@ -112,6 +112,31 @@ func TestDoctorHealthy(t *testing.T) {
 	}
 }
 
+// TestDoctorServer: without server containerd takes the registry itself, over https. That is a problem only where the
+// administrator had something else.
+func TestDoctorServer(t *testing.T) {
+	for server, want := range map[string]string{
+		"https://reg.test": "no problem found\n",
+		"http://reg.test":  "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway goes by its copy, *; fix: nestctl install *, then systemctl reload nested-gateway\n",
+	} {
+		n := newMachine(t, map[string]string{
+			containerd:         "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
+			reg + "hosts.toml": fmt.Sprintf("server = %q\n", server),
+		})
+		n.must(os.Chmod(n.path(dockerJSON), 0o600))
+		o := installOn("reg.test")
+		o.Address = n.serve(http.HandlerFunc(answerAsGateway))
+		n.must(n.install(o))
+		if got := n.look(); got != "no problem found\n" {
+			t.Errorf("%s: %s", server, got)
+		}
+		n.edit(reg+"hosts.toml", "server =", "# server =")
+		if got := n.look(); !fits(want, got) {
+			t.Errorf("%s, without: %s", server, got)
+		}
+	}
+}
+
 // TestDoctor makes one thing wrong on a healthy node, and looks for the one
 // line about it.
 func TestDoctor(t *testing.T) {

@@ -47,12 +47,28 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 	if q.head {
 		ask.method = http.MethodHead
 	}
-	resp, err := g.upstream.do(ctx, from, ask)
+	resp, err := g.exchangeBlob(ctx, from, ask)
 	if errdefs.IsNotFound(err) && p.Strict && p.Entry {
 		ask.kind, ask.accept = manifests, acceptAll
-		return g.upstream.do(ctx, from, ask)
+		return g.exchangeBlob(ctx, from, ask)
 	}
 	return resp, err
+}
+
+// exchangeBlob asks with GET, for the headers alone, where the answer to HEAD
+// says too little or there is none.
+func (g *Gateway) exchangeBlob(ctx context.Context, from auth.Repository, ask query) (*http.Response, error) {
+	resp, err := g.upstream.do(ctx, from, ask)
+	switch {
+	case ask.method != http.MethodHead:
+		return resp, err
+	case err == nil && resp.ContentLength < 0:
+		_ = resp.Body.Close()
+	case !isMethodNotAllowed(err):
+		return resp, err
+	}
+	ask.method = http.MethodGet
+	return g.upstream.do(ctx, from, ask)
 }
 
 // passed are the headers of a registry's answer that reach the client.
@@ -69,6 +85,9 @@ func pass(ctx context.Context, w *answer, q request, resp *http.Response) error 
 	}
 	if header.Get("Docker-Content-Digest") == "" && q.digest != "" {
 		header.Set("Docker-Content-Digest", q.digest.String())
+	}
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", "application/octet-stream")
 	}
 	if redirect := resp.StatusCode/100 == 3; redirect {
 		return w.send(ctx, resp.StatusCode, nil, q.head)

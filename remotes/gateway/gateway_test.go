@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -521,25 +522,26 @@ func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault  func(*registrytest.Registry) registrytest.Interceptor
 		status int
+		says   string
 	}{
 		"503 twice": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Answer(503, nil, registrytest.First(2, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
-		}, http.StatusOK},
+		}, http.StatusOK, ""},
 		"long wait": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Answer(429, http.Header{"Retry-After": {"86400"}}, registrytest.Of(registrytest.KindBlob))
-		}, http.StatusServiceUnavailable},
+		}, http.StatusServiceUnavailable, "it asks to wait for 24h0m0s"},
 		"reset once": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Reset(registrytest.First(1, registrytest.Of(registrytest.KindBlob)))
-		}, http.StatusOK},
+		}, http.StatusOK, ""},
 		"teapot": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Answer(418, nil, registrytest.Of(registrytest.KindBlob))
-		}, http.StatusTeapot},
+		}, http.StatusTeapot, "418"},
 		"safe redirect": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Redirect("https://cdn.test", registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob))
-		}, http.StatusTemporaryRedirect},
+		}, http.StatusTemporaryRedirect, ""},
 		"redirect to http": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Redirect("ftp://cdn.test", registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob))
-		}, http.StatusBadGateway},
+		}, http.StatusBadGateway, "refused to follow a redirect"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
@@ -547,9 +549,13 @@ func TestFaults(t *testing.T) {
 			s.start(filepath.Join(t.TempDir(), "trail"))
 			blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 			s.registry.Intercept(test.fault(s.registry))
+			began := time.Now()
 			got := s.get("blobs", blob.Digest)
-			if got.status != test.status {
-				t.Errorf("%+v, want status %d", got, test.status)
+			if got.status != test.status || !strings.Contains(got.body, test.says) {
+				t.Errorf("%+v, want status %d and %q", got, test.status, test.says)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v", took)
 			}
 			if test.status == http.StatusOK && got.body != "content" {
 				t.Errorf("%+v", got)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,8 +22,9 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// raw sends one request as it stands, and returns status and headers of the answer.
-func (s *scene) raw(requestLine string) (status int, header http.Header) {
+// raw sends one request as it stands, and returns status and headers of the answer, and the code of an error in the
+// distribution spec's JSON, "" for another answer.
+func (s *scene) raw(requestLine string) (status int, header http.Header, code string) {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
 	if err != nil {
@@ -34,8 +36,14 @@ func (s *scene) raw(requestLine string) (status int, header http.Header) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_ = resp.Body.Close()
-	return resp.StatusCode, resp.Header
+	defer resp.Body.Close()
+	var answer struct {
+		Errors []struct{ Code, Message string }
+	}
+	if json.NewDecoder(resp.Body).Decode(&answer) == nil && len(answer.Errors) == 1 && answer.Errors[0].Message != "" && resp.Header.Get("Content-Type") == "application/json" {
+		code = answer.Errors[0].Code
+	}
+	return resp.StatusCode, resp.Header, code
 }
 
 // TestOtherRegistries: whatever ns is, nobody is asked but the registry that is served.
@@ -69,15 +77,16 @@ func TestOtherRegistries(t *testing.T) {
 		"ns=" + strings.Repeat("x", 9000): http.StatusNotFound,
 		many:                              http.StatusBadRequest,
 	} {
-		status, header := s.raw("GET /v2/org/app/manifests/v1?" + query)
-		if status != want || header.Get("Content-Type") != "application/json" {
-			t.Errorf("%.80s: %d, want %d", query, status, want)
+		if status, _, code := s.raw("GET /v2/org/app/manifests/v1?" + query); status != want || code == "" {
+			t.Errorf("%.80s: %d, code %q, want %d", query, status, code, want)
 		}
 	}
 	s.options.Registries = []string{"reg.test"}
 	s.start(filepath.Join(t.TempDir(), "trail"))
-	if status, _ := s.raw("GET /v2/org/app/manifests/v1?ns=REG.test"); status != http.StatusNotFound {
-		t.Errorf("in upper case: %d", status)
+	for _, name := range []string{"REG.test", "reg.test:443", "reg.test.", "reg@evil", "reg.test@evil.test"} {
+		if status, _, _ := s.raw("GET /v2/org/app/manifests/v1?ns=" + name); status != http.StatusNotFound {
+			t.Errorf("%s: %d", name, status)
+		}
 	}
 	if log := s.registry.Log(); len(log) > 0 {
 		t.Errorf("the registry was asked: %v", log)
@@ -100,7 +109,7 @@ func TestOtherRequests(t *testing.T) {
 		"GET /v2/_catalog?n=99999999999&ns=" + s.registry.Host():            {404},
 		"GET /v2/parent%2f..%2fvictim/blobs/" + d + ns:                      {400},
 		"GET /v2/parent/%2e%2e/victim/blobs/" + d + ns:                      {400},
-		"GET /v2/parent/../victim/blobs/" + d + ns:                          {404},
+		"GET /v2/parent/../victim/blobs/" + d + ns:                          {400},
 		"GET //v2//" + ns:                                                   {404},
 		"GET /v2/parent/manifests/../../x" + ns:                             {404},
 		"GET /evil/v2/parent/manifests/x" + ns:                              {404},
@@ -112,7 +121,7 @@ func TestOtherRequests(t *testing.T) {
 		"GET http://evil.test/v2/org/app/manifests/v1" + ns:                 {400, 421},
 		"GET http://" + s.registry.Host() + "/v2/org/app/manifests/v1" + ns: {400, 421},
 	} {
-		status, header := s.raw(line)
+		status, header, _ := s.raw(line)
 		if !slices.Contains(want, status) || header.Get("Www-Authenticate") != "" {
 			t.Errorf("%.80s: %d, want %v", line, status, want)
 		}
@@ -145,6 +154,8 @@ func TestAnswers(t *testing.T) {
 		{"502 for ever", 502, nil, 0, http.StatusBadGateway, ""},
 		{"503 for ever", 503, nil, 0, http.StatusServiceUnavailable, ""},
 		{"300", 300, nil, 0, http.StatusBadGateway, ""},
+		{"304", 304, nil, 0, http.StatusBadGateway, ""},
+		{"307 to nowhere", 307, nil, 0, http.StatusBadGateway, ""},
 		{"204", 204, nil, 0, http.StatusBadGateway, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -271,6 +282,12 @@ func TestReferrersWithoutEnd(t *testing.T) {
 	if got := s.get("referrers", web.Digest); got.status != http.StatusNotFound {
 		t.Errorf("not supported: %+v", got)
 	}
+	listed := s.registry.Index("org/app/web")
+	fallback := strings.Replace(web.Digest.String(), ":", "-", 1)
+	s.registry.Tag("org/app/web", fallback, listed.Digest)
+	if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+fallback); got.status != http.StatusOK || digest.FromString(got.body) != listed.Digest {
+		t.Errorf("by tag: %+v", got)
+	}
 	entry := `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + web.Digest.String() + `","size":1},`
 	huge := `{"schemaVersion":2,"manifests":[` + strings.TrimSuffix(strings.Repeat(entry, 100_000), ",") + `]}`
 	list([]byte(huge), nil, http.StatusOK)
@@ -281,5 +298,86 @@ func TestReferrersWithoutEnd(t *testing.T) {
 	got := s.get("referrers", web.Digest)
 	if n := s.registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || strings.Contains(got.header.Get("Link"), "evil") {
 		t.Errorf("%d requests for a page, link %q", n, got.header.Get("Link"))
+	}
+}
+
+// TestAllowed: an allow list is about parents; what is below one that is allowed is served, and for nothing else a
+// registry is asked.
+func TestAllowed(t *testing.T) {
+	s := newScene(t, Node)
+	pattern, err := ParsePattern(s.registry.Host() + "/org/app/team-a/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.options.Allow = []Pattern{pattern}
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.registry.AllowAnonymous("org/app/team-a/x", "org/app/team-a/x/web", "org/app/team-a", "org/app/team-ab/x", "org/app/b")
+	layer := registrytest.TarLayer(map[string]string{"web": "1"})
+	web := s.registry.Image("org/app/team-a/x/web", layer)
+	s.registry.Tag("org/app/team-a/x", "v1", s.registry.Index("org/app/team-a/x", registrytest.Member(web, "web")).Digest)
+	for _, name := range []string{"team-a", "team-ab/x", "b"} {
+		s.registry.Tag("org/app/"+name, "v1", s.registry.Image("org/app/"+name, layer).Digest)
+	}
+	for path, want := range map[string]int{
+		"team-a":             http.StatusForbidden,
+		"team-ab/x":          http.StatusForbidden,
+		"b":                  http.StatusForbidden,
+		"team-a/../b":        http.StatusBadRequest,
+		"team-a/x/../../b":   http.StatusBadRequest,
+		"team-a%2f..%2fb":    http.StatusBadRequest,
+		"team-a/%2e%2e/b":    http.StatusBadRequest,
+		"team-a//x":          http.StatusBadRequest,
+		"team-a/X":           http.StatusBadRequest,
+		"TEAM-A/x":           http.StatusBadRequest,
+		"v2/team-a/x":        http.StatusForbidden,
+		"team-a/x/./web":     http.StatusBadRequest,
+		"team-a\\..\\b":      http.StatusBadRequest,
+		"team-a/x;/../b":     http.StatusBadRequest,
+		"team-a/x%00/web":    http.StatusBadRequest,
+		"team-a/x@sha256:00": http.StatusBadRequest,
+	} {
+		if status, _, code := s.raw("GET /v2/org/app/" + path + "/manifests/v1?ns=" + s.registry.Host()); status != want || code == "" {
+			t.Errorf("%s: %d, code %q, want %d", path, status, code, want)
+		}
+	}
+	if log := s.registry.Log(); len(log) > 0 {
+		t.Errorf("the registry was asked: %v", log)
+	}
+	for _, path := range []string{"team-a/x/manifests/v1", "team-a/x/manifests/" + web.Digest.String(), "team-a/x/web/manifests/" + web.Digest.String()} {
+		if got := s.do(http.MethodGet, "/v2/org/app/"+path); got.status != http.StatusOK {
+			t.Errorf("%s: %+v", path, got)
+		}
+	}
+}
+
+// TestHeadOfBlob: whatever a registry says in its answer to HEAD, the gateway's has all three headers.
+func TestHeadOfBlob(t *testing.T) {
+	for name, status := range map[string]int{"says nothing": http.StatusOK, "does not know HEAD": http.StatusMethodNotAllowed, "is itself": 0} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Node)
+			layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+			s.fetch(s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web")))
+			s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+				if status == 0 || req.Method != http.MethodHead || req.Header.Get("Authorization") == "" {
+					return false
+				}
+				w.WriteHeader(status)
+				return true
+			})
+			got := s.do(http.MethodHead, "/v2/org/app/blobs/"+layer.Digest.String())
+			h := got.header
+			if got.status != http.StatusOK || h.Get("Content-Length") != "7" || h.Get("Docker-Content-Digest") != layer.Digest.String() || h.Get("Content-Type") == "" {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// TestTimeout: an answer begins before containerd gives up, which it does after 30 seconds.
+func TestTimeout(t *testing.T) {
+	g := New(Options{Mode: Node})
+	defer g.Close()
+	if g.options.Timeout <= 0 || g.options.Timeout > 28*time.Second {
+		t.Errorf("%v", g.options.Timeout)
 	}
 }
