@@ -19,7 +19,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/internal/records"
 )
@@ -31,7 +30,7 @@ type layout struct {
 	dir    string
 	label  string
 	unlock func() error
-	syncs  *errgroup.Group
+	syncs  syncs
 
 	writing sync.Mutex // of a brief blob
 	mu      sync.Mutex
@@ -46,7 +45,7 @@ func openLayout(dir string) (*layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	l := &layout{dir: dir, label: "oci-layout:" + dir, unlock: unlock, syncs: newSyncs()}
+	l := &layout{dir: dir, label: "oci-layout:" + dir, unlock: unlock}
 	if err := l.prepare(); err != nil {
 		return nil, errors.Join(err, unlock())
 	}
@@ -126,7 +125,7 @@ func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 
 // finish names the root and its members in index.json.
 func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
-	if err := errors.Join(l.syncs.Wait(), syncDir(l.blobs())); err != nil {
+	if err := errors.Join(l.syncs.wait(), syncFile(l.blobs())); err != nil {
 		return err
 	}
 	index, err := l.readIndex()
@@ -165,7 +164,7 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 	return nil
 }
 
-func (l *layout) close() error { return errors.Join(l.syncs.Wait(), l.unlock()) }
+func (l *layout) close() error { return errors.Join(l.syncs.wait(), l.unlock()) }
 
 // recordsOf are the names that a pull gives: the reference for the root, and
 // <registry>/<target>@<digest> for each member.
