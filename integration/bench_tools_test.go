@@ -91,7 +91,7 @@ func each(atOnce bool, command func(t testing.TB, s *scene, ref, dir string, i i
 
 func layoutDir(t testing.TB) string { return filepath.Join(t.TempDir(), "layout") }
 
-func (b bundleAt) ref(s *scene) string { return s.registry.ref(b.repository, b.tag) }
+func (b bundleAt) ref(s *scene) string { return s.ref(b.repository, b.tag) }
 
 // client is a program with the scene's credentials and certificate.
 func (s *scene) client(t testing.TB, name string, args ...string) *exec.Cmd {

@@ -131,7 +131,7 @@ func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
 		return err
 	}
 	var image ocispec.Image
-	if err := json.Unmarshal(data, &image); err != nil {
+	if err = json.Unmarshal(data, &image); err != nil {
 		return fmt.Errorf("config of %s@%s: %w", n.repository, n.Digest, err)
 	}
 	matcher := w.platform

@@ -19,7 +19,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/internal/records"
 )
@@ -31,7 +30,7 @@ type layout struct {
 	dir    string
 	label  string
 	unlock func() error
-	syncs  *errgroup.Group
+	syncs  syncs
 	// before is called before each change to a file, beside those of the
 	// store; an error ends it. For tests.
 	before func(change, path string) error
@@ -42,7 +41,9 @@ type layout struct {
 }
 
 func newLayout(dir string) *layout {
-	return &layout{dir: dir, label: "oci-layout:" + dir, syncs: newSyncs(), before: func(string, string) error { return nil }}
+	l := &layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }}
+	l.syncs.one = l.sync
+	return l
 }
 
 // open makes or checks the layout; from then on it is to be closed.
@@ -136,7 +137,7 @@ func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 
 // finish names the root and its members in index.json.
 func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
-	if err := errors.Join(l.syncs.Wait(), syncDir(l.blobs())); err != nil {
+	if err := errors.Join(l.syncs.wait(), syncFile(l.blobs())); err != nil {
 		return err
 	}
 	index, err := l.readIndex()
@@ -175,7 +176,7 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 	return nil
 }
 
-func (l *layout) close() error { return errors.Join(l.syncs.Wait(), l.unlock()) }
+func (l *layout) close() error { return errors.Join(l.syncs.wait(), l.unlock()) }
 
 // recordsOf are the names that a pull gives: the reference for the root, and
 // <registry>/<target>@<digest> for each member.

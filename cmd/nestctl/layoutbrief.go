@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -23,15 +24,48 @@ import (
 // errOther is content that is not what its descriptor says.
 var errOther = errors.New("another digest or size")
 
-// syncsAtOnce bounds the blobs that are on their way to the disk, and open.
+// syncs brings files to the disk while others arrive. Nobody waits for it but
+// who ends the pull: a disk that others use, too, takes long.
+type syncs struct {
+	one   func(file string) error
+	group errgroup.Group
+
+	mu      sync.Mutex
+	files   []string // that nobody has begun with
+	working int
+}
+
+// syncsAtOnce is so much that a disk has something to choose from.
 const syncsAtOnce = 16
 
-// newSyncs returns what brings blobs to the disk while others arrive.
-func newSyncs() *errgroup.Group {
-	g := new(errgroup.Group)
-	g.SetLimit(syncsAtOnce)
-	return g
+func (s *syncs) add(file string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files = append(s.files, file)
+	if s.working < syncsAtOnce {
+		s.working++
+		s.group.Go(s.work)
+	}
 }
+
+func (s *syncs) work() (err error) {
+	for {
+		s.mu.Lock()
+		last := len(s.files) - 1
+		if last < 0 {
+			s.working--
+			s.mu.Unlock()
+			return err
+		}
+		file := s.files[last]
+		s.files = s.files[:last]
+		s.mu.Unlock()
+		err = errors.Join(err, s.one(file))
+	}
+}
+
+// wait waits for all that was added, by callers that add no more.
+func (s *syncs) wait() error { return s.group.Wait() }
 
 // Writer implements content.Ingester. A brief blob is gathered in memory and
 // written when it verifies: there is nothing to go on with after an
@@ -119,48 +153,50 @@ func (w *briefWriter) Commit(context.Context, int64, digest.Digest, ...content.O
 	if int64(w.data.Len()) != w.desc.Size || w.desc.Digest.Algorithm().FromBytes(w.data.Bytes()) != w.desc.Digest {
 		return errOther
 	}
-	file, err := w.layout.writeBlob(w.desc.Digest, w.data.Bytes())
-	if err != nil {
+	if err := w.layout.writeBlob(w.desc.Digest, w.data.Bytes()); err != nil {
 		return err
 	}
-	w.layout.syncs.Go(func() error {
-		err := w.layout.before("sync", file.Name())
-		if err == nil {
-			err = file.Sync()
-		}
-		return errors.Join(err, file.Close())
-	})
+	w.layout.syncs.add(w.layout.blob(w.desc.Digest))
 	return nil
 }
 
-// writeBlob puts a blob into its place, whole or not at all, and returns its
-// file, still open.
-func (l *layout) writeBlob(d digest.Digest, data []byte) (*os.File, error) {
+// sync brings a file to the disk.
+func (l *layout) sync(path string) error {
+	if err := l.before("sync", path); err != nil {
+		return err
+	}
+	return syncFile(path)
+}
+
+// writeBlob puts a blob into its place, whole or not at all.
+func (l *layout) writeBlob(d digest.Digest, data []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	path, temporary := l.blob(d), filepath.Join(l.dir, ".blob.new")
 	if _, err := os.Lstat(path); err == nil {
-		return nil, existsAlready(d) // as a document and as a blob, say
+		return existsAlready(d) // as a document and as a blob, say
 	}
 	err := l.before("create", temporary)
 	if err == nil {
 		err = os.RemoveAll(temporary) // that a crash has left
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err = (asking{file, l.before}).Write(data); err == nil {
+	_, err = asking{file, l.before}.Write(data)
+	err = errors.Join(err, file.Close())
+	if err == nil {
 		err = l.before("rename", path)
 	}
 	if err == nil {
 		err = os.Rename(temporary, path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close(), os.Remove(temporary))
+		err = errors.Join(err, os.Remove(temporary))
 	}
-	return file, nil
+	return err
 }

@@ -23,17 +23,17 @@ func TestBriefBlobs(t *testing.T) {
 	const text = "content"
 	desc := ocispec.Descriptor{Digest: digest.FromString(text), Size: int64(len(text))}
 	bring := func(text string) error {
-		w, err := l.Writer(t.Context(), content.WithRef("ref"), content.WithDescriptor(desc))
-		if err != nil {
-			return err
+		w, busy := l.Writer(t.Context(), content.WithRef("ref"), content.WithDescriptor(desc))
+		if busy != nil {
+			return busy
 		}
 		return content.Copy(t.Context(), w, strings.NewReader(text), desc.Size, desc.Digest)
 	}
 	for _, other := range []string{"another", "contents"} {
-		if err := bring(other); !errors.Is(err, errOther) {
+		if err = bring(other); !errors.Is(err, errOther) {
 			t.Errorf("%s: %v", other, err)
 		}
-		if _, err := os.Lstat(l.blob(desc.Digest)); err == nil {
+		if _, err = os.Lstat(l.blob(desc.Digest)); err == nil {
 			t.Errorf("%s was stored", other)
 		}
 	}
@@ -41,20 +41,20 @@ func TestBriefBlobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bring(text); err != nil {
+	if err = bring(text); err != nil {
 		t.Error(err)
 	}
-	if err := content.Copy(t.Context(), late, strings.NewReader(text), desc.Size, desc.Digest); err != nil {
+	if err = content.Copy(t.Context(), late, strings.NewReader(text), desc.Size, desc.Digest); err != nil {
 		t.Errorf("a second that was begun before: %v", err)
 	}
-	if err := bring(text); !errdefs.IsAlreadyExists(err) {
+	if err = bring(text); !errdefs.IsAlreadyExists(err) {
 		t.Errorf("again: %v", err)
 	}
 	data, err := content.ReadBlob(t.Context(), l, desc)
 	if err != nil || string(data) != text {
 		t.Errorf("%q, %v", data, err)
 	}
-	if err := l.close(); err != nil {
+	if err = l.close(); err != nil {
 		t.Error(err)
 	}
 	files, err := os.ReadDir(l.blobs())

@@ -35,11 +35,12 @@ func checkOwn(dir string) error {
 	return nil
 }
 
-// syncDir brings the names of a directory to the disk.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// syncFile brings what was written to a file to the disk, or the names in a
+// directory.
+func syncFile(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }
