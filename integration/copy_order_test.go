@@ -38,7 +38,7 @@ func TestCopyKeepsTheTag(t *testing.T) {
 					w.WriteHeader(test.status)
 					return
 				}
-				dst.requestLog.ServeHTTP(w, r)
+				dst.ServeHTTP(w, r)
 			}))
 			t.Cleanup(front.Close)
 			to := strings.TrimPrefix(front.URL, "http://") + "/prod/shop:v1"

@@ -51,7 +51,7 @@ func TestPatient(t *testing.T) {
 					test.after = time.Now().Add(10 * time.Second).UTC().Format(http.TimeFormat)
 				}
 				tries, began := 0, time.Now()
-				resp, err := patientTransport{roundTripper(func(*http.Request) (*http.Response, error) { //nolint:bodyclose // it is in memory
+				resp, err := patientTransport{roundTripper(func(*http.Request) (*http.Response, error) {
 					status := test.statuses[min(tries, len(test.statuses)-1)]
 					tries++
 					header := http.Header{}
@@ -66,7 +66,7 @@ func TestPatient(t *testing.T) {
 				}
 				if test.want == 0 {
 					wantBusy(t, err, test.after)
-				} else if err != nil || resp.StatusCode != test.want {
+				} else if err != nil || resp.StatusCode != test.want || resp.Body.Close() != nil {
 					t.Errorf("got %v, %v", resp, err)
 				}
 			})
@@ -99,9 +99,12 @@ func TestPatientEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_, err = patientTransport{roundTripper(func(*http.Request) (*http.Response, error) { //nolint:bodyclose // there is none
+		resp, err := patientTransport{roundTripper(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"30"}}, Body: http.NoBody, Request: req}, nil
 		})}.RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close() // there should be none
+		}
 		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
 			t.Errorf("got %v after %v", err, took)
 		}
