@@ -3,9 +3,13 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -94,8 +98,8 @@ func (c conformant) serves(kind, reference string, want content, mediaType strin
 		if d := got.header.Get("Docker-Content-Digest"); d != want.desc.Digest.String() {
 			c.t.Errorf("%s %s: Docker-Content-Digest %q", method, reference, d)
 		}
-		if mediaType != "" && got.header.Get("Content-Type") != mediaType {
-			c.t.Errorf("%s %s: Content-Type %q", method, reference, got.header.Get("Content-Type"))
+		if kind := got.header.Get("Content-Type"); kind == "" || mediaType != "" && kind != mediaType {
+			c.t.Errorf("%s %s: Content-Type %q", method, reference, kind)
 		}
 		if method == http.MethodGet && !bytes.Equal(got.body, want.data) {
 			c.t.Errorf("%s: other bytes", reference)
@@ -118,11 +122,37 @@ func (c conformant) ranges(blob content) {
 	}
 	c.status(http.MethodGet, path, http.StatusRequestedRangeNotSatisfiable, http.Header{"Range": {fmt.Sprintf("bytes=%d-", size)}})
 	several := c.do(http.MethodGet, path, http.Header{"Range": {"bytes=0-1,3-4"}})
-	if several.status != http.StatusPartialContent && !bytes.Equal(several.body, blob.data) {
+	if several.status == http.StatusPartialContent {
+		if got, want := parts(c.t, several), [][]byte{blob.data[0:2], blob.data[3:5]}; !slices.EqualFunc(got, want, bytes.Equal) {
+			c.t.Errorf("two ranges: %q, want %q", got, want)
+		}
+	} else if several.status != http.StatusOK || !bytes.Equal(several.body, blob.data) {
 		c.t.Errorf("two ranges: status %d", several.status)
+	}
+	etag := c.do(http.MethodHead, path, nil).header.Get("Etag")
+	fresh := c.status(http.MethodGet, path, http.StatusPartialContent, http.Header{"Range": {"bytes=1-3"}, "If-Range": {etag}})
+	if etag == "" || !bytes.Equal(fresh.body, blob.data[1:4]) {
+		c.t.Errorf("If-Range with the ETag %q: other bytes", etag)
 	}
 	stale := c.status(http.MethodGet, path, http.StatusOK, http.Header{"Range": {"bytes=1-3"}, "If-Range": {`"another"`}})
 	if !bytes.Equal(stale.body, blob.data) {
 		c.t.Error("If-Range with another ETag: other bytes")
+	}
+}
+
+// parts are those of an answer to a request for several ranges.
+func parts(t testing.TB, r response) (found [][]byte) {
+	t.Helper()
+	_, params, err := mime.ParseMediaType(r.header.Get("Content-Type"))
+	must(t, err)
+	for reader := multipart.NewReader(bytes.NewReader(r.body), params["boundary"]); ; {
+		part, err := reader.NextPart()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		must(t, err)
+		data, err := io.ReadAll(part)
+		must(t, err)
+		found = append(found, data)
 	}
 }

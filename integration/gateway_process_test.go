@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -125,6 +126,72 @@ func TestGatewayEnds(t *testing.T) {
 		t.Errorf("exit status %d", code)
 	}
 }
+
+// TestGatewayEndsUnderPull: containerd, to which a layer is on its way when the gateway is told to end, gets all of it, and
+// its pull succeeds.
+func TestGatewayEndsUnderPull(t *testing.T) {
+	daemon := startContainerd(t)
+	a, blob := publishBig(t, bigSize)
+	g := startGateway(t, a, "node")
+	reached, told := make(chan struct{}), make(chan struct{})
+	a.replace(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if line := parseRequest(r); line.Kind == "blobs" && line.Reference == blob.desc.Digest.String() && line.Authorized {
+				w = &pausedWriter{ResponseWriter: w, after: bigSize / 2, reached: reached, told: told}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	result := make(chan error)
+	go func() {
+		out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref)
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+		result <- err
+	}()
+	<-reached
+	must(t, g.cmd.Process.Signal(syscall.SIGTERM))
+	await(t, "the gateway takes no more connections", 10*time.Second, func() bool {
+		conn, err := net.DialTimeout("tcp", g.address, time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	})
+	close(told)
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	<-g.done
+	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if !slices.Contains(daemon.blobs(t), blob.desc.Digest.String()) {
+		t.Error("the blob did not arrive")
+	}
+}
+
+// pausedWriter waits in the middle of an answer.
+type pausedWriter struct {
+	http.ResponseWriter
+	after, sent   int64
+	reached, told chan struct{}
+}
+
+func (w *pausedWriter) Write(data []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(data)
+	if before := w.sent; before < w.after && before+int64(n) >= w.after {
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // the client may have gone already
+		close(w.reached)
+		<-w.told
+	}
+	w.sent += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController flush.
+func (w *pausedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // announcing says when the headers of an answer are there.
 type announcing struct {

@@ -22,11 +22,12 @@ import (
 
 // answerInstead puts a handler in front of the registry, behind the log; it returns whether it has answered.
 func (r *registry) answerInstead(answer func(http.ResponseWriter, *http.Request) bool) {
-	next := r.next
-	r.next = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if !answer(w, req) {
-			next.ServeHTTP(w, req)
-		}
+	r.replace(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if !answer(w, req) {
+				next.ServeHTTP(w, req)
+			}
+		})
 	})
 }
 

@@ -95,7 +95,20 @@ func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer l.mu.Unlock()
 		l.log = append(l.log, line)
 	}()
-	l.next.ServeHTTP(recorder, r)
+	l.handler().ServeHTTP(recorder, r)
+}
+
+// replace puts a handler in place of the one behind the log.
+func (l *requestLog) replace(with func(next http.Handler) http.Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = with(l.next)
+}
+
+func (l *requestLog) handler() http.Handler {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next
 }
 
 // sentBody counts what a client sends.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,5 +82,26 @@ func TestHelperAnswersAreKept(t *testing.T) {
 	}
 	if d := NewStores(StoresOptions{}).helpers.timeout; d <= 0 || d >= 50*time.Second {
 		t.Errorf("helpers have %v", d)
+	}
+}
+
+// TestHelperIsToldNoSecret: neither the arguments nor the environment of a helper has what the daemon's own has.
+func TestHelperIsToldNoSecret(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "docker-credential-curious")
+	script := "#!/bin/sh\ncat >/dev/null\nenv >" + program + ".env\necho \"$@\" >" + program + ".args\necho '{\"Username\":\"u\",\"Secret\":\"s\"}'\n"
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+"/usr/bin:/bin")
+	t.Setenv("DOCKER_AUTH_CONFIG", `{"auths":{"other":{"auth":"`+secret+`"}}}`)
+	t.Setenv("HARMLESS", "yes")
+	if _, err := lookupWith(ctx(), t, "curious", StoresOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	env := string(must[[]byte](t)(os.ReadFile(program + ".env")))
+	args := string(must[[]byte](t)(os.ReadFile(program + ".args")))
+	if !strings.Contains(env, "HARMLESS=yes") || strings.Contains(env, secret) || strings.Contains(env, "DOCKER_AUTH_CONFIG") || args != "get\n" {
+		t.Errorf("arguments %q, environment\n%s", args, env)
 	}
 }

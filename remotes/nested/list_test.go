@@ -20,12 +20,15 @@ import (
 func TestReferrersInPages(t *testing.T) {
 	for name, test := range map[string]struct {
 		link string // of the first page, when it is not the registry's own
+		body string // of each page, when it is not the registry's own
 		want string // what the error says
 	}{
 		"whole":          {},
-		"another host":   {`<http://evil.test/v2/x/referrers/y>; rel="next"`, "goes on elsewhere"},
-		"another path":   {`</v2/org/secret/blobs/x>; rel="next"`, "goes on elsewhere"},
-		"without an end": {"same", "more than 100 pages"},
+		"another host":   {`<http://evil.test/v2/x/referrers/y>; rel="next"`, "", "goes on elsewhere"},
+		"another path":   {`</v2/org/secret/blobs/x>; rel="next"`, "", "goes on elsewhere"},
+		"without an end": {"same", "", "more than 100 pages"},
+		"100,000":        {"", manyReferrers(100_000), "larger than an index may be"},
+		"10,000 a page":  {"same", manyReferrers(10_000), "larger than an index may be"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			registry := newRegistry(t, registrytest.ReferrersInPages(2))
@@ -39,7 +42,17 @@ func TestReferrersInPages(t *testing.T) {
 			if test.link == "same" {
 				test.link = fmt.Sprintf(`</v2/%s/web/referrers/%s>; rel="next"`, parent, member.Digest)
 			}
-			if test.link != "" {
+			if test.body != "" {
+				registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+					if registrytest.Describe(req).Kind != registrytest.KindReferrers {
+						return false
+					}
+					w.Header().Set("Link", test.link)
+					w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+					_, _ = w.Write([]byte(test.body)) // who has had enough goes away
+					return true
+				})
+			} else if test.link != "" {
 				registry.Intercept(registrytest.Answer(http.StatusOK, http.Header{"Link": {test.link}}, registrytest.Of(registrytest.KindReferrers)))
 			}
 			registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
@@ -60,6 +73,9 @@ func TestReferrersInPages(t *testing.T) {
 			got, err := fetcher.Referrers(t.Context(), member.Descriptor, must(auth.ParseRepository(registry.Host()+"/"+parent+"/web")))
 			if test.want != "" {
 				wantError(t, err, test.want)
+				if n := registry.Count(registrytest.Of(registrytest.KindReferrers)); n > 100 {
+					t.Errorf("%d requests", n)
+				}
 				return
 			}
 			check(t, err)
@@ -74,4 +90,10 @@ func TestReferrersInPages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyReferrers is a list of artifacts that nobody has.
+func manyReferrers(n int) string {
+	entry := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":2},`, ocispec.MediaTypeImageManifest, ocispec.DescriptorEmptyJSON.Digest)
+	return `{"schemaVersion":2,"manifests":[` + strings.TrimSuffix(strings.Repeat(entry, n), ",") + `]}`
 }
