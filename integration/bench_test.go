@@ -93,14 +93,14 @@ func (s *stage) take(t testing.TB, c scenario) bench.Scenario {
 // writeLinks says whether the link is what it is said to be.
 func (s *stage) writeLinks(t testing.TB, out io.Writer) {
 	t.Helper()
-	fmt.Fprintln(out, "A plain GET of 64 MiB over the link, 20 ms away:")
+	fmt.Fprint(out, "A plain GET of 64 MiB over the link, 20 ms away:\n\n")
 	for _, perSecond := range []int64{0, gigabit, gigabit / 10} {
 		got := s.checkLink(t, bench.Speed{RoundTrip: 20 * time.Millisecond, BytesPerSecond: perSecond})
 		of := "without a limit"
 		if perSecond > 0 {
 			of = fmt.Sprintf("%.2f of %d Mbit/s", got/float64(perSecond), perSecond*8/1e6)
 		}
-		fmt.Fprintf(out, "%.0f Mbit/s, %s.\n", got*8/1e6, of)
+		fmt.Fprintf(out, "- %.0f Mbit/s, %s\n", got*8/1e6, of)
 	}
 	fmt.Fprintln(out)
 }
