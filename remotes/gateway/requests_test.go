@@ -161,7 +161,7 @@ func TestAnswers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, Node)
-			s.options.Timeout = 5 * time.Second
+			s.options.Timeout = 10 * time.Second // all pauses, with their jitter, fit
 			s.start(filepath.Join(t.TempDir(), "trail"))
 			layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
 			index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web"))
