@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -38,6 +39,13 @@ func (f *faults) set(share float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.share = share
+}
+
+// figures are how many requests there were, and which of them met with what.
+func (f *faults) figures() (requests int, counts map[string]int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked, maps.Clone(f.counts)
 }
 
 // fault is a kind of fault. It answers a request, with what next would say or without.

@@ -27,6 +27,7 @@ const (
 type soak struct {
 	*registry
 	seed           uint64
+	title          string // of its figures
 	program        *faults
 	client         nestctl
 	stock, nested  *containerd
@@ -73,22 +74,24 @@ func TestSoak(t *testing.T) {
 	must(t, err)
 	t.Logf("SOAK=%s SOAK_PULLS=%d SOAK_SEED=%d", length, workers, seed)
 	s := startSoak(t, seed)
+	s.title = fmt.Sprintf("length %s, %d pulls at a time, seed %d, %.0f %% of requests meet with a fault", length, workers, seed, 100*soakShare)
 	watch := s.watch()
 
 	s.program.set(soakShare)
 	var pulls sync.WaitGroup
 	over := make(chan struct{})
+	end := sync.OnceFunc(func() { close(over); pulls.Wait() })
+	defer end()
 	for i := range workers {
 		doors, random := s.doorsOf(t, i), rand.New(rand.NewPCG(seed, uint64(i)+10))
 		pulls.Go(func() { s.work(doors, random, over) })
 	}
 	s.disturb(t, watch, length)
-	close(over)
-	pulls.Wait()
+	end()
 	s.program.set(0)
 	s.pullAll(t)
 	watch.sample(t)
-	s.finish(t, watch, length, workers)
+	s.finish(t, watch)
 }
 
 // startSoak starts all that there is. Nothing fails yet.
@@ -298,6 +301,7 @@ func (s *soak) disturb(t *testing.T, watch *watch, length time.Duration) {
 			continue
 		}
 		last = now
+		s.save(t, s.report(watch))
 		switch n := s.random.IntN(8); {
 		case n < 4 && rough:
 			s.kill(t, n)

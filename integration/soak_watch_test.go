@@ -185,11 +185,30 @@ func medianOf(samples []sampled, value func(sampled) int) int {
 }
 
 // finish looks at what is left of it all, prints the figures, and fails the test for what was wrong.
-func (s *soak) finish(t *testing.T, w *watch, length time.Duration, workers int) {
+func (s *soak) finish(t *testing.T, w *watch) {
 	t.Helper()
+	for i := range w.daemons {
+		if _, err := w.daemons[i].flat(); err != nil {
+			s.fail("%v", err)
+		}
+	}
+	s.checkStores()
+	s.checkSecrets(t)
+	report := s.report(w)
+	t.Logf("\n%s", report)
+	s.save(t, report)
+	if len(s.failures) > 0 {
+		t.Errorf("%d failures", len(s.failures))
+	}
+}
+
+// report are the figures so far.
+func (s *soak) report(w *watch) string {
+	requests, counts := s.program.figures()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var out strings.Builder
-	fmt.Fprintf(&out, "length %s, %d pulls at a time, seed %d, %.0f %% of requests meet with a fault\n", length, workers, s.seed, 100*soakShare)
-	fmt.Fprintf(&out, "%d requests, faults: %v\n%d daemons killed, %d tags moved\n\n", s.program.asked, s.program.counts, s.deaths, s.retags)
+	fmt.Fprintf(&out, "%s\n%d requests, faults: %v\n%d daemons killed, %d tags moved\n\n", s.title, requests, counts, s.deaths, s.retags)
 	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "door\tpulls\tat the first attempt\tattempts\tmost attempts\tin vain, something was killed\tlongest\tdenied")
 	for _, name := range slices.Sorted(maps.Keys(s.figures)) {
@@ -198,24 +217,22 @@ func (s *soak) finish(t *testing.T, w *watch, length time.Duration, workers int)
 	}
 	fmt.Fprintln(table, "\ndaemon\tmedian of\tfirst quarter\tlast quarter")
 	for i := range w.daemons {
-		rows, err := w.daemons[i].flat()
-		fmt.Fprintln(table, strings.Join(rows, "\n"))
-		if err != nil {
-			s.fail("%v", err)
+		if rows, _ := w.daemons[i].flat(); len(rows) > 0 { // what it says of growth is told at the end
+			fmt.Fprintln(table, strings.Join(rows, "\n"))
 		}
 	}
-	must(t, table.Flush())
-	s.checkStores()
-	s.checkSecrets(t)
+	_ = table.Flush() // into memory
 	for _, failure := range s.failures {
 		fmt.Fprintf(&out, "\nFAILURE %s\n", failure)
 	}
-	t.Logf("\n%s", &out)
+	return out.String()
+}
+
+// save keeps the figures, also of a soak that does not come to its end.
+func (s *soak) save(t *testing.T, report string) {
+	t.Helper()
 	if dir := os.Getenv("SOAK_DIR"); dir != "" {
-		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("soak-%d.txt", s.seed)), []byte(out.String()), 0o644))
-	}
-	if len(s.failures) > 0 {
-		t.Errorf("%d failures", len(s.failures))
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("soak-%d.txt", s.seed)), []byte(report), 0o644))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -31,11 +32,15 @@ type failpoints struct {
 	at      int
 	cause   error
 	forever bool
-	count   int
-	failed  string // which change it was
+
+	mu     sync.Mutex // several files are written at once
+	count  int
+	failed string // which change it was
 }
 
 func (f *failpoints) before(change, path string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.count++; f.count < f.at || f.count > f.at && !f.forever {
 		return nil
 	}
@@ -153,19 +158,15 @@ func TestPullInterrupted(t *testing.T) {
 		whole := start(t)
 		noError(t, pullInto(t, kind, whole, ref, &failpoints{}))
 		want := filesOf(t, whole)
-		for name, fault := range map[string]failpoints{
-			"disk":   {},
-			"killed": {cause: errCut, forever: true},
-		} {
+		for name, forever := range map[string]bool{"disk": false, "killed": true} {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
 				for at := 1; ; at++ {
-					f, path := fault, start(t)
-					f.at = at
-					if f.cause == nil {
+					f, path := &failpoints{at: at, cause: errCut, forever: forever}, start(t)
+					if !forever {
 						f.cause = []error{syscall.ENOSPC, syscall.EIO}[at%2]
 					}
-					err := pullInto(t, kind, path, ref, &f)
+					err := pullInto(t, kind, path, ref, f)
 					if f.failed == "" {
 						noError(t, err)
 						if at < 15 {

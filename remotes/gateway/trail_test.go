@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ import (
 const probeVariable = "GATEWAY_TEST_PROBE"
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(learnVariable); path != "" {
+		learnForEver(path)
+	}
 	if path := os.Getenv(probeVariable); path != "" {
 		if ProbeTrail(path) != nil {
 			os.Exit(1)
@@ -268,5 +272,68 @@ func TestTrailBounded(t *testing.T) {
 	}
 	if _, ok := trail.Place(parent, digest.FromString("1")); ok {
 		t.Error("the oldest is kept")
+	}
+}
+
+// learnVariable makes the test binary a process that learns until it is killed.
+const learnVariable = "GATEWAY_TEST_LEARN"
+
+// learnForEver says of each place that it is written.
+func learnForEver(path string) {
+	parent, err := auth.ParseRepository("reg.test/p")
+	if err != nil {
+		panic(err)
+	}
+	trail, err := OpenTrail(path, TrailOptions{})
+	if err != nil {
+		panic(err)
+	}
+	for i := 0; ; i++ {
+		trail.Learn(parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
+		if err := trail.flush(); err != nil {
+			panic(err)
+		}
+		fmt.Println(i)
+	}
+}
+
+// TestTrailKilled: what was written is there after kill -9 at any moment, and
+// nothing is put aside.
+func TestTrailKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trail")
+	parent := repository(t, "reg.test/p")
+	for round := range 6 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), learnVariable+"="+path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines, written := bufio.NewScanner(out), 0
+		for lines.Scan() {
+			written++
+			if written == 1+13*round {
+				_ = cmd.Process.Kill() // it goes on for a moment
+			}
+		}
+		_ = cmd.Wait() // it was killed
+		if written < 1+13*round {
+			t.Fatalf("it ended after %d", written)
+		}
+		trail := openTest(t, path, TrailOptions{Probe: probe})
+		for i := range written {
+			if _, ok := trail.Place(parent, digest.FromString(fmt.Sprint(i))); !ok {
+				t.Errorf("%d of %d is lost", i, written)
+			}
+		}
+		if err := trail.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if aside, err := filepath.Glob(path + ".*"); err != nil || len(aside) > 0 {
+		t.Errorf("put aside: %q, %v", aside, err)
 	}
 }
