@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/transfer"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
 
@@ -215,5 +216,44 @@ func TestTheFaultIsNotKept(t *testing.T) {
 	s.registry.ResetIntercepts()
 	if err := s.pull(root); err != nil || !stored(s.store, layer) {
 		t.Errorf("got %v", errors.Unwrap(err))
+	}
+}
+
+// TestSlotIsReleased: a layer that never comes, or that nobody waits for any more, keeps no other from being fetched where
+// one is fetched at a time.
+func TestSlotIsReleased(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault func(*scene, registrytest.Filter) registrytest.Interceptor
+	}{
+		{"reset", func(_ *scene, f registrytest.Filter) registrytest.Interceptor { return registrytest.Reset(f) }},
+		{"broken", func(s *scene, f registrytest.Filter) registrytest.Interceptor { return s.registry.Truncate(0, f) }},
+		{"no headers", func(s *scene, f registrytest.Filter) registrytest.Interceptor { return s.registry.Stall(f) }},
+		{"no more", func(s *scene, f registrytest.Filter) registrytest.Interceptor { return s.registry.StallAt(1000, f) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s, _, layer, ofLayer := layered(t)
+			limiter := semaphore.NewWeighted(1)
+			s.resolver.SetOptions(transfer.WithDownloadLimiter(limiter))
+			ctx := t.Context()
+			name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
+			check(t, err)
+			fetcher, err := s.resolver.Fetcher(ctx, name)
+			check(t, err)
+			check(t, remotes.Fetch(ctx, s.store, fetcher, root))
+			s.registry.Intercept(test.fault(s, ofLayer))
+			patience, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			if err := remotes.Fetch(patience, s.store, fetcher, layer); err == nil {
+				t.Error("it is fetched")
+			}
+			if !limiter.TryAcquire(1) {
+				t.Fatal("the slot is taken")
+			}
+			limiter.Release(1)
+			s.registry.ResetIntercepts()
+			check(t, remotes.Fetch(ctx, s.store, fetcher, layer))
+		})
 	}
 }
