@@ -54,7 +54,7 @@ func TestDiskFull(t *testing.T) {
 					t.Errorf("%s: beside the archive: %q, %v", options, left, err)
 				}
 			}
-			if full < 15 {
+			if full < 10 {
 				t.Errorf("only %d disks were full", full)
 			}
 		})
