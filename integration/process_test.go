@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"bytes"
 	"os"
 	"os/exec"
@@ -60,7 +61,9 @@ func (p *process) stop(t testing.TB) {
 	if p.ended() {
 		return
 	}
-	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) { // it may be ending just now
+		must(t, err)
+	}
 	select {
 	case <-p.done:
 	case <-time.After(stopLimit):
