@@ -1,8 +1,8 @@
 package integration
 
 import (
-	"errors"
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
