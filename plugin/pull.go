@@ -169,7 +169,7 @@ func (p *pull) transferMember(ctx context.Context, m member, v *view) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	isDocument := images.IsManifestType(m.MediaType) || images.IsIndexType(m.MediaType)
+	isDocument := nested.IsDocument(m.MediaType)
 	if isDocument {
 		if err := p.bring(ctx, m.Descriptor); err != nil {
 			return err
@@ -230,7 +230,7 @@ func (p *pull) verify(ctx context.Context, name string, desc ocispec.Descriptor)
 
 // bring brings a document into the content store.
 func (p *pull) bring(ctx context.Context, desc ocispec.Descriptor) error {
-	if !images.IsManifestType(desc.MediaType) && !images.IsIndexType(desc.MediaType) && !images.IsConfigType(desc.MediaType) {
+	if !nested.IsDocument(desc.MediaType) && !images.IsConfigType(desc.MediaType) {
 		return nil
 	}
 	if err := remotes.Fetch(ctx, p.content, p.fetcher, desc); !errdefs.IsAlreadyExists(err) {

@@ -256,7 +256,7 @@ type checkedBlob struct {
 
 // blobsOf lists what has to be there beside the documents.
 func (c *checker) blobsOf(ctx context.Context, n, root *node) []*checkedBlob {
-	if !isDocument(n.MediaType) {
+	if !nested.IsDocument(n.MediaType) {
 		return []*checkedBlob{{Entry: n.Entry, of: n}}
 	}
 	var blobs []*checkedBlob

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // checkReport is what check prints.
@@ -157,7 +158,7 @@ func (c *checker) member(p *checkedPart) checkedMember {
 		Platform:     platformOf(p.Platform),
 		Missing:      []digest.Digest{},
 	}
-	if isDocument(p.MediaType) {
+	if nested.IsDocument(p.MediaType) {
 		m.Size = p.Size
 	}
 	m.Status = "ok"
@@ -172,7 +173,7 @@ func (c *checker) member(p *checkedPart) checkedMember {
 		m.Size += b.Size
 		if b.err != nil && !b.foreign() {
 			m.Missing = append(m.Missing, b.Digest)
-			if m.Status = "incomplete"; !isDocument(p.MediaType) {
+			if m.Status = "incomplete"; !nested.IsDocument(p.MediaType) {
 				m.Status = kind(b.err)
 			}
 		}
@@ -182,7 +183,7 @@ func (c *checker) member(p *checkedPart) checkedMember {
 
 // where is the repository that has a part, or should have it.
 func (c *checker) where(p *checkedPart) auth.Repository {
-	if !isDocument(p.MediaType) {
+	if !nested.IsDocument(p.MediaType) {
 		for _, b := range p.blobs {
 			if b.served != (auth.Repository{}) {
 				return b.served
@@ -248,7 +249,7 @@ func (c *checker) warnings(ctx context.Context, r *checkReport, p *checkedPart, 
 		switch {
 		case b.foreign():
 			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), strings.Join(b.URLs, ", "))
-		case b.err == nil && b.served != home && home == b.of.repository && isDocument(b.of.MediaType):
+		case b.err == nil && b.served != home && home == b.of.repository && nested.IsDocument(b.of.MediaType):
 			warn(b.Digest, "%s is not there, only in %s; who pulls this member alone misses it; push the member again", short(home, b.Digest), b.served)
 		}
 	}

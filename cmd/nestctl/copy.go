@@ -281,7 +281,7 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		}
 	}
 	if len(members) == 0 {
-		if !isDocument(desc.MediaType) {
+		if !nested.IsDocument(desc.MediaType) {
 			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
 		}
 		return "", desc.Digest, incomplete(m.parent, desc, putContent(ctx, m.registries, m.parent, tag, desc, data))

@@ -91,7 +91,7 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 	}
 	from.w.blobs = true
 	from.w.fetch = func(ctx context.Context, n *node) error {
-		if !isDocument(n.MediaType) {
+		if !nested.IsDocument(n.MediaType) {
 			return nil
 		}
 		_, err := from.w.fetcher.Children(ctx, n.Descriptor)

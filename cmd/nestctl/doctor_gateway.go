@@ -17,12 +17,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 const (
@@ -228,7 +228,7 @@ func (d *doctor) checkManifest(ctx context.Context, ref parent) []problem {
 		if i == maxMembers || ctx.Err() != nil {
 			break
 		}
-		if images.IsIndexType(member.MediaType) || images.IsManifestType(member.MediaType) {
+		if nested.IsDocument(member.MediaType) {
 			_, found := d.get(ctx, fmt.Sprintf("%s: entry %d", ref, i), ref.repository, member.Digest.String())
 			problems = append(problems, found...)
 		}

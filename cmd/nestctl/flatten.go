@@ -69,7 +69,7 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, e
 	kept := []map[string]json.RawMessage{}
 	for i, e := range entries {
 		n := nodeOf(e, nodes)
-		if n == nil || n.missing || n.flat.Digest == "" && isDocument(n.MediaType) {
+		if n == nil || n.missing || n.flat.Digest == "" && nested.IsDocument(n.MediaType) {
 			changed = true
 			continue
 		}
@@ -106,7 +106,7 @@ func nodeOf(e nested.Entry, nodes []*node) *node {
 // flattenEntry takes the child namespace out of an entry, keeps it as the name
 // of the entry, and lets it point to the flat content.
 func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *node) (changed bool, err error) {
-	if isDocument(n.MediaType) && n.flat.Digest != e.Digest {
+	if nested.IsDocument(n.MediaType) && n.flat.Digest != e.Digest {
 		changed = true
 		for key, value := range map[string]any{"mediaType": n.flat.MediaType, "digest": n.flat.Digest, "size": n.flat.Size} {
 			if entry[key], err = json.Marshal(value); err != nil {

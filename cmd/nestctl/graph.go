@@ -82,7 +82,7 @@ type kindOf struct {
 	document bool
 }
 
-func (n *node) kindOf() kindOf { return kindOf{n.Digest, isDocument(n.MediaType)} }
+func (n *node) kindOf() kindOf { return kindOf{n.Digest, nested.IsDocument(n.MediaType)} }
 
 // listing is a list of referrers.
 type listing struct {
@@ -134,7 +134,7 @@ func (w *walker) visitAll(ctx context.Context, root *node) error {
 
 // visit brings a node and what is below it.
 func (w *walker) visit(n *node) error {
-	if isDocument(n.MediaType) || w.blobs {
+	if nested.IsDocument(n.MediaType) || w.blobs {
 		err := w.bring(n)
 		if n.missing = w.sparse && n.entry && errdefs.IsNotFound(err); n.missing {
 			return nil
@@ -144,7 +144,7 @@ func (w *walker) visit(n *node) error {
 			return err
 		}
 	}
-	if isDocument(n.MediaType) {
+	if nested.IsDocument(n.MediaType) {
 		if err := w.expand(n); err != nil {
 			w.fail(err)
 			return err

@@ -73,7 +73,7 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 		return m, fmt.Errorf("%s: %w", source, err)
 	}
 	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
-	if !isDocument(desc.MediaType) { // which may be a nested index (docs/spec.md, section 8)
+	if !nested.IsDocument(desc.MediaType) { // which may be a nested index (docs/spec.md, section 8)
 		m.desc.MediaType = ocispec.MediaTypeImageIndex
 		if !m.nested() {
 			return m, usagef("%s is neither a manifest nor an index; name an image, an artifact or an index", source)

@@ -19,6 +19,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // layoutPlace is where OCI layouts and archives are, as --to and copy name
@@ -232,7 +234,7 @@ func (l *layoutSource) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
 	var document struct {
 		MediaType string `json:"mediaType"`
 	}
-	if err := json.Unmarshal(data, &document); err != nil || !isDocument(document.MediaType) {
+	if err := json.Unmarshal(data, &document); err != nil || !nested.IsDocument(document.MediaType) {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %s does not say that it is a manifest or an index", l.path, d)
 	}
 	return ocispec.Descriptor{MediaType: document.MediaType, Digest: d, Size: int64(len(data))}, nil
@@ -293,7 +295,7 @@ func (l *layoutSource) FetchReferrers(_ context.Context, d digest.Digest, _ ...r
 func (l *layoutSource) readReferrers() (map[digest.Digest][]ocispec.Descriptor, error) {
 	referrers := map[digest.Digest][]ocispec.Descriptor{}
 	for _, d := range l.index.Manifests {
-		if !isDocument(d.MediaType) || d.Digest.Validate() != nil {
+		if !nested.IsDocument(d.MediaType) || d.Digest.Validate() != nil {
 			continue
 		}
 		data, err := l.read(blobFile(d.Digest), maxManifest)

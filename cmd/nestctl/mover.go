@@ -132,7 +132,7 @@ func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
 	if err := n.Digest.Validate(); err != nil {
 		return fmt.Errorf("%s: digest %.100q: %w", n.repository, n.Digest, err)
 	}
-	if !isDocument(n.MediaType) {
+	if !nested.IsDocument(n.MediaType) {
 		return nil
 	}
 	data, err := fetchAll(ctx, w.fetcher, n.Descriptor)
@@ -190,7 +190,7 @@ func (m *mover) place(w *walker, n *node) error {
 	if err != nil {
 		return err
 	}
-	if !isDocument(n.MediaType) {
+	if !nested.IsDocument(n.MediaType) {
 		return m.once(put{to, n.kindOf()}, func() error { return m.moveBlob(w, n, to) })
 	}
 	if !images.IsIndexType(n.MediaType) && !w.selects(n) {

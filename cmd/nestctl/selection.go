@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -64,11 +63,7 @@ func (s selection) takes(n *node) bool {
 	}
 	leads := func(m string) bool { return n.namespace == "" || strings.HasPrefix(m, n.namespace+"/") }
 	// A manifest may be a carrier; what it is besides is not visited.
-	return isDocument(n.MediaType) && slices.ContainsFunc(s.members, leads)
-}
-
-func isDocument(mediaType string) bool {
-	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
+	return nested.IsDocument(n.MediaType) && slices.ContainsFunc(s.members, leads)
 }
 
 // wanted tells whether a namespace is one of the wanted members or below one.

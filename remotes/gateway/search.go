@@ -293,7 +293,7 @@ func (s *search) below(ctx context.Context, p nested.Place) ([]nested.Place, err
 	}
 	below := []nested.Place{}
 	for _, next := range found {
-		if next.Strict && isDocument(next) {
+		if next.Strict && nested.IsDocument(next.Descriptor.MediaType) {
 			next.Descriptor = ocispec.Descriptor{MediaType: next.Descriptor.MediaType, Digest: next.Descriptor.Digest, Size: next.Descriptor.Size}
 			below = append(below, next)
 		}

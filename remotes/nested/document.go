@@ -35,8 +35,8 @@ type document struct {
 	unread  error // why it points to nothing, when it is not a document at all
 }
 
-// isDocument tells whether content of a media type points to other content.
-func isDocument(mediaType string) bool {
+// IsDocument tells whether content of a media type points to other content.
+func IsDocument(mediaType string) bool {
 	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
 }
 
@@ -143,7 +143,7 @@ func (r Rule) decodeIndex(doc document, elements []json.RawMessage, strict bool)
 			}
 		}
 		if strict {
-			if err := r.checkDescriptor(entry.Descriptor, isDocument(entry.MediaType)); err != nil {
+			if err := r.checkDescriptor(entry.Descriptor, IsDocument(entry.MediaType)); err != nil {
 				return doc, &positionError{i, err}
 			}
 		}

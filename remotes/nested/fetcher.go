@@ -67,7 +67,7 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	if !p.Strict {
 		p.Descriptor = desc // as containerd described it, urls and all
 	}
-	if !isDocument(p.Descriptor.MediaType) || !f.readable(p) {
+	if !IsDocument(p.Descriptor.MediaType) || !f.readable(p) {
 		return &candidateReader{ctx: ctx, fetcher: f, place: p}, nil
 	}
 	data, err := f.readAndLearn(ctx, p)

@@ -86,7 +86,7 @@ func isRefusal(err error) bool {
 // sources are the repositories that a blob could be mounted from, those that
 // are the most like the target first, as containerd has it.
 func (p *registryPusher) sources(desc ocispec.Descriptor) []auth.Repository {
-	if isDocument(desc.MediaType) {
+	if IsDocument(desc.MediaType) {
 		return nil
 	}
 	var sources []auth.Repository

@@ -151,7 +151,7 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 			if listed, known := to.blobs[d.Digest]; next.Carried {
 				to.carried[place.Descriptor.Digest] = d
 				to.blobs[d.Digest] = !known || listed
-			} else if isDocument(d.MediaType) {
+			} else if IsDocument(d.MediaType) {
 				to.blobs[d.Digest] = false
 			}
 			if slices.Contains(to.targets[d.Digest], at) {
@@ -161,7 +161,7 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 				return fmt.Errorf("%s: more than %d descriptors in one push", p.digest, number-1)
 			}
 			to.targets[d.Digest] = append(to.targets[d.Digest], at)
-			if isDocument(d.MediaType) {
+			if IsDocument(d.MediaType) {
 				places = append(places, next)
 			}
 		}

@@ -33,7 +33,7 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 	}
 	var referrers []ocispec.Descriptor
 	for _, d := range listed {
-		if !isDocument(d.MediaType) {
+		if !IsDocument(d.MediaType) {
 			continue
 		}
 		if err := f.trail.refer(Place{Descriptor: d, Targets: []auth.Repository{at}, Depth: p.Depth + 1, Strict: p.Strict}); err != nil {

@@ -45,7 +45,7 @@ func (r Rule) readRegular(mediaType string, data []byte) (document, bool) {
 				entry := in.entry()
 				doc.nested = doc.nested || entry.Child != (Child{})
 				doc.entries = append(doc.entries, entry)
-				in.ended = in.ended || len(doc.entries) > r.limits.Entries || r.checkDescriptor(entry.Descriptor, isDocument(entry.MediaType)) != nil
+				in.ended = in.ended || len(doc.entries) > r.limits.Entries || r.checkDescriptor(entry.Descriptor, IsDocument(entry.MediaType)) != nil
 			})
 		default:
 			in.ended = true

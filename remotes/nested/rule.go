@@ -116,7 +116,7 @@ func (p Place) at(position int, err error) error {
 // descriptor holds.
 func (p Place) embedded() bool {
 	d := p.Descriptor
-	return len(d.Data) > 0 && isDocument(d.MediaType) && verify(d, d.Data) == ""
+	return len(d.Data) > 0 && IsDocument(d.MediaType) && verify(d, d.Data) == ""
 }
 
 // next is the rule of docs/spec.md section 4: where an entry of the document
@@ -175,7 +175,7 @@ func (p Place) MediaTypes() []string {
 		return []string{blob}
 	case p.Strict && p.Entry && images.IsIndexType(p.Descriptor.MediaType):
 		return []string{p.Descriptor.MediaType, blob}
-	case p.Strict && p.Entry && !isDocument(p.Descriptor.MediaType):
+	case p.Strict && p.Entry && !IsDocument(p.Descriptor.MediaType):
 		return []string{p.Descriptor.MediaType, ocispec.MediaTypeImageManifest}
 	}
 	return []string{p.Descriptor.MediaType}

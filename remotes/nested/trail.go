@@ -178,7 +178,7 @@ func (t *trail) put(p Place) {
 		known = p
 		known.Descriptor = lean(p.Descriptor)
 		known.Targets, known.Fallbacks = nil, nil
-		if isDocument(p.Descriptor.MediaType) {
+		if IsDocument(p.Descriptor.MediaType) {
 			t.order = append(t.order, d)
 		}
 	}

@@ -37,7 +37,7 @@ type turn struct {
 // of the content to be committed or closed. When the content has been pushed,
 // the error is of the class errdefs.ErrAlreadyExists.
 func (t *turns) push(ctx context.Context, desc ocispec.Descriptor, open func() (content.Writer, error)) (content.Writer, error) {
-	mine := &turn{turns: t, key: pushKey{desc.Digest, isDocument(desc.MediaType)}, over: make(chan struct{})}
+	mine := &turn{turns: t, key: pushKey{desc.Digest, IsDocument(desc.MediaType)}, over: make(chan struct{})}
 	for other := t.begin(mine); other != mine; other = t.begin(mine) {
 		select {
 		case <-other.over:
