@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 
@@ -14,9 +13,6 @@ import (
 )
 
 const (
-	// aheadBytes is the largest content that is fetched ahead: what takes
-	// longer to ask for than to send.
-	aheadBytes = 256 << 10
 	// aheadWorkers bounds the requests at a time for one pull; containerd makes 3.
 	aheadWorkers = 8
 	// aheadTime is for how long answers wait for a client that asks for nothing more.
@@ -33,7 +29,7 @@ const (
 // asks for himself.
 //
 // Nothing is fetched ahead of which the trail knew, since the client will have
-// it, nor before a client has asked for two things: some want one member only.
+// it, nor before a client has asked for a second member: some want one only.
 type ahead struct {
 	load    func(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error)
 	timeout time.Duration
@@ -52,8 +48,9 @@ type pull struct {
 	idle  *time.Timer
 	items map[digest.Digest]*item
 	queue []*item // to be fetched
-	asked int     // items that the client has asked for
 	busy  int     // workers
+
+	members int // that the client has asked for
 }
 
 // item is content that the client is expected to ask for.
@@ -66,14 +63,14 @@ type item struct {
 
 // expect is told what a document points to that the client was given.
 func (a *ahead) expect(q request, places []nested.Place) {
-	if cap(a.room) == 0 {
+	if len(places) == 0 {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.pulls[right{q.repository, q.caller}]
 	if p == nil {
-		if len(places) == 0 || len(a.pulls) >= aheadPulls {
+		if len(a.pulls) >= aheadPulls {
 			return
 		}
 		p = a.newPull(q)
@@ -139,29 +136,25 @@ func (p *pull) add(places []nested.Place) {
 func worthwhile(p nested.Place) bool {
 	d := p.Descriptor
 	switch {
-	case d.Size > aheadBytes, len(d.Data) > 0, d.Platform != nil && !platforms.Default().Match(*d.Platform):
+	case !nested.Brief(d), len(d.Data) > 0, d.Platform != nil && !platforms.Default().Match(*d.Platform):
 		return false
 	case p.Entry:
-		return isDocument(p)
+		return nested.IsDocument(d.MediaType)
 	}
 	return true
 }
 
 // kind is what a client asks for the item as.
 func (i *item) kind() kind {
-	if isDocument(i.place) {
+	if nested.IsDocument(i.place.Descriptor.MediaType) {
 		return manifests
 	}
 	return blobs
 }
 
-func isDocument(p nested.Place) bool {
-	return images.IsIndexType(p.Descriptor.MediaType) || images.IsManifestType(p.Descriptor.MediaType)
-}
-
 // start starts workers for what waits.
 func (p *pull) start() {
-	for p.asked > 1 && p.busy < min(aheadWorkers, len(p.queue)) {
+	for p.members > 1 && p.busy < min(aheadWorkers, len(p.queue)) {
 		p.busy++
 		go p.work()
 	}
@@ -249,7 +242,9 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 		return nil
 	}
 	i.asked = true
-	p.asked++
+	if i.place.Entry {
+		p.members++
+	}
 	p.idle.Reset(aheadTime)
 	p.start()
 	if i.done == nil {

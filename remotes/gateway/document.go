@@ -40,7 +40,7 @@ type document struct {
 	size      int64 // of all, -1 when it is not known
 	header    http.Header
 	served    auth.Repository // who sent it; the zero value is the repository that was asked for
-	fresh     []nested.Place  // what it points to, below a nested index, that was not on the trail
+	fresh     []nested.Place  // what it points to, below a nested index, that was not on the trail; nil without Prefetch
 }
 
 // whole tells whether all of the document is in data.
@@ -160,7 +160,7 @@ var acceptAll = strings.Join([]string{images.MediaTypeDockerSchema2Manifest, ima
 // returns what it points to, nothing for what is no document or no longer
 // verifies.
 func (g *Gateway) follow(q request, p nested.Place, d *document, served auth.Repository) ([]nested.Place, error) {
-	if !images.IsManifestType(d.mediaType) && !images.IsIndexType(d.mediaType) || !d.verified(d.digest) {
+	if !nested.IsDocument(d.mediaType) || !d.verified(d.digest) {
 		return nil, nil
 	}
 	p = d.at(p)
@@ -171,7 +171,9 @@ func (g *Gateway) follow(q request, p nested.Place, d *document, served auth.Rep
 	carried := carriedBy(found)
 	switch {
 	case isNested || p.Strict:
-		d.fresh = g.trail.Unknown(q.repository, found)
+		if g.options.Prefetch > 0 {
+			d.fresh = g.trail.Unknown(q.repository, found)
+		}
 		g.trail.Learn(q.repository, append(found, p)...)
 	case carried != nil:
 		g.trail.Learn(q.repository, *carried)
