@@ -219,7 +219,7 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 		return resp, nil
 	}
 	message := registryMessage(resp)
-	discard(resp)
+	_ = resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
@@ -232,8 +232,7 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 // redirects are the statuses that net/http follows, having asked our policy.
 var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
 
-// maxErrorBody bounds what is read of an error, for its text and so that the
-// connection can be used again.
+// maxErrorBody bounds what is read of an error for its text.
 const maxErrorBody = 16 << 10
 
 // registryMessage is the text of an error as the distribution spec forms it.
@@ -246,11 +245,6 @@ func registryMessage(resp *http.Response) string {
 		return ""
 	}
 	return printable(answer.Errors[0].Code + ": " + answer.Errors[0].Message)
-}
-
-func discard(resp *http.Response) {
-	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody) // only for the connection's sake
-	_ = resp.Body.Close()
 }
 
 // transportError names who did not answer, and takes the URL out of a client's

@@ -3,7 +3,6 @@ package nested
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -28,22 +27,13 @@ func (h Host) Exchange(ctx context.Context, send func() (*http.Response, error))
 		if err != nil || resp.StatusCode != http.StatusUnauthorized {
 			return resp, err
 		}
-		discard(resp)
+		_ = resp.Body.Close()
 		refused = append(refused, resp)
 		if err := h.Authorizer.AddResponses(ctx, refused); err != nil {
 			return nil, err
 		}
 	}
 	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 again and again")
-}
-
-// maxErrorBody bounds what is read of an answer so that its connection can be
-// used again.
-const maxErrorBody = 16 << 10
-
-func discard(resp *http.Response) {
-	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody) // only for the connection's sake
-	_ = resp.Body.Close()
 }
 
 // Head asks for the headers of a repository's "manifests/…" or "blobs/…", at
@@ -61,8 +51,7 @@ func (r *Registries) Head(ctx context.Context, repository auth.Repository, path,
 		}
 		var resp *http.Response
 		if resp, err = r.ask(ctx, h, repository, http.MethodHead, h.URL(repository, path), accept); err == nil {
-			discard(resp)
-			return resp.Header, nil
+			return resp.Header, resp.Body.Close()
 		}
 	}
 	return nil, err
@@ -81,7 +70,7 @@ func (r *Registries) Delete(ctx context.Context, repository auth.Repository, pat
 			h := e.hostWith(repository.Name(), e.registry.DeleteAuthorizer)
 			resp, err := r.ask(ctx, h, repository, http.MethodDelete, h.URL(repository, path), "*/*")
 			if err == nil {
-				discard(resp)
+				err = resp.Body.Close()
 			}
 			return err
 		}
@@ -120,7 +109,7 @@ func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
 	}
-	defer discard(resp)
+	defer resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s: %s: %w", repository, u.Path, errdefs.ErrNotFound)
