@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"time"
@@ -75,27 +74,18 @@ func pause(attempt int, err error) (time.Duration, bool) {
 	return wait, !errors.Is(err, errTimeout) && (errdefs.IsUnavailable(err) || auth.IsBroken(err))
 }
 
-// stallTimeout ends a transfer in which nothing has moved; containerd then
-// asks for the rest.
+// stallTimeout ends a transfer to a client that takes nothing; containerd then
+// asks for the rest. A registry that sends nothing is package auth's to end.
 const stallTimeout = time.Minute
 
-var errStalled = fmt.Errorf("nothing came for %s", stallTimeout)
-
-// body is the body of an answer, which ends with an error when it stalls.
+// body is the body of an answer, with which its request ends.
 type body struct {
 	io.ReadCloser
-	stall  *time.Timer
 	cancel context.CancelCauseFunc
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	b.stall.Reset(stallTimeout)
-	return b.ReadCloser.Read(p)
 }
 
 // Close implements [io.Closer].
 func (b *body) Close() error {
-	b.stall.Stop()
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
 	return err

@@ -154,7 +154,7 @@ func (u *upstream) send(ctx context.Context, h nested.Host, repository auth.Repo
 		cancel(nil)
 		return nil, transportError(h, repository, err, cause)
 	}
-	resp.Body = &body{resp.Body, time.AfterFunc(stallTimeout, func() { cancel(errStalled) }), cancel}
+	resp.Body = &body{resp.Body, cancel}
 	return resp, nil
 }
 
