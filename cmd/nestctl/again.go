@@ -5,12 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 const (
@@ -25,11 +26,7 @@ func again(ctx context.Context, do func() error) error {
 		if err == nil || attempt+1 == maxAttempts || !mayPass(err) {
 			return err
 		}
-		timer := time.NewTimer(firstPause << (2 * attempt))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !auth.Sleep(ctx, firstPause<<(2*attempt)) {
 			return context.Cause(ctx)
 		}
 	}
@@ -38,8 +35,6 @@ func again(ctx context.Context, do func() error) error {
 // mayPass tells whether a request that failed is worth another try.
 func mayPass(err error) bool {
 	var status remoteerrors.ErrUnexpectedStatus
-	var unknown *net.DNSError
-	var broken net.Error
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &untrusted):
@@ -48,9 +43,6 @@ func mayPass(err error) bool {
 		return false
 	case errors.As(err, &status):
 		return status.StatusCode == http.StatusTooManyRequests || status.StatusCode >= http.StatusInternalServerError
-	case errors.As(err, &unknown) && unknown.IsNotFound:
-		return false
 	}
-	return errdefs.IsUnavailable(err) || errors.As(err, &broken) || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
+	return errdefs.IsUnavailable(err) || auth.IsBroken(err) || errors.Is(err, io.ErrClosedPipe)
 }
