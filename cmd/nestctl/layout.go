@@ -210,11 +210,29 @@ func (l *layout) write(path string, value any) error {
 	})
 }
 
-// replace puts a new file in a file's place, whole or not at all. It is
-// written in the layout, under a name that the next who replaces it has, too:
-// what a crash has left is overwritten.
+// replace puts a new file in a file's place, whole or not at all, and is done
+// when it is on the disk.
 func (l *layout) replace(path string, write func(io.Writer) error) error {
-	temporary := filepath.Join(l.dir, "."+filepath.Base(path)+".new")
+	return l.place("."+filepath.Base(path)+".new", path, func(file *os.File) error {
+		err := write(asking{file, l.before})
+		if err == nil {
+			err = file.Chmod(0o644) // whatever the umask
+		}
+		if err == nil {
+			err = l.before("sync", file.Name())
+		}
+		if err == nil {
+			err = file.Sync()
+		}
+		return err
+	})
+}
+
+// place puts a file in its place, whole or not at all. It is written in the
+// layout, under a name that the next one has, too: what a crash has left is
+// overwritten.
+func (l *layout) place(name, path string, fill func(*os.File) error) error {
+	temporary := filepath.Join(l.dir, name)
 	err := l.before("create", temporary)
 	if err == nil {
 		err = os.RemoveAll(temporary)
@@ -222,11 +240,11 @@ func (l *layout) replace(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(l.fill(file, write), file.Close())
+	err = errors.Join(fill(file), file.Close())
 	if err == nil {
 		err = l.before("rename", path)
 	}
@@ -235,21 +253,6 @@ func (l *layout) replace(path string, write func(io.Writer) error) error {
 	}
 	if err != nil && l.before("remove", temporary) == nil {
 		err = errors.Join(err, os.Remove(temporary))
-	}
-	return err
-}
-
-// fill writes a file, and is done when it is on disk.
-func (l *layout) fill(file *os.File, write func(io.Writer) error) error {
-	err := write(asking{file, l.before})
-	if err == nil {
-		err = file.Chmod(0o644) // whatever the umask
-	}
-	if err == nil {
-		err = l.before("sync", file.Name())
-	}
-	if err == nil {
-		err = file.Sync()
 	}
 	return err
 }

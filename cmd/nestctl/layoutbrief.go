@@ -172,31 +172,12 @@ func (l *layout) sync(path string) error {
 func (l *layout) writeBlob(d digest.Digest, data []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	path, temporary := l.blob(d), filepath.Join(l.dir, ".blob.new")
+	path := l.blob(d)
 	if _, err := os.Lstat(path); err == nil {
 		return existsAlready(d) // as a document and as a blob, say
 	}
-	err := l.before("create", temporary)
-	if err == nil {
-		err = os.RemoveAll(temporary) // that a crash has left
-	}
-	if err != nil {
+	return l.place(".blob.new", path, func(file *os.File) error {
+		_, err := asking{file, l.before}.Write(data)
 		return err
-	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if err != nil {
-		return err
-	}
-	_, err = asking{file, l.before}.Write(data)
-	err = errors.Join(err, file.Close())
-	if err == nil {
-		err = l.before("rename", path)
-	}
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(temporary))
-	}
-	return err
+	})
 }
