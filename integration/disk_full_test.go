@@ -98,23 +98,28 @@ func TestDiskFullInstalling(t *testing.T) {
 // is in the store, and with room it goes on where it was.
 func TestDiskFullContainerd(t *testing.T) {
 	const large = 12 << 20
+	// What came of a pull that failed is garbage, which containerd collects a moment after it has started.
+	const later = `[plugins."io.containerd.gc.v1.scheduler"]
+startup_delay = "1h"
+`
+	stock := func(t *testing.T) *containerd { return startDaemon(t, newest, func(string) string { return later }, criPlugins...) }
 	for name, pull := range map[string]func(*testing.T, *app) (*containerd, func() (string, error)){
 		"nestctl": func(t *testing.T, a *app) (*containerd, func() (string, error)) {
-			daemon, client := startContainerd(t), newNestctl(t, dockerConfig(t, a.logins, nil))
+			daemon, client := stock(t), newNestctl(t, dockerConfig(t, a.logins, nil))
 			return daemon, func() (string, error) {
 				out, err := client.command(t, daemon.pull(a.ref)...).CombinedOutput()
 				return string(out), err
 			}
 		},
 		"plugin": func(t *testing.T, a *app) (*containerd, func() (string, error)) {
-			daemon := startInside(t, a.logins)
+			daemon := startInside(t, a.logins, later)
 			return daemon, func() (string, error) {
 				out, err := daemon.command(t, "image", "pull", "--plain-http", a.ref).CombinedOutput()
 				return string(out), err
 			}
 		},
 		"gateway": func(t *testing.T, a *app) (*containerd, func() (string, error)) {
-			daemon, g := startContainerd(t), startGateway(t, a, "node")
+			daemon, g := stock(t), startGateway(t, a, "node")
 			return daemon, func() (string, error) { return daemon.tryPullHosts(t, transfer, g.certsD, a.ref) }
 		},
 	} {
