@@ -17,24 +17,13 @@ import (
 // TestGatewayReplaced: with a socket that outlives it, as systemd holds one, the gateway is replaced under 50 pulls,
 // none of which fails.
 func TestGatewayReplaced(t *testing.T) {
-	daemons := []*containerd{startContainerd(t), startContainerd(t)}
 	a := publish(t, newApp(t))
 	g := startGateway(t, a, "node")
 	g.stop(t)
 	g.inherit(t)
 	g.boot(t)
 
-	var pulls sync.WaitGroup
-	over := make(chan struct{})
-	for i := range 50 {
-		daemon := daemons[i%2].in(fmt.Sprintf("test%d", i))
-		pulls.Go(func() {
-			if out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
-	}
-	go func() { pulls.Wait(); close(over) }()
+	over := g.pulls(t, a.ref)
 	for range 3 {
 		g.stop(t)
 		if code := g.cmd.ProcessState.ExitCode(); code != 0 {
@@ -43,6 +32,24 @@ func TestGatewayReplaced(t *testing.T) {
 		g.boot(t)
 	}
 	<-over
+}
+
+// pulls starts 50 pulls into two daemons, none of which may fail. The channel is closed when all have ended.
+func (g *gatewayProcess) pulls(t *testing.T, ref string) <-chan struct{} {
+	t.Helper()
+	daemons := []*containerd{startContainerd(t), startContainerd(t)}
+	var all sync.WaitGroup
+	over := make(chan struct{})
+	for i := range 50 {
+		daemon := daemons[i%2].in(fmt.Sprintf("test%d", i))
+		all.Go(func() {
+			if out, err := daemon.tryPullHosts(t, transfer, g.certsD, ref); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	go func() { all.Wait(); close(over) }()
+	return over
 }
 
 // inherit gives the gateway's listening socket to its next processes, as systemd does.
@@ -60,7 +67,6 @@ func (g *gatewayProcess) inherit(t *testing.T) {
 // one serves before the one before is told to end, and has metrics and health to itself from then on.
 func TestGatewayHandover(t *testing.T) {
 	needs(t, "linux")
-	daemons := []*containerd{startContainerd(t), startContainerd(t)}
 	a := publish(t, newApp(t))
 	g := startGateway(t, a, "node")
 	g.stop(t)
@@ -77,17 +83,7 @@ func TestGatewayHandover(t *testing.T) {
 	}
 	current := next(0)
 
-	var pulls sync.WaitGroup
-	over := make(chan struct{})
-	for i := range 50 {
-		daemon := daemons[i%2].in(fmt.Sprintf("test%d", i))
-		pulls.Go(func() {
-			if out, err := daemon.tryPullHosts(t, transfer, g.certsD, a.ref); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
-	}
-	go func() { pulls.Wait(); close(over) }()
+	over := g.pulls(t, a.ref)
 	for i := range 3 {
 		later := next(i + 1)
 		current.stop(t)

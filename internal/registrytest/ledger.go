@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Ledger knows what a scenario allows, and finds in the logs of its registries what it does not: a secret that came to
@@ -139,4 +140,25 @@ func (r *Registry) issued(text string) bool {
 		}
 	}
 	return false
+}
+
+// Output keeps what is written to it, such as a log, for [Ledger.Shown]. It may
+// be used by several goroutines at once.
+type Output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements [io.Writer].
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String is all that was written.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }

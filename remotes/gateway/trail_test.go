@@ -21,6 +21,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/nestedoci/nested/internal/leaktest"
+	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -44,25 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 // logged is all that was logged, at the most talkative.
-var logged buffer
-
-// buffer takes what is logged, from several goroutines.
-type buffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+var logged registrytest.Output
 
 // probe is a Probe in a process of its own, which may end in any way.
 func probe(path string) error {

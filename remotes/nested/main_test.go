@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/nestedoci/nested/internal/leaktest"
+	"github.com/nestedoci/nested/internal/registrytest"
 )
 
 // TestMain is a credential helper when it is started under the name of one,
@@ -40,25 +40,7 @@ func TestMain(m *testing.M) {
 var askedDNS atomic.Int64
 
 // logged is all that was logged, at the most talkative.
-var logged buffer
-
-// buffer takes what is logged, from several goroutines.
-type buffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+var logged registrytest.Output
 
 // login is what a store holds for one server.
 type login struct{ Username, Secret string }
