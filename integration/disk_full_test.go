@@ -102,7 +102,9 @@ func TestDiskFullContainerd(t *testing.T) {
 	const later = `[plugins."io.containerd.gc.v1.scheduler"]
 startup_delay = "1h"
 `
-	stock := func(t *testing.T) *containerd { return startDaemon(t, newest, func(string) string { return later }, criPlugins...) }
+	stock := func(t *testing.T) *containerd {
+		return startDaemon(t, newest, func(string) string { return later }, criPlugins...)
+	}
 	for name, pull := range map[string]func(*testing.T, *app) (*containerd, func() (string, error)){
 		"nestctl": func(t *testing.T, a *app) (*containerd, func() (string, error)) {
 			daemon, client := stock(t), newNestctl(t, dockerConfig(t, a.logins, nil))
