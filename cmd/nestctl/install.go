@@ -188,6 +188,21 @@ func openInstaller(root, certs string, now time.Time) (*planner, func(), error) 
 	return &planner{installer: installer{disk: d, record: r}, now: now}, func() { _ = d.close() }, nil
 }
 
+// openInstalled is openInstaller for what is installed, with the options that
+// it was installed with.
+func openInstalled(root string, now time.Time) (*planner, func(), error) {
+	p, closeAll, err := openInstaller(root, "", now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(p.record.Files) == 0 {
+		closeAll()
+		return nil, nil, errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
+	}
+	p.options = p.record.Options
+	return p, closeAll, nil
+}
+
 // runInstall installs.
 func runInstall(ctx context.Context, out io.Writer, root string, o installOptions, given func(flag string) bool) error {
 	p, closeAll, err := openInstaller(root, o.ContainerdCerts, time.Now())
@@ -228,15 +243,12 @@ func runInstall(ctx context.Context, out io.Writer, root string, o installOption
 
 // runAgain installs what is installed.
 func runAgain(ctx context.Context, out io.Writer, root string) error {
-	p, closeAll, err := openInstaller(root, "", time.Now())
+	p, closeAll, err := openInstalled(root, time.Now())
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	if len(p.record.Files) == 0 {
-		return errNotInstalled
-	}
-	p.options, p.again = p.record.Options, true
+	p.again = true
 	if p.program, err = program(root); err != nil {
 		return err
 	}
@@ -272,8 +284,6 @@ func repeat(ctx context.Context, every time.Duration, do func() error) error {
 		}
 	}
 }
-
-var errNotInstalled = errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
 
 // report says what was done and what is next.
 func (p *planner) report(out io.Writer, root string, live bool) {
@@ -317,15 +327,11 @@ func (c *changes) print(out io.Writer) {
 
 // runRenew renews certificates that are about to end.
 func runRenew(out io.Writer, root string, now time.Time) error {
-	p, closeAll, err := openInstaller(root, "", now)
+	p, closeAll, err := openInstalled(root, now)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	if len(p.record.Files) == 0 {
-		return errNotInstalled
-	}
-	p.options = p.record.Options
 	wanted, err := p.planRenewal()
 	if err != nil {
 		return err
