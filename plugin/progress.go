@@ -1,11 +1,16 @@
 package plugin
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/transfer"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // progress makes one report of the reports of several transfers. The caller's
@@ -56,15 +61,45 @@ func (p *progress) ofMember() []transfer.Opt {
 	})}
 }
 
+// of reports a member's own state.
+func (p *progress) of(m ocispec.Descriptor, name, event string) {
+	if p.report != nil {
+		p.send(transfer.Progress{Event: event, Name: name, Desc: &m})
+	}
+}
+
 // end reports what was stored, and that all is done.
 func (p *progress) end(stored []images.Image) {
 	if p.report == nil {
 		return
 	}
 	for _, image := range stored {
-		p.send(transfer.Progress{Event: "saved", Name: image.Name, Desc: &image.Target})
+		p.of(image.Target, image.Name, "saved")
 	}
 	if p.last != nil {
 		p.send(*p.last)
 	}
+}
+
+// hand hands a member over to containerd. Of one whose content is small is
+// reported that it begins and that it is there: for more, each of the many
+// transfers would look at all that arrives three times a second.
+func (p *pull) hand(ctx context.Context, m member, v *view) error {
+	src := &memberSource{p, v.name, m.Descriptor}
+	if !p.isBrief(ctx, m) {
+		return p.Transferrer.Transfer(ctx, src, v, p.progress.ofMember()...)
+	}
+	p.progress.of(m.Descriptor, v.name, "fetching image content")
+	if err := p.Transferrer.Transfer(ctx, src, v); err != nil {
+		return err
+	}
+	p.progress.of(m.Descriptor, v.name, "saved")
+	return nil
+}
+
+// isBrief tells whether a member is a manifest that points to small content only.
+func (p *pull) isBrief(ctx context.Context, m member) bool {
+	children, err := p.fetcher.Children(ctx, m.Descriptor)
+	large := func(e nested.Entry) bool { return !nested.Brief(e.Descriptor) }
+	return err == nil && images.IsManifestType(m.MediaType) && !slices.ContainsFunc(children, large)
 }

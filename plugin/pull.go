@@ -187,7 +187,7 @@ func (p *pull) transferMember(ctx context.Context, m member, v *view) error {
 			return err
 		}
 	}
-	if err := p.Transferrer.Transfer(ctx, &memberSource{p, v.name, m.Descriptor}, v, p.progress.ofMember()...); err != nil {
+	if err := p.hand(ctx, m, v); err != nil {
 		return err
 	}
 	if !isDocument {
