@@ -6,9 +6,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -26,7 +28,8 @@ const (
 // members' manifests for this platform, and their small blobs. Each is asked
 // for as the client would do it, with his credentials, kept for him alone and
 // given once. A client that goes on by himself is told so, and what failed he
-// asks for himself.
+// asks for himself. Of a member whose entry states no platform only the config
+// is fetched: what it says may not suit the client.
 //
 // Nothing is fetched ahead of which the trail knew, since the client will have
 // it, nor before a client has asked for a second member: some want one only.
@@ -56,6 +59,7 @@ type pull struct {
 // item is content that the client is expected to ask for.
 type item struct {
 	place    nested.Place
+	ours     bool          // below an entry that states this platform, or that entry
 	asked    bool          // for by the client
 	done     chan struct{} // closed when it was fetched; nil before it is begun
 	document *document     // that waits, and holds room
@@ -75,7 +79,8 @@ func (a *ahead) expect(q request, places []nested.Place) {
 		}
 		p = a.newPull(q)
 	}
-	p.add(places)
+	at := p.items[q.digest]
+	p.add(places, at != nil && at.ours)
 }
 
 // newPull remembers a pull until its client has asked for nothing for a while.
@@ -115,15 +120,18 @@ func (a *ahead) close() {
 }
 
 // add puts places before those that wait: a client goes on with a member
-// before it begins the next.
-func (p *pull) add(places []nested.Place) {
+// before it begins the next. ours is that of the document which they are in.
+func (p *pull) add(places []nested.Place, ours bool) {
 	var fresh []*item
 	for _, place := range places {
+		i := &item{place: place, ours: ours}
+		if place.Entry {
+			i.ours = place.Descriptor.Platform != nil
+		}
 		d := place.Descriptor.Digest
-		if _, ok := p.items[d]; ok || len(p.items) >= aheadItems || !worthwhile(place) {
+		if _, ok := p.items[d]; ok || len(p.items) >= aheadItems || !i.worthwhile() {
 			continue
 		}
-		i := &item{place: place}
 		p.items[d] = i
 		fresh = append(fresh, i)
 	}
@@ -131,17 +139,17 @@ func (p *pull) add(places []nested.Place) {
 	p.start()
 }
 
-// worthwhile tells whether a client of this platform will ask for what is at a
-// place, and whether it is small.
-func worthwhile(p nested.Place) bool {
-	d := p.Descriptor
+// worthwhile tells whether a client of this platform will ask for an item, and
+// whether it is small.
+func (i *item) worthwhile() bool {
+	d := i.place.Descriptor
 	switch {
 	case !nested.Brief(d), len(d.Data) > 0, d.Platform != nil && !platforms.Default().Match(*d.Platform):
 		return false
-	case p.Entry:
+	case i.place.Entry:
 		return nested.IsDocument(d.MediaType)
 	}
-	return true
+	return i.ours || images.IsConfigType(d.MediaType)
 }
 
 // kind is what a client asks for the item as.
@@ -195,7 +203,7 @@ func (p *pull) next() *item {
 }
 
 func (p *pull) fetch(i *item) (*document, error) {
-	ctx, cancel := withBudget(p.ctx, p.timeout)
+	ctx, cancel := withBudget(auth.Brief(p.ctx), p.timeout)
 	defer cancel()
 	place := i.place
 	place.Carried = place.Carried || i.kind() == blobs // is under /blobs/
@@ -216,7 +224,7 @@ func (p *pull) keep(i *item, d *document, err error) {
 		return
 	}
 	i.document = d
-	p.add(d.fresh)
+	p.add(d.fresh, i.ours)
 }
 
 // take takes an item's document, if it has one. Its room is free then.

@@ -160,7 +160,7 @@ func (s *scene) awaitThat(so func() bool) {
 	}
 }
 
-// TestAheadLeavesOut: what the client will not ask for, what is large, and what is on the trail, is not asked for.
+// TestAheadLeavesOut: what the client will not or may not ask for, what is large, and what is on the trail, is not asked for.
 func TestAheadLeavesOut(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(4)
@@ -171,12 +171,15 @@ func TestAheadLeavesOut(t *testing.T) {
 	other.Platform = &ocispec.Platform{OS: "plan9", Architecture: "mips"}
 	mine := platforms.DefaultSpec()
 	large.Platform = &mine
-	members = append(members, registrytest.Member(large, "web"), registrytest.Member(other, "web"))
+	open := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"whose": "anybody's"}))
+	open.Platform = nil
+	members = append(members, registrytest.Member(large, "web"), registrytest.Member(other, "web"), registrytest.Member(open, "web"))
 	root := s.registry.Index("org/app", members...)
 	s.get("manifests", root.Digest)
 	s.get("manifests", members[0].Digest)
 	s.get("manifests", members[1].Digest)
-	s.await(1 + 5 + 5 + 4 + 1)
+	const manifests, configs, layers = 6, 6, 4 + 1
+	s.await(1 + manifests + configs + layers)
 	before := s.content()
 	if slices.Contains(before, "org/app/web "+other.Digest.String()) {
 		t.Error("another platform's member was asked for")
@@ -184,6 +187,10 @@ func TestAheadLeavesOut(t *testing.T) {
 	s.fetch(members[4])
 	if got := s.content(); len(got) != len(before)+1 {
 		t.Errorf("the large layer was asked for before: %q", before)
+	}
+	s.fetch(members[6])
+	if got := s.content(); len(got) != len(before)+2 {
+		t.Errorf("the layer of a member of no platform was asked for before: %q", before)
 	}
 	s.registry.ResetLog()
 	s.server.Config.Handler.(*Gateway).Close() // forgets the pull, not the trail

@@ -30,6 +30,9 @@ func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 
 // openBlob asks the candidates.
 func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place) (*http.Response, error) {
+	if d := p.Descriptor; d.Size > 0 && nested.Brief(d) {
+		ctx = auth.Brief(ctx)
+	}
 	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
 		return g.askBlob(ctx, q, p, candidate)
 	})

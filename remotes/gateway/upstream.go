@@ -132,6 +132,9 @@ func (u *upstream) send(ctx context.Context, h nested.Host, repository auth.Repo
 	if err := b.spend(); err != nil {
 		return nil, err
 	}
+	if q.kind != blobs {
+		ctx = auth.Brief(ctx)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	limit := b.left()
 	if !last {
