@@ -76,11 +76,11 @@ func (s *soak) doorsOf(t testing.TB, worker int) []*soakDoor {
 	inside, direct := into(nested), into(stock)
 	inside.name, inside.needs = "containerd-nested", []*mortal{&s.nestedDies}
 	inside.pull = func(ref string) (string, error) {
-		out, err := nested.command(t, "image", "pull", "--plain-http", ref).CombinedOutput()
+		out, err := nested.command(t, "image", "pull", "--hosts-dir", s.certsD, ref).CombinedOutput()
 		return string(out), err
 	}
 	direct.name, direct.needs = "nestctl to containerd", []*mortal{&s.stockDies}
-	direct.pull = func(ref string) (string, error) { return s.runNestctl(t, stock.pull(ref)...) }
+	direct.pull = func(ref string) (string, error) { return s.runNestctl(t, "pull", "--hosts-dir", s.certsD, "--address", stock.address, "--namespace", namespace, ref) }
 
 	doors := []*soakDoor{s.layoutDoor(t), direct, inside}
 	for _, g := range []struct {
@@ -138,7 +138,7 @@ func (s *soak) layoutDoor(t testing.TB) *soakDoor {
 	return &soakDoor{
 		name: "nestctl to a layout",
 		pull: func(ref string) (string, error) {
-			said, err := s.runNestctl(t, "pull", "--plain-http", "--to", "oci-layout:"+dir, ref)
+			said, err := s.runNestctl(t, "pull", "--hosts-dir", s.certsD, "--to", "oci-layout:"+dir, ref)
 			if bad := spoilt(filepath.Join(dir, "blobs", "sha256")); bad != nil {
 				s.fail("layout: %v", bad)
 			}

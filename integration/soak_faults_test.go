@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -195,6 +196,9 @@ func resetConnection(w http.ResponseWriter) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
+	if over, ok := conn.(*tls.Conn); ok {
+		conn = over.NetConn()
+	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
@@ -205,7 +209,7 @@ func resetConnection(w http.ResponseWriter) {
 func (f *faults) startStorage(t testing.TB, reg *registry) {
 	t.Helper()
 	proxy := proxyTo(reg.direct.Transport)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
 			f.leaked.Add(1)
 		}

@@ -26,6 +26,7 @@ const (
 // soak is a registry that fails at random, and all doors to it.
 type soak struct {
 	*registry
+	certsD         string // for those who ask it themselves
 	seed           uint64
 	title          string // of its figures
 	program        *faults
@@ -111,11 +112,15 @@ func startSoak(t *testing.T, seed uint64) *soak {
 	all[soakUser.username] = user{password: soakUser.password, rights: pulls(rights...)}
 	behind := func(s2 *httptest.Server) {
 		s2.Config.Handler, s2.Config.ErrorLog = s.program.before(s2.Config.Handler), quiet
-		s2.Start()
+		s2.EnableHTTP2 = true
+		s2.StartTLS()
 	}
 	tokens := serveTokens(t, all, behind)
 	s.program.realm = tokens.realm
 	s.registry = registryOptions{serve: behind}.start(t, tokens)
+	s.caFile = writeFile(t, filepath.Join(t.TempDir(), "ca.pem"), s.ca) // of all that httptest starts
+	t.Setenv("SSL_CERT_FILE", s.caFile)
+	s.certsD = s.hosts(t)
 	s.program.startStorage(t, s.registry)
 	for _, repository := range rights {
 		logins[s.host+"/"+repository] = loginOf(repository)
