@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 const (
@@ -38,13 +41,15 @@ func MayPass(status int) bool { return slices.Contains(passing, status) }
 func IsBroken(err error) bool {
 	var broken net.Error
 	var unknown *net.DNSError
+	var stream http2.StreamError
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	case errors.As(err, &unknown) && unknown.IsNotFound:
 		return false
 	}
-	return errors.As(err, &broken) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &broken) || errors.As(err, &stream) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		err != nil && strings.Contains(err.Error(), "http2: ") // of a whole connection; net/http has no type for it
 }
 
 // RetryAfter reads the header of that name, in seconds or as a date.

@@ -53,7 +53,7 @@ func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
 	return t.kept.get(ctx, key, tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
 		token, lifetime, err := t.persist(ctx, key)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("token endpoint %s did not answer in %v: %w", host(key.realm), tokenTimeout, context.DeadlineExceeded)
+			err = fmt.Errorf("token for %s: token endpoint %s did not answer in %v: %w", key.repository, host(key.realm), tokenTimeout, context.DeadlineExceeded)
 		}
 		// Renewed a tenth of its life before the end, at most half a minute.
 		return token, lifetime - min(lifetime/10, 30*time.Second), err
@@ -126,11 +126,15 @@ func (e *statusError) Error() string {
 	return text
 }
 
-// explain turns an endpoint's no into a denial.
+// explain says what a token was for that could not be had, and turns an
+// endpoint's no into a denial.
 func explain(key tokenKey, err error) error {
 	var status *statusError
-	if !errors.As(err, &status) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &status):
+		return fmt.Errorf("token for %s: %w", key.repository, err)
 	}
 	switch status.code {
 	case http.StatusUnauthorized, http.StatusForbidden:

@@ -151,7 +151,7 @@ func TestTokenErrorClasses(t *testing.T) {
 		{"401 to nobody", anonymous, reply(401, ""), errdefs.ErrUnauthenticated, []string{"reg/a denied", "log in: docker login reg"}},
 		{"403", withPassword, reply(403, ""), errdefs.ErrPermissionDenied, []string{"reg/a denied", "ask for the right to pull"}},
 		{"503", withPassword, reply(503, ""), errdefs.ErrUnavailable, []string{"token for reg/a", "realm answered 503"}},
-		{"reset", withPassword, reset, io.ErrUnexpectedEOF, []string{"token endpoint realm"}},
+		{"reset", withPassword, reset, io.ErrUnexpectedEOF, []string{"token for reg/a", "token endpoint realm"}},
 		{"redirect", withPassword, redirect("https://evil/token"), nil, []string{"token endpoint realm", "https://evil"}},
 	} {
 		_, tokens := newEndpoint(test.answer)
