@@ -80,7 +80,9 @@ func (s *soak) doorsOf(t testing.TB, worker int) []*soakDoor {
 		return string(out), err
 	}
 	direct.name, direct.needs = "nestctl to containerd", []*mortal{&s.stockDies}
-	direct.pull = func(ref string) (string, error) { return s.runNestctl(t, "pull", "--hosts-dir", s.certsD, "--address", stock.address, "--namespace", namespace, ref) }
+	direct.pull = func(ref string) (string, error) {
+		return s.runNestctl(t, "pull", "--hosts-dir", s.certsD, "--address", stock.address, "--namespace", namespace, ref)
+	}
 
 	doors := []*soakDoor{s.layoutDoor(t), direct, inside}
 	for _, g := range []struct {

@@ -113,6 +113,13 @@ func cut(end func(http.ResponseWriter)) func(*faults, http.ResponseWriter, *http
 	}
 }
 
+// serve starts a server over TLS that is behind the program.
+func (f *faults) serve(s *httptest.Server) {
+	s.Config.Handler, s.Config.ErrorLog = f.before(s.Config.Handler), quiet
+	s.EnableHTTP2 = true
+	s.StartTLS()
+}
+
 // before returns a handler that is behind the program.
 func (f *faults) before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

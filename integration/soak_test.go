@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,14 +109,9 @@ func startSoak(t *testing.T, seed uint64) *soak {
 	}
 	all, logins := userPerRepository(rights...), map[string]login{}
 	all[soakUser.username] = user{password: soakUser.password, rights: pulls(rights...)}
-	behind := func(s2 *httptest.Server) {
-		s2.Config.Handler, s2.Config.ErrorLog = s.program.before(s2.Config.Handler), quiet
-		s2.EnableHTTP2 = true
-		s2.StartTLS()
-	}
-	tokens := serveTokens(t, all, behind)
+	tokens := serveTokens(t, all, s.program.serve)
 	s.program.realm = tokens.realm
-	s.registry = registryOptions{serve: behind}.start(t, tokens)
+	s.registry = registryOptions{serve: s.program.serve}.start(t, tokens)
 	s.caFile = writeFile(t, filepath.Join(t.TempDir(), "ca.pem"), s.ca) // of all that httptest starts
 	t.Setenv("SSL_CERT_FILE", s.caFile)
 	s.certsD = s.hosts(t)
