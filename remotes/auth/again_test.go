@@ -1,12 +1,19 @@
 package auth
 
 import (
+	"crypto/tls"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"golang.org/x/net/http2"
 )
 
-// What a server over HTTP/2 does to a request, or to all on a connection, may pass.
+// What a server over HTTP/2 does to a request, or to all on a connection, may
+// pass. Errors are looked at as those of tokens are, without the *url.Error:
+// that is a net.Error whatever it wraps.
 func TestBrokenStream(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(*httptest.Server){
@@ -26,8 +33,43 @@ func TestBrokenStream(t *testing.T) {
 		if err == nil {
 			_ = resp.Body.Close()
 		}
-		if !IsBroken(err) {
+		if !IsBroken(withoutURL(err)) {
 			t.Errorf("%s: %v is final", name, err)
 		}
+	}
+}
+
+// A server that ends a whole connection says so, and what it asks for may pass.
+func TestGoAway(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.EnableHTTP2 = true
+	s.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) {
+		defer conn.Close()
+		if _, err := io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface))); err != nil {
+			t.Error(err)
+		}
+		framer := http2.NewFramer(conn, conn)
+		err := framer.WriteSettings()
+		for asked := false; err == nil && !asked; {
+			var frame http2.Frame
+			if frame, err = framer.ReadFrame(); err == nil {
+				asked = frame.Header().Type == http2.FrameHeaders
+			}
+		}
+		if err := errors.Join(err, framer.WriteGoAway(1, http2.ErrCodeInternal, nil)); err != nil {
+			t.Error(err)
+		}
+	}}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil))
+	resp, err := s.Client().Do(req)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	wantError(t, err, "http2: ")
+	if !IsBroken(withoutURL(err)) {
+		t.Errorf("%v is final", err)
 	}
 }

@@ -53,7 +53,7 @@ func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
 	return t.kept.get(ctx, key, tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
 		token, lifetime, err := t.persist(ctx, key)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("token for %s: token endpoint %s did not answer in %v: %w", key.repository, host(key.realm), tokenTimeout, context.DeadlineExceeded)
+			err = explain(key, fmt.Errorf("token endpoint %s did not answer in %v: %w", host(key.realm), tokenTimeout, context.DeadlineExceeded))
 		}
 		// Renewed a tenth of its life before the end, at most half a minute.
 		return token, lifetime - min(lifetime/10, 30*time.Second), err
