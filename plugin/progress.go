@@ -61,11 +61,9 @@ func (p *progress) ofMember() []transfer.Opt {
 	})}
 }
 
-// of reports a member's own state.
-func (p *progress) of(m ocispec.Descriptor, name, event string) {
-	if p.report != nil {
-		p.send(transfer.Progress{Event: event, Name: name, Desc: &m})
-	}
+// of reports the state of an image. Somebody has to listen.
+func (p *progress) of(image ocispec.Descriptor, name, event string) {
+	p.send(transfer.Progress{Event: event, Name: name, Desc: &image})
 }
 
 // end reports what was stored, and that all is done.
@@ -86,7 +84,7 @@ func (p *progress) end(stored []images.Image) {
 // transfers would look at all that arrives three times a second.
 func (p *pull) hand(ctx context.Context, m member, v *view) error {
 	src := &memberSource{p, v.name, m.Descriptor}
-	if !p.isBrief(ctx, m) {
+	if p.progress.report == nil || !p.isBrief(ctx, m) {
 		return p.Transferrer.Transfer(ctx, src, v, p.progress.ofMember()...)
 	}
 	p.progress.of(m.Descriptor, v.name, "fetching image content")
@@ -99,7 +97,10 @@ func (p *pull) hand(ctx context.Context, m member, v *view) error {
 
 // isBrief tells whether a member is a manifest that points to small content only.
 func (p *pull) isBrief(ctx context.Context, m member) bool {
+	if !images.IsManifestType(m.MediaType) {
+		return false
+	}
 	children, err := p.fetcher.Children(ctx, m.Descriptor)
 	large := func(e nested.Entry) bool { return !nested.Brief(e.Descriptor) }
-	return err == nil && images.IsManifestType(m.MediaType) && !slices.ContainsFunc(children, large)
+	return err == nil && !slices.ContainsFunc(children, large)
 }
