@@ -57,7 +57,7 @@ func TestGoAway(t *testing.T) {
 				asked = frame.Header().Type == http2.FrameHeaders
 			}
 		}
-		if err := errors.Join(err, framer.WriteGoAway(1, http2.ErrCodeInternal, nil)); err != nil {
+		if err = errors.Join(err, framer.WriteGoAway(1, http2.ErrCodeInternal, nil)); err != nil {
 			t.Error(err)
 		}
 	}}
