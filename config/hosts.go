@@ -25,7 +25,7 @@ type Host struct {
 	CA           []string
 	Client       [][2]string // certificate and key; no key: it is in the certificate's file
 	SkipVerify   bool
-	Plain        bool // nothing is said about the host but its URL
+	Plain        bool // nothing is said about the host but its URL, not even that it has none
 }
 
 // hostTable is containerd's hostFileConfig.
@@ -44,7 +44,7 @@ type hostTable struct {
 func ParseHosts(name string, text []byte) (Hosts, error) {
 	var file struct {
 		hostTable
-		Server string               `toml:"server"`
+		Server *string              `toml:"server"`
 		Hosts  map[string]hostTable `toml:"host"`
 	}
 	if err := toml.Unmarshal(text, &file); err != nil {
@@ -58,10 +58,15 @@ func ParseHosts(name string, text []byte) (Hosts, error) {
 		}
 		hosts.Hosts = append(hosts.Hosts, h)
 	}
+	var server string
+	if file.Server != nil {
+		server = *file.Server
+	}
 	var err error
-	if hosts.Server, err = file.host(file.Server); err != nil {
+	if hosts.Server, err = file.host(server); err != nil {
 		return Hosts{}, fmt.Errorf("%s: server: %w", name, err)
 	}
+	hosts.Server.Plain = hosts.Server.Plain && (server != "" || file.Server == nil)
 	return hosts, nil
 }
 

@@ -16,7 +16,7 @@ func FuzzHosts(f *testing.F) {
 		"[host.\"https://a.test\"]\nca = [\"a.pem\", \"/b.pem\"]\nclient = [[\"c.pem\", \"k.pem\"]]\n[host.\"https://a.test\".header]\nx = [\"y\"]\n",
 		"host = { \"https://a.test\" = { capabilities = [\"pull\"] } }\n", "[host]\n[host.\"https://a.test\"]\n", "[[host]]\n", "host.\"https://a.test\".ca = \"x\"\n",
 		"# a comment\nserver = 'https://reg.test' # another\r\n", "[host.'https://127.0.0.1:7117']\n", "[ host . \"https://a.test\" ]\nskip_verify = true\n", "x = \"\"\"\n[host.\"y\"]\n\"\"\"\n",
-		HostsMarker + "\nserver = \"https://reg.test\"\n", "\xef\xbb\xbfserver = \"x\"\n", "server = 7\n",
+		HostsMarker + "\nserver = \"https://reg.test\"\n", "\xef\xbb\xbfserver = \"x\"\n", "server = 7\n", "server = \"\"\n",
 	} {
 		f.Add([]byte(s))
 	}
