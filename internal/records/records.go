@@ -40,13 +40,16 @@ func (b Bundle) label() string {
 // Root makes the record that was asked for. If it was a member's it is no
 // longer: it stays until somebody removes it.
 func (b Bundle) Root(ctx context.Context, target ocispec.Descriptor) error {
-	image := images.Image{Name: b.Name, Target: target}
-	_, err := b.Images.Create(ctx, image)
-	if errdefs.IsAlreadyExists(err) {
-		image.Labels = map[string]string{expire: ""}
-		_, err = b.Images.Update(ctx, image, "target", "labels."+expire)
+	for {
+		_, err := b.Images.Create(ctx, images.Image{Name: b.Name, Target: target})
+		if !errdefs.IsAlreadyExists(err) {
+			return err
+		}
+		image := images.Image{Name: b.Name, Target: target, Labels: map[string]string{expire: ""}}
+		if _, err = b.Images.Update(ctx, image, "target", "labels."+expire); !errdefs.IsNotFound(err) { // otherwise it went in between
+			return err
+		}
 	}
-	return err
 }
 
 // Member is a member of a bundle by its record's name, <repository>@<digest>.
