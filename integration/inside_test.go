@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -290,48 +289,6 @@ func TestInsideKilled(t *testing.T) {
 	served := only(a.requests(), func(r request) bool { return r.Reference == blob.desc.Digest.String() && r.Status < 400 })
 	if len(served) != 1 || !strings.HasPrefix(served[0].Range, "bytes=") || served[0].Bytes > bigSize*2/3 {
 		t.Errorf("the blob was asked for again: %+v", served)
-	}
-}
-
-// TestInsideCollected: 50 pulls and removals while containerd collects garbage as often as it can.
-func TestInsideCollected(t *testing.T) {
-	base := baseLayer(t)
-	a := publishAt(t, startRegistry(t, nil), newBundle(t, member{"web", newImage(t, amd64, "web\n", base)}, member{"worker", newImage(t, amd64, "worker\n", base)}))
-	const scheduler = `[plugins."io.containerd.gc.v1.scheduler"]
-pause_threshold = 0.5
-deletion_threshold = 1
-mutation_threshold = 1
-schedule_delay = "0s"
-startup_delay = "0s"
-`
-	daemon := startInside(t, nil, scheduler)
-	var pulls sync.WaitGroup
-	limit := make(chan struct{}, 8)
-	for i := range 50 {
-		pulls.Go(func() {
-			limit <- struct{}{}
-			defer func() { <-limit }()
-			in := daemon.in(fmt.Sprintf("test%d", i%5))
-			if out, err := in.command(t, "image", "pull", "--plain-http", a.ref).CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-			if i%3 == 0 {
-				if out, err := in.command(t, "image", "rm", a.ref).CombinedOutput(); err != nil && !strings.Contains(string(out), "not found") {
-					t.Errorf("%v\n%s", err, out)
-				}
-			}
-		})
-	}
-	pulls.Wait()
-	for i := range 5 {
-		in := daemon.in(fmt.Sprintf("test%d", i))
-		in.ctr(t, "image", "pull", "--plain-http", a.ref)
-		if bad := in.incomplete(t); bad != nil {
-			t.Errorf("images check: %q", bad)
-		}
-		if images := slices.Sorted(slices.Values(in.images(t))); !slices.Equal(images, a.records()) {
-			t.Errorf("images %q", images)
-		}
 	}
 }
 

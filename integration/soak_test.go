@@ -147,14 +147,7 @@ func (s *soak) noteLogs() {
 }
 
 // soakDaemon lets a daemon say all it can, and collect garbage as often as it can.
-const soakDaemon = `[debug]
-level = "debug"
-[plugins."io.containerd.gc.v1.scheduler"]
-pause_threshold = 0.5
-deletion_threshold = 1
-mutation_threshold = 1
-schedule_delay = "0s"
-`
+const soakDaemon = "[debug]\nlevel = \"debug\"\n" + collecting
 
 // startObserved starts a gateway that shows metrics, and says all it can.
 func startObserved(t *testing.T, a *app, mode string) (*gatewayProcess, string) {
