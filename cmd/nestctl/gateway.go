@@ -98,11 +98,9 @@ func probeTrail(path string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	err = exec.CommandContext(ctx, self, "gateway", "probe-trail", path).Run()
+	err = exec.CommandContext(context.Background(), self, "gateway", "probe-trail", path).Run() // it ends by itself
 	var ended *exec.ExitError
-	if ctx.Err() == nil && errors.As(err, &ended) {
+	if errors.As(err, &ended) {
 		return fmt.Errorf("%w: reading it: %w", gateway.ErrDamaged, err)
 	}
 	return err

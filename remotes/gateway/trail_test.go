@@ -124,6 +124,8 @@ func TestTrailDamaged(t *testing.T) {
 		_, _ = rand.Read(spoiled[from:to])
 		return spoiled
 	}
+	huge := slices.Clone(data)
+	huge[2*os.Getpagesize()+15] = 0x40 // the third page goes on for 2^30 pages, as many as fill the memory
 	for name, damaged := range map[string][]byte{
 		"empty":            {},
 		"truncated":        data[:len(data)/2],
@@ -132,6 +134,7 @@ func TestTrailDamaged(t *testing.T) {
 		"random":           garbled(0, len(data)),
 		"random meta":      garbled(0, 8192),
 		"random pages":     garbled(8192, len(data)),
+		"huge page":        huge,
 		"random in middle": garbled(len(data)/2, len(data)/2+4096),
 	} {
 		t.Run(name, func(t *testing.T) {

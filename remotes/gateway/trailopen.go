@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/containerd/log"
@@ -94,9 +95,19 @@ func openFile(path string) (*bbolt.DB, error) {
 	return db, err
 }
 
-// ProbeTrail reads a whole file. It may not return: a damaged one can end the
-// process. A file that another process has open is not read, and no error.
+const (
+	// probeTime and probeMemory are what reading a sound file never takes.
+	probeTime   = time.Minute
+	probeMemory = 256 << 20
+)
+
+// ProbeTrail reads a whole file. It may not return: a damaged one ends the
+// process when reading it does not end by itself, or fills the memory. A file
+// that another process has open is not read, and no error.
 func ProbeTrail(path string) error {
+	done := make(chan struct{})
+	defer close(done)
+	go watchProbe(done)
 	db, err := openFile(path)
 	if err != nil {
 		if errors.Is(err, bbolterrors.ErrTimeout) {
@@ -120,4 +131,25 @@ func ProbeTrail(path string) error {
 			return nil
 		})
 	})
+}
+
+// watchProbe ends the process unless the file was read in time and in little
+// memory.
+func watchProbe(done <-chan struct{}) {
+	deadline := time.After(probeTime)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-deadline:
+			panic("reading it does not end")
+		case <-tick.C:
+			var used runtime.MemStats
+			if runtime.ReadMemStats(&used); used.HeapAlloc > probeMemory {
+				panic("reading it fills the memory")
+			}
+		}
+	}
 }
