@@ -18,9 +18,17 @@ func (s *scene) startDaemons(t testing.TB) {
 	section := fmt.Sprintf("[plugins.\"io.containerd.internal.v1.nested\"]\ndocker_config = %q\n", s.config)
 	s.stock = startContainerd(t)
 	s.nested = startDaemon(t, inside, func(string) string { return section }, criPlugins...)
-	s.gateway = startGateway(t, &app{registry: s.registry}, "node")
-	s.gateway.stop(t)
-	writeFile(t, filepath.Join(s.gateway.docker, "config.json"), readText(t, filepath.Join(s.config, "config.json")))
+	s.gateway = s.startGateway(t)
+	s.ahead = s.startGateway(t, "prefetch = 64")
+}
+
+// startGateway makes a gateway that is started for each pull.
+func (s *scene) startGateway(t testing.TB, settings ...string) *gatewayProcess {
+	t.Helper()
+	g := startGateway(t, &app{registry: s.registry}, "node", settings...)
+	g.stop(t)
+	writeFile(t, filepath.Join(g.docker, "config.json"), readText(t, filepath.Join(s.config, "config.json")))
+	return g
 }
 
 // nestedToDaemon are ours.
@@ -33,16 +41,21 @@ var nestedToDaemon = []contender{
 	{"containerd-nested", bench.Nested, func(t testing.TB, s *scene, at bundleAt) work {
 		return s.ctr(t, s.nested, false, []string{"--hosts-dir", s.hosts(t)}, at.ref(s))
 	}},
-	{"stock containerd, gateway", bench.Nested, func(t testing.TB, s *scene, at bundleAt) work {
-		if !s.gateway.ended() {
-			s.gateway.stop(t)
-		}
-		must(t, os.RemoveAll(filepath.Join(s.gateway.root, "state"))) // what it has learnt
-		s.gateway.boot(t)
-		w := s.ctr(t, s.stock, false, []string{"--hosts-dir", s.gateway.certsD}, at.ref(s))
-		w.daemons = append(w.daemons, s.gateway.process)
-		return w
-	}},
+	{"stock containerd, gateway", bench.Nested, func(t testing.TB, s *scene, at bundleAt) work { return s.through(t, s.gateway, at) }},
+	{"stock containerd, gateway, prefetch", bench.Nested, func(t testing.TB, s *scene, at bundleAt) work { return s.through(t, s.ahead, at) }},
+}
+
+// through pulls with stock containerd through a gateway that has learnt nothing.
+func (s *scene) through(t testing.TB, g *gatewayProcess, at bundleAt) work {
+	t.Helper()
+	if !g.ended() {
+		g.stop(t)
+	}
+	must(t, os.RemoveAll(filepath.Join(g.root, "state")))
+	g.boot(t)
+	w := s.ctr(t, s.stock, false, []string{"--hosts-dir", g.certsD}, at.ref(s))
+	w.daemons = append(w.daemons, g.process)
+	return w
 }
 
 // stockToDaemon is stock containerd, with the same content as a plain index of one repository.

@@ -28,8 +28,8 @@ type scene struct {
 	helpers string   // the file that each run of the credential helper adds a line to
 	env     []string // of client programs
 
-	stock, nested *containerd
-	gateway       *gatewayProcess
+	stock, nested  *containerd
+	gateway, ahead *gatewayProcess
 }
 
 // startScene starts a registry on a link without delay.

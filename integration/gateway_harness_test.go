@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -23,8 +24,8 @@ type gatewayProcess struct {
 }
 
 // startGateway installs and starts a gateway in front of an app's registry, with the credentials of its repositories.
-// The administrator had a hosts.toml for the registry.
-func startGateway(t testing.TB, a *app, mode string) *gatewayProcess {
+// The administrator had a hosts.toml for the registry. Settings are more lines of its section.
+func startGateway(t testing.TB, a *app, mode string, settings ...string) *gatewayProcess {
 	t.Helper()
 	root := tempDir(t)
 	g := &gatewayProcess{
@@ -51,8 +52,9 @@ certificate = %q
 client_ca = %q
 hosts_dir = %q
 state_dir = %q
+%s
 `, credentials, mode, a.host, g.address, filepath.Join(root, "etc/nested/tls/gateway.pem"), filepath.Join(root, "etc/nested/tls/ca.pem"),
-		filepath.Join(root, "etc/nested/certs.d"), filepath.Join(root, "state")))
+		filepath.Join(root, "etc/nested/certs.d"), filepath.Join(root, "state"), strings.Join(settings, "\n")))
 	g.boot(t)
 	return g
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,8 @@ const (
 // is fetched: what it says may not suit the client.
 //
 // Nothing is fetched ahead of which the trail knew, since the client will have
-// it, nor before a client has asked for a second member: some want one only.
+// it, nor before a client has asked for a second entry of the index: some want
+// one only.
 type ahead struct {
 	load    func(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error)
 	timeout time.Duration
@@ -52,13 +54,22 @@ type pull struct {
 	items map[digest.Digest]*item
 	queue []*item // to be fetched
 	busy  int     // workers
-
-	members int // that the client has asked for
 }
+
+// siblings are what one document points to.
+type siblings struct {
+	below *siblings // those that the document is one of; nil for a root
+	asked int       // entries that the client has asked for
+}
+
+// wanted tells whether a client goes through all of them, as he does with
+// those that they are below of.
+func (s *siblings) wanted() bool { return s != nil && (s.asked > 1 || s.below.wanted()) }
 
 // item is content that the client is expected to ask for.
 type item struct {
 	place    nested.Place
+	among    *siblings
 	ours     bool          // below an entry that states this platform, or that entry
 	asked    bool          // for by the client
 	done     chan struct{} // closed when it was fetched; nil before it is begun
@@ -79,8 +90,7 @@ func (a *ahead) expect(q request, places []nested.Place) {
 		}
 		p = a.newPull(q)
 	}
-	at := p.items[q.digest]
-	p.add(places, at != nil && at.ours)
+	p.add(places, p.items[q.digest])
 }
 
 // newPull remembers a pull until its client has asked for nothing for a while.
@@ -119,12 +129,16 @@ func (a *ahead) close() {
 	}
 }
 
-// add puts places before those that wait: a client goes on with a member
-// before it begins the next. ours is that of the document which they are in.
-func (p *pull) add(places []nested.Place, ours bool) {
+// add puts what a document points to before what waits: a client goes on with
+// a member before it begins the next. in is the document's item, nil for a root.
+func (p *pull) add(places []nested.Place, in *item) {
+	among, ours := &siblings{}, false
+	if in != nil {
+		among.below, ours = in.among, in.ours
+	}
 	var fresh []*item
 	for _, place := range places {
-		i := &item{place: place, ours: ours}
+		i := &item{place: place, among: among, ours: ours}
 		if place.Entry {
 			i.ours = place.Descriptor.Platform != nil
 		}
@@ -162,7 +176,10 @@ func (i *item) kind() kind {
 
 // start starts workers for what waits.
 func (p *pull) start() {
-	for p.members > 1 && p.busy < min(aheadWorkers, len(p.queue)) {
+	if !slices.ContainsFunc(p.queue, (*item).due) {
+		return
+	}
+	for p.busy < min(aheadWorkers, len(p.queue)) {
 		p.busy++
 		go p.work()
 	}
@@ -186,20 +203,23 @@ func (p *pull) work() {
 	}
 }
 
-// next takes an item that the client has not asked for, or ends the worker.
+// due tells whether an item is to be fetched now.
+func (i *item) due() bool { return !i.asked && i.among.wanted() }
+
+// next takes an item that is due, or ends the worker.
 func (p *pull) next() *item {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.queue) > 0 {
-		i := p.queue[0]
-		p.queue = p.queue[1:]
-		if !i.asked {
-			i.done = make(chan struct{})
-			return i
-		}
+	p.queue = slices.DeleteFunc(p.queue, func(i *item) bool { return i.asked })
+	at := slices.IndexFunc(p.queue, (*item).due)
+	if at < 0 {
+		p.busy--
+		return nil
 	}
-	p.busy--
-	return nil
+	i := p.queue[at]
+	p.queue = slices.Delete(p.queue, at, at+1)
+	i.done = make(chan struct{})
+	return i
 }
 
 func (p *pull) fetch(i *item) (*document, error) {
@@ -224,7 +244,7 @@ func (p *pull) keep(i *item, d *document, err error) {
 		return
 	}
 	i.document = d
-	p.add(d.fresh, i.ours)
+	p.add(d.fresh, i)
 }
 
 // take takes an item's document, if it has one. Its room is free then.
@@ -251,7 +271,7 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 	}
 	i.asked = true
 	if i.place.Entry {
-		p.members++
+		i.among.asked++
 	}
 	p.idle.Reset(aheadTime)
 	p.start()

@@ -204,6 +204,36 @@ func TestAheadLeavesOut(t *testing.T) {
 	}
 }
 
+// TestAheadByIndex: who goes through one index may want one member of the next.
+func TestAheadByIndex(t *testing.T) {
+	s := newScene(t, Node)
+	_, members := s.fleet(6)
+	const whole = 3 // manifest, config and layer; one shared layer for all
+	first, second := s.registry.Index("org/app", members[:3]...), s.registry.Index("org/app", members[3:]...)
+	s.get("manifests", first.Digest)
+	s.get("manifests", members[0].Digest)
+	s.get("manifests", members[1].Digest)
+	s.await(1 + 3*whole + 1)
+	s.get("manifests", second.Digest)
+	s.fetch(members[3])
+	g := s.server.Config.Handler.(*Gateway)
+	s.awaitThat(func() bool {
+		g.ahead.mu.Lock()
+		defer g.ahead.mu.Unlock()
+		for _, p := range g.ahead.pulls {
+			if p.busy > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	if got := s.content(); len(got) != 2+4*whole+1 {
+		t.Errorf("%d requests: %q", len(got), got)
+	}
+	s.get("manifests", members[4].Digest)
+	s.await(2 + 6*whole + 1)
+}
+
 // TestAheadForOne: what was fetched with one caller's credentials is for nobody else, and what failed is asked for
 // again by whom it concerns.
 func TestAheadForOne(t *testing.T) {
