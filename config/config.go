@@ -137,7 +137,7 @@ func Default() Config {
 			Redirects:       "pass",
 			UpstreamTimeout: 25 * time.Second,
 			SearchRequests:  100,
-			Prefetch:        0,
+			Prefetch:        64,
 			StateDir:        "/var/lib/nested",
 			TrailMaxAge:     30 * 24 * time.Hour,
 			TrailMaxBytes:   64 << 20,

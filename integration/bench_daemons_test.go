@@ -19,7 +19,7 @@ func (s *scene) startDaemons(t testing.TB) {
 	s.stock = startContainerd(t)
 	s.nested = startDaemon(t, inside, func(string) string { return section }, criPlugins...)
 	s.gateway = s.startGateway(t)
-	s.ahead = s.startGateway(t, "prefetch = 64")
+	s.waiting = s.startGateway(t, "prefetch = 0")
 }
 
 // startGateway makes a gateway that is started for each pull.
@@ -42,7 +42,7 @@ var nestedToDaemon = []contender{
 		return s.ctr(t, s.nested, false, []string{"--hosts-dir", s.hosts(t)}, at.ref(s))
 	}},
 	{"stock containerd, gateway", bench.Nested, func(t testing.TB, s *scene, at bundleAt) work { return s.through(t, s.gateway, at) }},
-	{"stock containerd, gateway, prefetch", bench.Nested, func(t testing.TB, s *scene, at bundleAt) work { return s.through(t, s.ahead, at) }},
+	{"stock containerd, gateway, prefetch = 0", bench.Nested, func(t testing.TB, s *scene, at bundleAt) work { return s.through(t, s.waiting, at) }},
 }
 
 // through pulls with stock containerd through a gateway that has learnt nothing.

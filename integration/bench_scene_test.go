@@ -28,8 +28,8 @@ type scene struct {
 	helpers string   // the file that each run of the credential helper adds a line to
 	env     []string // of client programs
 
-	stock, nested  *containerd
-	gateway, ahead *gatewayProcess
+	stock, nested    *containerd
+	gateway, waiting *gatewayProcess // that fetches ahead, and that does not
 }
 
 // startScene starts a registry on a link without delay.

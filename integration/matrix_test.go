@@ -102,7 +102,7 @@ func TestMatrix(t *testing.T) {
 	images := []member{{"first", newImage(t, amd64, "", baseLayer(t))}, {namespace: "second"}, {namespace: "arm64"}}
 	images[1].node, images[2].node = images[0].node, images[0].node
 	a := publish(t, newBundle(t, images...)) // for its users; each client pulls a bundle of its own
-	certsD := startGateway(t, a, "node", "prefetch = 64").certsD
+	certsD := startGateway(t, a, "node").certsD
 	reg := startBehindTLS(t, certsD, "registry.test")
 	for _, version := range matrixVersions(t) {
 		t.Run(version, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 
 const (
 	// aheadWorkers bounds the requests at a time for one pull; containerd makes 3.
-	aheadWorkers = 8
+	aheadWorkers = 32
 	// aheadTime is for how long answers wait for a client that asks for nothing more.
 	aheadTime = 30 * time.Second
 	// aheadPulls and aheadItems bound the pulls, and the content of one, that are known.
