@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -114,6 +113,7 @@ func (p *pull) forget() {
 		delete(p.pulls, k)
 	}
 	p.end()
+	p.queue = nil
 	for _, i := range p.items {
 		p.take(i)
 	}
@@ -234,12 +234,12 @@ func (p *pull) fetch(i *item) (*document, error) {
 // keep keeps what was fetched for the client, unless the pull has ended.
 func (p *pull) keep(i *item, d *document, err error) {
 	if err == nil {
-		err = errors.Join(p.ctx.Err(), d.close())
+		err = d.close()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	close(i.done)
-	if err != nil || !d.whole() {
+	if err != nil || !d.whole() || p.ctx.Err() != nil {
 		<-p.room
 		return
 	}
