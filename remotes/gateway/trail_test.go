@@ -50,7 +50,7 @@ var logged registrytest.Output
 // probe is a Probe in a process of its own, which may end in any way.
 func probe(path string) error {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), probeVariable+"="+path)
+	cmd.Env = append(os.Environ(), probeVariable+"="+path, "GORACE=atexit_sleep_ms=0") // with -race it would sleep a second
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
