@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/nestedoci/nested/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"DOCKER_AUTH_CONFIG", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "CONTAINERD_ADDRESS"} {
 		os.Unsetenv(name)
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
 
 // needs ends a test that the machine has not the means for: it is skipped, on CI it fails. A need is

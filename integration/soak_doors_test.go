@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -164,11 +165,14 @@ func (s *soak) runNestctl(t testing.TB, args ...string) (string, error) {
 
 // whole tells whether every image in the namespace is complete.
 func (c *containerd) whole(t testing.TB) error {
-	out, err := c.command(t, "images", "check").Output()
-	if err != nil {
-		return fmt.Errorf("images check: %w", err)
+	out, err := c.checkImages(t)
+	if err != nil && strings.Contains(err.Error(), "not found") { // an image was collected after ctr had listed it
+		out, err = c.checkImages(t)
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
 	bad := slices.DeleteFunc(lines[1:], func(line string) bool {
 		return strings.Contains(line, "complete (") && !strings.Contains(line, "incomplete")
 	})
@@ -176,4 +180,13 @@ func (c *containerd) whole(t testing.TB) error {
 		return fmt.Errorf("images check: %q", bad)
 	}
 	return nil
+}
+
+func (c *containerd) checkImages(t testing.TB) (string, error) {
+	out, err := c.command(t, "images", "check").Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("images check: %w: %s", err, exit.Stderr)
+	}
+	return string(out), err
 }
