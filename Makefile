@@ -56,6 +56,7 @@ help:
 	@echo 'make soak         pulls through all doors from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
+	@echo 'make bench-parts  all below and what an entry, a manifest and the trail cost, in six minutes; writes docs/performance.md'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
 	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
@@ -124,6 +125,14 @@ bench: tools build containerd-nested
 
 bench-copy: tools build
 	cd integration && go test -run='^$$' -bench=Copy -benchtime=1x -timeout=20m .
+
+# The parts by themselves; benchstat reads bin/parts.txt.
+bench-parts: tools build
+	go test -run='^$$' -bench=. ./remotes/nested ./remotes/gateway >$(BIN)/parts.log
+	@$(MAKE) --no-print-directory bench-gateway bench-copy >>$(BIN)/parts.log
+	grep -E '^(pkg|cpu|Benchmark)' $(BIN)/parts.log >$(BIN)/parts.txt
+	{ echo; sed 's/^/    /; s/\t/ /g; s/  */ /g; s/^ /    /' $(BIN)/parts.txt; echo; } >$(BIN)/parts.md
+	sed -i -e '/^<!-- parts: begin/,/^<!-- parts: end/{//!d}' -e '/^<!-- parts: begin/r $(BIN)/parts.md' docs/performance.md
 
 fuzz:
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \

@@ -19,12 +19,15 @@ import (
 type M interface{ Run() int }
 
 // Checked is an M that fails also when something is left.
-func Checked(m M) M { return checked{m} }
+func Checked(m M) M { return checked{m, 5 * time.Second} }
 
 // Main runs tests, and ends the process. It is for a TestMain.
 func Main(m M) { os.Exit(Checked(m).Run()) }
 
-type checked struct{ m M }
+type checked struct {
+	m        M
+	patience time.Duration // with what is about to end
+}
 
 // Run implements M.
 func (c checked) Run() int {
@@ -35,12 +38,12 @@ func (c checked) Run() int {
 		return code // what a failure or a fuzzer leaves is no news
 	}
 	err := goleak.Find(ignore)
-	err = errors.Join(err, settle(func() error {
+	err = errors.Join(err, c.settle(func() error {
 		if after := files(); len(after) > len(before) {
 			return fmt.Errorf("%d files are open, %d were before: %q", len(after), len(before), after)
 		}
 		return nil
-	}), settle(zombies))
+	}), c.settle(zombies))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "left behind:", err)
 		return 1
@@ -48,9 +51,9 @@ func (c checked) Run() int {
 	return code
 }
 
-// settle gives what is about to end five seconds.
-func settle(look func() error) error {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+// settle looks until it finds nothing, or patience ends.
+func (c checked) settle(look func() error) error {
+	for deadline := time.Now().Add(c.patience); ; time.Sleep(10 * time.Millisecond) {
 		if err := look(); err == nil || time.Now().After(deadline) {
 			return err
 		}
