@@ -185,7 +185,7 @@ func TestContainerdKilled(t *testing.T) {
 	}
 }
 
-const bigSize = 32 << 20
+const bigSize = 200 << 20
 
 // pullAgainAfter lets something happen when half of a member's blob has arrived, pulls again, and returns what the
 // registry was asked then, with the blob's digest.
