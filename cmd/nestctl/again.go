@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -35,10 +34,7 @@ func again(ctx context.Context, do func() error) error {
 // mayPass tells whether a request that failed is worth another try.
 func mayPass(err error) bool {
 	var status remoteerrors.ErrUnexpectedStatus
-	var untrusted *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &untrusted):
-		return false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	case errors.As(err, &status):

@@ -39,6 +39,7 @@ func MayPass(status int) bool { return slices.Contains(passing, status) }
 // IsBroken tells whether a connection failed, to a registry or to its token
 // endpoint, in a way that another one may not.
 func IsBroken(err error) bool {
+	err = withoutURL(err) // a *url.Error is a net.Error whatever it wraps
 	var broken net.Error
 	var unknown *net.DNSError
 	var stream http2.StreamError

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -12,8 +13,7 @@ import (
 )
 
 // What a server over HTTP/2 does to a request, or to all on a connection, may
-// pass. Errors are looked at as those of tokens are, without the *url.Error:
-// that is a net.Error whatever it wraps.
+// pass.
 func TestBrokenStream(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(*httptest.Server){
@@ -33,8 +33,30 @@ func TestBrokenStream(t *testing.T) {
 		if err == nil {
 			_ = resp.Body.Close()
 		}
-		if !IsBroken(withoutURL(err)) {
+		if !IsBroken(err) {
 			t.Errorf("%s: %v is final", name, err)
+		}
+	}
+}
+
+// What a client itself refuses does not pass, though net/http wraps it in what
+// is a net.Error.
+func TestClientRefuses(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.RedirectHandler("/elsewhere", http.StatusFound))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	unwilling := s.Client()
+	unwilling.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("refused") }
+	for name, client := range map[string]*http.Client{"certificate": {Transport: &http.Transport{}}, "redirect": unwilling} {
+		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil))
+		resp, err := client.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		if err == nil || IsBroken(err) {
+			t.Errorf("%s: %v may pass", name, err)
 		}
 	}
 }
@@ -69,7 +91,7 @@ func TestGoAway(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 	wantError(t, err, "http2: ")
-	if !IsBroken(withoutURL(err)) {
+	if !IsBroken(err) {
 		t.Errorf("%v is final", err)
 	}
 }
