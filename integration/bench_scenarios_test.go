@@ -61,7 +61,7 @@ func (s *stage) scenarios() []scenario {
 	return append(all,
 		scenario{"deep/levels=3", "Into a layout: three levels, 20 ms away", s.deepBundle(), usualSpeed, 3, slices.Concat([]contender{nestctlToLayout}, othersDefault), false},
 		scenario{"deep-containerd/levels=3", "Into containerd: three levels, 20 ms away", s.deepBundle(), usualSpeed, 3, daemons, false},
-		scenario{"layout/members=1000", "Into a layout: 1,000 members, 20 ms away", s.smallBundle(1000), usualSpeed, 1, slices.DeleteFunc(slices.Clone(layout), isCrane), false},
+		scenario{"layout/members=1000", "Into a layout: 1,000 members, 20 ms away", s.smallBundle(1000), usualSpeed, 2, slices.DeleteFunc(slices.Clone(layout), isCrane), false},
 		scenario{"containerd/members=1000", "Into containerd: 1,000 members, 20 ms away", s.smallBundle(1000), usualSpeed, 1, nestedToDaemon[:1], false})
 }
 
