@@ -164,26 +164,17 @@ func (d *doctor) checkGateway(ctx context.Context) []problem {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return []problem{{"the gateway is not running: nothing listens on " + address, d.start()}}
 	case errors.As(err, &unknown), errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
-		return []problem{{fmt.Sprintf("something else than the gateway listens on %s: %s", address, withoutURL(err)), stranger}}
+		return []problem{{fmt.Sprintf("something else than the gateway listens on %s: %s", address, auth.WithoutURL(err)), stranger}}
 	case errors.As(err, &alert), errors.As(err, &refused) && refused.Op == "remote error":
-		return []problem{{fmt.Sprintf("the gateway on %s does not accept containerd's certificate: %s", address, withoutURL(err)), d.again()}}
+		return []problem{{fmt.Sprintf("the gateway on %s does not accept containerd's certificate: %s", address, auth.WithoutURL(err)), d.again()}}
 	case errors.Is(err, context.DeadlineExceeded):
 		return []problem{{fmt.Sprintf("the gateway on %s does not answer within %s", address, answerTime), d.start()}}
 	case err != nil:
-		return []problem{{fmt.Sprintf("the gateway on %s: %s", address, withoutURL(err)), d.start()}}
+		return []problem{{fmt.Sprintf("the gateway on %s: %s", address, auth.WithoutURL(err)), d.start()}}
 	case status != http.StatusOK:
 		return []problem{{fmt.Sprintf("something else than the gateway listens on %s: it answers %d", address, status), stranger}}
 	}
 	return nil
-}
-
-// withoutURL is an error without method and URL before it.
-func withoutURL(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
 }
 
 // checkRefs looks whether each REF is served, and pulls its manifest.
@@ -268,7 +259,7 @@ func (d *doctor) get(ctx context.Context, what string, in auth.Repository, versi
 	case errors.Is(err, errNoClient), err == nil && slices.Contains(fine, status):
 		return nil, nil
 	case err != nil:
-		return nil, []problem{{fmt.Sprintf("%s: the gateway gives no answer: %s", what, withoutURL(err)), d.see()}}
+		return nil, []problem{{fmt.Sprintf("%s: the gateway gives no answer: %s", what, auth.WithoutURL(err)), d.see()}}
 	case status == http.StatusOK:
 		return body, nil
 	case status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod":

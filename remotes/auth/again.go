@@ -2,11 +2,14 @@ package auth
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,21 +40,60 @@ var passing = []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.
 func MayPass(status int) bool { return slices.Contains(passing, status) }
 
 // IsBroken tells whether a connection failed, to a registry or to its token
-// endpoint, in a way that another one may not.
+// endpoint, in a way that another one may not. What an [http.Client] says is
+// so unless it is about who answers.
 func IsBroken(err error) bool {
-	err = withoutURL(err) // a *url.Error is a net.Error whatever it wraps
-	var broken net.Error
-	var unknown *net.DNSError
+	var broken net.Error // every *url.Error is one
 	var stream http2.StreamError
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return false
-	case errors.As(err, &unknown) && unknown.IsNotFound:
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isFinal(err):
 		return false
 	}
 	return errors.As(err, &broken) || errors.As(err, &stream) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		err != nil && strings.Contains(err.Error(), "http2: ") // of a whole connection; net/http has no type for it
 }
+
+// isFinal tells whether a request failed because of who answers, or of where
+// it would go: the next one will, too.
+func isFinal(err error) bool {
+	var unknown *net.DNSError
+	var untrusted *tls.CertificateVerificationError
+	var plain tls.RecordHeaderError
+	var refused refusal
+	return errors.As(err, &unknown) && unknown.IsNotFound || errors.As(err, &untrusted) || errors.As(err, &plain) ||
+		errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &refused)
+}
+
+// refusal is of a request that is not made, for the requester's own sake.
+type refusal struct{ error }
+
+func refuse(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
+
+// WithoutURL takes the URLs, which may hold secrets, out of the error of an
+// [http.Client]. The rest is a [net.Error] as before.
+func WithoutURL(err error) error {
+	for {
+		var client *url.Error
+		if !errors.As(err, &client) {
+			return err
+		}
+		err = bareError{client.Err, client.Timeout()}
+	}
+}
+
+// bareError is a client's error without its URL.
+type bareError struct {
+	error
+	timeout bool
+}
+
+func (e bareError) Unwrap() error { return e.error }
+
+// Timeout implements [net.Error].
+func (e bareError) Timeout() bool { return e.timeout }
+
+// Temporary implements [net.Error].
+func (e bareError) Temporary() bool { return e.timeout }
 
 // RetryAfter reads the header of that name, in seconds or as a date.
 func RetryAfter(resp *http.Response) time.Duration {

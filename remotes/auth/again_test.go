@@ -1,12 +1,15 @@
 package auth
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -48,16 +51,49 @@ func TestClientRefuses(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	unwilling := s.Client()
-	unwilling.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("refused") }
-	for name, client := range map[string]*http.Client{"certificate": {Transport: &http.Transport{}}, "redirect": unwilling} {
-		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil))
-		resp, err := client.Do(req)
+	unwilling.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		return checkTarget(&url.URL{Scheme: "https"}, &url.URL{Scheme: "http"})
+	}
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	for name, of := range map[string]struct {
+		client *http.Client
+		url    string
+	}{
+		"certificate": {&http.Client{Transport: &http.Transport{}}, s.URL},
+		"redirect":    {unwilling, s.URL},
+		"plain":       {s.Client(), strings.Replace(plain.URL, "http:", "https:", 1)},
+	} {
+		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, of.url, nil))
+		resp, err := of.client.Do(req)
 		if err == nil {
 			_ = resp.Body.Close()
 		}
 		if err == nil || IsBroken(err) {
 			t.Errorf("%s: %v may pass", name, err)
 		}
+	}
+}
+
+// TestClientFails: what goes wrong on the way may pass, whatever net/http calls it, and is told without the URL.
+func TestClientFails(t *testing.T) {
+	t.Parallel()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	t.Cleanup(proxy.Close)
+	through := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(must[*url.URL](t)(url.Parse(proxy.URL)))}}
+	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, "https://registry.test/?signed=secret", nil))
+	resp, err := through.Do(req)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	err = &url.Error{Op: "Post", URL: "https://another.test/?signed=secret", Err: err} // a client below a client
+	for _, err := range []error{err, WithoutURL(err)} {
+		if !IsBroken(err) || IsBroken(errors.Join(context.Canceled, err)) {
+			t.Errorf("%v", err)
+		}
+	}
+	if got := WithoutURL(err).Error(); got != "Service Unavailable" {
+		t.Error(got)
 	}
 }
 

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 )
 
@@ -28,7 +27,7 @@ func checkLocation(req *http.Request, resp *http.Response) error {
 	}
 	to, err := req.URL.Parse(location)
 	if err != nil {
-		return fmt.Errorf("%s redirects to what is no URL", req.URL.Host)
+		return refuse("%s redirects to what is no URL", req.URL.Host)
 	}
 	return checkTarget(req.URL, to)
 }

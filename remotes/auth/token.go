@@ -201,7 +201,7 @@ func (t *tokens) ask(ctx context.Context, key tokenKey, build func(context.Conte
 	t.metrics.Tokens.Add(1)
 	resp, err := t.client.Do(req)
 	if err != nil {
-		return "", 0, fmt.Errorf("token endpoint %s: %w", host(key.realm), withoutURL(err))
+		return "", 0, fmt.Errorf("token endpoint %s: %w", host(key.realm), WithoutURL(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -256,18 +256,9 @@ func readLifetime(raw json.RawMessage) time.Duration {
 // only: what is sent to it holds the credential.
 func checkTokenRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects || !sameOrigin(req.URL, via[0].URL) {
-		return fmt.Errorf("refused to follow its redirect to %s://%s", req.URL.Scheme, req.URL.Host)
+		return refuse("refused to follow its redirect to %s://%s", req.URL.Scheme, req.URL.Host)
 	}
 	return nil
-}
-
-// withoutURL takes the URL, which may hold secrets, out of a client's error.
-func withoutURL(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
-	}
-	return err
 }
 
 // host is what of a realm stands in errors.

@@ -189,7 +189,7 @@ func (t *transport) allow(r reach, address string) error {
 	if r == public || r != never && (t.isListed(address) || r <= reach(t.reach.Load())) || r == private && t.lenient {
 		return nil
 	}
-	return fmt.Errorf("refused to connect to %s: the registry sent us there, to an address that is not public", address)
+	return refuse("refused to connect to %s: the registry sent us there, to an address that is not public", address)
 }
 
 // allowLiteral judges a URL whose host is an address.
@@ -238,7 +238,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // registry itself is at https, and to no address less public than its own.
 func (t *transport) upload(req *http.Request) (*http.Response, error) {
 	if t.secure && req.URL.Scheme != "https" {
-		return nil, errors.Join(fmt.Errorf("refused to send content to %s over http: the registry wants it there", req.URL.Host), req.Body.Close())
+		return nil, errors.Join(refuse("refused to send content to %s over http: the registry wants it there", req.URL.Host), req.Body.Close())
 	}
 	return t.careful.RoundTrip(req)
 }
@@ -284,7 +284,7 @@ const maxRedirects = 9
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first, last := via[0], via[len(via)-1]
 	if len(via) > maxRedirects {
-		return fmt.Errorf("more than %d redirects", maxRedirects)
+		return refuse("more than %d redirects", maxRedirects)
 	}
 	if err := checkTarget(last.URL, req.URL); err != nil {
 		return err
@@ -302,9 +302,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 func checkTarget(from, to *url.URL) error {
 	switch {
 	case to.Scheme != "https" && (to.Scheme != "http" || from.Scheme == "https"):
-		return fmt.Errorf("refused to follow a redirect from %s to %s", from.Scheme, to.Scheme)
+		return refuse("refused to follow a redirect from %s to %s", from.Scheme, to.Scheme)
 	case to.User != nil:
-		return errors.New("refused to follow a redirect with a user in it")
+		return refuse("refused to follow a redirect with a user in it")
 	}
 	return nil
 }

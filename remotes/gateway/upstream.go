@@ -257,7 +257,7 @@ func transportError(h nested.Host, repository auth.Repository, err, cause error)
 	if !errors.As(err, &client) {
 		return err // of the authorizer
 	}
-	switch err = client.Err; {
+	switch err = auth.WithoutURL(err); {
 	case errors.Is(cause, errTimeout):
 		err = errTimeout
 	case errors.Is(err, http.ErrSchemeMismatch):
