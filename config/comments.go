@@ -29,7 +29,7 @@ func comments() map[string]string {
 		"gateway.redirects":                           "What to do when a registry redirects to a blob store. \"pass\": hand the redirect on where that is safe. \"follow\": fetch it here.",
 		"gateway.upstream_timeout":                    "How long a registry may take to begin an answer, all attempts together; less than containerd's 30s.",
 		"gateway.search_requests":                     "The most requests that may be made to find content of which nothing is known any more; 0: it is not searched for.",
-		"gateway.prefetch":                            "How many manifests and small blobs may be fetched before the client of a nested index asks for them; each has 256 KiB at most. 0: none.",
+		"gateway.prefetch":                            "How many manifests and small blobs may be fetched, for all clients together, before the client of a nested index asks for them; each has 256 KiB at most, also behind a redirect. They are fetched once it has asked for a second entry of an index that was not known yet, 32 at a time, and wait until 10 minutes after its last request; in mode pod for a minute. 0: none.",
 		"gateway.state_dir":                           "The directory of the trail: what was learnt about bundles.",
 		"gateway.trail_max_age":                       "How long the trail remembers.",
 		"gateway.trail_max_bytes":                     "How large the trail may grow; at least 1 MiB.",

@@ -93,8 +93,10 @@ type Gateway struct {
 	// The most requests that may be made to find content of which nothing is known any more; 0: it is
 	// not searched for.
 	SearchRequests int `toml:"search_requests"`
-	// How many manifests and small blobs may be fetched before the client of a nested index asks for
-	// them; each has 256 KiB at most. 0: none.
+	// How many manifests and small blobs may be fetched, for all clients together, before the client of a nested index
+	// asks for them; each has 256 KiB at most, also behind a redirect. They are fetched once it has asked for a second
+	// entry of an index that was not known yet, 32 at a time, and wait until 10 minutes after its last request; in mode
+	// pod for a minute. 0: none.
 	Prefetch int `toml:"prefetch"`
 	// The directory of the trail: what was learnt about bundles.
 	StateDir string `toml:"state_dir"`

@@ -16,10 +16,14 @@ const (
 	// read yet, sharedConnection that of all on one connection.
 	sharedStream     = 1 << 20
 	sharedConnection = 16 << 20
+	// maxHeader bounds an answer's header: many answers may be kept.
+	maxHeader = 256 << 10
 )
 
 func newLines(base *http.Transport) lines {
-	l := lines{base.Clone(), base.Clone()}
+	base = base.Clone()
+	base.MaxResponseHeaderBytes = maxHeader
+	l := lines{base, base.Clone()}
 	l.shared.ForceAttemptHTTP2 = true
 	l.shared.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: sharedStream, MaxReceiveBufferPerConnection: sharedConnection}
 	return l

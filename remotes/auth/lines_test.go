@@ -94,3 +94,26 @@ func TestUnwantedAnswer(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 }
+
+// TestHeaderIsBound: a header of a megabyte ends a request, over either kind of connection.
+func TestHeaderIsBound(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Warning", strings.Repeat("w", 1<<20))
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
+	_, host, _ := strings.Cut(server.URL, "://")
+	r := NewRegistry("https", host, base, &heldCredentials{}, RegistryOptions{})
+	t.Cleanup(r.CloseIdleConnections)
+	for name, ctx := range map[string]context.Context{"own": t.Context(), "shared": Brief(t.Context())} {
+		req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil))
+		resp, err := clientOf(r).Do(req)
+		if err == nil {
+			t.Errorf("%s: a header of %d bytes", name, len(resp.Header.Get("Warning")))
+			_ = resp.Body.Close()
+		}
+	}
+}

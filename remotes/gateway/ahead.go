@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -17,241 +18,266 @@ import (
 const (
 	// aheadWorkers bounds the requests at a time for one pull; containerd makes 3.
 	aheadWorkers = 32
-	// aheadTime is for how long answers wait for a client that asks for nothing more.
-	aheadTime = 30 * time.Second
-	// aheadPulls and aheadItems bound the pulls, and the content of one, that are known.
+	// aheadTime is for how long a pull is remembered after its client's last
+	// request, aheadQuiet after how long it makes room for others.
+	aheadTime  = 10 * time.Minute
+	aheadQuiet = 30 * time.Second
+	// aheadPause is for how long nothing is fetched ahead for a client after
+	// that has failed: he will come and hear of it, or has given up.
+	aheadPause = time.Minute
+	// aheadPulls and aheadItems bound the pulls, and the content of all of
+	// them, that are known.
 	aheadPulls = 64
 	aheadItems = 20_000
 )
 
 // ahead fetches what a client that pulls a nested index will ask for next:
 // members' manifests for this platform, and their small blobs. Each is asked
-// for as the client would do it, with his credentials, kept for him alone and
-// given once. A client that goes on by himself is told so, and what failed he
-// asks for himself. Of a member whose entry states no platform only the config
-// is fetched: what it says may not suit the client.
+// for once, as the client would do it, with his credentials, kept for him
+// alone and given once. A client that goes on by himself is told so, and what
+// failed he asks for himself. Of a member whose entry states no platform only
+// the config is fetched: what it says may not suit the client.
 //
 // Nothing is fetched ahead of which the trail knew, since the client will have
 // it, nor before a client has asked for a second entry of the index: some want
 // one only.
 type ahead struct {
-	load    func(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error)
-	timeout time.Duration
-	room    chan struct{} // held by each answer that waits for its client, or is on its way
+	load func(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error)
+	room int           // for answers that wait for their clients, or are on their way
+	wait time.Duration // how long an answer may be on its way
+	keep time.Duration // how long it may wait
 
-	mu    sync.Mutex
-	pulls map[right]*pull
+	mu     sync.Mutex
+	pulls  map[right]*pull
+	taken  int // of the room
+	known  int // items
+	closed bool
 }
 
-// pull is one client's pull of bundles in one repository.
+// pull is one client's pull of bundles in one repository. The caller of its
+// methods holds the lock.
 type pull struct {
-	*ahead
-	q     request
-	ctx   context.Context
-	end   context.CancelFunc
-	idle  *time.Timer
-	items map[digest.Digest]*item
-	queue []*item // to be fetched
-	busy  int     // workers
+	all    *ahead
+	of     right
+	ctx    context.Context
+	end    context.CancelFunc
+	expiry *time.Timer
+	seen   time.Time // when the client asked last
+	paused time.Time // until then nothing is begun
+	items  map[digest.Digest]*item
+	due    []*item // a stack
+	busy   int     // answers that are on their way
 }
-
-// siblings are what one document points to.
-type siblings struct {
-	below *siblings // those that the document is one of; nil for a root
-	asked int       // entries that the client has asked for
-}
-
-// wanted tells whether a client goes through all of them, as he does with
-// those that they are below of.
-func (s *siblings) wanted() bool { return s != nil && (s.asked > 1 || s.below.wanted()) }
 
 // item is content that the client is expected to ask for.
 type item struct {
 	place    nested.Place
-	among    *siblings
-	ours     bool          // below an entry that states this platform, or that entry
+	among    *siblings     // what the document that named it first points to
+	below    *siblings     // what it points to itself
+	suits    bool          // it is, or is below, an entry that states this platform
 	asked    bool          // for by the client
-	done     chan struct{} // closed when it was fetched; nil before it is begun
-	document *document     // that waits, and holds room
+	done     chan struct{} // closed when it was fetched; nil before that is begun
+	document *document     // that waits, and takes room
+	since    time.Time
 }
 
-// expect is told what a document points to that the client was given.
-func (a *ahead) expect(q request, places []nested.Place) {
-	if len(places) == 0 {
+// siblings are what one document points to. They are wanted when the client
+// goes through all of them: he has asked for two entries, or goes so through
+// what the document is one of.
+type siblings struct {
+	wanted bool
+	asked  int     // entries
+	items  []*item // until they are wanted
+}
+
+// expect is told which document a client was given.
+func (a *ahead) expect(q request, d *document) {
+	if len(d.fresh) == 0 {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.pulls[right{q.repository, q.caller}]
 	if p == nil {
-		if len(a.pulls) >= aheadPulls {
+		if p = a.newPull(q, d); p == nil {
 			return
 		}
-		p = a.newPull(q)
 	}
-	p.add(places, p.items[q.digest])
+	p.add(d.fresh, p.items[q.digest])
+	p.start()
 }
 
-// newPull remembers a pull until its client has asked for nothing for a while.
-// The caller holds the lock, as those of pull's methods do.
-func (a *ahead) newPull(q request) *pull {
-	ctx, end := context.WithCancel(context.WithValue(context.Background(), callerKey{}, q.caller))
-	k := right{q.repository, q.caller}
-	p := &pull{ahead: a, q: request{kind: manifests, repository: q.repository, caller: q.caller}, ctx: ctx, end: end, items: map[digest.Digest]*item{}}
-	p.idle = time.AfterFunc(aheadTime, func() {
+// newPull begins to remember a pull with its index, if there is room for it.
+func (a *ahead) newPull(q request, d *document) *pull {
+	full := func() bool { return len(a.pulls) >= aheadPulls || a.known >= aheadItems }
+	if full() {
+		a.forgetQuiet(nil)
+	}
+	if a.closed || full() || !images.IsIndexType(d.mediaType) {
+		return nil
+	}
+	p := &pull{all: a, of: right{q.repository, q.caller}, seen: time.Now(), items: map[digest.Digest]*item{}}
+	p.ctx, p.end = context.WithCancel(auth.Brief(context.WithValue(context.Background(), callerKey{}, q.caller)))
+	p.expiry = time.AfterFunc(aheadTime, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		p.forget()
 	})
-	a.pulls[k] = p
+	a.pulls[p.of] = p
 	return p
 }
 
 // forget ends a pull. What is on its way is thrown away when it comes.
 func (p *pull) forget() {
-	if k := (right{p.q.repository, p.q.caller}); p.pulls[k] == p {
-		delete(p.pulls, k)
+	if p.all.pulls[p.of] != p {
+		return
 	}
+	delete(p.all.pulls, p.of)
+	p.all.known -= len(p.items)
+	p.expiry.Stop()
 	p.end()
-	p.queue = nil
 	for _, i := range p.items {
 		p.take(i)
 	}
 }
 
-// close ends all pulls.
+// forgetQuiet makes room for one pull from others whose clients ask for
+// nothing any more. The caller holds the lock.
+func (a *ahead) forgetQuiet(but *pull) {
+	for _, p := range a.pulls {
+		if p != but && time.Since(p.seen) > aheadQuiet {
+			p.forget()
+		}
+	}
+}
+
+// close ends all pulls for good.
 func (a *ahead) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.closed = true
 	for _, p := range a.pulls {
-		p.idle.Stop()
 		p.forget()
 	}
 }
 
-// add puts what a document points to before what waits: a client goes on with
-// a member before it begins the next. in is the document's item, nil for a root.
+// add adds what a document points to. in is the document's item, nil for a
+// root.
 func (p *pull) add(places []nested.Place, in *item) {
-	among, ours := &siblings{}, false
+	s := &siblings{}
 	if in != nil {
-		among.below, ours = in.among, in.ours
+		in.below = s
 	}
-	var fresh []*item
 	for _, place := range places {
-		i := &item{place: place, among: among, ours: ours}
+		suits := in != nil && in.suits
 		if place.Entry {
-			i.ours = place.Descriptor.Platform != nil
+			suits = place.Descriptor.Platform != nil
 		}
-		d := place.Descriptor.Digest
-		if _, ok := p.items[d]; ok || len(p.items) >= aheadItems || !i.worthwhile() {
+		d := place.Descriptor
+		if !worthwhile(place, suits) || p.items[d.Digest] != nil || p.all.known >= aheadItems {
 			continue
 		}
-		p.items[d] = i
-		fresh = append(fresh, i)
+		place.Descriptor = ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+		i := &item{place: place, among: s, suits: suits}
+		p.items[d.Digest] = i
+		p.all.known++
+		s.items = append(s.items, i)
 	}
-	p.queue = append(fresh, p.queue...)
-	p.start()
+	if in != nil && in.among.wanted {
+		p.want(s)
+	}
 }
 
-// worthwhile tells whether a client of this platform will ask for an item, and
-// whether it is small.
-func (i *item) worthwhile() bool {
-	d := i.place.Descriptor
+// worthwhile tells whether a client of this platform will ask for what is at
+// a place, and whether it is small.
+func worthwhile(place nested.Place, suits bool) bool {
+	d := place.Descriptor
 	switch {
 	case !nested.Brief(d), len(d.Data) > 0, d.Platform != nil && !platforms.Default().Match(*d.Platform):
 		return false
-	case i.place.Entry:
+	case place.Entry:
 		return nested.IsDocument(d.MediaType)
 	}
-	return i.ours || images.IsConfigType(d.MediaType)
+	return suits || images.IsConfigType(d.MediaType)
 }
 
 // kind is what a client asks for the item as.
 func (i *item) kind() kind {
-	if nested.IsDocument(i.place.Descriptor.MediaType) {
-		return manifests
+	if isBlob(i.place) {
+		return blobs
 	}
-	return blobs
+	return manifests
 }
 
-// start starts workers for what waits.
+// want puts siblings before what is due, and what is below them before that: a
+// client goes on with a member before he begins the next.
+func (p *pull) want(s *siblings) {
+	if s.wanted {
+		return
+	}
+	s.wanted = true
+	for _, i := range slices.Backward(s.items) {
+		p.due = append(p.due, i)
+	}
+	for _, i := range slices.Backward(s.items) {
+		if i.below != nil {
+			p.want(i.below)
+		}
+	}
+	s.items = nil
+}
+
+// start begins what is due, as long as there is room.
 func (p *pull) start() {
-	if !slices.ContainsFunc(p.queue, (*item).due) {
-		return
-	}
-	for p.busy < min(aheadWorkers, len(p.queue)) {
+	a := p.all
+	for len(p.due) > 0 && p.busy < aheadWorkers && time.Now().After(p.paused) {
+		if a.taken >= a.room {
+			a.forgetQuiet(p)
+		}
+		if a.taken >= a.room {
+			return
+		}
+		i := p.due[len(p.due)-1]
+		p.due = p.due[:len(p.due)-1]
+		if i.asked {
+			continue
+		}
+		i.done = make(chan struct{})
 		p.busy++
-		go p.work()
+		a.taken++
+		go p.fetch(i)
 	}
 }
 
-// work fetches until nothing waits.
-func (p *pull) work() {
-	for {
-		select {
-		case p.room <- struct{}{}:
-		case <-p.ctx.Done():
-			return
-		}
-		i := p.next()
-		if i == nil {
-			<-p.room
-			return
-		}
-		d, err := p.fetch(i)
-		p.keep(i, d, err)
-	}
-}
-
-// due tells whether an item is to be fetched now.
-func (i *item) due() bool { return !i.asked && i.among.wanted() }
-
-// next takes an item that is due, or ends the worker.
-func (p *pull) next() *item {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queue = slices.DeleteFunc(p.queue, func(i *item) bool { return i.asked })
-	at := slices.IndexFunc(p.queue, (*item).due)
-	if at < 0 {
-		p.busy--
-		return nil
-	}
-	i := p.queue[at]
-	p.queue = slices.Delete(p.queue, at, at+1)
-	i.done = make(chan struct{})
-	return i
-}
-
-func (p *pull) fetch(i *item) (*document, error) {
-	ctx, cancel := withBudget(auth.Brief(p.ctx), p.timeout)
+// fetch fetches an item, and keeps it for the client unless the pull has
+// ended. It takes the lock itself.
+func (p *pull) fetch(i *item) {
+	ctx, cancel := withBudget(p.ctx, p.all.wait)
 	defer cancel()
-	place := i.place
-	place.Carried = place.Carried || i.kind() == blobs // is under /blobs/
-	d, _, err := p.load(ctx, p.q, place)
-	return d, err
-}
-
-// keep keeps what was fetched for the client, unless the pull has ended.
-func (p *pull) keep(i *item, d *document, err error) {
-	if err == nil {
-		err = d.close()
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	budgetOf(ctx).hasty = true
+	d, _, err := p.all.load(ctx, request{kind: manifests, repository: p.of.repository, caller: p.of.caller}, i.place)
+	p.all.mu.Lock()
+	defer p.all.mu.Unlock()
 	close(i.done)
-	if err != nil || !d.whole() || p.ctx.Err() != nil {
-		<-p.room
-		return
+	p.busy--
+	switch {
+	case p.ctx.Err() != nil:
+		p.all.taken--
+	case err != nil:
+		p.all.taken--
+		p.paused = time.Now().Add(aheadPause)
+	default:
+		i.document, i.since = d, time.Now()
+		p.add(d.fresh, i)
+		p.start()
 	}
-	i.document = d
-	p.add(d.fresh, i)
 }
 
 // take takes an item's document, if it has one. Its room is free then.
 func (p *pull) take(i *item) *document {
 	d := i.document
 	if i.document = nil; d != nil {
-		<-p.room
+		p.all.taken--
 	}
 	return d
 }
@@ -265,15 +291,19 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 	if p == nil {
 		return nil
 	}
+	p.seen = time.Now()
+	p.expiry.Reset(aheadTime)
 	i := p.items[q.digest]
-	if i == nil || i.asked || q.head || q.kind != i.kind() {
+	if i == nil || i.asked || q.head || q.kind != i.kind() || !q.whole() {
 		return nil
 	}
 	i.asked = true
 	if i.place.Entry {
 		i.among.asked++
 	}
-	p.idle.Reset(aheadTime)
+	if i.among.asked > 1 {
+		p.want(i.among)
+	}
 	p.start()
 	if i.done == nil {
 		return nil
@@ -284,9 +314,12 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 	case <-ctx.Done():
 	}
 	a.mu.Lock()
-	d := p.take(i)
-	if q.header.Get("Range") != "" {
-		return nil // rare: the client resumes what he has a part of
+	if ctx.Err() != nil {
+		i.asked = false // he has gone, and may come again
+		return nil
 	}
-	return d
+	if d := p.take(i); d != nil && time.Since(i.since) <= a.keep {
+		return d
+	}
+	return nil
 }

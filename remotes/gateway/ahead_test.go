@@ -135,8 +135,7 @@ func TestAheadRoom(t *testing.T) {
 	s.pullRoot()
 	s.fetch(members[0])
 	s.get("manifests", members[1].Digest)
-	g := s.server.Config.Handler.(*Gateway)
-	s.awaitThat(func() bool { return len(g.ahead.room) == 3 })
+	s.awaitAhead(func(a *ahead) bool { return a.taken == 3 && s.idle(a) })
 	const most = 1 + 4 + 1 + 3 // the root, a member, the manifest of another, room
 	if got := s.content(); len(got) > most {
 		t.Errorf("%d requests, at most %d: %q", len(got), most, got)
@@ -144,20 +143,42 @@ func TestAheadRoom(t *testing.T) {
 	for _, m := range members[1:10] {
 		s.fetch(m)
 	}
-	g.Close()
-	s.awaitThat(func() bool { return len(g.ahead.room) == 0 })
+	s.server.Config.Handler.(*Gateway).Close()
+	s.awaitAhead(func(a *ahead) bool { return a.taken == 0 && a.known == 0 })
+	s.pullRoot()
 	for _, m := range members {
 		s.fetch(m)
 	}
 }
 
-func (s *scene) awaitThat(so func() bool) {
+// withAhead looks at what is fetched ahead, or changes it.
+func (s *scene) withAhead(look func(*ahead)) {
+	a := &s.server.Config.Handler.(*Gateway).ahead
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	look(a)
+}
+
+// awaitAhead waits until it is so.
+func (s *scene) awaitAhead(so func(*ahead) bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for done := false; !done; time.Sleep(time.Millisecond) {
+		s.withAhead(func(a *ahead) { done = so(a) })
 		if time.Now().After(deadline) {
 			s.t.Fatal("it does not come to that")
 		}
 	}
+}
+
+// idle tells whether nothing is on its way.
+func (s *scene) idle(a *ahead) bool {
+	for _, p := range a.pulls {
+		if p.busy > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // TestAheadLeavesOut: what the client will not or may not ask for, what is large, and what is on the trail, is not asked for.
@@ -193,7 +214,7 @@ func TestAheadLeavesOut(t *testing.T) {
 		t.Errorf("the layer of a member of no platform was asked for before: %q", before)
 	}
 	s.registry.ResetLog()
-	s.server.Config.Handler.(*Gateway).Close() // forgets the pull, not the trail
+	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() }) // but not the trail
 	s.get("manifests", root.Digest)
 	for _, m := range members[:3] {
 		s.get("manifests", m.Digest)
@@ -216,17 +237,7 @@ func TestAheadByIndex(t *testing.T) {
 	s.await(1 + 3*whole + 1)
 	s.get("manifests", second.Digest)
 	s.fetch(members[3])
-	g := s.server.Config.Handler.(*Gateway)
-	s.awaitThat(func() bool {
-		g.ahead.mu.Lock()
-		defer g.ahead.mu.Unlock()
-		for _, p := range g.ahead.pulls {
-			if p.busy > 0 {
-				return false
-			}
-		}
-		return true
-	})
+	s.awaitAhead(s.idle)
 	if got := s.content(); len(got) != 2+4*whole+1 {
 		t.Errorf("%d requests: %q", len(got), got)
 	}
@@ -247,7 +258,7 @@ func TestAheadForOne(t *testing.T) {
 	s.get("manifests", root.Digest)
 	s.get("manifests", members[0].Digest)
 	s.get("manifests", members[1].Digest)
-	s.await(1 + 4 + 4 + 4 + 1)
+	s.awaitAhead(s.idle)
 	if got := s.get("manifests", denied.Digest); got.status != http.StatusForbidden {
 		t.Errorf("denied: %+v", got)
 	}

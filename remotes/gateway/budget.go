@@ -16,7 +16,8 @@ import (
 // answer begins: time always, requests while content is searched for.
 type budget struct {
 	deadline time.Time
-	requests int // that are left; the candidates of a request are asked one after another
+	requests int  // that are left; the candidates of a request are asked one after another
+	hasty    bool // fails rather than waits
 	timer    *time.Timer
 }
 
@@ -57,7 +58,7 @@ func (b *budget) spend() error {
 // sleep waits before another attempt. It returns false at once when that
 // would be too late.
 func (b *budget) sleep(ctx context.Context, wait time.Duration) bool {
-	return wait < b.left() && auth.Sleep(ctx, wait)
+	return !b.hasty && wait < b.left() && auth.Sleep(ctx, wait)
 }
 
 // pause tells whether a failure may pass, and how long to wait, at least as

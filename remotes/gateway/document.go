@@ -46,11 +46,19 @@ type document struct {
 // whole tells whether all of the document is in data.
 func (d *document) whole() bool { return d.rest == nil }
 
-// readDocument reads an answer. What is larger than documents below nested
-// indexes may be is only begun, up to twice that size: nobody looks for child
-// namespaces beyond it.
-func (g *Gateway) readDocument(resp *http.Response) (*document, error) {
+// most is how much of a document is read: what its place says where it must be
+// that, and otherwise twice what documents below nested indexes may have.
+// Nobody looks for child namespaces beyond it.
+func (g *Gateway) most(p nested.Place) int64 {
 	most := 2 * g.rule.Limits().Document
+	if p.Strict {
+		return min(most, p.Descriptor.Size)
+	}
+	return most
+}
+
+// readDocument reads an answer. What is larger than most is only begun.
+func readDocument(resp *http.Response, most int64) (*document, error) {
 	d := &document{mediaType: mediaType(resp.Header), size: resp.ContentLength, header: resp.Header}
 	var err error
 	if d.data, err = io.ReadAll(io.LimitReader(resp.Body, most+1)); err != nil {
@@ -81,13 +89,13 @@ func (d *document) verified(want digest.Digest) bool {
 func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Place) (*document, error) {
 	want := p.Descriptor
 	ask := query{method: http.MethodGet, kind: manifests, reference: want.Digest.String(), accept: accept(want.MediaType)}
-	if p.Carried {
+	if isBlob(p) {
 		ask.kind, ask.accept = blobs, "*/*"
 	}
-	d, err := g.ask(ctx, func() (*http.Response, error) { return g.upstream.do(ctx, from, ask) })
+	d, err := askDocument(ctx, g.most(p), func() (*http.Response, error) { return g.upstream.do(ctx, from, ask) })
 	if errdefs.IsNotFound(err) && len(p.MediaTypes()) > 1 {
 		ask.kind, ask.accept = blobs, "*/*" // where a strict registry may keep it
-		d, err = g.ask(ctx, func() (*http.Response, error) { return g.upstream.do(ctx, from, ask) })
+		d, err = askDocument(ctx, g.most(p), func() (*http.Response, error) { return g.upstream.do(ctx, from, ask) })
 	}
 	if err != nil {
 		return nil, err
@@ -104,14 +112,21 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 	return d, nil
 }
 
-// ask asks for a document, and again when its answer breaks off.
-func (g *Gateway) ask(ctx context.Context, do func() (*http.Response, error)) (*document, error) {
+// isBlob tells whether content is under /blobs/: a config, a layer, or an index
+// that is stored as such.
+func isBlob(p nested.Place) bool {
+	t := p.Descriptor.MediaType
+	return p.Carried || !p.Entry && t != "" && !nested.IsDocument(t)
+}
+
+// askDocument asks for a document, and again when its answer breaks off.
+func askDocument(ctx context.Context, most int64, do func() (*http.Response, error)) (*document, error) {
 	for attempt := 0; ; attempt++ {
 		resp, err := do()
 		if err != nil {
 			return nil, err
 		}
-		d, err := g.readDocument(resp)
+		d, err := readDocument(resp, most)
 		wait, again := pause(attempt, err)
 		if err == nil || !again || !budgetOf(ctx).sleep(ctx, wait) {
 			return d, err
@@ -123,11 +138,13 @@ func (g *Gateway) ask(ctx context.Context, do func() (*http.Response, error)) (*
 func (d *document) differs(p nested.Place) string {
 	served, _, err := mime.ParseMediaType(d.mediaType)
 	switch {
+	case !d.whole() && d.size < 0:
+		return fmt.Sprintf("it is longer than %d", p.Descriptor.Size)
 	case d.size != p.Descriptor.Size:
 		return fmt.Sprintf("size is %d, not %d", d.size, p.Descriptor.Size)
 	case !d.verified(p.Descriptor.Digest):
 		return "digest is another"
-	case p.Carried, err != nil, generic[served], served == p.Descriptor.MediaType:
+	case isBlob(p), err != nil, generic[served], served == p.Descriptor.MediaType:
 		return ""
 	}
 	return fmt.Sprintf("it is served as %.64q, its descriptor says %.64q", served, p.Descriptor.MediaType)
@@ -171,10 +188,10 @@ func (g *Gateway) follow(q request, p nested.Place, d *document, served auth.Rep
 	carried := carriedBy(found)
 	switch {
 	case isNested || p.Strict:
-		if g.options.Prefetch > 0 {
-			d.fresh = g.trail.Unknown(q.repository, found)
+		g.trail.Learn(q.repository, p)
+		if fresh := g.trail.Learn(q.repository, found...); g.options.Prefetch > 0 {
+			d.fresh = fresh
 		}
-		g.trail.Learn(q.repository, append(found, p)...)
 	case carried != nil:
 		g.trail.Learn(q.repository, *carried)
 	case served == q.repository:

@@ -107,7 +107,10 @@ func New(options Options) *Gateway {
 		metrics:    options.Metrics,
 		reading:    make(chan struct{}, maxReading),
 	}
-	g.ahead = ahead{load: g.load, timeout: options.Timeout, room: make(chan struct{}, options.Prefetch), pulls: map[right]*pull{}}
+	g.ahead = ahead{load: g.load, room: options.Prefetch, wait: options.Timeout / 3, keep: aheadTime, pulls: map[right]*pull{}}
+	if options.Mode == Pod {
+		g.ahead.keep = rightsTime
+	}
 	for _, r := range options.Registries {
 		g.registries[r] = true
 	}

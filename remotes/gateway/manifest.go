@@ -32,7 +32,7 @@ func (g *Gateway) serveManifest(ctx context.Context, w *answer, q request) error
 		return err
 	}
 	if !q.head {
-		g.ahead.expect(q, d.fresh)
+		g.ahead.expect(q, d)
 	}
 	g.metrics.hop(q, d.served)
 	return d.send(ctx, w, q.head)
@@ -127,7 +127,7 @@ func (g *Gateway) askTag(ctx context.Context, q request, method string) (resp *h
 // byTag fetches what a tag names.
 func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 	var from auth.Repository
-	d, err := g.ask(ctx, func() (resp *http.Response, err error) {
+	d, err := askDocument(ctx, g.most(nested.Place{}), func() (resp *http.Response, err error) {
 		resp, from, err = g.askTag(ctx, q, http.MethodGet)
 		return resp, err
 	})

@@ -36,6 +36,14 @@ type request struct {
 	caller     caller
 }
 
+// whole tells whether all of the content is asked for. containerd says so with
+// a Range where it downloads a layer in parts. Documents are not asked for in
+// parts.
+func (q request) whole() bool {
+	r := q.header.Get("Range")
+	return q.kind != blobs || r == "" || r == "bytes=0-"
+}
+
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 const (

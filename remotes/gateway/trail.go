@@ -92,21 +92,11 @@ func (t *Trail) old(seen int64) bool {
 	return time.Since(time.Unix(seen, 0)) > t.options.MaxAge
 }
 
-// Unknown returns those of some places of which the trail knows nothing.
-func (t *Trail) Unknown(parent auth.Repository, places []nested.Place) []nested.Place {
-	var unknown []nested.Place
-	for _, p := range places {
-		if _, ok := t.record(key(parent, p.Descriptor.Digest)); !ok {
-			unknown = append(unknown, p)
-		}
-	}
-	return unknown
-}
-
 // Learn puts places on the trail of a repository. Their candidates come
-// before those that were known.
-func (t *Trail) Learn(parent auth.Repository, places ...nested.Place) {
-	t.learn(parent, places, func(nested.Place, bool) bool { return true })
+// before those that were known. It returns those of which nothing was known, in
+// their order.
+func (t *Trail) Learn(parent auth.Repository, places ...nested.Place) (fresh []nested.Place) {
+	return t.learn(parent, places, func(nested.Place, bool) bool { return true })
 }
 
 // LearnNew is Learn for places of which nothing is known.
@@ -119,18 +109,23 @@ func (t *Trail) Prefer(parent auth.Repository, places ...nested.Place) {
 	t.learn(parent, places, func(known nested.Place, ok bool) bool { return ok && known.Targets[0] != parent })
 }
 
-func (t *Trail) learn(parent auth.Repository, places []nested.Place, wanted func(known nested.Place, ok bool) bool) {
-	fresh := map[digest.Digest]nested.Place{}
+func (t *Trail) learn(parent auth.Repository, places []nested.Place, wanted func(known nested.Place, ok bool) bool) (fresh []nested.Place) {
+	merged := map[digest.Digest]nested.Place{}
+	var order []digest.Digest
 	for _, p := range places {
 		d := p.Descriptor.Digest
-		if same, ok := fresh[d]; ok {
+		same, ok := merged[d]
+		if ok {
 			p = same.Merge(p)
+		} else {
+			order = append(order, d)
 		}
-		fresh[d] = p
+		merged[d] = p
 	}
 	t.learning.Lock()
 	defer t.learning.Unlock()
-	for d, p := range fresh {
+	for _, d := range order {
+		p := merged[d]
 		k := key(parent, d)
 		old, ok := t.record(k)
 		old = t.current(old)
@@ -141,13 +136,16 @@ func (t *Trail) learn(parent auth.Repository, places []nested.Place, wanted func
 		}
 		if ok {
 			p = p.Merge(known)
+		} else {
+			fresh = append(fresh, p)
 		}
-		t.put(k, newRecord(parent, p).keepTimes(old, len(fresh[d].Targets)))
+		t.put(k, newRecord(parent, p).keepTimes(old, len(merged[d].Targets)))
 	}
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
+	return fresh
 }
 
 // maxPending bounds what is kept in memory when it cannot be written.

@@ -1,0 +1,237 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+func (s *scene) repository(name string) auth.Repository {
+	return repository(s.t, s.registry.Host()+"/"+name)
+}
+
+// of matches authorized requests for some content.
+func of(d digest.Digest) registrytest.Filter {
+	return func(q registrytest.Request) bool { return q.Reference == string(d) && registrytest.WithCredentials(q) }
+}
+
+// begin is a pull of which the client has asked for the root and the first two members.
+func (s *scene) begin(members []ocispec.Descriptor) {
+	s.t.Helper()
+	s.pullRoot()
+	for _, m := range members[:2] {
+		s.get("manifests", m.Digest)
+	}
+}
+
+// TestAheadHeld: a registry that gives no answer to what is fetched ahead leaves the client time for his own request.
+func TestAheadHeld(t *testing.T) {
+	s := newScene(t, Node)
+	s.options.Timeout = 3 * time.Second
+	s.start(t.TempDir() + "/trail")
+	_, members := s.fleet(3)
+	s.registry.Intercept(s.registry.Stall(registrytest.First(1, of(members[2].Digest))))
+	s.begin(members)
+	s.fetch(members[2])
+	if n := s.registry.Count(of(members[2].Digest)); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestAheadFails: what fails ahead is asked for once, and stops the rest; the client is told of it by the answer to his
+// own request.
+func TestAheadFails(t *testing.T) {
+	s := newScene(t, Node)
+	_, members := s.fleet(200)
+	for _, m := range members[2:] {
+		s.registry.Intercept(registrytest.Answer(http.StatusServiceUnavailable, nil, registrytest.First(1, of(m.Digest))))
+	}
+	s.begin(members)
+	s.awaitAhead(s.idle)
+	failed := s.registry.Count(func(q registrytest.Request) bool { return q.Status == http.StatusServiceUnavailable })
+	if failed < 1 || failed > aheadWorkers {
+		t.Errorf("%d failures", failed)
+	}
+	s.fetch(members[2])
+	if n := s.registry.Count(of(members[2].Digest)); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+	s.withAhead(func(a *ahead) {
+		if a.taken > 8 { // the first two members' blobs
+			t.Errorf("%d answers wait", a.taken)
+		}
+	})
+}
+
+// TestAheadGone: a client that goes away while his answer is on its way gets it when he comes again.
+func TestAheadGone(t *testing.T) {
+	s := newScene(t, Node)
+	_, members := s.fleet(3)
+	last := members[2].Digest
+	come, answer := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(answer) })
+	defer release()
+	s.registry.Intercept(func(_ http.ResponseWriter, req *http.Request) bool {
+		if of(last)(registrytest.Describe(req)) {
+			close(come)
+			<-answer
+		}
+		return false
+	})
+	s.begin(members)
+	<-come
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL+"/v2/org/app/manifests/"+last.String()+"?ns="+s.registry.Host(), nil)
+		if err == nil {
+			var resp *http.Response
+			if resp, err = http.DefaultClient.Do(req); err == nil {
+				_ = resp.Body.Close()
+			}
+		}
+		gone <- err
+	}()
+	asked := func(a *ahead) bool { return a.pulls[right{repository: s.repository("org/app")}].items[last].asked }
+	s.awaitAhead(asked)
+	cancel()
+	if err := <-gone; err == nil {
+		t.Fatal("it was answered")
+	}
+	s.awaitAhead(func(a *ahead) bool { return !asked(a) })
+	release()
+	s.fetch(members[2])
+	if n := s.registry.Count(of(last)); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestAheadRange: a range of the whole is the whole; a client that has a part already is served the rest.
+func TestAheadRange(t *testing.T) {
+	s := newScene(t, Node)
+	_, members := s.fleet(3)
+	s.begin(members)
+	next := s.children(s.get("manifests", members[2].Digest).body)
+	s.awaitAhead(s.idle)
+	for _, r := range []struct {
+		header           string
+		status, requests int
+	}{{"bytes=0-", http.StatusOK, 1}, {"bytes=1-", http.StatusPartialContent, 2}} {
+		d := next[0]
+		next = next[1:]
+		got := s.do(http.MethodGet, "/v2/org/app/blobs/"+d.Digest.String(), "Range", r.header)
+		if n := s.registry.Count(of(d.Digest)); got.status != r.status || n != r.requests {
+			t.Errorf("%s: %d after %d requests", r.header, got.status, n)
+		}
+	}
+}
+
+// TestAheadTooLate: in mode Pod an answer does not outlast the right to it.
+func TestAheadTooLate(t *testing.T) {
+	for mode, requests := range map[Mode]int{Node: 1, Pod: 2} {
+		s := newScene(t, mode)
+		s.registry.Allow("pod", secret, "org/app", "org/app/web")
+		s.user = map[Mode][2]string{Pod: {"pod", secret}}[mode]
+		_, members := s.fleet(3)
+		s.begin(members)
+		s.awaitAhead(s.idle)
+		s.withAhead(func(a *ahead) {
+			for _, p := range a.pulls {
+				for _, i := range p.items {
+					i.since = i.since.Add(-rightsTime)
+				}
+			}
+		})
+		s.fetch(members[2])
+		if n := s.registry.Count(of(members[2].Digest)); n != requests {
+			t.Errorf("mode %d: %d requests", mode, n)
+		}
+	}
+}
+
+// TestAheadQuiet: a client that asks for nothing any more makes room for another.
+func TestAheadQuiet(t *testing.T) {
+	s := newScene(t, Node)
+	s.options.Prefetch = 2
+	s.start(t.TempDir() + "/trail")
+	_, members := s.fleet(8)
+	var deep []ocispec.Descriptor
+	for _, text := range []string{"1", "2", "3", "4"} {
+		deep = append(deep, registrytest.Member(s.registry.Image("org/app/a/b", registrytest.TarLayer(map[string]string{"b": text})), "b"))
+	}
+	second := s.registry.Index("org/app/a", deep...)
+	s.begin(members)
+	s.awaitAhead(func(a *ahead) bool { return a.taken == 2 && s.idle(a) })
+	s.do(http.MethodGet, "/v2/org/app/a/manifests/"+second.Digest.String())
+	ask := func(d ocispec.Descriptor) { s.do(http.MethodGet, "/v2/org/app/a/manifests/"+d.Digest.String()) }
+	ask(deep[0])
+	ask(deep[1])
+	if n := s.registry.Count(of(deep[2].Digest)) + s.registry.Count(of(deep[3].Digest)); n != 0 {
+		t.Errorf("%d requests without room", n)
+	}
+	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].seen = time.Now().Add(-aheadQuiet) })
+	ask(deep[2])
+	s.awaitAhead(func(a *ahead) bool { return len(a.pulls) == 1 && a.taken == 2 && s.idle(a) })
+}
+
+// TestAheadForgotten: of a pull that is forgotten nothing more is expected, and after the end of the gateway no pull is.
+func TestAheadForgotten(t *testing.T) {
+	s := newScene(t, Node)
+	root, members := s.fleet(3)
+	s.get("manifests", root.Digest)
+	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() })
+	s.fetch(members[2])
+	empty := func(a *ahead) bool { return len(a.pulls) == 0 && a.taken == 0 && a.known == 0 }
+	s.awaitAhead(empty)
+	s.server.Config.Handler.(*Gateway).Close()
+	newer := s.registry.Index("org/app", registrytest.Member(s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"n": "1"})), "web"))
+	s.get("manifests", root.Digest)
+	s.get("manifests", newer.Digest)
+	s.withAhead(func(a *ahead) {
+		if !empty(a) {
+			t.Error("a pull is remembered")
+		}
+	})
+}
+
+// TestSizeIsBound: of content whose descriptor says what it is, no more is read than that.
+func TestSizeIsBound(t *testing.T) {
+	for name, length := range map[string]int64{"said": 8 << 20, "not said": -1} {
+		body := &counted{Reader: io.LimitReader(zeros{}, 8<<20)}
+		g := New(Options{Mode: Node})
+		p := nested.Place{Descriptor: ocispec.Descriptor{Digest: digest.FromString("small"), Size: 1 << 10}, Strict: true}
+		d, err := readDocument(&http.Response{Body: io.NopCloser(body), ContentLength: length, Header: http.Header{}}, g.most(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reason := d.differs(p); body.read > 1<<10+1 || !strings.Contains(reason, "1024") {
+			t.Errorf("%s: %d bytes were read: %s", name, body.read, reason)
+		}
+	}
+}
+
+type counted struct {
+	io.Reader
+	read int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
