@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -37,7 +38,7 @@ func exitStatus(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return misuse
-	case errors.As(err, &bad):
+	case errors.As(err, &bad), errors.Is(err, gateway.ErrDamaged):
 		return invalid
 	case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
 		return denied

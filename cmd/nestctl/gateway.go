@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -92,18 +93,28 @@ func newDaemon(file string, debug bool) (*daemonProcess, error) {
 	return d, d.use(c)
 }
 
-// probeTrail reads the trail in a process of its own.
+// probeTrail reads the trail in a process of its own. However that ends, the
+// file is damaged, unless the process says that something else is wrong.
 func probeTrail(path string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	err = exec.CommandContext(context.Background(), self, "gateway", "probe-trail", path).Run() // it ends by itself
+	return probeResult(exec.CommandContext(context.Background(), self, "gateway", "probe-trail", path)) // it ends by itself
+}
+
+func probeResult(probe *exec.Cmd) error {
+	_, err := probe.Output()
 	var ended *exec.ExitError
-	if errors.As(err, &ended) {
-		return fmt.Errorf("%w: reading it: %w", gateway.ErrDamaged, err)
+	if !errors.As(err, &ended) {
+		return err
 	}
-	return err
+	said, _, _ := strings.Cut(string(ended.Stderr), "\n") // Go's way to end says more
+	err = fmt.Errorf("reading it: %w: %s", err, printable(said))
+	if ended.ExitCode() == failure {
+		return err
+	}
+	return fmt.Errorf("%w: %w", gateway.ErrDamaged, err)
 }
 
 // use makes a configuration the one by which requests are answered.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/containerd/log"
@@ -95,19 +96,18 @@ func openFile(path string) (*bbolt.DB, error) {
 	return db, err
 }
 
-const (
-	// probeTime and probeMemory are what reading a sound file never takes.
-	probeTime   = time.Minute
-	probeMemory = 256 << 20
-)
-
-// ProbeTrail reads a whole file. It may not return: a damaged one ends the
+// ProbeTrail reads a whole file. The error is [ErrDamaged]
+// when that is what the file is. It may not return: a damaged one ends the
 // process when reading it does not end by itself, or fills the memory. A file
 // that another process has open is not read, and no error.
 func ProbeTrail(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
 	done := make(chan struct{})
 	defer close(done)
-	go watchProbe(done)
+	go watchProbe(done, info.Size())
 	db, err := openFile(path)
 	if err != nil {
 		if errors.Is(err, bbolterrors.ErrTimeout) {
@@ -116,27 +116,32 @@ func ProbeTrail(path string) error {
 		return err
 	}
 	defer db.Close()
-	return db.Update(func(tx *bbolt.Tx) error { // as a writer, so that the free pages are read, too
-		for err := range tx.Check() {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
+	tx, err := db.Begin(true) // as a writer, so that the free pages are read, too
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // of nothing
+	for err := range tx.Check() {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	b := tx.Bucket(formatBucket)
+	if b == nil {
+		return nil // OpenTrail looks into that
+	}
+	return b.ForEach(func(_, v []byte) error {
+		if json.Unmarshal(v, new(record)) != nil {
+			return fmt.Errorf("%w: a record that cannot be read", ErrDamaged)
 		}
-		b := tx.Bucket(formatBucket)
-		if b == nil {
-			return nil // OpenTrail looks into that
-		}
-		return b.ForEach(func(_, v []byte) error {
-			if json.Unmarshal(v, new(record)) != nil {
-				return fmt.Errorf("%w: a record that cannot be read", ErrDamaged)
-			}
-			return nil
-		})
+		return nil
 	})
 }
 
-// watchProbe ends the process unless the file was read in time and in little
-// memory.
-func watchProbe(done <-chan struct{}) {
-	deadline := time.After(probeTime)
+// watchProbe ends the process unless a file of that size was read in a time
+// and a memory that a sound one never takes.
+func watchProbe(done <-chan struct{}, size int64) {
+	deadline := time.After(time.Minute + time.Duration(size)*100) // 10 MB/s
+	memory := uint64(96<<20 + size/4)
+	debug.SetGCPercent(100) // whatever the environment says
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -146,10 +151,19 @@ func watchProbe(done <-chan struct{}) {
 		case <-deadline:
 			panic("reading it does not end")
 		case <-tick.C:
-			var used runtime.MemStats
-			if runtime.ReadMemStats(&used); used.HeapAlloc > probeMemory {
-				panic("reading it fills the memory")
+			if allocated() > memory {
+				runtime.GC()
+				if allocated() > memory {
+					panic("reading it fills the memory")
+				}
 			}
 		}
 	}
+}
+
+// allocated are the bytes on the heap.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
