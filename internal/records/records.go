@@ -40,16 +40,26 @@ func (b Bundle) label() string {
 // Root makes the record that was asked for. If it was a member's it is no
 // longer: it stays until somebody removes it.
 func (b Bundle) Root(ctx context.Context, target ocispec.Descriptor) error {
-	for {
-		_, err := b.Images.Create(ctx, images.Image{Name: b.Name, Target: target})
-		if !errdefs.IsAlreadyExists(err) {
+	image := images.Image{Name: b.Name, Target: target}
+	return b.create(ctx, image, func() error {
+		image.Labels = map[string]string{expire: ""} // an empty label is none
+		_, err := b.Images.Update(ctx, image, "target", "labels."+expire)
+		return err
+	})
+}
+
+// create makes a record, or changes the one that is there. Somebody may remove
+// it in between, but not each time.
+func (b Bundle) create(ctx context.Context, image images.Image, change func() error) (err error) {
+	for range 10 {
+		if _, err = b.Images.Create(ctx, image); !errdefs.IsAlreadyExists(err) {
 			return err
 		}
-		image := images.Image{Name: b.Name, Target: target, Labels: map[string]string{expire: ""}}
-		if _, err = b.Images.Update(ctx, image, "target", "labels."+expire); !errdefs.IsNotFound(err) { // otherwise it went in between
+		if err = change(); !errdefs.IsNotFound(err) {
 			return err
 		}
 	}
+	return err
 }
 
 // Member is a member of a bundle by its record's name, <repository>@<digest>.
@@ -85,15 +95,7 @@ func (b Bundle) member(ctx context.Context, name string, target ocispec.Descript
 	maps.Copy(image.Labels, labels)
 	image.Labels[b.label()] = b.Name
 	image.Labels[expire] = time.Now().UTC().Format(time.RFC3339)
-	for {
-		_, err := b.Images.Create(ctx, image)
-		if !errdefs.IsAlreadyExists(err) {
-			return err
-		}
-		if err = b.join(ctx, image, labels); !errdefs.IsNotFound(err) { // otherwise it went in between
-			return err
-		}
-	}
+	return b.create(ctx, image, func() error { return b.join(ctx, image, labels) })
 }
 
 // join adds the bundle to a member's record.
@@ -121,7 +123,7 @@ func (b Bundle) Release(ctx context.Context, has func(name string) bool) error {
 		if has(image.Name) {
 			continue
 		}
-		image.Labels = map[string]string{b.label(): ""} // an empty label is none
+		image.Labels = map[string]string{b.label(): ""}
 		if _, err := b.Images.Update(ctx, image, "labels."+b.label()); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}

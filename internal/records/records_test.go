@@ -39,19 +39,23 @@ func TestRemovedInBetween(t *testing.T) {
 	ctx := namespaces.WithNamespace(t.Context(), "test")
 	target := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromString("index"), Size: 5}
 	members := []Member{{Name: "reg.test/app/web@" + target.Digest.String(), Target: target}}
-	for name, makeRecord := range map[string]func(b Bundle) error{
-		"root":   func(b Bundle) error { return b.Root(ctx, target) },
-		"member": func(b Bundle) error { return b.Members(ctx, members, nil, nil) },
+	for record, makeRecord := range map[string]func(b Bundle) error{
+		"reg.test/app:v1": func(b Bundle) error { return b.Root(ctx, target) },
+		members[0].Name:   func(b Bundle) error { return b.Members(ctx, members, nil, nil) },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(record, func(t *testing.T) {
 			store := &removing{Store: metadata.NewImageStore(metadata.NewDB(db, nil, nil))}
 			for range 2 {
 				if err := makeRecord(Bundle{Images: store, Name: "reg.test/app:v1"}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if all, err := store.List(ctx); err != nil || !store.done || len(all) == 0 {
-				t.Errorf("%d records, %v; removed in between: %t", len(all), err, store.done)
+			all, err := store.List(ctx)
+			if err != nil || !store.done || len(all) != 1 || all[0].Name != record || all[0].Target.Digest != target.Digest {
+				t.Errorf("%+v, %v; removed in between: %t", all, err, store.done)
+			}
+			if err = store.Delete(ctx, record); err != nil {
+				t.Error(err)
 			}
 		})
 	}
