@@ -269,6 +269,7 @@ func (p *pull) fetch(i *item) {
 	default:
 		i.document, i.since = d, time.Now()
 		p.add(d.fresh, i)
+		d.fresh = nil // it may be larger than the document
 		p.start()
 	}
 }
