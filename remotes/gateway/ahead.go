@@ -98,8 +98,11 @@ func (a *ahead) expect(q request, d *document) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.pulls[right{q.repository, q.caller}]
+	if (p == nil || p.items[q.digest] == nil) && !images.IsIndexType(d.mediaType) {
+		return // it is no root: nobody is known to go through what it is one of
+	}
 	if p == nil {
-		if p = a.newPull(q, d); p == nil {
+		if p = a.newPull(q); p == nil {
 			return
 		}
 	}
@@ -107,13 +110,13 @@ func (a *ahead) expect(q request, d *document) {
 	p.start()
 }
 
-// newPull begins to remember a pull with its index, if there is room for it.
-func (a *ahead) newPull(q request, d *document) *pull {
+// newPull begins to remember a pull, if there is room for it.
+func (a *ahead) newPull(q request) *pull {
 	full := func() bool { return len(a.pulls) >= aheadPulls || a.known >= aheadItems }
 	if full() {
 		a.forgetQuiet(nil)
 	}
-	if a.closed || full() || !images.IsIndexType(d.mediaType) {
+	if a.closed || full() {
 		return nil
 	}
 	p := &pull{all: a, of: right{q.repository, q.caller}, seen: time.Now(), items: map[digest.Digest]*item{}}
@@ -188,12 +191,16 @@ func (p *pull) add(places []nested.Place, in *item) {
 	}
 }
 
+// platform is this node's. What merely runs on it, as 386 does on amd64, clients
+// take where there is nothing else.
+var platform = platforms.OnlyStrict(platforms.DefaultSpec())
+
 // worthwhile tells whether a client of this platform will ask for what is at
-// a place, and whether it is small.
+// a place, and whether it is small. What has URLs he looks for there.
 func worthwhile(place nested.Place, suits bool) bool {
 	d := place.Descriptor
 	switch {
-	case !nested.Brief(d), len(d.Data) > 0, d.Platform != nil && !platforms.Default().Match(*d.Platform):
+	case !nested.Brief(d), len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
 		return false
 	case place.Entry:
 		return nested.IsDocument(d.MediaType)
@@ -319,8 +326,10 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 		i.asked = false // he has gone, and may come again
 		return nil
 	}
-	if d := p.take(i); d != nil && time.Since(i.since) <= a.keep {
-		return d
+	d := p.take(i)
+	p.start()
+	if time.Since(i.since) > a.keep {
+		return nil
 	}
-	return nil
+	return d
 }

@@ -2,13 +2,18 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -235,3 +240,68 @@ func (c *counted) Read(p []byte) (int, error) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestWorthwhile: only what a client of this platform asks the registry for, and what is small, is fetched ahead.
+func TestWorthwhile(t *testing.T) {
+	lesser := ocispec.Platform{OS: "linux", Architecture: "arm", Variant: "v6"} // runs on arm64
+	if runtime.GOARCH == "amd64" {
+		lesser = ocispec.Platform{OS: "linux", Architecture: "386"}
+	}
+	mine := platforms.DefaultSpec()
+	member := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Size: 1}
+	layer := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Size: 1}
+	with := func(d ocispec.Descriptor, change func(*ocispec.Descriptor)) ocispec.Descriptor { change(&d); return d }
+	for _, c := range []struct {
+		name        string
+		d           ocispec.Descriptor
+		entry, want bool
+	}{
+		{"member", member, true, true},
+		{"this platform's", with(member, func(d *ocispec.Descriptor) { d.Platform = &mine }), true, true},
+		{"another that runs here", with(member, func(d *ocispec.Descriptor) { d.Platform = &lesser }), true, false},
+		{"blob as a member", layer, true, false},
+		{"layer", layer, false, true},
+		{"large", with(layer, func(d *ocispec.Descriptor) { d.Size = 1 << 20 }), false, false},
+		{"embedded", with(layer, func(d *ocispec.Descriptor) { d.Data = []byte("x") }), false, false},
+		{"elsewhere", with(layer, func(d *ocispec.Descriptor) { d.URLs = []string{"https://cdn.test/x"} }), false, false},
+	} {
+		if got := worthwhile(nested.Place{Descriptor: c.d, Entry: c.entry}, true); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+}
+
+// TestHeaderIsTold: of an answer's header only what is told is kept with a document.
+func TestHeaderIsTold(t *testing.T) {
+	header := http.Header{"Etag": {"e"}, "X-Large": {strings.Repeat("x", 1<<20)}}
+	d, err := readDocument(&http.Response{Body: http.NoBody, Header: header}, 1)
+	if err != nil || len(d.header) != 1 || d.header.Get("Etag") != "e" {
+		t.Errorf("%v, %v", d.header, err)
+	}
+}
+
+// TestAheadMirror: a mirror that takes long is not passed by for what nobody has asked for yet.
+func TestAheadMirror(t *testing.T) {
+	s := newScene(t, Node)
+	mirror := registrytest.New()
+	t.Cleanup(mirror.Close)
+	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	s.options.Timeout = 3 * time.Second
+	hosts := filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml")
+	if err := os.WriteFile(hosts, fmt.Appendf(nil, "server = %q\n[host.%q]\n", s.registry.URL(), mirror.URL()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	_, members := s.fleet(3)
+	last := members[2].Digest
+	mirror.Intercept(mirror.Stall(registrytest.First(1, func(q registrytest.Request) bool { return q.Reference == string(last) })))
+	s.begin(members)
+	s.awaitAhead(s.idle)
+	if n := s.registry.Count(of(last)); n != 0 {
+		t.Errorf("the registry was asked %d times", n)
+	}
+	s.fetch(members[2])
+	if n := s.registry.Count(of(last)); n != 1 {
+		t.Errorf("the registry was asked %d times", n)
+	}
+}

@@ -17,7 +17,7 @@ import (
 type budget struct {
 	deadline time.Time
 	requests int  // that are left; the candidates of a request are asked one after another
-	hasty    bool // fails rather than waits
+	hasty    bool // does not wait and ask again
 	timer    *time.Timer
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,7 +60,7 @@ func (g *Gateway) most(p nested.Place) int64 {
 
 // readDocument reads an answer. What is larger than most is only begun.
 func readDocument(resp *http.Response, most int64) (*document, error) {
-	d := &document{mediaType: mediaType(resp.Header), size: resp.ContentLength, header: resp.Header}
+	d := &document{mediaType: mediaType(resp.Header), size: resp.ContentLength, header: told(resp.Header)}
 	var err error
 	if d.data, err = io.ReadAll(io.LimitReader(resp.Body, most+1)); err != nil {
 		return nil, errors.Join(fmt.Errorf("registry %s: %w", resp.Request.URL.Host, err), resp.Body.Close())
@@ -71,6 +72,22 @@ func readDocument(resp *http.Response, most int64) (*document, error) {
 	d.size = int64(len(d.data))
 	return d, resp.Body.Close()
 }
+
+// told is what of an answer's header is told to clients or looked at. Documents
+// are kept, and the rest may be large.
+func told(header http.Header) http.Header {
+	kept := http.Header{}
+	for _, name := range append([]string{"Docker-Content-Digest"}, passedOfDocuments...) {
+		if v := header.Values(name); len(v) > 0 {
+			kept[name] = slices.Clone(v)
+		}
+	}
+	return kept
+}
+
+// passedOfDocuments are the headers of a document that reach the client as
+// they are.
+var passedOfDocuments = []string{"Content-Encoding", "Etag", "Warning", "Docker-Distribution-Api-Version"}
 
 func mediaType(header http.Header) string {
 	t, _, _ := strings.Cut(header.Get("Content-Type"), ";")

@@ -262,7 +262,7 @@ func (d *document) at(p nested.Place) nested.Place {
 func (d *document) send(ctx context.Context, w *answer, head bool) error {
 	defer d.close()
 	header := w.Header()
-	for _, name := range []string{"Content-Encoding", "Etag", "Warning", "Docker-Distribution-Api-Version"} {
+	for _, name := range passedOfDocuments {
 		if v := d.header.Values(name); len(v) > 0 {
 			header[name] = v
 		}

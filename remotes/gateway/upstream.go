@@ -69,6 +69,9 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if budgetOf(ctx).hasty && errors.Is(err, errTimeout) {
+			break // the client gives this host more time
+		}
 		if _, silent := errors.AsType[*silentError](err); !silent && isSame(h, capable[len(capable)-1]) {
 			break
 		}
