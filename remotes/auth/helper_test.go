@@ -270,13 +270,9 @@ func TestHelperIsAskedOnce(t *testing.T) {
 // Only a helper that ended by itself has said that it has nothing.
 func TestHelperThatIsKilledHasNotAnswered(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	script := "#!/bin/sh\necho credentials not found in native keychain\nkill -9 $$\n"
-	if err := os.WriteFile(filepath.Join(dir, "helper"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	_, reason := askHelper("helper", "reg", func(args []string, input io.Reader) ([]byte, string) {
-		return executable{path: filepath.Join(dir, "helper"), args: args, input: input}.execute(ctx(), time.Minute, false)
+	script := "echo credentials not found in native keychain; kill -9 $$"
+	_, reason := askHelper("helper", "reg", func(_ []string, input io.Reader) ([]byte, string) {
+		return executable{path: "/bin/sh", args: []string{"-c", script}, input: input}.execute(ctx(), time.Minute, false)
 	})
 	if reason != "it was killed" {
 		t.Errorf("reason %q", reason)

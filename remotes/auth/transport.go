@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -255,7 +254,7 @@ func checkRange(req *http.Request, resp *http.Response) error {
 		return nil // counted from the end, or several ranges: nothing is appended to
 	}
 	if got := resp.Header.Get("Content-Range"); !strings.HasPrefix(got, "bytes "+start+"-") {
-		return fmt.Errorf("asked %s for bytes from %s, got %.64q", req.URL.Host, start, got)
+		return refuse("asked %s for bytes from %s, got %.64q", req.URL.Host, start, got)
 	}
 	return nil
 }

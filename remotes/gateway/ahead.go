@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ const (
 	// them, that are known.
 	aheadPulls = 64
 	aheadItems = 20_000
+	// maxMediaType bounds what is kept of a media type: RFC 6838, section 4.2.
+	maxMediaType = 255
 )
 
 // ahead fetches what a client that pulls a nested index will ask for next:
@@ -180,9 +183,10 @@ func (p *pull) add(places []nested.Place, in *item) {
 		if !worthwhile(place, suits) || p.items[d.Digest] != nil || p.all.known >= aheadItems {
 			continue
 		}
-		place.Descriptor = ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+		place.Descriptor = ocispec.Descriptor{ // strings of its own: the document's share one copy of it
+			MediaType: strings.Clone(d.MediaType), Digest: digest.Digest(strings.Clone(string(d.Digest))), Size: d.Size}
 		i := &item{place: place, among: s, suits: suits}
-		p.items[d.Digest] = i
+		p.items[place.Descriptor.Digest] = i
 		p.all.known++
 		s.items = append(s.items, i)
 	}
@@ -200,7 +204,7 @@ var platform = platforms.OnlyStrict(platforms.DefaultSpec())
 func worthwhile(place nested.Place, suits bool) bool {
 	d := place.Descriptor
 	switch {
-	case !nested.Brief(d), len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
+	case !nested.Brief(d), len(d.MediaType) > maxMediaType, len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
 		return false
 	case place.Entry:
 		return nested.IsDocument(d.MediaType)

@@ -263,6 +263,7 @@ func TestWorthwhile(t *testing.T) {
 		{"layer", layer, false, true},
 		{"large", with(layer, func(d *ocispec.Descriptor) { d.Size = 1 << 20 }), false, false},
 		{"embedded", with(layer, func(d *ocispec.Descriptor) { d.Data = []byte("x") }), false, false},
+		{"long media type", with(layer, func(d *ocispec.Descriptor) { d.MediaType = strings.Repeat("x", 256) }), false, false},
 		{"elsewhere", with(layer, func(d *ocispec.Descriptor) { d.URLs = []string{"https://cdn.test/x"} }), false, false},
 	} {
 		if got := worthwhile(nested.Place{Descriptor: c.d, Entry: c.entry}, true); got != c.want {
@@ -304,4 +305,16 @@ func TestAheadMirror(t *testing.T) {
 	if n := s.registry.Count(of(last)); n != 1 {
 		t.Errorf("the registry was asked %d times", n)
 	}
+}
+
+// TestLayerIsNoManifest: a layer that is on the trail is not under /manifests/, at the registry and here.
+func TestLayerIsNoManifest(t *testing.T) {
+	s := newScene(t, Node)
+	_, members := s.fleet(1)
+	s.pullRoot()
+	layer := s.children(s.get("manifests", members[0].Digest).body)[0]
+	if got := s.get("manifests", layer.Digest); got.status != http.StatusNotFound {
+		t.Errorf("%d", got.status)
+	}
+	s.fetch(layer)
 }

@@ -169,6 +169,9 @@ func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err err
 			d = held
 			return nil
 		}
+		if isBlob(p) && !p.Carried {
+			p.Descriptor.MediaType = "" // the client takes it for a manifest
+		}
 		d, _, err = g.load(ctx, q, p)
 		return err
 	})
