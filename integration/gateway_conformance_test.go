@@ -32,7 +32,7 @@ func TestGatewayConformance(t *testing.T) {
 		c.ranges(blob)
 	}
 	c.absent("manifests", "MANIFEST_UNKNOWN")
-	c.status(http.MethodHead, "manifests/.INVALID_MANIFEST_NAME", http.StatusBadRequest, nil)
+	c.status(http.MethodHead, "manifests/.INVALID_MANIFEST_NAME", http.StatusNotFound, nil)
 	c.status(http.MethodGet, "manifests/no-such-tag", http.StatusNotFound, nil)
 	c.serves("manifests", image.desc.Digest.String(), image.content, ocispec.MediaTypeImageManifest)
 	c.serves("manifests", bundle.desc.Digest.String(), bundle.content, ocispec.MediaTypeImageIndex)

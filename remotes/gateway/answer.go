@@ -40,6 +40,7 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	message := printable(f.message)
 	header := w.Header()
 	clear(header)
+	q.namespace(header)
 	if g.options.Mode == Pod && f.status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", `Basic realm="nested"`)
 	} else if f.status == http.StatusUnauthorized {

@@ -160,6 +160,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 	defer func() { g.metrics.request(q.kind, answer.status, answer.bytes) }()
 	if err == nil {
+		q.namespace(answer.Header())
 		err = g.serve(ctx, answer, q)
 	}
 	switch {

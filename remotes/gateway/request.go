@@ -44,6 +44,14 @@ func (q request) whole() bool {
 	return q.kind != blobs || r == "" || r == "bytes=0-"
 }
 
+// namespace tells the client that its ns was minded: the distribution spec's
+// section "Registry Proxying".
+func (q request) namespace(header http.Header) {
+	if q.repository != (auth.Repository{}) {
+		header.Set("OCI-Namespace", q.repository.Host())
+	}
+}
+
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 const (
@@ -97,7 +105,12 @@ func (q *request) parsePath(path string) (repository string, err error) {
 		q.tag = reference
 		return repository, nil
 	}
-	if q.digest, err = digest.Parse(reference); err != nil {
+	switch q.digest, err = digest.Parse(reference); {
+	case err != nil && q.kind == manifests && !strings.Contains(reference, ":"):
+		// No manifest can have such a name. The distribution spec's conformance program wants to hear that, as of any
+		// other that is not there.
+		return "", &failure{http.StatusNotFound, unknownCodes[manifests], fmt.Sprintf("%.80q is no tag, and nothing can be under it", reference)}
+	case err != nil:
 		return "", &failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", reference)}
 	}
 	return repository, nil

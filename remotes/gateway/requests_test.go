@@ -118,6 +118,10 @@ func TestOtherRequests(t *testing.T) {
 		"GET /v2/parent/manifests/x;a=b" + ns:                               {400, 404},
 		"GET /v2/parent/manifests/" + strings.Repeat("x", 1<<20) + ns:       {400, 404, 414, 431},
 		"GET /v2/" + strings.Repeat("a/", 5000) + "manifests/x" + ns:        {400, 404},
+		"HEAD /v2/org/app/manifests/.INVALID_MANIFEST_NAME" + ns:            {404},
+		"GET /v2/org/app/manifests/.INVALID_MANIFEST_NAME" + ns:             {404},
+		"GET /v2/org/app/manifests/sha256:x" + ns:                           {400},
+		"GET /v2/org/app/blobs/.INVALID" + ns:                               {400},
 		"GET http://evil.test/v2/org/app/manifests/v1" + ns:                 {400, 421},
 		"GET http://" + s.registry.Host() + "/v2/org/app/manifests/v1" + ns: {400, 421},
 	} {
@@ -298,5 +302,33 @@ func TestReferrersWithoutEnd(t *testing.T) {
 	got := s.get("referrers", web.Digest)
 	if n := s.registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || strings.Contains(got.header.Get("Link"), "evil") {
 		t.Errorf("%d requests for a page, link %q", n, got.header.Get("Link"))
+	}
+}
+
+// TestNamespaceIsTold: OCI-Namespace says that ns was minded, and only then.
+func TestNamespaceIsTold(t *testing.T) {
+	s := newScene(t, Node)
+	root := s.publish()
+	layer := s.children(s.get("manifests", s.children(s.get("manifests", root.Digest).body)[0].Digest).body)[0]
+	ns := "?ns=" + s.registry.Host()
+	for line, want := range map[string]bool{
+		"HEAD /v2/org/app/manifests/v1" + ns:                                       true,
+		"GET /v2/org/app/manifests/v1" + ns:                                        true,
+		"GET /v2/org/app/blobs/" + string(layer.Digest) + ns:                       true,
+		"GET /v2/org/app/tags/list" + ns:                                           true,
+		"GET /v2/org/app/referrers/" + string(root.Digest) + ns:                    true,
+		"GET /v2/org/app/blobs/" + string(digest.FromString("nobody has it")) + ns: true,
+		"GET /v2/" + ns:                              false,
+		"GET /v2/org/app/manifests/v1":               false,
+		"GET /v2/org/app/manifests/v1?ns=other.test": false,
+		"PUT /v2/org/app/manifests/v1" + ns:          false,
+	} {
+		wanted := ""
+		if want {
+			wanted = s.registry.Host()
+		}
+		if _, header, _ := s.raw(line); header.Get("OCI-Namespace") != wanted {
+			t.Errorf("%s: OCI-Namespace %q, want %q", line, header.Get("OCI-Namespace"), wanted)
+		}
 	}
 }
