@@ -23,7 +23,10 @@ func (r *Registry) checkRealm(realm string) error {
 	case len(r.options.Realms) > 0 && !r.transport.isListed(dialAddress(u)):
 		return refuse("it is not among the realms that the configuration allows")
 	}
-	if err := r.guarded.allowLiteral(u); err != nil {
+	if endsInNumber(hostname(u)) && reachOfName(hostname(u)) == unknown {
+		return refuse("its host is a number that is no address")
+	}
+	if err := r.guarded.allowHost(u); err != nil {
 		return refuse("its address is not public, and the registry is not beside it")
 	}
 	return nil

@@ -3,6 +3,7 @@ package auth
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,6 +21,12 @@ type RegistryOptions struct {
 	// Otherwise it may be at any address that is not less public than the
 	// registry's own.
 	Realms []string
+	// Dialer connects to what is neither the registry nor a proxy: token
+	// endpoints, and where redirects and uploads lead. Each address is judged
+	// before it is connected to. nil means one with a limit of 30 s, unless
+	// base has a DialContext of its own: with that, an address is judged when it
+	// is connected to, before anything is sent.
+	Dialer *net.Dialer
 	// HTTPFallback says that the caller retries over http what fails over
 	// https, as containerd does for registries on localhost.
 	HTTPFallback bool

@@ -6,39 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 )
-
-// reach says how public an address is.
-type reach int32
-
-const (
-	unknown reach = iota
-	public
-	private
-	loopback
-	never // link-local, multicast: where clouds keep their metadata services
-)
-
-func reachOf(ip netip.Addr) reach {
-	ip = ip.Unmap()
-	switch {
-	case ip.IsLoopback() || ip.IsUnspecified():
-		return loopback
-	case ip.IsLinkLocalUnicast() || ip.IsMulticast():
-		return never
-	case ip.IsPrivate() || carrierGrade.Contains(ip):
-		return private
-	}
-	return public
-}
-
-var carrierGrade = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 
 // location is what is known of where a registry is.
 type location struct {
@@ -49,7 +21,7 @@ type location struct {
 // transport carries the requests of one registry: to the registry, and to its
 // token endpoint or to what it redirects to. It refuses to connect to an
 // address less public than the registry's own, judged on the address that is
-// dialled; behind a proxy only addresses given as literals can be judged. It
+// dialled, before it is; behind a proxy only what stands in the URL can be judged. It
 // also makes a broken body look like one that ended early, which is what
 // containerd's fetcher resumes.
 type transport struct {
@@ -64,16 +36,17 @@ type transport struct {
 	lenient  bool        // private addresses are fine: nothing secret goes there
 	careful  *transport  // for what is sent elsewhere, when this one is lenient
 	secure   bool        // the registry is spoken to over https
-	proxies  sync.Map    // host:port of proxies in use
+	dialer   *net.Dialer // for others than the registry and proxies; nil: the base's
+	proxy    func(*http.Request) (*url.URL, error)
 }
 
 func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions) *transport {
-	t := &transport{location: new(location), base: newLines(base), foreign: newLines(base), verified: newLines(base), registry: dialAddress(origin), header: options.Header, realms: options.Realms}
+	t := &transport{location: new(location), base: newLines(base), foreign: newLines(base), verified: newLines(base), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy}
 	if !options.HTTPFallback {
 		t.scheme = origin.Scheme
 	}
-	if ip, err := netip.ParseAddr(origin.Hostname()); err == nil {
-		t.observe(reachOf(ip))
+	if r := reachOfName(hostname(origin)); r != unknown {
+		t.observe(r)
 	}
 	for _, other := range []lines{t.foreign, t.verified} {
 		other.each(func(h *http.Transport) {
@@ -89,35 +62,6 @@ func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions
 	})
 	t.each(t.guard)
 	return t
-}
-
-// guard lets judge see each connection of a transport.
-func (t *transport) guard(base *http.Transport) {
-	base.DialTLSContext = nil
-	dial, proxy := base.DialContext, base.Proxy
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		if err := t.judge(conn, address); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-		return conn, nil
-	}
-	if proxy == nil {
-		return
-	}
-	base.Proxy = func(req *http.Request) (*url.URL, error) {
-		u, err := proxy(req)
-		if u != nil {
-			t.proxies.Store(dialAddress(u), true)
-		}
-		return u, err
-	}
 }
 
 func (t *transport) closeIdle() {
@@ -152,56 +96,14 @@ func (t *transport) onRegistryHost(u *url.URL) bool {
 // isListed tells whether a host:port is among the realms of the configuration.
 func (t *transport) isListed(address string) bool {
 	host, _, _ := net.SplitHostPort(address)
-	return slices.Contains(t.realms, address) || slices.Contains(t.realms, host)
-}
-
-// judge looks at a fresh connection before anything is sent over it.
-func (t *transport) judge(conn net.Conn, address string) error {
-	address = strings.ToLower(address) // as dialAddress has it
-	if _, ok := t.proxies.Load(address); ok {
-		return nil
-	}
-	remote, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
-		return nil // not TCP: a dialer of the caller's
-	}
-	r := reachOf(remote.Addr())
-	if address == t.registry {
-		t.observe(r)
-		return nil
-	}
-	return t.allow(r, address)
-}
-
-// observe notes where the registry is: at the most public address at which it
-// was reached, so that it cannot move to where the client's own services are.
-func (t *transport) observe(r reach) {
-	for {
-		known := t.reach.Load()
-		if reach(known) != unknown && reach(known) <= r || t.reach.CompareAndSwap(known, int32(r)) {
-			return
-		}
-	}
-}
-
-func (t *transport) allow(r reach, address string) error {
-	if r == public || r != never && (t.isListed(address) || r <= reach(t.reach.Load())) || r == private && t.lenient {
-		return nil
-	}
-	return refuse("refused to connect to %s: the registry sent us there, to an address that is not public", address)
-}
-
-// allowLiteral judges a URL whose host is an address.
-func (t *transport) allowLiteral(u *url.URL) error {
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && dialAddress(u) != t.registry {
-		return t.allow(reachOf(ip), dialAddress(u))
-	}
-	return nil
+	return slices.ContainsFunc(t.realms, func(listed string) bool {
+		return strings.EqualFold(listed, address) || strings.EqualFold(strings.Trim(listed, "[]"), host)
+	})
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := t.allowLiteral(req.URL); err != nil {
+	if err := t.allowHost(req.URL); err != nil {
 		return nil, err
 	}
 	registry := dialAddress(req.URL) == t.registry
@@ -215,7 +117,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := withPatience(req, func(req *http.Request) (*http.Response, error) {
-		return t.to(req.URL).forRequest(req).RoundTrip(withQuery(req))
+		return t.to(req.URL).forRequest(req).RoundTrip(t.throughProxy(withQuery(req)))
 	})
 	if err != nil {
 		return nil, err
@@ -319,17 +221,4 @@ func keepOnly(header http.Header, names ...string) {
 	for name, values := range kept {
 		header[name] = values
 	}
-}
-
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && dialAddress(a) == dialAddress(b)
-}
-
-// dialAddress is the host:port that a transport dials for a URL.
-func dialAddress(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
-	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

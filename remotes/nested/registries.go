@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -156,6 +158,7 @@ func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
 	e.registry = auth.NewRegistry(host.Scheme, host.Host, base, r.options.Credentials, auth.RegistryOptions{
 		Header:       host.Header,
 		Realms:       r.options.Realms,
+		Dialer:       &net.Dialer{Timeout: 30 * time.Second}, // as docker.DefaultHTTPTransport has it
 		HTTPFallback: fallback,
 		OtherNames:   host.Path != "/v2" && !strings.HasPrefix(host.Path, "/v2/"),
 		UserAgent:    r.options.UserAgent,

@@ -1,0 +1,221 @@
+package auth
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// TestReach: how public addresses are, by the IANA's registries of special-purpose addresses.
+func TestReach(t *testing.T) {
+	t.Parallel()
+	for want, addresses := range map[reach]string{
+		public: "1.1.1.1 93.184.216.34 100.63.255.255 100.128.0.0 172.15.255.255 172.32.0.0 192.0.1.0 198.17.255.255 198.20.0.0 223.255.255.255 " +
+			"192.0.0.9 192.0.0.10 169.253.255.255 11.0.0.0 128.0.0.1 " +
+			"2606:4700::1 2001:4860:4860::8888 2001:200::1 3ffe::1 2620:4f:8000::1 2001:20::1 " +
+			"::ffff:1.1.1.1 64:ff9b::1.1.1.1 2606:4700::200:5efe:101:101",
+		private: "10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.1.1 100.64.0.1 100.127.255.255 192.0.0.1 192.0.0.8 192.0.0.170 192.0.2.1 192.88.99.1 198.18.0.1 198.19.255.255 " +
+			"198.51.100.1 203.0.113.1 240.0.0.1 255.255.255.254 255.255.255.255 " +
+			"fd00::1 fc00::1 fec0::1 feff::1 100::1 5f00::1 2001:db8::1 3fff::1 2001:2::1 2001:10::1 4000::1 1::1 64:ff9a::1 64:ff9b:2::1 " +
+			"::ffff:10.0.0.1 64:ff9b::10.0.0.1 64:ff9b:1::1.1.1.1 64:ff9b:1::10.0.0.1 2002:101:101::1 2002:a00:1::1 ::1.1.1.1 ::10.0.0.1 ::ffff:0:1.1.1.1 ::ffff:0:10.0.0.1 " +
+			"2001:0:101:101::fefe:fefe 2606:4700::5efe:a00:1 2606:4700::200:5efe:a00:1",
+		loopback: "127.0.0.1 127.255.255.255 0.0.0.0 0.1.2.3 ::1 :: ::ffff:127.0.0.1 ::127.0.0.1 ::ffff:0:127.0.0.1 64:ff9b::127.0.0.1 64:ff9b:1::127.0.0.1 " +
+			"64:ff9b:1:7f00:0:100:: 64:ff9b:1:7f:0:1:: 64:ff9b:1:0:7f:0:100:0 2002:7f00:1::1 2001:0:101:101::80ff:fffe 2001:0:7f00:1::fefe:fefe 2606:4700::5efe:7f00:1 ::1%lo 64:ff9b::0.0.0.0",
+		never: "169.254.169.254 169.254.170.2 169.254.170.23 100.100.100.200 168.63.129.16 192.0.0.192 224.0.0.1 239.255.255.255 " +
+			"fe80::1 fe80::a9fe:a9fe%eth0 ff02::1 fd00:ec2::254 fd00:ec2::23 fd20:ce::254 fd00:c1::a9fe:a9fe fd00:42::42 " +
+			"::ffff:169.254.169.254 ::169.254.169.254 ::ffff:0:169.254.169.254 64:ff9b::169.254.169.254 64:ff9b::100.100.100.200 64:ff9b:1::169.254.169.254 64:ff9b:1:a9fe:a9:fe00:: " +
+			"2002:a9fe:a9fe::1 2001:0:101:101::5601:5601 2606:4700::5efe:a9fe:a9fe fd00:ec2::254%eth0",
+	} {
+		for text := range strings.FieldsSeq(addresses) {
+			if got := reachOf(netip.MustParseAddr(text)); got != want {
+				t.Errorf("%s: %d, want %d", text, got, want)
+			}
+		}
+	}
+}
+
+// TestEndsInNumber: what some part of a system takes for an IPv4 address; WHATWG URL, section 3.5.
+func TestEndsInNumber(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"127.0.0.1": true, "127.1": true, "2130706433": true, "0x7f.1": true, "0x7f000001": true, "0X7F.0X1": true, "017700000001": true,
+		"1.2.3.08": true, "127.0.0.1.": true, "a.b.1": true, "a.0x": true, "a.0xfg": false, "1.2.3.4.5": true, "a.09": true,
+		"reg.test": false, "reg.test.": false, "1.test": false, "0x7f.test": false, "x1": false, "1x": false, "": false, ".": false, "1..": false, "cafe": false,
+	} {
+		if got := endsInNumber(name); got != want {
+			t.Errorf("%q: %t, want %t", name, got, want)
+		}
+	}
+}
+
+// countedListener counts the connections that were made to it, whatever becomes of them.
+func countedListener(t *testing.T) (address string, connections *atomic.Int32) {
+	t.Helper()
+	connections = new(atomic.Int32)
+	listener := must[net.Listener](t)(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			_ = conn.Close()
+		}
+	}()
+	return listener.Addr().String(), connections
+}
+
+// resolverTo resolves all names to one address, without a network.
+func resolverTo(t *testing.T, ip [4]byte) *net.Resolver {
+	t.Helper()
+	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			for answerDNS(server, ip) == nil {
+			}
+		}()
+		return client, nil
+	}}
+}
+
+// answerDNS answers one question, framed as over TCP.
+func answerDNS(conn net.Conn, ip [4]byte) error {
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return err
+	}
+	asked := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, asked); err != nil {
+		return err
+	}
+	var m dnsmessage.Message
+	if err := m.Unpack(asked); err != nil {
+		return err
+	}
+	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
+	if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+		m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}, Body: &dnsmessage.AResource{A: ip}}}
+	}
+	answer, err := m.AppendPack(make([]byte, 2, 512))
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint16(answer, uint16(len(answer)-2))
+	_, err = conn.Write(answer)
+	return err
+}
+
+// TestJudgedBeforeConnecting: a name that leads inside gets no connection: as token endpoint, by redirect, for an
+// upload. What the dialer's owner controls is controlled still.
+func TestJudgedBeforeConnecting(t *testing.T) {
+	t.Parallel()
+	address, connections := countedListener(t)
+	_, port, _ := net.SplitHostPort(address)
+	target := "http://inside.test:" + port
+	errOwner := errors.New("the owner's")
+	for _, inside := range []bool{true, false} {
+		dialer := &net.Dialer{Resolver: resolverTo(t, [4]byte{127, 0, 0, 1})}
+		if !inside {
+			dialer.ControlContext = func(context.Context, string, string, syscall.RawConn) error { return errOwner }
+		}
+		server := newRecorder(t, redirectTo(target))
+		registry := NewRegistry("http", "reg.test", publicAt("reg.test", server.URL), &heldCredentials{}, RegistryOptions{Dialer: dialer})
+		if !inside {
+			registry.transport.observe(public)
+			registry.transport.realms, registry.guarded.realms = []string{"inside.test"}, []string{"inside.test"}
+		}
+		check := func(err error) {
+			t.Helper()
+			if inside {
+				wantError(t, err, "refused to connect to inside.test:"+port)
+			} else if !errors.Is(err, errOwner) {
+				t.Errorf("the owner of the dialer was not asked: %v", err)
+			}
+		}
+		check(get(t, registry, "http://reg.test/blob"))
+		key := keyFor(withPassword)
+		key.realm = target
+		_, err := registry.tokens.get(ctx(), key)
+		check(err)
+		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPut, target, strings.NewReader("content")))
+		resp, err := clientOf(registry).Do(req)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		check(err)
+	}
+	if n := connections.Load(); n > 0 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+// TestMostPublicAddress: what a registry may lead to is told by the most public address at which it was reached,
+// whatever the order.
+func TestMostPublicAddress(t *testing.T) {
+	t.Parallel()
+	for _, at := range [][]string{{"93.184.216.34:443", "10.0.0.1:443", "127.0.0.1:443"}, {"127.0.0.1:443", "10.0.0.1:443", "93.184.216.34:443"}} {
+		registry := newRegistry(t, "https://reg.test", RegistryOptions{})
+		for _, a := range at {
+			if err := registry.transport.judge(a, "reg.test:443"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, inside := range []string{"10.0.0.1:443", "[::ffff:10.0.0.1]:443", "127.0.0.1:443"} {
+			if err := registry.guarded.judge(inside, "auth.test:443"); err == nil {
+				t.Errorf("reached at %s: lets its token endpoint be at %s", at, inside)
+			}
+		}
+	}
+}
+
+// TestBehindProxy: of what goes through a proxy, the URL's host is judged in every spelling, and the proxy is not.
+func TestBehindProxy(t *testing.T) {
+	t.Parallel()
+	proxy := newRecorder(t, ok)
+	base := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }}
+	registry := NewRegistry("http", "reg.test", base, &heldCredentials{}, RegistryOptions{})
+	if err := get(t, registry, "http://reg.test/blob"); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range strings.Fields("127.1 0x7f.1 0177.0.0.1 2130706433 127.0.0.1. 169.254.169.254. 0xa9fea9fe localhost localhost. a.localhost " +
+		"[::1] [::ffff:127.0.0.1] [fe80::1%25eth0] [64:ff9b::a9fe:a9fe] １２７.0.0.1 １２７。１ 169.254.169.254 127.0.0.1:" + proxy.Listener.Addr().(*net.TCPAddr).AddrPort().String()[len("127.0.0.1:"):]) {
+		wantError(t, get(t, registry, "http://"+host+"/blob"), "refused to connect to")
+	}
+	if got := proxy.got(); len(got) != 1 || got[0].Host != "reg.test" {
+		t.Errorf("the proxy got %d requests", len(got))
+	}
+}
+
+// TestProxyIsNoHost: a registry that leads to the host and port of the proxy, past it, is judged as others are.
+func TestProxyIsNoHost(t *testing.T) {
+	t.Parallel()
+	address, connections := countedListener(t)
+	_, port, _ := net.SplitHostPort(address)
+	proxy := "http://proxy.test:" + port
+	base := &http.Transport{Proxy: func(req *http.Request) (*url.URL, error) {
+		if req.URL.Hostname() == "proxy.test" {
+			return nil, nil
+		}
+		return url.Parse(proxy)
+	}}
+	registry := NewRegistry("http", "reg.test", base, &heldCredentials{}, RegistryOptions{Dialer: &net.Dialer{Resolver: resolverTo(t, [4]byte{127, 0, 0, 1})}})
+	registry.transport.observe(public)
+	wantError(t, get(t, registry, proxy+"/admin"), "refused to connect to proxy.test:"+port)
+	if n := connections.Load(); n > 0 {
+		t.Errorf("%d connections were made", n)
+	}
+}

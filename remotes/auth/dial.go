@@ -1,0 +1,164 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// guard lets each connection of a transport be judged.
+func (t *transport) guard(base *http.Transport) {
+	base.DialTLSContext = nil
+	d := &dialer{transport: t, own: t.dialer, base: base.DialContext}
+	if d.base == nil {
+		d.base = new(net.Dialer).DialContext
+		if d.own == nil {
+			d.own = &net.Dialer{Timeout: dialTimeout}
+		}
+	}
+	base.DialContext = d.dial
+}
+
+// dialTimeout is containerd's, and that of Go's own client.
+const dialTimeout = 30 * time.Second
+
+// dialer connects to the registry, to proxies, and to what the registry names.
+type dialer struct {
+	transport *transport
+	own       *net.Dialer // for what the registry names; nil: base
+	base      func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	address = strings.ToLower(address) // as dialAddress has it
+	if proxy, _ := ctx.Value(proxyKey{}).(string); proxy == address {
+		return d.base(ctx, network, address)
+	}
+	if address != d.transport.registry && d.own != nil {
+		own := *d.own
+		own.Control, own.ControlContext = nil, d.control(d.own, address)
+		return own.DialContext(ctx, network, address)
+	}
+	conn, err := d.base(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.transport.judge(conn.RemoteAddr().String(), address); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// control judges each address of a host before it is connected to. What the
+// dialer's owner wants to control comes after.
+func (d *dialer) control(owner *net.Dialer, host string) func(context.Context, string, string, syscall.RawConn) error {
+	return func(ctx context.Context, network, address string, c syscall.RawConn) error {
+		if err := d.transport.judge(address, host); err != nil {
+			return err
+		}
+		switch {
+		case owner.ControlContext != nil:
+			return owner.ControlContext(ctx, network, address, c)
+		case owner.Control != nil:
+			return owner.Control(network, address, c)
+		}
+		return nil
+	}
+}
+
+// judge looks at where a host is, before anything is sent there.
+func (t *transport) judge(at, host string) error {
+	remote, err := netip.ParseAddrPort(at)
+	if err != nil {
+		return nil // not TCP: a dialer of the caller's
+	}
+	r := reachOf(remote.Addr())
+	if host == t.registry {
+		t.observe(r)
+		return nil
+	}
+	return t.allow(r, host)
+}
+
+// observe notes where the registry is: at the most public address at which it
+// was reached, so that it cannot move to where the client's own services are.
+func (t *transport) observe(r reach) {
+	for {
+		known := t.reach.Load()
+		if reach(known) != unknown && reach(known) <= r || t.reach.CompareAndSwap(known, int32(r)) {
+			return
+		}
+	}
+}
+
+func (t *transport) allow(r reach, address string) error {
+	if r == public || r != never && (t.isListed(address) || r <= reach(t.reach.Load())) || r == private && t.lenient {
+		return nil
+	}
+	return refuse("refused to connect to %s: the registry sent us there, to an address that is not public", address)
+}
+
+// allowHost judges a URL whose host is an address, or may be taken for one:
+// behind a proxy there is nothing else to judge. A proxy that resolves names
+// has to keep its clients from the inside itself.
+func (t *transport) allowHost(u *url.URL) error {
+	address, name := dialAddress(u), hostname(u)
+	if address == t.registry {
+		return nil
+	}
+	if r := reachOfName(name); r != unknown {
+		return t.allow(r, address)
+	}
+	if endsInNumber(name) {
+		return refuse("refused to connect to %q: the registry sent us there, to a number that is no address as they are written", address)
+	}
+	return nil
+}
+
+// reachOfName is that of a literal address or of this machine's name; unknown
+// of others.
+func reachOfName(name string) reach {
+	if ip, err := netip.ParseAddr(name); err == nil {
+		return reachOf(ip)
+	}
+	if isLocalhost(name) {
+		return loopback
+	}
+	return unknown
+}
+
+type proxyKey struct{}
+
+// throughProxy notes in a request's context the host:port of the proxy that it
+// goes through, for the dialer: that one may be anywhere.
+func (t *transport) throughProxy(req *http.Request) *http.Request {
+	if t.proxy == nil {
+		return req
+	}
+	proxy, err := t.proxy(req)
+	if err != nil || proxy == nil {
+		return req // the transport says so, too
+	}
+	return req.WithContext(context.WithValue(req.Context(), proxyKey{}, dialAddress(proxy)))
+}
+
+// sameOrigin reports whether two URLs have scheme, host and port in common,
+// where a port that is left out is that of the scheme.
+func sameOrigin(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) && dialAddress(a) == dialAddress(b)
+}
+
+// dialAddress is the host:port that a transport dials for a URL.
+func dialAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(hostname(u), port)
+}
