@@ -342,7 +342,7 @@ func (m *mover) moveFrom(w *walker, n *node, to auth.Repository, mountable []aut
 				return err
 			}
 		}
-		return again(w.ctx, func() error { return m.upload(w, n, to, mountable) })
+		return m.upload(w, n, to, mountable)
 	})
 }
 

@@ -39,7 +39,7 @@ func putContent(ctx context.Context, registries remotes.Resolver, to auth.Reposi
 	if err != nil {
 		return err
 	}
-	err = again(ctx, func() error { return push(ctx, pusher, desc, data) })
+	err = push(ctx, pusher, desc, data)
 	if errdefs.IsAlreadyExists(err) {
 		return nil
 	}

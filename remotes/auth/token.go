@@ -50,11 +50,8 @@ type tokens struct {
 }
 
 func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
-	return t.kept.get(ctx, key, tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
+	return t.kept.get(ctx, key, maxWait+2*tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
 		token, lifetime, err := t.persist(ctx, key)
-		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = explain(key, fmt.Errorf("token endpoint %s did not answer in %v: %w", host(key.realm), tokenTimeout, context.DeadlineExceeded))
-		}
 		// Renewed a tenth of its life before the end, at most half a minute.
 		return token, lifetime - min(lifetime/10, 30*time.Second), err
 	})
@@ -65,27 +62,29 @@ func (t *tokens) forget(token string) {
 	t.kept.forget(func(_ tokenKey, kept string) bool { return kept == token })
 }
 
-// maxTokenAttempts is few: whoever wants the token asks again himself, too.
-const maxTokenAttempts = 3
-
 // persist fetches, and again when what failed may pass.
 func (t *tokens) persist(ctx context.Context, key tokenKey) (string, time.Duration, error) {
-	for attempt := 1; ; attempt++ {
-		token, lifetime, err := t.fetch(ctx, key)
-		if err == nil || attempt == maxTokenAttempts {
-			return token, lifetime, err
+	var retry Retry
+	for {
+		token, lifetime, err := t.fetchInTime(ctx, key)
+		if err == nil {
+			return token, lifetime, nil
 		}
-		wait, _ := Pause(attempt - 1)
-		var status *statusError
-		again := IsBroken(err)
-		if errors.As(err, &status) {
-			again = MayPass(status.code)
-			wait = max(wait, status.wait)
-		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait || !again || !Sleep(ctx, wait) {
+		if err = retry.Wait(ctx, err); err != nil {
 			return "", 0, err
 		}
 	}
+}
+
+// fetchInTime fetches within the time of an exchange.
+func (t *tokens) fetchInTime(ctx context.Context, key tokenKey) (string, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
+	defer cancel()
+	token, lifetime, err := t.fetch(ctx, key)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = explain(key, fmt.Errorf("token endpoint %s did not answer in %v: %w", host(key.realm), tokenTimeout, context.DeadlineExceeded))
+	}
+	return token, lifetime, err
 }
 
 // fetch asks by POST when there is a credential, and by GET where that is not
@@ -117,6 +116,9 @@ type statusError struct {
 	code  int
 	wait  time.Duration // that it asks for; 0: it does not
 }
+
+// Answer implements [Answered].
+func (e *statusError) Answer() (int, time.Duration) { return e.code, e.wait }
 
 func (e *statusError) Error() string {
 	text := fmt.Sprintf("token endpoint %s answered %d %s", host(e.realm), e.code, http.StatusText(e.code))

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,12 +104,14 @@ func TestTokenRequests(t *testing.T) {
 		{"an identity token never goes into a GET", withIdentity, []step{reply(405, "")}, []string{postSelf}, "405 Method Not Allowed"},
 		{"wrong password", withPassword, []step{reply(401, secret)}, []string{post, getUser}, "renew that credential"},
 		{"forbidden", withPassword, []step{reply(403, secret)}, []string{post}, "403 Forbidden"},
-		{"broken", withPassword, []step{reply(500, secret)}, []string{post, post, post}, "500 Internal Server Error"},
+		{"broken", withPassword, []step{reply(500, secret)}, []string{post, post, post, post, post}, "500 Internal Server Error"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			e, tokens := newEndpoint(test.steps...)
-			token, err := tokens.get(ctx(), keyFor(test.credential))
+			var token string
+			var err error
+			synctest.Test(t, func(t *testing.T) { token, err = tokens.get(t.Context(), keyFor(test.credential)) })
 			if test.err != "" {
 				wantError(t, err, "realm answered", test.err)
 			} else if err != nil || token != "t" {
@@ -139,7 +142,7 @@ func TestTokenGetOnlyIsRemembered(t *testing.T) {
 
 func TestTokenErrorClasses(t *testing.T) {
 	t.Parallel()
-	reset := func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+	reset := func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET }
 	for _, test := range []struct {
 		name       string
 		credential Credential
@@ -151,15 +154,17 @@ func TestTokenErrorClasses(t *testing.T) {
 		{"401 to nobody", anonymous, reply(401, ""), errdefs.ErrUnauthenticated, []string{"reg/a denied", "log in: docker login reg"}},
 		{"403", withPassword, reply(403, ""), errdefs.ErrPermissionDenied, []string{"reg/a denied", "ask for the right to pull"}},
 		{"503", withPassword, reply(503, ""), errdefs.ErrUnavailable, []string{"token for reg/a", "realm answered 503"}},
-		{"reset", withPassword, reset, io.ErrUnexpectedEOF, []string{"token for reg/a", "token endpoint realm"}},
+		{"reset", withPassword, reset, syscall.ECONNRESET, []string{"token for reg/a", "token endpoint realm"}},
 		{"redirect", withPassword, redirect("https://evil/token"), nil, []string{"token endpoint realm", "https://evil"}},
 	} {
-		_, tokens := newEndpoint(test.answer)
-		_, err := tokens.get(ctx(), keyFor(test.credential))
-		wantError(t, err, test.says...)
-		if test.class != nil && !errors.Is(err, test.class) {
-			t.Errorf("%s: the class of %q is not %v", test.name, err, test.class)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			_, tokens := newEndpoint(test.answer)
+			_, err := tokens.get(t.Context(), keyFor(test.credential))
+			wantError(t, err, test.says...)
+			if test.class != nil && !errors.Is(err, test.class) {
+				t.Errorf("%s: the class of %q is not %v", test.name, err, test.class)
+			}
+		})
 	}
 }
 
@@ -307,16 +312,57 @@ func TestTokenFailureIsNotKept(t *testing.T) {
 	t.Parallel()
 	reset := func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
 	for _, failures := range [][]step{
-		{reply(500, ""), reset, reply(429, "")}, // which are asked again, as often as that
+		{reply(503, ""), reset, reply(429, ""), reply(502, ""), reset}, // which are asked again, as often as that
 		{reply(403, "")}, {reply(200, "{}")},
 	} {
-		e, tokens := newEndpoint(append(failures, reply(200, `{"token":"t"}`))...)
-		if _, err := tokens.get(ctx(), keyFor(withPassword)); err == nil {
-			t.Fatal("no error")
-		}
-		if token, err := tokens.get(ctx(), keyFor(withPassword)); err != nil || token != "t" || len(e.log) != len(failures)+1 {
-			t.Errorf("got %q %v after %d requests", token, err, len(e.log))
-		}
+		synctest.Test(t, func(t *testing.T) {
+			e, tokens := newEndpoint(append(failures, reply(200, `{"token":"t"}`))...)
+			if _, err := tokens.get(t.Context(), keyFor(withPassword)); err == nil || IsBroken(err) {
+				t.Fatalf("got %v", err)
+			}
+			if token, err := tokens.get(t.Context(), keyFor(withPassword)); err != nil || token != "t" || len(e.log) != len(failures)+1 {
+				t.Errorf("got %q %v after %d requests", token, err, len(e.log))
+			}
+		})
+	}
+}
+
+// TestTokenRetryAfter: a token endpoint is waited for as a registry is, in seconds or until a date, and not for longer than a
+// minute in all.
+func TestTokenRetryAfter(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		after string
+		tries int
+		at    time.Duration
+		says  string // empty: there is a token in the end
+	}{
+		{"30", 2, 30 * time.Second, ""},
+		{"DATE", 2, 29 * time.Second, ""},
+		{"40", 2, 40 * time.Second, "asking to wait for 40s"},
+		{"3600", 1, 0, "asking to wait for 1h0m0s"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			if test.after == "DATE" {
+				test.after = time.Now().Add(30 * time.Second).UTC().Format(http.TimeFormat)
+			}
+			busy := func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {test.after}}, Body: http.NoBody}, nil
+			}
+			steps := []step{busy, reply(200, `{"token":"t"}`)}
+			if test.says != "" {
+				steps = []step{busy, busy, busy, busy, busy, busy}
+			}
+			e, tokens := newEndpoint(steps...)
+			began := time.Now()
+			_, err := tokens.get(t.Context(), keyFor(withPassword))
+			if took := time.Since(began); len(e.log) != test.tries || took < test.at || took > test.at+2*time.Second {
+				t.Errorf("Retry-After %s: %d requests in %v", test.after, len(e.log), took)
+			}
+			if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("Retry-After %s: got %v", test.after, err)
+			}
+		})
 	}
 }
 

@@ -109,6 +109,9 @@ type statusError struct {
 	retryAfter time.Duration
 }
 
+// Answer implements [auth.Answered].
+func (e *statusError) Answer() (int, time.Duration) { return e.code, e.retryAfter }
+
 func (e *statusError) Error() string {
 	text := fmt.Sprintf("registry %s answered %d %s", e.host, e.code, http.StatusText(e.code))
 	if e.message != "" {

@@ -7,8 +7,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/containerd/errdefs"
-
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -59,20 +57,6 @@ func (b *budget) spend() error {
 // would be too late.
 func (b *budget) sleep(ctx context.Context, wait time.Duration) bool {
 	return !b.hasty && wait < b.left() && auth.Sleep(ctx, wait)
-}
-
-// pause tells whether a failure may pass, and how long to wait, at least as
-// long as the registry asks for.
-func pause(attempt int, err error) (time.Duration, bool) {
-	wait, more := auth.Pause(attempt)
-	var status *statusError
-	switch {
-	case !more:
-		return 0, false
-	case errors.As(err, &status):
-		return max(wait, status.retryAfter), auth.MayPass(status.code)
-	}
-	return wait, !errors.Is(err, errTimeout) && (errdefs.IsUnavailable(err) || auth.IsBroken(err))
 }
 
 // stallTimeout ends a transfer to a client that takes nothing; containerd then

@@ -138,14 +138,17 @@ func isBlob(p nested.Place) bool {
 
 // askDocument asks for a document, and again when its answer breaks off.
 func askDocument(ctx context.Context, most int64, do func() (*http.Response, error)) (*document, error) {
-	for attempt := 0; ; attempt++ {
+	for retry := new(auth.Retry); ; {
 		resp, err := do()
 		if err != nil {
 			return nil, err
 		}
 		d, err := readDocument(resp, most)
-		wait, again := pause(attempt, err)
-		if err == nil || !again || !budgetOf(ctx).sleep(ctx, wait) {
+		if err == nil {
+			return d, nil
+		}
+		wait, again := retry.After(err)
+		if !again || !budgetOf(ctx).sleep(ctx, wait) {
 			return d, err
 		}
 	}

@@ -108,12 +108,12 @@ func (q query) capabilities() docker.HostCapabilities {
 
 // ask asks one host. The last one is asked again when its failure may pass.
 func (u *upstream) ask(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
-	for attempt := 0; ; attempt++ {
+	for retry := new(auth.Retry); ; {
 		resp, err := u.exchange(ctx, h, repository, q, last)
 		if err == nil || !last {
 			return resp, err
 		}
-		wait, again := pause(attempt, err)
+		wait, again := retry.After(err)
 		if !again || !budgetOf(ctx).sleep(ctx, wait) {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -45,10 +46,9 @@ func (r *Registries) Head(ctx context.Context, repository auth.Repository, path,
 		return nil, err
 	}
 	err = fmt.Errorf("%s: no host to ask: %w", repository, errdefs.ErrNotFound)
-	for _, h := range hosts {
-		if !h.Capabilities.Has(docker.HostCapabilityPull) {
-			continue
-		}
+	hosts = slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return !h.Capabilities.Has(docker.HostCapabilityPull) })
+	for i, h := range hosts {
+		h.RegistryHost = retrying(h.RegistryHost, i == len(hosts)-1)
 		var resp *http.Response
 		if resp, err = r.ask(ctx, h, repository, http.MethodHead, h.URL(repository, path), accept); err == nil {
 			return resp.Header, resp.Body.Close()
@@ -68,6 +68,7 @@ func (r *Registries) Delete(ctx context.Context, repository auth.Repository, pat
 	for _, e := range endpoints {
 		if e.host.Capabilities.Has(docker.HostCapabilityPush) {
 			h := e.hostWith(repository.Name(), e.registry.DeleteAuthorizer)
+			h.RegistryHost = retrying(h.RegistryHost, true)
 			resp, err := r.ask(ctx, h, repository, http.MethodDelete, h.URL(repository, path), "*/*")
 			if err == nil {
 				err = resp.Body.Close()

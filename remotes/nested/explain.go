@@ -89,6 +89,9 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	var last answer
 	if errors.As(err, &last) {
 		last.RequestURL, _, _ = strings.Cut(last.RequestURL, "?")
+		if auth.IsSpent(err) {
+			return auth.Spent(last)
+		}
 		return last
 	}
 	var client *url.Error
@@ -115,6 +118,9 @@ type answer struct {
 	remoteerrors.ErrUnexpectedStatus
 	wait time.Duration // that it asks for; 0: it does not
 }
+
+// Answer implements [auth.Answered].
+func (a answer) Answer() (int, time.Duration) { return a.StatusCode, a.wait }
 
 // Error implements error. What is not plain text in the registry's words is
 // escaped, and they are cut.

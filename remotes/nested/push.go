@@ -15,7 +15,6 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/containerd/v2/pkg/labels"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -58,29 +57,31 @@ func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (con
 }
 
 func (p *registryPusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+	retries := new(pushRetries)
+	ctx = context.WithValue(ctx, pushRetriesKey{}, retries)
 	sources := p.sources(desc)
 	desc.Annotations = nil // of no use to registries
 	for _, from := range sources[:min(len(sources), maxMounts)] {
 		if p.registries.isUnmountable(mount{from, p.repository}) {
 			continue
 		}
-		w, err := p.push(ctx, desc, from)
+		w, err := p.push(ctx, retries, desc, from)
 		if !isRefusal(err) {
 			return w, err
 		}
 		p.registries.refuse(mount{from, p.repository})
 	}
-	return p.push(ctx, desc)
+	return p.push(ctx, retries, desc)
 }
 
 // isRefusal tells whether a mount was refused. A token endpoint may answer 401
 // to two scopes where it gives a token for each, and a registry 404 where it
 // may not say that the source is there: if it was about the target, the upload
-// is told so again.
+// is told so again. One that wants to be waited for wants the same for an upload.
 func isRefusal(err error) bool {
 	var denied *auth.DeniedError
 	var status remoteerrors.ErrUnexpectedStatus
-	return errors.As(err, &denied) || errors.As(err, &status) && status.StatusCode/100 == 4
+	return errors.As(err, &denied) || errors.As(err, &status) && status.StatusCode >= 400 && !auth.IsSpent(err)
 }
 
 // sources are the repositories that a blob could be mounted from, those that
@@ -136,10 +137,21 @@ func MountFrom(desc ocispec.Descriptor, repositories ...auth.Repository) ocispec
 }
 
 // push pushes with containerd's pusher, mounting from one repository or none.
-func (p *registryPusher) push(ctx context.Context, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
-	endpoints, err := p.registries.endpointsOf(p.repository.Host())
+func (p *registryPusher) push(ctx context.Context, retries *pushRetries, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
+	w, hosts, err := p.open(ctx, desc, from...)
 	if err != nil {
 		return nil, err
+	}
+	return &uploadWriter{Writer: w, ctx: ctx, hosts: hosts, retry: &retries.put, reopen: func() (content.Writer, error) {
+		w, _, err := p.open(ctx, desc)
+		return w, err
+	}}, nil
+}
+
+func (p *registryPusher) open(ctx context.Context, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
+	endpoints, err := p.registries.endpointsOf(p.repository.Host())
+	if err != nil {
+		return nil, nil, err
 	}
 	hosts := make([]Host, len(endpoints))
 	for i, e := range endpoints {
@@ -150,17 +162,18 @@ func (p *registryPusher) push(ctx context.Context, desc ocispec.Descriptor, from
 			}
 			return e.registry.PushAuthorizer(to, mounted...)
 		})
+		hosts[i].RegistryHost = retrying(hosts[i].RegistryHost, true)
 		hosts[i].RegistryHost.Authorizer = closingAuthorizer{hosts[i].Authorizer}
 	}
 	pusher, err := p.registries.resolverAt(hosts).Pusher(ctx, p.ref)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w, err := pusher.Push(ctx, MountFrom(desc, from...))
 	if err != nil {
-		return nil, explain(ctx, hosts, err)
+		return nil, nil, explain(ctx, hosts, err)
 	}
-	return &explainedWriter{Writer: w, ctx: ctx, hosts: hosts}, nil
+	return w, hosts, nil
 }
 
 // closingAuthorizer closes the body of a request that it cannot sign, as
@@ -175,38 +188,6 @@ func (a closingAuthorizer) Authorize(ctx context.Context, req *http.Request) err
 		_ = req.Body.Close() // of a pipe
 	}
 	return err
-}
-
-// explainedWriter is docker's writer with errors that say more.
-type explainedWriter struct {
-	content.Writer
-	ctx     context.Context
-	hosts   []Host
-	written bool
-}
-
-func (w *explainedWriter) Write(p []byte) (int, error) {
-	w.written = true
-	n, err := w.Writer.Write(p)
-	return n, w.explain(err)
-}
-
-// Commit implements content.Writer. Docker's does not wait for the answer when
-// nothing was written.
-func (w *explainedWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
-	if !w.written {
-		if _, err := w.Write(nil); err != nil {
-			return err
-		}
-	}
-	return w.explain(w.Writer.Commit(ctx, size, expected, opts...))
-}
-
-func (w *explainedWriter) explain(err error) error {
-	if err == nil || errors.Is(err, content.ErrReset) {
-		return err
-	}
-	return explain(w.ctx, w.hosts, err)
 }
 
 func (r *Registries) isUnmountable(m mount) bool {

@@ -234,7 +234,7 @@ func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
 }
 
 // resolver returns the docker resolver for the repository of a reference, for
-// reading: whoever changes something is to know himself what may be done again.
+// reading.
 func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 	repository, err := RepositoryOf(ref)
 	if err != nil {
@@ -245,8 +245,8 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 		return nil, nil, err
 	}
 	asked := slices.Clone(hosts)
-	if last := len(asked) - 1; last >= 0 { // before it, there is another one to ask
-		asked[last].RegistryHost = patient(asked[last].RegistryHost)
+	for i, h := range asked {
+		asked[i].RegistryHost = retrying(h.RegistryHost, i == len(asked)-1)
 	}
 	return r.resolverAt(asked), hosts, nil
 }

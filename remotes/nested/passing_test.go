@@ -11,9 +11,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// TestPatience: failures that may pass end no pull, and are asked about again
+// TestRetriedPull: failures that may pass end no pull, and are asked about again
 // as the registry wishes; those that do not pass end it soon, and say why.
-func TestPatience(t *testing.T) {
+func TestRetriedPull(t *testing.T) {
 	of, first := registrytest.Of, registrytest.First
 	after := func(seconds string) http.Header { return http.Header{"Retry-After": {seconds}} }
 	for name, test := range map[string]struct {

@@ -1,0 +1,168 @@
+package nested
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// retrying makes a docker resolver's or pusher's requests to a host by the one
+// policy for that, [auth.Retry]: where hosts.toml names another host to be
+// asked after it, once. Docker's own tries, which ask again at once whatever
+// the registry says, do not come to it: they are for answers and errors that
+// it is not shown.
+func retrying(h docker.RegistryHost, last bool) docker.RegistryHost {
+	client := *h.Client
+	client.Transport = retryTransport{client.Transport, last}
+	h.Client = &client
+	return h
+}
+
+type retryTransport struct {
+	next http.RoundTripper
+	last bool // of the hosts that are asked
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	for retry := retryOf(req); ; {
+		resp, err := t.next.RoundTrip(req)
+		if err == nil && !auth.MayPass(resp.StatusCode) {
+			if req.Method == http.MethodGet {
+				resp.Body = &pausingBody{resp.Body, req.Context(), known(req, resp)}
+			}
+			return resp, nil
+		}
+		if err == nil {
+			err = newAnswer(resp)
+		}
+		if !t.last {
+			return nil, err
+		}
+		if !isRepeatable(req, err) {
+			return nil, auth.Unrepeated(err)
+		}
+		if err = retry.Wait(req.Context(), err); err != nil {
+			return nil, err
+		}
+		if req, err = rewound(req); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// isRepeatable reports whether a request may be made again as it is. Most may,
+// since the session of an upload that nobody uses ends by itself. Content of an
+// upload may have come to the registry in part, and what is sent again be added
+// to it, unless the registry has refused to look at it. A mount that fails is an
+// upload's to mend, unless the registry wants it to be waited for.
+func isRepeatable(req *http.Request, err error) bool {
+	var answered auth.Answered
+	isAnswer := errors.As(err, &answered)
+	status, wait := 0, time.Duration(0)
+	if isAnswer {
+		status, wait = answered.Answer()
+	}
+	switch busy := status == http.StatusTooManyRequests; {
+	case isUpload(req):
+		return busy
+	case isMount(req):
+		return busy || !isAnswer || wait > 0
+	}
+	return true
+}
+
+func isMount(req *http.Request) bool {
+	return req.Method == http.MethodPost && req.URL.Query().Has("mount")
+}
+
+// isUpload reports whether a request sends a blob.
+func isUpload(req *http.Request) bool {
+	return (req.Method == http.MethodPut || req.Method == http.MethodPatch) && !isManifestPath(req.URL.Path)
+}
+
+// rewound returns the request with its body from the beginning.
+func rewound(req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, nil
+	}
+	if req.GetBody == nil {
+		return nil, fmt.Errorf("%s to %s: its content cannot be read twice, so it is not sent again; begin anew", req.Method, req.URL.Host)
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	req.Body = body
+	return req, nil
+}
+
+// pushRetries are the tries of one push, by method, of which a push that
+// begins anew makes no more.
+type pushRetries struct{ post, put auth.Retry }
+
+type pushRetriesKey struct{}
+
+func retryOf(req *http.Request) *auth.Retry {
+	of, ok := req.Context().Value(pushRetriesKey{}).(*pushRetries)
+	switch {
+	case ok && req.Method == http.MethodPost:
+		return &of.post
+	case ok && isUpload(req):
+		return &of.put
+	}
+	return new(auth.Retry)
+}
+
+// newAnswer makes an error of an answer, whose body it closes.
+func newAnswer(resp *http.Response) error {
+	defer resp.Body.Close()
+	var status remoteerrors.ErrUnexpectedStatus
+	if err := remoteerrors.NewUnexpectedStatusErr(resp); !errors.As(err, &status) {
+		return err
+	}
+	return answer{status, auth.RetryAfter(resp)}
+}
+
+// known is how many bytes of a body the asker has already.
+func known(req *http.Request, resp *http.Response) int64 {
+	if resp.StatusCode != http.StatusOK {
+		return 0
+	}
+	start, _, _ := strings.Cut(strings.TrimPrefix(req.Header.Get("Range"), "bytes="), "-")
+	n, err := strconv.ParseInt(start, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// pausingBody is a body whose breaking off is told after a pause when it
+// brought nothing that was not known: docker's fetcher asks again at once.
+type pausingBody struct {
+	io.ReadCloser
+	ctx   context.Context
+	known int64 // bytes, less those that came
+}
+
+// Read implements [io.Reader].
+func (b *pausingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.known -= int64(n)
+	if b.known >= 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+		wait, _ := new(auth.Retry).After(err)
+		auth.Sleep(b.ctx, wait)
+	}
+	return n, err
+}
