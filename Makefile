@@ -14,8 +14,9 @@ LINT        := v2.15.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
-# Of the target that starts a process for each input.
+# Of the target that starts a process for each input, and of the one that runs a command for each.
 FUZZTIME_TRAIL := 500x
+FUZZTIME_COMMANDS := 2000x
 
 # Of `make soak`: how long, how many pulls at a time, and whose decisions; without a seed it draws one.
 MINUTES := 2
@@ -138,7 +139,7 @@ fuzz:
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \
 	sed -E 's|/[^/]*:func | |' | while read -r dir name; do \
 		echo "fuzz $$dir $$name"; \
-		time=$(FUZZTIME); [ $$name != FuzzTrailFile ] || time=$(FUZZTIME_TRAIL); \
+		case $$name in FuzzTrailFile) time=$(FUZZTIME_TRAIL);; FuzzCommands) time=$(FUZZTIME_COMMANDS);; *) time=$(FUZZTIME);; esac; \
 		(cd $$dir && go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$$time .) || exit 1; \
 	done
 

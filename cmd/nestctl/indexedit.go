@@ -75,11 +75,11 @@ func (e *indexEdit) read(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	if e.document, err = readIndexDocument(data); err != nil {
-		return fmt.Errorf("%s: %w", ref, err)
-	}
 	if e.entries, err = w.fetcher.Children(ctx, root.Descriptor); err != nil {
 		return err
+	}
+	if e.document, err = readIndexDocument(data); err != nil {
+		return fmt.Errorf("%s: %w", ref, err)
 	}
 	if len(e.entries) != len(e.document.Manifests) {
 		return fmt.Errorf("%s: not all entries of the index can be read", ref)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -75,17 +76,28 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
 	if !nested.IsDocument(desc.MediaType) { // which may be a nested index (docs/spec.md, section 8)
 		m.desc.MediaType = ocispec.MediaTypeImageIndex
-		if !m.nested() {
-			return m, usagef("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
-		}
+	}
+	switch is, err := m.nested(nested.IsDocument(desc.MediaType)); {
+	case err != nil:
+		return m, err
+	case !is && !nested.IsDocument(desc.MediaType):
+		return m, usagef("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
 	}
 	return m, m.describe(ctx, f)
 }
 
-// nested tells whether a member is a nested index itself.
-func (m *indexSource) nested() bool {
-	_, is, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(nested.Place{Descriptor: m.desc}, m.manifest, m.repository)
-	return is && err == nil
+// nested reports whether a member is a nested index itself. Read strictly, as
+// whoever pulls a member reads it, what is invalid is an error.
+func (m *indexSource) nested(strict bool) (bool, error) {
+	place := nested.PlaceIn(m.repository, m.desc)
+	place.Strict = strict
+	_, is, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(place, m.manifest, m.repository)
+	return is, err
+}
+
+// invalid is an error about something that the member consists of.
+func (m *indexSource) invalid(d digest.Digest, err error) error {
+	return &nested.InvalidError{Digest: d, In: m.repository, Position: -1, Err: err}
 }
 
 // describe reads platform and artifact type out of a manifest.
@@ -95,7 +107,7 @@ func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
 		Config       ocispec.Descriptor `json:"config"`
 	}
 	if err := json.Unmarshal(m.manifest, &manifest); err != nil {
-		return fmt.Errorf("%s@%s: %w", m.repository, m.desc.Digest, err)
+		return m.invalid(m.desc.Digest, err)
 	}
 	m.desc.ArtifactType = manifest.ArtifactType
 	if !images.IsManifestType(m.desc.MediaType) {
@@ -113,7 +125,7 @@ func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
 	}
 	var image ocispec.Image
 	if err := json.Unmarshal(data, &image); err != nil {
-		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
+		return m.invalid(manifest.Config.Digest, err)
 	}
 	if image.OS != "" {
 		p := image.Platform

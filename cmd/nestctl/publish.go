@@ -99,9 +99,12 @@ func (p *protection) tag(in auth.Repository, member digest.Digest) string {
 func (p *indexPublisher) protect(ctx context.Context, members []indexSource) error {
 	protection := protect(p.desc.Digest)
 	for _, m := range members {
+		is, err := m.nested(true)
+		if err != nil {
+			return err
+		}
 		tag := protection.tag(m.repository, m.desc.Digest)
-		var err error
-		if m.nested() { // which may be a blob there
+		if is { // which may be a blob there
 			member := indexPublisher{p.registries, m.manifest, m.desc}
 			_, err = member.publish(ctx, m.repository, tag, "auto")
 		} else {

@@ -138,7 +138,7 @@ func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place,
 		return p, document{}, err
 	}
 	if doc, ok = f.trail.document(desc.Digest); !ok {
-		return p, document{}, &VerifyError{p.Targets[0], desc.Digest, "what was served is something else"}
+		return p, document{}, &VerifyError{p.first(), desc.Digest, "what was served is something else"}
 	}
 	return p, doc, nil
 }

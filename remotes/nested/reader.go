@@ -61,7 +61,7 @@ func (r *candidateReader) named(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || r.served == root {
 		return err
 	}
-	return &Error{root, r.place.Targets[0], r.place.Descriptor.Digest, err, []Attempt{{r.served, err}}}
+	return &Error{root, r.place.first(), r.place.Descriptor.Digest, err, []Attempt{{r.served, err}}}
 }
 
 // readAt reads the first bytes from an offset on. The end is not an error.

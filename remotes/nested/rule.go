@@ -48,6 +48,20 @@ type Place struct {
 	Carried    bool              // an index that is stored as a blob
 }
 
+// PlaceIn is the place of content in one repository.
+func PlaceIn(in auth.Repository, desc ocispec.Descriptor) Place {
+	return Place{Descriptor: desc, Targets: []auth.Repository{in}}
+}
+
+// first is where the content is asked for first; the zero value in a Place that
+// has no candidates, which nothing in it forbids.
+func (p Place) first() auth.Repository {
+	if len(p.Targets) == 0 {
+		return auth.Repository{}
+	}
+	return p.Targets[0]
+}
+
 // Merge adds the candidates of another place of the same content after the
 // place's own, as long as there is room.
 func (p Place) Merge(other Place) Place {
@@ -61,8 +75,12 @@ func (p Place) Merge(other Place) Place {
 // it points to, in its order, each before those of what is embedded in its
 // descriptor. served is the repository that served the document. nested tells
 // that it is an index that states a child namespace. Errors are of type
-// [InvalidError]; a plain document that cannot be read points to nothing.
+// [InvalidError]; a plain document that cannot be read points to nothing. A
+// place without candidates is where it was served.
 func (r Rule) Follow(p Place, data []byte, served auth.Repository) (found []Place, nested bool, err error) {
+	if len(p.Targets) == 0 {
+		p.Targets = []auth.Repository{served}
+	}
 	doc, err := r.read(p.Descriptor.MediaType, data, p.Strict)
 	if err != nil {
 		return nil, doc.nested, p.invalid(err)
@@ -156,7 +174,7 @@ func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error)
 
 // invalid is the error about the document at this place.
 func (p Place) invalid(err error) error {
-	invalid := &InvalidError{Digest: p.Descriptor.Digest, In: p.Targets[0], Position: -1, Err: err}
+	invalid := &InvalidError{Digest: p.Descriptor.Digest, In: p.first(), Position: -1, Err: err}
 	var at *positionError
 	if errors.As(err, &at) {
 		invalid.Position, invalid.Err = at.position, at.error
@@ -181,6 +199,9 @@ func (p Place) MediaTypes() []string {
 	return []string{p.Descriptor.MediaType}
 }
 
+// errNowhere is of a place without candidates.
+var errNowhere = fmt.Errorf("no repository to ask: %w", errdefs.ErrNotFound)
+
 // Ask asks the candidates for content in their order (docs/spec.md, section 4)
 // until one answers, and returns that one. The fallbacks are asked only when
 // every target answered 404 (errdefs.ErrNotFound); whatever is neither an
@@ -188,7 +209,7 @@ func (p Place) MediaTypes() []string {
 // Errors are of type [Error], or the only answer itself when that is the
 // root's.
 func (p Place) Ask(root auth.Repository, ask func(auth.Repository) error) (auth.Repository, error) {
-	failed := &Error{Parent: root, Target: p.Targets[0], Digest: p.Descriptor.Digest}
+	failed := &Error{Parent: root, Target: p.first(), Digest: p.Descriptor.Digest, Err: errNowhere}
 	denied := false
 	for i, candidate := range union(p.Targets, p.Fallbacks) {
 		if i >= len(p.Targets) && denied {
@@ -203,7 +224,7 @@ func (p Place) Ask(root auth.Repository, ask func(auth.Repository) error) (auth.
 			failed.Err = err
 			break
 		}
-		if failed.Err == nil || isDenied(err) && !denied {
+		if i == 0 || isDenied(err) && !denied {
 			failed.Err = err
 		}
 		denied = denied || isDenied(err)
