@@ -3,11 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
-	"strconv"
-	"strings"
-	"unicode"
 
 	"github.com/containerd/errdefs"
 
@@ -53,27 +49,3 @@ var signed = regexp.MustCompile(`(https?://)(?:[^\s/"@]*@)?([^\s"?]*)(\?[^\s"]*)
 
 // redact takes users and queries out of the URLs in a text.
 func redact(s string) string { return signed.ReplaceAllString(s, "$1$2") }
-
-// redacted is a writer that redacts the lines of a log.
-type redacted struct{ io.Writer }
-
-func (w redacted) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(w.Writer, redact(string(p))); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// printable escapes what must not reach a terminal: control characters, and
-// characters that change how others are shown.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-	}
-	return b.String()
-}

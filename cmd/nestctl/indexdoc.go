@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -33,6 +35,9 @@ func newIndexDocument() *indexDocument {
 // readIndexDocument reads an index that is there, and refuses one that holds
 // more than can be written again.
 func readIndexDocument(data []byte) (*indexDocument, error) {
+	if !utf8.Valid(data) {
+		return nil, errors.New("the index is not UTF-8, as an index with child namespaces has to be; make it anew with index create")
+	}
 	index := newIndexDocument()
 	var all map[string]json.RawMessage
 	err := json.Unmarshal(data, index)
@@ -98,7 +103,7 @@ func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
 	if err := encoder.Encode(d); err != nil {
 		return nil, ocispec.Descriptor{}, err
 	}
-	data := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+	data := escapeJSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // --dry-run and other tools print it
 	if len(data) > maxManifest {
 		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), maxManifest)
 	}
