@@ -11,6 +11,7 @@ ORAS        := v1.3.6
 REGCTL      := v0.11.7
 DOCKER_REGISTRY := 2.8.2
 LINT        := v2.15.0
+VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
@@ -41,7 +42,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint packages tools clean
+.PHONY: bench bench-copy bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -61,6 +62,7 @@ help:
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
 	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
+	@echo 'make vuln         known vulnerabilities in what the programs call'
 	@echo 'make clean        remove bin/'
 
 build:
@@ -161,6 +163,10 @@ lint: bin/.golangci-lint-$(LINT)
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet ./...
 
+# Not in `make test`: what becomes known elsewhere must not break a commit that was good yesterday.
+vuln: bin/.govulncheck-$(VULN)
+	@.ci/vuln
+
 # What the tests need and do not build: runc, pass and gpg, systemd, and a C compiler for the race detector.
 # They are Debian's packages.
 NEEDED := runc pass gpg gpg-agent systemctl gcc
@@ -239,6 +245,10 @@ bin/.kubernetes-%:
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
 	@rm -f bin/.golangci-lint-* && touch $@
+
+bin/.govulncheck-%:
+	$(INSTALL) golang.org/x/vuln/cmd/govulncheck@$*
+	@rm -f bin/.govulncheck-* && touch $@
 
 clean:
 	rm -rf $(BIN)
