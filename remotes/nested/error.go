@@ -109,6 +109,14 @@ func isDenied(err error) bool {
 	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
 }
 
+// isBusy reports whether a registry wants to be asked less: that is about who
+// asks, and not about the repository.
+func isBusy(err error) bool {
+	var status remoteerrors.ErrUnexpectedStatus
+	var busy interface{ Busy() bool }
+	return errors.As(err, &status) && status.StatusCode == http.StatusTooManyRequests || errors.As(err, &busy) && busy.Busy()
+}
+
 // short is a digest for people.
 func short(d digest.Digest) string {
 	const shown = 12

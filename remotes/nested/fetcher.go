@@ -57,20 +57,17 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	if f.trail.empty() {
 		f.trail.start(desc, false)
 	}
-	p, ok, err := f.find(ctx, desc)
+	s, err := f.find(ctx, desc)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
+	if len(s.places) == 0 {
 		return f.root.Fetch(ctx, desc)
 	}
-	if !p.Strict {
-		p.Descriptor = desc // as containerd described it, urls and all
+	if p := s.places[0]; !IsDocument(p.Descriptor.MediaType) || !f.readable(p) {
+		return &candidateReader{ctx: ctx, fetcher: f, sought: s}, nil
 	}
-	if !IsDocument(p.Descriptor.MediaType) || !f.readable(p) {
-		return &candidateReader{ctx: ctx, fetcher: f, place: p}, nil
-	}
-	data, err := f.readAndLearn(ctx, p)
+	data, err := f.readAndLearn(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +83,8 @@ func (f *Fetcher) FetchFrom(ctx context.Context, desc ocispec.Descriptor, at aut
 	if !ok || !p.Strict {
 		p.Descriptor = desc
 	}
-	p.Targets, p.Fallbacks = []auth.Repository{at}, at.Above(f.trail.root)
-	return &candidateReader{ctx: ctx, fetcher: f, place: p}, nil
+	p.Targets, p.Fallbacks, p.By = []auth.Repository{at}, at.Above(f.trail.root), f.trail.root
+	return &candidateReader{ctx: ctx, fetcher: f, sought: sought{desc: desc, places: Places{p}, known: true}}, nil
 }
 
 type seekable struct{ *bytes.Reader }
@@ -123,16 +120,20 @@ func (f *Fetcher) Members(ctx context.Context, desc ocispec.Descriptor) ([]Entry
 // document returns a document of this pull, read if it has to be. One that is
 // not readable is empty.
 func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place, document, error) {
-	p, err := f.placeOf(ctx, desc)
-	if err != nil || !f.readable(p) {
-		return p, document{}, err
+	s, err := f.placeOf(ctx, desc)
+	if err != nil {
+		return Place{}, document{}, err
+	}
+	p := s.places[0]
+	if !f.readable(p) {
+		return p, document{}, nil
 	}
 	doc, ok := f.trail.document(desc.Digest)
 	if ok {
 		return p, doc, nil
 	}
 	if err = f.learnFromStore(ctx, p); errdefs.IsNotFound(err) {
-		err = f.learnFromRegistry(ctx, p)
+		_, err = f.readAndLearn(ctx, s)
 	}
 	if err != nil {
 		return p, document{}, err
@@ -155,20 +156,21 @@ func (f *Fetcher) readable(p Place) bool {
 // order (docs/spec.md, section 4), until one answers, and returns that one.
 // Errors: as for Fetch, and those of ask.
 func (f *Fetcher) Ask(ctx context.Context, desc ocispec.Descriptor, ask func(auth.Repository) error) (auth.Repository, error) {
-	p, err := f.placeOf(ctx, desc)
+	s, err := f.placeOf(ctx, desc)
 	if err != nil {
 		return auth.Repository{}, err
 	}
-	return p.Ask(f.trail.root, ask)
+	_, served, err := f.askAll(ctx, s, func(_ Place, candidate auth.Repository) error { return ask(candidate) })
+	return served, err
 }
 
 // placeOf is find for content that has to have a place.
-func (f *Fetcher) placeOf(ctx context.Context, desc ocispec.Descriptor) (Place, error) {
-	p, ok, err := f.find(ctx, desc)
-	if err == nil && !ok {
+func (f *Fetcher) placeOf(ctx context.Context, desc ocispec.Descriptor) (sought, error) {
+	s, err := f.find(ctx, desc)
+	if err == nil && len(s.places) == 0 {
 		err = fmt.Errorf("%s is not part of this pull: %w", desc.Digest, errdefs.ErrNotFound)
 	}
-	return p, err
+	return s, err
 }
 
 // Found returns the repository that served content in this pull.
@@ -182,40 +184,57 @@ func (f *Fetcher) Found(d digest.Digest) (auth.Repository, bool) {
 // readAndLearn fetches a document, and follows it when it verifies. One that
 // does not verify is an error, unless it has nothing to do with child
 // namespaces: then it is passed on unread, for the caller to refuse.
-func (f *Fetcher) readAndLearn(ctx context.Context, p Place) ([]byte, error) {
-	data, served, err := f.read(ctx, p)
-	if err != nil {
-		return nil, err
+func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err error) {
+	if held, ok := f.trail.take(s.desc.Digest); ok {
+		f.found(s.desc.Digest, f.trail.root)
+		return held, f.learnFrom(s.places[0], held, f.trail.root)
 	}
-	if reason := verify(p.Descriptor, data); reason != "" {
-		if !p.Strict {
-			return data, nil
+	var invalid error // it is so wherever it is, when it is read strictly
+	_, served, err := f.askAll(ctx, s, func(p Place, candidate auth.Repository) error {
+		if invalid != nil && !p.Strict {
+			return invalid
 		}
-		return nil, &VerifyError{served, p.Descriptor.Digest, reason}
+		if data, err = f.readFrom(ctx, p, candidate); err != nil {
+			return err
+		}
+		if err = f.learnFrom(p, data, candidate); errdefs.IsInvalidArgument(err) {
+			invalid = err
+		}
+		return err
+	})
+	if err == nil {
+		f.found(s.desc.Digest, served)
 	}
-	return data, f.trail.learn(p, data, served)
+	return data, err
 }
 
-// read fetches a document whole. More than a byte too many is never read.
-func (f *Fetcher) read(ctx context.Context, p Place) (data []byte, served auth.Repository, err error) {
-	if held, ok := f.trail.take(p.Descriptor.Digest); ok {
-		f.found(p.Descriptor.Digest, f.trail.root)
-		return held, f.trail.root, nil
+// learnFrom follows what was served as a document.
+func (f *Fetcher) learnFrom(p Place, data []byte, served auth.Repository) error {
+	if reason := verify(p.Descriptor, data); reason != "" {
+		if !p.Strict {
+			return nil
+		}
+		return &VerifyError{served, p.Descriptor.Digest, reason}
 	}
-	served, err = f.ask(ctx, p, func(body io.ReadCloser) error {
+	return f.trail.learn(p, data, served)
+}
+
+// readFrom fetches a document whole. More than a byte too many is never read.
+func (f *Fetcher) readFrom(ctx context.Context, p Place, candidate auth.Repository) (data []byte, err error) {
+	err = f.askOne(ctx, p, candidate, func(body io.ReadCloser) error {
 		defer body.Close()
 		data, err = io.ReadAll(io.LimitReader(body, p.Descriptor.Size+1))
 		return err
 	})
-	return data, served, err
+	return data, err
 }
 
-// ask asks the candidates for content until one answers, and returns that
-// one. use gets the body, and closes it when it cannot be read.
-func (f *Fetcher) ask(ctx context.Context, p Place, use func(io.ReadCloser) error) (auth.Repository, error) {
-	served, err := p.Ask(f.trail.root, func(candidate auth.Repository) error { return f.askOne(ctx, p, candidate, use) })
+// ask asks for content until a repository answers, and returns that one. use
+// gets the body, and closes it when it cannot be read.
+func (f *Fetcher) ask(ctx context.Context, s sought, use func(io.ReadCloser) error) (auth.Repository, error) {
+	_, served, err := f.askAll(ctx, s, func(p Place, candidate auth.Repository) error { return f.askOne(ctx, p, candidate, use) })
 	if err == nil {
-		f.found(p.Descriptor.Digest, served)
+		f.found(s.desc.Digest, served)
 	}
 	return served, err
 }

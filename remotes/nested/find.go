@@ -2,8 +2,11 @@ package nested
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -14,48 +17,108 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// find returns the place of content. What the trail does not know may be
+// sought is content that is wanted, and where it may be.
+type sought struct {
+	desc   ocispec.Descriptor
+	places Places
+	plain  Places // how the root's repository is asked in the end
+	known  bool   // nothing else is looked for
+}
+
+// find returns the places of content. What the trail does not know may be
 // below documents that never passed through, because they were in the store
 // already: those are read, first from the store, then from their
 // repositories. Content that no document names has no place.
-func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (Place, bool, error) {
-	if p, ok := f.trail.place(desc.Digest); ok {
-		return p, true, nil
+func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (sought, error) {
+	if s := f.seek(desc, f.trail.placesOf(desc.Digest)); len(s.places) > 0 {
+		return s, nil
 	}
+	err := f.walkFor(ctx, func() bool { _, ok := f.trail.place(desc.Digest); return ok })
+	return f.seek(desc, f.trail.placesOf(desc.Digest)), err
+}
+
+// seek is the content as its caller describes it: what they go through counts
+// more than a claim, urls and all where it is plain.
+func (f *Fetcher) seek(desc ocispec.Descriptor, places Places) sought {
+	root := f.trail.root
+	described := desc.Size > 0 && desc.MediaType != ""
+	for i, p := range places {
+		if !p.Strict || described && !p.Own(root) {
+			places[i].Descriptor = desc
+		}
+	}
+	s := sought{desc: desc, places: places, known: places.Known(root)}
+	if !s.known {
+		s.plain = Places{{By: root, Descriptor: desc, Targets: []auth.Repository{root}}}
+	}
+	return s
+}
+
+// askAll asks the repositories in which content may be. Where all that is known
+// are claims that lead nowhere, documents are read that may know better.
+func (f *Fetcher) askAll(ctx context.Context, s sought, ask func(Place, auth.Repository) error) (Place, auth.Repository, error) {
+	root := f.trail.root
+	p, served, err := s.places.Ask(ctx, root, s.plain, ask)
+	if err == nil || s.known || ctx.Err() != nil || isBusy(err) || errdefs.IsInvalidArgument(err) {
+		return p, served, err
+	}
+	other := func(places Places) Places { return f.seek(s.desc, places.but(slices.Concat(s.places, s.plain))).places }
+	more := other(f.trail.named(s.desc.Digest))
+	if len(more) == 0 {
+		if f.walkFor(ctx, func() bool { return len(other(f.trail.placesOf(s.desc.Digest))) > 0 }) != nil {
+			return p, served, err
+		}
+		more = other(f.trail.named(s.desc.Digest))
+	}
+	if len(more) == 0 {
+		return p, served, err
+	}
+	return more.Ask(ctx, root, nil, ask)
+}
+
+// walkFor reads documents from the root on, from the store where it has them,
+// until what is wanted is there.
+func (f *Fetcher) walkFor(ctx context.Context, found func() bool) error {
 	select {
 	case f.walk <- struct{}{}:
 		defer func() { <-f.walk }()
 	case <-ctx.Done():
-		return Place{}, false, ctx.Err()
+		return ctx.Err()
 	}
 	for _, learn := range []func(context.Context, Place) error{f.learnFromStore, f.learnFromRegistry} {
-		if err := f.walkFor(ctx, desc.Digest, learn); err != nil {
-			return Place{}, false, err
+		if err := f.walkWith(ctx, found, learn); err != nil {
+			return err
 		}
 	}
-	p, ok := f.trail.place(desc.Digest)
-	return p, ok, nil
+	return nil
 }
 
-// walkFor reads documents from the root on until one names the digest, and
-// no document twice.
-func (f *Fetcher) walkFor(ctx context.Context, wanted digest.Digest, learn func(context.Context, Place) error) error {
-	tried := map[digest.Digest]bool{}
+// asked is a document and how it was asked for.
+type asked struct {
+	digest digest.Digest
+	question
+}
+
+// walkWith reads no document twice. What is wrong with one that is only
+// claimed to be there is no reason to stop.
+func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(context.Context, Place) error) error {
+	tried := map[asked]bool{}
 	for progress := true; progress; {
 		progress = false
 		for _, p := range f.trail.unread() {
-			if _, ok := f.trail.place(wanted); ok {
+			if found() {
 				return nil
 			}
-			if tried[p.Descriptor.Digest] {
+			q := asked{p.Descriptor.Digest, p.question(p.By)}
+			if _, ok := f.trail.document(q.digest); ok || tried[q] {
 				continue
 			}
-			tried[p.Descriptor.Digest] = true
+			tried[q] = true
 			err := learn(ctx, p)
 			switch {
 			case err == nil:
 				progress = true
-			case !errdefs.IsNotFound(err) && !isDenied(err):
+			case ctx.Err() != nil, p.Own(f.trail.root) && !errdefs.IsNotFound(err) && !isDenied(err):
 				return err
 			}
 		}
@@ -102,7 +165,7 @@ func (f *Fetcher) learnFromRegistry(ctx context.Context, p Place) error {
 	if !f.readable(p) {
 		return errdefs.ErrNotFound
 	}
-	_, err := f.readAndLearn(ctx, p)
+	_, err := f.readAndLearn(ctx, sought{desc: p.Descriptor, places: Places{p}, known: true})
 	return err
 }
 
@@ -134,37 +197,54 @@ func (f *Fetcher) withInterfaces() remotes.Fetcher {
 
 type digestFetcher struct{ f *Fetcher }
 
-// FetchByDigest implements remotes.FetcherByDigest in the repository that the
-// trail says.
-func (d digestFetcher) FetchByDigest(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
-	inner, err := d.f.at(ctx, dgst)
-	if err != nil {
-		return nil, ocispec.Descriptor{}, err
-	}
-	return inner.(remotes.FetcherByDigest).FetchByDigest(ctx, dgst, opts...)
+// FetchByDigest implements remotes.FetcherByDigest in the repository where
+// content was found, or else in those that the trail says.
+func (d digestFetcher) FetchByDigest(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchByDigestOpts) (body io.ReadCloser, desc ocispec.Descriptor, err error) {
+	_, _, err = d.f.askAll(ctx, d.f.at(dgst), func(_ Place, candidate auth.Repository) error {
+		inner, err := d.f.innerFor(ctx, candidate, dgst)
+		if err == nil {
+			body, desc, err = inner.(remotes.FetcherByDigest).FetchByDigest(ctx, dgst, opts...)
+		}
+		return err
+	})
+	return body, desc, err
 }
 
 type referrersFetcher struct{ f *Fetcher }
 
 // FetchReferrers implements remotes.ReferrersFetcher: referrers of a member
-// are in the repository in which the member was found.
-func (r referrersFetcher) FetchReferrers(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
-	inner, err := r.f.at(ctx, dgst)
-	if err != nil {
-		return nil, err
-	}
-	return inner.(remotes.ReferrersFetcher).FetchReferrers(ctx, dgst, opts...)
-}
-
-// at returns the fetcher of the repository where content was found, or else
-// is expected.
-func (f *Fetcher) at(ctx context.Context, d digest.Digest) (remotes.Fetcher, error) {
-	repository, ok := f.Found(d)
-	if !ok {
-		repository = f.trail.root
-		if p, ok := f.trail.place(d); ok {
-			repository = p.Targets[0]
+// are in the repository in which the member was found, or else is expected.
+// What several only claim to have is asked for in all of them: one is not to
+// hide what another has.
+func (r referrersFetcher) FetchReferrers(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchReferrersOpt) (all []ocispec.Descriptor, err error) {
+	s := r.f.at(dgst)
+	repositories := union(nil, slices.Concat(s.places, s.plain)[0].Targets[:1])
+	if !s.known {
+		for _, p := range slices.Concat(s.places, s.plain) {
+			repositories = append(repositories, p.Targets...)
 		}
 	}
-	return f.innerFor(ctx, repository, d)
+	slices.SortFunc(repositories, func(a, b auth.Repository) int { return strings.Compare(a.String(), b.String()) })
+	for _, repository := range slices.Compact(repositories) {
+		inner, failed := r.f.innerFor(ctx, repository, dgst)
+		if failed == nil {
+			var listed []ocispec.Descriptor
+			listed, failed = inner.(remotes.ReferrersFetcher).FetchReferrers(ctx, dgst, opts...)
+			all = append(all, listed...)
+		}
+		err = errors.Join(err, failed)
+	}
+	if len(all) > 0 {
+		err = nil
+	}
+	return all, err
+}
+
+// at is content by its digest: where it was found, or else may be.
+func (f *Fetcher) at(d digest.Digest) sought {
+	desc := ocispec.Descriptor{Digest: d}
+	if repository, ok := f.Found(d); ok {
+		return sought{desc: desc, places: Places{{By: f.trail.root, Descriptor: desc, Targets: []auth.Repository{repository}}}, known: true}
+	}
+	return f.seek(desc, f.trail.placesOf(d))
 }

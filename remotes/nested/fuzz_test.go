@@ -128,7 +128,11 @@ func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 	if trail.learn(p, bytes.Clone(data), parent) != nil {
 		return
 	}
-	for d, p := range trail.places {
+	for d, places := range trail.places {
+		p := places[0]
+		if len(places) != 1 {
+			t.Errorf("%q has %d places, of one document", d, len(places))
+		}
 		if len(p.Targets) == 0 || len(p.Targets)+len(p.Fallbacks) > 2*maxCandidates {
 			t.Errorf("%q has %d candidates", d, len(p.Targets))
 		}

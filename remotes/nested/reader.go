@@ -14,7 +14,7 @@ import (
 type candidateReader struct {
 	ctx     context.Context
 	fetcher *Fetcher
-	place   Place
+	sought  sought
 
 	offset int64
 	body   io.ReadCloser
@@ -42,7 +42,7 @@ func (r *candidateReader) Read(p []byte) (n int, err error) {
 // open finds the repository, and with it the first bytes: a fetcher may say
 // only when it is read from that it has nothing.
 func (r *candidateReader) open(p []byte) (n int, end error) {
-	r.served, r.err = r.fetcher.ask(r.ctx, r.place, func(body io.ReadCloser) (err error) {
+	r.served, r.err = r.fetcher.ask(r.ctx, r.sought, func(body io.ReadCloser) (err error) {
 		if n, end, err = readAt(body, r.offset, p); err != nil {
 			return errors.Join(err, body.Close())
 		}
@@ -61,7 +61,7 @@ func (r *candidateReader) named(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || r.served == root {
 		return err
 	}
-	return &Error{root, r.place.first(), r.place.Descriptor.Digest, err, []Attempt{{r.served, err}}}
+	return &Error{root, r.sought.places[0].first(), r.sought.desc.Digest, err, []Attempt{{r.served, err}}}
 }
 
 // readAt reads the first bytes from an offset on. The end is not an error.
@@ -87,7 +87,7 @@ func (r *candidateReader) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += r.offset
 	case io.SeekEnd:
-		offset += r.place.Descriptor.Size
+		offset += r.sought.places[0].Descriptor.Size
 	}
 	if offset < 0 {
 		return 0, errors.New("seek to a negative offset")

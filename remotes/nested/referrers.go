@@ -15,7 +15,7 @@ import (
 // of this pull: by docs/spec.md, section 4, that is where it was found. They are
 // part of the pull from then on. Errors: as for Fetch.
 func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at auth.Repository) ([]ocispec.Descriptor, error) {
-	p, err := f.placeOf(ctx, desc)
+	s, err := f.placeOf(ctx, desc)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 		if !IsDocument(d.MediaType) {
 			continue
 		}
-		if err := f.trail.refer(Place{Descriptor: d, Targets: []auth.Repository{at}, Depth: p.Depth + 1, Strict: p.Strict}); err != nil {
+		if err := f.trail.refer(Place{By: at, Descriptor: d, Targets: []auth.Repository{at}, Depth: s.places[0].Depth + 1, Strict: s.places[0].Strict}); err != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
 		}
 		referrers = append(referrers, d)
@@ -80,7 +80,7 @@ func (f *Fetcher) Carrier() (ocispec.Descriptor, bool) {
 	first := t.order[0]
 	for _, e := range t.documents[first].entries {
 		if e.Carried {
-			return t.places[first].Descriptor, true
+			return t.places[first][0].Descriptor, true
 		}
 	}
 	return ocispec.Descriptor{}, false

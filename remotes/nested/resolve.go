@@ -84,7 +84,7 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 	err := f.learnFromStore(ctx, p)
 	if errdefs.IsNotFound(err) {
 		var data []byte
-		data, err = f.readAndLearn(ctx, p)
+		data, err = f.readAndLearn(ctx, sought{desc: desc, places: Places{p}, known: true})
 		f.trail.hold(desc, data) // Fetch will be asked for it
 	}
 	if err != nil {
@@ -102,8 +102,12 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 // isNestedBlob tells whether a blob is an index with a child namespace, and
 // if so begins the trail with it.
 func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (bool, error) {
-	p := Place{Descriptor: index, Targets: []auth.Repository{f.trail.root}, Carried: true}
-	data, _, err := f.read(ctx, p)
+	p := Place{By: f.trail.root, Descriptor: index, Targets: []auth.Repository{f.trail.root}, Carried: true}
+	data, ok := f.trail.take(index.Digest)
+	var err error
+	if !ok {
+		data, err = f.readFrom(ctx, p, f.trail.root)
+	}
 	if err != nil || verify(index, data) != "" {
 		return false, nil // the caller will see the same, as a plain blob
 	}

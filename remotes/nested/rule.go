@@ -1,9 +1,11 @@
 package nested
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
@@ -39,6 +41,7 @@ const maxCandidates = 8
 // Place says where content may be, by what the documents said that point to
 // it.
 type Place struct {
+	By         auth.Repository // where the document was found that says so
 	Descriptor ocispec.Descriptor
 	Targets    []auth.Repository // asked first, in order of appearance
 	Fallbacks  []auth.Repository // asked when every target answered 404
@@ -50,7 +53,7 @@ type Place struct {
 
 // PlaceIn is the place of content in one repository.
 func PlaceIn(in auth.Repository, desc ocispec.Descriptor) Place {
-	return Place{Descriptor: desc, Targets: []auth.Repository{in}}
+	return Place{By: in, Descriptor: desc, Targets: []auth.Repository{in}}
 }
 
 // first is where the content is asked for first; the zero value in a Place that
@@ -142,6 +145,7 @@ func (p Place) embedded() bool {
 // served it; the place that served a copy comes last.
 func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error) {
 	next := Place{
+		By:         p.highest(),
 		Descriptor: e.Descriptor,
 		Depth:      p.Depth,
 		Strict:     p.Strict || nested || e.Carried,
@@ -170,6 +174,15 @@ func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error)
 	}
 	next.Fallbacks = append(next.Fallbacks, copies...)
 	return next, nil
+}
+
+// highest is the first of the place's targets that is below no other: what is
+// in several repositories speaks for that.
+func (p Place) highest() auth.Repository {
+	if len(p.Targets) == 0 {
+		return auth.Repository{}
+	}
+	return slices.MinFunc(p.Targets, func(a, b auth.Repository) int { return strings.Count(a.Name(), "/") - strings.Count(b.Name(), "/") })
 }
 
 // invalid is the error about the document at this place.
@@ -209,30 +222,9 @@ var errNowhere = fmt.Errorf("no repository to ask: %w", errdefs.ErrNotFound)
 // Errors are of type [Error], or the only answer itself when that is the
 // root's.
 func (p Place) Ask(root auth.Repository, ask func(auth.Repository) error) (auth.Repository, error) {
-	failed := &Error{Parent: root, Target: p.first(), Digest: p.Descriptor.Digest, Err: errNowhere}
-	denied := false
-	for i, candidate := range union(p.Targets, p.Fallbacks) {
-		if i >= len(p.Targets) && denied {
-			break
-		}
-		err := ask(candidate)
-		if err == nil {
-			return candidate, nil
-		}
-		failed.Attempts = append(failed.Attempts, Attempt{candidate, err})
-		if !errdefs.IsNotFound(err) && !isDenied(err) {
-			failed.Err = err
-			break
-		}
-		if i == 0 || isDenied(err) && !denied {
-			failed.Err = err
-		}
-		denied = denied || isDenied(err)
-	}
-	if len(failed.Attempts) == 1 && failed.Target == root {
-		return auth.Repository{}, failed.Err
-	}
-	return auth.Repository{}, failed
+	p.By = root
+	_, served, err := Places{p}.Ask(context.Background(), root, nil, func(_ Place, candidate auth.Repository) error { return ask(candidate) })
+	return served, err
 }
 
 // smallData is what of a descriptor's data is worth keeping: empty configs.

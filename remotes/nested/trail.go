@@ -2,6 +2,7 @@ package nested
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +18,7 @@ type trail struct {
 	rule Rule
 
 	mu        sync.Mutex
-	places    map[digest.Digest]Place
+	places    map[digest.Digest]Places
 	order     []digest.Digest // of the documents among them
 	documents map[digest.Digest]document
 	held      map[digest.Digest][]byte // documents that were fetched while resolving
@@ -27,7 +28,7 @@ func newTrail(root auth.Repository, r Rule) *trail {
 	return &trail{
 		root:      root,
 		rule:      r,
-		places:    map[digest.Digest]Place{},
+		places:    map[digest.Digest]Places{},
 		documents: map[digest.Digest]document{},
 		held:      map[digest.Digest][]byte{},
 	}
@@ -37,7 +38,7 @@ func newTrail(root auth.Repository, r Rule) *trail {
 func (t *trail) start(root ocispec.Descriptor, carried bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.put(Place{Descriptor: root, Targets: []auth.Repository{t.root}, Carried: carried, Strict: carried})
+	t.put(Place{By: t.root, Descriptor: root, Targets: []auth.Repository{t.root}, Carried: carried, Strict: carried})
 }
 
 // hold keeps the bytes of a document, if they are that document.
@@ -66,11 +67,18 @@ func (t *trail) heldBytes(d digest.Digest) ([]byte, bool) {
 	return data, ok
 }
 
+// place is the first of the places of content.
 func (t *trail) place(d digest.Digest) (Place, bool) {
+	if places := t.placesOf(d); len(places) > 0 {
+		return places[0], true
+	}
+	return Place{}, false
+}
+
+func (t *trail) placesOf(d digest.Digest) Places {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p, ok := t.places[d]
-	return p, ok
+	return slices.Clone(t.places[d])
 }
 
 func (t *trail) document(d digest.Digest) (document, bool) {
@@ -87,15 +95,19 @@ func (t *trail) empty() bool {
 	return len(t.places) == 0
 }
 
-// unread returns the places of documents that have not been read, in the
-// order in which they appeared.
+// unread returns the places of documents that have not been read, all of each,
+// in the order in which they appeared.
 func (t *trail) unread() []Place {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var unread []Place
 	for _, d := range t.order {
 		if _, ok := t.documents[d]; !ok {
-			unread = append(unread, t.places[d])
+			for _, p := range t.places[d] {
+				if IsDocument(p.Descriptor.MediaType) {
+					unread = append(unread, p)
+				}
+			}
 		}
 	}
 	return unread
@@ -115,6 +127,9 @@ func (t *trail) learn(p Place, data []byte, served auth.Repository) error {
 		return err
 	}
 	for _, e := range embedded {
+		if known, ok := t.place(e.Descriptor.Digest); ok && known.Own(t.root) && !known.describes(e) {
+			continue // it says otherwise of what is known
+		}
 		if err := t.learn(e, e.Descriptor.Data, served); err != nil {
 			return err
 		}
@@ -130,9 +145,7 @@ func (t *trail) follow(p Place, doc document, served auth.Repository) (embedded 
 	if _, ok := t.documents[p.Descriptor.Digest]; ok {
 		return nil, nil
 	}
-	if known, ok := t.places[p.Descriptor.Digest]; ok {
-		p = known
-	}
+	p = t.best(p)
 	places, err := t.rule.places(p, doc, served)
 	if err != nil {
 		return nil, err
@@ -169,18 +182,67 @@ func (t *trail) checkNumber(p Place) error {
 	return nil
 }
 
-// put adds a place, or adds candidates to one that is known. The caller holds
-// the lock.
-func (t *trail) put(p Place) {
-	d := p.Descriptor.Digest
-	known, ok := t.places[d]
-	if !ok {
-		known = p
-		known.Descriptor = lean(p.Descriptor)
-		known.Targets, known.Fallbacks = nil, nil
-		if IsDocument(p.Descriptor.MediaType) {
-			t.order = append(t.order, d)
+// best is a place with all that was said of it by the same source, or what the
+// root's repository says of the same. The caller holds the lock.
+func (t *trail) best(p Place) Place {
+	for _, known := range t.places[p.Descriptor.Digest] {
+		if known.describes(p) && (known.By == p.By || known.Own(t.root)) {
+			return known
 		}
 	}
-	t.places[d] = known.Merge(p)
+	return p
+}
+
+// put adds a place. The caller holds the lock.
+func (t *trail) put(p Place) {
+	d := p.Descriptor.Digest
+	p.Descriptor = lean(p.Descriptor)
+	p.Targets, p.Fallbacks = union(nil, p.Targets), union(nil, p.Fallbacks)
+	known := t.places[d]
+	if IsDocument(p.Descriptor.MediaType) && !slices.ContainsFunc(known, func(p Place) bool { return IsDocument(p.Descriptor.MediaType) }) {
+		t.order = append(t.order, d)
+	}
+	t.places[d] = known.add(t.root, p)
+}
+
+// naming is a document and an entry of it.
+type naming struct {
+	document digest.Digest
+	entry    *Entry
+}
+
+// named returns where content is by what all documents say that were read,
+// each at all places of its own. That may be more than is on the trail: a
+// document is followed where it was found first, and claims are bounded.
+func (t *trail) named(d digest.Digest) Places {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	named := map[digest.Digest][]naming{}
+	for _, above := range t.order {
+		entries := t.documents[above].entries
+		for i, e := range entries {
+			if e.Digest == d || IsDocument(e.MediaType) {
+				named[e.Digest] = append(named[e.Digest], naming{above, &entries[i]})
+			}
+		}
+	}
+	return t.climb(d, named, map[digest.Digest]Places{})
+}
+
+// climb is named for content, and for the documents above it.
+func (t *trail) climb(d digest.Digest, named map[digest.Digest][]naming, done map[digest.Digest]Places) Places {
+	if places, ok := done[d]; ok {
+		return places
+	}
+	places := slices.Clone(t.places[d])
+	done[d] = places
+	for _, n := range named[d] {
+		for _, p := range t.climb(n.document, named, done) {
+			if next, err := p.next(*n.entry, t.documents[n.document].nested, auth.Repository{}); err == nil {
+				places = places.add(t.root, next)
+			}
+		}
+	}
+	done[d] = places
+	return places
 }
