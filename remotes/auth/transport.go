@@ -116,14 +116,20 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header[name] = append(req.Header[name], values...)
 		}
 	}
+	resp, err := t.send(req, t.to(req.URL))
+	if err == nil && registry && req.URL.Scheme == "http" {
+		t.plain.Store(true)
+	}
+	return resp, err
+}
+
+// send sends a request over lines, and checks the answer.
+func (t *transport) send(req *http.Request, over lines) (*http.Response, error) {
 	resp, err := withPatience(req, func(req *http.Request) (*http.Response, error) {
-		return t.to(req.URL).forRequest(req).RoundTrip(t.throughProxy(withQuery(req)))
+		return over.forRequest(req).RoundTrip(t.throughProxy(withQuery(req)))
 	})
 	if err != nil {
 		return nil, err
-	}
-	if registry && req.URL.Scheme == "http" {
-		t.plain.Store(true)
 	}
 	if err := errors.Join(checkRange(req, resp), checkLocation(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
@@ -192,7 +198,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	for _, r := range append(via, req) {
 		if !sameOrigin(r.URL, first.URL) {
-			keepOnly(req.Header, "Accept", "Accept-Encoding", "Range", "User-Agent")
+			keepOnly(req.Header, forOthers...)
 			break
 		}
 	}
@@ -209,6 +215,9 @@ func checkTarget(from, to *url.URL) error {
 	}
 	return nil
 }
+
+// forOthers are the headers that other origins than the registry get.
+var forOthers = []string{"Accept", "Accept-Encoding", "Range", "User-Agent"}
 
 func keepOnly(header http.Header, names ...string) {
 	kept := http.Header{}

@@ -205,6 +205,53 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+// TestURLsOfLayers: the urls of layers that registries may not distribute are asked before the registry, without
+// anything that is for the registry; those of other content are not.
+func TestURLsOfLayers(t *testing.T) {
+	const foreign, foreignGzip = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+	for name, test := range map[string]struct {
+		mediaType string
+		hasNone   bool // the registry, of the layer
+		wrong     bool // there is nothing where the first url leads
+		elsewhere int
+	}{
+		"foreign":           {mediaType: foreign, hasNone: true, elsewhere: 1},
+		"nondistributable":  {mediaType: foreignGzip, elsewhere: 1},
+		"second":            {mediaType: foreign, hasNone: true, wrong: true, elsewhere: 2},
+		"the registry's":    {mediaType: foreign, wrong: true, elsewhere: 2},
+		"any other layer's": {mediaType: ocispec.MediaTypeImageLayerGzip},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			cdn := newRegistry(t)
+			i := newImage("plain", "layer")
+			layer := &i.layers[0]
+			layer.MediaType = test.mediaType
+			layer.URLs = []string{"http://169.254.169.254/latest", "file:///etc/shadow", cdn.URL() + "/v2/x/blobs/" + layer.Digest.String()}
+			if test.wrong {
+				layer.URLs = slices.Insert(layer.URLs, 0, cdn.URL()+"/v2/none/blobs/"+layer.Digest.String())
+			}
+			if !test.wrong || test.hasNone {
+				cdn.PutBlob("x", "", i.bytes[layer.Digest])
+			}
+			if !test.hasNone {
+				s.registry.PutBlob(parent, "", i.bytes[layer.Digest])
+			}
+			s.registry.PutBlob(parent, "", i.bytes[i.config.Digest])
+			root := s.registry.Put(parent, i.MediaType, manifestOf(i.config, i.layers...))
+			check(t, s.pull(root))
+			if !stored(s.store, *layer) || cdn.Count() != test.elsewhere {
+				t.Errorf("%d requests went where urls said, want %d; the layer is there: %t", cdn.Count(), test.elsewhere, stored(s.store, *layer))
+			}
+			for _, q := range cdn.Log() {
+				if q.Authorization != "" {
+					t.Errorf("%s got a credential", q)
+				}
+			}
+		})
+	}
+}
+
 // TestURLsOfPlainContent: of plain content Children tell what containerd sees.
 func TestURLsOfPlainContent(t *testing.T) {
 	s := newScene(t, nested.Options{})

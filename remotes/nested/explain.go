@@ -24,6 +24,7 @@ import (
 type explained struct {
 	inner      remotes.Fetcher
 	registries *Registries
+	ref        string
 	repository auth.Repository
 	hosts      []Host
 }
@@ -39,7 +40,13 @@ func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 	if Brief(desc) {
 		ctx = auth.Brief(ctx)
 	}
-	body, err := f.inner.Fetch(ctx, desc)
+	fetch := f.inner.Fetch
+	if isElsewhere(desc) {
+		fetch = f.fetchElsewhere
+	} else {
+		desc.URLs = nil
+	}
+	body, err := fetch(ctx, desc)
 	if err != nil {
 		return nil, explain(ctx, f.hosts, err)
 	}

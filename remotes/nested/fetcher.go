@@ -62,6 +62,9 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 		return nil, err
 	}
 	if len(s.places) == 0 {
+		if !isElsewhere(desc) {
+			desc.URLs = nil
+		}
 		return f.root.Fetch(ctx, desc)
 	}
 	if p := s.places[0]; !IsDocument(p.Descriptor.MediaType) || !f.readable(p) {
@@ -247,8 +250,10 @@ func (f *Fetcher) askOne(ctx context.Context, p Place, repository auth.Repositor
 		return err
 	}
 	desc := p.Descriptor
-	if p.Strict {
+	if p.Strict || !isElsewhere(desc) {
 		desc.URLs = nil // content of a member comes from its repository
+	}
+	if p.Strict {
 		ctx = expectType(ctx, desc.MediaType)
 	}
 	for _, desc.MediaType = range p.MediaTypes() {

@@ -186,6 +186,8 @@ type Host struct {
 	Name string
 	// Authorizer signs the requests; it is the RegistryHost's, too.
 	Authorizer *auth.Authorizer
+	// elsewhere makes a client for a place that a manifest names.
+	elsewhere func(*url.URL) *http.Client
 	// OwnTrust says that hosts.toml gives CAs for this host or turns
 	// verification off, so that others may not be able to verify what it
 	// redirects to.
@@ -244,11 +246,16 @@ func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return r.resolverAt(retryingHosts(hosts)), hosts, nil
+}
+
+// retryingHosts asks hosts again, each as long as there is no other to ask.
+func retryingHosts(hosts []Host) []Host {
 	asked := slices.Clone(hosts)
 	for i, h := range asked {
 		asked[i].RegistryHost = retrying(h.RegistryHost, i == len(asked)-1)
 	}
-	return r.resolverAt(asked), hosts, nil
+	return asked
 }
 
 // resolverAt returns a docker resolver that asks some hosts.
@@ -313,7 +320,7 @@ func (r *Registries) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, 
 		return nil, err
 	}
 	repository, err := RepositoryOf(ref)
-	return explained{inner, r, repository, hosts}, err
+	return explained{inner, r, ref, repository, hosts}, err
 }
 
 // CloseIdleConnections closes the connections that nobody uses. Otherwise
