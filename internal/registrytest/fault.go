@@ -66,6 +66,17 @@ func Redirect(base string, filters ...Filter) Interceptor {
 	})
 }
 
+// Prefixed looks for repositories below a prefix that clients know nothing of, as fronts that rewrite
+// paths do. Challenges name repositories with it, and only tokens for such are taken.
+func Prefixed(prefix string) Interceptor {
+	return func(_ http.ResponseWriter, req *http.Request) bool {
+		if rest, ok := strings.CutPrefix(req.URL.Path, "/v2/"); ok && rest != "" {
+			req.URL.Path = "/v2/" + prefix + "/" + rest
+		}
+		return false
+	}
+}
+
 // IgnoreRange answers with whole blobs what asks for a part.
 func IgnoreRange(filters ...Filter) Interceptor {
 	return func(_ http.ResponseWriter, req *http.Request) bool {

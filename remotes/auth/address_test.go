@@ -136,7 +136,8 @@ func TestJudgedBeforeConnecting(t *testing.T) {
 		registry := NewRegistry("http", "reg.test", publicAt("reg.test", server.URL), &heldCredentials{}, RegistryOptions{Dialer: dialer})
 		if !inside {
 			registry.transport.observe(public)
-			registry.transport.realms, registry.guarded.realms = []string{"inside.test"}, []string{"inside.test"}
+			listed := []string{"inside.test"}
+			registry.transport.realms, registry.guarded.realms, registry.endpoint.realms = listed, listed, listed
 		}
 		check := func(err error) {
 			t.Helper()

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -19,7 +20,8 @@ import (
 type Authorizer struct {
 	registry   *Registry
 	repository Repository
-	scope      string
+	actions    string   // on the repository, separated by commas
+	mounted    []string // scopes of repositories that are mounted from
 
 	mu        sync.Mutex
 	challenge *Challenge // this repository's, where it differs from the registry's
@@ -93,7 +95,10 @@ func (a *Authorizer) scopeFor(challenge *Challenge) string {
 		strings.HasSuffix(challenge.Scope, "/"+a.repository.name+":pull") && !strings.Contains(challenge.Scope, " ") {
 		return challenge.Scope
 	}
-	return a.scope
+	name := cmp.Or(a.registry.nameOf(a.repository), a.repository.name)
+	scopes := append([]string{"repository:" + name + ":" + a.actions}, a.mounted...)
+	slices.Sort(scopes)
+	return strings.Join(slices.Compact(scopes), " ")
 }
 
 // AddResponses learns from a 401, the last of the responses to one request.
@@ -104,7 +109,7 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 	if !a.registry.Owns(last.Request.URL) {
 		return fmt.Errorf("401 of %s, which is not the registry: %w", last.Request.URL.Host, errdefs.ErrNotImplemented)
 	}
-	shown := last.Request.Header.Get("Authorization")
+	shown := a.shown(last)
 	challenge, err := ParseChallenge(last.Header)
 	switch {
 	case err != nil && shown != "":
@@ -122,14 +127,28 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 		return nil
 	case challenge.Scheme == "bearer":
 		a.registry.tokens.forget(strings.TrimPrefix(shown, "Bearer "))
-		if challenge.Error != "insufficient_scope" && !slices.ContainsFunc(responses[:len(responses)-1], signed) {
+		again := slices.ContainsFunc(responses[:len(responses)-1], a.isSigned)
+		if !again && (a.takeName(challenge) || challenge.Error != "insufficient_scope") {
 			return nil // it may have ended; a new one is worth a try
+		}
+		if len(a.mounted) == 0 {
+			a.registry.unlearnName(a.repository) // it may have yet another one by now
 		}
 	}
 	return a.refused(ctx, challenge)
 }
 
-func signed(r *http.Response) bool { return r.Request.Header.Get("Authorization") != "" }
+// shown is what Authorize has set in the request of a response; the header of
+// the same name in the configuration is not.
+func (a *Authorizer) shown(r *http.Response) string {
+	shown := r.Request.Header.Get("Authorization")
+	if shown == a.registry.options.Header.Get("Authorization") {
+		return ""
+	}
+	return shown
+}
+
+func (a *Authorizer) isSigned(r *http.Response) bool { return a.shown(r) != "" }
 
 // answers tells whether a challenge is the one that Authorize answers.
 func (a *Authorizer) answers(c Challenge) bool {

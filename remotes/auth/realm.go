@@ -26,7 +26,7 @@ func (r *Registry) checkRealm(realm string) error {
 	if endsInNumber(hostname(u)) && reachOfName(hostname(u)) == unknown {
 		return refuse("its host is a number that is no address")
 	}
-	if err := r.guarded.allowHost(u); err != nil {
+	if err := r.endpoint.allowHost(u); err != nil {
 		return refuse("its address is not public, and the registry is not beside it")
 	}
 	return nil

@@ -6,15 +6,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 )
 
 // RegistryOptions are the settings of a [Registry]; the zero value is usable.
 type RegistryOptions struct {
-	// Header is sent with each request to the registry itself, and nowhere
-	// else.
+	// Header is sent with each request to the registry itself and to its token
+	// endpoint, as containerd does, and nowhere else. Its values take the place
+	// of others, but not of what a request needs, such as its Authorization.
 	Header http.Header
 	// Realms, when given, are the only hosts (host or host:port) besides the
 	// registry itself that may be its token endpoint, wherever they are.
@@ -48,11 +47,13 @@ type Registry struct {
 	source    Source
 	options   RegistryOptions
 	transport *transport
-	guarded   *transport // for token endpoints, who get credentials
+	guarded   *transport // for uploads that go on elsewhere, and what manifests name
+	endpoint  *transport // for token endpoints, who get credentials
 	tokens    tokens
 
 	mu        sync.Mutex
 	challenge *Challenge
+	names     map[Repository]string // that are others than the paths'
 }
 
 // NewRegistry describes the registry at scheme://host, reached through a copy
@@ -62,15 +63,18 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 		options.Metrics = new(Metrics)
 	}
 	r := &Registry{origin: &url.URL{Scheme: scheme, Host: host}, source: source, options: options}
-	r.transport = newTransport(base, r.origin, options)
+	r.transport = newTransport(base, r.origin, options, false)
 	r.transport.lenient = true
-	r.guarded = newTransport(base, r.origin, options)
-	r.guarded.location, r.guarded.base = r.transport.location, r.transport.base
+	r.guarded = newTransport(base, r.origin, options, false)
+	r.endpoint = newTransport(base, r.origin, options, true)
+	for _, t := range []*transport{r.guarded, r.endpoint} {
+		t.location, t.base = r.transport.location, r.transport.base
+	}
 	r.transport.careful, r.transport.secure = r.guarded, scheme == "https" && !options.HTTPFallback
 	r.tokens = tokens{
 		userAgent: options.UserAgent,
 		metrics:   options.Metrics,
-		client:    &http.Client{Transport: r.guarded, CheckRedirect: checkTokenRedirect},
+		client:    &http.Client{Transport: r.endpoint, CheckRedirect: checkTokenRedirect},
 	}
 	return r
 }
@@ -87,6 +91,7 @@ func (r *Registry) Transport() http.RoundTripper { return r.transport }
 func (r *Registry) CloseIdleConnections() {
 	r.transport.closeIdle()
 	r.guarded.closeIdle()
+	r.endpoint.closeIdle()
 }
 
 // CheckRedirect is the policy for redirects of the registry, for
@@ -99,24 +104,23 @@ func (r *Registry) CheckRedirect(req *http.Request, via []*http.Request) error {
 // Authorizer returns the authorizer for fetching from one repository. The name
 // is the one that the repository has on this registry.
 func (r *Registry) Authorizer(repository Repository) *Authorizer {
-	return &Authorizer{registry: r, repository: repository, scope: repository.pullScope()}
+	return &Authorizer{registry: r, repository: repository, actions: "pull"}
 }
 
 // PushAuthorizer returns the authorizer for pushing to one repository, with
 // the repository's credential, and for mounting blobs of others there, which
 // that credential has to be good for, too.
 func (r *Registry) PushAuthorizer(repository Repository, mounted ...Repository) *Authorizer {
-	scopes := []string{"repository:" + repository.name + ":pull,push"}
+	a := &Authorizer{registry: r, repository: repository, actions: "pull,push"}
 	for _, from := range mounted {
-		scopes = append(scopes, from.pullScope())
+		a.mounted = append(a.mounted, from.pullScope())
 	}
-	slices.Sort(scopes)
-	return &Authorizer{registry: r, repository: repository, scope: strings.Join(slices.Compact(scopes), " ")}
+	return a
 }
 
 // DeleteAuthorizer returns the authorizer for deleting from one repository.
 func (r *Registry) DeleteAuthorizer(repository Repository) *Authorizer {
-	return &Authorizer{registry: r, repository: repository, scope: "repository:" + repository.name + ":delete"}
+	return &Authorizer{registry: r, repository: repository, actions: "delete"}
 }
 
 // Repository returns the registry's repository of a name. It need not obey

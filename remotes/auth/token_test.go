@@ -293,7 +293,7 @@ func TestPushScope(t *testing.T) {
 	a := r.PushAuthorizer(Repository{"reg", "b"}, Repository{"reg", "c"}, Repository{"reg", "a"}, Repository{"reg", "c"})
 	want := []string{"repository:a:pull", "repository:b:pull,push", "repository:c:pull"}
 	key := keyFor(withPassword)
-	key.scope = a.scope
+	key.scope = a.scopeFor(nil)
 	get, err := getRequest(ctx(), key)
 	if err != nil || !slices.Equal(get.URL.Query()["scope"], want) {
 		t.Errorf("GET asks for %q, %v", get.URL.Query()["scope"], err)

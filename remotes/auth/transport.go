@@ -26,22 +26,23 @@ type location struct {
 // containerd's fetcher resumes.
 type transport struct {
 	*location
-	base     lines       // for the registry
-	foreign  lines       // for others, who get no client certificate
-	verified lines       // for those of them who get credentials although the registry's certificate is not verified
-	registry string      // host:port, as dialled
-	header   http.Header // for the registry only
-	scheme   string      // with which it gets them; empty: any
-	realms   []string    // hosts that may be anywhere
-	lenient  bool        // private addresses are fine: nothing secret goes there
-	careful  *transport  // for what is sent elsewhere, when this one is lenient
-	secure   bool        // the registry is spoken to over https
-	dialer   *net.Dialer // for others than the registry and proxies; nil: the base's
-	proxy    func(*http.Request) (*url.URL, error)
+	base      lines       // for the registry
+	foreign   lines       // for others, who get no client certificate unless it is for tokens
+	verified  lines       // for those of them who get credentials although the registry's certificate is not verified
+	registry  string      // host:port, as dialled
+	header    http.Header // for the registry, and for its token endpoint
+	scheme    string      // with which it gets them; empty: any
+	realms    []string    // hosts that may be anywhere
+	lenient   bool        // private addresses are fine: nothing secret goes there
+	careful   *transport  // for what is sent elsewhere, when this one is lenient
+	forTokens bool        // what it carries is for the registry's token endpoint
+	secure    bool        // the registry is spoken to over https
+	dialer    *net.Dialer // for others than the registry and proxies; nil: the base's
+	proxy     func(*http.Request) (*url.URL, error)
 }
 
-func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions) *transport {
-	t := &transport{location: new(location), base: newLines(base), foreign: newLines(base), verified: newLines(base), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy}
+func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions, forTokens bool) *transport {
+	t := &transport{location: new(location), base: newLines(base), foreign: newLines(base), verified: newLines(base), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy, forTokens: forTokens}
 	if !options.HTTPFallback {
 		t.scheme = origin.Scheme
 	}
@@ -50,7 +51,7 @@ func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions
 	}
 	for _, other := range []lines{t.foreign, t.verified} {
 		other.each(func(h *http.Transport) {
-			if c := h.TLSClientConfig; c != nil {
+			if c := h.TLSClientConfig; c != nil && !forTokens {
 				c.Certificates, c.GetClientCertificate = nil, nil
 			}
 		})
@@ -110,17 +111,29 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !registry && req.Body != nil && req.Body != http.NoBody && t.careful != nil {
 		return t.upload(req)
 	}
-	if registry && len(t.header) > 0 && (t.scheme == "" || t.scheme == req.URL.Scheme) {
+	if len(t.header) > 0 && (t.forTokens || registry && (t.scheme == "" || t.scheme == req.URL.Scheme)) {
 		req = req.Clone(req.Context())
-		for name, values := range t.header {
-			req.Header[name] = append(req.Header[name], values...)
-		}
+		t.setHeader(req.Header)
 	}
 	resp, err := t.send(req, t.to(req.URL))
 	if err == nil && registry && req.URL.Scheme == "http" {
 		t.plain.Store(true)
 	}
 	return resp, err
+}
+
+// ofRequests are headers without which a request would be another one.
+var ofRequests = []string{"Accept", "Accept-Encoding", "Authorization", "Content-Type", "If-Range", "Range"}
+
+// setHeader sets the registry's headers, each once: docker's resolver has a
+// User-Agent of its own.
+func (t *transport) setHeader(header http.Header) {
+	for name, values := range t.header {
+		name = http.CanonicalHeaderKey(name)
+		if !slices.Contains(ofRequests, name) || header.Get(name) == "" {
+			header[name] = slices.Clone(values)
+		}
+	}
 }
 
 // send sends a request over lines, and checks the answer.

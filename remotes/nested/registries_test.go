@@ -101,15 +101,36 @@ func TestUnreadableHosts(t *testing.T) {
 	}
 }
 
-// TestClientCertificate: a registry that asks for one gets it.
-func TestClientCertificate(t *testing.T) {
-	registry := newRegistry(t)
-	putBundle(registry, "")
-	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(must(url.Parse(registry.URL()))))
+// wantsCertificate starts a server that talks to nobody without a client certificate, and asks another one.
+func wantsCertificate(t *testing.T, server string) *httptest.Server {
+	t.Helper()
+	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(must(url.Parse(server))))
 	front.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
 	front.StartTLS()
-	defer front.Close()
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
+	t.Cleanup(func() {
+		front.Close()
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
+	})
+	return front
+}
+
+// TestClientCertificate: a registry that asks for one gets it, and so does its token service elsewhere; what it
+// redirects to does not.
+func TestClientCertificate(t *testing.T) {
+	var realm *httptest.Server
+	registry := newRegistry(t, registrytest.WithTokenAuth())
+	registry.Allow("all", "secret", "*")
+	realm = wantsCertificate(t, registry.URL())
+	registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		if q := registrytest.Describe(req); q.Kind == registrytest.KindToken || q.Authorization != "" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="registrytest"`, realm.URL))
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	putBundle(registry, "")
+	front := wantsCertificate(t, registry.URL())
 
 	host, file := strings.TrimPrefix(front.URL, "https://"), filepath.Join(t.TempDir(), "client.pem")
 	key := must(x509.MarshalPKCS8PrivateKey(front.TLS.Certificates[0].PrivateKey))
@@ -117,13 +138,21 @@ func TestClientCertificate(t *testing.T) {
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600))
 	toml := fmt.Sprintf("[host.%q]\nskip_verify = true\n", front.URL)
-	wantError(t, pullFrom(t, host, nested.RegistriesOptions{HostsDir: hosts(t, host, toml)}), "certificate required")
-	check(t, pullFrom(t, host, nested.RegistriesOptions{HostsDir: hosts(t, host, toml+fmt.Sprintf("client = %q\n", file))}))
+	pullWith := func(toml string) error {
+		return pullFrom(t, host, nested.RegistriesOptions{
+			HostsDir: hosts(t, host, toml), Credentials: userPassword(t, host, "all", "secret"), Realms: []string{"127.0.0.1"},
+		})
+	}
+	wantError(t, pullWith(toml), "certificate required")
+	toml += fmt.Sprintf("client = %q\n", file)
+	check(t, pullWith(toml))
+	registry.Intercept(registrytest.Redirect(realm.URL, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
+	wantError(t, pullWith(toml), "certificate required")
 }
 
 // TestRedirectsAndHeaders: what a registry redirects to gets neither the
-// token nor the headers that are meant for the registry, and neither does a
-// token service elsewhere.
+// token nor the headers that are meant for the registry. The token service gets
+// them, as from containerd.
 func TestRedirectsAndHeaders(t *testing.T) {
 	cdn := newRegistry(t)
 	registry := newRegistry(t, registrytest.TokenOnOwnServer())
@@ -143,8 +172,42 @@ func TestRedirectsAndHeaders(t *testing.T) {
 		}
 	}
 	for _, q := range registry.Log() {
-		if got := q.Header["X-Custom"]; (len(got) == 1) != (q.Kind != registrytest.KindToken) || len(got) > 1 {
+		if got := q.Header["X-Custom"]; len(got) != 1 {
 			t.Errorf("%s with X-Custom %q", q, got)
+		}
+	}
+}
+
+// TestOtherScope: a front that rewrites paths, whose tokens have other names for repositories; each has its own.
+func TestOtherScope(t *testing.T) {
+	registry := newRegistry(t, registrytest.WithTokenAuth())
+	registry.Allow("web", "secret", parent+"/web", "back/"+parent+"/web")
+	registry.Allow("all", "secret", parent, "back/"+parent)
+	putBundle(registry, "back/")
+	plain := newImage("plain", "layer").in(registry, "back/"+parent)
+	registry.Tag("back/"+parent, "plain", plain.Digest)
+	registry.Intercept(registrytest.Prefixed("back"))
+	at := registry.Host() + "/" + parent
+	options := nested.RegistriesOptions{PlainHTTP: true, Credentials: stores(t, object{"auths": object{
+		at: authEntry("all", "secret"), at + "/web": authEntry("web", "secret"),
+	}})}
+	check(t, pullFrom(t, registry.Host(), options))
+	registries := nested.NewRegistries(options)
+	defer registries.CloseIdleConnections()
+	_, err := pull(nested.New(registries, nested.Options{}), newStore(t), at+":plain")
+	check(t, err)
+	want := map[string]int{
+		parent + " all": 2, "back/" + parent + " all": 2, // in two pulls
+		parent + "/web web": 1, "back/" + parent + "/web web": 1,
+	}
+	for _, q := range registry.Log() {
+		if q.Kind == registrytest.KindToken {
+			want[strings.TrimSuffix(strings.TrimPrefix(q.Scopes[0], "repository:"), ":pull")+" "+q.User]--
+		}
+	}
+	for asked, n := range want {
+		if n != 0 {
+			t.Errorf("%s: %d token requests too few", asked, n)
 		}
 	}
 }

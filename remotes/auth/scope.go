@@ -1,0 +1,67 @@
+package auth
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// otherName is a registry's own name for a repository, as it may stand in the
+// scopes of its tokens: printable, no separator of scopes in it.
+var otherName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/+~@-]{0,254}$`)
+
+// maxOtherNames bounds those that are remembered for a registry.
+const maxOtherNames = 10_000
+
+// named returns the name that a challenge's scope has for a repository when it
+// is one scope of type repository and grants what was asked for.
+func named(scope, actions string) (name string, ok bool) {
+	rest, ok := strings.CutPrefix(scope, "repository:")
+	if !ok {
+		return "", false
+	}
+	i := strings.LastIndexByte(rest, ':')
+	if i < 0 || !otherName.MatchString(rest[:i]) {
+		return "", false
+	}
+	granted := strings.Split(rest[i+1:], ",")
+	for action := range strings.SplitSeq(actions, ",") {
+		if !slices.Contains(granted, action) && !slices.Contains(granted, "*") {
+			return "", false
+		}
+	}
+	return rest[:i], true
+}
+
+// takeName keeps the other name that the registry has for the repository, in
+// the challenge with which it refused a token. It reports whether there is one.
+func (a *Authorizer) takeName(c Challenge) bool {
+	name, ok := named(c.Scope, a.actions)
+	if !ok || name == a.repository.name {
+		return false
+	}
+	a.registry.learnName(a.repository, name)
+	return true
+}
+
+// nameOf is the other name of a repository; "" when it has none.
+func (r *Registry) nameOf(repository Repository) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.names[repository]
+}
+
+func (r *Registry) learnName(repository Repository, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.names == nil || len(r.names) >= maxOtherNames {
+		r.names = map[Repository]string{}
+	}
+	r.names[repository] = name
+}
+
+func (r *Registry) unlearnName(repository Repository) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.names, repository)
+}
