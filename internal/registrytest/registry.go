@@ -51,6 +51,7 @@ type config struct {
 	page           int // referrers in an answer; 0: all
 	postStatus     int // the token service's answer to POST; 0: it is served
 	pair           *keyPair
+	http2          bool
 }
 
 // Option changes what New makes.
@@ -64,6 +65,12 @@ func WithTLS(names ...string) Option {
 // WithExpiredTLS is WithTLS with a certificate that ended an hour ago.
 func WithExpiredTLS() Option {
 	return func(c *config) { c.pair = newKeyPair(nil, 25*time.Hour) }
+}
+
+// WithHTTP2 is WithTLS with a registry that speaks HTTP/2, too. What resets a connection resets a stream
+// there.
+func WithHTTP2() Option {
+	return func(c *config) { c.pair, c.http2 = newKeyPair(nil, 0), true }
 }
 
 // WithTokenAuth asks for Bearer tokens, which the registry issues at /token.
@@ -134,6 +141,7 @@ func (r *Registry) listen() *httptest.Server {
 		s.Start()
 		return s
 	}
+	s.EnableHTTP2 = r.config.http2
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{r.config.pair.certificate}}
 	s.StartTLS()
 	return s

@@ -180,7 +180,8 @@ func checkRange(req *http.Request, resp *http.Response) error {
 	return nil
 }
 
-// resumable is a body whose connection errors read as io.ErrUnexpectedEOF.
+// resumable is a body whose connection errors, and those of a stream of HTTP/2,
+// read as io.ErrUnexpectedEOF.
 type resumable struct {
 	io.ReadCloser
 	ctx context.Context
@@ -188,8 +189,7 @@ type resumable struct {
 
 func (b resumable) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	var broken net.Error
-	if err != nil && b.ctx.Err() == nil && errors.As(err, &broken) {
+	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() == nil && IsBroken(err) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

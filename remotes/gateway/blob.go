@@ -63,6 +63,9 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 func (g *Gateway) exchangeBlob(ctx context.Context, from auth.Repository, ask query) (*http.Response, error) {
 	resp, err := g.upstream.do(ctx, from, ask)
 	switch {
+	case err == nil && ask.method == http.MethodGet:
+		g.resume(ctx, from, ask, resp)
+		return resp, nil
 	case ask.method != http.MethodHead:
 		return resp, err
 	case err == nil && resp.ContentLength < 0:

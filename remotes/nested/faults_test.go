@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -255,5 +257,41 @@ func TestSlotIsReleased(t *testing.T) {
 			s.registry.ResetIntercepts()
 			check(t, remotes.Fetch(ctx, s.store, fetcher, layer))
 		})
+	}
+}
+
+// TestBrokenStreams: a stream of HTTP/2 that is reset in a body, of whatever is pulled, is asked for again from there, a bounded
+// number of times; of a plain image as of a bundle.
+func TestBrokenStreams(t *testing.T) {
+	for _, kind := range []registrytest.Kind{registrytest.KindManifest, registrytest.KindBlob} {
+		for _, plain := range []bool{true, false} {
+			for breaks, at := range map[int]int{1: 20, 1000: 0} {
+				t.Run(fmt.Sprintf("%s of plain %t, %d times", kind, plain, breaks), func(t *testing.T) {
+					t.Parallel()
+					registry := newRegistry(t, registrytest.WithHTTP2())
+					root := putImage(registry, parent, strings.Repeat("layer", 1000)).Descriptor
+					if !plain {
+						member := putImage(registry, parent+"/web", strings.Repeat("layer", 1000))
+						root = registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+					}
+					registry.Tag(parent, "v1", root.Digest)
+					registry.Intercept(registry.Truncate(at, registrytest.Of(kind), registrytest.Method(http.MethodGet), registrytest.First(breaks)))
+					ca := filepath.Join(t.TempDir(), "ca.pem")
+					check(t, os.WriteFile(ca, registry.CA(), 0o600))
+					registries := nested.NewRegistries(nested.RegistriesOptions{HostsDir: hosts(t, registry.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", registry.URL(), ca))})
+					defer registries.CloseIdleConnections()
+					// As nestctl asks, and as the plugin does, which resolves with HEAD.
+					for _, base := range []remotes.Resolver{registries, struct{ remotes.ResolverWithOptions }{registries}} {
+						_, err := pull(nested.New(base, nested.Options{}), newStore(t), registry.Host()+"/"+parent+":v1")
+						if (breaks == 1) != (err == nil) {
+							t.Errorf("got %v", err)
+						}
+					}
+					if n := registry.Count(); n > 100 {
+						t.Errorf("%d requests", n)
+					}
+				})
+			}
+		}
 	}
 }

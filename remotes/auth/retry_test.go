@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // What a server over HTTP/2 does to a request, or to all on a connection, may
@@ -100,6 +102,21 @@ func TestClientFails(t *testing.T) {
 // A server that ends a whole connection says so, and what it asks for may pass.
 func TestGoAway(t *testing.T) {
 	t.Parallel()
+	s := goingAway(t, func(*http2.Framer) error { return nil })
+	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil))
+	resp, err := s.Client().Do(req)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	wantError(t, err, "http2: ")
+	if !IsBroken(err) {
+		t.Errorf("%v is final", err)
+	}
+}
+
+// goingAway is a server over HTTP/2 that ends each connection after its first request and what of the answer comes before.
+func goingAway(t *testing.T, before func(*http2.Framer) error) *httptest.Server {
+	t.Helper()
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.EnableHTTP2 = true
 	s.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) {
@@ -115,19 +132,49 @@ func TestGoAway(t *testing.T) {
 				asked = frame.Header().Type == http2.FrameHeaders
 			}
 		}
-		if err = errors.Join(err, framer.WriteGoAway(1, http2.ErrCodeInternal, nil)); err != nil {
+		if err = errors.Join(err, before(framer), framer.WriteGoAway(0, http2.ErrCodeInternal, nil)); err != nil {
 			t.Error(err)
 		}
 	}}
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil))
-	resp, err := s.Client().Do(req)
-	if err == nil {
+	return s
+}
+
+// TestBrokenStreamOfABody: a body whose stream is reset, or whose connection goes away, breaks off as one over HTTP/1.1 does: who
+// reads it may ask for the rest.
+func TestBrokenStreamOfABody(t *testing.T) {
+	t.Parallel()
+	reset := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("part"))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	reset.EnableHTTP2 = true
+	reset.StartTLS()
+	t.Cleanup(reset.Close)
+	away := goingAway(t, func(framer *http2.Framer) error {
+		var header bytes.Buffer
+		if err := hpack.NewEncoder(&header).WriteField(hpack.HeaderField{Name: ":status", Value: "200"}); err != nil {
+			return err
+		}
+		return errors.Join(framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: header.Bytes(), EndHeaders: true}),
+			framer.WriteData(1, false, []byte("part")))
+	})
+	for name, s := range map[string]*httptest.Server{"reset": reset, "away": away} {
+		roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+		r := NewRegistry("https", strings.TrimPrefix(s.URL, "https://"), &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Sources{}, RegistryOptions{})
+		t.Cleanup(r.CloseIdleConnections)
+		req := must[*http.Request](t)(http.NewRequestWithContext(Brief(t.Context()), http.MethodGet, s.URL, nil))
+		resp, err := clientOf(r).Do(req)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-	}
-	wantError(t, err, "http2: ")
-	if !IsBroken(err) {
-		t.Errorf("%v is final", err)
+		if string(got) != "part" || !errors.Is(err, io.ErrUnexpectedEOF) || resp.ProtoMajor != 2 {
+			t.Errorf("%s: got %q over %s, %v", name, got, resp.Proto, err)
+		}
 	}
 }
