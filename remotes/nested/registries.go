@@ -254,6 +254,7 @@ func retryingHosts(hosts []Host) []Host {
 	asked := slices.Clone(hosts)
 	for i, h := range asked {
 		asked[i].RegistryHost = retrying(h.RegistryHost, i == len(asked)-1)
+		asked[i].RegistryHost.Authorizer = manifestFirst{h.Authorizer}
 	}
 	return asked
 }
@@ -298,7 +299,7 @@ func (r *Registries) Resolve(ctx context.Context, ref string) (string, ocispec.D
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	name, desc, err := resolver.Resolve(auth.Brief(ctx), ref)
+	name, desc, err := resolver.Resolve(looking(auth.Brief(ctx)), ref)
 	return name, desc, explain(ctx, hosts, err)
 }
 

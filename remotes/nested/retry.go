@@ -38,6 +38,7 @@ func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	for retry := retryOf(req); ; {
 		resp, err := t.next.RoundTrip(req)
 		if err == nil && !auth.MayPass(resp.StatusCode) {
+			noteAbsent(req, resp)
 			if req.Method == http.MethodGet {
 				resp.Body = &pausingBody{resp.Body, req.Context(), known(req, resp)}
 			}
