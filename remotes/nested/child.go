@@ -1,6 +1,8 @@
 package nested
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -104,6 +106,27 @@ func (k Keys) childOf(descriptor map[string]any) (Child, error) {
 		}
 	}
 	return child, nil
+}
+
+// properties decodes what childOf looks at of a descriptor. The rest may be
+// anything, and take forty times its size.
+func (k Keys) properties(descriptor json.RawMessage) (map[string]any, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(descriptor, &all); err != nil {
+		return nil, err
+	}
+	decoded := map[string]any{}
+	for _, key := range append([]string{"annotations"}, k.Properties...) {
+		raw, ok := all[key]
+		if ok && key == "annotations" || bytes.HasPrefix(raw, []byte(`"`)) { // a property counts only as a string
+			var value any
+			if err := json.Unmarshal(raw, &value); err != nil {
+				return nil, err
+			}
+			decoded[key] = value
+		}
+	}
+	return decoded, nil
 }
 
 // quote shows a foreign string in an error: escaped, on one line, cut.

@@ -133,11 +133,10 @@ func (r Rule) decodeIndex(doc document, elements []json.RawMessage, strict bool)
 			return doc, &positionError{i, errors.New("not a descriptor")}
 		}
 		if doc.nested {
-			properties := map[string]any{}
-			if err := json.Unmarshal(raw, &properties); err != nil {
+			properties, err := r.keys.properties(raw)
+			if err != nil {
 				return doc, &positionError{i, errors.New("not a descriptor")}
 			}
-			var err error
 			if entry.Child, err = r.keys.childOf(properties); err != nil {
 				return doc, &positionError{i, err}
 			}

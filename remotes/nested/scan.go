@@ -25,6 +25,9 @@ const maxNesting = 64
 
 var errNesting = errors.New("nested too deeply")
 
+// errNumber is of a number that decoders make different things of.
+var errNumber = errors.New("a number too large")
+
 // scanDocument reads all tokens of a document that is known to be JSON.
 func scanDocument(data []byte, keys Keys) (scan, error) {
 	s := scan{keys: keys}
@@ -59,6 +62,11 @@ func (s *scan) value(decoder *json.Decoder, path []string) (any, error) {
 		}
 		_, err := decoder.Token()
 		return nil, err
+	}
+	if n, ok := token.(json.Number); ok && len(path) > 0 && path[0] == "manifests" {
+		if _, err := n.Float64(); err != nil {
+			s.ambiguous = errNumber
+		}
 	}
 	return token, nil
 }
