@@ -143,7 +143,9 @@ func (p *pull) forget() {
 	p.expiry.Stop()
 	p.end()
 	for _, i := range p.items {
-		p.take(i)
+		if d := p.take(i); d != nil {
+			d.room.release()
+		}
 	}
 }
 
@@ -263,7 +265,7 @@ func (p *pull) start() {
 // fetch fetches an item, and keeps it for the client unless the pull has
 // ended. It takes the lock itself.
 func (p *pull) fetch(i *item) {
-	ctx, cancel := withBudget(p.ctx, p.all.wait)
+	ctx, cancel := withBudget(p.ctx, p.of, p.all.wait)
 	defer cancel()
 	budgetOf(ctx).hasty = true
 	d, _, err := p.all.load(ctx, request{kind: manifests, repository: p.of.repository, caller: p.of.caller}, i.place)
@@ -281,6 +283,12 @@ func (p *pull) fetch(i *item) {
 		i.document, i.since = d, time.Now()
 		p.add(d.fresh, i)
 		d.fresh = nil // it may be larger than the document
+		budgetOf(ctx).leave(d.room)
+		d.room.keep(func() {
+			p.all.mu.Lock()
+			defer p.all.mu.Unlock()
+			p.take(i)
+		})
 		p.start()
 	}
 }
@@ -288,8 +296,12 @@ func (p *pull) fetch(i *item) {
 // take takes an item's document, if it has one. Its room is free then.
 func (p *pull) take(i *item) *document {
 	d := i.document
-	if i.document = nil; d != nil {
-		p.all.taken--
+	if i.document = nil; d == nil {
+		return nil
+	}
+	p.all.taken--
+	if !d.room.use() {
+		return nil // its memory was needed
 	}
 	return d
 }
@@ -332,8 +344,13 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 	}
 	d := p.take(i)
 	p.start()
-	if time.Since(i.since) > a.keep {
+	if d == nil {
 		return nil
 	}
+	if time.Since(i.since) > a.keep {
+		d.room.release()
+		return nil
+	}
+	budgetOf(ctx).adopt(d.room)
 	return d
 }

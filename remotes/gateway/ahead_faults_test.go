@@ -216,7 +216,9 @@ func TestSizeIsBound(t *testing.T) {
 		body := &counted{Reader: io.LimitReader(zeros{}, 8<<20)}
 		g := New(Options{Mode: Node})
 		p := nested.Place{Descriptor: ocispec.Descriptor{Digest: digest.FromString("small"), Size: 1 << 10}, Strict: true}
-		d, err := readDocument(&http.Response{Body: io.NopCloser(body), ContentLength: length, Header: http.Header{}}, g.most(p))
+		ctx, cancel := withBudget(t.Context(), right{}, time.Minute)
+		defer cancel()
+		d, err := g.readDocument(ctx, &http.Response{Body: io.NopCloser(body), ContentLength: length, Header: http.Header{}}, g.most(p))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +277,9 @@ func TestWorthwhile(t *testing.T) {
 // TestHeaderIsTold: of an answer's header only what is told is kept with a document.
 func TestHeaderIsTold(t *testing.T) {
 	header := http.Header{"Etag": {"e"}, "X-Large": {strings.Repeat("x", 1<<20)}}
-	d, err := readDocument(&http.Response{Body: http.NoBody, Header: header}, 1)
+	ctx, cancel := withBudget(t.Context(), right{}, time.Minute)
+	defer cancel()
+	d, err := New(Options{Mode: Node}).readDocument(ctx, &http.Response{Body: http.NoBody, Header: header}, 1)
 	if err != nil || len(d.header) != 1 || d.header.Get("Etag") != "e" {
 		t.Errorf("%v, %v", d.header, err)
 	}

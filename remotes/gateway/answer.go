@@ -33,7 +33,7 @@ var errTimeout = errors.New("no answer in time")
 // fail is the funnel that turns errors into answers. containerd goes on to
 // the next host whatever the status, and shows the message to its user.
 func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, err error) {
-	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
+	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) && !refused(err) {
 		err = fmt.Errorf("%s: %w", q.repository, errTimeout)
 	}
 	f := classify(err, q.kind)
@@ -46,13 +46,16 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	} else if f.status == http.StatusUnauthorized {
 		f.status, f.code = http.StatusForbidden, "DENIED" // whom a 401 asks for credentials, gives them
 	}
-	body, err := json.Marshal(map[string]any{"errors": []map[string]string{{"code": f.code, "message": message}}})
-	if err != nil {
+	body, failed := json.Marshal(map[string]any{"errors": []map[string]string{{"code": f.code, "message": message}}})
+	if failed != nil {
 		body = nil // strings encode
 	}
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("X-Content-Type-Options", "nosniff")
+	if refused(err) {
+		header.Set("Retry-After", memoryRetry)
+	}
 	w.WriteHeader(f.status)
 	if !q.head {
 		_, _ = w.Write(body) // who went away has no use for it
@@ -82,6 +85,8 @@ func classify(err error, k kind) *failure {
 	switch {
 	case errors.As(err, &f):
 		return &failure{f.status, f.code, err.Error()}
+	case refused(err):
+		return &failure{http.StatusServiceUnavailable, "UNKNOWN", err.Error()}
 	case errors.As(err, &denied) && (denied.Anonymous || denied.Refused):
 		return &failure{http.StatusUnauthorized, "UNAUTHORIZED", err.Error()}
 	case errors.As(err, &denied):

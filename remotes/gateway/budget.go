@@ -5,14 +5,18 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // budget bounds what one request to the gateway may cost upstream before its
-// answer begins: time always, requests while content is searched for.
+// answer begins: time always, requests while content is searched for. It gives
+// back the memory that the request has taken.
 type budget struct {
+	of       right
+	taken    []*portion
 	deadline time.Time
 	requests int  // that are left; the candidates of a request are asked one after another
 	hasty    bool // does not wait and ask again
@@ -22,12 +26,18 @@ type budget struct {
 type budgetKey struct{}
 
 // withBudget returns a context that ends, with errTimeout, when the time is
-// over before begun is called.
-func withBudget(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+// over before begun is called, and the function that ends the request.
+func withBudget(ctx context.Context, of right, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	b := &budget{deadline: time.Now().Add(limit), requests: math.MaxInt}
+	b := &budget{of: of, deadline: time.Now().Add(limit), requests: math.MaxInt}
 	b.timer = time.AfterFunc(limit, func() { cancel(errTimeout) })
-	return context.WithValue(ctx, budgetKey{}, b), func() { b.timer.Stop(); cancel(nil) }
+	return context.WithValue(ctx, budgetKey{}, b), func() {
+		b.timer.Stop()
+		cancel(nil)
+		for _, c := range b.taken {
+			c.release()
+		}
+	}
 }
 
 func budgetOf(ctx context.Context) *budget { return ctx.Value(budgetKey{}).(*budget) }
@@ -36,6 +46,28 @@ func budgetOf(ctx context.Context) *budget { return ctx.Value(budgetKey{}).(*bud
 func (b *budget) begun() { b.timer.Stop() }
 
 func (b *budget) left() time.Duration { return time.Until(b.deadline) }
+
+// take takes memory for the request, until it ends at the latest.
+func take(ctx context.Context, p *pool, bytes int64) (c *portion, err error) {
+	b := budgetOf(ctx)
+	if bytes += b.of.bytes(); b.hasty {
+		c, err = p.takeFree(b.of, bytes)
+	} else {
+		c, err = p.take(ctx, b.of, bytes)
+	}
+	if err == nil {
+		b.adopt(c)
+	}
+	return c, err
+}
+
+// adopt makes a portion the request's.
+func (b *budget) adopt(c *portion) { b.taken = append(b.taken, c) }
+
+// leave makes it somebody else's.
+func (b *budget) leave(c *portion) {
+	b.taken = slices.DeleteFunc(b.taken, func(t *portion) bool { return t == c })
+}
 
 // limit bounds the requests from now on.
 func (b *budget) limit(requests int) { b.requests = requests }

@@ -12,7 +12,8 @@
 //
 // A reader meets: [Gateway], the handler; request, what a client asks for, and
 // failure, how it is told no (request.go, answer.go, guard.go); upstream, which
-// asks registries (upstream.go, budget.go); the content that it serves
+// asks registries (upstream.go, budget.go); [Memory], which bounds what is held of
+// their answers; the content that it serves
 // (document.go, manifest.go, blob.go, list.go); [Trail], which remembers on
 // disk where the content of bundles may be, and search.go, for when it does
 // not; [NewServer], who may connect.
@@ -68,7 +69,9 @@ type Options struct {
 	SearchRequests int
 	// Prefetch is how many answers may be there, or on their way, before the
 	// client of a nested index asks for them; 0: none.
-	Prefetch  int
+	Prefetch int
+	// Memory is what requests may take; a budget of [DefaultMemory].
+	Memory    *Memory
 	UserAgent string
 	Metrics   *Metrics // counts, when given
 }
@@ -81,7 +84,7 @@ type Gateway struct {
 	upstream   *upstream
 	trail      *Trail
 	metrics    *Metrics
-	reading    chan struct{} // held by whoever reads a document
+	memory     *Memory
 	held       held
 	carriers   carriers
 	rights     rights
@@ -96,6 +99,9 @@ func New(options Options) *Gateway {
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics()
 	}
+	if options.Memory == nil {
+		options.Memory = NewMemory(DefaultMemory)
+	}
 	if options.Mode == Pod {
 		options.Credentials = callers{}
 	}
@@ -105,8 +111,9 @@ func New(options Options) *Gateway {
 		rule:       nested.NewRule(options.Keys, options.Limits),
 		trail:      options.Trail,
 		metrics:    options.Metrics,
-		reading:    make(chan struct{}, maxReading),
+		memory:     options.Memory,
 	}
+	g.searches.memory = &g.memory.walked
 	g.ahead = ahead{load: g.load, room: options.Prefetch, wait: options.Timeout / 3, keep: aheadTime, pulls: map[right]*pull{}}
 	if options.Mode == Pod {
 		g.ahead.keep = rightsTime
@@ -142,10 +149,13 @@ func (g *Gateway) Check() error {
 	return all
 }
 
-// Close fetches nothing ahead any more and closes the connections to
-// registries that nobody uses. What is being answered goes on.
+// Close fetches nothing ahead any more, gives up what is kept for clients, and
+// closes the connections to registries that nobody uses. What is being answered
+// goes on.
 func (g *Gateway) Close() {
 	g.ahead.close()
+	g.held.close()
+	g.searches.close()
 	g.upstream.registries.CloseIdleConnections()
 }
 
@@ -155,7 +165,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		q, err = g.parse(r)
 	}
-	ctx, cancel := withBudget(context.WithValue(r.Context(), callerKey{}, q.caller), g.options.Timeout)
+	ctx, cancel := withBudget(context.WithValue(r.Context(), callerKey{}, q.caller), right{q.repository, q.caller}, g.options.Timeout)
 	defer cancel()
 	answer := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 	defer func() { g.metrics.request(q.kind, answer.status, answer.bytes) }()

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -23,7 +22,7 @@ func (g *Gateway) serveTags(ctx context.Context, w *answer, q request) error {
 	if err != nil {
 		return err
 	}
-	return sendPage(ctx, w, q, resp)
+	return g.sendPage(ctx, w, q, resp)
 }
 
 // serveReferrers serves a page of what refers to content, from where that
@@ -42,7 +41,7 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 		return err
 	}
 	g.metrics.hop(q, served)
-	return sendPage(ctx, w, q, resp)
+	return g.sendPage(ctx, w, q, resp)
 }
 
 // page are the parameters that go upstream.
@@ -57,14 +56,10 @@ func (q request) page(names ...string) url.Values {
 }
 
 // sendPage passes a page on, whole, with its link to the next.
-func sendPage(ctx context.Context, w *answer, q request, resp *http.Response) error {
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxList+1))
+func (g *Gateway) sendPage(ctx context.Context, w *answer, q request, resp *http.Response) error {
+	data, _, err := g.readList(ctx, q, resp)
 	if err != nil {
-		return fmt.Errorf("registry %s: %w", resp.Request.URL.Host, err)
-	}
-	if len(data) > maxList {
-		return fmt.Errorf("%s: a list of more than %d bytes: %w", q.repository, maxList, errdefs.ErrOutOfRange)
+		return err
 	}
 	header := w.Header()
 	header.Set("Content-Type", resp.Header.Get("Content-Type"))
@@ -76,6 +71,17 @@ func sendPage(ctx context.Context, w *answer, q request, resp *http.Response) er
 		header.Set("Link", link)
 	}
 	return w.send(ctx, http.StatusOK, data, q.head)
+}
+
+// readList reads a page of tags or referrers, and closes it.
+func (g *Gateway) readList(ctx context.Context, q request, resp *http.Response) ([]byte, *portion, error) {
+	defer resp.Body.Close()
+	data, room, err := g.readBody(ctx, resp, maxList)
+	if err == nil && len(data) > maxList {
+		room.release()
+		err = fmt.Errorf("%s: a list of more than %d bytes: %w", q.repository, maxList, errdefs.ErrOutOfRange)
+	}
+	return data, room, err
 }
 
 var linkTarget = regexp.MustCompile(`^\s*<([^<>]*)>\s*;\s*rel="?next"?\s*$`)

@@ -54,7 +54,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 	}
 	if d == nil {
 		if d, err = g.byTag(ctx, q); err == nil {
-			g.held.put(q, d)
+			d = g.held.put(ctx, q, d)
 		}
 		return d, err
 	}
@@ -72,7 +72,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 // do not say enough.
 func described(resp *http.Response) *document {
 	_ = resp.Body.Close()
-	d := &document{mediaType: mediaType(resp.Header), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: resp.Header}
+	d := &document{mediaType: mediaType(resp.Header), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: told(resp.Header)}
 	if d.mediaType == "" || d.digest.Validate() != nil || d.size < 0 {
 		return nil
 	}
@@ -87,10 +87,10 @@ func (g *Gateway) carriedIn(ctx context.Context, q request, d digest.Digest) *oc
 	}
 	p := plain(q.repository, d)
 	manifest, found, err := g.load(ctx, q, p)
-	if err != nil || manifest.close() != nil {
+	if err != nil {
 		return nil
 	}
-	g.held.put(q, manifest)
+	g.held.put(ctx, q, manifest)
 	if p := carriedBy(found); p != nil {
 		return &p.Descriptor
 	}
@@ -127,7 +127,7 @@ func (g *Gateway) askTag(ctx context.Context, q request, method string) (resp *h
 // byTag fetches what a tag names.
 func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 	var from auth.Repository
-	d, err := askDocument(ctx, g.most(nested.Place{}), func() (resp *http.Response, err error) {
+	d, err := g.askDocument(ctx, g.most(nested.Place{}), func() (resp *http.Response, err error) {
 		resp, from, err = g.askTag(ctx, q, http.MethodGet)
 		return resp, err
 	})
@@ -140,14 +140,18 @@ func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 		d.digest = digest.FromBytes(d.data)
 	}
 	if from != q.repository {
-		g.followReferrer(q, d, from)
+		g.followReferrer(ctx, q, d, from)
 		return d, nil
 	}
-	found, err := g.follow(q, plain(from, d.digest), d, from)
+	found, err := g.follow(ctx, q, plain(from, d.digest), d, from)
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	if carried := carriedBy(found); carried != nil {
+	carried := carriedBy(found)
+	if carried == nil {
+		return d, nil
+	}
+	if err = d.close(); err == nil { // its memory is not held while more is waited for
 		d, _, err = g.load(ctx, q, *carried)
 	}
 	return d, err
@@ -156,8 +160,8 @@ func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 // byDigest finds an index or a manifest. Of what is plain a HEAD is answered
 // with a HEAD; the rest is read, and kept for the GET that follows.
 func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err error) {
-	if held, ok := g.held.take(q, q.digest); ok {
-		return g.hold(q, held), nil
+	if held, ok := g.held.take(ctx, q, q.digest); ok {
+		return g.hold(ctx, q, held), nil
 	}
 	err = g.tryPlaces(ctx, q, func(p nested.Place, known bool) error {
 		if q.head && !known {
@@ -165,7 +169,7 @@ func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err err
 				return err
 			}
 		}
-		if held, ok := g.held.take(q, q.digest); ok { // read while it was looked for
+		if held, ok := g.held.take(ctx, q, q.digest); ok { // read while it was looked for
 			d = held
 			return nil
 		}
@@ -178,13 +182,13 @@ func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err err
 	if err != nil {
 		return nil, err
 	}
-	return g.hold(q, d), nil
+	return g.hold(ctx, q, d), nil
 }
 
 // hold keeps a document that was read to answer a HEAD.
-func (g *Gateway) hold(q request, d *document) *document {
+func (g *Gateway) hold(ctx context.Context, q request, d *document) *document {
 	if q.head && len(d.data) > 0 {
-		g.held.put(q, d)
+		return g.held.put(ctx, q, d)
 	}
 	return d
 }
@@ -207,7 +211,11 @@ func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) 
 func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error) {
 	served := p.Targets[0]
 	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
-		d = &document{mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
+		room, err := take(ctx, &g.memory.documents, int64(len(data)))
+		if err != nil {
+			return nil, nil, err
+		}
+		d = &document{room: room, mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
 	} else if served, err = p.Ask(q.repository, func(candidate auth.Repository) (err error) {
 		d, err = g.fetch(ctx, candidate, p)
 		return err
@@ -215,7 +223,7 @@ func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *docum
 		return nil, nil, err
 	}
 	d.served = served
-	if found, err = g.follow(q, p, d, served); err != nil {
+	if found, err = g.follow(ctx, q, p, d, served); err != nil {
 		return nil, nil, errors.Join(err, d.close())
 	}
 	return d, found, nil
@@ -230,19 +238,20 @@ func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, boo
 	if err != nil {
 		return p, false // the client hears of what is missing, not of this
 	}
-	defer d.close()
 	if !d.verified(q.digest) {
+		_ = d.close()
 		return p, false
 	}
 	d.mediaType = indexType(d.data)
 	p.Strict = true
-	found, isNested, err := g.read(d.at(p), d, q.repository)
+	found, isNested, err := g.read(ctx, d.at(p), d, q.repository)
 	if !isNested || err != nil {
+		_ = d.close()
 		return p, false
 	}
 	p = d.at(p)
 	g.trail.Learn(q.repository, append(found, p)...)
-	g.held.put(q, d)
+	g.held.put(ctx, q, d)
 	return p, true
 }
 
@@ -264,6 +273,7 @@ func (d *document) at(p nested.Place) nested.Place {
 // send answers with the document, or with its headers alone.
 func (d *document) send(ctx context.Context, w *answer, head bool) error {
 	defer d.close()
+	d.decoded.release()
 	header := w.Header()
 	for _, name := range passedOfDocuments {
 		if v := d.header.Values(name); len(v) > 0 {
@@ -278,6 +288,8 @@ func (d *document) send(ctx context.Context, w *answer, head bool) error {
 	if err := w.send(ctx, http.StatusOK, d.data, head); err != nil || d.whole() || head {
 		return err
 	}
+	d.data = nil
+	d.room.release() // the rest may take as long as the client likes
 	_, err := io.Copy(w, d.rest)
 	return err
 }

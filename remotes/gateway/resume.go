@@ -81,7 +81,7 @@ func (g *Gateway) resume(ctx context.Context, from auth.Repository, ask query, r
 	}
 	ask.pass = false // the caller has an answer already
 	resp.Body = &resumed{ReadCloser: resp.Body, ctx: ctx, next: next, end: end, open: func(next, end int64) (*http.Response, error) {
-		ctx, cancel := withBudget(ctx, g.options.Timeout) // that of the first answer is over
+		ctx, cancel := withBudget(ctx, budgetOf(ctx).of, g.options.Timeout) // that of the first answer is over
 		ask.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", next, end-1)}}
 		resp, err := g.upstream.do(ctx, from, ask)
 		if err != nil {

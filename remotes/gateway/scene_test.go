@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -88,7 +89,18 @@ func (s *scene) start(file string) {
 		server.Close()
 		g.Close()
 		_ = trail.Close()
+		s.checkMemory(g)
 	})
+}
+
+// checkMemory fails when something was taken and not given back.
+func (s *scene) checkMemory(g *Gateway) {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); g.memory.Used() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) { // what is fetched ahead ends by itself
+			s.t.Fatalf("%d bytes were not given back", g.memory.Used())
+		}
+	}
 }
 
 // hostsDir describes a registry on loopback as one that speaks http, where

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -116,6 +114,9 @@ type right struct {
 	caller     caller
 }
 
+// bytes is about what it takes to keep something of a right.
+func (r right) bytes() int64 { return 1<<10 + int64(len(r.caller.username)+len(r.caller.password)) }
+
 // maxRights bounds what is remembered.
 const maxRights = 10_000
 
@@ -165,6 +166,8 @@ func (g *Gateway) search(ctx context.Context, q request, missing error) (nested.
 	case errors.Is(err, errSpent) && len(g.trail.Roots(q.repository)) > 0:
 		return nested.Place{}, &failure{http.StatusServiceUnavailable, "UNKNOWN", fmt.Sprintf(
 			"%s@%s: nothing is known of it any more, and it was not found with %d requests; try again to search on, or pull the bundle again by its tag where it is new", q.repository, q.digest, g.options.SearchRequests)}
+	case refused(err):
+		return nested.Place{}, err
 	case ctx.Err() != nil:
 		return nested.Place{}, context.Cause(ctx)
 	case looks && err == nil && !s.failed:
@@ -181,8 +184,8 @@ type search struct {
 	failed bool // somewhere it could not be found out
 }
 
-// look looks everywhere until the content is found. Errors are errSpent and
-// those of the context.
+// look looks everywhere until the content is found. Errors are errSpent,
+// those of memory that is not there, and those of the context.
 func (s *search) look(ctx context.Context) error {
 	b := budgetOf(ctx)
 	b.limit(s.g.options.SearchRequests)
@@ -209,7 +212,7 @@ func (s *search) found() bool {
 // ends tells whether an error ends the search. Any other leads nowhere: what
 // cannot be read in one place says nothing of the next.
 func (s *search) ends(ctx context.Context, err error) bool {
-	if errors.Is(err, errSpent) || ctx.Err() != nil {
+	if errors.Is(err, errSpent) || refused(err) || ctx.Err() != nil {
 		return true
 	}
 	var denied *auth.DeniedError
@@ -254,25 +257,39 @@ func (s *search) list(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
+	data, room, err := s.g.readList(ctx, s.q, resp)
+	if err != nil {
+		return nil, err
+	}
+	defer room.release()
+	decoded, err := take(ctx, &s.g.memory.decoded, decodedFactor*int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	defer decoded.release()
 	var page struct{ Tags []string }
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxList)).Decode(&page); err != nil {
+	if err := json.Unmarshal(data, &page); err != nil {
 		return nil, fmt.Errorf("%s: its list of tags: %w", s.q.repository, err)
 	}
-	return slices.DeleteFunc(page.Tags, func(tag string) bool { return !tagPattern.MatchString(tag) }), nil
+	names := slices.DeleteFunc(page.Tags, func(tag string) bool { return !tagPattern.MatchString(tag) })
+	return slices.Clone(names[max(0, len(names)-s.g.options.SearchRequests):]), nil // for more there are no requests
 }
 
 // walk follows a document and those below it, until the content is found.
+// Where those below are the trail knows: it has learnt it of who named them.
 func (s *search) walk(ctx context.Context, p nested.Place) error {
 	seen := map[digest.Digest]bool{}
-	todo := []nested.Place{p}
+	todo := []digest.Digest{p.Descriptor.Digest}
 	for len(todo) > 0 && !s.found() {
-		p, todo = todo[0], todo[1:]
-		if seen[p.Descriptor.Digest] {
+		next := p
+		if d := todo[0]; d != p.Descriptor.Digest {
+			next, _ = s.g.trail.Place(s.q.repository, d)
+		}
+		if todo = todo[1:]; next.Targets == nil || seen[next.Descriptor.Digest] {
 			continue
 		}
-		seen[p.Descriptor.Digest] = true
-		below, err := s.below(ctx, p)
+		seen[next.Descriptor.Digest] = true
+		below, err := s.below(ctx, next)
 		if s.ends(ctx, err) {
 			return err
 		}
@@ -283,21 +300,20 @@ func (s *search) walk(ctx context.Context, p nested.Place) error {
 
 // below returns the documents that one names, which is followed unless a
 // search has done so before.
-func (s *search) below(ctx context.Context, p nested.Place) ([]nested.Place, error) {
-	if below, ok := s.walked.below[p.Descriptor.Digest]; ok {
+func (s *search) below(ctx context.Context, p nested.Place) ([]digest.Digest, error) {
+	if below, ok := s.walked.recall(p.Descriptor.Digest); ok {
 		return below, nil
 	}
 	d, found, err := s.g.load(ctx, s.q, p)
 	if err != nil {
 		return nil, err
 	}
-	below := []nested.Place{}
+	defer d.close()
+	below := []digest.Digest{}
 	for _, next := range found {
 		if next.Strict && nested.IsDocument(next.Descriptor.MediaType) {
-			next.Descriptor = ocispec.Descriptor{MediaType: next.Descriptor.MediaType, Digest: next.Descriptor.Digest, Size: next.Descriptor.Size}
-			below = append(below, next)
+			below = append(below, next.Descriptor.Digest)
 		}
 	}
-	s.walked.below[p.Descriptor.Digest] = below
-	return below, d.close()
+	return s.walked.remember(p.Descriptor.Digest, below)
 }
