@@ -92,6 +92,7 @@ func (r *rules) all(c *Config) {
 	r.served(c.Gateway)
 	r.reached(c.Gateway)
 	r.bounds(c.Gateway)
+	r.memory(c)
 }
 
 func (r *rules) credentials(c *Config) {
@@ -174,6 +175,15 @@ func (r *rules) bounds(g Gateway) {
 	r.rule(g.TrailMaxAge > 0, "gateway.trail_max_age", g.TrailMaxAge, "must be more than 0s")
 	r.atLeast(1<<20, "gateway.trail_max_bytes", g.TrailMaxBytes)
 	r.rule(g.Grace >= 0, "gateway.grace", g.Grace, "must not be negative")
+}
+
+// memory is the rule for the budget, without which no document of the greatest
+// size would ever be read.
+func (r *rules) memory(c *Config) {
+	if least := gateway.LeastMemory(int64(c.Nested.MaxDocumentBytes)); !r.bad("nested.max_document_bytes") {
+		r.rule(int64(c.Gateway.MaxMemory) >= least, "gateway.max_memory", c.Gateway.MaxMemory,
+			fmt.Sprintf("must be at least %d with nested.max_document_bytes %d", least, c.Nested.MaxDocumentBytes))
+	}
 }
 
 func (r *rules) add(key string, element int, wrong, right string) {

@@ -7,7 +7,11 @@
 // [CheckFile], whose files are trusted; [Config.Render], the file as text.
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/nestedoci/nested/remotes/gateway"
+)
 
 // Path is where the daemons look.
 const Path = "/etc/nested/config.toml"
@@ -98,6 +102,11 @@ type Gateway struct {
 	// entry of an index that was not known yet, 32 at a time, and wait until 10 minutes after its last request; in mode
 	// pod for a minute. 0: none.
 	Prefetch int `toml:"prefetch"`
+	// The most bytes that are held for all clients together: indexes, manifests and lists while they are read, followed and
+	// sent, what waits for its client, what searches remember. Requests wait for their part, and get 503 when it does not
+	// come within upstream_timeout. At least 8 MiB and 12 times nested.max_document_bytes. Give the process 128 MiB more than this:
+	// Go's limit (GOMEMLIMIT, unless the environment sets it) is this and 64 MiB.
+	MaxMemory int `toml:"max_memory"`
 	// The directory of the trail: what was learnt about bundles.
 	StateDir string `toml:"state_dir"`
 	// How long the trail remembers.
@@ -140,6 +149,7 @@ func Default() Config {
 			UpstreamTimeout: 25 * time.Second,
 			SearchRequests:  100,
 			Prefetch:        64,
+			MaxMemory:       gateway.DefaultMemory,
 			StateDir:        "/var/lib/nested",
 			TrailMaxAge:     30 * 24 * time.Hour,
 			TrailMaxBytes:   64 << 20,

@@ -11,8 +11,8 @@ import (
 )
 
 // NewGateway makes the gateway that the file describes, on a trail that was
-// opened before: it outlives a change of the file.
-func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
+// opened before, with a budget of memory: both outlive a change of the file.
+func (c *Config) NewGateway(trail *gateway.Trail, memory *gateway.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
 	allow, err := patterns(c.Gateway.Allow)
 	if err != nil {
 		return nil, err
@@ -31,6 +31,7 @@ func (c *Config) NewGateway(trail *gateway.Trail, metrics *gateway.Metrics, user
 		Timeout:         c.Gateway.UpstreamTimeout,
 		SearchRequests:  c.Gateway.SearchRequests,
 		Prefetch:        c.Gateway.Prefetch,
+		Memory:          memory,
 		UserAgent:       userAgent,
 		Metrics:         metrics,
 	}), nil
@@ -88,6 +89,7 @@ func (c *Config) NeedsRestart(other *Config) error {
 		"state_dir":       a.StateDir != b.StateDir,
 		"trail_max_age":   a.TrailMaxAge != b.TrailMaxAge,
 		"trail_max_bytes": a.TrailMaxBytes != b.TrailMaxBytes,
+		"max_memory":      a.MaxMemory != b.MaxMemory,
 		"metrics_address": a.MetricsAddress != b.MetricsAddress,
 	} {
 		if differs {

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/gateway"
 )
 
 // deployment is what a directory of deploy/kubernetes renders to.
@@ -123,6 +124,7 @@ func TestDeployObjects(t *testing.T) {
 			}
 			if !strings.HasSuffix(name, "uninstall") {
 				d.checkProbes(t)
+				d.checkMemory(t)
 			}
 		})
 	}
@@ -238,6 +240,18 @@ func (d deployment) checkUpdate(t *testing.T, uninstall bool) {
 	if s.Type != appsv1.RollingUpdateDaemonSetStrategyType || s.RollingUpdate == nil || s.RollingUpdate.MaxSurge == nil ||
 		*s.RollingUpdate.MaxSurge != surge || *s.RollingUpdate.MaxUnavailable != unavailable {
 		t.Errorf("update strategy %+v", s)
+	}
+}
+
+// checkMemory: the gateway may hold what its configuration says, and what its process takes besides: as much again as Go's
+// limit leaves for that, of what Go does not count.
+func (d deployment) checkMemory(t *testing.T) {
+	t.Helper()
+	c, err := config.Parse("config.toml", []byte(d.config["config.toml"]))
+	must(t, err)
+	g := d.container(t, "gateway")
+	if limit, want := g.Resources.Limits.Memory().Value(), int64(c.Gateway.MaxMemory)+2*gateway.MemoryBeside; limit < want {
+		t.Errorf("the gateway's memory is limited to %d bytes, its configuration needs %d", limit, want)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -62,6 +63,7 @@ type daemonProcess struct {
 	debug   bool // whatever the configuration says
 	config  *config.Config
 	trail   *gateway.Trail
+	memory  *gateway.Memory
 	metrics *gateway.Metrics
 	current atomic.Pointer[gateway.Gateway]
 	ready   atomic.Bool
@@ -88,9 +90,18 @@ func newDaemon(file string, debug bool) (*daemonProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemonProcess{file: file, debug: debug, config: c, trail: trail, metrics: gateway.NewMetrics()}
+	d := &daemonProcess{file: file, debug: debug, config: c, trail: trail, memory: limitMemory(c), metrics: gateway.NewMetrics()}
 	d.metrics.WatchTrail(trail)
 	return d, d.use(c)
+}
+
+// limitMemory returns the budget for what is held for clients. Go collects
+// more often when that and what the process takes besides is reached.
+func limitMemory(c *config.Config) *gateway.Memory {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + gateway.MemoryBeside)
+	}
+	return gateway.NewMemory(int64(c.Gateway.MaxMemory))
 }
 
 // probeTrail reads the trail in a process of its own. However that ends, the
@@ -119,7 +130,7 @@ func probeResult(probe *exec.Cmd) error {
 
 // use makes a configuration the one by which requests are answered.
 func (d *daemonProcess) use(c *config.Config) error {
-	g, err := c.NewGateway(d.trail, d.metrics, "nestctl/"+version)
+	g, err := c.NewGateway(d.trail, d.memory, d.metrics, "nestctl/"+version)
 	if err != nil {
 		return err
 	}
