@@ -5,110 +5,101 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"unicode/utf8"
+	"slices"
+
+	"github.com/nestedoci/nested/internal/trust"
 )
 
 // CheckFile refuses a configuration file that somebody else than root and the
-// user of this process could change: by writing it, or by putting another one
-// in its place in one of the directories on the way to it, symbolic links
-// included. The error is then an [*Error] with the command that puts it right.
-func CheckFile(path string) error { return checkWay(path, 0o022) }
+// user of this process could change: by writing it, by putting another one in
+// its place in one of the directories on the way to it, symbolic links
+// included, or by making it where it is missing. The error is then an [*Error]
+// with the command that puts it right.
+func CheckFile(path string) error { return asProblem(trust.File(path)) }
 
 // CheckSecret is [CheckFile] for files that nobody else may read either.
-func CheckSecret(path string) error { return checkWay(path, 0o066) }
+func CheckSecret(path string) error { return asProblem(trust.Secret(path)) }
 
-// checkWay goes the way to a file as the system does, component by component.
-// The file's mode must not have the forbidden bits.
-func checkWay(path string, forbidden fs.FileMode) error {
-	if !filepath.IsAbs(path) {
-		dir, err := os.Getwd()
-		if err != nil {
-			return err
-		}
-		path = dir + string(filepath.Separator) + path // not cleaned: a/link/.. is not a
+// CheckDir is [CheckFile] for a directory in which files are looked for, or
+// kept.
+func CheckDir(path string) error { return asProblem(trust.Dir(path)) }
+
+// asProblem makes an [*Error] of what others decide about.
+func asProblem(err error) error {
+	var bad *trust.Error
+	if errors.As(err, &bad) {
+		return &Error{[]Problem{{File: bad.Path, Wrong: bad.Wrong, Right: bad.Right}}}
 	}
-	at := filepath.VolumeName(path) + string(filepath.Separator)
-	rest := append([]string{"."}, components(path)...)
-	for links := 0; len(rest) > 0; {
-		next := filepath.Join(at, rest[0])
-		rest = rest[1:]
-		info, err := os.Lstat(next)
-		if err != nil {
-			return err
-		}
-		if wrong, right := distrust(next, info, forbidden); wrong != "" {
-			return &Error{[]Problem{{File: next, Wrong: wrong, Right: right}}}
-		}
-		switch {
-		case info.Mode()&fs.ModeSymlink != 0:
-			if links++; links > maxLinks {
-				return &fs.PathError{Op: "follow", Path: path, Err: errors.New("too many symbolic links")}
-			}
-			if at, rest, err = follow(at, next, rest); err != nil {
-				return err
-			}
-		case info.IsDir() && len(rest) > 0:
-			at = next
-		case !info.Mode().IsRegular() || len(rest) > 0:
-			return &Error{[]Problem{{File: next, Wrong: "is not a regular file", Right: "name a file"}}}
-		}
-	}
-	return nil
+	return err
 }
 
-// maxLinks bounds the symbolic links on the way to a file, as Linux does.
-const maxLinks = 40
-
-// follow returns where a link in a directory leads, and what is left to go.
-func follow(dir, link string, rest []string) (string, []string, error) {
-	target, err := os.Readlink(link)
-	if err != nil {
-		return "", nil, err
-	}
-	if filepath.IsAbs(target) {
-		dir = filepath.VolumeName(target) + string(filepath.Separator)
-	}
-	return dir, append(components(target), rest...), nil
-}
-
-// components are the steps of a path after its root; some may be "..".
-func components(path string) []string {
-	return strings.FieldsFunc(path[len(filepath.VolumeName(path)):], func(r rune) bool {
-		return r < utf8.RuneSelf && os.IsPathSeparator(uint8(r))
-	})
-}
-
-// checkDocker is [CheckFile] for a Docker configuration file, or a directory
+// CheckDocker is [CheckFile] for a Docker configuration file, or a directory
 // with a config.json.
-func checkDocker(path string) error {
+func CheckDocker(path string) error { return CheckFile(DockerFile(path)) }
+
+// DockerFile is the file that an entry of docker_config means: itself, or in a
+// directory its config.json.
+func DockerFile(path string) string {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "config.json")
+		return filepath.Join(path, "config.json")
 	}
-	return CheckFile(path)
+	return path
 }
 
-// checkFiles checks the files that the configuration names.
-func (d *document) checkFiles() {
+// checkFiles checks the files that the configuration names. state is what is
+// to be done about the directory of the trail.
+func (d *document) checkFiles(state func(dir string) error) {
 	g := d.config.Gateway
 	const installed = "nestctl install makes it"
 	d.checkNamed("gateway.certificate", g.Certificate, installed, CheckSecret)
 	d.checkNamed("gateway.client_ca", g.ClientCA, installed, CheckFile)
 	if g.Mode == "node" {
 		for i, path := range d.config.Credentials.DockerConfig {
-			if bad := new(Error); filepath.IsAbs(path) && errors.As(checkDocker(path), &bad) { // others are passed over, or fail the pull
-				d.untrusted("credentials.docker_config", i+1, bad.Problems[0])
-			}
+			d.checkOptional("credentials.docker_config", i+1, path, CheckDocker)
 		}
 	}
 	if path := d.config.Credentials.KubeletProviders; g.Mode == "node" && path != "" {
 		d.checkNamed("credentials.kubelet_credential_providers", path, "name the file that the kubelet has", CheckFile)
 	}
+	d.checkOptional("gateway.state_dir", 0, g.StateDir, state)
+	d.checkHosts()
 	ours, err := filepath.EvalSymlinks(g.HostsDir)
 	theirs, errTheirs := filepath.EvalSymlinks(containerdCerts)
 	if err == nil && errTheirs == nil && overlap(ours, theirs) && !overlap(g.HostsDir, containerdCerts) {
-		d.locate(Problem{Key: "gateway.hosts_dir", Wrong: "gateway.hosts_dir leads to " + shownPath(ours),
+		d.locate(Problem{Key: "gateway.hosts_dir", Wrong: "gateway.hosts_dir leads to " + trust.Shown(ours),
 			Right: "must have nothing to do with containerd's " + containerdCerts})
+	}
+}
+
+// checkHosts notes what others decide about in the directory of hosts.toml
+// files, each thing once.
+func (d *document) checkHosts() {
+	const key = "gateway.hosts_dir"
+	g := d.config.Gateway
+	if d.bad[key] || d.bad["gateway.registries"] || !filepath.IsAbs(g.HostsDir) {
+		return
+	}
+	var seen []Problem
+	for _, registry := range g.Registries {
+		var bad *Error
+		if !isRegistry(registry) || !errors.As(CheckHosts("", g.HostsDir, registry), &bad) {
+			continue
+		}
+		for _, p := range bad.Problems {
+			if !slices.Contains(seen, p) {
+				seen = append(seen, p)
+				d.untrusted(key, 0, p)
+			}
+		}
+	}
+}
+
+// checkOptional notes when others decide about something that need not be
+// there. What else is wrong with it is found when it is used.
+func (d *document) checkOptional(key string, element int, path string, check func(string) error) {
+	var bad *Error
+	if !d.bad[key] && filepath.IsAbs(path) && errors.As(check(path), &bad) {
+		d.untrusted(key, element, bad.Problems[0])
 	}
 }
 
@@ -124,12 +115,12 @@ func (d *document) checkNamed(key, path, missing string, check func(string) erro
 	case errors.As(err, &bad):
 		d.untrusted(key, 0, bad.Problems[0])
 	case errors.Is(err, fs.ErrNotExist):
-		d.locate(Problem{Key: key, Wrong: key + ": " + shownPath(path) + " does not exist", Right: missing})
+		d.locate(Problem{Key: key, Wrong: key + ": " + trust.Shown(path) + " does not exist", Right: missing})
 	default:
 		d.locate(Problem{Key: key, Wrong: key + ": " + err.Error(), Right: "must be a file within reach"})
 	}
 }
 
 func (d *document) untrusted(key string, element int, p Problem) {
-	d.locate(Problem{Key: key, element: element, Wrong: key + ": " + shownPath(p.File) + " " + p.Wrong, Right: p.Right})
+	d.locate(Problem{Key: key, element: element, Wrong: key + ": " + trust.Shown(p.File) + " " + p.Wrong, Right: p.Right})
 }

@@ -24,6 +24,7 @@ func (c *Config) NewGateway(trail *gateway.Trail, memory *gateway.Memory, metric
 		Trail:           trail,
 		Credentials:     c.Credentials.Stores(&metrics.Registries.Metrics),
 		HostsDir:        c.Gateway.HostsDir,
+		CheckHosts:      func(registry string) error { return CheckHosts("", c.Gateway.HostsDir, registry) },
 		Realms:          c.Credentials.Realms,
 		Keys:            c.Nested.Keys(),
 		Limits:          c.Nested.Limits(),

@@ -6,14 +6,43 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// HostsMarker is the first line of a hosts.toml with the gateway in it.
+// HostsMarker is the first line of a hosts.toml with the gateway in it, or the
+// second one, behind a header by which another program knows its files: k3s and
+// RKE2 remove what they have written by that.
 const HostsMarker = `# With the gateway of nested in it, by "nestctl install"; "nestctl uninstall" brings back what was here before.`
+
+// generated is a comment by which a program knows the files that it writes.
+var generated = regexp.MustCompile(`(?i)^#.*\b(?:generated|managed|do not (?:edit|modify))\b`)
+
+// splitHeader takes the first line off when it says which program writes the
+// file.
+func splitHeader(text []byte) (header, rest []byte) {
+	line, rest, _ := bytes.Cut(text, []byte("\n"))
+	if !generated.Match(line) {
+		return nil, text
+	}
+	return append(bytes.Clone(line), '\n'), rest
+}
+
+// HasMarker reports whether a hosts.toml has the gateway in it by our doing.
+func HasMarker(text []byte) bool { return len(WithoutMarker(text)) != len(text) }
+
+// WithoutMarker is a hosts.toml without [HostsMarker].
+func WithoutMarker(text []byte) []byte {
+	header, rest := splitHeader(text)
+	without, ok := bytes.CutPrefix(rest, []byte(HostsMarker+"\n"))
+	if !ok {
+		return text
+	}
+	return slices.Concat(header, without)
+}
 
 // GatewayHost is the gateway's place in a hosts.toml.
 type GatewayHost struct {
@@ -76,18 +105,30 @@ func HostDirs(registry string) []string {
 	return dirs
 }
 
+// IsHostDir reports whether [HostDirs] has a name for any registry, the shared
+// one excepted.
+func IsHostDir(name string) bool {
+	if host, ok := strings.CutSuffix(name, "_"); ok {
+		if i := strings.LastIndex(host, "_"); i > 0 {
+			name = host[:i] + ":" + host[i+1:]
+		}
+	}
+	return isRegistry(name)
+}
+
 // Render returns the hosts.toml of a registry with the gateway before all
 // hosts of the administrator's, whose text stays as it is. name is for errors.
 func (h GatewayHost) Render(name, registry string, admin []byte) ([]byte, error) {
-	admin = bytes.TrimPrefix(admin, []byte(HostsMarker+"\n"))
+	admin = WithoutMarker(admin)
 	hosts, err := ParseHosts(name, admin)
 	if err != nil {
 		return nil, err
 	}
+	header, admin := splitHeader(admin)
 	if hosts.Server.URL != "" && h.Is(hosts.Server.URL) {
 		return nil, fmt.Errorf("%s: server is the gateway itself; make it the registry's URL", name)
 	}
-	head := HostsMarker + "\n"
+	head := string(header) + HostsMarker + "\n"
 	if hosts.Server.URL == "" && hosts.Server.Plain {
 		head += defaultServer(registry)
 	}
@@ -140,7 +181,7 @@ func defaultServer(registry string) string {
 // administrator's without the gateway, with absolute files. Empty: it would
 // say nothing.
 func (h GatewayHost) Upstream(name, registry, dir string, admin []byte) ([]byte, error) {
-	admin = bytes.TrimPrefix(admin, []byte(HostsMarker+"\n"))
+	admin = WithoutMarker(admin)
 	text := RebaseHosts(dropHosts(admin, h.Is), dir)
 	hosts, err := ParseHosts(name, text)
 	if err != nil {

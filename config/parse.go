@@ -4,35 +4,34 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"sort"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/nestedoci/nested/internal/trust"
 )
 
 // maxFile bounds a file; a hundred times of what [Config.Render] writes.
 const maxFile = 1 << 20
 
 // Load reads a file, see [Parse], and checks who may change it and the files
-// that it names, see [CheckFile] and [CheckSecret].
-func Load(path string) (*Config, error) {
-	if err := CheckFile(path); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(path)
+// and directories that it names, see [CheckFile], [CheckSecret], [CheckDir] and
+// [CheckHosts].
+func Load(path string) (*Config, error) { return load(path, CheckDir) }
+
+// LoadAndPrepare is Load for a gateway that starts: it makes the directory of
+// the trail.
+func LoadAndPrepare(path string) (*Config, error) { return load(path, makeState) }
+
+func load(path string, state func(dir string) error) (*Config, error) {
+	text, err := trust.ReadFile(path, maxFile)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
+		return nil, asProblem(err)
 	}
 	d := read(path, text)
 	if d.whole {
-		d.checkFiles()
+		d.checkFiles(state)
 	}
 	return d.result()
 }

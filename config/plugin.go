@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/nestedoci/nested/internal/trust"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -115,13 +116,13 @@ func (r *rules) plugin(p *Plugin) {
 	if path := p.KubeletProviders; filepath.IsAbs(path) {
 		var bad *Error
 		if errors.As(CheckFile(path), &bad) {
-			r.add("kubelet_credential_providers", 0, "kubelet_credential_providers: "+shownPath(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
+			r.add("kubelet_credential_providers", 0, "kubelet_credential_providers: "+trust.Shown(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
 		}
 	}
 	for i, path := range p.DockerConfig {
 		var bad *Error
-		if filepath.IsAbs(path) && errors.As(checkDocker(path), &bad) {
-			r.add("docker_config", i+1, "docker_config: "+shownPath(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
+		if filepath.IsAbs(path) && errors.As(CheckDocker(path), &bad) {
+			r.add("docker_config", i+1, "docker_config: "+trust.Shown(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
 		}
 	}
 }

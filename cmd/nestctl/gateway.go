@@ -72,14 +72,11 @@ type daemonProcess struct {
 }
 
 func newDaemon(file string, debug bool) (*daemonProcess, error) {
-	c, err := config.Load(file)
+	c, err := config.LoadAndPrepare(file)
 	if err != nil {
 		return nil, err
 	}
 	if err = gateway.CheckServer(c.Gateway.Certificate, c.Gateway.ClientCA); err != nil {
-		return nil, err
-	}
-	if err = os.MkdirAll(c.Gateway.StateDir, 0o700); err != nil {
 		return nil, err
 	}
 	trail, err := gateway.OpenTrail(filepath.Join(c.Gateway.StateDir, "trail.db"), gateway.TrailOptions{

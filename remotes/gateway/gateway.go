@@ -55,9 +55,12 @@ type Options struct {
 	Credentials auth.Source
 	// HostsDir has a hosts.toml per registry, for the way upstream.
 	HostsDir string
-	Realms   []string // see [auth.RegistryOptions]
-	Keys     nested.Keys
-	Limits   nested.Limits
+	// CheckHosts is that of [nested.RegistriesOptions].
+	CheckHosts func(registry string) error
+
+	Realms []string // see [auth.RegistryOptions]
+	Keys   nested.Keys
+	Limits nested.Limits
 
 	// FollowRedirects fetches here what a registry redirects to, in place of
 	// handing the redirect on.
@@ -127,6 +130,7 @@ func New(options Options) *Gateway {
 		registries: nested.NewRegistries(nested.RegistriesOptions{
 			Credentials: options.Credentials,
 			HostsDir:    options.HostsDir,
+			CheckHosts:  options.CheckHosts,
 			Realms:      options.Realms,
 			UserAgent:   options.UserAgent,
 			Metrics:     &options.Metrics.Registries,

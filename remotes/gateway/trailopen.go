@@ -14,6 +14,8 @@ import (
 	"github.com/containerd/log"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/nestedoci/nested/internal/trust"
 )
 
 // ErrDamaged is the error about a file that cannot be read as a trail.
@@ -61,8 +63,8 @@ func openTrail(path string, probe func(string) error) (*bbolt.DB, error) {
 	case err != nil: // the file is made, or that fails below
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%w: not a file", ErrDamaged)
-	case !ownFile(info):
-		return nil, fmt.Errorf("%w: it belongs to another user or can be written by others", ErrDamaged)
+	case !trust.Own(info):
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, trust.ErrNotOwn)
 	case probe != nil:
 		if err = probe(path); err != nil {
 			return nil, err
@@ -85,10 +87,12 @@ func openTrail(path string, probe func(string) error) (*bbolt.DB, error) {
 	return db, nil
 }
 
-// openFile opens the file as bbolt's, or says that it is damaged.
+// openFile opens the file as bbolt's, or says that it is damaged. Who owns it
+// was looked at before; it is judged again when it is open, as somebody may
+// have put another one in its place.
 func openFile(path string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true})
-	for _, damage := range []error{bbolterrors.ErrInvalid, bbolterrors.ErrVersionMismatch, bbolterrors.ErrChecksum} {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, OpenFile: trust.OpenOwn})
+	for _, damage := range []error{bbolterrors.ErrInvalid, bbolterrors.ErrVersionMismatch, bbolterrors.ErrChecksum, trust.ErrNotOwn} {
 		if errors.Is(err, damage) {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}

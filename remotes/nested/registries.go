@@ -31,6 +31,9 @@ type RegistriesOptions struct {
 	// HostsDir is a directory with a hosts.toml per registry, in containerd's
 	// format (mirrors, CAs, client certificates, headers); empty means none.
 	HostsDir string
+	// CheckHosts is called for a registry before its files in HostsDir are
+	// read, when given. An error is that of every request to the registry.
+	CheckHosts func(registry string) error
 	// PlainHTTP speaks http to registries that hosts.toml does not describe.
 	PlainHTTP bool
 	// Realms are the token endpoints to allow; see [auth.RegistryOptions].
@@ -118,6 +121,11 @@ func (r *Registries) endpointsOf(registry string) ([]*endpoint, error) {
 	defer r.mu.Unlock()
 	if endpoints, ok := r.endpoints[registry]; ok {
 		return endpoints, nil
+	}
+	if r.options.CheckHosts != nil {
+		if err := r.options.CheckHosts(registry); err != nil {
+			return nil, fmt.Errorf("registry %s: %w", registry, err)
+		}
 	}
 	hosts, err := r.hosts(registry)
 	if heard := r.complaints.heard(); heard != nil && r.options.Lenient {

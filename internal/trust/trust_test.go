@@ -1,0 +1,127 @@
+//go:build unix
+
+package trust
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// made makes a directory with a file in it and one of everybody's with the
+// sticky bit, which has a directory and a file of ours.
+func made(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"d", "sticky", "sticky/ours"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"d/f", "sticky/f", "sticky/ours/f"} {
+		if err := os.WriteFile(filepath.Join(root, file), []byte("text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(root, "sticky"), 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// TestSticky: in a directory with the sticky bit others cannot replace what is
+// ours, and can make what is missing.
+func TestSticky(t *testing.T) {
+	const writes = "ROOT/sticky: can be written by its group or others"
+	for _, test := range []struct {
+		judge func(string) error
+		path  string
+		want  string // "absent", or an *Error that begins so
+	}{
+		{File, "sticky/f", ""},
+		{File, "sticky/ours/f", ""},
+		{Dir, "sticky/ours", ""},
+		{Dir, "sticky", writes + "; chmod go-w ROOT/sticky"},
+		{File, "sticky/none", writes + ", so that others could make none in it; chmod go-w ROOT/sticky"},
+		{Dir, "sticky/none", writes + ", so that others could make none in it; "},
+		{File, "sticky/none/f", writes + ", so that others could make none in it; "},
+		{File, "sticky/ours/none", "absent"},
+		{File, "d/none", "absent"},
+		{File, "d/none/f", "absent"},
+		{Dir, "none", "absent"},
+		{Dir, "d/f", "ROOT/d/f: is not a directory; name one"},
+		{File, "d", "ROOT/d: is not a regular file; name a file"},
+	} {
+		root := made(t)
+		err := test.judge(filepath.Join(root, test.path))
+		var bad *Error
+		switch want := strings.ReplaceAll(test.want, "ROOT", root); {
+		case want == "" && err == nil, want == "absent" && errors.Is(err, fs.ErrNotExist) && !errors.As(err, &bad):
+		case want != "" && errors.As(err, &bad) && strings.HasPrefix(err.Error(), want):
+		default:
+			t.Errorf("%s: %v, want %q", test.path, err, want)
+		}
+	}
+}
+
+// TestOpened: what was opened is judged, whatever its name leads to by then.
+func TestOpened(t *testing.T) {
+	path := filepath.Join(made(t), "d/f")
+	file, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := file.Chmod(0o602); err != nil {
+		t.Fatal(err)
+	}
+	if err := Opened(file); !errors.As(err, new(*Error)) {
+		t.Errorf("opened and then everybody's: %v", err)
+	}
+	if _, err := ReadFile(path, 10); !errors.As(err, new(*Error)) {
+		t.Errorf("everybody's: %v", err)
+	}
+}
+
+// TestReadFile gives one byte more than the most, so that a reader sees it.
+func TestReadFile(t *testing.T) {
+	path := filepath.Join(made(t), "d/f")
+	for most, want := range map[int64]string{2: "tex", 4: "text", 9: "text"} {
+		if data, err := ReadFile(path, most); err != nil || string(data) != want {
+			t.Errorf("%d: %q, %v", most, data, err)
+		}
+	}
+}
+
+// TestOpenOwn: neither a link, nor what others may write, nor a directory.
+func TestOpenOwn(t *testing.T) {
+	root := made(t)
+	for path, spoil := range map[string]func(path string) error{
+		"link":      func(path string) error { return os.Symlink("d/f", path) },
+		"nowhere":   func(path string) error { return os.Symlink("d/made", path) },
+		"everybody": func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)) },
+	} {
+		path = filepath.Join(root, path)
+		if err := spoil(path); err != nil {
+			t.Fatal(err)
+		}
+		if file, err := OpenOwn(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {
+			t.Errorf("%s was opened", path)
+			file.Close()
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(root, "d/made")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file was made through a link: %v", err)
+	}
+	file, err := OpenOwn(filepath.Join(root, "d/new"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+}

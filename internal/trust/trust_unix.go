@@ -1,0 +1,49 @@
+//go:build unix
+
+package trust
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// noFollow has no link opened in the place of a file.
+const noFollow = syscall.O_NOFOLLOW
+
+// distrust says what is wrong with a file, directory or link. The mode must
+// not have the forbidden bits; that of a link says nothing.
+func distrust(path string, info fs.FileInfo, forbidden fs.FileMode) *Error {
+	link := info.Mode()&fs.ModeSymlink != 0
+	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int64(owner) != int64(os.Geteuid()) {
+		chown := "chown root "
+		if link {
+			chown = "chown -h root "
+		}
+		return &Error{path, fmt.Sprintf("belongs to user %d", owner), chown + Shown(path)}
+	}
+	if link {
+		forbidden = 0
+	}
+	has := info.Mode().Perm() & forbidden
+	writes, reads := has&0o022 != 0, has&0o044 != 0
+	switch {
+	case writes && reads:
+		return &Error{path, "can be read and written by its group or others", "chmod go-rw " + Shown(path)}
+	case writes:
+		return &Error{path, "can be written by its group or others", "chmod go-w " + Shown(path)}
+	case reads:
+		return &Error{path, "can be read by its group or others", "chmod go-r " + Shown(path)}
+	}
+	return nil
+}
+
+// Owned reports whether a file belongs to this process's user.
+func Owned(info fs.FileInfo) bool {
+	return int64(info.Sys().(*syscall.Stat_t).Uid) == int64(os.Geteuid())
+}
+
+// Own reports whether a file belongs to this process's user and nobody else
+// can write to it.
+func Own(info fs.FileInfo) bool { return Owned(info) && info.Mode().Perm()&0o022 == 0 }
