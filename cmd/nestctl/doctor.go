@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +30,9 @@ type doctor struct {
 	config  *config.Config // nil when it cannot be read
 	unread  error          // why not
 	http    *http.Client   // see client
-	certs   string         // where hosts.toml is installed
+	certs   []string       // where hosts.toml is installed
 	record  *journal       // of the installation
+	untold  error          // why it is not known
 	options installOptions // with which to install as before
 }
 
@@ -53,7 +53,10 @@ type check struct {
 // checks is all of it, in the order of looking: the first ones explain what
 // the later ones find.
 func (d *doctor) checks() []check {
-	all := []check{{"the gateway's configuration", d.checkConfig}}
+	all := []check{
+		{"the record of the installation", d.checkRecord},
+		{"the gateway's configuration", d.checkConfig},
+	}
 	if d.config != nil {
 		all = append(all,
 			check{"who may read and write the files that it names", d.checkFiles},
@@ -137,13 +140,18 @@ func (d *doctor) at(path string) string { return filepath.Join(d.root, path) }
 // load reads what the checks go by. What cannot be read is found by them.
 func (d *doctor) load() {
 	d.record = new(journal)
-	if image, err := openDisk(d.root); err == nil {
-		if r, err := loadJournal(image); err == nil {
+	image, err := openDisk(d.root)
+	if err == nil {
+		var r *journal
+		if r, err = loadJournal(image); err == nil {
 			d.record, d.options = r, r.Options
 		}
 		_ = image.close()
 	}
-	d.certs = cmp.Or(d.options.ContainerdCerts, defaultHostsDir)
+	d.untold = err
+	if d.certs = d.options.ContainerdCerts; len(d.certs) == 0 {
+		d.certs = []string{defaultHostsDir}
+	}
 	text, err := os.ReadFile(d.at(d.configFile))
 	if err == nil {
 		d.config, err = config.Parse(d.configFile, text)
@@ -178,6 +186,11 @@ func (d *doctor) reload() string {
 	return "systemctl reload nested-gateway"
 }
 
+// checkRecord looks whether it is known what was installed.
+func (d *doctor) checkRecord(context.Context) []problem {
+	return because(d.untold, "run nestctl doctor as root")
+}
+
 const installFix = "nestctl install --mode MODE --registry HOST"
 
 func (d *doctor) checkConfig(context.Context) []problem {
@@ -196,16 +209,27 @@ func (d *doctor) checkFiles(context.Context) []problem {
 	g := d.config.Gateway
 	found := slices.Concat(
 		because(config.CheckSecret(d.at(g.Certificate)), "nestctl install as before"),
-		because(config.CheckFile(d.at(g.ClientCA)), "nestctl install as before"))
+		because(config.CheckFile(d.at(g.ClientCA)), "nestctl install as before"),
+		because(absent(config.CheckDir(d.at(g.StateDir))), ""))
+	for _, registry := range g.Registries {
+		found = append(found, because(config.CheckHosts(d.root, g.HostsDir, registry), "")...)
+	}
 	if g.Mode != "node" {
 		return found
 	}
 	for _, path := range d.config.Credentials.DockerConfig {
-		if err := config.CheckSecret(d.at(path)); !errors.Is(err, fs.ErrNotExist) {
-			found = append(found, because(err, "make it a file that root can read")...)
-		}
+		err := config.CheckSecret(config.DockerFile(d.at(path)))
+		found = append(found, because(absent(err), "make it a file that root can read")...)
 	}
 	return found
+}
+
+// absent is an error, unless that says that something is not there.
+func absent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // because makes problems of an error, which often says itself what to do: a

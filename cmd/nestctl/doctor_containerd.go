@@ -136,14 +136,14 @@ func (d *doctor) checkRoots(context.Context) []problem {
 		}
 	}
 	path := in.images.Registry.ConfigPath
-	fix := fmt.Sprintf("in %s: [plugins.%q.registry] config_path = %q, and restart containerd", in.path, in.plugin, d.certs)
+	fix := fmt.Sprintf("in %s: [plugins.%q.registry] config_path = %q, and restart containerd", in.path, in.plugin, d.certs[0])
 	switch roots := filepath.SplitList(path); {
 	case path == "":
 		return []problem{{in.key("registry.config_path is not set: containerd 1.7 then reads no hosts.toml, and the default of 2.x, two directories, is ignored by its transfer service"), fix}}
 	case len(roots) > 1:
 		return []problem{{in.key(fmt.Sprintf("registry.config_path = %q names two directories; the transfer service ignores both", path)), fix}}
-	case filepath.Clean(path) != d.certs:
-		return []problem{{in.key(fmt.Sprintf("registry.config_path = %q is not where hosts.toml is installed, %s", path, d.certs)), fix + "; or nestctl install with --containerd-certs " + path}}
+	case !slices.Contains(d.certs, filepath.Clean(path)):
+		return []problem{{in.key(fmt.Sprintf("registry.config_path = %q is not where hosts.toml is installed, %s", path, strings.Join(d.certs, " or "))), fix + "; or nestctl install with --containerd-certs " + path}}
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func TestDoctorLocalPull(t *testing.T) {
 			"io.containerd.grpc.v1.cri":   "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nregistry.config_path = \"/etc/containerd/certs.d\"\n" + old + "\n",
 		} {
 			n := newMachine(t, map[string]string{containerd: text})
-			d := doctor{root: n.root, containerd: containerd, certs: defaultHostsDir}
+			d := doctor{root: n.root, containerd: containerd, certs: []string{defaultHostsDir}}
 			var got []string
 			for _, p := range append(d.checkRoots(t.Context()), d.checkPull(t.Context())...) {
 				got = append(got, p.String())

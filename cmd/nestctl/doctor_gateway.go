@@ -80,8 +80,8 @@ func (d *doctor) client() *http.Client {
 }
 
 func (d *doctor) newClient() *http.Client {
-	for _, registry := range d.config.Gateway.Registries {
-		p, missing := d.pairOf(registry)
+	for _, hosts := range d.allHosts() {
+		p, missing := d.pairOf(hosts)
 		if p == nil || missing != nil {
 			continue
 		}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,23 +16,37 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// hostsOf finds the directory that containerd takes for a registry, as the
-// node names it.
-func (d *doctor) hostsOf(registry string) string {
+// hostsOf finds the hosts.toml that containerd takes for a registry in a
+// directory, as the node names it.
+func (d *doctor) hostsOf(certs, registry string) string {
 	for _, name := range config.HostDirs(registry) {
-		dir := filepath.Join(d.certs, name)
+		dir := filepath.Join(certs, name)
 		if _, err := os.Stat(d.at(dir)); err == nil {
 			return filepath.Join(dir, "hosts.toml")
 		}
 	}
-	return filepath.Join(d.certs, registry, "hosts.toml")
+	return filepath.Join(certs, registry, "hosts.toml")
+}
+
+// allHosts yields each registry with its hosts.toml in each directory of
+// containerd's.
+func (d *doctor) allHosts() iter.Seq2[string, string] {
+	return func(yield func(registry, path string) bool) {
+		for _, certs := range d.certs {
+			for _, registry := range d.config.Gateway.Registries {
+				if !yield(registry, d.hostsOf(certs, registry)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // checkHosts looks at the hosts.toml of each registry.
 func (d *doctor) checkHosts(context.Context) []problem {
 	var all []problem
-	for _, registry := range d.config.Gateway.Registries {
-		all = append(all, d.checkHostsOf(registry)...)
+	for registry, path := range d.allHosts() {
+		all = append(all, d.checkHostsOf(registry, path)...)
 	}
 	return all
 }
@@ -41,8 +57,7 @@ func (d *doctor) checkUpstream(context.Context) []problem {
 	var all []problem
 	g := d.config.Gateway
 	for _, registry := range g.Registries {
-		hosts := d.hostsOf(registry)
-		path := filepath.Join(g.HostsDir, filepath.Base(filepath.Dir(hosts)), "hosts.toml")
+		path := d.hostsOf(g.HostsDir, registry)
 		found, err := os.ReadFile(d.at(path))
 		if err == nil {
 			_, err = config.ParseHosts(path, found)
@@ -51,16 +66,37 @@ func (d *doctor) checkUpstream(context.Context) []problem {
 			all = append(all, problem{err.Error() + ": the gateway does not reach " + registry + " without it", "correct it, then " + d.reload()})
 			continue
 		}
-		text, err := os.ReadFile(d.at(hosts))
-		if err != nil || !d.edited(hosts, text) || found != nil && d.edited(path, found) {
+		hosts, wanted, changed := d.upstreamOf(registry)
+		if changed == "" || sameLines(found, wanted) || found != nil && d.edited(path, found) {
 			continue // or somebody has other plans for the gateway
 		}
-		wanted, err := d.host().Upstream(hosts, registry, filepath.Dir(hosts), text)
-		if err == nil && !sameLines(found, wanted) {
-			all = append(all, problem{hosts + " was changed since it was installed, and the gateway goes by its copy, " + path, d.again() + ", then " + d.reload()})
-		}
+		all = append(all, problem{hosts + " was " + changed + " since it was installed, and the gateway goes by its copy, " + path, d.again() + ", then " + d.reload()})
 	}
 	return all
+}
+
+// upstreamOf is what the gateway's own hosts.toml of a registry would be now,
+// the hosts.toml that says so, and what has become of that since the
+// installation, if anything. k3s and RKE2 write theirs anew, and remove them.
+func (d *doctor) upstreamOf(registry string) (hosts string, wanted []byte, changed string) {
+	for _, certs := range d.certs {
+		path := d.hostsOf(certs, registry)
+		text, err := os.ReadFile(d.at(path))
+		_, recorded := d.record.entry(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && recorded:
+			hosts, changed = path, "removed"
+		case err == nil && d.edited(path, text):
+			hosts, changed = path, "changed"
+		}
+		if err != nil {
+			continue
+		}
+		if wanted, err = d.host().Upstream(path, registry, filepath.Dir(path), text); err == nil && wanted != nil {
+			return cmp.Or(hosts, path), wanted, changed
+		}
+	}
+	return hosts, nil, changed
 }
 
 // edited tells whether a file is not as it was installed.
@@ -100,8 +136,8 @@ func (d *doctor) again(more ...string) string {
 	} else if o.Address != defaults.Gateway.Address {
 		add("address", o.Address)
 	}
-	if o.ContainerdCerts != defaultHostsDir {
-		add("containerd-certs", o.ContainerdCerts)
+	if !slices.Equal(o.ContainerdCerts, []string{defaultHostsDir}) {
+		add("containerd-certs", o.ContainerdCerts...)
 	}
 	if o.ConfigFile == "" && o.Mode == "node" && !slices.Equal(o.DockerConfig, defaults.Credentials.DockerConfig) {
 		add("docker-config", o.DockerConfig...)
@@ -112,8 +148,7 @@ func (d *doctor) again(more ...string) string {
 	return strings.Join(words, " ")
 }
 
-func (d *doctor) checkHostsOf(registry string) []problem {
-	path := d.hostsOf(registry)
+func (d *doctor) checkHostsOf(registry, path string) []problem {
 	text, err := os.ReadFile(d.at(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return []problem{{path + " does not exist, so that containerd does not ask the gateway for " + registry, d.again()}}
@@ -125,7 +160,8 @@ func (d *doctor) checkHostsOf(registry string) []problem {
 	if err != nil {
 		return []problem{{err.Error() + ": containerd goes on without the file", "correct it"}}
 	}
-	return append(because(config.CheckFile(d.at(path)), "make it a file that root can read"), d.checkFirst(path, hosts)...)
+	certs := filepath.Dir(filepath.Dir(path))
+	return append(because(config.CheckHosts(d.root, certs, registry), ""), d.checkFirst(path, hosts)...)
 }
 
 // checkFirst looks at the first host, which has to be the gateway.
@@ -173,10 +209,10 @@ type pair struct {
 	config.Certificates
 }
 
-// pairOf reads the files that the hosts.toml of a registry names; nil when it
-// names none, which checkHosts finds.
-func (d *doctor) pairOf(registry string) (*pair, []problem) {
-	p := &pair{hosts: d.hostsOf(registry)}
+// pairOf reads the files that a hosts.toml names; nil when it names none, which
+// checkHosts finds.
+func (d *doctor) pairOf(hosts string) (*pair, []problem) {
+	p := &pair{hosts: hosts}
 	h, ok := d.gatewayIn(p.hosts)
 	if !ok {
 		return nil, nil
@@ -228,8 +264,8 @@ func reason(err error) string {
 // checkCertificates looks at the certificates of each registry.
 func (d *doctor) checkCertificates(context.Context) []problem {
 	var all []problem
-	for _, registry := range d.config.Gateway.Registries {
-		p, missing := d.pairOf(registry)
+	for _, hosts := range d.allHosts() {
+		p, missing := d.pairOf(hosts)
 		all = append(all, missing...)
 		if p != nil && missing == nil {
 			all = append(all, d.checkPair(p)...)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,16 +21,41 @@ import (
 // installOptions are what an installation is for. They are recorded, so that
 // renewals need no flags.
 type installOptions struct {
-	Mode            string   `json:"mode"`
-	Registries      []string `json:"registries"`
-	Allow           []string `json:"allow,omitempty"`
-	ContainerdCerts string   `json:"containerd_certs"`
-	Address         string   `json:"address"`
-	DockerConfig    []string `json:"docker_config,omitempty"`
-	NoSystemd       bool     `json:"no_systemd,omitempty"`
-	ConfigFile      string   `json:"config_file,omitempty"` // from which the configuration was taken
+	Mode            string      `json:"mode"`
+	Registries      []string    `json:"registries"`
+	Allow           []string    `json:"allow,omitempty"`
+	ContainerdCerts directories `json:"containerd_certs"`
+	Address         string      `json:"address"`
+	DockerConfig    []string    `json:"docker_config,omitempty"`
+	NoSystemd       bool        `json:"no_systemd,omitempty"`
+	ConfigFile      string      `json:"config_file,omitempty"` // from which the configuration was taken
 
 	text []byte // of that file
+}
+
+// directories have hosts.toml files, each those of one containerd. A record has
+// one as a string, as earlier versions write it.
+type directories []string
+
+// MarshalJSON implements [json.Marshaler].
+func (d directories) MarshalJSON() ([]byte, error) {
+	if len(d) == 1 {
+		return json.Marshal(d[0])
+	}
+	return json.Marshal([]string(d))
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (d *directories) UnmarshalJSON(text []byte) error {
+	var one string
+	if string(text) == "null" {
+		return nil
+	}
+	if json.Unmarshal(text, &one) == nil {
+		*d = directories{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(d))
 }
 
 const modesHelp = "node (the node's Docker credentials, for all pods) or pod (each pod's own pull secrets)"
@@ -75,7 +101,8 @@ func newInstall() *cobra.Command {
 	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+modesHelp)
 	flags.StringArrayVar(&o.Registries, "registry", nil, "registry whose bundles are to be pulled, host or host:port (repeatable)")
 	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories that are served, with all below: registry/path with * and ** (repeatable; default all)")
-	flags.StringVar(&o.ContainerdCerts, "containerd-certs", defaultHostsDir, "containerd's directory with hosts.toml files")
+	flags.StringArrayVar((*[]string)(&o.ContainerdCerts), "containerd-certs", nil, "containerd's directory with hosts.toml files\n"+
+		"(repeatable; adds to those of an earlier installation; default those, or "+defaultHostsDir+")")
 	flags.StringVar(&o.Address, "address", defaults.Gateway.Address, "loopback address of the gateway")
 	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
@@ -150,18 +177,20 @@ func (o *installOptions) check() error {
 	}
 	o.Registries = appendNew(nil, o.Registries)
 	for _, r := range o.Registries {
-		if parsed, err := auth.ParseRepository(r + "/x"); err != nil || parsed.Host() != r {
+		if !isRegistry(r) {
 			return usagef("--registry %.64q: must be host or host:port, as references name it", r)
 		}
 	}
-	for _, path := range append([]string{o.ContainerdCerts}, o.DockerConfig...) {
+	for _, path := range slices.Concat(o.ContainerdCerts, o.DockerConfig) {
 		if !filepath.IsAbs(path) {
 			return usagef("path %.128q: must be absolute", path)
 		}
 	}
-	o.ContainerdCerts = filepath.Clean(o.ContainerdCerts)
-	if o.ContainerdCerts == filepath.Clean(config.Default().Gateway.HostsDir) {
-		return usagef("--containerd-certs %s: that is the gateway's own directory; name containerd's", o.ContainerdCerts)
+	for i, dir := range o.ContainerdCerts {
+		if dir = filepath.Clean(dir); dir == filepath.Clean(config.Default().Gateway.HostsDir) {
+			return usagef("--containerd-certs %s: that is the gateway's own directory; name containerd's", dir)
+		}
+		o.ContainerdCerts[i] = dir
 	}
 	c := o.config()
 	if err := c.Check(); err != nil {
@@ -170,28 +199,43 @@ func (o *installOptions) check() error {
 	return nil
 }
 
+// isRegistry reports whether a string names a registry: host or host:port.
+func isRegistry(s string) bool {
+	parsed, err := auth.ParseRepository(s + "/x")
+	return err == nil && parsed.Host() == s
+}
+
 // openInstaller opens a disk with its record, and keeps other installers out.
-func openInstaller(root, certs string, now time.Time) (*planner, func(), error) {
+func openInstaller(root string, certs []string, now time.Time) (*planner, func(), error) {
 	d, err := openDisk(root)
 	if err != nil {
 		return nil, nil, err
 	}
-	d.follow(filepath.Dir(journalPath), unitDir, certs, config.Default().Gateway.StateDir)
-	if err = d.lock(); err != nil {
+	d.follow(filepath.Dir(journalPath), unitDir, config.Default().Gateway.StateDir, defaultHostsDir)
+	d.follow(certs...)
+	if err = d.own("/"); err == nil {
+		err = d.lock()
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, d.close())
 	}
 	r, err := loadJournal(d)
 	if err != nil {
 		return nil, nil, errors.Join(err, d.close())
 	}
-	d.follow(r.Options.ContainerdCerts)
+	d.follow(r.Options.ContainerdCerts...)
+	for _, e := range r.Files { // before anything is changed
+		if _, err = d.read(e.Path); err != nil {
+			return nil, nil, errors.Join(err, d.close())
+		}
+	}
 	return &planner{installer: installer{disk: d, record: r}, now: now}, func() { _ = d.close() }, nil
 }
 
 // openInstalled is openInstaller for what is installed, with the options that
 // it was installed with.
 func openInstalled(root string, now time.Time) (*planner, func(), error) {
-	p, closeAll, err := openInstaller(root, "", now)
+	p, closeAll, err := openInstaller(root, nil, now)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -211,6 +255,10 @@ func runInstall(ctx context.Context, out io.Writer, root string, o installOption
 	}
 	defer closeAll()
 	p.options, p.given = o, given
+	p.options.ContainerdCerts = appendNew(p.record.Options.ContainerdCerts, o.ContainerdCerts)
+	if len(p.options.ContainerdCerts) == 0 {
+		p.options.ContainerdCerts = directories{defaultHostsDir}
+	}
 	if p.program, err = program(root); err != nil {
 		return err
 	}
@@ -291,6 +339,9 @@ func (p *planner) report(out io.Writer, root string, live bool) {
 	if len(p.done.all()) == 0 {
 		fmt.Fprintln(out, "installed already; nothing changed")
 	}
+	for _, note := range p.notes {
+		fmt.Fprintln(out, "note:", note)
+	}
 	switch {
 	case p.options.NoSystemd:
 		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install --renew every day\n", p.program, config.Path, p.program)
@@ -303,7 +354,7 @@ func (p *planner) report(out io.Writer, root string, live bool) {
 		fmt.Fprintln(out, "systemd does not run here, which is to start the gateway; without it, install with --no-systemd")
 		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", strings.Join(startedUnits(), " "))
 	}
-	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor looks whether all is well\n", p.options.ContainerdCerts)
+	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor looks whether all is well\n", strings.Join(p.options.ContainerdCerts, " or "))
 	fmt.Fprintln(out, "containerd reads hosts.toml at each pull and need not be restarted for it")
 }
 

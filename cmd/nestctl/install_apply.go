@@ -49,13 +49,16 @@ func (i *installer) apply(options installOptions, wanted []file) error {
 		if err != nil {
 			return err
 		}
-		next.Files = append(next.Files, e)
-		if current == nil || !bytes.Equal(current.Data, f.Data) || current.Mode != f.Mode {
-			write = append(write, f)
-		}
 		dirs, err := i.disk.missing(f.path)
 		if err != nil {
 			return err
+		}
+		if slices.Contains(dirs, filepath.Dir(f.path)) {
+			e.Original = nil // somebody has removed all of it, as k3s does, and what was there before is not to come back
+		}
+		next.Files = append(next.Files, e)
+		if current == nil || !bytes.Equal(current.Data, f.Data) || current.Mode != f.Mode {
+			write = append(write, f)
 		}
 		next.Dirs = appendNew(next.Dirs, dirs)
 	}
@@ -172,7 +175,7 @@ func (i *installer) drop(dropped []entry) error {
 	}
 	for _, dir := range slices.Backward(i.record.Dirs) {
 		if i.unused(dir) {
-			if err := i.disk.remove(dir); err != nil {
+			if err := i.removeDir(dir); err != nil {
 				return err
 			}
 		}
@@ -194,12 +197,26 @@ func (i *installer) finish() error {
 	}
 	rest := slices.Clone(i.record.Dirs)
 	slices.Reverse(rest)
-	for _, path := range append([]string{temporary(journalPath), journalPath, filepath.Dir(journalPath)}, rest...) {
+	for _, path := range []string{temporary(journalPath), journalPath} {
 		if err := i.disk.remove(path); err != nil {
 			return err
 		}
 	}
+	for _, dir := range append([]string{filepath.Dir(journalPath)}, rest...) {
+		if err := i.removeDir(dir); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// removeDir removes a directory of the record that is empty; a file in its
+// place is not ours.
+func (i *installer) removeDir(dir string) error {
+	if there, err := i.disk.isDir(dir); err != nil || !there {
+		return err
+	}
+	return i.disk.remove(dir)
 }
 
 // unused tells whether no file of the record is below a directory.
@@ -233,7 +250,7 @@ func (i *installer) takeBack(e entry, left []entry) (stays bool, err error) {
 		return false, i.disk.remove(e.Path)
 	}
 	i.done.restored = append(i.done.restored, e.Path)
-	return false, i.disk.write(e.Path, *e.Original)
+	return false, i.disk.write(e.Path, *e.before(current))
 }
 
 func afterEdit(e entry) string {

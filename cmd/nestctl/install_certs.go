@@ -156,7 +156,7 @@ func (p *planner) planRenewal() ([]file, error) {
 
 // isHosts tells whether a recorded file is a hosts.toml of containerd's.
 func (p *planner) isHosts(path string) bool {
-	return filepath.Base(path) == "hosts.toml" && filepath.Dir(filepath.Dir(path)) == p.options.ContainerdCerts
+	return filepath.Base(path) == "hosts.toml" && slices.Contains(p.options.ContainerdCerts, filepath.Dir(filepath.Dir(path)))
 }
 
 func (p *planner) isCertificate(path string) bool {

@@ -4,15 +4,20 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/nestedoci/nested/internal/trust"
 )
 
 // disk is the node's file system, or that of an image below --root. Paths are
-// those that the node knows. No symbolic link leads out of it.
+// those that the node knows. No symbolic link leads out of it, and nothing is
+// read or changed in a directory that others than root and this process's user
+// own or can write: who owns an image is not to have root write for them.
 type disk struct {
 	root  *os.Root
 	bases map[string]string // directories that are links on this node, and what they are
@@ -75,12 +80,24 @@ type contents struct {
 	GID  int         `json:"gid"`
 }
 
+// at is where a path is for this process.
+func (d *disk) at(path string) string { return filepath.Join(d.root.Name(), d.name(path)) }
+
+// own refuses a directory, and the way to it, that others own or can write. One
+// that does not exist is none.
+func (d *disk) own(dir string) error {
+	if err := trust.Dir(d.at(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // read returns a file, nil when there is none. Anything but a regular file is
-// an error.
+// an error, and one that others own or can write.
 func (d *disk) read(path string) (*contents, error) {
 	info, err := d.root.Lstat(d.name(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, d.own(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, leading(path, err)
@@ -88,7 +105,27 @@ func (d *disk) read(path string) (*contents, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: is not a regular file; put one in its place, or remove it", path)
 	}
-	data, err := d.root.ReadFile(d.name(path))
+	if err = cmp.Or(d.own(filepath.Dir(path)), trust.File(d.at(path))); err != nil {
+		return nil, err
+	}
+	return d.readOpened(path, info)
+}
+
+// readOpened reads the file that was looked at.
+func (d *disk) readOpened(path string, seen fs.FileInfo) (*contents, error) {
+	file, err := d.root.Open(d.name(path))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err = trust.Opened(file); err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil || !os.SameFile(info, seen) {
+		return nil, cmp.Or(err, fmt.Errorf("%s: was changed just now; run this again", path))
+	}
+	data, err := io.ReadAll(file)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +157,9 @@ func leading(path string, err error) error {
 
 // list returns the names in a directory.
 func (d *disk) list(path string) ([]string, error) {
+	if err := d.own(path); err != nil {
+		return nil, err
+	}
 	entries, err := fs.ReadDir(d.root.FS(), d.name(path))
 	names := make([]string, len(entries))
 	for i, e := range entries {
@@ -146,6 +186,9 @@ func (d *disk) missing(path string) ([]string, error) {
 }
 
 func (d *disk) mkdir(path string, mode fs.FileMode) error {
+	if err := d.own(filepath.Dir(path)); err != nil {
+		return err
+	}
 	if err := d.before("mkdir " + path); err != nil {
 		return err
 	}
@@ -170,6 +213,9 @@ func temporary(path string) string {
 
 // write puts a file in its place in one step.
 func (d *disk) write(path string, c contents) error {
+	if err := d.own(filepath.Dir(path)); err != nil {
+		return err
+	}
 	if err := d.before("create " + temporary(path)); err != nil {
 		return err
 	}
@@ -220,6 +266,9 @@ func (d *disk) create(name string, c contents) error {
 func (d *disk) remove(path string) error {
 	if _, err := d.root.Lstat(d.name(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err := d.own(filepath.Dir(path)); err != nil {
+		return err
 	}
 	if err := d.before("remove " + path); err != nil {
 		return err

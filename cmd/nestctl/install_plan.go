@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -22,6 +21,7 @@ type planner struct {
 	again   bool                   // the configuration stays
 	program string
 	now     time.Time
+	notes   []string // for whoever installs
 
 	certificates config.Certificates
 	until        time.Time // when they end
@@ -101,20 +101,22 @@ func (p *planner) hasUnits() bool {
 	return ok
 }
 
-// sites finds the place of each registry.
+// sites finds the place of each registry in each directory of containerd's.
 func (p *planner) sites() ([]site, error) {
 	var all []site
-	for _, registry := range p.options.Registries {
-		s, err := p.site(registry)
-		if err != nil {
-			return nil, err
-		}
-		for _, other := range all {
-			if p.sameDir(s.dir, other.dir) {
-				return nil, fmt.Errorf("%s and %s: are one directory; give each registry its own", other.dir, s.dir)
+	for _, certs := range p.options.ContainerdCerts {
+		for _, registry := range p.options.Registries {
+			s, err := p.site(certs, registry)
+			if err != nil {
+				return nil, err
 			}
+			for _, other := range all {
+				if p.sameDir(s.dir, other.dir) {
+					return nil, fmt.Errorf("%s and %s: are one directory; give each registry its own", other.dir, s.dir)
+				}
+			}
+			all = append(all, s)
 		}
-		all = append(all, s)
 	}
 	return all, nil
 }
@@ -130,10 +132,10 @@ func (p *planner) sameDir(a, b string) bool {
 
 // site finds the directory that containerd takes for a registry. Where that is
 // the one that all registries share, or none, the registry gets its own.
-func (p *planner) site(registry string) (site, error) {
-	s := site{registry: registry, dir: filepath.Join(p.options.ContainerdCerts, registry)}
+func (p *planner) site(certs, registry string) (site, error) {
+	s := site{registry: registry, dir: filepath.Join(certs, registry)}
 	for _, name := range config.HostDirs(registry) {
-		dir := filepath.Join(p.options.ContainerdCerts, name)
+		dir := filepath.Join(certs, name)
 		there, err := p.disk.isDir(dir)
 		if err != nil {
 			return site{}, err
@@ -183,7 +185,7 @@ func (p *planner) adminHosts(registry, dir string) (*contents, []byte, error) {
 		return nil, nil, err
 	}
 	if e, ok := p.record.entry(path); ok && (found == nil || e.ours(found)) {
-		found = e.Original
+		found = e.before(found)
 	}
 	if found != nil && len(found.Data) > 0 {
 		return found, found.Data, nil
@@ -242,7 +244,7 @@ func (p *planner) hostsFile(s site) (file, error) {
 func (p *planner) isEdited(path string, current *contents) bool {
 	e, ok := p.record.entry(path)
 	return ok && current != nil && !e.ours(current) && !e.untouched(current) &&
-		bytes.HasPrefix(current.Data, []byte(config.HostsMarker)) && p.namesOurs(current)
+		config.HasMarker(current.Data) && p.namesOurs(current)
 }
 
 // renamed keeps a hosts.toml that somebody has changed, with the names of the
@@ -276,18 +278,28 @@ func (p *planner) recorded(pattern string) []string {
 }
 
 // planUpstream copies what administrators have for the registries to where
-// the gateway looks for its own way upstream.
+// the gateway looks for its own way upstream. It has one way to a registry: of
+// several directories the first that says something about it counts.
 func (p *planner) planUpstream(sites []site) ([]file, error) {
 	var all []file
+	taken := map[string]site{}
 	for _, s := range sites {
 		text, err := p.gatewayHost().Upstream(s.adminName(), s.registry, s.adminDir, s.admin)
 		if err != nil {
 			return nil, err
 		}
-		if text != nil {
-			path := filepath.Join(config.Default().Gateway.HostsDir, filepath.Base(s.dir), "hosts.toml")
-			all = append(all, file{path: path, contents: newContents(text, 0o600)})
+		if text == nil {
+			continue
 		}
+		if first, ok := taken[s.registry]; ok {
+			if !sameLines(first.admin, s.admin) {
+				p.notes = append(p.notes, fmt.Sprintf("the gateway goes by %s; %s says something else", first.adminName(), s.adminName()))
+			}
+			continue
+		}
+		taken[s.registry] = s
+		path := filepath.Join(config.Default().Gateway.HostsDir, filepath.Base(s.dir), "hosts.toml")
+		all = append(all, file{path: path, contents: newContents(text, 0o600)})
 	}
 	return all, nil
 }

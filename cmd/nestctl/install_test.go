@@ -92,7 +92,7 @@ func (n *machine) tree() map[string]string {
 }
 
 // installer opens the node as the commands do.
-func (n *machine) installer(certs string) *planner {
+func (n *machine) installer(certs ...string) *planner {
 	n.t.Helper()
 	p, closeAll, err := openInstaller(n.root, certs, n.now)
 	if err != nil {
@@ -105,7 +105,7 @@ func (n *machine) installer(certs string) *planner {
 
 // installOn is what most tests install.
 func installOn(registries ...string) installOptions {
-	return installOptions{Mode: "node", Registries: registries, ContainerdCerts: defaultHostsDir, Address: config.Default().Gateway.Address}
+	return installOptions{Mode: "node", Registries: registries, ContainerdCerts: directories{defaultHostsDir}, Address: config.Default().Gateway.Address}
 }
 
 func (n *machine) install(o installOptions) error {
@@ -113,7 +113,7 @@ func (n *machine) install(o installOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	p := n.installer(o.ContainerdCerts)
+	p := n.installer(o.ContainerdCerts...)
 	defer p.disk.close()
 	p.options, p.program, p.given = o, "/usr/bin/nestctl", func(string) bool { return true }
 	wanted, err := p.plan()
@@ -125,7 +125,7 @@ func (n *machine) install(o installOptions) error {
 
 func (n *machine) renew() error {
 	n.t.Helper()
-	p := n.installer("")
+	p := n.installer()
 	defer p.disk.close()
 	p.options = p.record.Options
 	wanted, err := p.planRenewal()
@@ -137,7 +137,7 @@ func (n *machine) renew() error {
 
 func (n *machine) uninstall() error {
 	n.t.Helper()
-	p := n.installer("")
+	p := n.installer()
 	defer p.disk.close()
 	return p.drop(slices.Clone(p.record.Files))
 }
@@ -209,7 +209,7 @@ func TestEditedMeanwhile(t *testing.T) {
 		n.must(n.install(installOn("reg.test")))
 		edit := func(line string) { n.put(map[string]string{path: string(n.read(path)) + line}) }
 		edit("# before\n")
-		p := n.installer("")
+		p := n.installer()
 		p.options, p.again = p.record.Options, true
 		wanted, err := p.plan()
 		n.must(err)
@@ -246,8 +246,8 @@ func TestFolderGone(t *testing.T) {
 func TestOneInstallerAtATime(t *testing.T) {
 	n := newMachine(t, nil)
 	n.must(n.install(installOn("reg.test")))
-	n.installer("")
-	if _, _, err := openInstaller(n.root, "", n.now); err == nil || !strings.Contains(err.Error(), "another nestctl works here; wait for it") {
+	n.installer()
+	if _, _, err := openInstaller(n.root, nil, n.now); err == nil || !strings.Contains(err.Error(), "another nestctl works here; wait for it") {
 		t.Fatal(err)
 	}
 }

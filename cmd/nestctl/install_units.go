@@ -46,7 +46,7 @@ func units(o installOptions, program string) ([]file, error) {
 		err := templates.ExecuteTemplate(&text, name, map[string]string{
 			"Program": unitWord(program),
 			"Config":  config.Path,
-			"Certs":   unitWord(o.ContainerdCerts),
+			"Certs":   unitWords(o.ContainerdCerts),
 			"Listen":  listen,
 		})
 		if err != nil {
@@ -55,6 +55,14 @@ func units(o installOptions, program string) ([]file, error) {
 		all = append(all, file{path: filepath.Join(unitDir, name), contents: newContents([]byte(text.String()), 0o644)})
 	}
 	return all, nil
+}
+
+func unitWords(paths []string) string {
+	words := make([]string, len(paths))
+	for i, path := range paths {
+		words[i] = unitWord(path)
+	}
+	return strings.Join(words, " ")
 }
 
 // unitWord writes a path as a word of a unit file.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -43,13 +44,16 @@ func (i *installer) purge() error {
 	if err != nil || !there {
 		return err
 	}
+	if err = i.disk.own(filepath.Dir(state)); err != nil {
+		return err
+	}
 	i.done.removed = append(i.done.removed, state)
 	return i.disk.root.RemoveAll(i.disk.name(state))
 }
 
 // runUninstall uninstalls.
 func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) error {
-	p, closeDisk, err := openInstaller(root, "", time.Now())
+	p, closeDisk, err := openInstaller(root, nil, time.Now())
 	if err != nil {
 		return err
 	}
