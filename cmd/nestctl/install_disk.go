@@ -83,21 +83,18 @@ type contents struct {
 // at is where a path is for this process.
 func (d *disk) at(path string) string { return filepath.Join(d.root.Name(), d.name(path)) }
 
-// own refuses a directory, and the way to it, that others own or can write. One
-// that does not exist is none.
-func (d *disk) own(dir string) error {
-	if err := trust.Dir(d.at(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+// own refuses a directory, and the way to it, that others own or can write.
+func (d *disk) own(dir string) error { return trust.Way(d.at(dir)) }
+
+// ownIfThere is own for a directory that need not exist.
+func (d *disk) ownIfThere(dir string) error { return absent(d.own(dir)) }
 
 // read returns a file, nil when there is none. Anything but a regular file is
 // an error, and one that others own or can write.
 func (d *disk) read(path string) (*contents, error) {
 	info, err := d.root.Lstat(d.name(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, d.own(filepath.Dir(path))
+		return nil, d.ownIfThere(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, leading(path, err)
@@ -194,7 +191,10 @@ func (d *disk) mkdir(path string, mode fs.FileMode) error {
 	}
 	err := d.root.Mkdir(d.name(path), mode)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		return d.own(path) // whoever made it
+	}
+	if err == nil {
+		err = d.own(path)
 	}
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nestedoci/nested/config"
 )
@@ -27,8 +28,11 @@ func TestImageOfOthers(t *testing.T) {
 		return func(n *machine) { n.must(os.Lchown(n.path(path), nobody, nobody)) }
 	}
 	for name, spoil := range map[string]func(n *machine){
-		"the image is everybody's":              chmod("/", 0o777),
-		"the image is everybody's, with sticky": chmod("/", 0o777|os.ModeSticky),
+		"the image is everybody's": chmod("/", 0o777),
+		"/etc is another user's, in everybody's with sticky": func(n *machine) {
+			n.must(os.Chmod(n.path("/"), 0o777|os.ModeSticky))
+			give("/etc")(n)
+		},
 		"/etc is the group's":                   chmod("/etc", 0o775),
 		"our directory is everybody's":          chmod("/etc/nested", 0o777),
 		"the record is everybody's":             chmod(journalPath, 0o666),
@@ -93,6 +97,15 @@ func (n *machine) tryUninstall() error {
 	}
 	closeAll()
 	return n.uninstall()
+}
+
+// TestStickyImage: a fresh tmpfs is everybody's with the sticky bit, in which
+// nobody takes away what is ours.
+func TestStickyImage(t *testing.T) {
+	n := &machine{t, t.TempDir(), time.Now(), func(string) error { return nil }}
+	n.must(os.Chmod(n.root, 0o777|os.ModeSticky))
+	n.must(n.install(installOn("reg.test")))
+	n.must(n.uninstall())
 }
 
 // TestRecordOfNothingOurs: a record makes nobody write, remove or restore what

@@ -3,7 +3,7 @@
 // one in its place in a directory on the way to it, symbolic links included,
 // nor to make it where it is missing.
 //
-// A reader meets: [File], [Secret] and [Dir], the three rules; [Open] and
+// A reader meets: [File], [Secret], [Dir] and [Way], the rules; [Open] and
 // [ReadFile], which judge what they have opened.
 //
 // A way is walked from the root on, each directory before what is in it. What
@@ -36,12 +36,14 @@ func (e *Error) Error() string { return e.Path + ": " + e.Wrong + "; " + e.Right
 type rule struct {
 	forbidden fs.FileMode // bits
 	dir       bool
+	sticky    bool // is an excuse for the last directory, too, and where something is missing
 }
 
 var (
 	fileRule   = rule{forbidden: 0o022}
 	secretRule = rule{forbidden: 0o066}
 	dirRule    = rule{forbidden: 0o022, dir: true}
+	wayRule    = rule{forbidden: 0o022, dir: true, sticky: true}
 )
 
 // File refuses a file that others decide about, with an [*Error]. A file that
@@ -54,6 +56,11 @@ func Secret(path string) error { return walk(path, secretRule) }
 // Dir is [File] for a directory in which files are looked for by name, or
 // written. The sticky bit is no excuse there: others could make what is missing.
 func Dir(path string) error { return walk(path, dirRule) }
+
+// Way is [Dir] for a directory in which others may make what they like, where it
+// has the sticky bit: whoever goes on in it judges each thing that is found
+// there, and each directory that was made there.
+func Way(path string) error { return walk(path, wayRule) }
 
 // Open opens a file that passes [File].
 func Open(path string) (*os.File, error) {
@@ -129,7 +136,7 @@ func walk(path string, r rule) error {
 		next := filepath.Join(at, rest[0])
 		rest = rest[1:]
 		info, err := os.Lstat(next)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && !r.sticky {
 			return missing(at, next, err)
 		}
 		if err != nil {
@@ -174,7 +181,7 @@ func fileInTheWay(r rule, path string, info fs.FileInfo) *Error {
 // last judges what a way ends in.
 func (r rule) last(path string, info fs.FileInfo) *Error {
 	forbidden := r.forbidden
-	if info.IsDir() && !r.dir {
+	if info.IsDir() && (!r.dir || r.sticky) {
 		forbidden = forbiddenOnTheWay(info)
 	}
 	if e := distrust(path, info, forbidden); e != nil {
