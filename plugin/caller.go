@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 
+	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -65,6 +66,23 @@ func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 		c.settings.HostDir, c.settings.DefaultScheme, c.settings.HttpDebug = c.sent.hostDir, c.sent.scheme, c.sent.debug
 	}
 	return c, nil
+}
+
+// follows reports whether what the caller asks for may be followed: not when
+// others than root decide where its registry is, as the node's credentials
+// would go there, too. containerd then does what it does without the plugin.
+func (c *caller) follows(ctx context.Context) (auth.Repository, bool) {
+	repository, err := nested.RepositoryOf(c.reference)
+	if err != nil { // nothing that could be nested
+		return auth.Repository{}, false
+	}
+	if c.settings.HostDir == "" {
+		return repository, true
+	}
+	if err = config.CheckHosts("", c.settings.HostDir, repository.Host()); err != nil {
+		log.G(ctx).WithError(err).WithField("reference", c.reference).Error("child namespaces are not followed")
+	}
+	return repository, err == nil
 }
 
 // registries asks the registries as the caller would, with the node's

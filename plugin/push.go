@@ -29,7 +29,7 @@ func (s *service) push(ctx context.Context, settings *settings, src transfer.Ima
 	if c == nil {
 		return s.Transferrer.Transfer(ctx, src, dst, opts...)
 	}
-	if _, err = nested.RepositoryOf(c.reference); err != nil { // nothing that could be nested
+	if _, ok := c.follows(ctx); !ok {
 		return s.Transferrer.Transfer(ctx, src, dst, opts...)
 	}
 	registries, err := c.registries(ctx, settings)

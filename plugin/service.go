@@ -56,8 +56,8 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 	if c == nil {
 		return s.Transferrer.Transfer(ctx, src, dst, opts...)
 	}
-	root, err := nested.RepositoryOf(c.reference)
-	if err != nil { // nothing that could be nested
+	root, ok := c.follows(ctx)
+	if !ok {
 		return s.Transferrer.Transfer(ctx, src, dst, opts...)
 	}
 	registries, err := c.registries(ctx, settings)

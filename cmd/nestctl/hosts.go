@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,11 +43,16 @@ func (s *settings) around(ref string, metrics *nested.Metrics) (registries *nest
 func hostsAround(hostsDir, ref string) (dir string, remove func() error, err error) {
 	nothing := func() error { return nil }
 	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
-		return "", nil, err
+	if err != nil || hostsDir == "" {
+		return "", nothing, err
 	}
 	if hostsDir, err = filepath.Abs(hostsDir); err != nil {
 		return "", nil, err
+	}
+	if os.Geteuid() == 0 { // anybody else names their own, which a group of theirs may write
+		if err = config.CheckHosts("", hostsDir, reference.Domain(named)); err != nil {
+			return "", nil, fmt.Errorf("--hosts-dir: %w", err)
+		}
 	}
 	for _, name := range config.HostDirs(reference.Domain(named)) {
 		path := filepath.Join(hostsDir, name, "hosts.toml")

@@ -41,3 +41,30 @@ func TestHostsAround(t *testing.T) {
 		t.Error("it stays")
 	}
 }
+
+// TestHostsAroundOthers: root is led nowhere by a directory that others can
+// write.
+func TestHostsAroundOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "reg.test")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := hostsAround(filepath.Dir(dir), "reg.test/org/app:v1")
+	if root := os.Geteuid() == 0; root != (err != nil) || root && !strings.Contains(err.Error(), "--hosts-dir: "+dir+": can be written by its group or others; chmod go-w "+dir) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestHostsAroundNone: no directory is none, and not the current one.
+func TestHostsAroundNone(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("reg.test", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if around, _, err := hostsAround("", "reg.test/org/app:v1"); err != nil || around != "" {
+		t.Errorf("%q, %v", around, err)
+	}
+}

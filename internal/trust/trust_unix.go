@@ -6,17 +6,35 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"syscall"
 )
 
 // noFollow has no link opened in the place of a file.
 const noFollow = syscall.O_NOFOLLOW
 
+// systemOwner owns the root directory: root, or in a user namespace that does
+// not map root, whom such a namespace shows in root's place. Whoever that is
+// decides about every file anyway.
+var systemOwner = sync.OnceValue(func() int64 {
+	info, err := os.Lstat("/")
+	if err != nil {
+		return 0
+	}
+	return int64(info.Sys().(*syscall.Stat_t).Uid)
+})
+
+// others reports whether a user is neither root nor that of this process.
+func others(uid uint32) bool {
+	owner := int64(uid)
+	return owner != 0 && owner != int64(os.Geteuid()) && owner != systemOwner()
+}
+
 // distrust says what is wrong with a file, directory or link. The mode must
 // not have the forbidden bits; that of a link says nothing.
 func distrust(path string, info fs.FileInfo, forbidden fs.FileMode) *Error {
 	link := info.Mode()&fs.ModeSymlink != 0
-	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int64(owner) != int64(os.Geteuid()) {
+	if owner := info.Sys().(*syscall.Stat_t).Uid; others(owner) {
 		chown := "chown root "
 		if link {
 			chown = "chown -h root "
