@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,48 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
-	"github.com/nestedoci/nested/remotes/auth"
 )
-
-// installOptions are what an installation is for. They are recorded, so that
-// renewals need no flags.
-type installOptions struct {
-	Mode            string      `json:"mode"`
-	Registries      []string    `json:"registries"`
-	Allow           []string    `json:"allow,omitempty"`
-	ContainerdCerts directories `json:"containerd_certs"`
-	Address         string      `json:"address"`
-	DockerConfig    []string    `json:"docker_config,omitempty"`
-	NoSystemd       bool        `json:"no_systemd,omitempty"`
-	ConfigFile      string      `json:"config_file,omitempty"` // from which the configuration was taken
-
-	text []byte // of that file
-}
-
-// directories have hosts.toml files, each those of one containerd. A record has
-// one as a string, as earlier versions write it.
-type directories []string
-
-// MarshalJSON implements [json.Marshaler].
-func (d directories) MarshalJSON() ([]byte, error) {
-	if len(d) == 1 {
-		return json.Marshal(d[0])
-	}
-	return json.Marshal([]string(d))
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (d *directories) UnmarshalJSON(text []byte) error {
-	var one string
-	if string(text) == "null" {
-		return nil
-	}
-	if json.Unmarshal(text, &one) == nil {
-		*d = directories{one}
-		return nil
-	}
-	return json.Unmarshal(text, (*[]string)(d))
-}
 
 const modesHelp = "node (the node's Docker credentials, for all pods) or pod (each pod's own pull secrets)"
 
@@ -80,7 +37,7 @@ func newInstall() *cobra.Command {
 			run := func() error { return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o, cmd.Flags().Changed) }
 			switch {
 			case renew:
-				run = func() error { return runRenew(cmd.OutOrStdout(), root, time.Now()) }
+				run = func() error { return runRenew(cmd.Context(), cmd.OutOrStdout(), root, time.Now()) }
 			case again:
 				run = func() error { return runAgain(cmd.Context(), cmd.OutOrStdout(), root) }
 			default:
@@ -107,102 +64,13 @@ func newInstall() *cobra.Command {
 	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "write no systemd units")
-	flags.BoolVar(&renew, "renew", false, "only renew the certificates of an installation when less than a third of their life is left")
+	flags.BoolVar(&renew, "renew", false, "only renew the certificates of an installation when less than a third of their life is left,\n"+
+		"and put the gateway back where somebody has written hosts.toml anew")
 	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration to install, in place of what other flags say of it")
 	flags.BoolVar(&again, "again", false, "install as it was installed before, with certificates that are about to end renewed")
 	flags.DurationVar(&every, "every", 0, "with --again or --renew: go on until it fails, and do it so often")
 	flags.StringVar(&root, "root", "", "directory of an image to install into, in place of this node")
 	return c
-}
-
-// configFlags say what a configuration says.
-var configFlags = []string{"mode", "registry", "allow", "address", "docker-config"}
-
-// checkSource looks whether flags contradict each other about what to install.
-func (o *installOptions) checkSource(renew, again bool, given func(flag string) bool) error {
-	const help = "; see nestctl install --help"
-	sources := configFlags
-	if renew || again {
-		sources = append(slices.Clone(configFlags), "config", "containerd-certs", "no-systemd")
-	}
-	for _, flag := range sources {
-		switch {
-		case (renew || again) && given(flag):
-			return usagef("--%s: --again and --renew go by what was installed before"+help, flag)
-		case o.ConfigFile != "" && given(flag):
-			return usagef("--%s: --config says it"+help, flag)
-		}
-	}
-	switch {
-	case renew && again:
-		return usagef("--again renews, too; leave out --renew" + help)
-	case given("every") && !renew && !again:
-		return usagef("--every: needs --again or --renew" + help)
-	}
-	return nil
-}
-
-// load takes what a configuration file says.
-func (o *installOptions) load() error {
-	if o.ConfigFile == "" {
-		return nil
-	}
-	text, err := os.ReadFile(o.ConfigFile)
-	if err != nil {
-		return err
-	}
-	c, err := config.Parse(o.ConfigFile, text)
-	if err != nil {
-		return err
-	}
-	g, defaults := c.Gateway, config.Default().Gateway
-	if g.Certificate != defaults.Certificate || g.ClientCA != defaults.ClientCA || g.HostsDir != defaults.HostsDir {
-		return fmt.Errorf("%s: gateway.certificate, gateway.client_ca and gateway.hosts_dir are where nestctl install writes; leave them out", o.ConfigFile)
-	}
-	o.text, o.Mode, o.Registries, o.Allow, o.Address = text, g.Mode, g.Registries, g.Allow, g.Address
-	if g.Mode == "node" {
-		o.DockerConfig = c.Credentials.DockerConfig
-	}
-	return nil
-}
-
-// check looks at the flags.
-func (o *installOptions) check() error {
-	const help = "; see nestctl install --help"
-	if o.Mode != "node" && o.Mode != "pod" {
-		return usagef("--mode %q: must be %s"+help, o.Mode, modesHelp)
-	}
-	if len(o.Registries) == 0 {
-		return usagef("--registry: name the registries whose bundles are to be pulled" + help)
-	}
-	o.Registries = appendNew(nil, o.Registries)
-	for _, r := range o.Registries {
-		if !isRegistry(r) {
-			return usagef("--registry %.64q: must be host or host:port, as references name it", r)
-		}
-	}
-	for _, path := range slices.Concat(o.ContainerdCerts, o.DockerConfig) {
-		if !filepath.IsAbs(path) {
-			return usagef("path %.128q: must be absolute", path)
-		}
-	}
-	for i, dir := range o.ContainerdCerts {
-		if dir = filepath.Clean(dir); dir == filepath.Clean(config.Default().Gateway.HostsDir) {
-			return usagef("--containerd-certs %s: that is the gateway's own directory; name containerd's", dir)
-		}
-		o.ContainerdCerts[i] = dir
-	}
-	c := o.config()
-	if err := c.Check(); err != nil {
-		return usagef("%w", err)
-	}
-	return nil
-}
-
-// isRegistry reports whether a string names a registry: host or host:port.
-func isRegistry(s string) bool {
-	parsed, err := auth.ParseRepository(s + "/x")
-	return err == nil && parsed.Host() == s
 }
 
 // openInstaller opens a disk with its record, and keeps other installers out.
@@ -376,14 +244,22 @@ func (c *changes) print(out io.Writer) {
 	}
 }
 
-// runRenew renews certificates that are about to end.
-func runRenew(out io.Writer, root string, now time.Time) error {
+// runRenew renews certificates that are about to end, and puts the gateway back
+// where somebody has written hosts.toml anew, or removed it.
+func runRenew(ctx context.Context, out io.Writer, root string, now time.Time) error {
 	p, closeAll, err := openInstalled(root, now)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	wanted, err := p.planRenewal()
+	plan := p.planRenewal
+	if p.again, err = p.writtenAnew(); err != nil {
+		return err
+	}
+	if p.again {
+		p.keepUnits, plan = true, p.plan
+	}
+	wanted, err := plan()
 	if err != nil {
 		return err
 	}
@@ -393,6 +269,11 @@ func runRenew(out io.Writer, root string, now time.Time) error {
 	}
 	if err := p.apply(p.options, wanted); err != nil {
 		return err
+	}
+	if p.again && hasSystemd(root) && p.hasUnits() { // the gateway has read its copies of what was there before
+		if err := systemctl(ctx, "try-reload-or-restart", "nested-gateway.service"); err != nil {
+			return err
+		}
 	}
 	p.done.print(out)
 	return nil

@@ -163,6 +163,25 @@ func (p *planner) isCertificate(path string) bool {
 	return path == clientCAPEM || path == gatewayPEM || slices.Contains(p.recorded("/nested-*.pem"), path)
 }
 
+// writtenAnew reports whether the gateway is not in a hosts.toml any more in
+// which it was installed: k3s and RKE2 write theirs anew when they start, and
+// remove those of registries that they do not know any more.
+func (p *planner) writtenAnew() (bool, error) {
+	for _, e := range p.record.Files {
+		if !p.isHosts(e.Path) {
+			continue
+		}
+		current, err := p.disk.read(e.Path)
+		if err != nil {
+			return false, err
+		}
+		if !e.ours(current) && !p.isEdited(e.Path, current) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // renewedHosts is a hosts.toml with the names of the new certificates.
 func (p *planner) renewedHosts(e entry) (file, error) {
 	current, err := p.disk.read(e.Path)

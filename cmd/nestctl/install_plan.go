@@ -19,9 +19,11 @@ type planner struct {
 	options installOptions
 	given   func(flag string) bool // flags on the command line
 	again   bool                   // the configuration stays
-	program string
-	now     time.Time
-	notes   []string // for whoever installs
+	// keepUnits leaves the units as they are.
+	keepUnits bool
+	program   string
+	now       time.Time
+	notes     []string // for whoever installs
 
 	certificates config.Certificates
 	until        time.Time // when they end
@@ -74,11 +76,9 @@ func (p *planner) plan() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	var services []file
-	if !p.options.NoSystemd {
-		if services, err = units(p.options, p.program); err != nil {
-			return nil, err
-		}
+	services, err := p.planUnits()
+	if err != nil {
+		return nil, err
 	}
 	clients, err := p.clientFiles(siteDirs(sites))
 	if err != nil {

@@ -65,6 +65,26 @@ func unitWords(paths []string) string {
 	return strings.Join(words, " ")
 }
 
+// planUnits are the units, or those that are installed where the service that
+// renews may not write.
+func (p *planner) planUnits() ([]file, error) {
+	if p.options.NoSystemd {
+		return nil, nil
+	}
+	if !p.keepUnits {
+		return units(p.options, p.program)
+	}
+	var all []file
+	for _, name := range unitNames() {
+		kept, err := p.keep(filepath.Join(unitDir, name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, kept...)
+	}
+	return all, nil
+}
+
 // unitWord writes a path as a word of a unit file.
 func unitWord(path string) string {
 	path = strings.ReplaceAll(strings.ReplaceAll(path, "%", "%%"), "$", "$$")
