@@ -129,7 +129,7 @@ func TestHostsOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer trail.Close()
-	g, err := c.NewGateway(trail, gateway.NewMetrics(), "test")
+	g, err := c.NewGateway(trail, gateway.NewMemory(1<<20), gateway.NewMetrics(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
