@@ -275,7 +275,7 @@ func TestTokenEndpointRecovers(t *testing.T) {
 		"429":         {registrytest.Answer(429, wait("1"), first(1)), ""},
 		"503 thrice":  {registrytest.Answer(503, nil, first(3)), ""},
 		"429, a day":  {registrytest.Answer(429, wait("86400"), first(1)), "asking to wait for 24h0m0s"},
-		"no endpoint": {registrytest.Answer(410, nil, first(1)), "410"},
+		"no endpoint": {registrytest.Answer(410, nil, first(2)), "410"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

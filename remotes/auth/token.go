@@ -65,8 +65,8 @@ func (t *tokens) forget(token string) {
 // persist fetches, and again when what failed may pass.
 func (t *tokens) persist(ctx context.Context, key tokenKey) (string, time.Duration, error) {
 	var retry Retry
-	for {
-		token, lifetime, err := t.fetchInTime(ctx, key)
+	for first := true; ; first = false {
+		token, lifetime, err := t.fetchInTime(ctx, key, first)
 		if err == nil {
 			return token, lifetime, nil
 		}
@@ -77,19 +77,19 @@ func (t *tokens) persist(ctx context.Context, key tokenKey) (string, time.Durati
 }
 
 // fetchInTime fetches within the time of an exchange.
-func (t *tokens) fetchInTime(ctx context.Context, key tokenKey) (string, time.Duration, error) {
+func (t *tokens) fetchInTime(ctx context.Context, key tokenKey, first bool) (string, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
-	token, lifetime, err := t.fetch(ctx, key)
+	token, lifetime, err := t.fetch(ctx, key, first)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = explain(key, fmt.Errorf("token endpoint %s did not answer in %v: %w", host(key.realm), tokenTimeout, context.DeadlineExceeded))
 	}
 	return token, lifetime, err
 }
 
-// fetch asks by POST when there is a credential, and by GET where that is not
-// answered, as containerd does. An identity token never goes into a GET.
-func (t *tokens) fetch(ctx context.Context, key tokenKey) (string, time.Duration, error) {
+// fetch asks by POST when there is a credential, and by GET where that brings
+// no token. An identity token never goes into a GET.
+func (t *tokens) fetch(ctx context.Context, key tokenKey, first bool) (string, time.Duration, error) {
 	identity := key.credential.IdentityToken != ""
 	_, getOnly := t.getOnly.Load(key.realm)
 	if key.credential.Anonymous() || getOnly && !identity {
@@ -97,18 +97,45 @@ func (t *tokens) fetch(ctx context.Context, key tokenKey) (string, time.Duration
 		return token, lifetime, explain(key, err)
 	}
 	token, lifetime, err := t.ask(ctx, key, postRequest)
-	var status *statusError
-	if !identity && errors.As(err, &status) && slices.Contains(noPOST, status.code) {
-		if token, lifetime, err = t.ask(ctx, key, getRequest); err == nil {
-			t.getOnly.Store(key.realm, true)
-		}
+	if err == nil || identity || !mayBeGetOnly(err, first) {
+		return token, lifetime, explain(key, err)
 	}
-	return token, lifetime, explain(key, err)
+	token, lifetime, getErr := t.ask(ctx, key, getRequest)
+	if getErr == nil {
+		t.getOnly.Store(key.realm, true)
+		return token, lifetime, nil
+	}
+	var status *statusError
+	if !errors.As(getErr, &status) || !slices.Contains(noGET, status.code) {
+		err = getErr // the endpoint's word about the credential
+	}
+	return "", 0, explain(key, err)
 }
 
-// noPOST are the answers of endpoints that know only GET: 404 of GCR, 401 of
-// Artifactory, 400 of ACR have been seen by containerd's authors.
-var noPOST = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed}
+var (
+	// busy are answers to a POST that a GET would get, too.
+	busy = []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	// noGET are the answers of endpoints that do not know GET.
+	noGET = []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}
+)
+
+// mayBeGetOnly reports whether the failure of a POST may be that of an endpoint
+// that only knows GET, as the older of the two specs of tokens has it: such
+// answer what they like, from 400 (ACR), 401 (Artifactory) and 404 (GCR) to 500,
+// or with a page. After a 500 that is tried once only, since it may as well pass.
+func mayBeGetOnly(err error, first bool) bool {
+	var status *statusError
+	if errors.As(err, &status) {
+		return !slices.Contains(busy, status.code) && (first || status.code != http.StatusInternalServerError)
+	}
+	var none *noTokenError
+	return errors.As(err, &none)
+}
+
+// noTokenError is of a 200 without a token that can be used.
+type noTokenError struct{ reason string }
+
+func (e *noTokenError) Error() string { return e.reason }
 
 // statusError is an answer of a token endpoint other than 200.
 type statusError struct {
@@ -232,13 +259,13 @@ func readToken(body io.Reader) (token string, lifetime time.Duration, err error)
 		ExpiresIn   json.RawMessage `json:"expires_in"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
-		return "", 0, errors.New("its answer is not a token in JSON")
+		return "", 0, &noTokenError{"its answer is not a token in JSON"}
 	}
 	if token = answer.AccessToken; token == "" {
 		token = answer.Token
 	}
 	if token == "" {
-		return "", 0, errors.New("its answer holds no token")
+		return "", 0, &noTokenError{"its answer holds no token"}
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return "", 0, errors.New("its token has characters that no token has")

@@ -86,7 +86,7 @@ func TestTokenRequests(t *testing.T) {
 		post     = "POST client_id=nested&grant_type=password&password=" + secret + "&scope=repository:a:pull&service=svc&username=user"
 		postSelf = "POST client_id=nested&grant_type=refresh_token&refresh_token=" + secret + "&scope=repository:a:pull&service=svc"
 	)
-	ok := reply(200, `{"token":"t"}`)
+	ok, page := reply(200, `{"token":"t"}`), "<!doctype html>"
 	for _, test := range []struct {
 		name       string
 		credential Credential
@@ -97,14 +97,19 @@ func TestTokenRequests(t *testing.T) {
 		{"anonymous", anonymous, []step{ok}, []string{get}, ""},
 		{"password", withPassword, []step{ok}, []string{post}, ""},
 		{"identity token", withIdentity, []step{ok}, []string{postSelf}, ""},
-		{"no POST, 400", withPassword, []step{reply(400, ""), ok}, []string{post, getUser}, ""},
-		{"no POST, 401", withPassword, []step{reply(401, ""), ok}, []string{post, getUser}, ""},
-		{"no POST, 404", withPassword, []step{reply(404, ""), ok}, []string{post, getUser}, ""},
-		{"no POST, 405", withPassword, []step{reply(405, ""), ok}, []string{post, getUser}, ""},
 		{"an identity token never goes into a GET", withIdentity, []step{reply(405, "")}, []string{postSelf}, "405 Method Not Allowed"},
+		{"nor after a page", withIdentity, []step{reply(200, page)}, []string{postSelf}, "its answer is not a token"},
+		{"no POST, a page", withPassword, []step{reply(200, page), ok}, []string{post, getUser}, ""},
+		{"no POST, no token", withPassword, []step{reply(200, "{}"), ok}, []string{post, getUser}, ""},
+		{"no POST, and busy", withPassword, []step{reply(405, ""), reply(503, ""), reply(405, ""), ok}, []string{post, getUser, post, getUser}, ""},
+		{"no GET, forbidden", withPassword, []step{reply(403, ""), reply(404, "")}, []string{post, getUser}, "403 Forbidden"},
+		{"no GET, wrong password", withPassword, []step{reply(401, ""), reply(405, "")}, []string{post, getUser}, "401 Unauthorized"},
+		{"no GET, broken once", withPassword, []step{reply(500, ""), reply(405, ""), ok}, []string{post, getUser, post}, ""},
+		{"a GET's no is one", withPassword, []step{reply(405, ""), reply(401, "")}, []string{post, getUser}, "renew that credential"},
+		{"busy", withPassword, []step{reply(429, ""), reply(503, ""), ok}, []string{post, post, post}, ""},
 		{"wrong password", withPassword, []step{reply(401, secret)}, []string{post, getUser}, "renew that credential"},
-		{"forbidden", withPassword, []step{reply(403, secret)}, []string{post}, "403 Forbidden"},
-		{"broken", withPassword, []step{reply(500, secret)}, []string{post, post, post, post, post}, "500 Internal Server Error"},
+		{"forbidden", withPassword, []step{reply(403, secret)}, []string{post, getUser}, "403 Forbidden"},
+		{"broken", withPassword, []step{reply(500, secret)}, []string{post, getUser, post, post, post, post}, "500 Internal Server Error"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +118,7 @@ func TestTokenRequests(t *testing.T) {
 			var err error
 			synctest.Test(t, func(t *testing.T) { token, err = tokens.get(t.Context(), keyFor(test.credential)) })
 			if test.err != "" {
-				wantError(t, err, "realm answered", test.err)
+				wantError(t, err, "realm", test.err)
 			} else if err != nil || token != "t" {
 				t.Errorf("got %q %v", token, err)
 			}
@@ -307,13 +312,31 @@ func TestPushScope(t *testing.T) {
 	}
 }
 
+// TestGetOnlyEndpoints: whatever an endpoint that knows GET alone says to a POST; once that is known, POST is not tried.
+func TestGetOnlyEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{301, 400, 401, 403, 404, 405, 406, 410, 411, 413, 415, 422, 500, 501} {
+		e, tokens := newEndpoint(reply(status, ""), reply(200, `{"token":"t"}`))
+		for _, repository := range []string{"a", "b"} {
+			key := keyFor(withPassword)
+			key.scope = "repository:" + repository + ":pull"
+			if token, err := tokens.get(t.Context(), key); err != nil || token != "t" {
+				t.Errorf("%d: got %q %v", status, token, err)
+			}
+		}
+		if len(e.log) != 3 || strings.HasPrefix(e.log[2], "POST") {
+			t.Errorf("%d: %d requests", status, len(e.log))
+		}
+	}
+}
+
 // A failure is not kept: the next who asks has a try of their own.
 func TestTokenFailureIsNotKept(t *testing.T) {
 	t.Parallel()
 	reset := func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
 	for _, failures := range [][]step{
 		{reply(503, ""), reset, reply(429, ""), reply(502, ""), reset}, // which are asked again, as often as that
-		{reply(403, "")}, {reply(200, "{}")},
+		{reply(403, ""), reply(403, "")}, {reply(200, "{}"), reply(200, "{}")},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			e, tokens := newEndpoint(append(failures, reply(200, `{"token":"t"}`))...)
