@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,10 @@ type Authorizer struct {
 func (a *Authorizer) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "authorizer for "+a.repository.String())
 }
+
+// Owns reports whether a URL is on the registry, so that requests to it are
+// signed.
+func (a *Authorizer) Owns(u *url.URL) bool { return a.registry.Owns(u) }
 
 // Authorize sets the Authorization header of a request, once the registry has
 // asked for one. Requests to any other origin are left alone. Errors:

@@ -148,9 +148,9 @@ func (t *transport) throughProxy(req *http.Request) *http.Request {
 	return req.WithContext(context.WithValue(req.Context(), proxyKey{}, dialAddress(proxy)))
 }
 
-// sameOrigin reports whether two URLs have scheme, host and port in common,
+// SameOrigin reports whether two URLs have scheme, host and port in common,
 // where a port that is left out is that of the scheme.
-func sameOrigin(a, b *url.URL) bool {
+func SameOrigin(a, b *url.URL) bool {
 	return strings.EqualFold(a.Scheme, b.Scheme) && dialAddress(a) == dialAddress(b)
 }
 

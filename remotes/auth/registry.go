@@ -149,9 +149,11 @@ func (r *Registry) unlearn(c *Challenge) {
 	}
 }
 
-// Owns tells whether a URL is on the registry.
+// Owns reports whether a URL is on the registry: of its origin, or what that
+// is over http where the caller falls back to it.
 func (r *Registry) Owns(u *url.URL) bool {
-	return u.Host == r.origin.Host && (u.Scheme == r.origin.Scheme || r.options.HTTPFallback)
+	overHTTP := url.URL{Scheme: "http", Host: r.origin.Host}
+	return SameOrigin(u, r.origin) || r.options.HTTPFallback && SameOrigin(u, &overHTTP)
 }
 
 // plain tells whether the registry is spoken to over http.

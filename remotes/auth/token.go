@@ -284,7 +284,7 @@ func readLifetime(raw json.RawMessage) time.Duration {
 // checkTokenRedirect lets a token endpoint redirect within its own origin
 // only: what is sent to it holds the credential.
 func checkTokenRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects || !sameOrigin(req.URL, via[0].URL) {
+	if len(via) > maxRedirects || !SameOrigin(req.URL, via[0].URL) {
 		return refuse("refused to follow its redirect to %s://%s", req.URL.Scheme, req.URL.Host)
 	}
 	return nil

@@ -210,7 +210,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return err
 	}
 	for _, r := range append(via, req) {
-		if !sameOrigin(r.URL, first.URL) {
+		if !SameOrigin(r.URL, first.URL) {
 			keepOnly(req.Header, forOthers...)
 			break
 		}

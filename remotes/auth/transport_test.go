@@ -370,3 +370,38 @@ func TestUploadElsewhere(t *testing.T) {
 	wantError(t, send(public, private), "refused to connect")
 	wantError(t, send(public, "http://10.0.0.1/upload"), "refused to connect")
 }
+
+// TestOrigins: scheme, host and port are one origin, however they are spelled.
+func TestOrigins(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		registry, url  string
+		owns, fallback bool // without and with the fallback to http
+	}{
+		{"https://reg.test", "https://reg.test:443/v2/", true, true},
+		{"https://reg.test", "https://REG.test/v2/", true, true},
+		{"https://reg.test:443", "https://reg.test/v2/", true, true},
+		{"https://reg.test:443", "HTTPS://Reg.Test:443/v2/", true, true},
+		{"http://reg.test", "http://reg.test:80/v2/", true, true},
+		{"http://reg.test:80", "http://reg.test/v2/", true, true},
+		{"https://reg.test:5000", "https://reg.test:5000/v2/", true, true},
+		{"https://[fd00::1]", "https://[FD00::1]:443/v2/", true, true},
+		{"https://reg.test:5000", "http://reg.test:5000/v2/", false, true},
+		{"https://reg.test", "http://reg.test/v2/", false, true},
+		{"https://reg.test", "http://reg.test:443/v2/", false, false},
+		{"https://reg.test", "https://reg.test:80/v2/", false, false},
+		{"https://reg.test", "https://reg.test:8443/v2/", false, false},
+		{"https://reg.test", "https://x.reg.test/v2/", false, false},
+		{"http://reg.test", "https://reg.test/v2/", false, false},
+		{"http://reg.test:443", "http://reg.test/v2/", false, false},
+		{"https://reg.test", "https://reg.test.evil.test/v2/", false, false},
+	} {
+		u := must[*url.URL](t)(url.Parse(test.url))
+		for _, fallback := range []bool{false, true} {
+			want := test.owns || fallback && test.fallback
+			if got := newRegistry(t, test.registry, RegistryOptions{HTTPFallback: fallback}).Owns(u); got != want {
+				t.Errorf("%s, fallback %t: owns %s: %t", test.registry, fallback, test.url, got)
+			}
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"strings"
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -93,6 +94,7 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	e.count(req, resp)
+	e.settleLocation(req, resp)
 	if resolving && resp.StatusCode == http.StatusOK {
 		err = r.take(resp)
 	} else {
@@ -104,9 +106,32 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// settleLocation writes where an upload goes on so that docker's pusher
+// understands it, which knows no relative URL but a path, and takes another
+// spelling of the registry for another host: a path on the registry, or else an
+// absolute URL. It is relative to the request that was answered, after redirects.
+func (e *endpoint) settleLocation(req *http.Request, resp *http.Response) {
+	location := resp.Header.Get("Location")
+	if location == "" || resp.StatusCode/100 != 2 {
+		return
+	}
+	if strings.HasPrefix(location, e.host.Host+"/") { // without a scheme, as containerd takes it
+		location = "//" + location
+	}
+	to, err := req.URL.Parse(location)
+	if err != nil {
+		return // for docker's pusher to say
+	}
+	to.User = nil // nobody's
+	if e.registry.Owns(to) {
+		to.Scheme, to.Host = "", ""
+	}
+	resp.Header.Set("Location", to.String())
+}
+
 func (e *endpoint) count(req *http.Request, resp *http.Response) {
 	resp.Body = countedBody{resp.Body, &e.metrics.Bytes}
-	if req.URL.Host != e.host.Host || resp.StatusCode == http.StatusUnauthorized {
+	if !e.registry.Owns(req.URL) || resp.StatusCode == http.StatusUnauthorized {
 		return // where a redirect led, or a challenge
 	}
 	if isManifestPath(req.URL.Path) {

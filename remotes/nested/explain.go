@@ -111,7 +111,7 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	}
 	asked, parseErr := url.Parse(status.RequestURL)
 	for _, host := range hosts {
-		if parseErr == nil && asked.Host == host.Host && isDenied(err) {
+		if parseErr == nil && host.Authorizer.Owns(asked) && isDenied(err) {
 			answer := fmt.Sprintf("the registry answered %d %s", status.StatusCode, http.StatusText(status.StatusCode))
 			return host.Authorizer.Denied(ctx, answer)
 		}

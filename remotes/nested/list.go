@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // maxPages bounds the pages of a list; all together they may be as large as an
@@ -95,7 +97,7 @@ func (f explained) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Desc
 			return all, nil
 		}
 		next, err := u.Parse(link[1])
-		if err != nil || next.Scheme != u.Scheme || next.Host != u.Host || next.Path != u.Path {
+		if err != nil || !auth.SameOrigin(next, u) || next.Path != u.Path {
 			return nil, fmt.Errorf("%s: %s goes on elsewhere", f.repository, u.Path)
 		}
 		u = next

@@ -1,6 +1,11 @@
 package nested_test
 
 import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -22,4 +27,93 @@ func TestPushedDigest(t *testing.T) {
 		wantError(t, err, "digest")
 	}
 	wantLog(t, registry)
+}
+
+// TestUploadLocations: an upload goes on where the registry says, in every form, and with the credential where that is
+// the registry itself.
+func TestUploadLocations(t *testing.T) {
+	var stored string
+	var registry *httptest.Server
+	put := func(wantSecret bool) http.HandlerFunc {
+		return func(w http.ResponseWriter, req *http.Request) {
+			if _, secret, _ := req.BasicAuth(); wantSecret != (secret == "secret") {
+				t.Errorf("PUT %s%s with the credential: %t", req.Host, req.URL, secret == "secret")
+			}
+			data, err := io.ReadAll(req.Body)
+			check(t, err)
+			stored = string(data)
+			w.WriteHeader(http.StatusCreated)
+		}
+	}
+	toStore := func(w http.ResponseWriter, req *http.Request) {
+		for name, want := range map[string]string{"X-Client": "", "Authorization": "", "X-Hosts": "", "User-Agent": "program"} {
+			if got := req.Header.Get(name); got != want {
+				t.Errorf("another host gets %s %q", name, got)
+			}
+		}
+		put(false)(w, req)
+	}
+	store := httptest.NewServer(http.HandlerFunc(toStore))
+	t.Cleanup(store.Close)
+	for name, test := range map[string]struct {
+		location func() string
+		path     string // of the PUT, at the registry
+	}{
+		"path":           {func() string { return "/up/1?a=b" }, "/up/1"},
+		"absolute":       {func() string { return registry.URL + "/up/1" }, "/up/1"},
+		"relative":       {func() string { return "uploads-id" }, "/v2/" + parent + "/blobs/uploads/uploads-id"},
+		"without scheme": {func() string { return "//" + registry.Listener.Addr().String() + "/up/1" }, "/up/1"},
+		"elsewhere":      {func() string { return store.URL + "/up/1" }, ""},
+		"there, too":     {func() string { return "//" + store.Listener.Addr().String() + "/up/1" }, ""},
+		"redirected":     {func() string { return "id" }, "/v2/elsewhere/id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if _, secret, _ := req.BasicAuth(); secret != "secret" {
+					w.Header().Set("WWW-Authenticate", `Basic realm="r"`)
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				switch req.Method {
+				case http.MethodPost:
+					if name == "redirected" && !strings.HasPrefix(req.URL.Path, "/v2/elsewhere/") {
+						http.Redirect(w, req, "/v2/elsewhere/", http.StatusTemporaryRedirect)
+						return
+					}
+					w.Header().Set("Location", test.location())
+					w.WriteHeader(http.StatusAccepted)
+				case http.MethodPut:
+					if req.Header.Get("X-Client") == "" || req.Header.Get("X-Hosts") == "" {
+						t.Errorf("the registry gets %v", req.Header)
+					}
+					if req.URL.Path != test.path {
+						t.Errorf("PUT %s, want %s", req.URL.Path, test.path)
+					}
+					put(true)(w, req)
+				default:
+					w.WriteHeader(http.StatusNotFound)
+				}
+			}))
+			defer registry.Close()
+			host := registry.Listener.Addr().String()
+			registries := nested.NewRegistries(nested.RegistriesOptions{
+				HostsDir:    hosts(t, host, fmt.Sprintf("server = %q\n[header]\nX-Hosts = \"canary\"\n", registry.URL)),
+				Credentials: userPassword(t, host, "user", "secret"),
+				Header:      http.Header{"X-Client": {"canary"}}, UserAgent: "program",
+			})
+			defer registries.CloseIdleConnections()
+			data := "content of " + name
+			desc := describe(ocispec.MediaTypeImageLayer, []byte(data))
+			pusher, err := registries.Pusher(t.Context(), host+"/"+parent+"@"+desc.Digest.String())
+			check(t, err)
+			w, err := pusher.Push(t.Context(), desc)
+			check(t, err)
+			_, err = w.Write([]byte(data))
+			check(t, err)
+			check(t, w.Commit(t.Context(), desc.Size, desc.Digest))
+			if stored != data {
+				t.Errorf("stored %q", stored)
+			}
+		})
+	}
 }
