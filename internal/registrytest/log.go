@@ -121,6 +121,11 @@ func Of(kind Kind) Filter { return func(q Request) bool { return q.Kind == kind 
 // In matches requests for one repository.
 func In(repository string) Filter { return func(q Request) bool { return q.Repository == repository } }
 
+// Below matches requests for one repository and those below it.
+func Below(repository string) Filter {
+	return func(q Request) bool { return strings.HasPrefix(q.Repository+"/", repository+"/") }
+}
+
 // Method matches requests with that method.
 func Method(method string) Filter { return func(q Request) bool { return q.Method == method } }
 

@@ -87,6 +87,20 @@ func (r *Registry) Delete(repository string, dgst digest.Digest) {
 	maps.DeleteFunc(from.tags, func(_ string, tagged digest.Digest) bool { return tagged == dgst })
 }
 
+// Body is content of any repository, nothing when none has it.
+func (r *Registry) Body(dgst digest.Digest) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, from := range r.repositories {
+		for _, kept := range []map[digest.Digest]content{from.manifests, from.blobs} {
+			if c, ok := kept[dgst]; ok {
+				return string(c.body)
+			}
+		}
+	}
+	return ""
+}
+
 // manifest finds a manifest by digest or tag.
 func (r *Registry) manifest(repository, reference string) (content, digest.Digest, bool) {
 	r.mu.Lock()

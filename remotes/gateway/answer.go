@@ -128,6 +128,17 @@ func (e *statusError) Error() string {
 	return text
 }
 
+// Busy reports whether the registry wants to be asked less.
+func (e *statusError) Busy() bool { return e.code == http.StatusTooManyRequests }
+
+func isBusy(err error) bool {
+	busy, ok := errors.AsType[interface {
+		error
+		Busy() bool
+	}](err)
+	return ok && busy.Busy()
+}
+
 // answer is the status that the error becomes. A 429 is never relayed:
 // containerd would ask again five times at once.
 func (e *statusError) answer() int {

@@ -57,12 +57,7 @@ func BenchmarkTrail(b *testing.B) {
 				for j := range 1000 {
 					places = append(places, placeOf(of(i+j), member))
 				}
-				trail.Learn(parent, places...)
-				for waiting := maxPending; waiting > maxPending/2; { // more would be forgotten
-					trail.mu.Lock()
-					waiting = len(trail.pending)
-					trail.mu.Unlock()
-				}
+				trail.Learn(b.Context(), parent, places...)
 			}
 			if err = trail.Close(); err != nil { // all is written
 				b.Fatal(err)

@@ -17,8 +17,8 @@ import (
 // it. The client verifies it.
 func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 	var resp *http.Response
-	err := g.tryPlaces(ctx, q, func(p nested.Place, _ bool) (err error) {
-		resp, err = g.openBlob(ctx, q, p) //nolint:bodyclose // it is closed below
+	err := g.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) (err error) {
+		resp, err = g.openBlob(ctx, q, p, from) //nolint:bodyclose // it is closed below
 		return err
 	})
 	if err != nil {
@@ -28,21 +28,19 @@ func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 	return pass(ctx, w, q, resp)
 }
 
-// openBlob asks the candidates.
-func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place) (*http.Response, error) {
+// openBlob asks one candidate.
+func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
 	if d := p.Descriptor; d.Size > 0 && nested.Brief(d) {
 		ctx = auth.Brief(ctx)
 	}
-	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
-		return g.askBlob(ctx, q, p, candidate)
-	})
+	resp, err := g.askBlob(ctx, q, p, from)
 	if err == nil {
-		g.metrics.hop(q, served)
+		g.metrics.hop(q, from)
 	}
 	return resp, err
 }
 
-// askBlob asks one candidate. An entry of a nested index that is neither index
+// askBlob asks for a blob. An entry of a nested index that is neither index
 // nor manifest may be under /manifests/, too (docs/spec.md, section 4).
 func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
 	ask := query{method: http.MethodGet, kind: blobs, reference: q.digest.String(), accept: "*/*", header: q.header,

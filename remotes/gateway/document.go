@@ -251,11 +251,20 @@ func accept(mediaType string) string {
 var acceptAll = strings.Join([]string{images.MediaTypeDockerSchema2Manifest, images.MediaTypeDockerSchema2ManifestList,
 	"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json", "*/*"}, ", ")
 
-// follow reads a document at a place, which served has served, and puts what
-// it points to on the trail when it has to do with child namespaces. It
-// returns what it points to, nothing for what is no document or no longer
-// verifies.
+// follow puts what a document at a place, which served has served, points to on
+// the trail when it has to do with child namespaces. It returns what it points
+// to, nothing for what is no document, no longer verifies or was learnt there
+// before: but for a manifest that may be a carrier, nobody needs to hear that
+// again.
 func (g *Gateway) follow(ctx context.Context, q request, p nested.Place, d *document, served auth.Repository) ([]nested.Place, error) {
+	if (images.IsIndexType(d.mediaType) || p.Strict) && g.trail.Learnt(q.repository, d.at(p), served) {
+		return nil, nil
+	}
+	return g.learn(ctx, q, p, d, served)
+}
+
+// learn is follow for a document that is read in any case.
+func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *document, served auth.Repository) ([]nested.Place, error) {
 	if !nested.IsDocument(d.mediaType) || !d.verified(d.digest) {
 		return nil, nil
 	}
@@ -265,16 +274,18 @@ func (g *Gateway) follow(ctx context.Context, q request, p nested.Place, d *docu
 		return nil, err
 	}
 	carried := carriedBy(found)
+	learnt := g.trail.Learnt(q.repository, p, served)
 	switch {
+	case learnt:
 	case isNested || p.Strict:
-		g.trail.Learn(q.repository, p)
-		if fresh := g.trail.Learn(q.repository, found...); g.options.Prefetch > 0 {
-			d.fresh = fresh
+		if g.options.Prefetch > 0 {
+			d.fresh = g.trail.Fresh(q.repository, found)
 		}
+		g.trail.LearnDocument(ctx, q.repository, p, served, found)
 	case carried != nil:
-		g.trail.Learn(q.repository, *carried)
+		g.trail.LearnDocument(ctx, q.repository, p, served, []nested.Place{*carried})
 	case served == q.repository:
-		g.trail.Prefer(q.repository, found...) // what members have too, a plain image has here
+		g.trail.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
 	}
 	if images.IsManifestType(d.mediaType) && !p.Strict {
 		g.carriers.put(d.digest, carried)
@@ -298,15 +309,14 @@ func (g *Gateway) read(ctx context.Context, p nested.Place, d *document, served 
 }
 
 // followReferrer is follow for what refers to a member, from the member's
-// repository. Whoever may write there could say anything of content that is
-// known from elsewhere.
+// repository, which may claim anything.
 func (g *Gateway) followReferrer(ctx context.Context, q request, d *document, from auth.Repository) {
 	p := d.at(plain(from, d.digest))
-	if !d.verified(d.digest) {
+	if !d.verified(d.digest) || g.trail.Learnt(q.repository, p, from) {
 		return
 	}
 	if found, _, err := g.read(ctx, p, d, from); err == nil {
-		g.trail.LearnNew(q.repository, append(found, p)...)
+		g.trail.LearnDocument(ctx, q.repository, p, from, found)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,29 +92,27 @@ func FuzzNextPage(f *testing.F) {
 
 // FuzzRecord: whatever is in the trail's file, content is looked for in the parent or below it.
 func FuzzRecord(f *testing.F) {
-	for _, s := range []string{`{}`, `{"s":99999999999,"r":["web"],"w":[99999999999]}`, `{"s":99999999999,"r":["../victim"],"w":[99999999999]}`, `{"r":[""],"f":["a/b","X"]}`, `{"s":99999999999,"r":["a","b"],"w":[99999999999]}`, `{"r":null,"w":[1,2,3]}`} {
-		f.Add([]byte(s))
+	for _, s := range []string{`{}`, `{"r":["web"],"w":[99999999999]}`, `{"b":"web","r":["web/a"],"w":[99999999999]}`, `{"b":"../up","r":["web"],"w":[99999999999]}`, `{"r":["../victim"],"w":[99999999999]}`, `{"r":[""],"f":["a/b","X"]}`, `{"r":["a","b"],"w":[99999999999]}`, `{"r":null,"w":[1,2,3]}`} {
+		f.Add([]byte(`{"s":99999999999,"p":[` + s + `]}`))
 	}
 	parent, err := auth.ParseRepository("reg.test/org/app")
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		trail := &Trail{options: TrailOptions{MaxAge: 1 << 62}}
+		young := func(int64) bool { return false }
 		var r record
 		if json.Unmarshal(data, &r) != nil {
 			return
 		}
-		p, ok := trail.current(r).place(parent, digest.FromString("x"))
-		if !ok {
-			return
-		}
-		if len(p.Targets) == 0 {
-			t.Errorf("%q: nowhere", data)
-		}
-		for _, at := range append(p.Targets, p.Fallbacks...) {
-			if at != parent && (at.Host() != "reg.test" || !strings.HasPrefix(at.Name(), "org/app/") || path.Clean(at.Name()) != at.Name()) {
-				t.Errorf("%q: %s", data, at)
+		for _, p := range r.current(young).places(parent, digest.FromString("x")) {
+			if len(p.Targets) == 0 {
+				t.Errorf("%q: nowhere", data)
+			}
+			for _, at := range slices.Concat(p.Targets, p.Fallbacks, []auth.Repository{p.By}) {
+				if at != parent && (at.Host() != "reg.test" || !strings.HasPrefix(at.Name(), "org/app/") || path.Clean(at.Name()) != at.Name()) {
+					t.Errorf("%q: %s", data, at)
+				}
 			}
 		}
 	})

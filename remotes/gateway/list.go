@@ -28,7 +28,7 @@ func (g *Gateway) serveTags(ctx context.Context, w *answer, q request) error {
 // serveReferrers serves a page of what refers to content, from where that
 // content is (docs/spec.md, section 4).
 func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) error {
-	p, _, err := g.place(ctx, q, q.digest)
+	p, err := g.home(ctx, q, q.digest)
 	if err != nil {
 		return err
 	}

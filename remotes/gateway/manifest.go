@@ -62,7 +62,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 		return d, nil
 	}
 	if carried := g.carriedIn(ctx, q, d.digest); carried != nil {
-		g.trail.Learn(q.repository, nested.Place{Descriptor: *carried, Targets: []auth.Repository{q.repository}, Strict: true, Carried: true})
+		g.trail.Learn(ctx, q.repository, nested.Place{By: q.repository, Descriptor: *carried, Targets: []auth.Repository{q.repository}, Strict: true, Carried: true})
 		return &document{mediaType: carried.MediaType, digest: carried.Digest, size: carried.Size, header: http.Header{}}, nil
 	}
 	return d, nil
@@ -99,7 +99,7 @@ func (g *Gateway) carriedIn(ctx context.Context, q request, d digest.Digest) *oc
 
 // plain is where content is that has nothing to do with child namespaces.
 func plain(in auth.Repository, d digest.Digest) nested.Place {
-	return nested.Place{Descriptor: ocispec.Descriptor{Digest: d}, Targets: []auth.Repository{in}}
+	return nested.PlaceIn(in, ocispec.Descriptor{Digest: d})
 }
 
 // referrersTag is the distribution spec's fallback for registries without a
@@ -111,7 +111,7 @@ var referrersTag = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})`)
 func (g *Gateway) askTag(ctx context.Context, q request, method string) (resp *http.Response, from auth.Repository, err error) {
 	p := plain(q.repository, "")
 	if m := referrersTag.FindStringSubmatch(q.tag); m != nil {
-		if p, _, err = g.place(ctx, q, digest.Digest(m[1]+":"+m[2])); err != nil {
+		if p, err = g.home(ctx, q, digest.Digest(m[1]+":"+m[2])); err != nil {
 			return nil, from, err
 		}
 	}
@@ -163,8 +163,8 @@ func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err err
 	if held, ok := g.held.take(ctx, q, q.digest); ok {
 		return g.hold(ctx, q, held), nil
 	}
-	err = g.tryPlaces(ctx, q, func(p nested.Place, known bool) error {
-		if q.head && !known {
+	err = g.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) error {
+		if q.head && !p.Strict && p.Descriptor.MediaType == "" { // nothing is known of it
 			if d, err = g.headDigest(ctx, q); d != nil || err != nil {
 				return err
 			}
@@ -176,7 +176,7 @@ func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err err
 		if isBlob(p) && !p.Carried {
 			p.Descriptor.MediaType = "" // the client takes it for a manifest
 		}
-		d, _, err = g.load(ctx, q, p)
+		d, err = g.loadFrom(ctx, q, p, from)
 		return err
 	})
 	if err != nil {
@@ -206,27 +206,48 @@ func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) 
 	return described(resp), nil
 }
 
+// loadFrom fetches the document at a place from one candidate, and follows it.
+func (g *Gateway) loadFrom(ctx context.Context, q request, p nested.Place, from auth.Repository) (*document, error) {
+	d, err := g.fetch(ctx, from, p)
+	if err != nil {
+		return nil, err
+	}
+	d.served = from
+	if _, err = g.follow(ctx, q, p, d, from); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
 // load fetches the document at a place from the first candidate that has it,
 // and follows it. found is what it points to.
 func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *document, found []nested.Place, err error) {
+	if d, err = g.fetchAny(ctx, q, p); err != nil {
+		return nil, nil, err
+	}
+	if found, err = g.follow(ctx, q, p, d, d.served); err != nil {
+		return nil, nil, errors.Join(err, d.close())
+	}
+	return d, found, nil
+}
+
+// fetchAny fetches the document at a place from the first candidate that has it.
+func (g *Gateway) fetchAny(ctx context.Context, q request, p nested.Place) (d *document, err error) {
 	served := p.Targets[0]
 	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
 		room, err := take(ctx, &g.memory.documents, int64(len(data)))
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		d = &document{room: room, mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
 	} else if served, err = p.Ask(q.repository, func(candidate auth.Repository) (err error) {
 		d, err = g.fetch(ctx, candidate, p)
 		return err
 	}); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	d.served = served
-	if found, err = g.follow(ctx, q, p, d, served); err != nil {
-		return nil, nil, errors.Join(err, d.close())
-	}
-	return d, found, nil
+	return d, nil
 }
 
 // findCarried finds a digest that the repository does not have under
@@ -250,7 +271,7 @@ func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, boo
 		return p, false
 	}
 	p = d.at(p)
-	g.trail.Learn(q.repository, append(found, p)...)
+	g.trail.LearnDocument(ctx, q.repository, p, q.repository, found)
 	g.held.put(ctx, q, d)
 	return p, true
 }

@@ -83,6 +83,9 @@ type memoryError struct {
 
 func (e *memoryError) Error() string { return e.of.repository.String() + ": " + e.reason }
 
+// Busy reports that asking elsewhere does not help.
+func (e *memoryError) Busy() bool { return true }
+
 // refused tells whether an error is of a request for which there was no memory.
 func refused(err error) bool {
 	_, ok := errors.AsType[*memoryError](err)

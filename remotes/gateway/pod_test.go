@@ -42,7 +42,7 @@ func TestPod(t *testing.T) {
 		}
 		seen = append(seen, got.body)
 	}
-	if seen[0] != seen[1] || !strings.Contains(seen[0], "HEAD org/app manifest") {
+	if seen[0] != seen[1] || !strings.Contains(seen[0], "GET org/app blob") {
 		t.Errorf("existing and missing content differ:\n%s\n%s", seen[0], seen[1])
 	}
 	s.user = [2]string{"all", "wrong"}

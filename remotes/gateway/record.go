@@ -13,10 +13,27 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// record is what is kept of a place. Repositories are relative to the one in
-// the key: "" is that itself, "web" the one below it.
+// record is a value of the trail's file: what was said of content, which roots
+// a repository has, or, with neither, that a document was learnt.
 type record struct {
-	Seen      int64    `json:"s"` // Unix time in seconds
+	Seen  int64        `json:"s"` // Unix time in seconds
+	Says  []statement  `json:"p,omitempty"`
+	Roots []rootRecord `json:"r,omitempty"` // the latest first
+}
+
+// rootRecord is a nested index that was found in a repository itself.
+type rootRecord struct {
+	Digest digest.Digest `json:"d"`
+	Seen   int64         `json:"s"`
+}
+
+// statement is what documents of one repository say of content. Repositories
+// are relative to the one in the key: "" is that itself, "web" the one below
+// it. The repository's own statements come first, the latest before others;
+// behind them are the claims of those below, as they came (docs/spec.md,
+// section 4, "Provenance").
+type statement struct {
+	By        string   `json:"b,omitempty"`
 	MediaType string   `json:"t"`
 	Size      int64    `json:"n"`
 	Targets   []string `json:"r"`
@@ -28,19 +45,19 @@ type record struct {
 	Carried   bool     `json:"c,omitempty"`
 }
 
-// root tells whether the record is of an index found in the repository
-// itself.
-func (r record) root() bool {
-	return r.Depth == 0 && images.IsIndexType(r.MediaType) && slices.Contains(r.Targets, "")
-}
+// maxTargets bounds the candidates of a statement, and the statements that a
+// repository keeps of its own (docs/spec.md, section 4).
+const maxTargets = 8
 
-// newRecord is the record of a place that was seen just now.
-func newRecord(parent auth.Repository, p nested.Place) record {
-	now := time.Now().Unix()
-	return record{
-		Seen:      now,
+// maxRoots bounds the roots that are remembered of a repository: searches walk
+// from them, and make fewer requests than that.
+const maxRoots = 100
+
+// newStatement is that of a place that was seen just now.
+func newStatement(parent auth.Repository, p nested.Place, now int64) statement {
+	s := statement{
 		Times:     slices.Repeat([]int64{now}, len(p.Targets)),
-		MediaType: p.Descriptor.MediaType,
+		MediaType: strings.Clone(p.Descriptor.MediaType), // the document's strings may share one copy of it
 		Size:      p.Descriptor.Size,
 		Targets:   relative(parent, p.Targets),
 		Fallbacks: relative(parent, p.Fallbacks),
@@ -49,16 +66,106 @@ func newRecord(parent auth.Repository, p nested.Place) record {
 		Entry:     p.Entry,
 		Carried:   p.Carried,
 	}
+	if !p.Own(parent) {
+		s.By = relative(parent, []auth.Repository{p.By})[0]
+	}
+	return s
 }
 
-// keepTimes gives the targets behind the first fresh ones the times at which
-// they were seen.
-func (r record) keepTimes(old record, fresh int) record {
-	for i := min(fresh, len(r.Targets)); i < len(r.Targets); i++ {
-		if at := slices.Index(old.Targets, r.Targets[i]); at >= 0 {
-			r.Times[i] = old.Times[at]
+// root reports whether the statement is about an index found in the repository
+// itself.
+func (s statement) root() bool {
+	return s.By == "" && s.Depth == 0 && images.IsIndexType(s.MediaType) && slices.Contains(s.Targets, "")
+}
+
+// isAbout reports whether two statements have one source and say the same of
+// the content itself.
+func (s statement) isAbout(t statement) bool {
+	return s.By == t.By && s.MediaType == t.MediaType && s.Size == t.Size && s.Entry == t.Entry && s.Carried == t.Carried
+}
+
+// over puts what a statement says before what an older one said.
+func (s statement) over(old statement) statement {
+	s.Targets, s.Times = slices.Clip(s.Targets), slices.Clip(s.Times)
+	for i, target := range old.Targets {
+		if len(s.Targets) < maxTargets && i < len(old.Times) && !slices.Contains(s.Targets, target) {
+			s.Targets, s.Times = append(s.Targets, target), append(s.Times, old.Times[i])
 		}
 	}
+	s.Fallbacks = slices.Clip(s.Fallbacks)
+	for _, fallback := range old.Fallbacks {
+		if len(s.Fallbacks) < maxTargets && !slices.Contains(s.Fallbacks, fallback) {
+			s.Fallbacks = append(s.Fallbacks, fallback)
+		}
+	}
+	s.Strict = s.Strict || old.Strict
+	return s
+}
+
+// add adds a statement that the same document makes behind those before.
+func (r *record) add(s statement) {
+	for i, before := range r.Says {
+		if before.isAbout(s) {
+			r.Says[i] = before.over(s)
+			return
+		}
+	}
+	r.Says = append(r.Says, s)
+}
+
+// merge adds what was learnt later. No claim takes the room of another.
+func (r record) merge(later record) record {
+	r.Seen = max(r.Seen, later.Seen)
+	r.Says, r.Roots = slices.Clone(r.Says), slices.Clone(r.Roots)
+	for _, s := range slices.Backward(later.Says) {
+		if i := slices.IndexFunc(r.Says, s.isAbout); i >= 0 {
+			s = s.over(r.Says[i])
+			r.Says = slices.Delete(r.Says, i, i+1)
+			if s.By != "" {
+				r.Says = slices.Insert(r.Says, i, s)
+				continue
+			}
+		}
+		if s.By == "" {
+			r.Says = slices.Insert(r.Says, 0, s)
+		}
+	}
+	for _, s := range later.Says {
+		if s.By != "" && !slices.ContainsFunc(r.Says, s.isAbout) && nested.HasRoom(len(r.Says), func(i int) string { return r.Says[i].By }, s.By) {
+			r.Says = append(r.Says, s)
+		}
+	}
+	own := 0
+	r.Says = slices.DeleteFunc(r.Says, func(s statement) bool {
+		if s.By == "" {
+			own++
+		}
+		return s.By == "" && own > maxTargets
+	})
+	for _, root := range slices.Backward(later.Roots) {
+		r.Roots = slices.DeleteFunc(r.Roots, func(old rootRecord) bool { return old.Digest == root.Digest })
+		r.Roots = slices.Insert(r.Roots, 0, root)
+	}
+	r.Roots = r.Roots[:min(len(r.Roots), maxRoots)]
+	return r
+}
+
+// current is a record without what is too old.
+func (r record) current(old func(seen int64) bool) record {
+	var says []statement
+	for _, s := range r.Says {
+		targets, times := []string{}, []int64{}
+		for i, at := range s.Times {
+			if i < len(s.Targets) && !old(at) {
+				targets, times = append(targets, s.Targets[i]), append(times, at)
+			}
+		}
+		if s.Targets, s.Times = targets, times; len(targets) > 0 {
+			says = append(says, s)
+		}
+	}
+	r.Says = says
+	r.Roots = slices.DeleteFunc(slices.Clone(r.Roots), func(root rootRecord) bool { return old(root.Seen) })
 	return r
 }
 
@@ -70,20 +177,34 @@ func relative(parent auth.Repository, repositories []auth.Repository) []string {
 	return names
 }
 
-// place reads a record back. What does not read as a place below the parent is
+// places reads a record back. What does not read as a place below the parent is
 // none.
-func (r record) place(parent auth.Repository, d digest.Digest) (nested.Place, bool) {
-	p := nested.Place{
-		Descriptor: ocispec.Descriptor{MediaType: r.MediaType, Digest: d, Size: r.Size},
-		Depth:      r.Depth,
-		Strict:     r.Strict,
-		Entry:      r.Entry,
-		Carried:    r.Carried,
+func (r record) places(parent auth.Repository, d digest.Digest) nested.Places {
+	var places nested.Places
+	for _, s := range r.Says {
+		if p, ok := s.place(parent, d); ok {
+			places = append(places, p)
+		}
 	}
-	var ok, all bool
-	p.Targets, ok = absolute(parent, r.Targets)
-	p.Fallbacks, all = absolute(parent, r.Fallbacks)
-	return p, ok && all && len(p.Targets) > 0
+	return places
+}
+
+func (s statement) place(parent auth.Repository, d digest.Digest) (nested.Place, bool) {
+	p := nested.Place{
+		Descriptor: ocispec.Descriptor{MediaType: s.MediaType, Digest: d, Size: s.Size},
+		Depth:      s.Depth,
+		Strict:     s.Strict,
+		Entry:      s.Entry,
+		Carried:    s.Carried,
+	}
+	by, ok := absolute(parent, []string{s.By})
+	targets, all := absolute(parent, s.Targets)
+	fallbacks, both := absolute(parent, s.Fallbacks)
+	if !ok || !all || !both || len(targets) == 0 {
+		return p, false
+	}
+	p.By, p.Targets, p.Fallbacks = by[0], targets, fallbacks
+	return p, true
 }
 
 func absolute(parent auth.Repository, names []string) ([]auth.Repository, bool) {
@@ -104,3 +225,6 @@ func absolute(parent auth.Repository, names []string) ([]auth.Repository, bool) 
 	}
 	return repositories, true
 }
+
+// now is the time as records have it.
+func now() int64 { return time.Now().Unix() }

@@ -1,11 +1,11 @@
 package gateway
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -26,18 +26,23 @@ type TrailOptions struct {
 }
 
 // Trail remembers on disk where content may be: for a repository that bundles
-// were pulled from and a digest, a [nested.Place]; and which nested indexes
-// were found in the repository. What was learnt is known at once and written
-// soon after; a crash loses at most what was not written, which is then
-// searched for.
+// were pulled from and a digest, [nested.Places]; which nested indexes were
+// found in the repository; and which documents were learnt. Each is looked up
+// by its key. What was learnt is known at once and written soon after, a
+// document in one transaction, and merged with what is there already only
+// then. A crash loses at most what was not written, which is then searched
+// for.
 type Trail struct {
 	options TrailOptions
 	db      *bbolt.DB
 
-	learning sync.Mutex // held while places are merged
-
 	mu      sync.Mutex
-	pending map[string]*record // learnt and not yet written
+	pending []batch       // learnt and not yet written, the oldest first
+	waiting int           // records in them
+	stuck   bool          // they cannot be written
+	written chan struct{} // closed when some were
+
+	transactions atomic.Int64 // that wrote what was learnt
 
 	wake chan struct{} // there is something to write
 	stop chan struct{}
@@ -45,160 +50,202 @@ type Trail struct {
 	done chan struct{}
 }
 
-// key is of fixed parts: none of them has a NUL in it.
+// batch is what was learnt at once. It is not changed any more.
+type batch map[string]record
+
+// Keys are of fixed parts: none of them has a NUL in it.
 func key(parent auth.Repository, d digest.Digest) string {
-	return parent.String() + "\x00" + d.String()
+	return "p\x00" + parent.String() + "\x00" + d.String()
 }
 
-// Place returns where content may be that was asked for in a repository.
+func rootsKey(parent auth.Repository) string { return "r\x00" + parent.String() }
+
+// documentKey is of a document at a place: elsewhere it says other things.
+func documentKey(parent auth.Repository, p nested.Place, served auth.Repository) string {
+	s := newStatement(parent, p, 0)
+	s.Times = nil
+	text, _ := json.Marshal([]any{s, relative(parent, []auth.Repository{served})}) // a struct of strings and numbers
+	return "d\x00" + parent.String() + "\x00" + p.Descriptor.Digest.String() + "\x00" + digest.FromBytes(text).Encoded()
+}
+
+// Places returns where content may be that was asked for in a repository.
+func (t *Trail) Places(parent auth.Repository, d digest.Digest) nested.Places {
+	r, _ := t.record(key(parent, d))
+	return r.places(parent, d)
+}
+
+// Place returns the first of the places.
 func (t *Trail) Place(parent auth.Repository, d digest.Digest) (nested.Place, bool) {
-	r, ok := t.record(key(parent, d))
-	if !ok {
-		return nested.Place{}, false
+	if places := t.Places(parent, d); len(places) > 0 {
+		return places[0], true
 	}
-	return t.current(r).place(parent, d)
+	return nested.Place{}, false
 }
 
-// current is a record without the targets that were not seen for too long.
-func (t *Trail) current(r record) record {
-	targets, times := []string{}, []int64{}
-	for i, at := range r.Times {
-		if i < len(r.Targets) && !t.old(at) {
-			targets, times = append(targets, r.Targets[i]), append(times, at)
+// record looks a record up. What is pending is looked at first: once it is not,
+// it is in the file.
+func (t *Trail) record(key string) (record, bool) {
+	t.mu.Lock()
+	pending := t.pending
+	t.mu.Unlock()
+	var r record
+	_ = t.db.View(func(tx *bbolt.Tx) error { // a closed file knows nothing
+		r = stored(tx, key)
+		return nil
+	})
+	for _, b := range pending {
+		if later, ok := b[key]; ok {
+			r = r.merge(later)
 		}
 	}
-	r.Targets, r.Times = targets, times
+	return r.current(t.old), r.Seen > 0 && !t.old(r.Seen)
+}
+
+// stored is a record of the file, empty when there is none.
+func stored(tx *bbolt.Tx, key string) (r record) {
+	if v := tx.Bucket(formatBucket).Get([]byte(key)); v != nil && json.Unmarshal(v, &r) != nil {
+		return record{}
+	}
 	return r
 }
 
-func (t *Trail) record(key string) (r record, ok bool) {
-	t.mu.Lock()
-	p, ok := t.pending[key]
-	t.mu.Unlock()
-	if ok {
-		r = *p
-	} else {
-		_ = t.db.View(func(tx *bbolt.Tx) error { // a closed file knows nothing
-			v := tx.Bucket(formatBucket).Get([]byte(key))
-			ok = v != nil && json.Unmarshal(v, &r) == nil
-			return nil
-		})
-	}
-	return r, ok && !t.old(r.Seen)
-}
-
-// old tells whether what was seen at a time is to be forgotten.
+// old reports whether what was seen at a time is to be forgotten.
 func (t *Trail) old(seen int64) bool {
 	return time.Since(time.Unix(seen, 0)) > t.options.MaxAge
 }
 
-// Learn puts places on the trail of a repository. Their candidates come
-// before those that were known. It returns those of which nothing was known, in
-// their order.
-func (t *Trail) Learn(parent auth.Repository, places ...nested.Place) (fresh []nested.Place) {
-	return t.learn(parent, places, func(nested.Place, bool) bool { return true })
+// Learn puts places on the trail of a repository.
+func (t *Trail) Learn(ctx context.Context, parent auth.Repository, places ...nested.Place) {
+	b := batch{}
+	b.add(parent, places...)
+	t.put(ctx, b)
 }
 
-// LearnNew is Learn for places of which nothing is known.
-func (t *Trail) LearnNew(parent auth.Repository, places ...nested.Place) {
-	t.learn(parent, places, func(_ nested.Place, known bool) bool { return !known })
+// LearnDocument is Learn for what a document at a place points to, and that
+// itself. served is who sent it.
+func (t *Trail) LearnDocument(ctx context.Context, parent auth.Repository, p nested.Place, served auth.Repository, found []nested.Place) {
+	b := batch{}
+	b.add(parent, found...)
+	b.add(parent, p)
+	b[documentKey(parent, p, served)] = record{Seen: now()}
+	t.put(ctx, b)
 }
 
-// Prefer is Learn for places of which something else is known.
-func (t *Trail) Prefer(parent auth.Repository, places ...nested.Place) {
-	t.learn(parent, places, func(known nested.Place, ok bool) bool { return ok && known.Targets[0] != parent })
+// refreshes is how often in its lifetime what is seen again is written again.
+const refreshes = 30
+
+// Learnt reports whether a document at a place was learnt, not long ago.
+func (t *Trail) Learnt(parent auth.Repository, p nested.Place, served auth.Repository) bool {
+	r, ok := t.record(documentKey(parent, p, served))
+	return ok && time.Since(time.Unix(r.Seen, 0)) < t.options.MaxAge/refreshes
 }
 
-func (t *Trail) learn(parent auth.Repository, places []nested.Place, wanted func(known nested.Place, ok bool) bool) (fresh []nested.Place) {
-	merged := map[digest.Digest]nested.Place{}
-	var order []digest.Digest
-	for _, p := range places {
-		d := p.Descriptor.Digest
-		same, ok := merged[d]
-		if ok {
-			p = same.Merge(p)
-		} else {
-			order = append(order, d)
+// Fresh returns those of the places of which nothing is known.
+func (t *Trail) Fresh(parent auth.Repository, places []nested.Place) (fresh []nested.Place) {
+	t.mu.Lock()
+	pending := t.pending
+	t.mu.Unlock()
+	known := func(b *bbolt.Bucket, key string) bool {
+		for _, learnt := range pending {
+			if _, ok := learnt[key]; ok {
+				return true
+			}
 		}
-		merged[d] = p
+		return b.Get([]byte(key)) != nil
 	}
-	t.learning.Lock()
-	defer t.learning.Unlock()
-	for _, d := range order {
-		p := merged[d]
-		k := key(parent, d)
-		old, ok := t.record(k)
-		old = t.current(old)
-		known, valid := old.place(parent, d)
-		ok = ok && valid
-		if !wanted(known, ok) {
-			continue
+	_ = t.db.View(func(tx *bbolt.Tx) error {
+		for _, p := range places {
+			if !known(tx.Bucket(formatBucket), key(parent, p.Descriptor.Digest)) {
+				fresh = append(fresh, p)
+			}
 		}
-		if ok {
-			p = p.Merge(known)
-		} else {
-			fresh = append(fresh, p)
+		return nil
+	})
+	return fresh
+}
+
+// Prefer is LearnDocument for a plain document that the repository itself has,
+// and what that points to, as far as others say that it is elsewhere.
+func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) {
+	b, fresh := batch{}, map[digest.Digest]bool{}
+	for _, p := range t.Fresh(parent, append(found[:len(found):len(found)], p)) {
+		fresh[p.Descriptor.Digest] = true
+	}
+	for _, p := range append(found[:len(found):len(found)], p) {
+		if known, _ := t.Place(parent, p.Descriptor.Digest); !fresh[p.Descriptor.Digest] && !(known.Own(parent) && slices.Contains(known.Targets, parent)) {
+			b.add(parent, p)
 		}
-		t.put(k, newRecord(parent, p).keepTimes(old, len(merged[d].Targets)))
+	}
+	if len(fresh) == 0 {
+		b[documentKey(parent, p, parent)] = record{Seen: now()}
+	}
+	t.put(ctx, b)
+}
+
+// add adds what places have to say.
+func (b batch) add(parent auth.Repository, places ...nested.Place) {
+	at := now()
+	for _, p := range places {
+		k, s := key(parent, p.Descriptor.Digest), newStatement(parent, p, at)
+		r := b[k]
+		r.Seen = at
+		r.add(s)
+		b[k] = r
+		if s.root() {
+			roots := b[rootsKey(parent)]
+			b[rootsKey(parent)] = record{Seen: at, Roots: append(roots.Roots, rootRecord{p.Descriptor.Digest, at})}
+		}
+	}
+}
+
+// maxPending bounds the records that wait to be written. Who learns more waits
+// for room, but a small document, such as an image's manifest, not behind the
+// large ones of others.
+const maxPending, smallBatch = 30_000, 100
+
+// put makes a batch known, and has it written. It is not learnt when the
+// context ends before there is room for it.
+func (t *Trail) put(ctx context.Context, b batch) {
+	if len(b) == 0 {
+		return
+	}
+	for {
+		t.mu.Lock()
+		if t.stuck && t.waiting >= maxPending {
+			t.pending, t.waiting = nil, 0
+		}
+		if t.waiting == 0 || t.waiting+len(b) <= maxPending || len(b) <= smallBatch && t.waiting < 2*maxPending {
+			t.pending, t.waiting = append(t.pending, b), t.waiting+len(b)
+			t.mu.Unlock()
+			break
+		}
+		written := t.written
+		t.mu.Unlock()
+		select {
+		case <-written:
+		case <-ctx.Done():
+			return
+		}
 	}
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
-	return fresh
-}
-
-// maxPending bounds what is kept in memory when it cannot be written.
-const maxPending = 200_000
-
-func (t *Trail) put(key string, r record) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.pending) >= maxPending {
-		clear(t.pending)
-	}
-	t.pending[key] = &r
 }
 
 // Roots returns the nested indexes that were found in a repository itself, the
 // latest first.
 func (t *Trail) Roots(parent auth.Repository) []nested.Place {
-	prefix := parent.String() + "\x00"
-	found := map[string]record{}
-	_ = t.db.View(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(formatBucket).Cursor()
-		for k, v := c.Seek([]byte(prefix)); bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
-			var r record
-			if json.Unmarshal(v, &r) == nil && r.root() {
-				found[string(k)] = r
+	r, _ := t.record(rootsKey(parent))
+	var roots []nested.Place
+	for _, root := range r.Roots {
+		content, _ := t.record(key(parent, root.Digest))
+		for _, s := range content.Says {
+			if p, ok := s.place(parent, root.Digest); ok && s.root() {
+				roots = append(roots, p)
+				break
 			}
 		}
-		return nil
-	})
-	t.mu.Lock()
-	for k, r := range t.pending {
-		if r.root() && strings.HasPrefix(k, prefix) {
-			found[k] = *r
-		}
 	}
-	t.mu.Unlock()
-	return t.sorted(parent, found)
-}
-
-func (t *Trail) sorted(parent auth.Repository, found map[string]record) []nested.Place {
-	keys := make([]string, 0, len(found))
-	for k, r := range found {
-		if !t.old(r.Seen) {
-			keys = append(keys, k)
-		}
-	}
-	slices.SortFunc(keys, func(a, b string) int { return int(found[b].Seen - found[a].Seen) })
-	var places []nested.Place
-	for _, k := range keys {
-		_, d, _ := strings.Cut(k, "\x00")
-		if p, ok := t.current(found[k]).place(parent, digest.Digest(d)); ok {
-			places = append(places, p)
-		}
-	}
-	return places
+	return roots
 }

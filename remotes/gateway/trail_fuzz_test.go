@@ -18,7 +18,7 @@ func FuzzTrailFile(f *testing.F) {
 	}
 	parent := repository(f, "reg.test/p")
 	known := digest.FromString("known")
-	trail.Learn(parent, placeOf(known, repository(f, "reg.test/p/web")))
+	trail.Learn(f.Context(), parent, placeOf(known, repository(f, "reg.test/p/web")))
 	if err = trail.Close(); err != nil {
 		f.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func FuzzTrailFile(f *testing.F) {
 		trail.Place(parent, known)
 		trail.Roots(parent)
 		d := digest.FromString("new")
-		trail.Learn(parent, placeOf(d, parent))
+		trail.Learn(t.Context(), parent, placeOf(d, parent))
 		if _, ok := trail.Place(parent, d); !ok {
 			t.Error("it does not learn")
 		}

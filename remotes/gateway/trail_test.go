@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -77,16 +78,17 @@ func TestTrailRemembers(t *testing.T) {
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b/c")
 	d := digest.FromString("content")
 	first := openTest(t, path, TrailOptions{})
-	first.Learn(parent, placeOf(d, a))
+	first.Learn(context.Background(), parent, placeOf(d, a))
 	if p, ok := first.Place(parent, d); !ok || !slices.Equal(p.Targets, []auth.Repository{a}) {
 		t.Errorf("at once: %+v, %v", p, ok)
 	}
-	first.Learn(parent, placeOf(d, b)) // moved: asked first, from now on
+	first.Learn(context.Background(), parent, placeOf(d, b)) // moved: asked first, from now on
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again := openTest(t, path, TrailOptions{Probe: probe})
 	want := placeOf(d, b, a)
+	want.By = parent
 	if p, ok := again.Place(parent, d); !ok || fmt.Sprint(p) != fmt.Sprint(want) {
 		t.Errorf("after a restart: %+v, want %+v", p, want)
 	}
@@ -111,7 +113,7 @@ func TestTrailDamaged(t *testing.T) {
 	sound := filepath.Join(t.TempDir(), "sound")
 	trail := openTest(t, sound, TrailOptions{})
 	for i := range 2000 {
-		trail.Learn(parent, placeOf(digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
+		trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
 	}
 	if err := trail.Close(); err != nil {
 		t.Fatal(err)
@@ -151,7 +153,7 @@ func TestTrailDamaged(t *testing.T) {
 				return err
 			}})
 			d := digest.FromString("new")
-			trail.Learn(parent, placeOf(d, parent))
+			trail.Learn(context.Background(), parent, placeOf(d, parent))
 			if err := trail.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -179,7 +181,7 @@ func TestTrailNotOurs(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			err = db.Update(func(tx *bbolt.Tx) error { _, failed := tx.CreateBucket([]byte("nested-trail-2")); return failed })
+			err = db.Update(func(tx *bbolt.Tx) error { _, failed := tx.CreateBucket([]byte("nested-trail-1")); return failed })
 			return errors.Join(err, db.Close())
 		},
 		"writable by all": func(path string) error {
@@ -206,27 +208,31 @@ func TestTrailNotOurs(t *testing.T) {
 	}
 }
 
+// said is a record of a place that was seen at a time.
+func said(parent auth.Repository, p nested.Place, seen time.Time) record {
+	return record{Seen: seen.Unix(), Says: []statement{newStatement(parent, p, seen.Unix())}}
+}
+
 // TestTrailAges: a candidate that is not seen any more is forgotten, however
 // often the content is seen elsewhere.
 func TestTrailAges(t *testing.T) {
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b")
 	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxAge: time.Hour})
 	d := digest.FromString("moved")
-	r := newRecord(parent, placeOf(d, a))
-	r.Times[0] = time.Now().Add(-59 * time.Minute).Unix()
-	trail.put(key(parent, d), r)
-	trail.Learn(parent, placeOf(d, b))
-	if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b, a}) {
-		t.Errorf("targets %v", p.Targets)
+	k := key(parent, d)
+	trail.put(t.Context(), batch{k: said(parent, placeOf(d, a), time.Now().Add(-59*time.Minute))})
+	trail.Learn(t.Context(), parent, placeOf(d, b))
+	for range 2 { // pending, and written
+		if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b, a}) {
+			t.Errorf("targets %v", p.Targets)
+		}
+		if err := trail.flush(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	moved, _ := trail.record(key(parent, d))
-	if moved.Times[1] != r.Times[0] || moved.Times[0] == r.Times[0] {
-		t.Errorf("times %v", moved.Times)
-	}
-	moved.Times = []int64{moved.Times[0], moved.Times[1] - 120}
-	trail.put(key(parent, d), moved)
+	trail.options.MaxAge = 58 * time.Minute
 	if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b}) {
-		t.Errorf("an hour later: targets %v", p.Targets)
+		t.Errorf("later: targets %v", p.Targets)
 	}
 }
 
@@ -237,7 +243,9 @@ func TestTrailLearnsAtOnce(t *testing.T) {
 	d := digest.FromString("content")
 	var all sync.WaitGroup
 	for i := range 8 {
-		all.Go(func() { trail.Learn(parent, placeOf(d, repository(t, fmt.Sprintf("reg.test/p/%d", i)))) })
+		all.Go(func() {
+			trail.Learn(context.Background(), parent, placeOf(d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
+		})
 	}
 	all.Wait()
 	if p, _ := trail.Place(parent, d); len(p.Targets) != 8 {
@@ -253,16 +261,14 @@ func TestTrailLearnsAtOnce(t *testing.T) {
 func TestTrailBounded(t *testing.T) {
 	parent := repository(t, "reg.test/p")
 	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxBytes: 1 << 20, MaxAge: time.Hour})
-	old := newRecord(parent, placeOf(digest.FromString("old"), parent))
-	old.Seen = time.Now().Add(-2 * time.Hour).Unix()
-	trail.put(key(parent, digest.FromString("old")), old)
-	if p, ok := trail.Place(parent, digest.FromString("old")); ok {
+	old := digest.FromString("old")
+	trail.put(t.Context(), batch{key(parent, old): said(parent, placeOf(old, parent), time.Now().Add(-2*time.Hour))})
+	if p, ok := trail.Place(parent, old); ok {
 		t.Errorf("too old: %+v", p)
 	}
 	for i := range 20_000 {
-		r := newRecord(parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
-		r.Seen = time.Now().Add(time.Duration(i-20_000) * time.Second / 10).Unix()
-		trail.put(key(parent, digest.FromString(fmt.Sprint(i))), r)
+		d := digest.FromString(fmt.Sprint(i))
+		trail.put(t.Context(), batch{key(parent, d): said(parent, placeOf(d, parent), time.Now().Add(time.Duration(i-20_000)*time.Second/10))})
 	}
 	if err := errors.Join(trail.flush(), trail.prune()); err != nil {
 		t.Fatal(err)
@@ -292,7 +298,7 @@ func learnForEver(path string) {
 		panic(err)
 	}
 	for i := 0; ; i++ {
-		trail.Learn(parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
+		trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
 		if err := trail.flush(); err != nil {
 			panic(err)
 		}

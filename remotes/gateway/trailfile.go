@@ -48,20 +48,54 @@ func (t *Trail) Close() error {
 	return t.db.Close()
 }
 
-// flush writes what is pending.
+// flush writes what is pending, not much more than one large document at a time.
 func (t *Trail) flush() error {
-	t.mu.Lock()
-	batch := maps.Clone(t.pending)
-	t.mu.Unlock()
-	if len(batch) == 0 {
-		return nil
+	for {
+		t.mu.Lock()
+		n, records := 0, 0
+		for ; n < len(t.pending) && (n == 0 || records+len(t.pending[n]) <= maxPending/2); n++ {
+			records += len(t.pending[n])
+		}
+		batches := t.pending[:n]
+		t.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		err := t.writeAll(batches)
+		t.mu.Lock()
+		if t.stuck = err != nil; err == nil && len(t.pending) >= n { // it is shorter when it was given up
+			t.pending, t.waiting = slices.Clone(t.pending[n:]), t.waiting-records
+		}
+		close(t.written)
+		t.written = make(chan struct{})
+		t.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
-	err := t.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(formatBucket)
-		for _, k := range slices.Sorted(maps.Keys(batch)) {
-			v, err := json.Marshal(batch[k])
+}
+
+// writeAll merges batches with what is in the file, in one transaction.
+func (t *Trail) writeAll(batches []batch) error {
+	t.transactions.Add(1)
+	all := map[string]record{}
+	for _, b := range batches {
+		for k, r := range b {
+			if before, ok := all[k]; ok {
+				r = before.merge(r)
+			}
+			all[k] = r
+		}
+	}
+	return t.db.Update(func(tx *bbolt.Tx) error {
+		for _, k := range slices.Sorted(maps.Keys(all)) {
+			r := all[k]
+			if before := stored(tx, k); before.Seen > 0 {
+				r = before.current(t.old).merge(r)
+			}
+			v, err := json.Marshal(r)
 			if err == nil {
-				err = b.Put([]byte(k), v)
+				err = tx.Bucket(formatBucket).Put([]byte(k), v)
 			}
 			if err != nil {
 				return err
@@ -69,13 +103,6 @@ func (t *Trail) flush() error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	maps.DeleteFunc(t.pending, func(k string, r *record) bool { return batch[k] == r })
-	return nil
 }
 
 // Size returns the bytes in use. The file does not shrink; what was freed is

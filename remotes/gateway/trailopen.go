@@ -21,8 +21,9 @@ import (
 // ErrDamaged is the error about a file that cannot be read as a trail.
 var ErrDamaged = errors.New("damaged")
 
-// formatBucket holds all records, and tells the format by its name.
-var formatBucket = []byte("nested-trail-1")
+// formatBucket holds all records, and tells the format by its name. The first
+// one did not say who had said what.
+var formatBucket = []byte("nested-trail-2")
 
 // OpenTrail opens the file, and makes it when there is none. One that is
 // damaged, of another format or not this process's own is put aside under a
@@ -48,7 +49,7 @@ func OpenTrail(path string, options TrailOptions) (*Trail, error) {
 	t := &Trail{
 		options: options,
 		db:      db,
-		pending: map[string]*record{},
+		written: make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),

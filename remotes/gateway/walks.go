@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 const (
@@ -22,46 +25,89 @@ const (
 // walk is what searches in a repository for a caller have read so far.
 type walk struct {
 	of       right
-	below    map[digest.Digest]string // the digests of the documents that a document names
-	room     *portion                 // for that; kept while nobody searches
-	complete time.Time                // until when there is nothing else to be found
-	until    time.Time                // it is remembered
-	busy     chan struct{}            // holds a value while somebody searches
+	below    map[step]string // the digests of the documents that a document names
+	room     *portion        // for that; kept while nobody searches
+	complete time.Time       // until when there is nothing else to be found
+	until    time.Time       // it is remembered
+	busy     chan struct{}   // holds a value while somebody searches
 }
 
 // entryBytes is about what an entry of a map takes, without its strings.
 const entryBytes = 128
 
+// step is a document in a repository: what it names is below that.
+type step struct {
+	in     auth.Repository
+	digest digest.Digest
+	size   int64 // that it is said to have
+}
+
+func stepOf(p nested.Place) step {
+	return step{p.Targets[0], digest.Digest(strings.Clone(string(p.Descriptor.Digest))), p.Descriptor.Size}
+}
+
 // remember remembers what a document names. What is wider than there is memory
 // for is not searched.
-func (w *walk) remember(d digest.Digest, below []digest.Digest) ([]digest.Digest, error) {
+func (w *walk) remember(s step, below []digest.Digest) (string, error) {
 	var joined strings.Builder // one copy, and not of the document's strings
 	for _, b := range below {
 		joined.WriteString(string(b) + " ")
 	}
-	size := int64(entryBytes + len(d) + joined.Cap())
+	size := int64(entryBytes + len(s.digest) + joined.Cap())
 	for !w.room.grow(size) {
 		if !w.room.pool.giveUp(w.of, size) {
 			w.below = nil
 			w.room.release()
-			return nil, &memoryError{w.of, "more is below its indexes than there is memory to search through; pull the bundle by its tag, or raise gateway.max_memory"}
+			return "", &memoryError{w.of, "more is below its indexes than there is memory to search through; pull the bundle by its tag, or raise gateway.max_memory"}
 		}
 	}
-	w.below[digest.Digest(strings.Clone(string(d)))] = joined.String()
-	return digests(joined.String()), nil
+	w.below[s] = joined.String()
+	return joined.String(), nil
 }
 
-// recall returns what a document names that was read before.
-func (w *walk) recall(d digest.Digest) ([]digest.Digest, bool) {
-	below, ok := w.below[d]
-	return digests(below), ok
+// named are documents that one names, by the repository of that.
+type named struct {
+	by      auth.Repository
+	digests string // with a space behind each
 }
 
-func digests(joined string) (all []digest.Digest) {
-	for d := range strings.FieldsSeq(joined) {
-		all = append(all, digest.Digest(d))
+// queues are what is still to be read, by the first component below a
+// repository of who named it. They take turns.
+type queues struct {
+	names []string
+	all   map[string][]named
+}
+
+func (c *queues) add(parent auth.Repository, n named) {
+	if n.digests == "" {
+		return
 	}
-	return all
+	name, _, _ := strings.Cut(relative(parent, []auth.Repository{n.by})[0], "/")
+	if c.all == nil {
+		c.all = map[string][]named{}
+	}
+	if len(c.all[name]) == 0 {
+		c.names = append(c.names, name)
+	}
+	c.all[name] = append(c.all[name], n)
+}
+
+// next takes one document out.
+func (c *queues) next() (d digest.Digest, by auth.Repository, ok bool) {
+	if len(c.names) == 0 {
+		return "", by, false
+	}
+	name := c.names[0]
+	first := &c.all[name][0]
+	one, rest, _ := strings.Cut(first.digests, " ")
+	by, first.digests = first.by, rest
+	if rest == "" {
+		c.all[name] = c.all[name][1:]
+	}
+	if c.names = c.names[1:]; len(c.all[name]) > 0 {
+		c.names = append(c.names, name)
+	}
+	return digest.Digest(one), by, true
 }
 
 // searches lets one search at a time into a repository for a caller.
@@ -83,7 +129,7 @@ func (s *searches) enter(ctx context.Context, q request) (*walk, error) {
 		return nil, context.Cause(ctx)
 	}
 	if !w.room.use() {
-		w.below = map[digest.Digest]string{}
+		w.below = map[step]string{}
 	}
 	return w, nil
 }

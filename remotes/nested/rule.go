@@ -145,7 +145,7 @@ func (p Place) embedded() bool {
 // served it; the place that served a copy comes last.
 func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error) {
 	next := Place{
-		By:         p.highest(),
+		By:         p.Speaks(),
 		Descriptor: e.Descriptor,
 		Depth:      p.Depth,
 		Strict:     p.Strict || nested || e.Carried,
@@ -176,9 +176,9 @@ func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error)
 	return next, nil
 }
 
-// highest is the first of the place's targets that is below no other: what is
-// in several repositories speaks for that.
-func (p Place) highest() auth.Repository {
+// Speaks is the repository for which a document at the place speaks: the first
+// of its targets that is below no other.
+func (p Place) Speaks() auth.Repository {
 	if len(p.Targets) == 0 {
 		return auth.Repository{}
 	}

@@ -1,0 +1,198 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// attempt asks one repository for the content of a request, as a place says.
+type attempt func(p nested.Place, from auth.Repository) error
+
+// tryPlaces tries where the content of a request may be, each place when the
+// one before did not have it: what the trail says, the repository itself, what
+// a search finds. Where the repository says itself where its content is, a
+// search would find the same; claims may be anybody's. The error is that of the
+// first.
+func (g *Gateway) tryPlaces(ctx context.Context, q request, try attempt) error {
+	places, err := g.tryKnown(ctx, q, try)
+	switch {
+	case err == nil, ctx.Err() != nil, places.Known(q.repository), isBusy(err):
+		return err
+	case len(places) == 0 && !errdefs.IsNotFound(err):
+		return err
+	}
+	if q.kind == manifests {
+		if carried, ok := g.findCarried(ctx, q); ok {
+			return try(carried, q.repository)
+		}
+	}
+	return g.search(ctx, q, err, places, try)
+}
+
+// tryKnown tries what is known, and the repository itself. In mode Pod the
+// trail is only for callers who may read the repository. Others are told what
+// the registry tells them, in a time that says nothing of the trail. Whatever
+// the repository has in spite of what others claim, is known from then on.
+func (g *Gateway) tryKnown(ctx context.Context, q request, try attempt) (nested.Places, error) {
+	plainly := nested.Places{plain(q.repository, q.digest)}
+	var missing error
+	if g.options.Mode == Pod && !g.rights.granted(q) {
+		if missing = try(plainly[0], q.repository); missing == nil {
+			g.rights.grant(q)
+		}
+		if !errdefs.IsNotFound(missing) {
+			return nil, missing
+		}
+		if may, err := g.prove(ctx, q); err != nil {
+			return nil, err
+		} else if !may {
+			return nil, missing
+		}
+		plainly = nil
+	}
+	places := g.trail.Places(q.repository, q.digest)
+	if len(places) == 0 && plainly == nil {
+		return nil, missing
+	}
+	p, _, err := places.Ask(ctx, q.repository, plainly, try)
+	if err == nil && len(places) > 0 && !p.Strict && p.By == q.repository {
+		g.trail.Learn(ctx, q.repository, plain(q.repository, q.digest))
+	}
+	return places, err
+}
+
+// home is where what refers to content is: with the content (docs/spec.md,
+// section 4). Of content that the repository does not speak of, it is asked
+// who has it, itself first: a claim alone hides no referrers.
+func (g *Gateway) home(ctx context.Context, q request, d digest.Digest) (nested.Place, error) {
+	here := plain(q.repository, d)
+	if g.options.Mode == Pod && !g.rights.granted(q) {
+		if may, err := g.prove(ctx, q); !may || err != nil {
+			return here, err
+		}
+	}
+	places := g.trail.Places(q.repository, d)
+	if len(places) == 0 {
+		return here, nil
+	}
+	if places.Known(q.repository) {
+		return places[0], nil
+	}
+	at := here
+	has := func(p nested.Place, from auth.Repository) error {
+		err := g.has(ctx, from, p)
+		if err == nil {
+			at = plain(from, d)
+		}
+		return err
+	}
+	if has(here, q.repository) == nil {
+		g.trail.Learn(ctx, q.repository, here)
+		return here, nil
+	}
+	_, _, err := places.Ask(ctx, q.repository, nil, has)
+	if err != nil && ctx.Err() == nil {
+		q.tag, q.digest = "", d
+		err = g.search(ctx, q, err, places, has)
+	}
+	if errdefs.IsNotFound(err) {
+		return here, nil
+	}
+	return at, err
+}
+
+// maxProofs is how many indexes are asked for to find out what a caller may
+// read. Older ones may be gone.
+const maxProofs = 3
+
+// prove reports whether a caller may read a repository: the registry shows
+// them an index in it. Where none is known, others are asked for that are not
+// there, so that the time does not tell.
+func (g *Gateway) prove(ctx context.Context, q request) (bool, error) {
+	roots := g.trail.Roots(q.repository)
+	for i := range maxProofs {
+		p := plain(q.repository, digest.FromString(fmt.Sprint(q.repository, i)))
+		p.Descriptor.MediaType = ocispec.MediaTypeImageIndex
+		if i < len(roots) {
+			p = roots[i]
+		}
+		err := g.has(ctx, q.repository, p)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err == nil {
+			g.rights.grant(q)
+		}
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// has asks a repository for the headers of a manifest, index or blob.
+func (g *Gateway) has(ctx context.Context, in auth.Repository, p nested.Place) error {
+	ask := query{method: http.MethodHead, kind: manifests, reference: p.Descriptor.Digest.String(), accept: accept(p.Descriptor.MediaType)}
+	if isBlob(p) {
+		ask.kind = blobs
+	}
+	resp, err := g.upstream.do(ctx, in, ask)
+	if isMethodNotAllowed(err) {
+		ask.method = http.MethodGet
+		resp, err = g.upstream.do(ctx, in, ask)
+	}
+	if err == nil {
+		err = resp.Body.Close()
+	}
+	return err
+}
+
+// rightsTime is how long a caller is believed to have kept a right.
+const rightsTime = time.Minute
+
+// rights remembers which callers may read which repositories.
+type rights struct {
+	mu     sync.Mutex
+	all    map[right]time.Time
+	purged time.Time
+}
+
+type right struct {
+	repository auth.Repository
+	caller     caller
+}
+
+// bytes is about what it takes to keep something of a right.
+func (r right) bytes() int64 { return 1<<10 + int64(len(r.caller.username)+len(r.caller.password)) }
+
+// maxRights bounds what is remembered.
+const maxRights = 10_000
+
+func (r *rights) grant(q request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil || len(r.all) >= maxRights {
+		r.all = map[right]time.Time{}
+	}
+	now := time.Now()
+	if now.Sub(r.purged) > rightsTime { // they hold secrets
+		maps.DeleteFunc(r.all, func(_ right, until time.Time) bool { return now.After(until) })
+		r.purged = now
+	}
+	r.all[right{q.repository, q.caller}] = now.Add(rightsTime)
+}
+
+func (r *rights) granted(q request) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Before(r.all[right{q.repository, q.caller}])
+}

@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// claims are what an index in a child can say of content that is none of its own.
+var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
+	"another size": func(d ocispec.Descriptor) []ocispec.Descriptor {
+		d.Size++
+		return []ocispec.Descriptor{d}
+	},
+	"another media type": func(d ocispec.Descriptor) []ocispec.Descriptor {
+		d.MediaType = map[bool]string{true: "application/octet-stream", false: ocispec.MediaTypeImageIndex}[nested.IsDocument(d.MediaType)]
+		return []ocispec.Descriptor{d}
+	},
+	"another document": func(d ocispec.Descriptor) []ocispec.Descriptor {
+		d.MediaType = map[bool]string{true: ocispec.MediaTypeImageManifest, false: ocispec.MediaTypeImageIndex}[strings.Contains(d.MediaType, "index")]
+		return []ocispec.Descriptor{d}
+	},
+	"twelve child namespaces": func(d ocispec.Descriptor) (all []ocispec.Descriptor) {
+		for i := range 12 {
+			all = append(all, registrytest.Member(d, fmt.Sprint("x", i)))
+		}
+		return all
+	},
+	"all of that": func(d ocispec.Descriptor) (all []ocispec.Descriptor) {
+		for i := range 12 {
+			d.Size++
+			all = append(all, d, registrytest.Member(d, fmt.Sprint("x", i)))
+		}
+		return all
+	},
+}
+
+// victims publishes two bundles and a plain image, and an index in worker that says something of all their content and
+// is a member of a third bundle. They are the descriptors of that content.
+func (s *scene) victims(says func(ocispec.Descriptor) []ocispec.Descriptor) (all []ocispec.Descriptor) {
+	s.t.Helper()
+	first := s.publish()
+	second := s.registry.Index("org/app", registrytest.Member(s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"})), "web"))
+	s.registry.Tag("org/app", "v2", second.Digest)
+	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"plain": "1"}))
+	s.registry.Tag("org/app", "plain", image.Digest)
+	todo := []ocispec.Descriptor{first, second, image}
+	for ; len(todo) > 0; todo = todo[1:] {
+		all = append(all, todo[0])
+		if nested.IsDocument(todo[0].MediaType) {
+			todo = append(todo, s.children(s.registry.Body(todo[0].Digest))...)
+		}
+	}
+	lies := []ocispec.Descriptor{registrytest.Member(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("nothing"), Size: 7}, "one")}
+	for _, d := range all {
+		lies = append(lies, says(d)...)
+	}
+	evil := s.registry.Index("org/app/worker", lies...)
+	s.registry.Tag("org/app", "evil", s.registry.Index("org/app", registrytest.Member(evil, "worker")).Digest)
+	s.registry.Tag("org/app/worker", "evil", evil.Digest)
+	return all
+}
+
+// poison has the gateway learn the claims.
+func (s *scene) poison() {
+	s.t.Helper()
+	index := s.do(http.MethodGet, "/v2/org/app/manifests/evil")
+	if got := s.get("manifests", s.children(index.body)[0].Digest); got.status != http.StatusOK {
+		s.t.Fatalf("%+v", got)
+	}
+}
+
+// wantAll asks straight for content, as a client that has what names it, and for the tags.
+func (s *scene) wantAll(all ...ocispec.Descriptor) {
+	s.t.Helper()
+	for _, d := range all {
+		kind := "blobs"
+		if nested.IsDocument(d.MediaType) {
+			kind = "manifests"
+		}
+		got := s.get(kind, d.Digest)
+		if got.status != http.StatusOK || digest.FromString(got.body) != d.Digest || kind == "manifests" && got.header.Get("Content-Type") != d.MediaType {
+			s.t.Errorf("%s %s: %d %s %.500s", d.MediaType, d.Digest, got.status, got.header.Get("Content-Type"), got.body)
+		}
+		if head := s.do(http.MethodHead, "/v2/org/app/"+kind+"/"+string(d.Digest)); head.status != http.StatusOK || head.header.Get("Content-Length") != fmt.Sprint(d.Size) {
+			s.t.Errorf("HEAD of %s %s: %d, %s bytes", d.MediaType, d.Digest, head.status, head.header.Get("Content-Length"))
+		}
+	}
+}
+
+func eachMode(t *testing.T, test func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor)) {
+	t.Helper()
+	for name, says := range claims {
+		for mode, value := range map[string]Mode{"node": Node, "pod": Pod} {
+			answers := []int{http.StatusNotFound}
+			if name == "all of that" {
+				answers = append(answers, http.StatusForbidden, http.StatusBadRequest)
+			}
+			for _, answer := range answers {
+				t.Run(fmt.Sprint(name, " ", mode, " ", answer), func(t *testing.T) {
+					s := newScene(t, value)
+					if value == Pod {
+						s.user = [2]string{"all", "all-secret"}
+						s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/worker", "org/app/a", "org/app/a/b")
+					}
+					s.registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, func(q registrytest.Request) bool {
+						return strings.HasPrefix(q.Repository, "org/app/worker/") || q.Repository == "org/app/worker" && q.Kind == registrytest.KindBlob
+					}))
+					test(t, s, says)
+				})
+			}
+		}
+	}
+}
+
+// TestClaimsBehindTheTruth: what an index in one child says of content of others and of the parent changes nothing of
+// what is known, now and after a restart.
+func TestClaimsBehindTheTruth(t *testing.T) {
+	eachMode(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
+		all := s.victims(says)
+		for _, tag := range []string{"v1", "v2", "plain"} {
+			s.pull(tag)
+		}
+		parent := repository(t, s.registry.Host()+"/org/app")
+		roots := fmt.Sprint(s.trail.Roots(parent))
+		s.poison()
+		s.wantAll(all...)
+		if got := s.trail.Roots(parent); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
+			t.Errorf("the roots are %v, and were %s", got, roots)
+		}
+		file := s.trail.db.Path()
+		s.server.Close()
+		if err := s.trail.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.start(file)
+		s.registry.ResetLog()
+		s.wantAll(all...)
+		for _, q := range s.registry.Log(registrytest.Below("org/app/worker")) {
+			t.Errorf("a claimed place was asked: %s", q)
+		}
+	})
+}
+
+// TestClaimsBeforeTheTruth: nor do they hide what is not known yet, from a client that goes through a bundle or one that
+// has its documents; what was found is known from then on.
+func TestClaimsBeforeTheTruth(t *testing.T) {
+	eachMode(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
+		all := s.victims(says)
+		for _, d := range slices.Backward(all) { // blobs first: nobody has asked for what names them
+			s.server.Close()
+			_ = s.trail.Close()
+			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.poison()
+			s.wantAll(d)
+		}
+		s.wantAll(all...)
+		for _, tag := range []string{"v1", "v2", "plain"} {
+			s.pull(tag)
+		}
+	})
+}
