@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,13 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,11 +23,13 @@ import (
 	"github.com/nestedoci/nested/internal/records"
 )
 
-// layout is an OCI image layout as a target. Blobs are staged in a folder
+// layout is an OCI image layout as a target. Blobs are gathered in a folder
 // "ingest" inside it until they verify, so that an interrupted pull resumes.
 type layout struct {
 	content.Store
-	dir    string
+	dir    string                   // as it was named
+	enter  func() (*os.Root, error) // opens it
+	root   *os.Root                 // open
 	label  string
 	unlock func() error
 	syncs  syncs
@@ -43,6 +45,12 @@ type layout struct {
 func newLayout(dir string) *layout {
 	l := &layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }}
 	l.syncs.one = l.sync
+	l.enter = func() (*os.Root, error) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		return openDir(dir)
+	}
 	return l
 }
 
@@ -50,38 +58,34 @@ func newLayout(dir string) *layout {
 func (l *layout) open() error {
 	err := l.before("create", l.dir)
 	if err == nil {
-		err = os.MkdirAll(l.dir, 0o755)
+		l.root, err = l.enter()
 	}
 	if err != nil {
 		return err
 	}
-	if l.unlock, err = lockDir(l.dir); err != nil {
-		return fmt.Errorf("%s: %w", l.dir, err)
+	if l.unlock, err = lockDir(l.root); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", l.dir, err), l.root.Close())
 	}
 	if err := l.prepare(); err != nil {
-		return errors.Join(err, l.unlock())
+		return errors.Join(err, l.unlock(), l.root.Close())
 	}
 	return nil
 }
 
 // prepare makes an empty layout, or checks the one that is there.
 func (l *layout) prepare() error {
+	if err := checkDirs(l.root, ocispec.ImageBlobsDir, blobsDir, ingestDir); err != nil {
+		return err
+	}
 	if _, err := l.readIndex(); err != nil {
 		return err
 	}
-	store, err := local.NewStore(l.dir)
-	if err != nil {
-		return err
-	}
-	l.Store = store
-	return os.MkdirAll(l.blobs(), 0o755)
+	l.Store = &layoutStore{l.root}
+	return errors.Join(removeNew(l.root), l.root.MkdirAll(blobsDir, 0o755))
 }
 
-func (l *layout) blobs() string {
-	return filepath.Join(l.dir, ocispec.ImageBlobsDir, digest.Canonical.String())
-}
-
-func (l *layout) indexFile() string { return filepath.Join(l.dir, ocispec.ImageIndexFile) }
+// blobsDir is where the blobs are.
+var blobsDir = path.Join(ocispec.ImageBlobsDir, digest.Canonical.String())
 
 // readIndex reads index.json; where there is none it makes an empty one.
 func (l *layout) readIndex() (ocispec.Index, error) {
@@ -90,22 +94,34 @@ func (l *layout) readIndex() (ocispec.Index, error) {
 		MediaType: ocispec.MediaTypeImageIndex,
 		Manifests: []ocispec.Descriptor{},
 	}
-	marker := filepath.Join(l.dir, ocispec.ImageLayoutFile)
-	data, err := os.ReadFile(l.indexFile())
+	data, err := l.readFile(ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = l.write(marker, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}); err == nil {
-			err = l.write(l.indexFile(), index)
+		if err = l.write(ocispec.ImageLayoutFile, ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}); err == nil {
+			err = l.write(ocispec.ImageIndexFile, index)
 		}
 		return index, err
 	}
 	if err != nil {
-		return index, err
+		return index, fmt.Errorf("%s: %w", l.dir, err)
 	}
-	_, err = os.Stat(marker)
+	_, err = l.root.Stat(ocispec.ImageLayoutFile)
 	if err != nil || json.Unmarshal(data, &index) != nil || index.SchemaVersion != 2 {
 		return index, fmt.Errorf("%s is not an OCI image layout; name another directory", l.dir)
 	}
 	return index, nil
+}
+
+// readFile reads one of the layout's own files.
+func (l *layout) readFile(name string) ([]byte, error) {
+	file, info, err := openRegular(l.root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if info.Size() > maxLayoutIndex {
+		return nil, fmt.Errorf("%s: %d bytes are too many", name, info.Size())
+	}
+	return io.ReadAll(io.LimitReader(file, maxLayoutIndex))
 }
 
 func (l *layout) name() string { return l.label }
@@ -125,7 +141,7 @@ func (l *layout) done(context.Context, *walker, *node) error { return nil }
 func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	r, err := l.ReaderAt(ctx, d)
 	if err != nil {
-		return false, err
+		return false, nil // a link, say: made anew
 	}
 	defer r.Close()
 	verifier := d.Digest.Verifier()
@@ -137,7 +153,7 @@ func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 
 // finish names the root and its members in index.json.
 func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
-	if err := errors.Join(l.syncs.wait(), syncFile(l.blobs())); err != nil {
+	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
 		return err
 	}
 	index, err := l.readIndex()
@@ -145,20 +161,7 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 		return err
 	}
 	for _, r := range recordsOf(w, ref, root) {
-		index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
-			return d.Annotations[images.AnnotationImageName] == r.Name
-		})
-		d := r.Target
-		d.Annotations = map[string]string{images.AnnotationImageName: r.Name}
-		if _, tag := splitRef(r.Name); tag != "" {
-			for _, other := range index.Manifests {
-				if other.Annotations[ocispec.AnnotationRefName] == tag {
-					delete(other.Annotations, ocispec.AnnotationRefName) // the newest has it
-				}
-			}
-			d.Annotations[ocispec.AnnotationRefName] = tag // what other tools go by
-		}
-		index.Manifests = append(index.Manifests, d)
+		index.Manifests = nameIn(index.Manifests, r)
 	}
 	for _, n := range root.whole() {
 		for _, r := range n.referrers {
@@ -168,15 +171,50 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 			}
 		}
 	}
-	if err := l.write(l.indexFile(), index); err != nil {
+	if err := l.write(ocispec.ImageIndexFile, index); err != nil {
 		return err
 	}
 	// Empty unless another pull was interrupted here; then it may resume.
-	_ = os.Remove(filepath.Join(l.dir, "ingest"))
+	_ = l.root.Remove(ingestDir)
 	return nil
 }
 
-func (l *layout) close() error { return errors.Join(l.syncs.wait(), l.unlock()) }
+// nameIn adds a name to index.json, in place of what had it. What comes from a
+// layout that does not say where from has no name of an image: only the root
+// is named, by its tag.
+func nameIn(entries []ocispec.Descriptor, r records.Member) []ocispec.Descriptor {
+	d := r.Target
+	repository, tag := splitRef(r.Name)
+	if nowhere := repository == layoutRepository; nowhere || strings.HasPrefix(repository, layoutRepository+"/") {
+		if !nowhere {
+			return entries
+		}
+		entries = slices.DeleteFunc(entries, func(other ocispec.Descriptor) bool {
+			return other.Digest == d.Digest && len(other.Annotations) == 0
+		})
+	} else {
+		entries = slices.DeleteFunc(entries, func(other ocispec.Descriptor) bool {
+			return other.Annotations[images.AnnotationImageName] == r.Name
+		})
+		d.Annotations = map[string]string{images.AnnotationImageName: r.Name}
+	}
+	if tag == "" {
+		return append(entries, d)
+	}
+	for _, other := range entries {
+		if other.Annotations[ocispec.AnnotationRefName] == tag {
+			delete(other.Annotations, ocispec.AnnotationRefName) // the newest has it
+		}
+	}
+	entries = slices.DeleteFunc(entries, func(other ocispec.Descriptor) bool { return other.Digest == d.Digest && len(other.Annotations) == 0 })
+	if d.Annotations == nil {
+		d.Annotations = map[string]string{}
+	}
+	d.Annotations[ocispec.AnnotationRefName] = tag // what other tools go by
+	return append(entries, d)
+}
+
+func (l *layout) close() error { return errors.Join(l.syncs.wait(), l.unlock(), l.root.Close()) }
 
 // recordsOf are the names that a pull gives: the reference for the root, and
 // <registry>/<target>@<digest> for each member.
@@ -199,21 +237,34 @@ func bare(d ocispec.Descriptor) ocispec.Descriptor {
 }
 
 // write replaces a file by a value in JSON, whole or not at all.
-func (l *layout) write(path string, value any) error {
+func (l *layout) write(name string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return l.replace(path, func(out io.Writer) error {
+	p := l.place(name, 0o600)
+	p.fill = l.whole(func(out io.Writer) error {
 		_, err := out.Write(data)
 		return err
 	})
+	return p.put()
 }
 
-// replace puts a new file in a file's place, whole or not at all, and is done
-// when it is on the disk.
-func (l *layout) replace(path string, write func(io.Writer) error) error {
-	return l.place("."+filepath.Base(path)+".new", path, func(file *os.File) error {
+// place is the place of a file in the layout.
+func (l *layout) place(name string, perm fs.FileMode) place {
+	return place{
+		dir:     l.root,
+		perm:    perm,
+		before:  l.before,
+		into:    filepath.Join(l.dir, name),
+		rename:  func(from string) error { return l.root.Rename(from, name) },
+		arrived: func() (fs.FileInfo, error) { return l.root.Lstat(name) },
+	}
+}
+
+// whole fills a file that is done when it is on the disk.
+func (l *layout) whole(write func(io.Writer) error) func(*os.File) error {
+	return func(file *os.File) error {
 		err := write(asking{file, l.before})
 		if err == nil {
 			err = file.Chmod(0o644) // whatever the umask
@@ -225,36 +276,7 @@ func (l *layout) replace(path string, write func(io.Writer) error) error {
 			err = file.Sync()
 		}
 		return err
-	})
-}
-
-// place puts a file in its place, whole or not at all. It is written in the
-// layout, under a name that the next one has, too: what a crash has left is
-// overwritten.
-func (l *layout) place(name, path string, fill func(*os.File) error) error {
-	temporary := filepath.Join(l.dir, name)
-	err := l.before("create", temporary)
-	if err == nil {
-		err = os.RemoveAll(temporary)
 	}
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(fill(file), file.Close())
-	if err == nil {
-		err = l.before("rename", path)
-	}
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil && l.before("remove", temporary) == nil {
-		err = errors.Join(err, os.Remove(temporary))
-	}
-	return err
 }
 
 // asking is a file that asks before each write.
@@ -268,78 +290,4 @@ func (f asking) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return f.file.Write(p)
-}
-
-// archive is a layout in a tar file. The layout is staged beside the file.
-type archive struct {
-	*layout
-	file string
-}
-
-func newArchive(file string) *archive {
-	l := newLayout(file + ".partial")
-	l.label = "oci-archive:" + file
-	return &archive{l, file}
-}
-
-func (a *archive) open() error {
-	if err := checkOwn(a.dir); err != nil {
-		return err
-	}
-	return a.layout.open()
-}
-
-func (a *archive) finish(ctx context.Context, w *walker, ref string, root *node) error {
-	// An earlier pull that stopped at its end may have left its names.
-	err := a.before("remove", a.indexFile())
-	if err == nil {
-		err = os.Remove(a.indexFile())
-	}
-	if err == nil {
-		err = a.layout.finish(ctx, w, ref, root)
-	}
-	if err == nil {
-		err = a.replace(a.file, a.pack)
-	}
-	if err == nil {
-		err = a.before("remove", a.dir)
-	}
-	if err == nil {
-		err = os.RemoveAll(a.dir)
-	}
-	return err
-}
-
-// pack writes the layout as a tar file, the same for the same content.
-func (a *archive) pack(out io.Writer) error {
-	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
-	for _, d := range a.brought {
-		names = append(names, filepath.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()))
-	}
-	slices.Sort(names[2:])
-	w := tar.NewWriter(out)
-	for _, name := range slices.Compact(names) {
-		if err := addFile(w, a.dir, name); err != nil {
-			return err
-		}
-	}
-	return w.Close()
-}
-
-func addFile(w *tar.Writer, dir, name string) error {
-	file, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	header := &tar.Header{Name: filepath.ToSlash(name), Mode: 0o644, Size: info.Size(), Format: tar.FormatPAX}
-	if err = w.WriteHeader(header); err != nil {
-		return err
-	}
-	_, err = io.Copy(w, file)
-	return err
 }

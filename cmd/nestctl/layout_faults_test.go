@@ -110,23 +110,26 @@ func (w failingWriter) Commit(ctx context.Context, size int64, d digest.Digest, 
 // pullInto pulls a bundle into a layout or an archive whose changes may fail.
 func pullInto(t *testing.T, kind, path, ref string, f *failpoints) error {
 	t.Helper()
-	var to interface {
-		target
-		open() error
-	}
-	var l *layout
 	if kind == "archive" {
 		a := newArchive(path)
-		to, l = a, a.layout
-	} else {
-		l = newLayout(path)
-		to = l
+		a.before = f.before
+		return pullOpen(t, a, a.layout, ref)
 	}
+	l := newLayout(path)
 	l.before = f.before
+	return pullOpen(t, l, l, ref)
+}
+
+// pullOpen opens a layout or an archive, and pulls into it.
+func pullOpen(t *testing.T, to interface {
+	target
+	open() error
+}, l *layout, ref string) error {
+	t.Helper()
 	if err := to.open(); err != nil {
 		return err
 	}
-	l.Store = failingStore{l.Store, l.dir, f.before}
+	l.Store = failingStore{l.Store, l.dir, l.before}
 	o := pullOptions{settings: &settings{plainHTTP: true}, quiet: true, concurrent: 1}
 	_, _, err := o.pull(t.Context(), to, ref, selection{}, new(nested.Metrics), io.Discard)
 	return errors.Join(err, to.close())

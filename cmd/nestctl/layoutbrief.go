@@ -81,7 +81,7 @@ func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content
 	if checkStorable(o.Desc) != nil || o.Desc.Size <= 0 || !nested.Brief(o.Desc) {
 		return l.Store.Writer(ctx, opts...)
 	}
-	_, err := os.Lstat(l.blob(o.Desc.Digest))
+	_, err := l.root.Lstat(blobFile(o.Desc.Digest))
 	if err == nil {
 		return nil, existsAlready(o.Desc.Digest)
 	}
@@ -94,9 +94,6 @@ func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content
 func existsAlready(d digest.Digest) error {
 	return fmt.Errorf("content %s: %w", d, errdefs.ErrAlreadyExists)
 }
-
-// blob is where a blob is, or is to be. checkStorable has seen its digest.
-func (l *layout) blob(d digest.Digest) string { return filepath.Join(l.blobs(), d.Encoded()) }
 
 // briefWriter is the writer of one brief blob.
 type briefWriter struct {
@@ -156,28 +153,29 @@ func (w *briefWriter) Commit(context.Context, int64, digest.Digest, ...content.O
 	if err := w.layout.writeBlob(w.desc.Digest, w.data.Bytes()); err != nil {
 		return err
 	}
-	w.layout.syncs.add(w.layout.blob(w.desc.Digest))
+	w.layout.syncs.add(blobFile(w.desc.Digest))
 	return nil
 }
 
 // sync brings a file to the disk.
-func (l *layout) sync(path string) error {
-	if err := l.before("sync", path); err != nil {
+func (l *layout) sync(name string) error {
+	if err := l.before("sync", filepath.Join(l.dir, name)); err != nil {
 		return err
 	}
-	return syncFile(path)
+	return syncFile(l.root, name)
 }
 
 // writeBlob puts a blob into its place, whole or not at all.
 func (l *layout) writeBlob(d digest.Digest, data []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	path := l.blob(d)
-	if _, err := os.Lstat(path); err == nil {
+	if _, err := l.root.Lstat(blobFile(d)); err == nil {
 		return existsAlready(d) // as a document and as a blob, say
 	}
-	return l.place(".blob.new", path, func(file *os.File) error {
+	p := l.place(blobFile(d), 0o444)
+	p.fill = func(file *os.File) error {
 		_, err := asking{file, l.before}.Write(data)
 		return err
-	})
+	}
+	return p.put()
 }

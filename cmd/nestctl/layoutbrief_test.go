@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestBriefBlobs(t *testing.T) {
 		if err = bring(other); !errors.Is(err, errOther) {
 			t.Errorf("%s: %v", other, err)
 		}
-		if _, err = os.Lstat(l.blob(desc.Digest)); err == nil {
+		if _, err = l.root.Lstat(blobFile(desc.Digest)); err == nil {
 			t.Errorf("%s was stored", other)
 		}
 	}
@@ -57,7 +58,7 @@ func TestBriefBlobs(t *testing.T) {
 	if err = l.close(); err != nil {
 		t.Error(err)
 	}
-	files, err := os.ReadDir(l.blobs())
+	files, err := os.ReadDir(filepath.Join(l.dir, blobsDir))
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v, %v", files, err)
 	}

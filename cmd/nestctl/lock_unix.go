@@ -4,13 +4,17 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
 
+// openNonblock keeps the opening of a pipe from waiting for its other end.
+const openNonblock = syscall.O_NONBLOCK
+
 // lockDir keeps other pulls out of a directory.
-func lockDir(dir string) (unlock func() error, err error) {
-	d, err := os.Open(dir)
+func lockDir(dir *os.Root) (unlock func() error, err error) {
+	d, err := dir.Open(".")
 	if err != nil {
 		return nil, err
 	}
@@ -20,25 +24,35 @@ func lockDir(dir string) (unlock func() error, err error) {
 	return d.Close, nil
 }
 
-// checkOwn refuses a directory that somebody else has put in place.
-func checkOwn(dir string) error {
-	info, err := os.Lstat(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
-		return errors.New(dir + " is in the way, and not ours; remove it")
-	}
-	return nil
+func isUsers(info fs.FileInfo) bool {
+	uid, _ := ownerOf(info)
+	return uid == os.Geteuid()
 }
+
+// isTrusted reports whether nobody but the user and root has made a file.
+func isTrusted(info fs.FileInfo) bool {
+	uid, _ := ownerOf(info)
+	return uid == os.Geteuid() || uid == 0
+}
+
+// isPrivate reports whether nobody but the user can write to a directory.
+func isPrivate(info fs.FileInfo) bool {
+	const others = 0o022
+	return info.IsDir() && isUsers(info) && info.Mode().Perm()&others == 0
+}
+
+// isOwn reports whether a file is the user's and has no other name, under which
+// it could be something else.
+func isOwn(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && isUsers(info) && hasOneName(info)
+}
+
+func hasOneName(info fs.FileInfo) bool { return info.Sys().(*syscall.Stat_t).Nlink == 1 }
 
 // syncFile brings what was written to a file to the disk, or the names in a
 // directory.
-func syncFile(path string) error {
-	f, err := os.Open(path)
+func syncFile(dir *os.Root, name string) error {
+	f, err := dir.Open(name)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// archive is a layout in a tar file. The layout is gathered beside the file, in
+// a directory that nobody else can write.
+type archive struct {
+	*layout
+	file   string
+	parent *os.Root // where it is
+}
+
+// partial is the end of that directory's name. It is the same each time, so
+// that an interrupted pull is gone on with.
+const partial = ".partial"
+
+func newArchive(file string) *archive {
+	l := newLayout(file + partial)
+	l.label = "oci-archive:" + file
+	a := &archive{layout: l, file: file}
+	l.enter = a.enter
+	return a
+}
+
+func (a *archive) enter() (*os.Root, error) {
+	// What is no file, such as /dev/stdout, would be replaced.
+	if info, err := os.Stat(a.file); a.file == "-" || err == nil && !info.Mode().IsRegular() {
+		return nil, usagef("oci-archive:%s is no file, which an archive has to be; name another", a.file)
+	}
+	dir := filepath.Dir(a.file)
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		a.parent, err = openDir(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	root, err := openPrivate(a.parent, filepath.Base(a.dir))
+	if err != nil {
+		return nil, errors.Join(err, a.parent.Close())
+	}
+	return root, nil
+}
+
+func (a *archive) close() error { return errors.Join(a.layout.close(), a.parent.Close()) }
+
+func (a *archive) finish(ctx context.Context, w *walker, ref string, root *node) error {
+	// An earlier pull that stopped at its end may have left its names.
+	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
+	if err == nil {
+		err = a.root.Remove(ocispec.ImageIndexFile)
+	}
+	if err == nil {
+		err = a.layout.finish(ctx, w, ref, root)
+	}
+	if err == nil {
+		err = a.commit()
+	}
+	if err == nil {
+		err = a.before("remove", a.dir)
+	}
+	if err == nil {
+		err = a.remove()
+	}
+	return err
+}
+
+// commit makes the file of the layout.
+func (a *archive) commit() error {
+	p := a.place("", 0o600)
+	p.into, p.fill = a.file, a.whole(a.pack)
+	name := filepath.Base(a.file)
+	p.rename = func(from string) error { return a.parent.Rename(filepath.Join(filepath.Base(a.dir), from), name) }
+	p.arrived = func() (fs.FileInfo, error) { return a.parent.Lstat(name) }
+	return p.put()
+}
+
+// remove removes the directory in which the layout was gathered: what is in it,
+// and not what may stand there under its name.
+func (a *archive) remove() error {
+	names, err := fs.ReadDir(a.root.FS(), ".")
+	for _, e := range names {
+		err = errors.Join(err, a.root.RemoveAll(e.Name()))
+	}
+	return errors.Join(err, a.parent.Remove(filepath.Base(a.dir)))
+}
+
+// pack writes the layout as a tar file, the same for the same content.
+func (a *archive) pack(out io.Writer) error {
+	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
+	for _, d := range a.brought {
+		names = append(names, blobFile(d))
+	}
+	slices.Sort(names[2:])
+	w := tar.NewWriter(out)
+	for _, name := range slices.Compact(names) {
+		if err := addFile(w, a.root, name); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+func addFile(w *tar.Writer, dir *os.Root, name string) error {
+	file, info, err := openRegular(dir, name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	header := &tar.Header{Name: name, Mode: 0o644, Size: info.Size(), Format: tar.FormatPAX}
+	if err = w.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, file)
+	return err
+}

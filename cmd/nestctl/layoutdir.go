@@ -1,0 +1,189 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Layouts and archives may be in directories that others own or can write.
+// Whatever these put there, nothing is written elsewhere, and what is committed
+// is what was written: all names are looked up below a directory that stays
+// open, files are made exclusively, and what was opened is looked at, not its
+// name.
+
+// openDir opens a directory. A link to one is followed when it is the user's or
+// root's.
+func openDir(dir string) (*os.Root, error) {
+	before, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if before.Mode()&fs.ModeSymlink != 0 && !isTrusted(before) {
+		return nil, fmt.Errorf("%s is a link that somebody else has made; name the directory itself", dir)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	after, err := root.Stat(".")
+	if err == nil && before.IsDir() && !os.SameFile(before, after) {
+		err = fmt.Errorf("%s has become another directory", dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return root, nil
+}
+
+// openPrivate makes a directory that nobody else can write, or opens the one
+// that an earlier run has left.
+func openPrivate(parent *os.Root, name string) (*os.Root, error) {
+	if err := parent.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	before, err := parent.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	inTheWay := errors.New(filepath.Join(parent.Name(), name) + " is in the way, and not ours alone; remove it")
+	if !before.IsDir() {
+		return nil, inTheWay
+	}
+	dir, err := parent.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	after, err := dir.Stat(".")
+	if err == nil && (!os.SameFile(before, after) || !isPrivate(after)) {
+		err = inTheWay
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
+}
+
+// openRegular opens a file for reading, and nothing that would keep a reader
+// waiting.
+func openRegular(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	file, err := dir.OpenFile(name, os.O_RDONLY|openNonblock, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := checkRegular(file)
+	return file, info, err
+}
+
+// checkRegular closes what is no file.
+func checkRegular(file *os.File) (fs.FileInfo, error) {
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", file.Name())
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return info, nil
+}
+
+// newFile is what the names of files begin with that are not in their place yet.
+const newFile = ".new-"
+
+// oldNewFiles are such names of earlier versions.
+var oldNewFiles = []string{".blob.new", ".index.json.new", ".oci-layout.new"}
+
+// removeNew removes such files of a run that ended too early.
+func removeNew(dir *os.Root) error {
+	names, err := fs.Glob(dir.FS(), newFile+"*")
+	for _, name := range append(names, oldNewFiles...) {
+		err = errors.Join(err, dir.RemoveAll(name))
+	}
+	return err
+}
+
+// place is a new file on its way to its place.
+type place struct {
+	dir     *os.Root
+	perm    fs.FileMode
+	before  func(change, path string) error
+	into    string // for errors
+	fill    func(*os.File) error
+	rename  func(name string) error     // to its place
+	arrived func() (fs.FileInfo, error) // what is there then
+}
+
+// put puts the file in its place, whole or not at all.
+func (p place) put() error {
+	name := newFile + rand.Text()
+	shown := filepath.Join(p.dir.Name(), name)
+	if err := p.before("create", shown); err != nil {
+		return err
+	}
+	file, err := p.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, p.perm)
+	if err != nil {
+		return err
+	}
+	if err = p.fill(file); err == nil {
+		err = p.before("rename", p.into)
+	}
+	if err == nil {
+		err = p.move(file, name)
+	}
+	if err = errors.Join(err, ignoreClosed(file.Close())); err != nil && p.before("remove", shown) == nil {
+		if removed := p.dir.Remove(name); !errors.Is(removed, fs.ErrNotExist) {
+			err = errors.Join(err, removed)
+		}
+	}
+	return err
+}
+
+// move renames the file. It stays open meanwhile, where that can be, so that
+// no other can pass for it.
+func (p place) move(file *os.File, name string) error {
+	written, err := file.Stat()
+	if err == nil && runtime.GOOS == "windows" {
+		err = file.Close()
+	}
+	if err == nil {
+		err = p.rename(name)
+	}
+	if err != nil {
+		return err
+	}
+	there, err := p.arrived()
+	if err == nil && !os.SameFile(written, there) {
+		err = fmt.Errorf("%s is not what was written; somebody else can write there", p.into)
+	}
+	return err
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// checkDirs refuses directories of a layout that are something else, such as
+// links.
+func checkDirs(dir *os.Root, names ...string) error {
+	for _, name := range names {
+		info, err := dir.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s is no directory (%s); name another layout", filepath.Join(dir.Name(), name), strings.TrimSpace(info.Mode().Type().String()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
