@@ -56,12 +56,8 @@ func (r *checkReport) title() string {
 	if r.Root.Digest == "" {
 		return r.Root.Ref
 	}
-	ref := r.Root.Ref
-	if !strings.Contains(ref, "@") {
-		ref += "@" + r.Root.Digest.String()
-	}
 	root := branch{MediaType: r.Root.MediaType}
-	return ref + "  " + root.kind() + "  " + bytesOf(r.Root.Size)
+	return withDigest(r.Root.Ref, r.Root.Digest) + "  " + root.kind() + "  " + bytesOf(r.Root.Size)
 }
 
 // verdict is the last line.

@@ -123,7 +123,9 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 		return err
 	}
 	defer func() { err = errors.Join(err, from.close()) }()
+	defer func() { err = from.renamed(err) }()
 	from.w.referrers, from.w.sparse = o.referrers, o.sparse
+	from.w.absent = "--sparse leaves out what SRC does not have"
 	var result *copied
 	switch place, isLayout := parseLayout(dst); {
 	case o.dryRun:
@@ -137,7 +139,7 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 		return err
 	}
 	for _, n := range from.missing() {
-		result.Missing = append(result.Missing, n.repository.String()+"@"+n.Digest.String())
+		result.Missing = append(result.Missing, from.shown(n.repository.String()+"@"+n.Digest.String()))
 	}
 	result.Seconds = time.Since(started).Seconds()
 	if o.format == "json" {
@@ -153,6 +155,7 @@ type copySource struct {
 	ref   string // the reference, or the layout's name
 	tag   string
 	from  *nested.Registries // nil: a layout
+	label string             // of a layout that does not say where its content is from
 	close func() error
 }
 
@@ -166,10 +169,13 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 	s := selection{matcher, o.members}
 	if place, ok := parseLayout(src); ok {
 		var layout *layoutSource
-		if layout, err = openLayoutSource(place); err != nil {
+		if layout, err = openLayoutSource(ctx, place); err != nil {
 			return nil, err
 		}
 		from.close, from.tag, from.ref = layout.close, layout.tag(), layout.repository()
+		if from.ref == layoutRepository {
+			from.label = src
+		}
 		from.w, from.root, err = open(ctx, nested.New(layout, nested.Options{}), from.ref+":"+cmp.Or(from.tag, "root"), s, o.concurrent)
 		if err != nil {
 			return nil, errors.Join(err, layout.close())

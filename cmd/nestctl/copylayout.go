@@ -10,27 +10,9 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/nested"
 )
-
-// tag is the tag that was chosen in a layout, if there was one.
-func (l *layoutSource) tag() string {
-	if digest.Digest(l.reference).Validate() == nil {
-		return ""
-	}
-	root, err := l.root()
-	if err != nil || l.reference != "" {
-		return l.reference
-	}
-	for _, d := range l.index.Manifests {
-		if d.Digest == root.Digest {
-			return d.Annotations[ocispec.AnnotationRefName]
-		}
-	}
-	return ""
-}
 
 // toLayout brings everything into a layout, as pull does.
 func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layoutPlace, metrics *nested.Metrics, stderr io.Writer) (_ *copied, err error) {
@@ -43,14 +25,54 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.close()) }()
+	if from.label != "" && !isTerminal(stderr) {
+		stderr = renaming{stderr, from}
+	}
 	if err := p.bring(ctx, to, from.w, from.root, from.name(place.reference), metrics, stderr); err != nil {
 		return nil, err
 	}
 	result := &copied{Ref: to.name(), Digest: from.root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load()}
 	for _, n := range from.w.memberNodes(from.root) {
-		result.Members = append(result.Members, n.repository.String()+"@"+n.Digest.String())
+		result.Members = append(result.Members, from.shown(n.repository.String()+"@"+n.Digest.String()))
 	}
 	return result, nil
+}
+
+// shown is a text that names repositories of the source. Those of a layout that
+// does not say where its content is from are the layout.
+func (s *copySource) shown(text string) string {
+	if s.label == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, layoutRepository, s.label)
+}
+
+func (s *copySource) renamed(err error) error {
+	if err == nil || s.label == "" {
+		return err
+	}
+	return renamedError{err, s}
+}
+
+// renamedError is an error about the source.
+type renamedError struct {
+	error
+	from *copySource
+}
+
+func (e renamedError) Error() string { return e.from.shown(e.error.Error()) }
+
+func (e renamedError) Unwrap() error { return e.error }
+
+// renaming is a writer of lines about the source.
+type renaming struct {
+	io.Writer
+	from *copySource
+}
+
+func (w renaming) Write(p []byte) (int, error) {
+	_, err := io.WriteString(w.Writer, w.from.shown(string(p)))
+	return len(p), err
 }
 
 // name is the name of the root in a layout: the source's with another tag, if

@@ -31,10 +31,11 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 func exitStatus(err error) int {
 	var usage usageError
 	var bad *nested.InvalidError
+	var layout malformedError
 	switch {
 	case errors.As(err, &usage):
 		return misuse
-	case errors.As(err, &bad), errors.Is(err, gateway.ErrDamaged):
+	case errors.As(err, &bad), errors.As(err, &layout), errors.Is(err, gateway.ErrDamaged):
 		return invalid
 	case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
 		return denied

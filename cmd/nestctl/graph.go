@@ -62,6 +62,8 @@ type walker struct {
 	referrers bool
 	// sparse leaves out members that are not there.
 	sparse bool
+	// absent, when given, is what can be done about them.
+	absent string
 	// visited, when given, is called when a node and all below it is done.
 	visited func(*node) error
 
@@ -138,6 +140,9 @@ func (w *walker) visit(n *node) error {
 		err := w.bring(n)
 		if n.missing = w.sparse && n.entry && errdefs.IsNotFound(err); n.missing {
 			return nil
+		}
+		if n.entry && w.absent != "" && errdefs.IsNotFound(err) {
+			err = fmt.Errorf("%w; %s", err, w.absent)
 		}
 		if err != nil {
 			w.fail(err)

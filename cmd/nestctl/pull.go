@@ -269,8 +269,17 @@ func (w *walker) memberNodes(root *node) []*node {
 	return members
 }
 
+// withDigest is a reference with the digest of what it led to, which may be
+// another than its own: that of what a carrier carries.
+func withDigest(ref string, d digest.Digest) string {
+	if strings.Contains(ref, "@") {
+		ref, _ = splitRef(ref)
+	}
+	return ref + "@" + d.String()
+}
+
 func (r *result) print(w io.Writer) error {
-	lines := []string{fmt.Sprintf("%s@%s", r.Root.Ref, r.Root.Digest)}
+	lines := []string{withDigest(r.Root.Ref, r.Root.Digest)}
 	for _, m := range r.Members {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
 	}

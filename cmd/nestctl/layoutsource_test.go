@@ -1,0 +1,289 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// files are those of a layout or an archive, by their names.
+type files map[string]string
+
+// namedLayout is a layout in which each name leads to a manifest of its own;
+// "a=b" gives containerd's name, too.
+func namedLayout(tb testing.TB, names ...string) (files, map[string]digest.Digest) {
+	tb.Helper()
+	f, digests := files{ocispec.ImageLayoutFile: `{"imageLayoutVersion":"1.0.0"}`}, map[string]digest.Digest{}
+	f[blobFile(digest.FromString(`{}`))] = `{}`
+	var index ocispec.Index
+	index.SchemaVersion = 2
+	for _, name := range names {
+		manifest := strings.Replace(manifestOf(`{}`), `"layers"`, `"annotations":{"n":`+jsonOf(tb, len(digests))+`},"layers"`, 1)
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(manifest), Size: int64(len(manifest)), Annotations: map[string]string{}}
+		own, whole, _ := strings.Cut(name, "=")
+		for key, value := range map[string]string{ocispec.AnnotationRefName: own, images.AnnotationImageName: whole} {
+			if value != "" {
+				d.Annotations[key] = value
+			}
+		}
+		index.Manifests, f[blobFile(d.Digest)], digests[name] = append(index.Manifests, d), manifest, d.Digest
+	}
+	f[ocispec.ImageIndexFile] = jsonOf(tb, index)
+	return f, digests
+}
+
+func (f files) write(tb testing.TB, dir string) {
+	tb.Helper()
+	for name, text := range f {
+		file := filepath.Join(dir, name)
+		must(tb, os.MkdirAll(filepath.Dir(file), 0o755))
+		must(tb, os.WriteFile(file, []byte(text), 0o600))
+	}
+}
+
+// TestNamesInLayouts: what a layout calls an image is how it can be named, as
+// far as that is clear, whatever tool made the layout. Tags are made only of
+// what is a tag.
+func TestNamesInLayouts(t *testing.T) {
+	const full, version, plain, containerd = "docker.io/library/nginx:1.27", "1.0.0+build.5", "v1", "v2=reg.test/org/app:v2"
+	f, digests := namedLayout(t, full, version, plain, containerd, "ghcr.io/org/one:twice", "ghcr.io/org/two:twice", "nobody.test/x@"+string(digest.FromString("x")))
+	dir := filepath.Join(t.TempDir(), "a:dir")
+	f.write(t, dir)
+	for _, c := range []struct{ reference, entry, tag, repository string }{
+		{full, full, "1.27", "docker.io/library/nginx"},
+		{"nginx:1.27", full, "1.27", "docker.io/library/nginx"},
+		{"1.27", full, "1.27", "docker.io/library/nginx"},
+		{version, version, "", layoutRepository},
+		{plain, plain, "v1", layoutRepository},
+		{"v2", containerd, "v2", "reg.test/org/app"},
+		{"reg.test/org/app:v2", containerd, "v2", "reg.test/org/app"},
+		{"ghcr.io/org/two:twice", "ghcr.io/org/two:twice", "twice", "ghcr.io/org/two"},
+		{digests[full].String(), full, "", "docker.io/library/nginx"},
+		{"nobody.test/x@" + string(digest.FromString("x")), "nobody.test/x@" + string(digest.FromString("x")), "", "nobody.test/x"},
+	} {
+		for _, separator := range []string{":", "@"} {
+			if separator == "@" && digest.Digest(c.reference).Validate() != nil {
+				continue
+			}
+			place, ok := parseLayout("oci-layout:" + dir + separator + c.reference)
+			if !ok || place.path != dir || place.reference != c.reference {
+				t.Errorf("%s: parsed as %+v", c.reference, place)
+			}
+			l, err := openLayoutSource(t.Context(), place)
+			must(t, err)
+			root, err := l.root()
+			if err != nil || root.Digest != digests[c.entry] || l.tag() != c.tag || l.repository() != c.repository {
+				t.Errorf("%s: %s, %v, tag %q, repository %s", c.reference, root.Digest, err, l.tag(), l.repository())
+			}
+			must(t, l.close())
+		}
+	}
+	for reference, want := range map[string]string{
+		"twice":          "is the name of several images; name one by digest or by its whole name: ghcr.io/org/one:twice (sha256:",
+		"":               "holds several images; name one by its name or digest: docker.io/library/nginx:1.27 (sha256:",
+		"nothing":        "no nothing in index.json, which has docker.io/library/nginx:1.27 (sha256:",
+		"nginx":          "no nginx in index.json",
+		"app:v2":         "no app:v2 in index.json",
+		"docker.io/evil": "no docker.io/evil in index.json",
+	} {
+		place := layoutPlace{path: dir, reference: reference}
+		l, err := openLayoutSource(t.Context(), place)
+		must(t, err)
+		if _, err = l.root(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", reference, err, want)
+		}
+		must(t, l.close())
+	}
+}
+
+// TestParseLayout: what stands after the path of a layout that exists is the
+// name, whatever is in it.
+func TestParseLayout(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const d = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for _, dir := range []string{"app", "both", "both:v1", "with:colon", "deep/er"} {
+		must(t, os.MkdirAll(dir, 0o755))
+	}
+	for in, want := range map[string]layoutPlace{
+		"oci-layout:app":                    {path: "app"},
+		"oci-layout:app:v1":                 {path: "app", reference: "v1"},
+		"oci-layout:app:a/b:v1":             {path: "app", reference: "a/b:v1"},
+		"oci-layout:app:a/b":                {path: "app", reference: "a/b"},
+		"oci-layout:app@" + d:               {path: "app", reference: d},
+		"oci-layout:app:a/b@" + d:           {path: "app", reference: "a/b@" + d},
+		"oci-layout:both:v1":                {path: "both", reference: "v1"},
+		"oci-layout:with:colon":             {path: "with:colon"},
+		"oci-layout:with:colon:v1":          {path: "with:colon", reference: "v1"},
+		"oci-layout:deep/er:h:5000/a/b:1+2": {path: "deep/er", reference: "h:5000/a/b:1+2"},
+		"oci-layout:nowhere:v1":             {path: "nowhere", reference: "v1"},
+		"oci-layout:no/where":               {path: "no/where"},
+		"oci-archive:-:v1":                  {archive: true, path: "-", reference: "v1"},
+		"oci-archive:-":                     {archive: true, path: "-"},
+		"oci-archive:app:v1":                {archive: true, path: "app", reference: "v1"},
+	} {
+		if got, ok := parseLayout(in); !ok || got != want {
+			t.Errorf("%s: %+v, want %+v", in, got, want)
+		}
+	}
+}
+
+// tarEntries is an archive of entries as they are, without the bytes at its end.
+func tarEntries(tb testing.TB, entries ...tar.Header) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range entries {
+		text := h.Xattrs["text"] //nolint:staticcheck // a field to carry it
+		h.Xattrs = nil           //nolint:staticcheck // see above
+		if h.Size = int64(len(text)); h.Mode == 0 {
+			h.Mode = 0o644
+		}
+		must(tb, w.WriteHeader(&h))
+		_, err := w.Write([]byte(text))
+		must(tb, err)
+	}
+	must(tb, w.Close())
+	return b.Bytes()
+}
+
+func fileEntry(name, text string) tar.Header {
+	return tar.Header{Name: name, Typeflag: tar.TypeReg, Xattrs: map[string]string{"text": text}} //nolint:staticcheck // see tarEntries
+}
+
+func linkEntry(kind byte, name, to string) tar.Header {
+	return tar.Header{Name: name, Typeflag: kind, Linkname: to}
+}
+
+// TestArchives: archives of every tool are read, or refused with what can be
+// done before anything is written.
+func TestArchives(t *testing.T) {
+	f, digests := namedLayout(t, "v1")
+	manifest := blobFile(digests["v1"])
+	without := func(name string, more ...tar.Header) []tar.Header {
+		var entries []tar.Header
+		for n, text := range f {
+			if n != name {
+				entries = append(entries, fileEntry(n, text))
+			}
+		}
+		return append(entries, more...)
+	}
+	gzipped := func(data []byte) []byte {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, err := w.Write(data)
+		must(t, err)
+		must(t, w.Close())
+		return b.Bytes()
+	}
+	var dotted []tar.Header
+	for n, text := range f {
+		dotted = append(dotted, fileEntry("./"+n, text))
+	}
+	pax := without("", tar.Header{})[:len(f)]
+	for i := range pax {
+		pax[i].Format, pax[i].PAXRecords = tar.FormatPAX, map[string]string{"comment": strings.Repeat("long ", 100)}
+	}
+	whole := tarEntries(t, without("")...)
+	for name, c := range map[string]struct {
+		data  []byte
+		error string
+	}{
+		"plain":                      {whole, ""},
+		"with ./ names":              {tarEntries(t, dotted...), ""},
+		"with PAX headers":           {tarEntries(t, pax...), ""},
+		"with a long name":           {tarEntries(t, without("", fileEntry(strings.Repeat("long/", 60)+"x", ""))...), ""},
+		"with a symbolic link":       {tarEntries(t, without(manifest, fileEntry("data/m", f[manifest]), linkEntry(tar.TypeSymlink, manifest, "../../data/m"))...), ""},
+		"with a hard link":           {tarEntries(t, without(manifest, fileEntry("data/m", f[manifest]), linkEntry(tar.TypeLink, "./"+manifest, "./data/m"))...), ""},
+		"with a link of a directory": {tarEntries(t, append([]tar.Header{linkEntry(tar.TypeSymlink, "blobs/sha256", "../data"), fileEntry("index.json", f["index.json"])}, fileEntry("data/"+digests["v1"].Encoded(), f[manifest]), fileEntry("data/"+digest.FromString("{}").Encoded(), "{}"))...), ""},
+		"a blob twice":               {tarEntries(t, append([]tar.Header{fileEntry(manifest, "older")}, without("")...)...), ""},
+		"index.json twice":           {tarEntries(t, without("", fileEntry("./index.json", f["index.json"]))...), "index.json is in it twice"},
+		"a link out of it":           {tarEntries(t, without(manifest, linkEntry(tar.TypeSymlink, manifest, "../../../etc/passwd"))...), "is a link that leads out of the archive"},
+		"a hard link out of it":      {tarEntries(t, without(manifest, linkEntry(tar.TypeLink, manifest, "../x"))...), "is a link that leads out of the archive"},
+		"a link to the root":         {tarEntries(t, without(manifest, linkEntry(tar.TypeSymlink, manifest, "/etc/passwd"))...), "is a link that leads out of the archive"},
+		"a link to itself":           {tarEntries(t, without(manifest, linkEntry(tar.TypeSymlink, manifest, digests["v1"].Encoded()))...), "too many links"},
+		"a link to nothing":          {tarEntries(t, without(manifest, linkEntry(tar.TypeLink, manifest, "nothing"))...), "not found"},
+		"no manifest":                {tarEntries(t, without(manifest)...), "not found"},
+		"no index.json":              {tarEntries(t, without("index.json")...), "is not an OCI image layout"},
+		"cut off":                    {tarEntries(t, without("", fileEntry("zzz", strings.Repeat("x", 4096)))...)[:len(whole)], "cut off"},
+		"no tar":                     {bytes.Repeat([]byte("text"), 1000), "not a tar file"},
+		"empty":                      {nil, "it is empty"},
+		"compressed":                 {gzipped(whole), "unpack it on the way: gzip -dc FILE | nestctl copy oci-archive:- DST"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, "app.tar")
+			must(t, os.WriteFile(file, c.data, 0o600))
+			status, stderr := copyTo(t, "oci-archive:"+file, "oci-layout:"+filepath.Join(dir, "out"))
+			if c.error == "" && status != 0 || c.error != "" && (status == 0 || !strings.Contains(stderr, c.error)) {
+				t.Errorf("exit status %d, %s, want %q", status, stderr, c.error)
+			}
+			index, err := os.ReadFile(filepath.Join(dir, "out", "index.json"))
+			if written := err == nil && bytes.Contains(index, []byte(digests["v1"])); written != (c.error == "") {
+				t.Errorf("written: %s", index)
+			}
+		})
+	}
+	t.Run("with holes", func(t *testing.T) {
+		dir := t.TempDir()
+		f.write(t, filepath.Join(dir, "layout"))
+		hole := filepath.Join(dir, "layout", "blobs", "sha256", strings.Repeat("0", 64))
+		must(t, os.WriteFile(hole, nil, 0o600))
+		must(t, os.Truncate(hole, 1<<20))
+		for _, format := range []string{"gnu", "pax"} {
+			file := filepath.Join(dir, format+".tar")
+			out, err := exec.Command("tar", "--sparse", "--format="+format, "-C", filepath.Join(dir, "layout"), "-cf", file, ".").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			status, stderr := copyTo(t, "oci-archive:"+file, "oci-layout:"+filepath.Join(dir, "out"))
+			if status == 0 || !strings.Contains(stderr, "is stored with holes; make the archive without --sparse") {
+				t.Errorf("%s: exit status %d, %s", format, status, stderr)
+			}
+		}
+	})
+}
+
+func copyTo(tb testing.TB, src, dst string) (status int, stderr string) {
+	tb.Helper()
+	var out, errs bytes.Buffer
+	status = run(context.Background(), []string{"copy", "-q", src, dst}, &out, &errs)
+	return status, errs.String()
+}
+
+// TestNamelessLayout: what comes from a layout that does not say where its
+// content is from gets no name of a repository, neither where it is copied to
+// nor in what is printed.
+func TestNamelessLayout(t *testing.T) {
+	f, _ := namedLayout(t, "v1", "1+2", "")
+	dir := t.TempDir()
+	f.write(t, filepath.Join(dir, "from"))
+	for _, name := range []string{"v1", "1+2", "v1"} {
+		if status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":"+name, "oci-layout:"+filepath.Join(dir, "to")); status != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "to", "index.json"))
+	must(t, err)
+	var index ocispec.Index
+	must(t, json.Unmarshal(data, &index))
+	if len(index.Manifests) != 2 || strings.Contains(string(data), ".invalid") || strings.Count(string(data), ocispec.AnnotationRefName) != 1 || !strings.Contains(string(data), `"v1"`) {
+		t.Errorf("index.json: %s", data)
+	}
+	must(t, os.Remove(filepath.Join(dir, "from", blobFile(digest.FromString("{}")))))
+	status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":v1", "oci-layout:"+filepath.Join(dir, "other"))
+	if status != notFound || strings.Contains(stderr, ".invalid") || !strings.Contains(stderr, "oci-layout:"+dir) {
+		t.Errorf("exit status %d: %s", status, stderr)
+	}
+}
