@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,6 +58,21 @@ func (c *config) authEntry(key string) (types.AuthConfig, error) {
 	return types.AuthConfig{}, fmt.Errorf("%s: the entry %q of auths is not valid; log in again", c.name, key)
 }
 
+// credential is that of one entry of auths.
+func (c *config) credential(key string) (Credential, error) {
+	entry, err := c.authEntry(key)
+	if err != nil {
+		return Credential{}, err
+	}
+	source := fmt.Sprintf("%s, key %q", c.name, key)
+	credential := UserCredential(entry.Username, entry.Password, source)
+	if entry.IdentityToken != "" {
+		credential = Credential{IdentityToken: Secret(entry.IdentityToken), Source: source}
+	}
+	credential.RegistryToken = Secret(entry.RegistryToken)
+	return credential, nil
+}
+
 // helperEntry decodes one entry of credHelpers.
 func (c *config) helperEntry(key string) (string, error) {
 	var helper string
@@ -72,6 +88,9 @@ func pick[V any](m map[string]V, host, path string) (spelling string, found bool
 	best := 0
 	for s := range m {
 		h, p, rank := splitKey(s)
+		if path == "" && isAPI(p) { // the registry's, if nobody has a repository of that name
+			p, rank = "", 3
+		}
 		if h != host || p != path {
 			continue
 		}
@@ -81,6 +100,10 @@ func pick[V any](m map[string]V, host, path string) (spelling string, found bool
 	}
 	return spelling, found
 }
+
+// isAPI reports whether a key's path is that of the registry's API, with which
+// docker and the kubelet write the key of a registry.
+func isAPI(path string) bool { return path == "v1" || path == "v2" }
 
 // splitKey reads a key of auths or credHelpers: host[:port][/path], perhaps
 // with a scheme in front. rank orders the spellings of the same thing.
@@ -93,13 +116,38 @@ func splitKey(spelling string) (host, path string, rank int) {
 	}
 	host, path, _ = strings.Cut(rest, "/")
 	path = strings.TrimSuffix(path, "/")
-	if rank > 0 && (path == "v1" || path == "v2") {
+	if rank > 0 && isAPI(path) {
 		path = ""
 	}
 	if spelling == hubServer {
 		rank = -1
 	}
 	return canonicalHost(host), path, rank
+}
+
+// patterns returns the keys of auths that are patterns of the kubelet
+// (*.example.com:5000/team) and fit a repository, in the kubelet's order.
+func (c *config) patterns(repository Repository) []string {
+	var fit []string
+	for key := range c.Auths {
+		host, path, _ := splitKey(key)
+		if rest, ok := strings.CutPrefix(path, "v2/"); ok {
+			path = rest
+		}
+		if strings.ContainsAny(host, "*?[") && matchesImage(host+"/"+path, repository) {
+			fit = append(fit, key)
+		}
+	}
+	slices.SortFunc(fit, func(a, b string) int { return strings.Compare(withoutScheme(b), withoutScheme(a)) })
+	return fit
+}
+
+func withoutScheme(key string) string {
+	_, after, found := strings.Cut(key, "://")
+	if !found {
+		return key
+	}
+	return after
 }
 
 // canonicalHost folds Docker Hub's names into one.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ var helperDir string
 type helperScript struct {
 	Dial   string // connect to this address, send a line, wait for one
 	Child  bool   // start a child that does the same
+	Agent  bool   // the child has a session of its own
 	TTY    bool   // read the terminal
 	Report bool   // answer with a description of the process as user
 	Stdout string // write this; SERVER stands for what was asked for
@@ -115,8 +117,11 @@ func record(path, line string) error {
 
 func (s helperScript) run(path, asked string) int {
 	if s.Child {
-		child := exec.Command(path, "child")
+		child := exec.CommandContext(context.Background(), path, "child")
 		child.Stdout = os.Stdout // holds the output open, as an agent may
+		if s.Agent {
+			isolate(child, false)
+		}
 		if child.Start() != nil {
 			return 96
 		}

@@ -120,23 +120,13 @@ func askHelper(program, server string, run func(args []string, input io.Reader) 
 		return Credential{}, p.reason
 	case err != nil:
 		return Credential{}, "its answer is not a credential"
+	case answer.Username == "" && answer.Secret == "":
+		return Credential{}, "" // as docker has it
 	case answer.Username == "" || answer.Secret == "":
 		return Credential{}, "its answer lacks user name or secret"
-	case !sameServer(answer.ServerURL, server):
-		return Credential{}, "its answer is for another server"
 	}
+	// Under which server it keeps that is its own business.
 	return UserCredential(answer.Username, answer.Secret, fmt.Sprintf("helper %s, server %q", program, server)), ""
-}
-
-// sameServer tells whether what a helper answered for is, or holds, what it
-// was asked for. Helpers may leave it out or spell it otherwise.
-func sameServer(answered, asked string) bool {
-	if answered == "" {
-		return true
-	}
-	host, path, _ := splitKey(answered)
-	askedHost, askedPath, _ := splitKey(asked)
-	return host == askedHost && (path == "" || strings.HasPrefix(askedPath+"/", path+"/"))
 }
 
 // helperProgram is one run, in the shape that client.Get wants.
@@ -179,9 +169,9 @@ func (p executable) execute(ctx context.Context, timeout time.Duration, interact
 	cmd.Stdin, cmd.Stdout, cmd.Env = p.input, out, append(helperEnvironment(), p.env...)
 	cmd.WaitDelay = time.Second
 	isolate(cmd, interactive)
-	err := cmd.Run()
+	err := runGroup(cmd)
 	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // a child of the helper still holds its output; the answer is there
+		err = nil // an agent of the helper still holds its output; the answer is there
 	}
 	var exit *exec.ExitError
 	switch {

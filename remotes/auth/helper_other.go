@@ -6,4 +6,6 @@ import "os/exec"
 
 func isolate(*exec.Cmd, bool) {}
 
+func runGroup(cmd *exec.Cmd) error { return cmd.Run() }
+
 func distrust(string) string { return "" }

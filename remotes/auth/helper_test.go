@@ -42,16 +42,17 @@ func TestHelperAnswers(t *testing.T) {
 		{"on-stderr-too", helperScript{Stdout: answering.Stdout, Stderr: secret}, "password user" + found},
 		{"not-found", notFound, `password u1, DOCKER_AUTH_CONFIG`},
 
-		{"other-server", answer("other", "user", secret), "its answer is for another server"},
-		{"other-port", answer("reg:5000", "user", secret), "its answer is for another server"},
+		{"other-server", answer("other", "user", secret), "password user" + found},
+		{"other-port", answer("reg:5000", "user", secret), "password user" + found},
+		{"neither-user-nor-secret", answer("reg", "", ""), `password u1, DOCKER_AUTH_CONFIG`},
+		{"empty-object", helperScript{Stdout: `{}`}, `password u1, DOCKER_AUTH_CONFIG`},
 		{"nothing", helperScript{}, "its answer is not JSON"},
 		{"garbage", helperScript{Stdout: secret}, "its answer is not JSON"},
 		{"trailing-bytes", after(answer("reg", "user", secret), "}"), "its answer is not JSON"},
 		{"two-answers", after(answer("reg", "user", secret), answering.Stdout), "its answer is not JSON"},
 		{"other-shape", helperScript{Stdout: `["` + secret + `"]`}, "its answer is not a credential"},
 		{"other-type", helperScript{Stdout: `{"Username":"user","Secret":{"x":"` + secret + `"}}`}, "its answer is not a credential"},
-		{"empty-object", helperScript{Stdout: `{}`}, "its answer lacks user name or secret"},
-		{"null", helperScript{Stdout: `null`}, "its answer lacks user name or secret"},
+		{"null", helperScript{Stdout: `null`}, `password u1, DOCKER_AUTH_CONFIG`},
 		{"no-user", answer("reg", "", secret), "its answer lacks user name or secret"},
 		{"no-secret", answer("reg", "user", ""), "its answer lacks user name or secret"},
 		{"empty-token", answer("reg", "<token>", ""), "its answer lacks user name or secret"},
@@ -127,12 +128,52 @@ func TestHelperTimeout(t *testing.T) {
 	visitors.gone(visitors.next())
 }
 
-// An agent that the helper leaves behind may hold its output open.
-func TestHelperLeavesAnAgent(t *testing.T) {
+// TestHelperLeavesAChild: after a good answer, too, what a helper started ends with it.
+func TestHelperLeavesAChild(t *testing.T) {
 	t.Parallel()
 	visitors := newVisitors(t)
 	script := answering
 	script.Dial, script.Child = visitors.address(), true
+	helper := newHelper(t, script)
+	result := make(chan Credential, 1)
+	go func() {
+		credential, _ := lookupWith(ctx(), t, helper, StoresOptions{})
+		result <- credential
+	}()
+	helperProcess, child := visitors.next(), visitors.next()
+	if child.who == "helper" {
+		helperProcess, child = child, helperProcess
+	}
+	_, _ = fmt.Fprintln(helperProcess)
+	if credential := <-result; credential.Password != secret {
+		t.Errorf("got %v", credential)
+	}
+	visitors.gone(child)
+}
+
+// TestHelperOwner: a helper of another user is refused, with the way out.
+func TestHelperOwner(t *testing.T) {
+	t.Parallel()
+	for _, owner := range []uint32{0, 1000} {
+		if reason := distrustOwner(owner, 1000); reason != "" {
+			t.Errorf("of user %d: %s", owner, reason)
+		}
+	}
+	for _, us := range []uint32{0, 1000680000} {
+		reason := distrustOwner(1001, us)
+		if !strings.Contains(reason, fmt.Sprintf("belongs to another user (1001; we are %d); chown it to root, for a container in its image", us)) {
+			t.Errorf("refused: %q", reason)
+		}
+	}
+}
+
+// An agent that the helper leaves behind, in a session of its own as gpg-agent
+// is, lives on. It may hold the output open.
+func TestHelperLeavesAnAgent(t *testing.T) {
+	t.Parallel()
+	visitors := newVisitors(t)
+	script := answering
+	script.Dial, script.Child, script.Agent = visitors.address(), true, true
 	helper := newHelper(t, script)
 	result := make(chan Credential, 1)
 	go func() {

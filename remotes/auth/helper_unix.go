@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -24,9 +25,14 @@ func distrust(path string) (reason string) {
 	if info.Mode().Perm()&0o002 != 0 {
 		return "can be written by everybody; chmod o-w it"
 	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	if owner != 0 && owner != uint32(os.Geteuid()) {
-		return "belongs to another user; chown it to root"
+	return distrustOwner(info.Sys().(*syscall.Stat_t).Uid, uint32(os.Geteuid()))
+}
+
+// distrustOwner: in a container that runs as some random user, everything that
+// its image did not leave to root belongs to another one.
+func distrustOwner(owner, us uint32) (reason string) {
+	if owner != 0 && owner != us {
+		return fmt.Sprintf("belongs to another user (%d; we are %d); chown it to root, for a container in its image", owner, us)
 	}
 	return ""
 }

@@ -55,7 +55,9 @@ const inlineVariable = "DOCKER_AUTH_CONFIG"
 //
 // Sources are asked in order, and within a source the keys from the most
 // specific to the registry: host/a/b, host/a, host. At a key its credHelpers
-// entry counts first, at the registry then credsStore, then auths. An auths
+// entry counts first, at the registry then credsStore, then auths. After these
+// come keys of auths whose host is a pattern (*.example.com), as the kubelet
+// takes them in its own file. An auths
 // entry without a secret, as docker login leaves it, asks credsStore for that
 // key. A helper that knows nothing of a key passes the question on; one that
 // fails ends it with an error. Files are read again when they change.
@@ -150,9 +152,16 @@ func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository)
 			return credential, err
 		}
 		if asked = cmp.Or(asked, credential.Source); path == "" {
-			return Credential{Source: asked}, nil
+			break
 		}
 	}
+	for _, key := range c.patterns(repository) {
+		credential, err := c.credential(key)
+		if err != nil || !credential.Anonymous() {
+			return credential, err
+		}
+	}
+	return Credential{Source: asked}, nil
 }
 
 // lookupAt asks for one key: a path on a registry, or with path "" the
@@ -180,21 +189,15 @@ func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (no
 	if !marked {
 		return none, nil
 	}
-	entry, err := c.authEntry(key)
+	credential, err := c.credential(key)
 	if err != nil {
 		return Credential{}, err
 	}
-	source := fmt.Sprintf("%s, key %q", c.name, key)
-	credential := UserCredential(entry.Username, entry.Password, source)
-	if entry.IdentityToken != "" {
-		credential = Credential{IdentityToken: Secret(entry.IdentityToken), Source: source}
-	}
-	credential.RegistryToken = Secret(entry.RegistryToken)
 	if credential.Anonymous() && path != "" && c.CredsStore != "" {
 		return s.helpers.get(ctx, c.name, c.CredsStore, server(key, host, path))
 	}
 	if credential.Anonymous() {
-		credential.Source = cmp.Or(none.Source, source+" without a secret")
+		credential.Source = cmp.Or(none.Source, credential.Source+" without a secret")
 	}
 	return credential, nil
 }
