@@ -9,13 +9,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -281,16 +279,16 @@ func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *docum
 		if g.options.Prefetch > 0 {
 			d.fresh = g.trail.Fresh(q.repository, found)
 		}
-		g.trail.LearnDocument(ctx, q.repository, p, served, found)
+		err = g.trail.LearnDocument(ctx, q.repository, p, served, found)
 	case carried != nil:
-		g.trail.LearnDocument(ctx, q.repository, p, served, []nested.Place{*carried})
+		err = g.trail.LearnDocument(ctx, q.repository, p, served, []nested.Place{*carried})
 	case served == q.repository:
-		g.trail.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
+		err = g.trail.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
 	}
 	if images.IsManifestType(d.mediaType) && !p.Strict {
 		g.carriers.put(d.digest, carried)
 	}
-	return found, nil
+	return found, err
 }
 
 // decodedFactor is how many times its size a document takes while it is read,
@@ -310,14 +308,16 @@ func (g *Gateway) read(ctx context.Context, p nested.Place, d *document, served 
 
 // followReferrer is follow for what refers to a member, from the member's
 // repository, which may claim anything.
-func (g *Gateway) followReferrer(ctx context.Context, q request, d *document, from auth.Repository) {
+func (g *Gateway) followReferrer(ctx context.Context, q request, d *document, from auth.Repository) error {
 	p := d.at(plain(from, d.digest))
 	if !d.verified(d.digest) || g.trail.Learnt(q.repository, p, from) {
-		return
+		return nil
 	}
-	if found, _, err := g.read(ctx, p, d, from); err == nil {
-		g.trail.LearnDocument(ctx, q.repository, p, from, found)
+	found, _, err := g.read(ctx, p, d, from)
+	if err != nil {
+		return nil //nolint:nilerr // what cannot be read points to nothing; the client gets it as it is
 	}
+	return g.trail.LearnDocument(ctx, q.repository, p, from, found)
 }
 
 func carriedBy(places []nested.Place) *nested.Place {
@@ -327,34 +327,4 @@ func carriedBy(places []nested.Place) *nested.Place {
 		}
 	}
 	return nil
-}
-
-// carriers remembers of manifests which index they carry, if any, so that a
-// HEAD need not look twice. That is content, the same in every repository.
-type carriers struct {
-	mu  sync.Mutex
-	all map[digest.Digest]*ocispec.Descriptor
-}
-
-// maxCarriers bounds the manifests that are remembered.
-const maxCarriers = 10_000
-
-func (c *carriers) put(d digest.Digest, carried *nested.Place) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.all == nil || len(c.all) >= maxCarriers {
-		c.all = map[digest.Digest]*ocispec.Descriptor{}
-	}
-	c.all[d] = nil
-	if carried != nil {
-		i := carried.Descriptor
-		c.all[d] = &ocispec.Descriptor{MediaType: i.MediaType, Digest: i.Digest, Size: i.Size}
-	}
-}
-
-func (c *carriers) get(d digest.Digest) (carried *ocispec.Descriptor, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	carried, known = c.all[d]
-	return carried, known
 }

@@ -88,7 +88,7 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 	s.registry.Tag("org/app/worker", tag, poison.Digest)
 	s.do(http.MethodGet, "/v2/org/app/manifests/"+tag)
 	s.pull("v1")
-	if roots := s.trail.Roots(repository(t, s.registry.Host()+"/org/app")); len(roots) != 1 {
+	if roots := s.trail.Roots(repository(t, s.registry.Host()+"/org/app"), maxRoots); len(roots) != 1 {
 		t.Errorf("roots %v", roots)
 	}
 }

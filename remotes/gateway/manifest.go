@@ -62,7 +62,9 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 		return d, nil
 	}
 	if carried := g.carriedIn(ctx, q, d.digest); carried != nil {
-		g.trail.Learn(ctx, q.repository, nested.Place{By: q.repository, Descriptor: *carried, Targets: []auth.Repository{q.repository}, Strict: true, Carried: true})
+		if err = g.trail.Learn(ctx, q.repository, nested.Place{By: q.repository, Descriptor: *carried, Targets: []auth.Repository{q.repository}, Strict: true, Carried: true}); err != nil {
+			return nil, err
+		}
 		return &document{mediaType: carried.MediaType, digest: carried.Digest, size: carried.Size, header: http.Header{}}, nil
 	}
 	return d, nil
@@ -140,7 +142,9 @@ func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 		d.digest = digest.FromBytes(d.data)
 	}
 	if from != q.repository {
-		g.followReferrer(ctx, q, d, from)
+		if err = g.followReferrer(ctx, q, d, from); err != nil {
+			return nil, errors.Join(err, d.close())
+		}
 		return d, nil
 	}
 	found, err := g.follow(ctx, q, plain(from, d.digest), d, from)
@@ -271,7 +275,10 @@ func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, boo
 		return p, false
 	}
 	p = d.at(p)
-	g.trail.LearnDocument(ctx, q.repository, p, q.repository, found)
+	if g.trail.LearnDocument(ctx, q.repository, p, q.repository, found) != nil {
+		_ = d.close()
+		return p, false
+	}
 	g.held.put(ctx, q, d)
 	return p, true
 }

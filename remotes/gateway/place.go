@@ -67,7 +67,7 @@ func (g *Gateway) tryKnown(ctx context.Context, q request, try attempt) (nested.
 	}
 	p, _, err := places.Ask(ctx, q.repository, plainly, try)
 	if err == nil && len(places) > 0 && !p.Strict && p.By == q.repository {
-		g.trail.Learn(ctx, q.repository, plain(q.repository, q.digest))
+		_ = g.trail.Learn(ctx, q.repository, plain(q.repository, q.digest)) // it only saves time
 	}
 	return places, err
 }
@@ -98,8 +98,7 @@ func (g *Gateway) home(ctx context.Context, q request, d digest.Digest) (nested.
 		return err
 	}
 	if has(here, q.repository) == nil {
-		g.trail.Learn(ctx, q.repository, here)
-		return here, nil
+		return here, g.trail.Learn(ctx, q.repository, here)
 	}
 	_, _, err := places.Ask(ctx, q.repository, nil, has)
 	if err != nil && ctx.Err() == nil {
@@ -120,12 +119,14 @@ const maxProofs = 3
 // them an index in it. Where none is known, others are asked for that are not
 // there, so that the time does not tell.
 func (g *Gateway) prove(ctx context.Context, q request) (bool, error) {
-	roots := g.trail.Roots(q.repository)
+	roots := g.trail.Roots(q.repository, maxProofs)
 	for i := range maxProofs {
 		p := plain(q.repository, digest.FromString(fmt.Sprint(q.repository, i)))
 		p.Descriptor.MediaType = ocispec.MediaTypeImageIndex
 		if i < len(roots) {
 			p = roots[i]
+		} else {
+			g.trail.Place(q.repository, p.Descriptor.Digest) // as long as a look for a root takes
 		}
 		err := g.has(ctx, q.repository, p)
 		if errdefs.IsNotFound(err) {

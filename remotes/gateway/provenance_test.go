@@ -131,10 +131,10 @@ func TestClaimsBehindTheTruth(t *testing.T) {
 			s.pull(tag)
 		}
 		parent := repository(t, s.registry.Host()+"/org/app")
-		roots := fmt.Sprint(s.trail.Roots(parent))
+		roots := fmt.Sprint(s.trail.Roots(parent, maxRoots))
 		s.poison()
 		s.wantAll(all...)
-		if got := s.trail.Roots(parent); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
+		if got := s.trail.Roots(parent, maxRoots); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
 			t.Errorf("the roots are %v, and were %s", got, roots)
 		}
 		file := s.trail.db.Path()

@@ -46,7 +46,7 @@ func (g *Gateway) search(ctx context.Context, q request, missing error, tried ne
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, errSpent) && s.may() && len(g.trail.Roots(q.repository)) > 0:
+	case errors.Is(err, errSpent) && s.may() && len(g.trail.Roots(q.repository, 1)) > 0:
 		return &failure{http.StatusServiceUnavailable, "UNKNOWN", fmt.Sprintf(
 			"%s@%s: nothing is known of it any more, and it was not found with %d requests; try again to search on, or pull the bundle again by its tag where it is new", q.repository, q.digest, g.options.SearchRequests)}
 	case looks && err == nil && !s.failed:
@@ -116,7 +116,7 @@ func (s *search) look(ctx context.Context) error {
 	b.limit(s.g.options.SearchRequests)
 	defer b.unlimit()
 	if s.may() {
-		for _, root := range s.g.trail.Roots(s.q.repository) {
+		for _, root := range s.g.trail.Roots(s.q.repository, maxRoots) {
 			if err := s.walk(ctx, root); err != nil || s.found {
 				return err
 			}

@@ -36,13 +36,15 @@ type Trail struct {
 	options TrailOptions
 	db      *bbolt.DB
 
+	writing sync.Mutex // held while pending batches are written
+
 	mu      sync.Mutex
 	pending []batch       // learnt and not yet written, the oldest first
 	waiting int           // records in them
 	stuck   bool          // they cannot be written
 	written chan struct{} // closed when some were
 
-	transactions atomic.Int64 // that wrote what was learnt
+	looks, transactions atomic.Int64 // look-ups, and what wrote something
 
 	wake chan struct{} // there is something to write
 	stop chan struct{}
@@ -85,6 +87,7 @@ func (t *Trail) Place(parent auth.Repository, d digest.Digest) (nested.Place, bo
 // record looks a record up. What is pending is looked at first: once it is not,
 // it is in the file.
 func (t *Trail) record(key string) (record, bool) {
+	t.looks.Add(1)
 	t.mu.Lock()
 	pending := t.pending
 	t.mu.Unlock()
@@ -114,21 +117,47 @@ func (t *Trail) old(seen int64) bool {
 	return time.Since(time.Unix(seen, 0)) > t.options.MaxAge
 }
 
-// Learn puts places on the trail of a repository.
-func (t *Trail) Learn(ctx context.Context, parent auth.Repository, places ...nested.Place) {
+// Learn puts places on the trail of a repository, unless the same was learnt
+// there not long ago. It is an error when the context ends before there is room
+// for them.
+func (t *Trail) Learn(ctx context.Context, parent auth.Repository, places ...nested.Place) error {
 	b := batch{}
-	b.add(parent, places...)
-	t.put(ctx, b)
+	for _, p := range places {
+		if !t.has(parent, p) {
+			b.add(parent, p)
+		}
+	}
+	return t.put(ctx, b)
+}
+
+// has reports whether the same as a place says was learnt not long ago.
+func (t *Trail) has(parent auth.Repository, p nested.Place) bool {
+	r, _ := t.record(key(parent, p.Descriptor.Digest))
+	s := newStatement(parent, p, 0)
+	for _, known := range r.Says {
+		if known.isAbout(s) {
+			return !slices.ContainsFunc(s.Targets, func(target string) bool {
+				i := slices.Index(known.Targets, target)
+				return i < 0 || !t.recent(known.Times[i])
+			})
+		}
+	}
+	return false
+}
+
+// recent reports whether what was seen at a time need not be written again.
+func (t *Trail) recent(seen int64) bool {
+	return time.Since(time.Unix(seen, 0)) < t.options.MaxAge/refreshes
 }
 
 // LearnDocument is Learn for what a document at a place points to, and that
 // itself. served is who sent it.
-func (t *Trail) LearnDocument(ctx context.Context, parent auth.Repository, p nested.Place, served auth.Repository, found []nested.Place) {
+func (t *Trail) LearnDocument(ctx context.Context, parent auth.Repository, p nested.Place, served auth.Repository, found []nested.Place) error {
 	b := batch{}
 	b.add(parent, found...)
 	b.add(parent, p)
 	b[documentKey(parent, p, served)] = record{Seen: now()}
-	t.put(ctx, b)
+	return t.put(ctx, b)
 }
 
 // refreshes is how often in its lifetime what is seen again is written again.
@@ -137,7 +166,7 @@ const refreshes = 30
 // Learnt reports whether a document at a place was learnt, not long ago.
 func (t *Trail) Learnt(parent auth.Repository, p nested.Place, served auth.Repository) bool {
 	r, ok := t.record(documentKey(parent, p, served))
-	return ok && time.Since(time.Unix(r.Seen, 0)) < t.options.MaxAge/refreshes
+	return ok && t.recent(r.Seen)
 }
 
 // Fresh returns those of the places of which nothing is known.
@@ -166,7 +195,7 @@ func (t *Trail) Fresh(parent auth.Repository, places []nested.Place) (fresh []ne
 
 // Prefer is LearnDocument for a plain document that the repository itself has,
 // and what that points to, as far as others say that it is elsewhere.
-func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) {
+func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) error {
 	b, fresh := batch{}, map[digest.Digest]bool{}
 	for _, p := range t.Fresh(parent, append(found[:len(found):len(found)], p)) {
 		fresh[p.Descriptor.Digest] = true
@@ -179,7 +208,7 @@ func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Pla
 	if len(fresh) == 0 {
 		b[documentKey(parent, p, parent)] = record{Seen: now()}
 	}
-	t.put(ctx, b)
+	return t.put(ctx, b)
 }
 
 // add adds what places have to say.
@@ -205,9 +234,9 @@ const maxPending, smallBatch = 30_000, 100
 
 // put makes a batch known, and has it written. It is not learnt when the
 // context ends before there is room for it.
-func (t *Trail) put(ctx context.Context, b batch) {
+func (t *Trail) put(ctx context.Context, b batch) error {
 	if len(b) == 0 {
-		return
+		return nil
 	}
 	for {
 		t.mu.Lock()
@@ -224,21 +253,22 @@ func (t *Trail) put(ctx context.Context, b batch) {
 		select {
 		case <-written:
 		case <-ctx.Done():
-			return
+			return context.Cause(ctx)
 		}
 	}
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
+	return nil
 }
 
 // Roots returns the nested indexes that were found in a repository itself, the
-// latest first.
-func (t *Trail) Roots(parent auth.Repository) []nested.Place {
+// latest first, and not more than so many.
+func (t *Trail) Roots(parent auth.Repository, most int) []nested.Place {
 	r, _ := t.record(rootsKey(parent))
 	var roots []nested.Place
-	for _, root := range r.Roots {
+	for _, root := range r.Roots[:min(len(r.Roots), most)] {
 		content, _ := t.record(key(parent, root.Digest))
 		for _, s := range content.Says {
 			if p, ok := s.place(parent, root.Digest); ok && s.root() {

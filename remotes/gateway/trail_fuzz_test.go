@@ -48,7 +48,7 @@ func FuzzTrailFile(f *testing.F) {
 			t.Fatalf("a sound file: %v", err)
 		}
 		trail.Place(parent, known)
-		trail.Roots(parent)
+		trail.Roots(parent, maxRoots)
 		d := digest.FromString("new")
 		trail.Learn(t.Context(), parent, placeOf(d, parent))
 		if _, ok := trail.Place(parent, d); !ok {

@@ -50,6 +50,8 @@ func (t *Trail) Close() error {
 
 // flush writes what is pending, not much more than one large document at a time.
 func (t *Trail) flush() error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	for {
 		t.mu.Lock()
 		n, records := 0, 0
