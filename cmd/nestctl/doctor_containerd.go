@@ -163,20 +163,26 @@ func (d *doctor) checkPull(context.Context) []problem {
 	return found
 }
 
-type localPull struct{ setting, fix string }
+// localPull is a setting with which CRI does not pull through the transfer
+// service. docs/containerd.md has the same list.
+type localPull struct {
+	set          bool
+	setting, fix string
+}
 
-// localPull lists the settings that containerd's CheckLocalImagePullConfigs
-// knows, and the one that it sets itself.
+// localPull lists those that are set.
 func (c criImages) localPull() []localPull {
+	return slices.DeleteFunc(c.localPulls(), func(s localPull) bool { return !s.set })
+}
+
+// localPulls lists the settings that containerd's CheckLocalImagePullConfigs
+// knows, and the one that it sets itself.
+func (c criImages) localPulls() []localPull {
 	annotations := c.DisableAnnotations
 	if annotations == nil {
 		annotations = c.Containerd.DisableAnnotations
 	}
-	var all []localPull
-	for _, s := range []struct {
-		set          bool
-		setting, fix string
-	}{
+	return []localPull{
 		{c.UseLocalImagePull, "use_local_image_pull = true", "remove it"},
 		{annotations != nil && !*annotations, "disable_snapshot_annotations = false", "remove it; snapshotters that need annotations are set in the transfer service"},
 		{c.DiscardLayers || c.Containerd.DiscardLayers, "discard_unpacked_layers = true", "remove it"},
@@ -185,10 +191,5 @@ func (c criImages) localPull() []localPull {
 		{len(c.Registry.Auths) > 0, "registry.auths is set", "write the credentials into docker_config and remove it"},
 		{c.ConcurrentDownloads != nil && *c.ConcurrentDownloads != 3, "max_concurrent_downloads is not 3", `set it in [plugins."io.containerd.transfer.v1.local"] in its place`},
 		{c.ImagePullWithSyncFs, "image_pull_with_sync_fs = true", "remove it"},
-	} {
-		if s.set {
-			all = append(all, localPull{s.setting, s.fix})
-		}
 	}
-	return all
 }

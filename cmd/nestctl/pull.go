@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -60,9 +62,9 @@ pull goes on where it stopped when it is run again.`,
 	f.IntVar(&o.concurrent, "max-concurrent", 8, "large blobs at once; eight small requests count as one")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
 	f.StringVar(&o.format, "format", "text", "text or json")
-	f.StringVar(&o.address, "address", defaultAddress, "containerd's socket")
-	f.StringVarP(&o.namespace, "namespace", "n", "default", "containerd's namespace")
-	f.StringVar(&o.snapshotter, "snapshotter", "", "containerd's snapshotter (default: the daemon's)")
+	f.StringVar(&o.address, "address", cmp.Or(os.Getenv("CONTAINERD_ADDRESS"), defaultAddress), "containerd's socket, or CONTAINERD_ADDRESS")
+	f.StringVarP(&o.namespace, "namespace", "n", cmp.Or(os.Getenv("CONTAINERD_NAMESPACE"), "default"), "containerd's namespace, or CONTAINERD_NAMESPACE")
+	f.StringVar(&o.snapshotter, "snapshotter", os.Getenv("CONTAINERD_SNAPSHOTTER"), "containerd's snapshotter, or CONTAINERD_SNAPSHOTTER (default: the daemon's)")
 	f.BoolVar(&o.noUnpack, "no-unpack", false, "do not unpack images in containerd")
 	f.BoolVar(&o.memberRecords, "member-records", false, "image records of members also in the namespace "+kubernetes)
 	return c

@@ -29,6 +29,7 @@ const hubServer = "https://index.docker.io/v1/"
 // Entries stay raw, so that a bad one hurts only who needs it.
 type config struct {
 	name        string                     // the file's path, or the variable's name
+	unread      string                     // why it says nothing
 	Auths       map[string]json.RawMessage `json:"auths"`
 	CredHelpers map[string]json.RawMessage `json:"credHelpers"`
 	CredsStore  string                     `json:"credsStore"`
@@ -161,7 +162,8 @@ func canonicalHost(host string) string {
 
 // configFile reads a file when it has changed since the last time.
 type configFile struct {
-	path string
+	path       string
+	passedOver bool // when it may not be read
 
 	mu   sync.Mutex
 	info fs.FileInfo
@@ -171,6 +173,14 @@ type configFile struct {
 // load returns nil when there is no such file. Of a directory it is the
 // config.json in it.
 func (f *configFile) load() (*config, error) {
+	c, err := f.read()
+	if f.passedOver && errors.Is(err, fs.ErrPermission) {
+		return &config{name: f.path, unread: err.Error()}, nil
+	}
+	return c, err
+}
+
+func (f *configFile) read() (*config, error) {
 	path := f.path
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -191,25 +192,31 @@ func TestConfigDirectory(t *testing.T) {
 }
 
 func TestStoresFromEnvironment(t *testing.T) {
-	names := []string{"DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "HOME", "XDG_RUNTIME_DIR"}
+	names := []string{"DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"}
+	// Without XDG_RUNTIME_DIR podman has a file of the user's.
+	users := fmt.Sprintf("/run/containers/%d/auth.json", os.Getuid())
 	for _, test := range []struct {
-		values [5]string
+		values [6]string
 		inline string
 		files  []string
+		passed int // of them, that may be unreadable: docker's
 	}{
-		{values: [5]string{"", "", "", "/home", ""}, files: []string{"/home/.docker/config.json"}},
-		{values: [5]string{"", "", "/docker", "/home", ""}, files: []string{"/docker/config.json"}},
-		{values: [5]string{"", "", "/docker", "/home", "/run"}, files: []string{"/docker/config.json", "/run/containers/auth.json"}},
-		{values: [5]string{"", "/auth.json", "/docker", "/home", "/run"}, files: []string{"/auth.json"}},
-		{values: [5]string{"{}", "/auth.json", "", "/home", ""}, inline: "{}", files: []string{"/auth.json"}},
-		{values: [5]string{"{}", "", "", "", ""}, inline: "{}"},
+		{values: [6]string{"", "", "", "/home", ""}, files: []string{"/home/.docker/config.json", users, "/home/.config/containers/auth.json"}, passed: 1},
+		{values: [6]string{"", "", "/docker", "/home", ""}, files: []string{"/docker/config.json", users, "/home/.config/containers/auth.json"}, passed: 1},
+		{values: [6]string{"", "", "/docker", "/home", "/run"}, files: []string{"/docker/config.json", "/run/containers/auth.json", "/home/.config/containers/auth.json"}, passed: 1},
+		{values: [6]string{"", "", "/docker", "/home", "/run", "/config"}, files: []string{"/docker/config.json", "/run/containers/auth.json", "/config/containers/auth.json"}, passed: 1},
+		{values: [6]string{"", "", "", "", "/run", "/config"}, files: []string{"/run/containers/auth.json", "/config/containers/auth.json"}},
+		{values: [6]string{"", "/auth.json", "/docker", "/home", "/run"}, files: []string{"/auth.json"}},
+		{values: [6]string{"{}", "/auth.json", "", "/home", ""}, inline: "{}", files: []string{"/auth.json"}},
+		{values: [6]string{"{}", "", "", "", ""}, inline: "{}", files: []string{users}},
 	} {
 		for i, name := range names {
 			t.Setenv(name, test.values[i])
 		}
 		got := StoresFromEnvironment()
-		if string(got.Inline) != test.inline || !slices.Equal(got.Files, test.files) || got.Interactive {
-			t.Errorf("%q: got %q %q", test.values, got.Inline, got.Files)
+		want := slices.DeleteFunc(slices.Clone(test.files), func(f string) bool { return f == users && runtime.GOOS != "linux" })
+		if string(got.Inline) != test.inline || !slices.Equal(got.Files, want) || !slices.Equal(got.PassedOver, want[:test.passed]) || got.Interactive {
+			t.Errorf("%q: got %q %q %q", test.values, got.Inline, got.Files, got.PassedOver)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,6 +21,9 @@ type StoresOptions struct {
 	// Files are Docker configuration files, or directories with a config.json,
 	// in the order of asking. One that does not exist is passed over.
 	Files []string
+	// PassedOver are those of Files that are no source, and no error, when this
+	// process may not read them. docker does so with its own file.
+	PassedOver []string
 	// Interactive lets helpers use the terminal, so that pinentry can ask.
 	// Otherwise they run in a session without one.
 	Interactive bool
@@ -30,23 +35,42 @@ type StoresOptions struct {
 
 // StoresFromEnvironment returns the options which the environment asks for:
 // DOCKER_AUTH_CONFIG; REGISTRY_AUTH_FILE or else $DOCKER_CONFIG/config.json
-// (without that variable ~/.docker/config.json) and
-// $XDG_RUNTIME_DIR/containers/auth.json.
+// (without that variable ~/.docker/config.json), and where podman, buildah and
+// skopeo keep what they log in with: $XDG_RUNTIME_DIR/containers/auth.json
+// (without that variable, on Linux, /run/containers/UID/auth.json) and
+// $XDG_CONFIG_HOME/containers/auth.json (without it, in ~/.config).
 func StoresFromEnvironment() StoresOptions {
 	o := StoresOptions{Inline: Secret(os.Getenv(inlineVariable))}
 	if file := os.Getenv("REGISTRY_AUTH_FILE"); file != "" {
 		o.Files = []string{file}
 		return o
 	}
-	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
+	if dir := inHome("DOCKER_CONFIG", ".docker"); dir != "" {
 		o.Files = append(o.Files, filepath.Join(dir, "config.json"))
-	} else if home, err := os.UserHomeDir(); err == nil {
-		o.Files = append(o.Files, filepath.Join(home, ".docker", "config.json"))
+		o.PassedOver = slices.Clone(o.Files)
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		o.Files = append(o.Files, filepath.Join(dir, "containers", "auth.json"))
+	} else if runtime.GOOS == "linux" {
+		o.Files = append(o.Files, fmt.Sprintf("/run/containers/%d/auth.json", os.Getuid()))
+	}
+	if dir := inHome("XDG_CONFIG_HOME", ".config"); dir != "" {
+		o.Files = append(o.Files, filepath.Join(dir, "containers", "auth.json"))
 	}
 	return o
+}
+
+// inHome is the directory that a variable names, or one at home; empty: there
+// is no home.
+func inHome(variable, name string) string {
+	if dir := os.Getenv(variable); dir != "" {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, name)
 }
 
 const inlineVariable = "DOCKER_AUTH_CONFIG"
@@ -87,7 +111,7 @@ func NewStores(o StoresOptions) *Stores {
 		s.helpers.metrics = new(Metrics)
 	}
 	for _, path := range o.Files {
-		s.files = append(s.files, &configFile{path: path})
+		s.files = append(s.files, &configFile{path: path, passedOver: slices.Contains(o.PassedOver, path)})
 	}
 	return s
 }
@@ -114,7 +138,7 @@ func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential,
 		if !credential.Anonymous() {
 			return credential, nil
 		}
-		looked = append(looked, cmp.Or(credential.Source, "no key for it in "+c.name))
+		looked = append(looked, cmp.Or(credential.Source, c.unread, "no key for it in "+c.name))
 	}
 	if len(sources) == 0 {
 		looked = []string{"there is no Docker configuration to ask"}
