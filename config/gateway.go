@@ -10,6 +10,15 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
+// CheckHosts is [CheckHosts] for all registries that are served.
+func (c *Config) CheckHosts() error {
+	var all error
+	for _, registry := range c.Gateway.Registries {
+		all = errors.Join(all, CheckHosts("", c.Gateway.HostsDir, registry))
+	}
+	return all
+}
+
 // NewGateway makes the gateway that the file describes, on a trail that was
 // opened before, with a budget of memory: both outlive a change of the file.
 func (c *Config) NewGateway(trail *gateway.Trail, memory *gateway.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {

@@ -66,6 +66,7 @@ type daemonProcess struct {
 	memory  *gateway.Memory
 	metrics *gateway.Metrics
 	current atomic.Pointer[gateway.Gateway]
+	hosts   string // see hostsSeen; when the gateway was made
 	ready   atomic.Bool
 	name    string    // under which sockets are handed over; empty: they are not
 	sockets *handover // nil when they are not
@@ -127,6 +128,7 @@ func probeResult(probe *exec.Cmd) error {
 
 // use makes a configuration the one by which requests are answered.
 func (d *daemonProcess) use(c *config.Config) error {
+	d.hosts = hostsSeen(c.Gateway.HostsDir)
 	g, err := c.NewGateway(d.trail, d.memory, d.metrics, "nestctl/"+version)
 	if err != nil {
 		return err
@@ -190,8 +192,12 @@ func (d *daemonProcess) run(ctx context.Context) error {
 	_, _ = sd.SdNotify(false, sd.SdNotifyReady) // nobody listens outside systemd
 	log.L.Infof("serving %v on %s", d.config.Gateway.Registries, listener.Addr())
 
+	hosts := time.NewTicker(hostsInterval)
+	defer hosts.Stop()
 	for {
 		select {
+		case <-hosts.C:
+			d.followHosts()
 		case <-hangup:
 			d.reload()
 		case err := <-failed:

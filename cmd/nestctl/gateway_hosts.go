@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/log"
+)
+
+// hostsInterval is how often the gateway looks whether its hosts.toml files
+// were replaced: a mirror that an administrator, k3s or RKE2 has removed is not
+// to be asked for long, and nestctl install in another container has nobody to
+// send a signal to.
+const hostsInterval = 10 * time.Second
+
+// followHosts reads the hosts.toml files again when they were replaced. When
+// others decide about them by now, it goes on with those that it has.
+func (d *daemonProcess) followHosts() {
+	seen := hostsSeen(d.config.Gateway.HostsDir)
+	if seen == d.hosts {
+		return
+	}
+	d.hosts = seen
+	err := d.config.CheckHosts()
+	if err == nil {
+		err = d.use(d.config)
+	}
+	if err != nil {
+		log.L.WithError(err).Error("the files of gateway.hosts_dir were replaced; what was read before stays in force")
+		return
+	}
+	log.L.Info("the files of gateway.hosts_dir were read again")
+}
+
+// hostsSeen changes with the files in the directories of registries.
+func hostsSeen(dir string) string {
+	var seen strings.Builder
+	paths := []string{dir}
+	for _, below := range []string{"*", "*/*"} {
+		if found, err := filepath.Glob(filepath.Join(dir, below)); err == nil {
+			paths = append(paths, found...)
+		}
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		fmt.Fprintln(&seen, path, info.Mode(), info.Size(), info.ModTime().UnixNano())
+	}
+	return seen.String()
+}
