@@ -23,3 +23,27 @@ func TestLocalPullsDocumented(t *testing.T) {
 		t.Errorf("docs/containerd.md has\n%+v\nthe doctor\n%+v", got, want)
 	}
 }
+
+// TestDoctorDockerDirectory: docker_config may name the directory of a
+// config.json, there or not.
+func TestDoctorDockerDirectory(t *testing.T) {
+	const dir = "/etc/docker-of-nested"
+	o := installOn("reg.test")
+	o.DockerConfig = []string{dir, dockerJSON}
+	n := healthy(t, o)
+	look := func(want string) {
+		t.Helper()
+		if got := n.look("reg.test/org/app:v1"); !fits(want, got) {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	}
+	look("no problem found\n")
+	n.must(os.Mkdir(n.path(dir), 0o755))
+	look("no problem found\n")
+	n.must(os.WriteFile(n.path(dir+"/config.json"), []byte("{}"), 0o600))
+	look("no problem found\n")
+	n.must(os.Chmod(n.path(dir+"/config.json"), 0o644))
+	look("problem: *" + dir + "/config.json: can be read by its group or others; fix: chmod go-r *\n")
+	n.must(os.Chmod(n.path(dir), 0o777))
+	look("problem: *" + dir + ": can be written by its group or others; fix: chmod go-w *\n")
+}

@@ -37,7 +37,7 @@ func newInstall() *cobra.Command {
 			run := func() error { return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o, cmd.Flags().Changed) }
 			switch {
 			case renew:
-				run = func() error { return runRenew(cmd.Context(), cmd.OutOrStdout(), root, time.Now()) }
+				run = func() error { return runRenew(cmd.OutOrStdout(), root, time.Now()) }
 			case again:
 				run = func() error { return runAgain(cmd.Context(), cmd.OutOrStdout(), root) }
 			default:
@@ -245,8 +245,9 @@ func (c *changes) print(out io.Writer) {
 }
 
 // runRenew renews certificates that are about to end, and puts the gateway back
-// where somebody has written hosts.toml anew, or removed it.
-func runRenew(ctx context.Context, out io.Writer, root string, now time.Time) error {
+// where somebody has written hosts.toml anew, or removed it. A gateway that runs
+// sees that by itself.
+func runRenew(out io.Writer, root string, now time.Time) error {
 	p, closeAll, err := openInstalled(root, now)
 	if err != nil {
 		return err
@@ -269,11 +270,6 @@ func runRenew(ctx context.Context, out io.Writer, root string, now time.Time) er
 	}
 	if err := p.apply(p.options, wanted); err != nil {
 		return err
-	}
-	if p.again && hasSystemd(root) && p.hasUnits() { // the gateway has read its copies of what was there before
-		if err := systemctl(ctx, "try-reload-or-restart", "nested-gateway.service"); err != nil {
-			return err
-		}
 	}
 	p.done.print(out)
 	return nil

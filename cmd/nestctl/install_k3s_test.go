@@ -36,7 +36,7 @@ func TestK3sStarts(t *testing.T) {
 	const certs = "/var/lib/rancher/agent/etc/containerd/certs.d"
 	for _, program := range []string{"k3s", "rke2"} {
 		for command, run := range map[string]func(n *machine, o installOptions) error{
-			"--renew": func(n *machine, _ installOptions) error { return runRenew(t.Context(), n.output(), n.root, n.now) },
+			"--renew": func(n *machine, _ installOptions) error { return runRenew(n.output(), n.root, n.now) },
 			"--again": func(n *machine, _ installOptions) error { return runAgain(t.Context(), n.output(), n.root) },
 			"install": func(n *machine, o installOptions) error { return n.install(o) },
 		} {
@@ -111,7 +111,7 @@ func TestRenewNothing(t *testing.T) {
 	n.put(map[string]string{hosts: string(n.read(hosts)) + "# by hand\n"})
 	before := n.tree()
 	out := n.output()
-	n.must(runRenew(t.Context(), out, n.root, n.now))
+	n.must(runRenew(out, n.root, n.now))
 	n.wantTree(before)
 	if !strings.Contains(out.String(), "nothing changed") {
 		t.Error(out)
