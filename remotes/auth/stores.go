@@ -144,11 +144,23 @@ func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential,
 		looked = []string{"there is no Docker configuration to ask"}
 	}
 	if looked == nil {
-		for _, f := range s.files {
-			looked = append(looked, "no file "+f.path)
-		}
+		looked = s.missing()
 	}
 	return Credential{Source: "none: " + strings.Join(looked, ", ")}, nil
+}
+
+// missing names the files when there is none of them: of a user's, docker's own
+// alone.
+func (s *Stores) missing() []string {
+	own := slices.DeleteFunc(slices.Clone(s.files), func(f *configFile) bool { return !f.passedOver })
+	if len(own) == 0 {
+		own = s.files
+	}
+	all := make([]string, len(own))
+	for i, f := range own {
+		all[i] = "no file " + f.path
+	}
+	return all
 }
 
 // Forget implements [Forgetter].
