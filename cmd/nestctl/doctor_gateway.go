@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -219,7 +220,7 @@ func (d *doctor) checkManifest(ctx context.Context, ref parent) []problem {
 		if i == maxMembers || ctx.Err() != nil {
 			break
 		}
-		if nested.IsDocument(member.MediaType) && member.Digest.Validate() == nil { // what is no digest would be a path
+		if nested.IsDocument(member.MediaType) && digest.DigestRegexpAnchored.MatchString(member.Digest.String()) { // what is no digest would be a path
 			_, found := d.get(ctx, fmt.Sprintf("%s: entry %d", ref, i), ref.repository, member.Digest.String())
 			problems = append(problems, found...)
 		}
