@@ -196,6 +196,9 @@ type callback struct {
 
 // Lookup implements [auth.Source].
 func (c *callback) Lookup(ctx context.Context, repository auth.Repository) (auth.Credential, error) {
+	if auth.IsRedirected(ctx) { // whatever host it is asked about, many a client gives the one that it has
+		return auth.Credential{Source: "none of the client that asked for the pull: its own is for the registry that redirects there"}, nil
+	}
 	host := repository.Host()
 	if host == "docker.io" {
 		host = "registry-1.docker.io" // as containerd calls it

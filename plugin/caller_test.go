@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -169,4 +171,42 @@ func newCallback(ctx context.Context, t *testing.T) (*callback, streaming.Stream
 		t.Fatal(err)
 	}
 	return &callback{reference: "reg.test/org/app:v1", stream: p["id"], answers: map[string]auth.Credential{}}, far
+}
+
+// TestRedirectedCallback: the client's credential is for the registry that it named, whatever host that redirects to:
+// clients give the one that they have to whoever asks.
+func TestRedirectedCallback(t *testing.T) {
+	other := registrytest.New(registrytest.WithTokenAuth())
+	t.Cleanup(other.Close)
+	other.AllowAnonymous("org/app")
+	d := other.Image("org/app", registrytest.TarLayer(map[string]string{"a": "b"}))
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, other.URL()+req.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(front.Close)
+	host := strings.TrimPrefix(front.URL, "http://")
+	c, far := newCallback(t.Context(), t)
+	go func() {
+		if question, err := far.Recv(); err == nil {
+			t.Errorf("the client was asked: %v", question)
+		}
+	}()
+	r := auth.NewRegistry("http", host, &http.Transport{}, c, auth.RegistryOptions{})
+	t.Cleanup(r.CloseIdleConnections)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, front.URL+"/v2/org/app/manifests/"+d.Digest.String(), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Transport: r.Transport(), CheckRedirect: r.CheckRedirect}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%s, %v", resp.Status, err)
+	}
+	for _, q := range other.Log(registrytest.Of(registrytest.KindToken)) {
+		if q.User != "" {
+			t.Errorf("not anonymous: %s", q)
+		}
+	}
 }

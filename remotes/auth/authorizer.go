@@ -63,8 +63,8 @@ func (a *Authorizer) Authorize(ctx context.Context, req *http.Request) error {
 		}
 	}
 	if err != nil {
-		if !errors.As(err, &denied) {
-			a.unlearn(challenge) // the registry may have another one by now
+		if !errors.As(err, &denied) || challenge.Scheme == "basic" && denied.Anonymous {
+			a.unlearn(challenge) // the registry may have another one by now, or none for another repository
 		}
 		return err
 	}
@@ -112,7 +112,7 @@ func (a *Authorizer) scopeFor(challenge *Challenge) string {
 func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1]
 	if !a.registry.Owns(last.Request.URL) {
-		return fmt.Errorf("401 of %s, which is not the registry: %w", last.Request.URL.Host, errdefs.ErrNotImplemented)
+		return Classed(errdefs.ErrNotImplemented, "%s answered 401; the registry redirects there, so that another login changes nothing", last.Request.URL.Host)
 	}
 	shown := a.shown(last)
 	challenge, err := ParseChallenge(last.Header)
@@ -120,7 +120,7 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 	case err != nil && shown != "":
 		return a.refused(ctx, Challenge{})
 	case err != nil:
-		return fmt.Errorf("%s: %w", a.repository, err)
+		return Classed(errdefs.ErrUnauthenticated, "%s: the registry answered 401, and does not ask for anything that could be shown: %v", a.repository, err)
 	}
 	switch {
 	case shown == "":

@@ -18,6 +18,7 @@ type DeniedError struct {
 	Answer     string // who said no, and how
 	Anonymous  bool   // there was no credential to show
 	Refused    bool   // the credential itself was refused
+	NoToken    bool   // by the token endpoint, so that the registry was not asked
 }
 
 func (e *DeniedError) Error() string {
@@ -77,3 +78,20 @@ func (e *LookupError) Error() string {
 
 // Unwrap returns Err.
 func (e *LookupError) Unwrap() error { return e.Err }
+
+// classedError has a class of errdefs that its text does not repeat.
+type classedError struct {
+	text  string
+	class error
+}
+
+// Classed returns an error of a class of errdefs whose own words, such as "not
+// implemented", would mislead.
+func Classed(class error, format string, args ...any) error {
+	return classedError{fmt.Sprintf(format, args...), class}
+}
+
+func (e classedError) Error() string { return e.text }
+
+// Unwrap gives the error its class.
+func (e classedError) Unwrap() error { return e.class }

@@ -50,6 +50,7 @@ type Registry struct {
 	guarded   *transport // for uploads that go on elsewhere, and what manifests name
 	endpoint  *transport // for token endpoints, who get credentials
 	tokens    tokens
+	others    others
 
 	mu        sync.Mutex
 	challenge *Challenge
@@ -84,14 +85,18 @@ func (r *Registry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "regis
 
 // Transport returns the transport for requests to the registry and to where it
 // redirects. It adds the registry's headers for the registry alone, and never
-// connects to a loopback address unless the registry is on one.
-func (r *Registry) Transport() http.RoundTripper { return r.transport }
+// connects to a loopback address unless the registry is on one. A host that the
+// registry redirects to may be another registry; see [IsRedirected].
+func (r *Registry) Transport() http.RoundTripper { return redirected{r} }
 
 // CloseIdleConnections closes the connections that nobody uses.
 func (r *Registry) CloseIdleConnections() {
 	r.transport.closeIdle()
 	r.guarded.closeIdle()
 	r.endpoint.closeIdle()
+	r.others.mu.Lock()
+	defer r.others.mu.Unlock()
+	r.others.closeIdle()
 }
 
 // CheckRedirect is the policy for redirects of the registry, for

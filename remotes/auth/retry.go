@@ -170,6 +170,12 @@ func isFinal(err error) bool {
 // refusal is of a request that is not made, for the requester's own sake.
 type refusal struct{ error }
 
+// Unwrap returns the error that is final.
+func (r refusal) Unwrap() error { return r.error }
+
+// Final marks an error as one that another try would meet, too.
+func Final(err error) error { return refusal{err} }
+
 func refuse(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
 
 // WithoutURL takes the URLs, which may hold secrets, out of the error of an

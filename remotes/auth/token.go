@@ -174,6 +174,7 @@ func explain(key tokenKey, err error) error {
 			Answer:     status.Error(),
 			Anonymous:  key.credential.Anonymous(),
 			Refused:    status.code == http.StatusUnauthorized && !key.credential.Anonymous(),
+			NoToken:    true,
 		}
 	}
 	return fmt.Errorf("token for %s: %w: %w", key.repository, err, errdefs.ErrUnavailable)

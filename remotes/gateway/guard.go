@@ -55,6 +55,9 @@ type callers struct{}
 // Lookup implements [auth.Source].
 func (callers) Lookup(ctx context.Context, _ auth.Repository) (auth.Credential, error) {
 	c, _ := ctx.Value(callerKey{}).(caller)
+	if auth.IsRedirected(ctx) {
+		return auth.Credential{Source: "none: the caller's is for the registry that redirects there"}, nil
+	}
 	if c == (caller{}) {
 		return auth.Credential{Source: "none: the caller showed none"}, nil
 	}

@@ -1,0 +1,251 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// redirected carries the requests of a registry also where it redirects them:
+// a host that asks for a token there is a registry of its own (docs/spec.md,
+// section 6), with its own challenge, token endpoint and tokens, and with the
+// credential that the source holds for it, or none.
+type redirected struct{ registry *Registry }
+
+// otherExchanges is a request without a token, one with, and one for a token
+// that has ended.
+const otherExchanges = 3
+
+// RoundTrip implements [http.RoundTripper].
+func (t redirected) RoundTrip(req *http.Request) (*http.Response, error) {
+	r := t.registry
+	if req.Response == nil || r.Owns(req.URL) || req.Method != http.MethodGet && req.Method != http.MethodHead {
+		return r.transport.RoundTrip(req)
+	}
+	o, err := r.others.known(r, req)
+	if err != nil {
+		return nil, err
+	}
+	var refused []*http.Response
+	for range otherExchanges {
+		resp, err := o.send(req)
+		if err != nil || !o.isRefusal(resp) {
+			return resp, err
+		}
+		if o.authorizer == nil {
+			o, err = r.others.at(r, req)
+		}
+		refused = append(refused, resp)
+		if err == nil {
+			err = o.learn(refused)
+		}
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			return nil, Final(err)
+		}
+	}
+	return nil, Final(o.denied(req, "answered 401 again and again"))
+}
+
+// other is a repository of a registry that another one redirects to.
+type other struct {
+	from       *Registry   // who redirects there
+	authorizer *Authorizer // nil as long as nobody there has asked for a token
+	isAPI      bool        // the URL is one of the distribution spec's
+}
+
+// send sends a request, signed when the host is known to want that.
+func (o *other) send(req *http.Request) (*http.Response, error) {
+	if o.authorizer == nil {
+		return o.from.transport.RoundTrip(req)
+	}
+	signed := req.Clone(o.context(req))
+	if err := o.authorizer.Authorize(signed.Context(), signed); err != nil {
+		return nil, Final(err)
+	}
+	if signed.Header.Get("Authorization") == "" {
+		return o.from.transport.RoundTrip(req)
+	}
+	return o.authorizer.registry.transport.RoundTrip(signed)
+}
+
+// context marks lookups as those for a host that a registry named.
+func (o *other) context(req *http.Request) context.Context {
+	return context.WithValue(req.Context(), redirectedKey{}, true)
+}
+
+// denied is the error for what the host answered to what it was shown.
+func (o *other) denied(req *http.Request, answer string) error {
+	return o.authorizer.Denied(o.context(req), o.authorizer.registry.origin.Host+" "+answer)
+}
+
+// isRefusal reports whether an answer is that of a registry that asks for a
+// token, or refuses one. Where nothing was shown, and nobody asks for anything
+// that a registry would, it is not: storage says so of URLs that have ended.
+func (o *other) isRefusal(resp *http.Response) bool {
+	shown := resp.Request.Header.Get("Authorization") != ""
+	if resp.StatusCode != http.StatusUnauthorized {
+		return shown && resp.StatusCode == http.StatusForbidden
+	}
+	challenge, err := ParseChallenge(resp.Header)
+	return shown || err == nil && (challenge.Scheme == "bearer" || o.isAPI)
+}
+
+// learn learns from refusals. It returns nil when to ask again.
+func (o *other) learn(refused []*http.Response) error {
+	last := refused[len(refused)-1]
+	if last.StatusCode == http.StatusForbidden {
+		return o.denied(last.Request, "answered 403 Forbidden")
+	}
+	return o.authorizer.AddResponses(o.context(last.Request), refused)
+}
+
+type redirectedKey struct{}
+
+// IsRedirected reports whether a credential is looked up for a host that a
+// registry redirects to. A source that has one credential for whatever registry
+// it is asked about, must not give it away there.
+func IsRedirected(ctx context.Context) bool { return ctx.Value(redirectedKey{}) != nil }
+
+// others are the repositories of the registries that one redirects to.
+type others struct {
+	mu           sync.Mutex
+	asked        map[string]bool // origins
+	registries   map[otherKey]*Registry
+	repositories map[Repository]map[otherKey]*Authorizer
+}
+
+// otherKey is an origin, and whether it gets a credential.
+type otherKey struct {
+	scheme, host string
+	careful      bool
+}
+
+// maxOthers bounds the hosts and repositories that are remembered of those that
+// a registry redirects to; most have one.
+const maxOthers = 256
+
+// known is at for hosts that have asked for a token before. Others are not
+// looked up: most are storage, and helpers would be run for it.
+func (o *others) known(r *Registry, req *http.Request) (*other, error) {
+	o.mu.Lock()
+	asked := o.asked[originOf(req.URL)]
+	o.mu.Unlock()
+	if asked {
+		return o.at(r, req)
+	}
+	_, isAPI := repositoryIn(req)
+	return &other{from: r, isAPI: isAPI}, nil
+}
+
+func originOf(u *url.URL) string { return u.Scheme + "://" + dialAddress(u) }
+
+// HasRedirectedTo reports whether the registry has redirected to the host of a
+// URL before, and that asked for a token: that is another registry, and no
+// storage, which anybody may be sent to.
+func (a *Authorizer) HasRedirectedTo(u *url.URL) bool {
+	o := &a.registry.others
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.asked[originOf(u)]
+}
+
+// at returns the repository that a redirect leads to.
+func (o *others) at(r *Registry, req *http.Request) (*other, error) {
+	name, isAPI := repositoryIn(req)
+	repository := Repository{strings.ToLower(req.URL.Host), name}
+	found := &other{from: r, isAPI: isAPI}
+	credential, err := r.source.Lookup(found.context(req), repository)
+	if err != nil {
+		return nil, Final(err)
+	}
+	key := otherKey{req.URL.Scheme, repository.host, !credential.Anonymous()}
+	if key.careful && key.scheme != "https" && reachOfName(hostname(req.URL)) != loopback {
+		key.careful = false // it stays anonymous: nobody has said that this host is spoken to over http
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	registry, ok := o.registries[key]
+	if !ok {
+		if o.registries == nil || len(o.registries) >= maxOthers {
+			o.closeIdle()
+			o.registries, o.asked = map[otherKey]*Registry{}, map[string]bool{}
+			o.repositories = map[Repository]map[otherKey]*Authorizer{}
+		}
+		registry = r.other(key, req.URL)
+		o.registries[key], o.asked[originOf(req.URL)] = registry, true
+	}
+	authorizer, ok := o.repositories[repository][key]
+	if !ok {
+		if len(o.repositories) >= maxOthers {
+			o.repositories = map[Repository]map[otherKey]*Authorizer{}
+		}
+		authorizer = registry.Authorizer(repository)
+		if o.repositories[repository] == nil {
+			o.repositories[repository] = map[otherKey]*Authorizer{}
+		}
+		o.repositories[repository][key] = authorizer
+	}
+	found.authorizer = authorizer
+	return found, nil
+}
+
+// closeIdle closes connections. The caller holds the lock.
+func (o *others) closeIdle() {
+	for _, r := range o.registries {
+		r.CloseIdleConnections()
+	}
+}
+
+// other describes a registry that this one redirects to. It is reached as this
+// one reaches others: without its client certificate and headers, and where it
+// gets a credential only at an address that is no less public, with a
+// certificate that is verified.
+func (r *Registry) other(key otherKey, u *url.URL) *Registry {
+	options := r.options
+	options.Header, options.HTTPFallback, options.OtherNames = nil, false, false
+	base, source := r.transport.foreign, Source(Sources{})
+	if key.careful {
+		base, source = r.guarded.verified, r.source
+	}
+	return NewRegistry(u.Scheme, key.host, base.own, source, options)
+}
+
+// repositoryIn returns the name of the repository that a redirected request is
+// about: that in its own path, when it is one of the distribution spec's, or
+// else in that of the request which was redirected.
+func repositoryIn(req *http.Request) (name string, isAPI bool) {
+	if name, ok := repositoryOf(req.URL.Path); ok {
+		return name, true
+	}
+	for r := req; r.Response != nil && r.Response.Request != nil; {
+		r = r.Response.Request
+		if name, ok := repositoryOf(r.URL.Path); ok {
+			return name, false
+		}
+	}
+	return "", false
+}
+
+// repositoryOf returns the repository's name in a path of the distribution
+// spec, which may be below another path.
+func repositoryOf(path string) (name string, ok bool) {
+	_, rest, ok := strings.Cut(path, "/v2/")
+	if !ok {
+		return "", false
+	}
+	for range 2 { // the reference, and the word before it
+		i := strings.LastIndexByte(rest, '/')
+		if i < 0 {
+			return "", false
+		}
+		rest, path = rest[:i], rest[i+1:]
+	}
+	switch path {
+	case "manifests", "blobs", "referrers", "tags":
+		return rest, rest != ""
+	}
+	return "", false
+}
