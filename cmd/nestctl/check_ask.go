@@ -52,9 +52,9 @@ func (c *checker) lookAt(ctx context.Context, b *checkedBlob) {
 // head asks one repository for a blob. An index may list content of any type,
 // which may be stored as a manifest.
 func (c *checker) head(ctx context.Context, r auth.Repository, b *checkedBlob) error {
-	size, err := c.size(ctx, r, "blobs/"+b.Digest.String(), "*/*")
+	size, err := c.size(ctx, r, "blobs/"+b.Digest.String(), "*/*", b.Size)
 	if b.of.Digest == b.Digest && errdefs.IsNotFound(err) {
-		size, err = c.size(ctx, r, "manifests/"+b.Digest.String(), b.MediaType)
+		size, err = c.size(ctx, r, "manifests/"+b.Digest.String(), b.MediaType, b.Size)
 	}
 	if err == nil && size >= 0 && size != b.Size {
 		err = &nested.VerifyError{Repository: r, Digest: b.Digest, Reason: fmt.Sprintf("size is %d, not %d", size, b.Size)}
@@ -68,25 +68,41 @@ type checkRequest struct {
 	path       string
 }
 
+// notThere is the size of what is not expected to be there.
+const notThere = -1
+
 // size is the Content-Length of "blobs/…" or "manifests/…", or -1 where the
-// registry does not say.
-func (c *checker) size(ctx context.Context, r auth.Repository, path, accept string) (int64, error) {
+// registry does not say. A HEAD that denies what is expected is not believed: a
+// pull asks with GET, and proxies there are that fetch for nothing else.
+func (c *checker) size(ctx context.Context, r auth.Repository, path, accept string, expected int64) (int64, error) {
 	c.mu.Lock()
 	ask, ok := c.sizes[checkRequest{r, path}]
 	if !ok {
 		ask = sync.OnceValues(func() (int64, error) {
-			header, err := c.registries.Head(ctx, r, path, accept)
-			c.answered(ctx, r, err)
-			size, parseErr := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
-			if parseErr != nil {
-				size = -1
+			size, err := lengthOf(c.registries.Head(ctx, r, path, accept))
+			if expected != notThere && (errdefs.IsNotFound(err) || err == nil && size >= 0 && size != expected) {
+				var header http.Header
+				header, err = c.registries.Glance(ctx, r, path, accept)
+				if size, err = lengthOf(header, err); err == nil && size != expected && nested.IsPage(header.Get("Content-Type")) {
+					err = &nested.AnswerError{Host: r.Host(), MediaType: header.Get("Content-Type"), Blob: true}
+				}
 			}
+			c.answered(ctx, r, err)
 			return size, err
 		})
 		c.sizes[checkRequest{r, path}] = ask
 	}
 	c.mu.Unlock()
 	return ask()
+}
+
+// lengthOf is the Content-Length of an answer, or -1.
+func lengthOf(header http.Header, err error) (int64, error) {
+	size, parseErr := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+	if parseErr != nil {
+		size = -1
+	}
+	return size, err
 }
 
 // lookForSubject asks for what a document refers to where that was found.
@@ -99,7 +115,7 @@ func (c *checker) lookForSubject(ctx context.Context, n *node) error {
 	if subject.Digest.Validate() != nil {
 		return fmt.Errorf("digest %.128q is none", subject.Digest)
 	}
-	_, err := c.size(ctx, at, "manifests/"+subject.Digest.String(), subject.MediaType)
+	_, err := c.size(ctx, at, "manifests/"+subject.Digest.String(), subject.MediaType, subject.Size)
 	return err
 }
 
@@ -128,7 +144,7 @@ func (c *checker) lookForMembers(ctx context.Context, n *node) []string {
 		if in, ok := c.Found(m.Digest); ok && in == at {
 			continue
 		}
-		if _, err := c.size(ctx, at, "manifests/"+m.Digest.String(), m.MediaType); err != nil {
+		if _, err := c.size(ctx, at, "manifests/"+m.Digest.String(), m.MediaType, notThere); err != nil {
 			absent = append(absent, m.Child.String())
 		}
 	}

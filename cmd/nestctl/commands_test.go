@@ -180,8 +180,9 @@ func cmdRetag(ts *testscript.TestScript, neg bool, args []string) {
 	sceneOf(ts).registry.Tag(args[0], args[1], digest.Digest(args[2]))
 }
 
-// cmdFault: the actions are "answer STATUS", "truncate BYTES", "stall-at
-// BYTES" and "reset".
+// cmdFault: the actions are "answer STATUS", "head STATUS" for HEAD alone,
+// "truncate BYTES", "stall-at BYTES", "reset" and "page", which is one with
+// 200. The repository "*" is any.
 func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1)
 	s := sceneOf(ts)
@@ -194,8 +195,8 @@ func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 		n, args = number, args[1:]
 	}
 	repository, reference, _ := strings.Cut(args[2], "@")
-	filters := []registrytest.Filter{registrytest.Of(registrytest.Kind(args[1])), registrytest.In(repository), func(q registrytest.Request) bool {
-		return reference == "" || q.Reference == reference
+	filters := []registrytest.Filter{registrytest.Of(registrytest.Kind(args[1])), func(q registrytest.Request) bool {
+		return (repository == "*" || q.Repository == repository) && (reference == "" || q.Reference == reference)
 	}}
 	if len(args) > 3 && args[3] == "once" {
 		filters = []registrytest.Filter{registrytest.First(1, filters...)}
@@ -203,6 +204,10 @@ func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 	switch action {
 	case "answer":
 		s.registry.Intercept(registrytest.Answer(n, nil, filters...))
+	case "head":
+		s.registry.Intercept(registrytest.Answer(n, nil, append(filters, registrytest.Method(http.MethodHead))...))
+	case "page":
+		s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html; charset=utf-8", "<!DOCTYPE html><title>Sign in</title>", filters...))
 	case "truncate":
 		s.registry.Intercept(s.registry.Truncate(n, filters...))
 	case "reset":

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -21,7 +22,7 @@ func checkStorable(d ocispec.Descriptor) error {
 		return fmt.Errorf("digest %q: %w", d.Digest, err)
 	}
 	if d.Digest.Algorithm() != digest.Canonical {
-		return fmt.Errorf("digest %s: content stores hold only %s content: %w", d.Digest, digest.Canonical, errdefs.ErrNotImplemented)
+		return auth.Classed(errdefs.ErrNotImplemented, "digest %s: content stores hold only %s content", d.Digest, digest.Canonical)
 	}
 	return nil
 }

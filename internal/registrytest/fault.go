@@ -59,6 +59,13 @@ func Answer(status int, header http.Header, filters ...Filter) Interceptor {
 	})
 }
 
+// Say answers with a status and a body of a media type, none when it is empty, to HEAD with their headers alone.
+func Say(status int, mediaType, body string, filters ...Filter) Interceptor {
+	return when(filters, func(w http.ResponseWriter, req *http.Request) {
+		write(w, req, status, mediaType, []byte(body))
+	})
+}
+
 // Redirect answers 307 to the same path at another base URL, such as another Registry's.
 func Redirect(base string, filters ...Filter) Interceptor {
 	return when(filters, func(w http.ResponseWriter, req *http.Request) {

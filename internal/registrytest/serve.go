@@ -163,7 +163,11 @@ func writeJSON(w http.ResponseWriter, req *http.Request, status int, mediaType s
 }
 
 func write(w http.ResponseWriter, req *http.Request, status int, mediaType string, body []byte) {
-	w.Header().Set("Content-Type", mediaType)
+	if mediaType == "" {
+		w.Header()["Content-Type"] = nil // or net/http guesses one
+	} else {
+		w.Header().Set("Content-Type", mediaType)
+	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if req.Method != http.MethodHead {

@@ -112,6 +112,7 @@ type statusError struct {
 	code       int
 	message    string // the registry's own, if it gave one
 	retryAfter time.Duration
+	elsewhere  bool // it is a host to which the registry redirects
 }
 
 // Answer implements [auth.Answered].
@@ -119,11 +120,17 @@ func (e *statusError) Answer() (int, time.Duration) { return e.code, e.retryAfte
 
 func (e *statusError) Error() string {
 	text := fmt.Sprintf("registry %s answered %d %s", e.host, e.code, http.StatusText(e.code))
+	if e.elsewhere {
+		text = fmt.Sprintf("%s answered %d %s", e.host, e.code, http.StatusText(e.code))
+	}
 	if e.message != "" {
 		text += fmt.Sprintf(" %.200q", e.message)
 	}
 	if e.retryAfter > 0 {
 		text += fmt.Sprintf("; it asks to wait for %s", e.retryAfter)
+	}
+	if e.elsewhere {
+		text += "; the registry redirects there, so that another login changes nothing: try again, or ask who runs the registry"
 	}
 	return text
 }

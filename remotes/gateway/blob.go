@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"sync"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -53,7 +55,18 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 		ask.kind, ask.accept = manifests, acceptAll
 		return g.exchangeBlob(ctx, from, ask)
 	}
+	if err == nil && isForeignPage(resp, q.digest, p.Descriptor.Size) {
+		return nil, errors.Join(&nested.AnswerError{Host: resp.Request.URL.Host, MediaType: mediaType(resp.Header), Blob: true}, resp.Body.Close())
+	}
 	return resp, err
+}
+
+// isForeignPage reports whether an answer is a page that nothing shows to be
+// the blob itself. The client finds out when it has all of it, and then asks no
+// other host.
+func isForeignPage(resp *http.Response, d digest.Digest, size int64) bool {
+	return nested.IsPage(mediaType(resp.Header)) && resp.StatusCode == http.StatusOK &&
+		resp.Header.Get("Docker-Content-Digest") != d.String() && (size == 0 || resp.ContentLength != size)
 }
 
 // exchangeBlob asks with GET, for the headers alone, where the answer to HEAD
@@ -68,7 +81,7 @@ func (g *Gateway) exchangeBlob(ctx context.Context, from auth.Repository, ask qu
 		return resp, err
 	case err == nil && resp.ContentLength < 0:
 		_ = resp.Body.Close()
-	case !isMethodNotAllowed(err):
+	case !isRefusedHead(err):
 		return resp, err
 	}
 	ask.method = http.MethodGet

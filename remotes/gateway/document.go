@@ -218,14 +218,11 @@ func (d *document) differs(p nested.Place) string {
 		return fmt.Sprintf("size is %d, not %d", d.size, p.Descriptor.Size)
 	case !d.verified(p.Descriptor.Digest):
 		return "digest is another"
-	case isBlob(p), err != nil, generic[served], served == p.Descriptor.MediaType:
+	case isBlob(p), err != nil, nested.Generic(served), served == p.Descriptor.MediaType:
 		return ""
 	}
 	return fmt.Sprintf("it is served as %.64q, its descriptor says %.64q", served, p.Descriptor.MediaType)
 }
-
-// generic are media types that say nothing (docs/spec.md, section 4).
-var generic = map[string]bool{"application/octet-stream": true, "binary/octet-stream": true, "application/json": true, "text/plain": true}
 
 // close gives back what the document holds.
 func (d *document) close() error {

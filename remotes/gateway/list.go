@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // maxList bounds a page of tags or referrers, which is what an index may have.
@@ -60,6 +62,13 @@ func (g *Gateway) sendPage(ctx context.Context, w *answer, q request, resp *http
 	data, _, err := g.readList(ctx, q, resp)
 	if err != nil {
 		return err
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		page := &nested.AnswerError{Host: resp.Request.URL.Host, MediaType: mediaType(resp.Header), List: true}
+		if q.kind == referrers {
+			return fmt.Errorf("%w: %w", page, errdefs.ErrNotFound) // as from a registry without the referrers API
+		}
+		return page
 	}
 	header := w.Header()
 	header.Set("Content-Type", resp.Header.Get("Content-Type"))

@@ -43,7 +43,7 @@ func (g *Gateway) serveManifest(ctx context.Context, w *answer, q request) error
 // and kept for the GET that follows.
 func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 	resp, from, err := g.askTag(ctx, q, http.MethodHead)
-	if err != nil && !isMethodNotAllowed(err) {
+	if err != nil && !isRefusedHead(err) {
 		return nil, err
 	}
 	var d *document
@@ -71,11 +71,11 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 }
 
 // described is a document of which only the headers are known; nil when they
-// do not say enough.
+// do not say enough, or may be those of a page.
 func described(resp *http.Response) *document {
 	_ = resp.Body.Close()
 	d := &document{mediaType: mediaType(resp.Header), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: told(resp.Header)}
-	if d.mediaType == "" || d.digest.Validate() != nil || d.size < 0 {
+	if !nested.IsDocument(d.mediaType) || d.digest.Validate() != nil || d.size < 0 {
 		return nil
 	}
 	return d
@@ -137,6 +137,11 @@ func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 		return nil, err
 	}
 	d.served = from
+	if d.whole() && d.header.Get("Content-Encoding") == "" {
+		if d.mediaType, err = nested.ManifestType(from.Host(), d.mediaType, d.data); err != nil {
+			return nil, err
+		}
+	}
 	d.digest = digest.Digest(d.header.Get("Docker-Content-Digest"))
 	if d.digest.Validate() != nil && d.whole() {
 		d.digest = digest.FromBytes(d.data)
@@ -202,7 +207,7 @@ func (g *Gateway) hold(ctx context.Context, q request, d *document) *document {
 func (g *Gateway) headDigest(ctx context.Context, q request) (*document, error) {
 	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: manifests, reference: q.digest.String(), accept: acceptAll})
 	switch {
-	case isMethodNotAllowed(err):
+	case isRefusedHead(err):
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -322,7 +327,13 @@ func (d *document) send(ctx context.Context, w *answer, head bool) error {
 	return err
 }
 
-func isMethodNotAllowed(err error) bool {
+// isRefusedHead reports whether a HEAD was answered, and neither by an absence
+// nor by a failure that may pass: registries that know no HEAD, and storage
+// whose URLs are signed for GET, may well answer a GET.
+func isRefusedHead(err error) bool {
+	if denied, ok := errors.AsType[*auth.DeniedError](err); ok {
+		return !denied.NoToken
+	}
 	status, ok := errors.AsType[*statusError](err)
-	return ok && status.code == http.StatusMethodNotAllowed
+	return ok && status.code >= http.StatusBadRequest && !auth.MayPass(status.code)
 }

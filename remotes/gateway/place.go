@@ -147,7 +147,7 @@ func (g *Gateway) has(ctx context.Context, in auth.Repository, p nested.Place) e
 		ask.kind = blobs
 	}
 	resp, err := g.upstream.do(ctx, in, ask)
-	if isMethodNotAllowed(err) {
+	if isRefusedHead(err) {
 		ask.method = http.MethodGet
 		resp, err = g.upstream.do(ctx, in, ask)
 	}

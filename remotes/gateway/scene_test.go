@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -21,13 +22,14 @@ import (
 // scene is a gateway before a registry in which each repository has a user of
 // its own.
 type scene struct {
-	t        *testing.T
-	registry *registrytest.Registry
-	trail    *Trail
-	server   *httptest.Server
-	options  Options
-	user     [2]string              // shown to the gateway, in mode Pod
-	had      map[digest.Digest]bool // what fetch leaves out, as containerd does; nil: nothing
+	t            *testing.T
+	registry     *registrytest.Registry
+	trail        *Trail
+	server       *httptest.Server
+	options      Options
+	user         [2]string              // shown to the gateway, in mode Pod
+	registryName string                 // what ns says; empty: the registry's host
+	had          map[digest.Digest]bool // what fetch leaves out, as containerd does; nil: nothing
 }
 
 const secret = "canary"
@@ -129,7 +131,7 @@ func (s *scene) do(method, path string, header ...string) reply {
 	if strings.Contains(path, "?") {
 		separator = "&"
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.server.URL+path+separator+"ns="+s.registry.Host(), nil)
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.server.URL+path+separator+"ns="+cmp.Or(s.registryName, s.registry.Host()), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

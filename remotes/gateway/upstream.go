@@ -195,7 +195,7 @@ func (q query) client(h nested.Host) *http.Client {
 		if err := h.Client.CheckRedirect(req, via); err != nil {
 			return err
 		}
-		if len(via) == 1 && passable(req.URL, h) {
+		if len(via) == 1 && passable(req.URL, h) && !h.Authorizer.HasRedirectedTo(req.URL) {
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -230,9 +230,12 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
 	case http.StatusForbidden:
-		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
+		if h.Authorizer.Owns(resp.Request.URL) {
+			return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
+		}
 	}
-	return nil, fmt.Errorf("%s: %w", repository, &statusError{h.Host, resp.StatusCode, message, auth.RetryAfter(resp)})
+	status := &statusError{host: resp.Request.URL.Host, code: resp.StatusCode, message: message, retryAfter: auth.RetryAfter(resp), elsewhere: !h.Authorizer.Owns(resp.Request.URL)}
+	return nil, fmt.Errorf("%s: %w", repository, status)
 }
 
 // redirects are the statuses that net/http follows, having asked our policy.
@@ -259,6 +262,12 @@ func transportError(h nested.Host, repository auth.Repository, err, cause error)
 	var client *url.Error
 	if !errors.As(err, &client) {
 		return err // of the authorizer
+	}
+	if page, ok := errors.AsType[*nested.AnswerError](err); ok {
+		return fmt.Errorf("%s: %w", repository, page)
+	}
+	if denied, ok := errors.AsType[*auth.DeniedError](err); ok {
+		return denied // of a registry that this one redirects to
 	}
 	switch err = auth.WithoutURL(err); {
 	case errors.Is(cause, errTimeout):

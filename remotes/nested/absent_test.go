@@ -76,7 +76,11 @@ func TestManifestsOutOfOrder(t *testing.T) {
 				if test.fine && (err != nil || !nested.IsDocument(got.MediaType)) || !test.fine && err == nil {
 					t.Errorf("%+v: got %v, %v", test, got, err)
 				}
-				if r.manifests != test.manifests || r.blobs != test.blobs {
+				manifests := test.manifests
+				if refused := test.status == 403 || test.status == 400 || test.status == 501; headFirst && refused {
+					manifests *= 2 // where HEAD is refused, GET decides
+				}
+				if r.manifests != manifests || r.blobs != test.blobs {
 					t.Errorf("%+v, HEAD first %t: %d requests for manifests, %d for blobs", test, headFirst, r.manifests, r.blobs)
 				}
 			})

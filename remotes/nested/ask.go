@@ -2,10 +2,10 @@ package nested
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -20,7 +20,8 @@ const maxExchanges = 4
 
 // Exchange sends a request, and again for each challenge that is worth it;
 // send signs it with the host's authorizer. The answer has any status but 401,
-// which is an [auth.DeniedError] in the end.
+// which is an [auth.DeniedError] in the end, unless it is that of a host to
+// which the registry redirects.
 func (h Host) Exchange(ctx context.Context, send func() (*http.Response, error)) (*http.Response, error) {
 	var refused []*http.Response
 	for range maxExchanges {
@@ -28,33 +29,16 @@ func (h Host) Exchange(ctx context.Context, send func() (*http.Response, error))
 		if err != nil || resp.StatusCode != http.StatusUnauthorized {
 			return resp, err
 		}
-		_ = resp.Body.Close()
 		refused = append(refused, resp)
-		if err := h.Authorizer.AddResponses(ctx, refused); err != nil {
+		err = h.Authorizer.AddResponses(ctx, refused)
+		if errdefs.IsNotImplemented(err) {
+			return resp, nil
+		}
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
 			return nil, err
 		}
 	}
 	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 again and again")
-}
-
-// Head asks for the headers of a repository's "manifests/…" or "blobs/…", at
-// the registry or a mirror. The class of the error is errdefs.ErrNotFound for a
-// 404; denials are [auth.DeniedError].
-func (r *Registries) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
-	hosts, err := r.Hosts(repository)
-	if err != nil {
-		return nil, err
-	}
-	err = fmt.Errorf("%s: no host to ask: %w", repository, errdefs.ErrNotFound)
-	hosts = slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return !h.Capabilities.Has(docker.HostCapabilityPull) })
-	for i, h := range hosts {
-		h.RegistryHost = retrying(h.RegistryHost, i == len(hosts)-1)
-		var resp *http.Response
-		if resp, err = r.ask(ctx, h, repository, http.MethodHead, h.URL(repository, path), accept); err == nil {
-			return resp.Header, resp.Body.Close()
-		}
-	}
-	return nil, err
 }
 
 // Delete deletes a repository's "manifests/<tag>" or "manifests/<digest>".
@@ -115,7 +99,7 @@ func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s: %s: %w", repository, u.Path, errdefs.ErrNotFound)
 	case http.StatusMethodNotAllowed:
-		return nil, fmt.Errorf("%s: the registry does not allow %s (%s): %w", repository, method, resp.Status, errdefs.ErrNotImplemented)
+		return nil, auth.Classed(errdefs.ErrNotImplemented, "%s: the registry does not allow %s (%s)", repository, method, resp.Status)
 	}
 	return nil, explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
 }

@@ -1,6 +1,7 @@
 package nested
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,6 +82,25 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Method = http.MethodGet
 	}
+	if glancing(req) {
+		return glance(req, e.roundTrip)
+	}
+	resp, err := e.roundTrip(req)
+	if err == nil && req.Method == http.MethodHead && resp.StatusCode == http.StatusOK && IsPage(resp.Header.Get("Content-Type")) {
+		if err = resp.Body.Close(); err == nil {
+			return glance(req, e.roundTrip) // GET decides
+		}
+	}
+	if err == nil && resolving && resp.StatusCode == http.StatusOK {
+		if err = r.take(resp); err != nil {
+			return nil, errors.Join(err, resp.Body.Close())
+		}
+	}
+	return resp, err
+}
+
+// roundTrip makes a request as it is.
+func (e *endpoint) roundTrip(req *http.Request) (*http.Response, error) {
 	if len(e.header) > 0 && !e.registry.Owns(req.URL) { // an upload that goes on elsewhere
 		req = req.Clone(req.Context())
 		for name := range e.header {
@@ -95,14 +115,10 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	e.count(req, resp)
 	e.settleLocation(req, resp)
-	if resolving && resp.StatusCode == http.StatusOK {
-		err = r.take(resp)
-	} else {
-		err = checkType(req, resp)
-	}
-	if err != nil {
+	if err := cmp.Or(judge(req, resp), checkType(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
+	judgeBlob(req, resp)
 	return resp, nil
 }
 
@@ -156,11 +172,6 @@ func (b countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-type resolutionKey struct{}
-
-// resolution takes the body when a resolver looks at a manifest's headers.
-type resolution struct{ data []byte }
-
 // take reads the body, and makes of the answer what HEAD would have got.
 func (r *resolution) take(resp *http.Response) error {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, docker.MaxManifestSize+1))
@@ -170,6 +181,11 @@ func (r *resolution) take(resp *http.Response) error {
 	if int64(len(data)) > docker.MaxManifestSize {
 		return fmt.Errorf("the manifest is larger than %d bytes", docker.MaxManifestSize)
 	}
+	t, err := ManifestType(resp.Request.URL.Host, resp.Header.Get("Content-Type"), data)
+	if err != nil {
+		return auth.Final(err)
+	}
+	resp.Header.Set("Content-Type", t)
 	d := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
 	if d.Validate() != nil {
 		d = digest.FromBytes(data)
@@ -198,11 +214,7 @@ func checkType(req *http.Request, resp *http.Response) error {
 		return nil
 	}
 	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil {
-		return nil
-	}
-	switch got {
-	case expected, "application/octet-stream", "binary/octet-stream", "application/json", "text/plain":
+	if err != nil || got == expected || Generic(got) {
 		return nil
 	}
 	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, quote(got), quote(expected))

@@ -105,6 +105,10 @@ func isDenied(err error) bool {
 	if errors.Is(err, docker.ErrInvalidAuthorization) {
 		return true // of containerd's authorizer, about a token that was tried
 	}
+	var last answer
+	if errors.As(err, &last) {
+		return false // of another host: the registry's own are denials by now
+	}
 	var status remoteerrors.ErrUnexpectedStatus
 	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
 }
@@ -115,6 +119,24 @@ func isBusy(err error) bool {
 	var status remoteerrors.ErrUnexpectedStatus
 	var busy interface{ Busy() bool }
 	return errors.As(err, &status) && status.StatusCode == http.StatusTooManyRequests || errors.As(err, &busy) && busy.Busy()
+}
+
+// isRefusedHead reports whether a HEAD was answered, and not by the absence of
+// what it was for or by a failure that may pass: a GET may well be answered
+// otherwise, by registries that know no HEAD, and by storage whose URLs are
+// signed for GET.
+func isRefusedHead(err error) bool {
+	var denied *auth.DeniedError
+	var status remoteerrors.ErrUnexpectedStatus
+	switch {
+	case errors.As(err, &denied):
+		return !denied.NoToken
+	case errdefs.IsNotImplemented(err), errdefs.IsUnauthorized(err):
+		return true // 405, and 401 without a challenge
+	case !errors.As(err, &status):
+		return false
+	}
+	return status.StatusCode != http.StatusNotFound && !auth.MayPass(status.StatusCode)
 }
 
 // short is a digest for people.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -40,6 +41,9 @@ func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 	if Brief(desc) {
 		ctx = auth.Brief(ctx)
 	}
+	if !IsDocument(desc.MediaType) {
+		ctx = context.WithValue(ctx, wantedSize{}, desc.Size)
+	}
 	fetch := f.inner.Fetch
 	if isElsewhere(desc) {
 		fetch = f.fetchElsewhere
@@ -55,7 +59,12 @@ func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 
 // FetchByDigest implements remotes.FetcherByDigest.
 func (f explained) FetchByDigest(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
-	body, desc, err := f.inner.(remotes.FetcherByDigest).FetchByDigest(ctx, d, opts...)
+	inner := f.inner.(remotes.FetcherByDigest)
+	body, desc, err := inner.FetchByDigest(ctx, d, opts...)
+	if err != nil && !errdefs.IsNotFound(err) {
+		// It asks with HEAD for the size, and does not say what was answered.
+		body, desc, err = inner.FetchByDigest(context.WithValue(ctx, glanceKey{}, true), d, opts...)
+	}
 	return body, desc, explain(ctx, f.hosts, err)
 }
 
@@ -85,7 +94,10 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	var denied *auth.DeniedError
 	var lookup *auth.LookupError
 	var realm *auth.RealmError
+	var page *AnswerError
 	switch {
+	case errors.As(err, &page):
+		return page
 	case errors.As(err, &denied):
 		return denied
 	case errors.As(err, &lookup):
@@ -103,27 +115,33 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	}
 	var client *url.Error
 	if errors.As(err, &client) {
-		return withoutQuery(err, client)
+		return withoutQuery(ctx, err, client)
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	if !errors.As(err, &status) {
 		return err
 	}
 	asked, parseErr := url.Parse(status.RequestURL)
+	own := parseErr != nil
 	for _, host := range hosts {
-		if parseErr == nil && host.Authorizer.Owns(asked) && isDenied(err) {
+		if parseErr != nil || !host.Authorizer.Owns(asked) {
+			continue
+		}
+		own = true
+		if isDenied(err) {
 			answer := fmt.Sprintf("the registry answered %d %s", status.StatusCode, http.StatusText(status.StatusCode))
 			return host.Authorizer.Denied(ctx, answer)
 		}
 	}
 	status.RequestURL, _, _ = strings.Cut(status.RequestURL, "?")
-	return answer{ErrUnexpectedStatus: status}
+	return answer{ErrUnexpectedStatus: status, elsewhere: !own}
 }
 
 // answer is an answer of a registry that is no success, with what it says.
 type answer struct {
 	remoteerrors.ErrUnexpectedStatus
-	wait time.Duration // that it asks for; 0: it does not
+	wait      time.Duration // that it asks for; 0: it does not
+	elsewhere bool          // it is that of a host to which the registry redirects
 }
 
 // Answer implements [auth.Answered].
@@ -139,23 +157,41 @@ func (a answer) Error() string {
 	if a.wait > 0 {
 		text += fmt.Sprintf(", asking to wait for %s", a.wait.Round(time.Second))
 	}
-	if json.Unmarshal(a.Body, &said) != nil || len(said.Errors) == 0 {
-		return text
+	if json.Unmarshal(a.Body, &said) == nil && len(said.Errors) > 0 {
+		const shown = 256
+		words := strings.TrimSuffix(said.Errors[0].Code+": "+said.Errors[0].Message, ": ")
+		quoted := strconv.QuoteToASCII(words[:min(len(words), shown)])
+		text += ": " + quoted[1:len(quoted)-1]
 	}
-	const shown = 256
-	words := strings.TrimSuffix(said.Errors[0].Code+": "+said.Errors[0].Message, ": ")
-	quoted := strconv.QuoteToASCII(words[:min(len(words), shown)])
-	return text + ": " + quoted[1:len(quoted)-1]
+	return text + a.next()
+}
+
+// next is what to do about it.
+func (a answer) next() string {
+	switch {
+	case a.elsewhere && a.StatusCode/100 == 4:
+		return "; the registry redirects there, so that another login changes nothing: try again, or ask who runs the registry"
+	case a.elsewhere:
+		return "; the registry redirects there: try again, or ask who runs the registry"
+	case auth.MayPass(a.StatusCode):
+		return "; try again later"
+	}
+	return ""
 }
 
 func (a answer) Unwrap() error { return a.ErrUnexpectedStatus }
 
 // withoutQuery takes the query of a client error's URL out of the text of an
 // error around it, which was put together before.
-func withoutQuery(err error, client *url.Error) error {
-	whole := client.URL
+// The resolver's HEAD that was made as a GET is called one.
+func withoutQuery(ctx context.Context, err error, client *url.Error) error {
+	text, whole := err.Error(), client.URL
 	client.URL, _, _ = strings.Cut(whole, "?")
-	return redacted{err, strings.ReplaceAll(err.Error(), whole, client.URL)}
+	if _, ok := ctx.Value(resolutionKey{}).(*resolution); ok && client.Op == "Head" {
+		text = strings.ReplaceAll(text, fmt.Sprintf("Head %q", whole), fmt.Sprintf("Get %q", whole))
+		client.Op = "Get"
+	}
+	return redacted{err, strings.ReplaceAll(text, whole, client.URL)}
 }
 
 // redacted is an error with another text.

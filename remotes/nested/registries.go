@@ -301,20 +301,31 @@ func (r *Registries) SetOptions(options ...transfer.ImageResolverOption) {
 	r.transfer = options
 }
 
-// Resolve implements remotes.Resolver.
+// Resolve implements remotes.Resolver. It asks with HEAD, as containerd does,
+// and with GET where HEAD is refused or says of nothing that could be a
+// manifest: the GET decides.
 func (r *Registries) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
+	ctx = looking(ctx)
+	name, desc, err := r.resolve(ctx, ref)
+	if err == nil && !isManifest(desc) && !lookupOf(ctx).absent || isRefusedHead(err) {
+		name, desc, _, err = r.resolveContent(ctx, ref)
+	}
+	return name, desc, err
+}
+
+func (r *Registries) resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
 	resolver, hosts, err := r.resolver(ref)
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	name, desc, err := resolver.Resolve(looking(auth.Brief(ctx)), ref)
+	name, desc, err := resolver.Resolve(auth.Brief(ctx), ref)
 	return name, desc, explain(ctx, hosts, err)
 }
 
 // resolveContent implements contentResolver: one GET in place of HEAD and GET.
 func (r *Registries) resolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
-	var got resolution
-	name, desc, err := r.Resolve(context.WithValue(ctx, resolutionKey{}, &got), ref)
+	ctx, got := byGet(looking(ctx))
+	name, desc, err := r.resolve(ctx, ref)
 	return name, desc, got.data, err
 }
 

@@ -133,7 +133,7 @@ func newAnswer(resp *http.Response) error {
 	if err := remoteerrors.NewUnexpectedStatusErr(resp); !errors.As(err, &status) {
 		return err
 	}
-	return answer{status, auth.RetryAfter(resp)}
+	return answer{ErrUnexpectedStatus: status, wait: auth.RetryAfter(resp)}
 }
 
 // known is how many bytes of a body the asker has already.

@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+const page = "<!DOCTYPE html>\n<html><title>Sign in</title></html>"
+
+// TestPage: a login page in place of what was asked for is never passed on with 200.
+func TestPage(t *testing.T) {
+	for _, mode := range []Mode{Node, Pod} {
+		s := newScene(t, mode)
+		root := s.publish()
+		s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+		if mode == Pod {
+			s.user = [2]string{"all", "all-secret"}
+		}
+		member := s.children(s.get("manifests", root.Digest).body)[0]
+		layer := s.children(s.get("manifests", member.Digest).body)[0]
+		s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html; charset=utf-8", page, func(q registrytest.Request) bool { return q.Kind != registrytest.KindToken && q.Authorization != "" }))
+		for _, path := range []string{"manifests/v1", "manifests/" + root.Digest.String(), "manifests/" + member.Digest.String(), "blobs/" + layer.Digest.String(),
+			"blobs/" + digest.FromString("another").String(), "tags/list", "referrers/" + root.Digest.String()} {
+			for _, method := range []string{http.MethodHead, http.MethodGet} {
+				got := s.do(method, "/v2/org/app/"+path)
+				if got.status < 400 || method == http.MethodGet && !strings.Contains(got.body, "answered 200 text/html, which is") {
+					t.Errorf("%s %s: %d %s", method, path, got.status, got.body)
+				}
+			}
+		}
+	}
+}
+
+// TestNoManifestByTag: nor is JSON that is no manifest, or nothing.
+func TestNoManifestByTag(t *testing.T) {
+	for _, test := range [][2]string{{"application/json", "{}"}, {"application/json", "[]"}, {"application/json", `{"errors":[]}`}, {"", ""}, {"application/octet-stream", page}} {
+		s := newScene(t, Node)
+		s.registry.Intercept(registrytest.Say(http.StatusOK, test[0], test[1], registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)))
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			if got := s.do(method, "/v2/org/app/manifests/v1"); got.status != http.StatusBadGateway {
+				t.Errorf("%q: %s: %d %s", test, method, got.status, got.body)
+			}
+		}
+	}
+}
+
+// TestManifestAsOctets: a manifest that is served as octets is served as what it is.
+func TestManifestAsOctets(t *testing.T) {
+	for _, mediaType := range []string{"", "application/octet-stream", "application/json"} {
+		s := newScene(t, Node)
+		root := s.publish()
+		s.registry.Intercept(registrytest.Say(http.StatusOK, mediaType, s.get("manifests", root.Digest).body, registrytest.WithCredentials, registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)))
+		if got := s.pull("v1"); got != root.Digest {
+			t.Errorf("%q: %s", mediaType, got)
+		}
+	}
+}
+
+// newPlainScene is a scene whose registry is spoken to over http, so that it may redirect to http.
+func newPlainScene(t *testing.T) *scene {
+	t.Helper()
+	s := newScene(t, Node)
+	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	s.start(filepath.Join(t.TempDir(), "plain"))
+	return s
+}
+
+// TestHeadIsRefused: a HEAD that upstream refuses is answered by asking with GET, and what storage says is no denial.
+func TestHeadIsRefused(t *testing.T) {
+	storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodHead {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		http.ServeContent(w, req, "", time.Time{}, strings.NewReader("content"))
+	}))
+	t.Cleanup(storage.Close)
+	for _, status := range []int{400, 401, 403, 405, 501, http.StatusTemporaryRedirect} {
+		s := newPlainScene(t)
+		root := s.publish()
+		blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+		s.registry.Intercept(registrytest.Answer(status, http.Header{"Location": {storage.URL + "/bucket?signature=1"}}, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
+		if status == http.StatusTemporaryRedirect {
+			s.registry.Intercept(registrytest.Answer(status, http.Header{"Location": {storage.URL + "/bucket?signature=1"}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+		}
+		for path, size := range map[string]int64{"manifests/v1": root.Size, "manifests/" + root.Digest.String(): root.Size, "blobs/" + blob.Digest.String(): 7} {
+			if status == http.StatusTemporaryRedirect && strings.HasPrefix(path, "manifests") {
+				continue
+			}
+			got := s.do(http.MethodHead, "/v2/org/app/"+path)
+			if got.status != http.StatusOK || got.header.Get("Content-Length") != strconv.FormatInt(size, 10) {
+				t.Errorf("%d: HEAD %s: %+v", status, path, got)
+			}
+		}
+	}
+}
+
+// TestStorageRefuses: the answer of a host that is not the registry is no denial, and nobody is to log in.
+func TestStorageRefuses(t *testing.T) {
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		s := newPlainScene(t)
+		storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(storage.Close)
+		blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+		s.registry.Intercept(registrytest.Answer(http.StatusTemporaryRedirect, http.Header{"Location": {storage.URL + "/bucket?signature=canary"}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+		got := s.get("blobs", blob.Digest)
+		if got.status < 400 || strings.Contains(got.body, "denied") || strings.Contains(got.body, "log in:") || strings.Contains(got.body, "not implemented") ||
+			strings.Contains(got.body, "canary") || !strings.Contains(got.body, "answered "+strconv.Itoa(status)) || !strings.Contains(got.body, "the registry redirects there") {
+			t.Errorf("%d: %+v", status, got)
+		}
+	}
+}
+
+// TestFront: before a registry whose host redirects everything to another that asks for tokens, what the caller shows, or
+// the node holds for the first, stays with the first.
+func TestFront(t *testing.T) {
+	for _, mode := range []Mode{Node, Pod} {
+		s := newScene(t, mode)
+		root := s.publish()
+		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, s.registry.URL()+req.URL.Path, http.StatusTemporaryRedirect)
+		}))
+		t.Cleanup(front.Close)
+		host := strings.TrimPrefix(front.URL, "http://")
+		s.options.Registries, s.options.HostsDir = []string{host}, hostsDir(t, host)
+		credentials := auth.Sources{perRepository(t, s.registry), auth.NewStores(auth.StoresOptions{Inline: auth.Secret(`{"auths":{"` + host + `":{"username":"first","password":"canary-of-the-first"}}}`)})}
+		s.options.Credentials = credentials
+		if mode == Pod {
+			s.user = [2]string{"first", "canary-of-the-first"}
+			s.registry.AllowAnonymous("org/app", "org/app/web", "org/app/a", "org/app/a/b")
+		}
+		s.start(filepath.Join(t.TempDir(), "trail"))
+		s.registryName = host
+		if got := s.pull("v1"); got != root.Digest {
+			t.Errorf("%s", got)
+		}
+		for _, q := range s.registry.Log() {
+			if q.User == "first" || strings.Contains(q.Form.Encode()+q.Authorization, "canary-of-the-first") {
+				t.Errorf("the first host's credential went to the other: %s", q)
+			}
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package nested
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// AnswerError says that a request for content was answered with 200 and with
+// what cannot be that: a login page, an error in JSON, nothing. It has no class
+// of errdefs: the content may be there, or not.
+type AnswerError struct {
+	Host      string // who answered
+	MediaType string // as it says
+	Blob      bool   // what was asked for is a blob
+	List      bool   // … or a list of tags or referrers
+	Is        string // what came, when it is no page
+}
+
+func (e *AnswerError) Error() string {
+	came, wanted := "200 "+printableType(baseType(e.MediaType)), "no manifest"
+	if e.Is != "" {
+		came += " with " + e.Is
+	}
+	switch {
+	case e.Blob:
+		wanted = "not the blob"
+	case e.List:
+		wanted = "no list"
+	}
+	return fmt.Sprintf("%s: the registry answered %s, which is %s; is there a login page or proxy before it?", e.Host, came, wanted)
+}
+
+// printableType is a media type for people, escaped and cut.
+func printableType(t string) string {
+	const shown = 64
+	if t == "" {
+		return "without a media type"
+	}
+	quoted := fmt.Sprintf("%+.*q", shown, t)
+	return quoted[1 : len(quoted)-1]
+}
+
+// ManifestType returns the media type of what a registry answered to a request
+// for a manifest: what it says, or else what the content says of itself, for
+// registries that serve all as octets. Errors are *[AnswerError]: no page,
+// no error in JSON and no empty answer is a manifest, whatever its status.
+func ManifestType(host, said string, data []byte) (string, error) {
+	t := baseType(said)
+	var content struct {
+		SchemaVersion int             `json:"schemaVersion"`
+		MediaType     string          `json:"mediaType"`
+		Manifests     json.RawMessage `json:"manifests"`
+		Config        json.RawMessage `json:"config"`
+		Layers        json.RawMessage `json:"layers"`
+	}
+	// What does not decode although it is an object, is for whoever reads it to refuse.
+	object := isObject(data)
+	known := object && (json.Unmarshal(data, &content) != nil ||
+		content.SchemaVersion != 0 || content.MediaType != "" || content.Manifests != nil || content.Config != nil || content.Layers != nil)
+	switch {
+	case IsDocument(t) && !object && !isMarkup(data) && len(data) > 0:
+		return t, nil // for whoever reads it to refuse
+	case !object || !known && !isVendors(t) || !known && IsDocument(t):
+		return "", &AnswerError{Host: host, MediaType: t, Is: whatIs(t, data)}
+	case IsDocument(t) || isVendors(t):
+		return t, nil
+	case IsDocument(content.MediaType):
+		return content.MediaType, nil
+	case content.SchemaVersion == 2 && content.MediaType == "" && content.Manifests != nil:
+		return ocispec.MediaTypeImageIndex, nil
+	case content.SchemaVersion == 2 && content.MediaType == "" && content.Config != nil:
+		return ocispec.MediaTypeImageManifest, nil
+	}
+	return said, nil
+}
+
+// baseType is a media type without parameters, in lower case.
+func baseType(said string) string {
+	t, _, err := mime.ParseMediaType(said)
+	if err != nil {
+		return said
+	}
+	return t
+}
+
+// Generic reports whether a media type says nothing of what is served with it
+// (docs/spec.md, section 4).
+func Generic(mediaType string) bool {
+	switch mediaType {
+	case "", "application/octet-stream", "binary/octet-stream", "application/json", "text/plain":
+		return true
+	}
+	return false
+}
+
+// IsPage reports whether a media type is one for people to look at.
+func IsPage(mediaType string) bool {
+	mediaType = baseType(mediaType)
+	return mediaType == "text/html" || mediaType == "application/xhtml+xml"
+}
+
+// isVendors reports whether a media type is one that somebody chose for this
+// content: none that servers give to whatever they know nothing of.
+func isVendors(mediaType string) bool { return strings.HasPrefix(mediaType, "application/vnd.") }
+
+func isObject(data []byte) bool {
+	data = bytes.TrimLeft(data, " \t\r\n")
+	return len(data) > 0 && data[0] == '{'
+}
+
+// isMarkup reports whether content begins as pages do.
+func isMarkup(data []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(data), []byte("<")) }
+
+// whatIs says what is wrong with an answer, unless its media type says it.
+func whatIs(mediaType string, data []byte) string {
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return "nothing in it"
+	case IsPage(mediaType):
+		return ""
+	case isMarkup(data):
+		return "a page in it"
+	case json.Valid(data):
+		return "other JSON in it"
+	}
+	return "something else in it"
+}
+
+// judge refuses a page where a manifest was asked for with GET: what verifies
+// content says only that it is another. What a HEAD says is not to be relied
+// on, and is for whoever asked to ask again.
+func judge(req *http.Request, resp *http.Response) error {
+	t := baseType(resp.Header.Get("Content-Type"))
+	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !isManifestPath(req.URL.Path) || isVendors(t) && !IsDocument(t) {
+		return nil
+	}
+	if expected, ok := req.Context().Value(expectedType{}).(string); ok && !IsDocument(expected) {
+		return nil // an entry of another kind, which may be stored as a manifest
+	}
+	const looked = 64 // there is hardly white space before a page
+	buffered := bufio.NewReaderSize(resp.Body, looked)
+	begin, _ := buffered.Peek(1) // whoever reads it sees the error, too
+	for n := 2; n <= looked && len(begin) == n-1 && len(bytes.TrimSpace(begin)) == 0; n++ {
+		begin, _ = buffered.Peek(n)
+	}
+	resp.Body = bufferedBody{buffered, resp.Body}
+	if isMarkup(begin) || IsPage(t) && !isObject(begin) {
+		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Is: whatIs(t, begin)})
+	}
+	return nil
+}
+
+// bufferedBody is a body of which the beginning was looked at.
+type bufferedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// wantedSize is the key of the size of the blob that a context's request is for.
+type wantedSize struct{}
+
+// judgeBlob lets a page that is served for a blob be called one. That may be a
+// page itself; one of another size is not it.
+func judgeBlob(req *http.Request, resp *http.Response) {
+	size, ok := req.Context().Value(wantedSize{}).(int64)
+	t := baseType(resp.Header.Get("Content-Type"))
+	if ok && IsPage(t) && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" {
+		resp.Body = &pageBody{resp.Body, size, &AnswerError{Host: req.URL.Host, MediaType: t, Blob: true}}
+	}
+}
+
+// pageBody is the body of a page, whose end is an error unless it has a size.
+type pageBody struct {
+	io.ReadCloser
+	left  int64
+	other *AnswerError
+}
+
+// Read implements [io.Reader].
+func (b *pageBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 || b.left > 0 && err == io.EOF {
+		return 0, b.other
+	}
+	return n, err
+}
+
+// isManifest reports whether a resolver brought the descriptor of a manifest or
+// index that can be relied on. Anything else may be a page.
+func isManifest(desc ocispec.Descriptor) bool {
+	return desc.Size > 0 && IsDocument(desc.MediaType) || desc.MediaType == images.MediaTypeDockerSchema1Manifest
+}
+
+type resolutionKey struct{}
+
+// resolution takes the body when a resolver looks at a manifest's headers.
+type resolution struct{ data []byte }
+
+// byGet returns a context in which a resolver's HEAD of a manifest is made as
+// a GET, whose body is kept.
+func byGet(ctx context.Context) (context.Context, *resolution) {
+	r := new(resolution)
+	return context.WithValue(ctx, resolutionKey{}, r), r
+}
