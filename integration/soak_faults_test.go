@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -63,6 +64,13 @@ func isBlob(r *http.Request) bool {
 func isAny(*http.Request) bool      { return true }
 func isSigned(r *http.Request) bool { return isContent(r) && r.Header.Get("Authorization") != "" }
 func isRanged(r *http.Request) bool { return isBlob(r) && r.Header.Get("Range") != "" }
+func isRead(r *http.Request) bool {
+	return isContent(r) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+}
+func isHead(r *http.Request) bool { return isContent(r) && r.Method == http.MethodHead }
+func isTokenPost(r *http.Request) bool {
+	return !strings.HasPrefix(r.URL.Path, "/v2/") && r.Method == http.MethodPost
+}
 
 var faultKinds = []fault{
 	{"reset", isAny, func(_ *faults, w http.ResponseWriter, _ *http.Request, _ http.Handler) { resetConnection(w) }},
@@ -88,8 +96,21 @@ var faultKinds = []fault{
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service=%q,scope=%q,error="invalid_token"`, f.realm, service, pullScope(repository)))
 		w.WriteHeader(http.StatusUnauthorized)
 	}},
-	{"redirect", isBlob, func(f *faults, w http.ResponseWriter, r *http.Request, _ http.Handler) {
+	{"redirect", isRead, func(f *faults, w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		http.Redirect(w, r, f.cdn+r.URL.Path+"?signature=canary", http.StatusTemporaryRedirect)
+	}},
+	{"expired redirect", isBlob, func(f *faults, w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		http.Redirect(w, r, f.cdn+r.URL.Path+"?signature=canary&expired=true", http.StatusTemporaryRedirect)
+	}},
+	{"page", isAny, func(_ *faults, w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, "<html><title>Sign in</title></html>")
+	}},
+	{"HEAD refused", isHead, status(http.StatusMethodNotAllowed, "")},
+	{"POST for a token refused", isTokenPost, status(http.StatusNotFound, "")},
+	{"GOAWAY", isAny, func(_ *faults, w http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.Header().Set("Connection", "close") // over HTTP/2: GOAWAY, after the answer
+		next.ServeHTTP(w, r)
 	}},
 	{"Range ignored", isRanged, func(_ *faults, w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Del("Range")
@@ -219,6 +240,10 @@ func (f *faults) startStorage(t testing.TB, reg *registry) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
 			f.leaked.Add(1)
+		}
+		if r.URL.Query().Has("expired") {
+			w.WriteHeader(http.StatusForbidden)
+			return
 		}
 		token, err := reg.tokens.signer.token("storage", []access{{"repository", parseRequest(r).Repository, []string{"pull"}}})
 		if err != nil {
