@@ -1,0 +1,269 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// crowd is a scene with little memory beside a tenant whose registry answers with as much as it may, and never with the
+// last byte.
+type crowd struct {
+	*scene
+	leave context.CancelFunc
+	here  sync.WaitGroup
+	ended atomic.Int64
+}
+
+func newCrowd(t *testing.T, mode Mode) *crowd {
+	c := &crowd{scene: newScene(t, mode)}
+	c.options.Memory = NewMemory(16 << 20)
+	c.options.Limits = nested.Limits{Document: 512 << 10}
+	c.start(filepath.Join(t.TempDir(), "trail"))
+	return c
+}
+
+// neverEnds answers for repositories below org/evil with all but the last of so many bytes, and says how many there are or
+// does not.
+func neverEnds(size int, says bool) registrytest.Interceptor {
+	body := []byte(strings.Repeat(" ", size))
+	return func(w http.ResponseWriter, req *http.Request) bool {
+		if q := registrytest.Describe(req); !strings.HasPrefix(q.Repository, "org/evil/") {
+			return false
+		}
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		w.Header().Set("Docker-Content-Digest", string(digest.FromBytes(body)))
+		if says || req.Method == http.MethodHead {
+			w.Header().Set("Content-Length", fmt.Sprint(size))
+		}
+		if req.Method == http.MethodHead {
+			return true
+		}
+		_, _ = w.Write(body[:size-1])
+		_ = http.NewResponseController(w).Flush()
+		<-req.Context().Done()
+		return true
+	}
+}
+
+// come makes many requests of the tenant, and waits until no more of them find room.
+func (c *crowd) come(method string, path func(i int) string) {
+	c.t.Helper()
+	ctx, leave := context.WithCancel(c.t.Context())
+	c.leave = leave
+	for i := range 30 {
+		req, err := http.NewRequestWithContext(ctx, method, c.server.URL+"/v2/"+path(i)+"?ns="+c.registry.Host(), nil)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if c.user[0] != "" {
+			req.SetBasicAuth(fmt.Sprint("evil", i), secret)
+		}
+		c.here.Go(func() {
+			defer c.ended.Add(1)
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	c.awaitWaiting(func(waiting int) bool { return waiting > 0 })
+}
+
+func (c *crowd) awaitWaiting(so func(waiting int) bool) {
+	c.t.Helper()
+	p := &c.options.Memory.documents
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		waiting := len(p.waiting)
+		p.mu.Unlock()
+		if so(waiting) {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%d wait, %d have gone", waiting, c.ended.Load())
+		}
+	}
+}
+
+// disperse lets the tenant go.
+func (c *crowd) disperse() {
+	c.leave()
+	c.here.Wait()
+}
+
+// TestCrowd: however many requests for documents that never end there are, of whatever kind, from one repository or many,
+// another tenant's pulls and lists are answered while they wait.
+func TestCrowd(t *testing.T) {
+	const most = 1 << 20 // twice the limit for documents below nested indexes
+	some := digest.FromString("some")
+	for name, test := range map[string]struct {
+		method, path string
+		size         int
+		hidden       bool // how much it is
+		mode         Mode
+	}{
+		"index":              {path: "manifests/" + string(some), size: most},
+		"index, pod":         {path: "manifests/" + string(some), size: most, mode: Pod},
+		"chunked":            {path: "manifests/" + string(some), size: most, hidden: true},
+		"tag":                {path: "manifests/v1", size: most},
+		"HEAD of a manifest": {path: "manifests/v1", size: most, method: http.MethodHead},
+		"tags":               {path: "tags/list", size: 4 << 20},
+		"referrers":          {path: "referrers/" + string(some), size: 4 << 20},
+		"smaller":            {path: "manifests/v1", size: 200 << 10},
+	} {
+		for _, repositories := range []int{1, 30} {
+			t.Run(fmt.Sprintf("%s, %d", name, repositories), func(t *testing.T) {
+				mode := max(Node, test.mode)
+				c := newCrowd(t, mode)
+				c.publish()
+				if mode == Pod {
+					c.user = [2]string{"pod", secret}
+					c.registry.Allow("pod", secret, "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+				}
+				c.registry.Intercept(neverEnds(test.size, !test.hidden))
+				method := test.method
+				if method == "" {
+					method = http.MethodGet
+				}
+				c.come(method, func(i int) string { return fmt.Sprintf("org/evil/%d/%s", i%repositories, test.path) })
+				root := c.pull("v1")
+				for _, path := range []string{"tags/list", "referrers/" + string(root)} {
+					if got := c.do(http.MethodGet, "/v2/org/app/"+path); got.status != http.StatusOK {
+						t.Errorf("%s: %d %s", path, got.status, got.body)
+					}
+				}
+				if n := c.ended.Load(); n > 0 {
+					t.Errorf("%d of the others have gone", n)
+				}
+				c.disperse()
+			})
+		}
+	}
+}
+
+// TestCrowdTooLong: who waits for longer than a registry may take is told when to come again.
+func TestCrowdTooLong(t *testing.T) {
+	c := newCrowd(t, Node)
+	c.options.Timeout = time.Second
+	c.start(filepath.Join(t.TempDir(), "trail"))
+	c.publish()
+	all := func(sign int64) {
+		p := &c.options.Memory.documents
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.add(right{repository: c.repository("org/other")}, sign*p.size)
+	}
+	all(+1)
+	got := c.do(http.MethodGet, "/v2/org/app/manifests/v1")
+	all(-1)
+	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") != memoryRetry || !strings.Contains(got.body, "max_memory") {
+		t.Errorf("%d %v %s", got.status, got.header, got.body)
+	}
+	c.pull("v1")
+}
+
+// TestWideWalk: a search below more than there is memory for ends, and others search beside it.
+func TestWideWalk(t *testing.T) {
+	c := newCrowd(t, Node)
+	c.publish()
+	var wide []ocispec.Descriptor
+	for i := range 12 {
+		var entries strings.Builder
+		for j := range 1500 {
+			fmt.Fprintf(&entries, `,{"mediaType":%q,"digest":%q,"size":2,"annotations":{%q:"web"}}`, ocispec.MediaTypeImageManifest, digest.FromString(fmt.Sprint(i, j)), nested.Annotation)
+		}
+		body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, ocispec.MediaTypeImageIndex, entries.String()[1:])
+		d := c.registry.Put("org/app/a", ocispec.MediaTypeImageIndex, []byte(body))
+		wide = append(wide, registrytest.Member(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d.Digest, Size: d.Size}, "a"))
+	}
+	c.registry.Tag("org/app", "wide", c.registry.Index("org/app", wide...).Digest)
+	missing := digest.FromString("missing")
+	got := c.get("blobs", missing)
+	if got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "more is below its indexes") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if n := c.options.Memory.walked.taken(); n > 1<<10 {
+		t.Errorf("%d bytes are kept of it", n)
+	}
+	c.fetch(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: c.pull("v1")})
+}
+
+// TestKeptIsGivenUp: what waits for its client, after a HEAD or fetched ahead, makes room for what is asked for, and is
+// asked for again.
+func TestKeptIsGivenUp(t *testing.T) {
+	c := newCrowd(t, Node)
+	_, members := c.fleet(20)
+	c.begin(members)
+	c.awaitAhead(c.idle)
+	for i := range 40 {
+		body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"x":"%0*d"}`, ocispec.MediaTypeImageManifest, 200<<10, i)
+		c.registry.Put("org/app", ocispec.MediaTypeImageManifest, []byte(body), fmt.Sprint("tag", i))
+		if got := c.do(http.MethodHead, fmt.Sprint("/v2/org/app/manifests/tag", i)); got.status != http.StatusOK {
+			t.Fatalf("%+v", got)
+		}
+	}
+	held := len(c.server.Config.Handler.(*Gateway).held.all)
+	if used, size := c.options.Memory.documents.taken(), c.options.Memory.documents.size; held == 0 || held == 40 || used > size {
+		t.Errorf("%d are held, %d bytes of %d", held, used, size)
+	}
+	for _, m := range members[2:] {
+		c.fetch(m)
+	}
+	for i := range 40 {
+		if got := c.do(http.MethodGet, fmt.Sprint("/v2/org/app/manifests/tag", i)); got.status != http.StatusOK {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// TestAheadNeedsRoom: what nobody asked for yet is not waited for.
+func TestAheadNeedsRoom(t *testing.T) {
+	c := newCrowd(t, Node)
+	_, members := c.fleet(10)
+	c.registry.Intercept(neverEnds(1<<20, true))
+	c.come(http.MethodGet, func(i int) string { return fmt.Sprintf("org/evil/%d/manifests/v1", i) })
+	c.begin(members)
+	c.awaitAhead(c.idle)
+	for _, m := range members {
+		c.fetch(m)
+	}
+	c.disperse()
+}
+
+// TestLargeIsPassedOn: a document that is larger than is read goes through, and is not held.
+func TestLargeIsPassedOn(t *testing.T) {
+	c := newCrowd(t, Node)
+	body := strings.Repeat(" ", 20<<20)
+	for name, chunked := range map[string]bool{"said": false, "not said": true} {
+		c.registry.ResetIntercepts()
+		c.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			if registrytest.Describe(req).Repository != "org/large" {
+				return false
+			}
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			if !chunked {
+				w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+			}
+			_, _ = io.WriteString(w, body)
+			return true
+		})
+		got := c.do(http.MethodGet, "/v2/org/large/manifests/"+string(digest.FromString(body)))
+		if got.status != http.StatusOK || got.body != body {
+			t.Errorf("%s: %d, %d bytes", name, got.status, len(got.body))
+		}
+	}
+}
