@@ -56,7 +56,7 @@ func (w *walk) remember(s step, below []digest.Digest) (string, error) {
 	size := int64(entryBytes + len(s.digest) + joined.Cap())
 	for !w.room.grow(size) {
 		if !w.room.pool.giveUp(w.of, size) {
-			w.below = nil
+			w.below = map[step]string{}
 			w.room.release()
 			return "", &memoryError{w.of, "more is below its indexes than there is memory to search through; pull the bundle by its tag, or raise gateway.max_memory"}
 		}
