@@ -14,7 +14,8 @@ var otherName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/+~@-]{0,254}$`)
 const maxOtherNames = 10_000
 
 // named returns the name that a challenge's scope has for a repository when it
-// is one scope of type repository and grants what was asked for.
+// is one scope of type repository, for something that was asked for: a registry
+// names what one request needs, as pull before a push.
 func named(scope, actions string) (name string, ok bool) {
 	rest, ok := strings.CutPrefix(scope, "repository:")
 	if !ok {
@@ -24,11 +25,11 @@ func named(scope, actions string) (name string, ok bool) {
 	if i < 0 || !otherName.MatchString(rest[:i]) {
 		return "", false
 	}
-	granted := strings.Split(rest[i+1:], ",")
-	for action := range strings.SplitSeq(actions, ",") {
-		if !slices.Contains(granted, action) && !slices.Contains(granted, "*") {
-			return "", false
-		}
+	asked := strings.Split(actions, ",")
+	if !slices.ContainsFunc(strings.Split(rest[i+1:], ","), func(granted string) bool {
+		return granted == "*" || slices.Contains(asked, granted)
+	}) {
+		return "", false
 	}
 	return rest[:i], true
 }

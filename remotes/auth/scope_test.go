@@ -83,7 +83,8 @@ func TestNamed(t *testing.T) {
 		{"repository:back/p:push,pull", "pull,push", "back/p"},
 		{"repository:host.test:5000/p:pull", "pull", "host.test:5000/p"},
 		{"repository:p:delete", "delete", "p"},
-		{"repository:back/p:pull", "pull,push", ""},
+		{"repository:back/p:pull", "pull,push", "back/p"}, // of a look before a push
+		{"repository:back/p:delete", "pull,push", ""},
 		{"repository:back/p:push", "pull", ""},
 		{"repository:back/p:", "pull", ""},
 		{"repository:back/p", "pull", ""},
@@ -138,8 +139,7 @@ func TestConfiguredHeaders(t *testing.T) {
 			}
 			_, _ = w.Write([]byte(`{"token":"t"}`))
 		})
-		var registry *recorder
-		registry = newRecorder(t, func(w http.ResponseWriter, req *http.Request) {
+		registry := newRecorder(t, func(w http.ResponseWriter, req *http.Request) {
 			if !strings.HasPrefix(req.Header.Get("Authorization"), "Bearer ") {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="`+endpoint.URL+`/token"`)
 				w.WriteHeader(http.StatusUnauthorized)
@@ -158,7 +158,8 @@ func TestConfiguredHeaders(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = resp.Body.Close()
-			if responses = append(responses, resp); resp.StatusCode == http.StatusUnauthorized {
+			responses = append(responses, resp) //nolint:bodyclose // closed before
+			if resp.StatusCode == http.StatusUnauthorized {
 				if err := a.AddResponses(ctx(), responses); err != nil {
 					t.Fatal(err)
 				}

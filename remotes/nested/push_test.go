@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,5 +116,59 @@ func TestUploadLocations(t *testing.T) {
 				t.Errorf("stored %q", stored)
 			}
 		})
+	}
+}
+
+// TestPushOtherScope: a push to a front that rewrites paths. What a registry names before the upload is for pulling alone;
+// the token is asked for with what the push needs, once.
+func TestPushOtherScope(t *testing.T) {
+	var asked []string
+	var stored string
+	var registry *httptest.Server
+	registry = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/token" {
+			check(t, req.ParseForm())
+			asked = append(asked, req.Form.Get("scope"))
+			_, _ = w.Write(encode(object{"token": strings.ReplaceAll(req.Form.Get("scope"), " ", "_")}))
+			return
+		}
+		needed := "pull,push"
+		if req.Method == http.MethodHead {
+			needed = "pull"
+		}
+		if req.Header.Get("Authorization") != "Bearer repository:back/"+parent+":pull,push" {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="s",scope="repository:back/%s:%s"`, registry.URL, parent, needed))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		switch req.Method {
+		case http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		case http.MethodPost:
+			w.Header().Set("Location", "/up/1")
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			data, err := io.ReadAll(req.Body)
+			check(t, err)
+			stored += string(data)
+			w.WriteHeader(http.StatusCreated)
+		}
+	}))
+	defer registry.Close()
+	host := registry.Listener.Addr().String()
+	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true, Credentials: userPassword(t, host, "user", "secret")})
+	defer registries.CloseIdleConnections()
+	for _, data := range []string{"one", "two"} {
+		desc := describe(ocispec.MediaTypeImageLayer, []byte(data))
+		pusher, err := registries.Pusher(t.Context(), host+"/"+parent+"@"+desc.Digest.String())
+		check(t, err)
+		w, err := pusher.Push(t.Context(), desc)
+		check(t, err)
+		_, err = w.Write([]byte(data))
+		check(t, err)
+		check(t, w.Commit(t.Context(), desc.Size, desc.Digest))
+	}
+	if want := []string{"repository:" + parent + ":pull,push", "repository:back/" + parent + ":pull,push"}; stored != "onetwo" || !slices.Equal(asked, want) {
+		t.Errorf("stored %q, tokens for %q, want %q", stored, asked, want)
 	}
 }
