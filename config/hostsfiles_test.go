@@ -115,12 +115,12 @@ func TestHostsOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	hosts := filepath.Join(root, "hosts")
-	if err := os.Chmod(hosts, 0o777); err != nil {
+	if err = os.Chmod(hosts, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	want := "gateway.hosts_dir: " + hosts + " can be written by its group or others; chmod go-w " + hosts
 	for name, load := range map[string]func(string) (*Config, error){"Load": Load, "LoadAndPrepare": LoadAndPrepare} {
-		if _, err := load(path); err == nil || strings.Count(err.Error(), want) != 1 {
+		if _, err = load(path); err == nil || strings.Count(err.Error(), want) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -166,10 +166,10 @@ func TestState(t *testing.T) {
 		if test.files != "" {
 			write(t, filepath.Join(state, test.files), "x")
 		}
-		if _, err := Load(path); (err == nil) != test.checked || err != nil && !strings.Contains(err.Error(), "gateway.state_dir: "+state+" can be written") {
+		if _, err = Load(path); (err == nil) != test.checked || err != nil && !strings.Contains(err.Error(), "gateway.state_dir: "+state+" can be written") {
 			t.Errorf("%s: checked: %v", test.name, err)
 		}
-		if _, err := LoadAndPrepare(path); (err == nil) != test.prepared {
+		if _, err = LoadAndPrepare(path); (err == nil) != test.prepared {
 			t.Errorf("%s: prepared: %v", test.name, err)
 		}
 		info, err := os.Stat(state)

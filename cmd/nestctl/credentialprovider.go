@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -40,19 +41,31 @@ request is read from standard input and the response written to standard output.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), providerTime)
 			defer cancel()
-			return provideCredential(ctx, providerStores(stores), cmd.InOrStdin(), cmd.OutOrStdout())
+			source, err := providerStores(stores)
+			if err != nil {
+				return err
+			}
+			return provideCredential(ctx, source, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
 	c.Flags().StringArrayVar(&stores, "docker-config", nil, "Docker configuration file, or directory with a config.json; may be repeated (default: as nestctl pull looks)")
 	return c
 }
 
-func providerStores(files []string) auth.Source {
-	options := auth.StoresFromEnvironment()
-	if len(files) > 0 {
-		options = auth.StoresOptions{Files: files}
+// providerStores are the stores that flags name, or the environment. Whoever
+// could write a file that is named here would choose what the kubelet shows to
+// registries, and which helpers root runs.
+func providerStores(files []string) (auth.Source, error) {
+	if len(files) == 0 {
+		return auth.NewStores(auth.StoresFromEnvironment()), nil
 	}
-	return auth.NewStores(options)
+	for _, path := range files {
+		var bad *config.Error
+		if errors.As(config.CheckDocker(path), &bad) {
+			return nil, fmt.Errorf("--docker-config: %w", bad)
+		}
+	}
+	return auth.NewStores(auth.StoresOptions{Files: files}), nil
 }
 
 // providerRequest is what the kubelet asks.

@@ -81,7 +81,7 @@ func openInstaller(root string, certs []string, now time.Time) (*planner, func()
 	}
 	d.follow(filepath.Dir(journalPath), unitDir, config.Default().Gateway.StateDir, defaultHostsDir)
 	d.follow(certs...)
-	if err = d.own("/"); err == nil {
+	if err = d.ownRoot(); err == nil {
 		err = d.lock()
 	}
 	if err != nil {

@@ -86,6 +86,16 @@ func (d *disk) at(path string) string { return filepath.Join(d.root.Name(), d.na
 // own refuses a directory, and the way to it, that others own or can write.
 func (d *disk) own(dir string) error { return trust.Way(d.at(dir)) }
 
+// ownRoot is own for the root, with another way out: the directories above an
+// image may be somebody's home.
+func (d *disk) ownRoot() error {
+	err := d.own("/")
+	if bad := new(trust.Error); d.image && errors.As(err, &bad) {
+		return fmt.Errorf("--root: %w, or have the image where only root and you own and can write the directories above it", bad)
+	}
+	return err
+}
+
 // ownIfThere is own for a directory that need not exist.
 func (d *disk) ownIfThere(dir string) error { return absent(d.own(dir)) }
 

@@ -101,7 +101,7 @@ func OpenOwn(path string, flag int, mode fs.FileMode) (*os.File, error) {
 		return nil, err
 	}
 	info, err := file.Stat()
-	if err == nil && !(info.Mode().IsRegular() && Own(info)) {
+	if err == nil && (!info.Mode().IsRegular() || !Own(info)) {
 		err = ErrNotOwn
 	}
 	if err != nil {
