@@ -51,6 +51,7 @@ goes on where it stopped. The tag comes last.`,
   nestctl copy --referrers registry.example.com/org/app:v1 oci-archive:app.tar`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.allow(cmd, o.concurrent)
 			return o.run(cmd.Context(), args[0], args[1], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

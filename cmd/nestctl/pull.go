@@ -51,6 +51,7 @@ pull goes on where it stopped when it is run again.`,
   nestctl pull --member web --to oci-layout:app registry.example.com/org/app:v1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.allow(cmd, o.concurrent)
 			return o.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

@@ -26,6 +26,8 @@ type settings struct {
 	hostsDir  string
 	plainHTTP bool
 	debug     bool
+	// connections to one host; 0 for as many as are polite
+	connections int
 }
 
 func newRoot() *cobra.Command {
@@ -83,6 +85,14 @@ func misuseOf(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// allow gives somebody who asks for more at once than is polite as many
+// connections.
+func (s *settings) allow(cmd *cobra.Command, concurrent int) {
+	if cmd.Flags().Changed("max-concurrent") {
+		s.connections = max(concurrent, auth.DefaultConnections)
+	}
+}
+
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -111,6 +121,7 @@ func (s *settings) registriesWith(credentials auth.Source, hostsDir string, metr
 		Credentials: credentials,
 		HostsDir:    hostsDir,
 		PlainHTTP:   s.plainHTTP,
+		Connections: s.connections,
 		UserAgent:   "nestctl/" + version,
 		Metrics:     metrics,
 	})

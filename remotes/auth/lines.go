@@ -1,15 +1,24 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
+	"sync"
 )
 
-// lines are the connections to hosts of one kind. What takes long has a
+// lines are the connections to hosts of one kind. What takes long to read has a
 // connection to itself, over HTTP/1.1. Brief requests share one where the
-// server speaks HTTP/2: many at once need no handshakes of their own.
-type lines struct{ own, shared *http.Transport }
+// server speaks HTTP/2: many at once need no handshakes of their own. The
+// connections for what is read are bounded; those for what is sent are as many
+// as are sent at once, which their user bounds: a body that is sent waits for
+// one that is read, and may not be waited for in turn.
+type lines struct {
+	own, shared, sent *http.Transport
+	multiplexed       *sync.Map // host:port of those that have answered over HTTP/2
+	unbounded         bool      // see [RegistryOptions.Passing]
+}
 
 const (
 	// sharedStream bounds what a brief answer may have arrived of and is not
@@ -20,10 +29,20 @@ const (
 	maxHeader = 256 << 10
 )
 
-func newLines(base *http.Transport) lines {
+// DefaultConnections is [RegistryOptions].Connections where it is 0. 20 ms away
+// from a registry that speaks HTTP/1.1 alone, a bundle of 20 members comes as
+// fast as without a bound (with 36 connections), and faster than with half or
+// with three times as many: handshakes cost more than they bring.
+const DefaultConnections = 8
+
+func newLines(base *http.Transport, options RegistryOptions) lines {
 	base = base.Clone()
 	base.MaxResponseHeaderBytes = maxHeader
-	l := lines{base, base.Clone()}
+	l := lines{own: base, shared: base.Clone(), sent: base.Clone(), multiplexed: new(sync.Map), unbounded: options.Passing}
+	l.shared.MaxConnsPerHost = cmp.Or(options.Connections, DefaultConnections)
+	if !options.Passing {
+		l.own.MaxConnsPerHost = l.shared.MaxConnsPerHost
+	}
 	l.shared.ForceAttemptHTTP2 = true
 	l.shared.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: sharedStream, MaxReceiveBufferPerConnection: sharedConnection}
 	return l
@@ -32,19 +51,48 @@ func newLines(base *http.Transport) lines {
 func (l lines) each(change func(*http.Transport)) {
 	change(l.own)
 	change(l.shared)
+	change(l.sent)
 }
 
+// forRequest chooses the connections for a request.
 func (l lines) forRequest(req *http.Request) *http.Transport {
-	if req.Context().Value(briefKey{}) != nil {
+	ctx := req.Context()
+	brief := ctx.Value(briefKey{}) != nil
+	if paced := ctx.Value(pacedKey{}) != nil; brief && paced && l.unbounded {
+		_, brief = l.multiplexed.Load(dialAddress(req.URL))
+	}
+	switch {
+	case brief:
 		return l.shared
+	case ctx.Value(sendingKey{}) != nil, req.Method != http.MethodGet && req.Method != http.MethodHead:
+		return l.sent
 	}
 	return l.own
+}
+
+// answered takes note of how a host answers.
+func (l lines) answered(req *http.Request, resp *http.Response) {
+	if resp.ProtoMajor == 2 {
+		l.multiplexed.Store(dialAddress(req.URL), true)
+	}
 }
 
 type briefKey struct{}
 
 // Brief marks the requests of a context as such whose answers are small.
 func Brief(ctx context.Context) context.Context { return context.WithValue(ctx, briefKey{}, true) }
+
+type pacedKey struct{}
+
+// Paced marks the requests of a context as such whose answers are passed on to
+// somebody, who may take their time: where the connections for brief requests
+// are bounded, they keep none of them.
+func Paced(ctx context.Context) context.Context { return context.WithValue(ctx, pacedKey{}, true) }
+
+type sendingKey struct{}
+
+// Sending marks the requests of a context as those of content that is sent.
+func Sending(ctx context.Context) context.Context { return context.WithValue(ctx, sendingKey{}, true) }
 
 // maxRest bounds what is read of an answer that is not wanted, so that its
 // connection can be used again.

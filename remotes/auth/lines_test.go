@@ -117,3 +117,83 @@ func TestHeaderIsBound(t *testing.T) {
 		}
 	}
 }
+
+// TestConnectionsAreBounded: to a registry that speaks HTTP/1.1 alone, what is read has so many connections and no more, small
+// requests by themselves, however many there are at once; what is sent has those that it needs, and is never waited for. Over
+// HTTP/2 small requests are not held up.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	const atOnce = 60
+	brief, sending := Brief, Sending
+	same := func(ctx context.Context) context.Context { return ctx }
+	for name, test := range map[string]struct {
+		options RegistryOptions
+		http2   bool
+		kind    func(context.Context) context.Context
+		method  string
+		want    int64 // connections, all of which are held when that many requests have come
+	}{
+		"large":                 {RegistryOptions{}, false, same, http.MethodGet, DefaultConnections},
+		"small":                 {RegistryOptions{}, false, brief, http.MethodGet, DefaultConnections},
+		"heads":                 {RegistryOptions{}, false, same, http.MethodHead, DefaultConnections},
+		"as many as are asked":  {RegistryOptions{Connections: 20}, false, same, http.MethodGet, 20},
+		"sent":                  {RegistryOptions{}, false, same, http.MethodPut, atOnce},
+		"of a push":             {RegistryOptions{}, false, sending, http.MethodHead, atOnce},
+		"passed on":             {RegistryOptions{Passing: true}, false, same, http.MethodGet, atOnce},
+		"small, passed on":      {RegistryOptions{Passing: true}, false, func(ctx context.Context) context.Context { return Paced(Brief(ctx)) }, http.MethodGet, atOnce},
+		"small, for oneself":    {RegistryOptions{Passing: true}, false, brief, http.MethodGet, DefaultConnections},
+		"small, shared":         {RegistryOptions{}, true, brief, http.MethodGet, 0},
+		"small, passed, shared": {RegistryOptions{Passing: true}, true, func(ctx context.Context) context.Context { return Paced(Brief(ctx)) }, http.MethodGet, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			held, let := make(chan bool, atOnce), make(chan bool)
+			server, connections := startCounted(t, func(_ http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/held" {
+					held <- true
+					<-let
+				}
+			}, func(s *httptest.Server) {
+				if s.EnableHTTP2 = test.http2; test.http2 {
+					s.StartTLS()
+				} else {
+					s.Start()
+				}
+			})
+			scheme, host, _ := strings.Cut(server.URL, "://")
+			base := &http.Transport{MaxIdleConnsPerHost: atOnce}
+			if test.http2 {
+				base.TLSClientConfig = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+			}
+			r := NewRegistry(scheme, host, base, Sources{}, test.options)
+			t.Cleanup(r.CloseIdleConnections)
+			if test.http2 {
+				askFor(Brief(t.Context()), t, r, server.URL) // so that what it speaks is known
+			}
+			var all sync.WaitGroup
+			for range atOnce {
+				all.Go(func() {
+					req := must[*http.Request](t)(http.NewRequestWithContext(test.kind(t.Context()), test.method, server.URL+"/held", http.NoBody))
+					resp, err := clientOf(r).Do(req)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = resp.Body.Close()
+				})
+			}
+			together := test.want
+			if test.http2 {
+				together = atOnce
+			}
+			for range together {
+				<-held
+			}
+			close(let)
+			all.Wait()
+			if n := connections.Load(); test.want > 0 && n != test.want || test.http2 && n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}

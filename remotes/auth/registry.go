@@ -34,6 +34,15 @@ type RegistryOptions struct {
 	// own often do: a challenge's scope counts when it is for pulling from one
 	// repository whose name ends in the path's.
 	OtherNames bool
+	// Connections bounds the connections to one host for content that takes long
+	// to be read, and, by themselves, those for small requests to a host that
+	// does not speak HTTP/2; 0 means [DefaultConnections]. Who keeps more bodies open at once than
+	// that waits for ever. What is sent is not bounded.
+	Connections int
+	// Passing says that content is passed on to others, at their pace: what takes
+	// long, and what is marked by [Paced], has as many connections as they ask
+	// for, so that one who takes nothing holds nobody up.
+	Passing bool
 	// UserAgent is sent to the token endpoint.
 	UserAgent string
 	// Metrics counts tokens and challenges, when given.

@@ -42,7 +42,7 @@ type transport struct {
 }
 
 func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions, forTokens bool) *transport {
-	t := &transport{location: new(location), base: newLines(base), foreign: newLines(base), verified: newLines(base), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy, forTokens: forTokens}
+	t := &transport{location: new(location), base: newLines(base, options), foreign: newLines(base, options), verified: newLines(base, options), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy, forTokens: forTokens}
 	if !options.HTTPFallback {
 		t.scheme = origin.Scheme
 	}
@@ -144,6 +144,7 @@ func (t *transport) send(req *http.Request, over lines) (*http.Response, error) 
 	if err != nil {
 		return nil, err
 	}
+	over.answered(req, resp)
 	if err := errors.Join(checkRange(req, resp), checkLocation(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}

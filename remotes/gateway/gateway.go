@@ -132,12 +132,18 @@ func New(options Options) *Gateway {
 			HostsDir:    options.HostsDir,
 			CheckHosts:  options.CheckHosts,
 			Realms:      options.Realms,
+			Connections: ownConnections,
+			Passing:     true,
 			UserAgent:   options.UserAgent,
 			Metrics:     &options.Metrics.Registries,
 		}),
 	}
 	return g
 }
+
+// ownConnections bounds those to one host for what the gateway reads itself. All
+// clients of a node share them, so they are more than one client has.
+const ownConnections = 24
 
 // Check reads the hosts.toml of each registry. Requests for one that cannot be
 // read fail with the same error.

@@ -58,7 +58,7 @@ func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (con
 
 func (p *registryPusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	retries := new(pushRetries)
-	ctx = context.WithValue(ctx, pushRetriesKey{}, retries)
+	ctx = auth.Sending(context.WithValue(ctx, pushRetriesKey{}, retries))
 	sources := p.sources(desc)
 	desc.Annotations = nil // of no use to registries
 	for _, from := range sources[:min(len(sources), maxMounts)] {

@@ -38,6 +38,12 @@ type RegistriesOptions struct {
 	PlainHTTP bool
 	// Realms are the token endpoints to allow; see [auth.RegistryOptions].
 	Realms []string
+	// Connections bounds the connections to one host for large content, and by
+	// themselves those for small; see [auth.RegistryOptions].
+	Connections int
+	// Passing says that content is passed on to others at their pace; see
+	// [auth.RegistryOptions].
+	Passing bool
 	// UserAgent names the program to registries.
 	UserAgent string
 	// Header goes to registries with each request for content.
@@ -169,6 +175,8 @@ func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
 		Dialer:       &net.Dialer{Timeout: 30 * time.Second}, // as docker.DefaultHTTPTransport has it
 		HTTPFallback: fallback,
 		OtherNames:   host.Path != "/v2" && !strings.HasPrefix(host.Path, "/v2/"),
+		Connections:  r.options.Connections,
+		Passing:      r.options.Passing,
 		UserAgent:    r.options.UserAgent,
 		Metrics:      &r.options.Metrics.Metrics,
 	})

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -353,3 +354,21 @@ func TestClientAndHeader(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestPoliteConnections: a bundle of 60 members, asked for all at once, costs a registry that speaks HTTP/1.1 alone a bounded
+// number of connections: those for small content, and as many for large.
+func TestPoliteConnections(t *testing.T) {
+	s := newScene(t, nested.Options{})
+	var members []ocispec.Descriptor
+	large := strings.Repeat("0123456789", 40_000)
+	for i := range 60 {
+		name := fmt.Sprintf("m%d", i)
+		members = append(members, registrytest.Member(putImage(s.registry, parent+"/"+name, name, name+large).Descriptor, name))
+	}
+	root := s.put(ocispec.MediaTypeImageIndex, indexOf(members...))
+	s.registry.Intercept(s.registry.Delay(20 * time.Millisecond))
+	check(t, s.pull(root))
+	if n := s.registry.Connections(); n <= auth.DefaultConnections || n > 2*auth.DefaultConnections {
+		t.Errorf("%d connections", n)
+	}
+}

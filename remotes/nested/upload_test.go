@@ -2,11 +2,15 @@ package nested_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,4 +196,78 @@ func pushTo(t *testing.T, registry *inbox, data string) error {
 		}
 	}
 	return errors.Join(err, w.Close())
+}
+
+// TestUploadsWaitForNobody: more uploads than there are connections for what is read are under way, and each is fed from a
+// download of the same registry, as a copy within it does. None waits for another for ever.
+func TestUploadsWaitForNobody(t *testing.T) {
+	t.Parallel()
+	const atOnce = 3 * auth.DefaultConnections
+	data := strings.Repeat("content", 200_000)
+	d := digest.FromString(data)
+	begun, feed := make(chan bool, atOnce), make(chan bool)
+	var waiting atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch req.Method {
+		case http.MethodGet:
+			_, _ = io.WriteString(w, data)
+		case http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		case http.MethodPost:
+			w.Header().Set("Location", req.URL.Path+"1")
+			w.WriteHeader(http.StatusAccepted)
+		case http.MethodPut:
+			begun <- true
+			got, err := io.ReadAll(req.Body)
+			if err != nil || string(got) != data {
+				t.Errorf("sent %d bytes, %v", len(got), err)
+			}
+			w.WriteHeader(http.StatusCreated)
+		}
+	}))
+	t.Cleanup(server.Close)
+	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	t.Cleanup(registries.CloseIdleConnections)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d, Size: int64(len(data))}
+	var all sync.WaitGroup
+	for i := range atOnce {
+		all.Go(func() {
+			host := strings.TrimPrefix(server.URL, "http://")
+			pusher, err := registries.Pusher(ctx, fmt.Sprintf("%s/to/%d@%s", host, i, d))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			fetcher, err := registries.Fetcher(ctx, host+"/from@"+d.String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			to, err := pusher.Push(ctx, desc)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if waiting.Add(1) == atOnce { // the requests wait for their bodies
+				for range atOnce {
+					select {
+					case <-begun:
+					case <-ctx.Done():
+					}
+				}
+				close(feed)
+			}
+			<-feed
+			from, err := fetcher.Fetch(ctx, desc)
+			if err == nil {
+				err = errors.Join(content.Copy(ctx, to, from, desc.Size, d), from.Close())
+			}
+			if err = errors.Join(err, to.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
