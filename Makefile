@@ -9,6 +9,8 @@ PASS_HELPER := v0.9.12
 CRANE       := v0.22.1
 ORAS        := v1.3.6
 REGCTL      := v0.11.7
+# The distribution spec's conformance program; its module has no tags of its own.
+CONFORMANCE := v0.0.0-20260831232431-97274622c111
 DOCKER_REGISTRY := 2.8.2
 LINT        := v2.15.0
 VULN        := v1.9.0
@@ -33,7 +35,7 @@ RACE     = $(shell command -v gcc >/dev/null && echo -race)
 GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
 
 # A stamp's name holds the version it was built from, so a new pin is a new build.
-TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL)
+TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.conformance-$(CONFORMANCE)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY)
 INSIDE := containerd-nested
@@ -222,6 +224,10 @@ bin/.oras-%:
 bin/.regctl-%:
 	$(INSTALL) github.com/regclient/regclient/cmd/regctl@$*
 	@rm -f bin/.regctl-* && touch $@
+
+bin/.conformance-%:
+	$(INSTALL) github.com/opencontainers/distribution-spec/conformance@$*
+	@rm -f bin/.conformance-* && touch $@
 
 # Unpacked, because installing the package starts a service. Where there is no such package, the
 # tests that want it are skipped.

@@ -9,8 +9,14 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -38,6 +44,52 @@ func TestGatewayConformance(t *testing.T) {
 	c.serves("manifests", bundle.desc.Digest.String(), bundle.content, ocispec.MediaTypeImageIndex)
 	c.serves("manifests", "v1", bundle.content, ocispec.MediaTypeImageIndex)
 	c.status(http.MethodGet, "tags/list", http.StatusOK, nil)
+}
+
+// TestGatewayConformanceProgram runs the distribution spec's conformance program, category pull, for content that only a
+// child repository has, in the repository of the parent.
+func TestGatewayConformanceProgram(t *testing.T) {
+	needs(t, "conformance")
+	image := newImage(t, amd64, "hello\n", baseLayer(t))
+	bundle := newBundle(t, member{"web", image})
+	a := publish(t, bundle)
+	g := startGateway(t, a, "node")
+	front := httptest.NewServer(asContainerd(t, g, a.host))
+	t.Cleanup(front.Close)
+	var blobs []string
+	for _, blob := range image.blobs {
+		blobs = append(blobs, blob.desc.Digest.String())
+	}
+	results := tempDir(t)
+	cmd := exec.CommandContext(t.Context(), "conformance")
+	cmd.Dir = results
+	cmd.Env = append(os.Environ(),
+		"OCI_REGISTRY="+strings.TrimPrefix(front.URL, "http://"), "OCI_TLS=disabled", "OCI_RESULTS_DIR="+results, "OCI_VERSION=1.1",
+		"OCI_REPO1=org/app", "OCI_REPO2=org/app", "OCI_API_PUSH=false", "OCI_API_BLOBS_DELETE=false", "OCI_API_MANIFESTS_DELETE=false", "OCI_API_TAGS_DELETE=false",
+		"OCI_API_BLOBS_MOUNT_ANONYMOUS=false", "OCI_API_REFERRER=false", // which distribution has not
+		"OCI_RO_DATA_TAGS=v1", "OCI_RO_DATA_MANIFESTS="+bundle.desc.Digest.String()+" "+image.desc.Digest.String(),
+		"OCI_RO_DATA_BLOBS="+strings.Join(blobs, " "))
+	out, err := cmd.CombinedOutput() // without pushes the program panics when it has printed its results, so that its status says nothing
+	if passed := regexp.MustCompile(`(?m)^OCI Conformance Result: +Pass$`); !passed.Match(out) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, api := range []string{"Tag listing", "Blob get", "Blob head", "Manifest get by digest", "Manifest get by tag", "Manifest head by digest", "Manifest head by tag", "Ping"} {
+		if passed := regexp.MustCompile(`(?m)^ +` + api + `\.+: +Pass$`); !passed.Match(out) {
+			t.Errorf("%s: not passed\n%s", api, out)
+		}
+	}
+}
+
+// asContainerd passes requests on to a gateway, as containerd makes them: with its certificate, and the registry's name in ns.
+func asContainerd(t *testing.T, g *gatewayProcess, host string) http.Handler {
+	t.Helper()
+	transport := g.through(t).Transport
+	return &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "https", g.address, ""
+		query := r.Out.URL.Query()
+		query.Set("ns", host)
+		r.Out.URL.RawQuery = query.Encode()
+	}}
 }
 
 // conformant asks a gateway about org/app of a registry.
