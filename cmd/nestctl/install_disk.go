@@ -80,8 +80,14 @@ type contents struct {
 	GID  int         `json:"gid"`
 }
 
-// at is where a path is for this process.
-func (d *disk) at(path string) string { return filepath.Join(d.root.Name(), d.name(path)) }
+// at is where a path is for this process. On this node it is the path itself,
+// with the links that follow has resolved: whose they are counts, too.
+func (d *disk) at(path string) string {
+	if !d.image {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(d.root.Name(), d.name(path))
+}
 
 // own refuses a directory, and the way to it, that others own or can write.
 func (d *disk) own(dir string) error { return trust.Way(d.at(dir)) }

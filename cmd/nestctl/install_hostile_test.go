@@ -99,6 +99,31 @@ func (n *machine) tryUninstall() error {
 	return n.uninstall()
 }
 
+// TestLinkOfOthers: a link on this node by which others say where root writes.
+func TestLinkOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	n := &machine{t: t}
+	for _, name := range []string{"ours", "theirs", "certs"} {
+		n.must(os.Mkdir(filepath.Join(dir, name), 0o755))
+	}
+	n.must(os.Symlink("../certs", filepath.Join(dir, "ours/link")))
+	n.must(os.Symlink("../certs", filepath.Join(dir, "theirs/link")))
+	n.must(os.Chmod(filepath.Join(dir, "theirs"), 0o777))
+	d, err := openDisk("")
+	n.must(err)
+	defer d.close()
+	d.follow(filepath.Join(dir, "ours/link"), filepath.Join(dir, "theirs/link"))
+	for name, refused := range map[string]bool{"ours": false, "theirs": true} {
+		path := filepath.Join(dir, name, "link/hosts.toml")
+		if err := d.write(path, newContents([]byte("x"), 0o644)); (err != nil) != refused {
+			t.Errorf("%s: written: %v", name, err)
+		}
+		if _, err := d.read(path); (err != nil) != refused {
+			t.Errorf("%s: read: %v", name, err)
+		}
+	}
+}
+
 // TestStickyImage: a fresh tmpfs is everybody's with the sticky bit, in which
 // nobody takes away what is ours.
 func TestStickyImage(t *testing.T) {
