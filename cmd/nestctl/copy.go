@@ -45,6 +45,8 @@ and OCI layouts. Members are placed below DST's repository under the child
 namespaces that they have; the index keeps its bytes and its digest.
 
 SRC and DST are references, or oci-layout:DIR[:TAG], or oci-archive:FILE[:TAG].
+An image of a layout is named as the layout names it, which may be a whole name,
+or with @ by digest; oci-archive:- is an archive from standard input.
 What is at DST already is not sent again, so that a copy that was interrupted
 goes on where it stopped. The tag comes last.`,
 		Example: `  nestctl copy test.example.com/org/app:v1 registry.example.com/prod/app:v1
