@@ -284,11 +284,6 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 	if err != nil {
 		return "", "", err
 	}
-	if desc.Digest == root.Digest { // what refers to it refers to this one, too
-		if err = m.refer(w, root, m.parent); err != nil {
-			return "", "", err
-		}
-	}
 	if len(members) == 0 {
 		if !nested.IsDocument(desc.MediaType) {
 			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
@@ -297,15 +292,14 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 	}
 	p := indexPublisher{m.registries, data, desc}
 	if root.carrier != nil && strategy == "auto" {
-		return "carrier", desc.Digest, m.finishCarrier(ctx, w, root, p, tag)
+		return "carrier", desc.Digest, m.finishCarrier(ctx, root, p, tag)
 	}
 	how, err = p.publish(ctx, m.parent, tag, strategy)
 	return how, desc.Digest, err
 }
 
-// finishCarrier brings a root that was carried as it was, with what refers to
-// its carrier.
-func (m *mover) finishCarrier(ctx context.Context, w *walker, root *node, p indexPublisher, tag string) error {
+// finishCarrier brings a root that was carried as it was.
+func (m *mover) finishCarrier(ctx context.Context, root *node, p indexPublisher, tag string) error {
 	carrier := root.carrier
 	data := m.document(carrier.Digest)
 	var manifest ocispec.Manifest
@@ -316,9 +310,6 @@ func (m *mover) finishCarrier(ctx context.Context, w *walker, root *node, p inde
 		return p.carry(ctx, m.parent, tag)
 	}
 	if err := p.putCarried(ctx, m.parent); err != nil {
-		return err
-	}
-	if err := m.refer(w, carrier, m.parent); err != nil {
 		return err
 	}
 	return putContent(ctx, m.registries, m.parent, tag, carrier.Descriptor, data)

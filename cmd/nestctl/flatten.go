@@ -19,11 +19,6 @@ func (m *mover) placeFlat(w *walker, n *node) error {
 	if err != nil {
 		return err
 	}
-	if desc.Digest == n.Digest { // what refers to it refers to this one, too
-		if err := m.refer(w, n, m.parent); err != nil {
-			return err
-		}
-	}
 	return m.putDocument(w, n, m.parent, desc, data)
 }
 

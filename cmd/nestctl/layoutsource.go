@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -220,29 +219,10 @@ func (l *layoutSource) readReferrers() (map[digest.Digest][]ocispec.Descriptor, 
 		if err != nil {
 			return nil, err
 		}
-		subject, referrer := describeReferrer(bare(d), data)
+		subject, referrer := nested.DescribeReferrer(bare(d), data)
 		if subject != "" {
 			referrers[subject] = append(referrers[subject], referrer)
 		}
 	}
 	return referrers, nil
-}
-
-// describeReferrer reads what a manifest or index refers to, and describes it
-// as a registry's list of referrers does.
-func describeReferrer(d ocispec.Descriptor, data []byte) (subject digest.Digest, _ ocispec.Descriptor) {
-	var document struct {
-		ArtifactType string             `json:"artifactType"`
-		Config       ocispec.Descriptor `json:"config"`
-		Subject      ocispec.Descriptor `json:"subject"`
-		Annotations  map[string]string  `json:"annotations"`
-	}
-	if err := json.Unmarshal(data, &document); err != nil {
-		return "", d
-	}
-	d.ArtifactType, d.Annotations = document.ArtifactType, document.Annotations
-	if d.ArtifactType == "" && images.IsManifestType(d.MediaType) {
-		d.ArtifactType = document.Config.MediaType
-	}
-	return document.Subject.Digest, d
 }

@@ -205,13 +205,7 @@ func (m *mover) place(w *walker, n *node) error {
 	if m.plain {
 		return m.placeFlat(w, n)
 	}
-	if err := m.refer(w, n, to); err != nil {
-		return err
-	}
 	if n.carrier != nil {
-		if err := m.refer(w, n.carrier, to); err != nil {
-			return err
-		}
 		return m.placeCarrier(w, n, to)
 	}
 	return m.putDocument(w, n, to, n.Descriptor, m.document(n.Digest))

@@ -41,9 +41,21 @@ func putContent(ctx context.Context, registries remotes.Resolver, to auth.Reposi
 	}
 	err = push(ctx, pusher, desc, data)
 	if errdefs.IsAlreadyExists(err) {
-		return nil
+		err = listReferrer(ctx, registries, to, desc, data)
 	}
 	return refusal(to, err)
+}
+
+// listReferrer sees to it that what is there already is listed among the
+// referrers of its subject, as the pusher does with what it writes.
+func listReferrer(ctx context.Context, registries remotes.Resolver, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
+	lister, ok := registries.(interface {
+		ListReferrer(context.Context, auth.Repository, ocispec.Descriptor, []byte) error
+	})
+	if !ok || !nested.IsDocument(desc.MediaType) {
+		return nil
+	}
+	return lister.ListReferrer(ctx, at, desc, data)
 }
 
 func push(ctx context.Context, pusher remotes.Pusher, desc ocispec.Descriptor, data []byte) error {

@@ -19,6 +19,7 @@ const (
 	KindPing      Kind = "ping"
 	KindManifest  Kind = "manifest"
 	KindBlob      Kind = "blob"
+	KindUpload    Kind = "upload"
 	KindReferrers Kind = "referrers"
 	KindTags      Kind = "tags"
 	KindToken     Kind = "token"

@@ -58,6 +58,7 @@ var routes = []struct {
 	{KindPing, regexp.MustCompile(`^/v2/$`)},
 	{KindManifest, forRepository(`manifests/([^/]+)`)},
 	{KindBlob, forRepository(`blobs/([^/]+)`)},
+	{KindUpload, forRepository(`blobs/uploads/([^/]*)`)},
 	{KindReferrers, forRepository(`referrers/([^/]+)`)},
 	{KindTags, forRepository(`tags/list`)},
 }

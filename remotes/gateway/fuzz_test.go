@@ -61,9 +61,9 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzNextPage: whatever link a registry gives, a client is led to the gateway's own path with parameters of lists.
+// FuzzNextPage: whatever link a registry gives, a client is led to the gateway's own path with the parameters of the link.
 func FuzzNextPage(f *testing.F) {
-	for _, s := range []string{`</v2/x/tags/list?n=1&last=a>; rel="next"`, `<https://evil.test/?last=a&ns=evil>; rel=next`, `<>; rel="next"`, `<a>b>; rel=next`, "<?last=\r\nX:y>; rel=next", `<?last=%0d%0aX>; rel="next"`} {
+	for _, s := range []string{`</v2/org/app/tags/list?n=1&last=a>; rel="next"`, `<?next_page=x&ns=evil>; title="a, b"; REL=next`, `<https://evil.test/?last=a&ns=evil>; rel=next`, `<>; rel="next"`, `<a>b>; rel=next`, "<?last=\r\nX:y>; rel=next", `<?last=%0d%0aX>; rel="next"`} {
 		f.Add(s)
 	}
 	repository, err := auth.ParseRepository("reg.test/org/app")
@@ -72,8 +72,9 @@ func FuzzNextPage(f *testing.F) {
 	}
 	q := request{kind: tags, repository: repository}
 	f.Fuzz(func(t *testing.T, link string) {
-		next := q.nextPage(link)
-		if next == "" {
+		asked := &http.Request{URL: &url.URL{Scheme: "https", Host: "reg.test", Path: "/v2/org/app/tags/list"}}
+		next, err := q.nextPage(&http.Response{Request: asked, Header: http.Header{"Link": {link}}})
+		if next == "" || err != nil {
 			return
 		}
 		target, ok := strings.CutPrefix(next, "</v2/org/app/tags/list?")
@@ -81,11 +82,6 @@ func FuzzNextPage(f *testing.F) {
 		values, err := url.ParseQuery(query)
 		if !ok || !end || err != nil || strings.ContainsAny(query, "<>\r\n\" ") || len(values["ns"]) != 1 || values.Get("ns") != "reg.test" {
 			t.Errorf("%q: %q", link, next)
-		}
-		for name := range values {
-			if name != "ns" && name != "n" && name != "last" && name != "artifactType" {
-				t.Errorf("%q: parameter %q", link, name)
-			}
 		}
 	})
 }

@@ -3,10 +3,11 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 
 	"github.com/containerd/errdefs"
@@ -20,7 +21,7 @@ const maxList = 4 << 20
 
 // serveTags serves a page of the tags of the repository.
 func (g *Gateway) serveTags(ctx context.Context, w *answer, q request) error {
-	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json", values: q.page("n", "last")})
+	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json", values: q.page()})
 	if err != nil {
 		return err
 	}
@@ -35,9 +36,15 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 		return err
 	}
 	ask := query{method: http.MethodGet, kind: referrers, reference: q.digest.String(),
-		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page("artifactType", "n", "last")}
+		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page()}
 	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
-		return g.upstream.do(ctx, candidate, ask)
+		resp, err := g.upstream.do(ctx, candidate, ask)
+		if err == nil && nested.LacksReferrers(resp, "") {
+			page := &nested.AnswerError{Host: resp.Request.URL.Host, MediaType: mediaType(resp.Header), List: true}
+			err = fmt.Errorf("%w: %w", page, errdefs.ErrNotFound)
+			return nil, errors.Join(err, resp.Body.Close())
+		}
+		return resp, err
 	})
 	if err != nil {
 		return err
@@ -46,14 +53,11 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 	return g.sendPage(ctx, w, q, resp)
 }
 
-// page are the parameters that go upstream.
-func (q request) page(names ...string) url.Values {
-	values := url.Values{}
-	for _, name := range names {
-		if v, ok := q.query[name]; ok {
-			values[name] = v[:1]
-		}
-	}
+// page are the parameters that go upstream: links to further pages have those
+// that their registry knows.
+func (q request) page() url.Values {
+	values := maps.Clone(q.query)
+	delete(values, "ns") // ours
 	return values
 }
 
@@ -63,9 +67,10 @@ func (g *Gateway) sendPage(ctx context.Context, w *answer, q request, resp *http
 	if err != nil {
 		return err
 	}
-	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+	begin := bytes.TrimSpace(data)
+	if !bytes.HasPrefix(begin, []byte("{")) || q.kind == referrers && !nested.IsList(data) {
 		page := &nested.AnswerError{Host: resp.Request.URL.Host, MediaType: mediaType(resp.Header), List: true}
-		if q.kind == referrers {
+		if q.kind == referrers && bytes.HasPrefix(begin, []byte("<")) {
 			return fmt.Errorf("%w: %w", page, errdefs.ErrNotFound) // as from a registry without the referrers API
 		}
 		return page
@@ -76,7 +81,11 @@ func (g *Gateway) sendPage(ctx context.Context, w *answer, q request, resp *http
 	if v := resp.Header.Get("Oci-Filters-Applied"); v != "" {
 		header.Set("OCI-Filters-Applied", v)
 	}
-	if link := q.nextPage(resp.Header.Get("Link")); link != "" {
+	link, err := q.nextPage(resp)
+	if err != nil {
+		return fmt.Errorf("registry %s: %s: %w", resp.Request.URL.Host, q.repository, err)
+	}
+	if link != "" {
 		header.Set("Link", link)
 	}
 	return w.send(ctx, http.StatusOK, data, q.head)
@@ -93,30 +102,17 @@ func (g *Gateway) readList(ctx context.Context, q request, resp *http.Response) 
 	return data, room, err
 }
 
-var linkTarget = regexp.MustCompile(`^\s*<([^<>]*)>\s*;\s*rel="?next"?\s*$`)
-
 // nextPage is a registry's link to the next page as the gateway's own: the
-// path of the request with the parameters of the link. A link that it does not
-// understand is dropped.
-func (q request) nextPage(link string) string {
-	m := linkTarget.FindStringSubmatch(link)
-	if m == nil {
-		return ""
+// path of the request with the parameters of the link.
+func (q request) nextPage(resp *http.Response) (string, error) {
+	next, more, err := nested.NextPage(resp)
+	if err != nil || !more {
+		return "", err
 	}
-	target, err := url.Parse(m[1])
-	if err != nil {
-		return ""
-	}
-	values := target.Query()
-	next := url.Values{"ns": {q.repository.Host()}}
-	for _, name := range []string{"n", "last", "artifactType"} {
-		if v := values.Get(name); v != "" {
-			next.Set(name, v)
-		}
-	}
+	next.Set("ns", q.repository.Host())
 	path := "/v2/" + q.repository.Name() + "/tags/list"
 	if q.kind == referrers {
 		path = "/v2/" + q.repository.Name() + "/referrers/" + q.digest.String()
 	}
-	return fmt.Sprintf("<%s?%s>; rel=\"next\"", path, next.Encode())
+	return fmt.Sprintf("<%s?%s>; rel=\"next\"", path, next.Encode()), nil
 }

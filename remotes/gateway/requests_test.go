@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -300,8 +301,86 @@ func TestReferrersWithoutEnd(t *testing.T) {
 	}
 	list([]byte(`{"schemaVersion":2,"manifests":[]}`), http.Header{"Link": {"<http://evil.test/v2/x?last=1>; rel=\"next\""}}, http.StatusOK)
 	got := s.get("referrers", web.Digest)
-	if n := s.registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || strings.Contains(got.header.Get("Link"), "evil") {
-		t.Errorf("%d requests for a page, link %q", n, got.header.Get("Link"))
+	if n := s.registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || got.status != http.StatusBadGateway || got.header.Get("Link") != "" {
+		t.Errorf("%d requests for a page, %+v", n, got)
+	}
+}
+
+// TestReferrersPages: a client is led through all pages, with whatever parameters the registry's links have.
+func TestReferrersPages(t *testing.T) {
+	s := newScene(t, Node)
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
+	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		q := registrytest.Describe(req)
+		if q.Kind != registrytest.KindReferrers || q.Authorization == "" {
+			return false
+		}
+		if req.URL.Query().Get("next_page") == "" {
+			w.Header().Add("Link", `<?first=1>; rel="first"; title="a, b"`)
+			w.Header().Add("Link", `<http://`+req.Host+req.URL.Path+`?next_page=two&n=1&ns=evil>; TITLE=x; REL="NEXT"`)
+		}
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		_, _ = w.Write([]byte(`{"schemaVersion":2,"manifests":[]}`))
+		return true
+	})
+	link := s.get("referrers", web.Digest).header.Get("Link")
+	target, _, ok := strings.Cut(strings.TrimPrefix(link, "<"), ">")
+	u, err := url.Parse(target)
+	if err != nil || !ok || u.Path != "/v2/org/app/referrers/"+web.Digest.String() || u.Query().Get("ns") != s.registry.Host() {
+		t.Fatalf("link %q", link)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+target, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n := s.registry.Count(func(q registrytest.Request) bool { return q.Query == "n=1&next_page=two" && q.Status == http.StatusOK }); n != 1 || resp.StatusCode != http.StatusOK || resp.Header.Get("Link") != "" {
+		t.Errorf("%d requests for the second page: %+v", n, resp)
+	}
+}
+
+// TestReferrersAPIMissing: whatever says that a registry does not have the API is 404 for clients, who then ask for the
+// tag; what is no list is an error.
+func TestReferrersAPIMissing(t *testing.T) {
+	s := newScene(t, Node)
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
+	for _, test := range []struct {
+		status     int
+		mediaType  string
+		body       string
+		wantStatus int
+	}{
+		{400, "application/json", "{}", 404},
+		{403, "text/html", "<html>", 404},
+		{403, "application/json", `{"errors":[{"code":"DENIED","message":"no"}]}`, 403},
+		{405, "application/json", "{}", 404},
+		{406, "application/json", "{}", 404},
+		{501, "application/json", "{}", 404},
+		{200, "text/html; charset=utf-8", "<html>", 404},
+		{200, "application/json", "{}", 502},
+		{200, ocispec.MediaTypeImageIndex, `{"manifests":[`, 502},
+		{200, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[]}`, 200},
+	} {
+		s.registry.ResetIntercepts()
+		s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			q := registrytest.Describe(req)
+			if q.Kind != registrytest.KindReferrers || q.Authorization == "" {
+				return false
+			}
+			w.Header().Set("Content-Type", test.mediaType)
+			w.WriteHeader(test.status)
+			_, _ = w.Write([]byte(test.body))
+			return true
+		})
+		if got := s.get("referrers", web.Digest); got.status != test.wantStatus {
+			t.Errorf("%d %s: %+v, want %d", test.status, test.body, got, test.wantStatus)
+		}
 	}
 }
 

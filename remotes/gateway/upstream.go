@@ -226,13 +226,12 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 	}
 	message := registryMessage(resp)
 	_ = resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusNotFound:
+	code, _, _ := strings.Cut(message, ":")
+	switch status := resp.StatusCode; {
+	case status == http.StatusNotFound, q.kind == referrers && nested.LacksReferrers(resp, code): // clients then ask for a tag
 		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
-	case http.StatusForbidden:
-		if h.Authorizer.Owns(resp.Request.URL) {
-			return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
-		}
+	case status == http.StatusForbidden && h.Authorizer.Owns(resp.Request.URL):
+		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
 	}
 	status := &statusError{host: resp.Request.URL.Host, code: resp.StatusCode, message: message, retryAfter: auth.RetryAfter(resp), elsewhere: !h.Authorizer.Owns(resp.Request.URL)}
 	return nil, fmt.Errorf("%s: %w", repository, status)

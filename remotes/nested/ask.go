@@ -73,9 +73,9 @@ func (h Host) URL(repository auth.Repository, path string) *url.URL {
 	return u
 }
 
-// ask makes a request without a body, and returns the answer when it is a
-// success, for the caller to close.
-func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository, method string, u *url.URL, accept string) (*http.Response, error) {
+// send makes a request without a body, and again for each challenge. The answer
+// has any status but 401, and is for the caller to close.
+func (r *Registries) send(ctx context.Context, h Host, method string, u *url.URL, accept string) (*http.Response, error) {
 	resp, err := h.Exchange(ctx, func() (*http.Response, error) {
 		req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
 		if err != nil {
@@ -90,6 +90,16 @@ func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository
 	})
 	if err != nil {
 		return nil, explain(ctx, []Host{h}, err)
+	}
+	return resp, nil
+}
+
+// ask makes a request without a body, and returns the answer when it is a
+// success, for the caller to close.
+func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository, method string, u *url.URL, accept string) (*http.Response, error) {
+	resp, err := r.send(ctx, h, method, u, accept)
+	if err != nil {
+		return nil, err
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil

@@ -115,6 +115,9 @@ func (e *endpoint) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	e.count(req, resp)
 	e.settleLocation(req, resp)
+	if said, ok := req.Context().Value(manifestAnswerKey{}).(*manifestAnswer); ok && req.Method == http.MethodPut && isManifestPath(req.URL.Path) {
+		said.take(resp)
+	}
 	if err := cmp.Or(judge(req, resp), checkType(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}

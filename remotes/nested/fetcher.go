@@ -189,8 +189,12 @@ func (f *Fetcher) Found(d digest.Digest) (auth.Repository, bool) {
 // namespaces: then it is passed on unread, for the caller to refuse.
 func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err error) {
 	if held, ok := f.trail.take(s.desc.Digest); ok {
-		f.found(s.desc.Digest, f.trail.root)
-		return held, f.learnFrom(s.places[0], held, f.trail.root)
+		served, ok := f.Found(s.desc.Digest)
+		if !ok { // it was there when the reference was resolved
+			served = f.trail.root
+			f.found(s.desc.Digest, served)
+		}
+		return held, f.learnFrom(s.places[0], held, served)
 	}
 	var invalid error // it is so wherever it is, when it is read strictly
 	_, served, err := f.askAll(ctx, s, func(p Place, candidate auth.Repository) error {

@@ -9,16 +9,17 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
+	"strings"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/nestedoci/nested/remotes/auth"
+	"golang.org/x/sync/errgroup"
 )
 
 // maxPages bounds the pages of a list; all together they may be as large as an
@@ -27,8 +28,8 @@ const maxPages = 100
 
 // FetchReferrers implements remotes.ReferrersFetcher (distribution spec,
 // "Listing Referrers"). containerd's own takes a failure for an empty list, and
-// the first page for the whole one. Where no host has the list (404), a tag may
-// stand for it.
+// the first page for the whole one. Where no host has the API, a tag may stand
+// for it; what that lists counts when it states the subject itself.
 func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
 	config := remotes.FetchReferrersConfig{QueryFilters: url.Values{}}
 	for _, opt := range opts {
@@ -38,35 +39,103 @@ func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...
 	}
 	query := maps.Clone(config.QueryFilters)
 	query["artifactType"] = config.ArtifactTypes
-	listed, err := f.listAt(ctx, docker.HostCapabilityReferrers, "referrers/"+d.String(), query)
-	if errdefs.IsNotFound(err) {
-		listed, err = f.listAt(ctx, docker.HostCapabilityResolve, "manifests/"+ReferrersTag(d), nil)
-	}
-	if errdefs.IsNotFound(err) {
-		return nil, nil
+	listed, byTag, err := f.listReferrers(ctx, d, query)
+	if err == nil && byTag {
+		listed, err = selectReferrers(ctx, listed, func(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
+			data, err := readFrom(ctx, f, desc)
+			return statesSubject(data, d), err
+		})
 	}
 	return slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool {
 		return len(config.ArtifactTypes) > 0 && !slices.Contains(config.ArtifactTypes, d.ArtifactType)
 	}), err
 }
 
-// listAt asks the hosts for a list, one after the other. That there is none,
-// errdefs.ErrNotFound, is only true when all say so.
-func (f explained) listAt(ctx context.Context, capability docker.HostCapabilities, path string, query url.Values) ([]ocispec.Descriptor, error) {
-	var failed error
-	for _, h := range f.hosts {
-		if !h.Capabilities.Has(capability) {
-			continue
+// maxLooks bounds the referrers that are looked at at once.
+const maxLooks = 8
+
+// selectReferrers drops what turns out to refer to something else, or is
+// neither a manifest nor an index. Of what cannot be looked at whoever fetches
+// it is told.
+func selectReferrers(ctx context.Context, listed []ocispec.Descriptor, refers func(context.Context, ocispec.Descriptor) (bool, error)) ([]ocispec.Descriptor, error) {
+	other := make([]bool, len(listed))
+	var group errgroup.Group
+	group.SetLimit(maxLooks)
+	for i, d := range listed {
+		group.Go(func() error {
+			if other[i] = !IsDocument(d.MediaType); !other[i] {
+				is, err := refers(ctx, d)
+				other[i] = err == nil && !is
+			}
+			return ctx.Err()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var kept []ocispec.Descriptor
+	for i, d := range listed {
+		if !other[i] {
+			kept = append(kept, d)
 		}
+	}
+	return kept, nil
+}
+
+// listReferrers lists what is said to refer to content: by the referrers API
+// or, where no host has that, by the tag that stands for it.
+func (f explained) listReferrers(ctx context.Context, d digest.Digest, query url.Values) (listed []ocispec.Descriptor, byTag bool, err error) {
+	listed, err = f.listAt(ctx, docker.HostCapabilityReferrers, "referrers/"+d.String(), query, nil)
+	// A denial may be one of this path alone.
+	if err == nil || !isAbsent(err) && !isDenied(err) {
+		return listed, false, err
+	}
+	listed, tagErr := f.listAt(ctx, docker.HostCapabilityResolve, "manifests/"+ReferrersTag(d), nil, &d)
+	switch {
+	case tagErr == nil:
+		return listed, true, nil
+	case isDenied(err): // nor does the tag say that there are none
+		return nil, false, err
+	case errdefs.IsNotFound(tagErr):
+		return nil, true, nil
+	}
+	return nil, true, tagErr
+}
+
+// absentError is of a host that does not have a list. Its class is
+// errdefs.ErrNotFound.
+type absentError struct{ error }
+
+func (e absentError) Unwrap() []error { return []error{e.error, errdefs.ErrNotFound} }
+
+func isAbsent(err error) bool {
+	_, ok := errors.AsType[absentError](err)
+	return ok || errdefs.IsNotFound(err)
+}
+
+// listAt asks the hosts for a list, one after the other. That there is none,
+// errdefs.ErrNotFound, is only true when all say so. A tag's list is one of
+// what refers to the subject.
+func (f explained) listAt(ctx context.Context, capability docker.HostCapabilities, path string, query url.Values, subject *digest.Digest) ([]ocispec.Descriptor, error) {
+	var failed error
+	hosts := slices.DeleteFunc(slices.Clone(f.hosts), func(h Host) bool { return !h.Capabilities.Has(capability) })
+	for i, h := range hosts {
+		h.RegistryHost = retrying(h.RegistryHost, i == len(hosts)-1)
 		u := h.URL(f.repository, path)
 		values := u.Query()
 		maps.Copy(values, query)
 		u.RawQuery = values.Encode()
-		listed, err := f.list(ctx, h, u)
+		var listed []ocispec.Descriptor
+		var err error
+		if subject == nil {
+			listed, err = f.list(ctx, h, u)
+		} else {
+			listed, _, err = f.tagged(ctx, h, u, *subject)
+		}
 		switch {
 		case err == nil:
 			return listed, nil
-		case !errdefs.IsNotFound(err) && !errdefs.IsNotImplemented(err):
+		case !isAbsent(err):
 			failed = err
 		}
 	}
@@ -76,45 +145,191 @@ func (f explained) listAt(ctx context.Context, capability docker.HostCapabilitie
 	return nil, failed
 }
 
-var nextPage = regexp.MustCompile(`<([^<>]*)>[^,<>]*;\s*rel="?next\b`)
-
-// list reads a list to its end. Its links have to stay on the list.
+// list reads a list of the referrers API to its end.
 func (f explained) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
 	left := int64(docker.MaxManifestSize)
-	for range maxPages {
-		resp, err := f.registries.ask(ctx, h, f.repository, http.MethodGet, u, ocispec.MediaTypeImageIndex)
+	for page := range maxPages {
+		resp, err := f.registries.send(ctx, h, http.MethodGet, u, ocispec.MediaTypeImageIndex)
 		if err != nil {
 			return nil, err
 		}
-		page, err := readPage(resp, &left)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", f.repository, u.Path, err)
+		if err = f.hasList(ctx, h, resp); isAbsent(err) && page > 0 {
+			return nil, fmt.Errorf("page %d: %v", page+1, err) //nolint:errorlint // the list is there
 		}
-		all = append(all, page...)
-		link := nextPage.FindStringSubmatch(resp.Header.Get("Link"))
-		if link == nil {
+		if err != nil {
+			return nil, err
+		}
+		listed, err := f.readPage(resp, &left)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, listed...)
+		query, more, err := NextPage(resp)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.repository, err)
+		}
+		if !more {
 			return all, nil
 		}
-		next, err := u.Parse(link[1])
-		if err != nil || !auth.SameOrigin(next, u) || next.Path != u.Path {
-			return nil, fmt.Errorf("%s: %s goes on elsewhere", f.repository, u.Path)
+		if ns := u.Query().Get("ns"); ns != "" { // a mirror has to be told each time
+			query.Set("ns", ns)
 		}
-		u = next
+		next := *u
+		next.RawQuery = query.Encode()
+		u = &next
 	}
 	return nil, fmt.Errorf("%s: %s has more than %d pages", f.repository, u.Path, maxPages)
 }
 
-// readPage reads an answer to its end.
-func readPage(resp *http.Response, left *int64) ([]ocispec.Descriptor, error) {
+// hasList closes and refuses an answer that shows that a host does not have
+// the referrers API.
+func (f explained) hasList(ctx context.Context, h Host, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK && !IsPage(resp.Header.Get("Content-Type")) {
+		return nil
+	}
+	var status remoteerrors.ErrUnexpectedStatus
+	answer := remoteerrors.NewUnexpectedStatusErr(resp)
+	err := errors.Join(explain(ctx, []Host{h}, answer), resp.Body.Close())
+	if errors.As(answer, &status) && LacksReferrers(resp, errorCode(status.Body)) {
+		what := resp.Status
+		if IsPage(resp.Header.Get("Content-Type")) {
+			what = "a web page"
+		}
+		err = absentError{fmt.Errorf("%s: no referrers API, %s answers with %s", f.repository, quote(h.Host), quote(what))}
+	}
+	return err
+}
+
+// LacksReferrers reports whether the answer to a request for referrers shows
+// that its sender does not have that API. The distribution spec has one status
+// for that, 404, but registries, and what stands before them, answer paths that
+// they do not know with many others, and with web pages. code is that of the
+// body, in the distribution spec's form of errors: a denial in a registry's own
+// words is one, and does not say that there are no referrers.
+func LacksReferrers(resp *http.Response, code string) bool {
+	switch status := resp.StatusCode; status {
+	case http.StatusOK:
+		return IsPage(resp.Header.Get("Content-Type"))
+	case http.StatusForbidden:
+		return code != "DENIED" && code != "UNAUTHORIZED"
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	default:
+		return status/100 == 3 || status/100 == 4 || status == http.StatusNotImplemented
+	}
+}
+
+// errorCode is the first code of an error of the distribution spec's form.
+func errorCode(body []byte) string {
+	var said struct{ Errors []struct{ Code string } }
+	if json.Unmarshal(body, &said) != nil || len(said.Errors) == 0 {
+		return ""
+	}
+	return said.Errors[0].Code
+}
+
+// readPage reads an answer to its end, which has to be a part of a list.
+func (f explained) readPage(resp *http.Response, left *int64) ([]ocispec.Descriptor, error) {
+	path := resp.Request.URL.Path
 	data, err := io.ReadAll(io.LimitReader(resp.Body, *left+1))
 	err = errors.Join(err, resp.Body.Close())
 	if *left -= int64(len(data)); *left < 0 {
 		err = errors.New("larger than an index may be")
 	}
-	var page ocispec.Index
-	if err == nil && json.Unmarshal(data, &page) != nil {
-		err = errors.New("not a list of descriptors")
+	var listed []ocispec.Descriptor
+	switch {
+	case err == nil && isMarkup(data):
+		err = absentError{errors.New("a web page, so no referrers API")}
+	case err == nil:
+		listed, err = readList(data)
 	}
-	return page.Manifests, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", f.repository, path, err)
+	}
+	return listed, nil
+}
+
+// readList reads an index as a list of descriptors.
+func readList(data []byte) ([]ocispec.Descriptor, error) {
+	var listed []ocispec.Descriptor
+	entries, ok := entriesOf(data)
+	if !ok || json.Unmarshal(entries, &listed) != nil {
+		return nil, errors.New("not an index, so not a list of descriptors")
+	}
+	return listed, nil
+}
+
+// IsList reports whether data is an index, as a list of referrers is. What is
+// none is not an empty one. Its entries are not looked at.
+func IsList(data []byte) bool {
+	_, ok := entriesOf(data)
+	return ok
+}
+
+// entriesOf is an index's manifests[], which may be null where there is none.
+func entriesOf(data []byte) (json.RawMessage, bool) {
+	var index map[string]json.RawMessage
+	var mediaType string
+	if json.Unmarshal(data, &index) != nil || len(index["mediaType"]) > 0 && json.Unmarshal(index["mediaType"], &mediaType) != nil {
+		return nil, false
+	}
+	entries, ok := index["manifests"]
+	return entries, ok && (mediaType == "" || images.IsIndexType(mediaType))
+}
+
+// tagged is what a tag stands for, beside its list.
+type tagged struct {
+	missing bool
+	etag    string // empty: none, or a weak one
+}
+
+// tagged reads the list that a tag stands for. Some registries answer such a
+// tag with the subject itself, which lists nothing.
+func (f explained) tagged(ctx context.Context, h Host, u *url.URL, subject digest.Digest) ([]ocispec.Descriptor, tagged, error) {
+	accept := strings.Join([]string{ocispec.MediaTypeImageIndex, images.MediaTypeDockerSchema2ManifestList,
+		ocispec.MediaTypeImageManifest, images.MediaTypeDockerSchema2Manifest, "*/*"}, ", ")
+	resp, err := f.registries.ask(ctx, h, f.repository, http.MethodGet, u, accept)
+	if err != nil {
+		return nil, tagged{missing: errdefs.IsNotFound(err)}, err
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, docker.MaxManifestSize+1))
+	if err = errors.Join(err, resp.Body.Close()); err == nil && int64(len(data)) > docker.MaxManifestSize {
+		err = errors.New("larger than an index may be")
+	}
+	var listed []ocispec.Descriptor
+	switch {
+	case err != nil:
+	case subject.Algorithm().FromBytes(data) == subject:
+		err = absentError{errors.New("the tag stands for the subject itself")}
+	default:
+		listed, err = readList(data)
+	}
+	if err != nil {
+		return nil, tagged{}, fmt.Errorf("%s: %s: %w", f.repository, u.Path, err)
+	}
+	etag := resp.Header.Get("Etag")
+	if !strings.HasPrefix(etag, `"`) {
+		etag = "" // If-Match wants a strong one
+	}
+	return listed, tagged{etag: etag}, nil
+}
+
+// readFrom fetches and verifies a document that is no larger than one may be.
+func readFrom(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
+	if desc.Size > docker.MaxManifestSize {
+		return nil, fmt.Errorf("%s: %d bytes are too many for a manifest", desc.Digest, desc.Size)
+	}
+	body, err := f.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(body, desc.Size+1))
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, err
+	}
+	if reason := verify(desc, data); reason != "" {
+		return nil, fmt.Errorf("%s: %s", desc.Digest, reason)
+	}
+	return data, nil
 }

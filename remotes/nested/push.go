@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/containerd/v2/pkg/labels"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -53,7 +54,21 @@ func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (con
 	if err := desc.Digest.Validate(); err != nil { // it becomes part of paths and queries
 		return nil, fmt.Errorf("%s: digest %s: %w", p.repository, quote(string(desc.Digest)), err)
 	}
-	return p.turns.push(ctx, desc, func() (content.Writer, error) { return p.mountOrUpload(ctx, desc) })
+	return p.turns.push(ctx, desc, func() (content.Writer, error) { return p.write(ctx, desc) })
+}
+
+// write writes a document so that it is listed among the referrers of its
+// subject, if it has one.
+func (p *registryPusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+	if !IsDocument(desc.MediaType) || desc.Size > docker.MaxManifestSize {
+		return p.mountOrUpload(ctx, desc)
+	}
+	said := new(manifestAnswer)
+	w, err := p.mountOrUpload(context.WithValue(ctx, manifestAnswerKey{}, said), desc)
+	if err != nil {
+		return nil, err
+	}
+	return &referringWriter{Writer: w, registries: p.registries, at: p.repository, desc: desc, answer: said}, nil
 }
 
 func (p *registryPusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {

@@ -1,6 +1,7 @@
 package nested
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,7 +91,11 @@ func asBlob(desc ocispec.Descriptor) ocispec.Descriptor {
 func (p *pusher) push(ctx context.Context, plan *plan, desc ocispec.Descriptor) (content.Writer, error) {
 	targets := plan.targets[desc.Digest]
 	if desc.Digest == p.digest || len(targets) == 0 {
-		return p.inner.Push(ctx, desc)
+		w, err := p.inner.Push(ctx, desc)
+		if errdefs.IsAlreadyExists(err) {
+			err = cmp.Or(p.list(ctx, p.root, desc), err)
+		}
+		return w, err
 	}
 	return p.turns.push(ctx, desc, func() (content.Writer, error) {
 		w := &writer{pusher: p, desc: desc, rest: targets}
@@ -180,6 +185,25 @@ func (p *pusher) copy(ctx context.Context, desc ocispec.Descriptor, to content.W
 	return content.Copy(ctx, to, content.NewReader(from), desc.Size, desc.Digest)
 }
 
+// list sees to it that what a repository has already is listed among the
+// referrers of its subject: a push that was broken off may not have come to it.
+func (p *pusher) list(ctx context.Context, at auth.Repository, desc ocispec.Descriptor) error {
+	lister, ok := p.resolver.base.(interface {
+		ListReferrer(context.Context, auth.Repository, ocispec.Descriptor, []byte) error
+	})
+	if !ok || !IsDocument(desc.MediaType) || desc.Size > p.resolver.rule.limits.Document {
+		return nil
+	}
+	data, err := readStored(ctx, p.resolver.store, desc)
+	if errdefs.IsNotFound(err) { // of other platforms
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return lister.ListReferrer(ctx, at, desc, data)
+}
+
 // to is the pusher to a target.
 func (p *pusher) to(ctx context.Context, target auth.Repository, d digest.Digest) (remotes.Pusher, error) {
 	if target == p.root {
@@ -214,6 +238,9 @@ func (w *writer) open(ctx context.Context) (content.Writer, error) {
 			return inner, nil
 		}
 		if !errdefs.IsAlreadyExists(err) {
+			return nil, err
+		}
+		if err = w.pusher.list(ctx, w.at, w.desc); err != nil {
 			return nil, err
 		}
 		w.there = append(w.there, w.at)

@@ -3,6 +3,7 @@ package nested
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/opencontainers/go-digest"
@@ -19,29 +20,69 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 	if err != nil {
 		return nil, err
 	}
-	inner, err := f.innerFor(ctx, at, desc.Digest)
+	listed, err := f.listReferrers(ctx, desc.Digest, at)
 	if err != nil {
 		return nil, err
 	}
-	source, ok := inner.(remotes.ReferrersFetcher)
-	if !ok {
-		return nil, nil
+	place := func(d ocispec.Descriptor) Place {
+		return Place{By: at, Descriptor: d, Targets: []auth.Repository{at}, Depth: s.places[0].Depth + 1, Strict: s.places[0].Strict}
 	}
-	listed, err := source.FetchReferrers(ctx, desc.Digest)
-	if err != nil {
-		return nil, err
-	}
-	var referrers []ocispec.Descriptor
-	for _, d := range listed {
-		if !IsDocument(d.MediaType) {
-			continue
-		}
-		if err := f.trail.refer(Place{By: at, Descriptor: d, Targets: []auth.Repository{at}, Depth: s.places[0].Depth + 1, Strict: s.places[0].Strict}); err != nil {
+	listed = slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool { return !IsDocument(d.MediaType) })
+	for _, d := range listed { // a registry may list what it likes
+		if err := f.trail.rule.checkDescriptor(d, true); err != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
 		}
-		referrers = append(referrers, d)
 	}
-	return referrers, nil
+	referrers, err := selectReferrers(ctx, listed, func(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+		return f.refers(ctx, place(d), desc.Digest)
+	})
+	for _, d := range referrers {
+		if err := f.trail.refer(place(d)); err != nil {
+			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
+		}
+	}
+	return referrers, err
+}
+
+// listReferrers lists what a repository says refers to content.
+func (f *Fetcher) listReferrers(ctx context.Context, d digest.Digest, at auth.Repository) ([]ocispec.Descriptor, error) {
+	inner, err := f.innerFor(ctx, at, d)
+	if err != nil {
+		return nil, err
+	}
+	switch source := inner.(type) {
+	case explained: // whose tag's list is as good as any: all is looked at
+		listed, _, err := source.listReferrers(ctx, d, nil)
+		return listed, err
+	case remotes.ReferrersFetcher:
+		return source.FetchReferrers(ctx, d)
+	}
+	return nil, nil
+}
+
+// refers reports whether a listed manifest states the subject itself: a list,
+// and a tag that happens to look like one, may say what they like. It is kept
+// for whoever fetches it next.
+func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (bool, error) {
+	d, at := p.Descriptor, p.Targets[0]
+	data, ok := f.trail.heldBytes(d.Digest)
+	if !ok {
+		var err error
+		if data, err = f.readFrom(ctx, p, at); err != nil {
+			return false, err
+		}
+	}
+	if reason := verify(d, data); reason != "" {
+		return false, &VerifyError{at, d.Digest, reason}
+	}
+	if !statesSubject(data, subject) {
+		return false, nil
+	}
+	if _, ok := f.Found(d.Digest); !ok {
+		f.found(d.Digest, at)
+	}
+	f.trail.hold(d, data)
+	return true, nil
 }
 
 // ReferrersTag is the tag that stands for a list of referrers (distribution
@@ -51,11 +92,8 @@ func ReferrersTag(d digest.Digest) string {
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
-// refer puts a referrer on the trail. A registry may list what it likes.
+// refer puts a referrer on the trail.
 func (t *trail) refer(p Place) error {
-	if err := t.rule.checkDescriptor(p.Descriptor, true); err != nil {
-		return err
-	}
 	if p.Depth > t.rule.limits.Depth {
 		return fmt.Errorf("more than %d steps from the root", t.rule.limits.Depth)
 	}

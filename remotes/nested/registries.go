@@ -66,6 +66,7 @@ type Registries struct {
 	base    map[*http.Client]*http.Transport // by the client that containerd made
 
 	complaints *complaints
+	lists      subjectLists
 
 	mu           sync.Mutex
 	endpoints    map[string][]*endpoint // by registry

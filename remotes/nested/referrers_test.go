@@ -1,0 +1,368 @@
+package nested_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// answerReferrers is what a registry answers requests for referrers.
+func answerReferrers(status int, contentType, body string, header ...string) registrytest.Interceptor {
+	return func(w http.ResponseWriter, req *http.Request) bool {
+		if registrytest.Describe(req).Kind != registrytest.KindReferrers {
+			return false
+		}
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+		return true
+	}
+}
+
+// listReferrers lists by the two ways that there are: of a pull, and of a registry's fetcher.
+func listReferrers(t *testing.T, registry *registrytest.Registry, of ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	t.Helper()
+	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	defer registries.CloseIdleConnections()
+	ref := registry.Host() + "/" + parent + "@" + of.Digest.String()
+	plain, err := registries.Fetcher(t.Context(), ref)
+	check(t, err)
+	listed, listErr := plain.(remotes.ReferrersFetcher).FetchReferrers(t.Context(), of.Digest)
+	resolver := nested.New(registries, nested.Options{})
+	_, root, err := resolver.Resolve(t.Context(), ref)
+	check(t, err)
+	f, err := resolver.Fetcher(t.Context(), ref)
+	check(t, err)
+	fetcher := f.(interface {
+		Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
+	})
+	inPull, err := fetcher.Referrers(t.Context(), root, must(auth.ParseRepository(registry.Host()+"/"+parent)))
+	if (err == nil) != (listErr == nil) || !slices.EqualFunc(listed, inPull, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }) {
+		t.Errorf("a fetcher lists %v, %v; a pull %v, %v", listed, listErr, inPull, err)
+	}
+	return listed, listErr
+}
+
+// TestReferrersAPIMissing: whatever a registry, or what stands before it, answers where it does not have the referrers
+// API, the tag counts; what fails, is denied or is no list is never one without signatures.
+func TestReferrersAPIMissing(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write([]byte("<html>Sign in</html>"))
+	}))
+	t.Cleanup(page.Close)
+	const denied = `{"errors":[{"code":"DENIED","message":"not allowed"}]}`
+	const other = `{"errors":[{"code":"UNSUPPORTED"}]}`
+	absent := map[string]registrytest.Interceptor{
+		"404":           answerReferrers(404, "application/json", other),
+		"404, a page":   answerReferrers(404, "text/html", "<html>"),
+		"400":           answerReferrers(400, "application/json", other),
+		"403":           answerReferrers(403, "text/html", "<html>"),
+		"403, in JSON":  answerReferrers(403, "application/json", other),
+		"405":           answerReferrers(405, "application/json", other),
+		"406":           answerReferrers(406, "application/json", other),
+		"410":           answerReferrers(410, "application/json", other),
+		"501":           answerReferrers(501, "application/json", other),
+		"200, a page":   answerReferrers(200, "text/html; charset=utf-8", "<html>"),
+		"303 to a page": answerReferrers(303, "text/html", "", "Location", page.URL),
+		"304":           answerReferrers(304, "text/html", ""),
+	}
+	unclear := map[string]registrytest.Interceptor{
+		"403, denied":     answerReferrers(403, "application/json", denied),
+		"200, an error":   answerReferrers(200, "application/json", denied),
+		"200, nothing":    answerReferrers(200, "application/json", ""),
+		"200, an object":  answerReferrers(200, "application/json", "{}"),
+		"200, a list":     answerReferrers(200, "application/json", "[]"),
+		"200, a manifest": answerReferrers(200, ocispec.MediaTypeImageIndex, `{"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}`),
+		"200, cut off":    answerReferrers(200, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[`),
+		"429":             answerReferrers(429, "text/html", "<html>"),
+		"503":             answerReferrers(503, "application/json", other),
+	}
+	for name, api := range absent {
+		t.Run(name, func(t *testing.T) { checkAPI(t, api, true) })
+	}
+	for name, api := range unclear {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // some are asked again
+			checkAPI(t, api, false)
+		})
+	}
+}
+
+func checkAPI(t *testing.T, api registrytest.Interceptor, absent bool) {
+	registry := newRegistry(t)
+	image := putImage(registry, parent, "layer")
+	registry.Intercept(api)
+	listed, err := listReferrers(t, registry, image.Descriptor)
+	if (err == nil) != absent || len(listed) > 0 || errdefs.IsNotFound(err) {
+		t.Errorf("without a tag: %v %v", listed, err)
+	}
+	if !absent {
+		return
+	}
+	signature := registry.Referrer(parent, image.Descriptor, "application/x-signature")
+	registry.Tag(parent, nested.ReferrersTag(image.Digest), registry.Index(parent, signature).Digest)
+	listed, err = listReferrers(t, registry, image.Descriptor)
+	if err != nil || len(listed) != 1 || listed[0].Digest != signature.Digest {
+		t.Errorf("with a tag: %v %v", listed, err)
+	}
+}
+
+// TestReferrersAreWhatSaysSo: neither a tag that stands for the subject itself, nor a list's word, makes a referrer.
+func TestReferrersAreWhatSaysSo(t *testing.T) {
+	none := answerReferrers(404, "application/json", "{}")
+	for name, test := range map[string]struct {
+		put   func(r *registrytest.Registry) (subject, tagged ocispec.Descriptor)
+		want  int
+		fails bool
+	}{
+		"the tag is the image": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
+			image := putImage(r, parent, "layer").Descriptor
+			return image, image
+		}, 0, false},
+		"the tag is the index": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
+			index := r.Index(parent, putImage(r, parent, "layer").Descriptor)
+			return index, index
+		}, 0, false},
+		"the tag is another index": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
+			return putImage(r, parent, "layer").Descriptor, r.Index(parent, putImage(r, parent, "other").Descriptor)
+		}, 0, false},
+		"the tag is another image": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
+			return putImage(r, parent, "layer").Descriptor, putImage(r, parent, "other").Descriptor
+		}, 0, true},
+		"one of three refers to it": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
+			image, other := putImage(r, parent, "layer").Descriptor, putImage(r, parent, "other").Descriptor
+			return image, r.Index(parent, other, r.Referrer(parent, image, "application/x-a"), r.Referrer(parent, other, "application/x-b"))
+		}, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := newRegistry(t)
+			subject, tagged := test.put(registry)
+			registry.Tag(parent, nested.ReferrersTag(subject.Digest), tagged.Digest)
+			registry.Intercept(none)
+			listed, err := listReferrers(t, registry, subject)
+			if len(listed) != test.want || (err != nil) != test.fails {
+				t.Errorf("%v %v", listed, err)
+			}
+		})
+	}
+	t.Run("by the API", func(t *testing.T) {
+		s := newScene(t, nested.Options{})
+		image, other := putImage(s.registry, parent, "layer").Descriptor, putImage(s.registry, parent, "other").Descriptor
+		signature := s.registry.Referrer(parent, image, "application/x-a")
+		body := must(json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{other, signature}}))
+		s.registry.Intercept(answerReferrers(200, ocispec.MediaTypeImageIndex, string(body)))
+		ref := s.registry.Host() + "/" + parent + "@" + image.Digest.String()
+		_, _, err := s.resolver.Resolve(t.Context(), ref)
+		check(t, err)
+		f := must(s.resolver.Fetcher(t.Context(), ref)).(interface {
+			remotes.Fetcher
+			Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
+		})
+		listed, err := f.Referrers(t.Context(), image, must(auth.ParseRepository(s.registry.Host()+"/"+parent)))
+		if err != nil || len(listed) != 1 || listed[0].Digest != signature.Digest {
+			t.Errorf("%v %v", listed, err)
+		}
+		check(t, must(f.Fetch(t.Context(), signature)).Close())
+		if n := s.registry.Count(func(q registrytest.Request) bool { return q.Reference == signature.Digest.String() && q.Status == 200 }); n != 1 {
+			t.Errorf("the signature was fetched %d times", n)
+		}
+	})
+}
+
+// pushManifest pushes a manifest as every user of a pusher does.
+func pushManifest(t *testing.T, registry *registrytest.Registry, desc ocispec.Descriptor, data []byte) error {
+	t.Helper()
+	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	defer registries.CloseIdleConnections()
+	pusher, err := registries.Pusher(t.Context(), registry.Host()+"/"+parent+"@"+desc.Digest.String())
+	check(t, err)
+	w, err := pusher.Push(t.Context(), desc)
+	if errdefs.IsAlreadyExists(err) {
+		return registries.ListReferrer(t.Context(), must(auth.ParseRepository(registry.Host()+"/"+parent)), desc, data)
+	}
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if _, err = w.Write(data); err != nil {
+		return err
+	}
+	return w.Commit(t.Context(), desc.Size, desc.Digest)
+}
+
+// newReferrer is a signature that a registry does not have yet.
+func newReferrer(subject ocispec.Descriptor, name string) (ocispec.Descriptor, []byte) {
+	data := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"artifactType":"application/x-%s","config":%s,"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"by":%q}}`,
+		ocispec.MediaTypeImageManifest, name, `{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}`,
+		subject.MediaType, subject.Digest, subject.Size, name)
+	return describe(ocispec.MediaTypeImageManifest, []byte(data)), []byte(data)
+}
+
+// taggedReferrers is the list under the tag.
+func taggedReferrers(t *testing.T, registry *registrytest.Registry, subject ocispec.Descriptor) []ocispec.Descriptor {
+	t.Helper()
+	resp, err := registry.Client().Get(registry.URL() + "/v2/" + parent + "/manifests/" + nested.ReferrersTag(subject.Digest))
+	check(t, err)
+	defer resp.Body.Close()
+	var index ocispec.Index
+	if resp.StatusCode == http.StatusOK {
+		check(t, json.NewDecoder(resp.Body).Decode(&index))
+	}
+	return index.Manifests
+}
+
+// TestPushedReferrer: a manifest with a subject is listed under the tag where the registry does not list it, beside what
+// is there, once, and also when it was there before; a registry that lists it is left to it.
+func TestPushedReferrer(t *testing.T) {
+	without := answerReferrers(404, "application/json", "{}")
+	t.Run("no API", func(t *testing.T) {
+		registry := newRegistry(t)
+		image := putImage(registry, parent, "layer").Descriptor
+		registry.Intercept(without)
+		registry.Intercept(registry.Pushes(false))
+		first, firstData := newReferrer(image, "first")
+		second, secondData := newReferrer(image, "second")
+		registry.Put(parent, second.MediaType, secondData) // by a push that was broken off
+		for range 2 {
+			check(t, pushManifest(t, registry, first, firstData))
+			check(t, pushManifest(t, registry, second, secondData))
+		}
+		listed := taggedReferrers(t, registry, image)
+		if len(listed) != 2 || listed[0].Digest != first.Digest || listed[0].ArtifactType != "application/x-first" || listed[0].Annotations["by"] != "first" || listed[1].Digest != second.Digest {
+			t.Errorf("%+v", listed)
+		}
+	})
+	for name, api := range map[string]registrytest.Interceptor{
+		"OCI-Subject": func(w http.ResponseWriter, req *http.Request) bool {
+			if q := registrytest.Describe(req); q.Kind == registrytest.KindReferrers {
+				t.Error("a registry that has said so is asked")
+			}
+			return false
+		},
+		"API": func(http.ResponseWriter, *http.Request) bool { return false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := newRegistry(t)
+			image := putImage(registry, parent, "layer").Descriptor
+			desc, data := newReferrer(image, "first")
+			registry.Intercept(api)
+			registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+				if req.Method == http.MethodPut && name == "OCI-Subject" {
+					w.Header().Set("OCI-Subject", image.Digest.String())
+				}
+				return false
+			})
+			registry.Intercept(registry.Pushes(false))
+			check(t, pushManifest(t, registry, desc, data))
+			if n := registry.Count(registrytest.Method(http.MethodPut)); n != 1 {
+				t.Errorf("%d manifests were put", n)
+			}
+		})
+	}
+	t.Run("another subject is said", func(t *testing.T) {
+		registry := newRegistry(t)
+		image := putImage(registry, parent, "layer").Descriptor
+		desc, data := newReferrer(image, "first")
+		registry.Intercept(without)
+		registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			w.Header().Set("OCI-Subject", desc.Digest.String())
+			return false
+		})
+		registry.Intercept(registry.Pushes(false))
+		check(t, pushManifest(t, registry, desc, data))
+		if got := taggedReferrers(t, registry, image); len(got) != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// TestPushedReferrerBesideOthers: what somebody else lists between the look and the change stays.
+func TestPushedReferrerBesideOthers(t *testing.T) {
+	for _, minds := range []bool{true, false} {
+		for _, before := range []bool{true, false} {
+			registry := newRegistry(t)
+			image := putImage(registry, parent, "layer").Descriptor
+			earlier := registry.Referrer(parent, image, "application/x-earlier")
+			other := registry.Referrer(parent, image, "application/x-other")
+			want := []string{"application/x-mine", "application/x-other"}
+			tag := nested.ReferrersTag(image.Digest)
+			if before {
+				want = append(want, "application/x-earlier")
+				registry.Tag(parent, tag, registry.Index(parent, earlier).Digest)
+			}
+			registry.Intercept(answerReferrers(404, "application/json", "{}"))
+			pushes := registry.Pushes(minds)
+			interferes := registrytest.First(1, registrytest.Method(http.MethodPut), func(q registrytest.Request) bool { return q.Reference == tag })
+			registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+				mine := interferes(registrytest.Describe(req))
+				var listed []ocispec.Descriptor
+				if mine {
+					listed = append(taggedReferrers(t, registry, image), other)
+				}
+				if mine && minds { // before it
+					registry.Tag(parent, tag, registry.Index(parent, listed...).Digest)
+				}
+				dealt := pushes(w, req)
+				if mine && !minds { // with what was there before it
+					registry.Tag(parent, tag, registry.Index(parent, listed...).Digest)
+				}
+				return dealt
+			})
+			desc, data := newReferrer(image, "mine")
+			check(t, pushManifest(t, registry, desc, data))
+			var got []string
+			for _, d := range taggedReferrers(t, registry, image) {
+				got = append(got, d.ArtifactType)
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(slices.Compact(got), want) {
+				t.Errorf("minds conditions: %v, list before: %v: %v, want %v", minds, before, got, want)
+			}
+		}
+	}
+}
+
+// TestPushedReferrerHasNoPlace: a registry without the API whose tag stands for something else keeps no referrers, and
+// that is said; nothing is overwritten.
+func TestPushedReferrerHasNoPlace(t *testing.T) {
+	for name, tagged := range map[string]func(r *registrytest.Registry, subject ocispec.Descriptor) ocispec.Descriptor{
+		"subject": func(_ *registrytest.Registry, subject ocispec.Descriptor) ocispec.Descriptor { return subject },
+		"image": func(r *registrytest.Registry, _ ocispec.Descriptor) ocispec.Descriptor {
+			return putImage(r, parent, "other").Descriptor
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := newRegistry(t)
+			index := registry.Index(parent, putImage(registry, parent, "layer").Descriptor)
+			registry.Tag(parent, nested.ReferrersTag(index.Digest), tagged(registry, index).Digest)
+			registry.Intercept(answerReferrers(404, "application/json", "{}"))
+			registry.Intercept(registry.Pushes(false))
+			desc, data := newReferrer(index, "first")
+			err := pushManifest(t, registry, desc, data)
+			if err == nil || !strings.Contains(err.Error(), "among the referrers of") || errdefs.IsNotFound(err) {
+				t.Errorf("%v", err)
+			}
+			if n := registry.Count(registrytest.Method(http.MethodPut)); n != 1 {
+				t.Errorf("%d manifests were put", n)
+			}
+		})
+	}
+}

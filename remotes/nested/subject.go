@@ -1,0 +1,259 @@
+package nested
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// DescribeReferrer returns what a manifest or index refers to, empty when it
+// refers to nothing, and its descriptor as a list of referrers has it
+// (distribution spec, "Listing Referrers").
+func DescribeReferrer(desc ocispec.Descriptor, data []byte) (subject digest.Digest, _ ocispec.Descriptor) {
+	var document struct {
+		ArtifactType string             `json:"artifactType"`
+		Config       ocispec.Descriptor `json:"config"`
+		Subject      ocispec.Descriptor `json:"subject"`
+		Annotations  map[string]string  `json:"annotations"`
+	}
+	if err := json.Unmarshal(data, &document); err != nil {
+		return "", desc
+	}
+	desc.ArtifactType, desc.Annotations = document.ArtifactType, document.Annotations
+	if desc.ArtifactType == "" && images.IsManifestType(desc.MediaType) {
+		desc.ArtifactType = document.Config.MediaType
+	}
+	return document.Subject.Digest, desc
+}
+
+// statesSubject reports whether a document says that it refers to content.
+func statesSubject(data []byte, d digest.Digest) bool {
+	subject, _ := DescribeReferrer(ocispec.Descriptor{}, data)
+	return subject == d
+}
+
+// subjectLists are the lists of referrers that are being changed.
+type subjectLists struct {
+	mu    sync.Mutex
+	locks map[listOf]*sync.Mutex
+}
+
+type listOf struct {
+	repository auth.Repository
+	subject    digest.Digest
+}
+
+// lock lets one change a list at a time.
+func (l *subjectLists) lock(of listOf) (unlock func()) {
+	l.mu.Lock()
+	if l.locks == nil {
+		l.locks = map[listOf]*sync.Mutex{}
+	}
+	lock, ok := l.locks[of]
+	if !ok {
+		lock = new(sync.Mutex)
+		l.locks[of] = lock
+	}
+	l.mu.Unlock()
+	lock.Lock()
+	return lock.Unlock
+}
+
+// ListReferrer sees to it that a manifest or index that is in a repository is
+// listed among the referrers of its subject: by the registry or, where that
+// has no referrers API, under the tag that stands for the list (distribution
+// spec, "Pushing Manifests with Subject"). What has no subject is none. A
+// [Registries]' pusher does so for what it writes; this is for what was there
+// already. Errors: as those of a pusher.
+func (r *Registries) ListReferrer(ctx context.Context, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
+	subject, entry := DescribeReferrer(ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}, data)
+	if subject.Validate() != nil {
+		return nil
+	}
+	defer r.lists.lock(listOf{at, subject})()
+	h, err := r.pushHost(at)
+	if err != nil {
+		return err
+	}
+	f := explained{registries: r, repository: at, hosts: []Host{h}}
+	listed, err := f.listAt(ctx, docker.HostCapabilityPush, "referrers/"+subject.String(), nil, nil)
+	switch {
+	case err == nil && lists(listed, entry.Digest):
+		return nil
+	case err != nil && !isAbsent(err) && !isDenied(err):
+		return fmt.Errorf("referrers of %s@%s: %w", at, subject, err)
+	}
+	if err := f.listUnderTag(ctx, h, subject, entry); err != nil {
+		return fmt.Errorf("list %s among the referrers of %s@%s: %w", short(entry.Digest), at, subject, err)
+	}
+	return nil
+}
+
+func lists(listed []ocispec.Descriptor, d digest.Digest) bool {
+	return slices.ContainsFunc(listed, func(other ocispec.Descriptor) bool { return other.Digest == d })
+}
+
+// pushHost is the host of a repository's registry that is pushed to.
+func (r *Registries) pushHost(at auth.Repository) (Host, error) {
+	endpoints, err := r.endpointsOf(at.Host())
+	if err != nil {
+		return Host{}, err
+	}
+	for _, e := range endpoints {
+		if e.host.Capabilities.Has(docker.HostCapabilityPush) {
+			h := e.hostWith(at.Name(), func(to auth.Repository) *auth.Authorizer { return e.registry.PushAuthorizer(to) })
+			h.RegistryHost = retrying(h.RegistryHost, true)
+			return h, nil
+		}
+	}
+	return Host{}, fmt.Errorf("%s: hosts.toml allows no host to be pushed to: %w", at, errdefs.ErrNotFound)
+}
+
+// maxChanges bounds how often a list is changed anew because somebody else has
+// changed it meanwhile; pauses double.
+const (
+	maxChanges       = 5
+	firstChangePause = 100 * time.Millisecond
+)
+
+// listUnderTag adds a descriptor to the list that a tag stands for, and keeps
+// what is there. Others may do so at the same time: where the registry minds
+// conditions none is lost, elsewhere a look afterwards finds nearly all.
+func (f explained) listUnderTag(ctx context.Context, h Host, subject digest.Digest, entry ocispec.Descriptor) error {
+	u := h.URL(f.repository, "manifests/"+ReferrersTag(subject))
+	for attempt := range maxChanges {
+		listed, now, err := f.tagged(ctx, h, u, subject)
+		switch {
+		case now.missing:
+		case isAbsent(err):
+			return fmt.Errorf("%v, so the registry has no place for what refers to it", err) //nolint:errorlint // it is no absence of what is pushed
+		case err != nil:
+			return err
+		case lists(listed, entry.Digest):
+			return nil
+		}
+		index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: append(listed, entry)}
+		data, err := json.Marshal(index)
+		if err != nil {
+			return err
+		}
+		err = f.registries.putManifest(ctx, h, u.String(), data, now)
+		if err != nil && !isConflict(err) {
+			return err
+		}
+		pause := firstChangePause << attempt
+		if (err != nil || attempt > 0) && !auth.Sleep(ctx, pause/2+rand.N(pause)) {
+			return context.Cause(ctx)
+		}
+	}
+	return fmt.Errorf("tag %s: others changed it %d times in between; try again", ReferrersTag(subject), maxChanges)
+}
+
+// isConflict reports whether a change was refused because of another one.
+func isConflict(err error) bool {
+	var status remoteerrors.ErrUnexpectedStatus
+	return errors.As(err, &status) && (status.StatusCode == http.StatusPreconditionFailed || status.StatusCode == http.StatusConflict)
+}
+
+// putManifest puts an index under a tag, as long as that is what it was.
+func (r *Registries) putManifest(ctx context.Context, h Host, url string, data []byte, was tagged) error {
+	resp, err := h.Exchange(ctx, func() (*http.Response, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		req.Header = r.header()
+		req.Header.Set("Content-Type", ocispec.MediaTypeImageIndex)
+		switch {
+		case was.missing:
+			req.Header.Set("If-None-Match", "*")
+		case was.etag != "":
+			req.Header.Set("If-Match", was.etag)
+		}
+		if err := h.Authorizer.Authorize(ctx, req); err != nil {
+			return nil, err
+		}
+		return h.Client.Do(req)
+	})
+	if err != nil {
+		return explain(ctx, []Host{h}, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
+	}
+	return nil
+}
+
+// referringWriter writes a manifest or index, and lists it when the registry
+// does not say that it has seen its subject.
+type referringWriter struct {
+	content.Writer
+	registries *Registries
+	at         auth.Repository
+	desc       ocispec.Descriptor
+	data       []byte
+	answer     *manifestAnswer
+}
+
+// manifestAnswer takes what a registry says about a manifest that was put.
+type manifestAnswer struct {
+	mu      sync.Mutex
+	subject string // header OCI-Subject
+}
+
+type manifestAnswerKey struct{}
+
+// take keeps the header of a manifest's answer.
+func (a *manifestAnswer) take(resp *http.Response) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.subject = resp.Header.Get("OCI-Subject")
+}
+
+func (a *manifestAnswer) says(subject digest.Digest) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.subject == subject.String()
+}
+
+// Write implements io.Writer.
+func (w *referringWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if w.data = append(w.data, p[:n]...); err != nil {
+		w.data = nil // it is written anew, or not at all
+	}
+	return n, err
+}
+
+// Commit implements content.Writer.
+func (w *referringWriter) Commit(ctx context.Context, size int64, expected digest.Digest, opts ...content.Opt) error {
+	err := w.Writer.Commit(ctx, size, expected, opts...)
+	if err != nil && !errdefs.IsAlreadyExists(err) {
+		w.data = nil
+		return err
+	}
+	if subject, _ := DescribeReferrer(w.desc, w.data); w.answer.says(subject) {
+		return err
+	}
+	return cmp.Or(w.registries.ListReferrer(ctx, w.at, w.desc, w.data), err)
+}
