@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -201,7 +202,9 @@ const maxRedirects = 9
 
 // checkRedirect is the policy for redirects of a registry: never from https
 // to http, no user in the URL, and another origin gets neither credentials
-// nor the headers that are meant for the registry.
+// nor the headers that are meant for the registry. What is sent goes on as it
+// was, with its type, or nowhere: a PUT that becomes a GET (301 to 303) finds
+// what is there, which looks like success.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first, last := via[0], via[len(via)-1]
 	if len(via) > maxRedirects {
@@ -209,6 +212,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	if err := checkTarget(last.URL, req.URL); err != nil {
 		return err
+	}
+	if method := cmp.Or(first.Method, http.MethodGet); req.Method != method {
+		return refuse("refused to follow a redirect that makes a %s of a %s: the registry has to answer 307 or 308", req.Method, method)
 	}
 	for _, r := range append(via, req) {
 		if !SameOrigin(r.URL, first.URL) {
@@ -231,7 +237,7 @@ func checkTarget(from, to *url.URL) error {
 }
 
 // forOthers are the headers that other origins than the registry get.
-var forOthers = []string{"Accept", "Accept-Encoding", "Range", "User-Agent"}
+var forOthers = []string{"Accept", "Accept-Encoding", "Content-Type", "Range", "User-Agent"}
 
 func keepOnly(header http.Header, names ...string) {
 	kept := http.Header{}
