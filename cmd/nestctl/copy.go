@@ -31,6 +31,7 @@ type copyOptions struct {
 	sparse     bool
 	flatten    bool
 	noProtect  bool
+	parents    bool
 	dryRun     bool
 	quiet      bool
 }
@@ -65,6 +66,7 @@ goes on where it stopped. The tag comes last.`,
 	f.BoolVar(&o.sparse, "sparse", false, "leave out members that SRC does not have")
 	f.BoolVar(&o.flatten, "flatten", false, "all into DST's one repository, in a plain index without child namespaces")
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories, which keeps them from the registry's clean-up")
+	f.BoolVar(&o.parents, "from-parents", false, "where a member's repository lacks content that those above it have, give that to the readers of the copied member")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be where, and copy nothing")
 	f.IntVar(&o.concurrent, "max-concurrent", 16, "requests for content at once")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
@@ -209,7 +211,7 @@ func (s *copySource) missing() []*node {
 func (s *copySource) members(m *mover) ([]string, error) {
 	members := []string{}
 	for _, n := range s.w.memberNodes(s.root) {
-		to, err := m.target(n.namespace)
+		to, err := m.to(s.w, n)
 		if err != nil {
 			return nil, err
 		}
@@ -232,7 +234,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
 	m := newMover(registries, parent, o.concurrent, show)
-	m.source, m.single, m.plain = from.from, o.flatten, o.flatten
+	m.source, m.single, m.plain, m.fromParents = from.from, o.flatten, o.flatten, o.parents
 	if !o.noProtect && !o.flatten {
 		m.protection = protect(from.root.Digest)
 	}

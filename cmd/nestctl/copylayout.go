@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -28,6 +29,8 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	if from.label != "" && !isTerminal(stderr) {
 		stderr = renaming{stderr, from}
 	}
+	owner := &mover{source: from.from, fromParents: o.parents}
+	from.w.home = func(n *node) (auth.Repository, error) { return owner.home(from.w, n) }
 	if err := p.bring(ctx, to, from.w, from.root, from.name(place.reference), metrics, stderr); err != nil {
 		return nil, err
 	}
@@ -105,9 +108,10 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 		if err != nil {
 			return err
 		}
-		m := &mover{parent: parent, single: o.flatten}
+		m := &mover{parent: parent, single: o.flatten, source: from.from, fromParents: o.parents}
+		from.w.home = func(n *node) (auth.Repository, error) { return m.home(from.w, n) }
 		place = func(n *node) (string, error) {
-			to, err := m.target(n.namespace)
+			to, err := m.to(from.w, n)
 			return to.String(), err
 		}
 	}

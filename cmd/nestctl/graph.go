@@ -41,7 +41,7 @@ type fetcher interface {
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Found(digest.Digest) (auth.Repository, bool)
 	Members(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
-	FetchFrom(context.Context, ocispec.Descriptor, auth.Repository) (io.ReadCloser, error)
+	FetchFrom(context.Context, ocispec.Descriptor, auth.Repository, ...auth.Repository) (io.ReadCloser, error)
 	Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 	Carrier() (ocispec.Descriptor, bool)
 }
@@ -64,6 +64,9 @@ type walker struct {
 	sparse bool
 	// absent, when given, is what can be done about them.
 	absent string
+	// home, when given, says in which repository a manifest is to be taken to be,
+	// with its config and layers, in place of the one of its path.
+	home func(*node) (auth.Repository, error)
 	// visited, when given, is called when a node and all below it is done.
 	visited func(*node) error
 
@@ -166,6 +169,7 @@ func (w *walker) visit(n *node) error {
 		if index := n.carried(); index != nil {
 			carrier := *n
 			n.Descriptor, n.children, n.referrers, n.carrier = index.Descriptor, nil, nil, &carrier // it takes the carrier's place
+			n.home = auth.Repository{}
 			return w.visit(n)
 		}
 	}
@@ -205,11 +209,17 @@ func (w *walker) expand(n *node) error {
 		return err
 	}
 	index := images.IsIndexType(n.MediaType)
+	at := n.repository
+	if w.home != nil && !index {
+		if at, err = w.home(n); err != nil {
+			return err
+		}
+	}
 	for _, e := range entries {
 		if visited := w.blobs && w.selects(n); !index && !e.Carried && !visited {
 			continue
 		}
-		repository, err := e.Child.In(n.repository)
+		repository, err := e.Child.In(at)
 		if err != nil {
 			return err
 		}

@@ -25,14 +25,15 @@ import (
 // or everything to the parent. The roots are left to its user. Any number of
 // walks may be under way at once.
 type mover struct {
-	registries *nested.Registries // of the registry that it goes to
-	source     *nested.Registries // of the one that it comes from; nil: a layout
-	parent     auth.Repository
-	single     bool        // all to the parent
-	plain      bool        // in plain indexes
-	protection *protection // nil: members get no tags
-	show       *progress
-	limiter    *semaphore.Weighted
+	registries  *nested.Registries // of the registry that it goes to
+	source      *nested.Registries // of the one that it comes from; nil: a layout
+	parent      auth.Repository
+	single      bool        // all to the parent
+	fromParents bool        // content of repositories above goes to members that name it
+	plain       bool        // in plain indexes
+	protection  *protection // nil: members get no tags
+	show        *progress
+	limiter     *semaphore.Weighted
 
 	uploaded, there, bytes atomic.Int64 // bytes of what was uploaded
 
@@ -79,6 +80,7 @@ func (m *mover) moveAll(ctx context.Context, w *walker, root *node) error {
 // move walks from the root and brings what is below it.
 func (m *mover) move(ctx context.Context, w *walker, root *node) error {
 	w.fetch = func(ctx context.Context, n *node) error { return m.fetch(ctx, w, n) }
+	w.home = func(n *node) (auth.Repository, error) { return m.home(w, n) }
 	if len(w.members) > 0 {
 		// A name that is not there is found before anything is put.
 		first := *root
@@ -186,21 +188,18 @@ func (m *mover) document(d digest.Digest) []byte {
 
 // place brings a node into its repository, once.
 func (m *mover) place(w *walker, n *node) error {
-	to, err := m.target(n.namespace)
+	if nested.IsDocument(n.MediaType) && !images.IsIndexType(n.MediaType) && !w.selects(n) {
+		return nil // it was no carrier
+	}
+	to, err := m.to(w, n)
 	if err != nil {
 		return err
 	}
 	if !nested.IsDocument(n.MediaType) {
 		return m.once(put{to, n.kindOf()}, func() error { return m.moveBlob(w, n, to) })
 	}
-	if !images.IsIndexType(n.MediaType) && !w.selects(n) {
-		return nil // it was no carrier
-	}
 	if n.member() {
 		m.show.member(n)
-	}
-	if err := m.checkOwner(w, n); err != nil {
-		return err
 	}
 	if m.plain {
 		return m.placeFlat(w, n)
@@ -232,6 +231,13 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 
 // placeCarrier brings a carrier that stands as a member, as it is.
 func (m *mover) placeCarrier(w *walker, n *node, to auth.Repository) error {
+	home, err := m.home(w, n.carrier)
+	if err != nil {
+		return err
+	}
+	if home != n.homeOrOwn() {
+		return fmt.Errorf("child %s@%s: its carrier is in %s and the index in %s; push it again", n.repository, shortDigest(n.Digest), home, n.homeOrOwn())
+	}
 	p := indexPublisher{m.registries, m.document(n.Digest), n.Descriptor}
 	if err := p.putCarried(w.ctx, to); err != nil {
 		return err
@@ -243,7 +249,11 @@ func (m *mover) placeCarrier(w *walker, n *node, to auth.Repository) error {
 // that protects it when it is a member.
 func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	ctx, tag := w.ctx, ""
-	if n.member() && m.protection != nil {
+	switch {
+	case !n.member() || m.protection == nil:
+	case n.homeOrOwn() != n.repository: // a guest there
+		tag = m.protection.tags(desc.Digest)[1]
+	default:
 		tag = m.protection.tag(to, desc.Digest)
 	}
 	return m.once(put{to, kindOf{desc.Digest, true}}, func() error {
@@ -328,19 +338,32 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 // have by now.
 func (m *mover) moveFrom(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {
 	return m.limited(w.ctx, func() error {
+		at, err := m.sources(w, n)
 		switch {
+		case err != nil:
+			return err
 		case m.source != nil && n.repository.Host() == to.Host():
-			mountable = []auth.Repository{n.repository}
-		case len(mountable) > 0:
-			if err := m.exists(w, n, "blobs/"); err != nil {
+			mountable = at
+		case len(mountable) > 0 && m.source != nil:
+			if _, err := m.whoHas(w, n); err != nil {
 				return err
 			}
 		}
-		return m.upload(w, n, to, mountable)
+		return m.upload(w, n, to, mountable, at)
 	})
 }
 
-func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {
+// sources are the repositories that a blob may come from.
+func (m *mover) sources(w *walker, n *node) ([]auth.Repository, error) {
+	home, err := m.home(w, n)
+	if m.fromParents && m.source != nil {
+		return append([]auth.Repository{home}, n.repository.Above(w.top)...), err
+	}
+	return []auth.Repository{home}, err
+}
+
+// upload brings a blob from the first of some repositories that has it.
+func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable, at []auth.Repository) error {
 	pusher, err := m.registries.Pusher(w.ctx, to.String()+"@"+n.Digest.String())
 	if err != nil {
 		return err
@@ -355,22 +378,30 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable []auth.
 		return refusal(to, err)
 	}
 	defer upload.Close()
-	body, err := w.fetcher.FetchFrom(w.ctx, n.Descriptor, n.repository)
+	body, err := w.fetcher.FetchFrom(w.ctx, n.Descriptor, at[0], at[1:]...)
 	if err != nil {
-		return explain(w, n, err)
+		return m.unread(w, n, err)
 	}
 	defer body.Close()
 	m.show.expect(n.Size)
 	from := &source{Reader: body, most: n.Size}
 	if err := content.Copy(w.ctx, upload, from, n.Size, n.Digest); err != nil {
 		if from.err != nil {
-			return explain(w, n, err)
+			return m.unread(w, n, err)
 		}
 		return fmt.Errorf("%s@%s: %w", to, n.Digest, err)
 	}
 	m.uploaded.Add(1)
 	m.bytes.Add(n.Size)
 	return nil
+}
+
+// unread says of a blob why it could not be read.
+func (m *mover) unread(w *walker, n *node, err error) error {
+	if errdefs.IsNotFound(err) && m.source != nil {
+		return m.lacks(w, n)
+	}
+	return explain(w, n, err)
 }
 
 // source is a body that remembers that it failed, so that it can be told from

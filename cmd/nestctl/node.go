@@ -19,6 +19,7 @@ type node struct {
 	aside      bool            // reached through what refers to something
 	namespace  string          // composed path from the root; "" in the root's repository
 	repository auth.Repository // where it is by that path
+	home       auth.Repository // whose readers have it, where that was asked; see mover.home
 	children   []*node
 	referrers  []*node            // where they are asked for
 	carrier    *node              // that stood here for it

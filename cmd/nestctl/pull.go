@@ -175,6 +175,11 @@ func (o *pullOptions) bring(ctx context.Context, to target, w *walker, root *nod
 	}
 	w.blobs = true
 	w.visited = func(n *node) error {
+		if w.home != nil {
+			if _, err := w.home(n); err != nil {
+				return err
+			}
+		}
 		if n.member() {
 			show.member(n)
 		}

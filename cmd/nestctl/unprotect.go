@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -37,19 +39,27 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
 	for _, n := range w.memberNodes(root) {
-		for _, tag := range protect(root.Digest).tags(n.placed().Digest) {
-			switch err := registries.Delete(ctx, n.repository, "manifests/"+tag); {
-			case errdefs.IsNotFound(err):
-				continue
-			case errdefs.IsNotImplemented(err):
-				return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", tag, err)
-			case err != nil:
-				return fmt.Errorf("tag %s: %w", tag, err)
-			}
-			if _, err := fmt.Fprintf(out, "deleted %s:%s\n", n.repository, tag); err != nil {
-				return err
+		for _, at := range slices.Compact([]auth.Repository{n.repository, w.found(n)}) { // a copy may be protected above
+			for _, tag := range protect(root.Digest).tags(n.placed().Digest) {
+				if err := deleteTag(ctx, registries, at, tag, out); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// deleteTag deletes a tag, and says so when it was there.
+func deleteTag(ctx context.Context, registries *nested.Registries, at auth.Repository, tag string, out io.Writer) error {
+	switch err := registries.Delete(ctx, at, "manifests/"+tag); {
+	case errdefs.IsNotFound(err):
+		return nil
+	case errdefs.IsNotImplemented(err):
+		return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", tag, err)
+	case err != nil:
+		return fmt.Errorf("tag %s: %w", tag, err)
+	}
+	_, err := fmt.Fprintf(out, "deleted %s:%s\n", at, tag)
+	return err
 }

@@ -213,8 +213,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if err := checkTarget(last.URL, req.URL); err != nil {
 		return err
 	}
-	if method := cmp.Or(first.Method, http.MethodGet); req.Method != method {
-		return refuse("refused to follow a redirect that makes a %s of a %s: the registry has to answer 307 or 308", req.Method, method)
+	if was, is := cmp.Or(first.Method, http.MethodGet), cmp.Or(req.Method, http.MethodGet); is != was {
+		return refuse("refused to follow a redirect that makes a %s of a %s: the registry has to answer 307 or 308", is, was)
 	}
 	for _, r := range append(via, req) {
 		if !SameOrigin(r.URL, first.URL) {

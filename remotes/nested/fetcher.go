@@ -77,16 +77,16 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	return seekable{bytes.NewReader(data)}, nil
 }
 
-// FetchFrom is Fetch for content of one repository: it is asked for there, and
-// then where that repository's content may have copies, in those above it up to
-// the root's (docs/spec.md, section 4). Fetch takes content that several
-// members have from any of them; this does not.
-func (f *Fetcher) FetchFrom(ctx context.Context, desc ocispec.Descriptor, at auth.Repository) (io.ReadCloser, error) {
+// FetchFrom is Fetch for content of one repository: it is asked for there, then
+// in the others that are given, and nowhere else. Fetch takes content that
+// several members have from any of them, which is no matter for who may read
+// them all; it is for who gives it to other readers.
+func (f *Fetcher) FetchFrom(ctx context.Context, desc ocispec.Descriptor, at auth.Repository, others ...auth.Repository) (io.ReadCloser, error) {
 	p, ok := f.trail.place(desc.Digest)
 	if !ok || !p.Strict {
 		p.Descriptor = desc
 	}
-	p.Targets, p.Fallbacks, p.By = []auth.Repository{at}, at.Above(f.trail.root), f.trail.root
+	p.Targets, p.Fallbacks, p.By = []auth.Repository{at}, others, f.trail.root
 	return &candidateReader{ctx: ctx, fetcher: f, sought: sought{desc: desc, places: Places{p}, known: true}}, nil
 }
 
