@@ -41,11 +41,13 @@ func holds(t *testing.T, r *registrytest.Registry, repository string, d digest.D
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := r.Client().Do(req)
+		client := r.Client()
+		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
+		client.CloseIdleConnections()
 		if resp.StatusCode == http.StatusOK {
 			return true
 		}
@@ -232,13 +234,15 @@ func TestCopyReferrersWithoutAPI(t *testing.T) {
 			t.Errorf("exit status %d: %s", status, said)
 		}
 		for at, of := range map[string]digest.Digest{"prod/app/web": web.Digest, "prod/app": root.Digest} {
-			resp, err := dst.Client().Get(dst.URL() + "/v2/" + at + "/manifests/" + nested.ReferrersTag(of))
+			client := dst.Client()
+			resp, err := client.Get(dst.URL() + "/v2/" + at + "/manifests/" + nested.ReferrersTag(of))
 			if err != nil {
 				t.Fatal(err)
 			}
 			var list bytes.Buffer
 			_, _ = list.ReadFrom(resp.Body)
 			_ = resp.Body.Close()
+			client.CloseIdleConnections()
 			if n := strings.Count(list.String(), "application/vnd.test.signature"); n != 1 {
 				t.Errorf("%s: listed %d times: %s", at, n, &list)
 			}

@@ -218,7 +218,9 @@ func newReferrer(subject ocispec.Descriptor, name string) (ocispec.Descriptor, [
 // taggedReferrers is the list under the tag.
 func taggedReferrers(t *testing.T, registry *registrytest.Registry, subject ocispec.Descriptor) []ocispec.Descriptor {
 	t.Helper()
-	resp, err := registry.Client().Get(registry.URL() + "/v2/" + parent + "/manifests/" + nested.ReferrersTag(subject.Digest))
+	client := registry.Client()
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(registry.URL() + "/v2/" + parent + "/manifests/" + nested.ReferrersTag(subject.Digest))
 	check(t, err)
 	defer resp.Body.Close()
 	var index ocispec.Index
