@@ -364,12 +364,14 @@ func (m *mover) sources(w *walker, n *node) ([]auth.Repository, error) {
 
 // upload brings a blob from the first of some repositories that has it.
 func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable, at []auth.Repository) error {
-	pusher, err := m.registries.Pusher(w.ctx, to.String()+"@"+n.Digest.String())
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer cancel() // an upload that nothing was written to ends with its context alone
+	pusher, err := m.registries.Pusher(ctx, to.String()+"@"+n.Digest.String())
 	if err != nil {
 		return err
 	}
 	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: n.Digest, Size: n.Size}
-	upload, err := pusher.Push(w.ctx, nested.MountFrom(desc, mountable...))
+	upload, err := pusher.Push(ctx, nested.MountFrom(desc, mountable...))
 	if errdefs.IsAlreadyExists(err) {
 		m.there.Add(1)
 		return nil
@@ -378,14 +380,14 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable, at []a
 		return refusal(to, err)
 	}
 	defer upload.Close()
-	body, err := w.fetcher.FetchFrom(w.ctx, n.Descriptor, at[0], at[1:]...)
+	body, err := w.fetcher.FetchFrom(ctx, n.Descriptor, at[0], at[1:]...)
 	if err != nil {
 		return m.unread(w, n, err)
 	}
 	defer body.Close()
 	m.show.expect(n.Size)
 	from := &source{Reader: body, most: n.Size}
-	if err := content.Copy(w.ctx, upload, from, n.Size, n.Digest); err != nil {
+	if err := content.Copy(ctx, upload, from, n.Size, n.Digest); err != nil {
 		if from.err != nil {
 			return m.unread(w, n, err)
 		}

@@ -50,6 +50,15 @@ func (w *uploadWriter) Commit(ctx context.Context, size int64, expected digest.D
 	return w.failed(w.Writer.Commit(ctx, size, expected, opts...))
 }
 
+// Close implements content.Writer. Docker's leaves the request of an upload to
+// which nothing was written waiting for its content, for ever.
+func (w *uploadWriter) Close() error {
+	if !w.written && w.there == nil {
+		_, _ = w.Writer.Write(nil) // so that there is something to close
+	}
+	return w.Writer.Close()
+}
+
 // errAnsweredEarly is what docker's writer calls a closed pipe: the registry
 // has the content, or wants no more of it.
 var errAnsweredEarly = fmt.Errorf("the registry answered before it had been sent everything: %w", io.ErrUnexpectedEOF)
