@@ -110,6 +110,9 @@ func (e *endpoint) roundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := e.next.RoundTrip(req)
+	if err == nil {
+		resp, err = e.renewed(req, resp)
+	}
 	if err != nil {
 		return nil, err
 	}

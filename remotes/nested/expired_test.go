@@ -1,0 +1,56 @@
+package nested_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// TestSignedURLHasEnded: storage that refuses a URL which the registry has signed is not the end: the registry is asked once for
+// another one, and no more than once. What the storage says then counts.
+func TestSignedURLHasEnded(t *testing.T) {
+	for _, status := range []int{403, 400} {
+		for _, always := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d, always %t", status, always), func(t *testing.T) {
+				t.Parallel()
+				s := newScene(t, nested.Options{})
+				storage := newRegistry(t)
+				image := putImage(s.registry, parent, "layer")
+				image.blobsIn(storage, parent)
+				ofLayer := func(q registrytest.Request) bool { return q.Reference == image.layers[0].Digest.String() }
+				signed := 0
+				s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+					if q := registrytest.Describe(req); !ofLayer(q) || q.Authorization == "" {
+						return false
+					}
+					signed++
+					http.Redirect(w, req, fmt.Sprintf("%s%s?signature=%d", storage.URL(), req.URL.Path, signed), http.StatusTemporaryRedirect)
+					return true
+				})
+				storage.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+					ended := strings.HasSuffix(req.URL.RawQuery, "signature=1") || always
+					if ended {
+						w.WriteHeader(status)
+					}
+					return ended
+				})
+				err := s.pull(image.Descriptor)
+				if always {
+					wantError(t, err, fmt.Sprint(status))
+				} else {
+					check(t, err)
+				}
+				if n := storage.Count(); n != 2 || signed != 2 {
+					t.Errorf("%d requests to the storage, %d URLs", n, signed)
+				}
+				if n := storage.Count(registrytest.WithCredentials); n > 0 {
+					t.Errorf("%d requests with credentials", n)
+				}
+			})
+		}
+	}
+}
