@@ -39,7 +39,7 @@ func (b *resumed) Read(p []byte) (int, error) {
 
 // reopen asks for the rest.
 func (b *resumed) reopen() error {
-	_ = b.ReadCloser.Close() // it is broken
+	_ = b.Close() // it is broken
 	resp, err := b.open(b.next, b.end)
 	if err != nil {
 		return err
@@ -81,14 +81,14 @@ func (g *Gateway) resume(ctx context.Context, from auth.Repository, ask query, r
 	}
 	ask.pass = false // the caller has an answer already
 	resp.Body = &resumed{ReadCloser: resp.Body, ctx: ctx, next: next, end: end, open: func(next, end int64) (*http.Response, error) {
-		ctx, cancel := withBudget(ctx, budgetOf(ctx).of, g.options.Timeout) // that of the first answer is over
+		asking, cancel := withBudget(ctx, budgetOf(ctx).of, g.options.Timeout) // that of the first answer is over
 		ask.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", next, end-1)}}
-		resp, err := g.upstream.do(ctx, from, ask)
+		resp, err := g.upstream.do(asking, from, ask)
 		if err != nil {
 			cancel()
 			return nil, err
 		}
-		budgetOf(ctx).begun()
+		budgetOf(asking).begun()
 		resp.Body = &body{resp.Body, func(error) { cancel() }}
 		return resp, nil
 	}}

@@ -19,9 +19,9 @@ func TestSignedURLHasEnded(t *testing.T) {
 				t.Parallel()
 				s := newScene(t, nested.Options{})
 				storage := newRegistry(t)
-				image := putImage(s.registry, parent, "layer")
-				image.blobsIn(storage, parent)
-				ofLayer := func(q registrytest.Request) bool { return q.Reference == image.layers[0].Digest.String() }
+				pulled := putImage(s.registry, parent, "layer")
+				pulled.blobsIn(storage, parent)
+				ofLayer := func(q registrytest.Request) bool { return q.Reference == pulled.layers[0].Digest.String() }
 				signed := 0
 				s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 					if q := registrytest.Describe(req); !ofLayer(q) || q.Authorization == "" {
@@ -38,7 +38,7 @@ func TestSignedURLHasEnded(t *testing.T) {
 					}
 					return ended
 				})
-				err := s.pull(image.Descriptor)
+				err := s.pull(pulled.Descriptor)
 				if always {
 					wantError(t, err, fmt.Sprint(status))
 				} else {

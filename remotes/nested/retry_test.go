@@ -75,9 +75,9 @@ func TestRetry(t *testing.T) {
 				tries, began := 0, time.Now()
 				resp, err := retryTransport{last: true, next: roundTripper(func(req *http.Request) (*http.Response, error) {
 					if body != nil {
-						sent, err := io.ReadAll(req.Body)
-						if err != nil || string(sent) != "content" || req.Body.Close() != nil {
-							t.Errorf("sent %q, %v", sent, err)
+						sent, readErr := io.ReadAll(req.Body)
+						if readErr != nil || string(sent) != "content" || req.Body.Close() != nil {
+							t.Errorf("sent %q, %v", sent, readErr)
 						}
 					}
 					status := test.statuses[min(tries, len(test.statuses)-1)]

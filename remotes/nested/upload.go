@@ -74,7 +74,7 @@ func (w *uploadWriter) failed(err error) error {
 	if err = w.retry.Wait(w.ctx, err); err != nil {
 		return explain(w.ctx, w.hosts, err)
 	}
-	_ = w.Writer.Close() // it is of no use any more
+	_ = w.Close() // it is of no use any more
 	next, err := w.reopen()
 	if errdefs.IsAlreadyExists(err) {
 		w.there = err
