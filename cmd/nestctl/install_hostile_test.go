@@ -124,6 +124,43 @@ func TestLinkOfOthers(t *testing.T) {
 	}
 }
 
+// TestProgramOfOthers: root's services run no program that others could replace,
+// or that services do not see.
+func TestProgramOfOthers(t *testing.T) {
+	dir, err := os.MkdirTemp(".", "program") // services do not see /tmp
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if dir, err = filepath.Abs(dir); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "nestctl")
+	if err = os.WriteFile(path, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const fix = "; put nestctl where it stays and only root may write, such as /usr/local/bin, and run that"
+	for _, everybodys := range []string{path, dir} {
+		if err = os.Chmod(everybodys, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err = checkProgram(path); err == nil || !strings.HasPrefix(err.Error(), "the services would run ") || !strings.HasSuffix(err.Error(), fix) {
+			t.Errorf("%s is everybody's: %v", everybodys, err)
+		}
+		if err = os.Chmod(everybodys, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, unseen := range []string{"/tmp/nestctl", "/var/tmp/nestctl"} {
+		if err = checkProgram(unseen); err == nil || !strings.Contains(err.Error(), "the services do not see "+filepath.Dir(unseen)) {
+			t.Errorf("%s: %v", unseen, err)
+		}
+	}
+	if err = checkProgram("/bin/sh"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStickyImage: a fresh tmpfs is everybody's with the sticky bit, in which
 // nobody takes away what is ours.
 func TestStickyImage(t *testing.T) {
