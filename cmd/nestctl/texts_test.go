@@ -73,3 +73,20 @@ func TestFailureTexts(t *testing.T) {
 		})
 	}
 }
+
+// TestPageForUploads: a destination that answers 200 with a page, to everything or to what writes, has taken nothing.
+func TestPageForUploads(t *testing.T) {
+	for _, reads := range []bool{true, false} {
+		r, to := checkScene(t), registrytest.New()
+		t.Cleanup(to.Close)
+		r.Tag("org/app", "v1", r.Index("org/app", registrytest.Member(r.Image("org/app/web", registrytest.TarLayer(map[string]string{"a": "b"})), "web")).Digest)
+		to.Intercept(registrytest.Say(http.StatusOK, "text/html", "<html>", func(q registrytest.Request) bool {
+			return reads || q.Method != http.MethodGet && q.Method != http.MethodHead
+		}))
+		var stdout, stderr bytes.Buffer
+		got := run(t.Context(), []string{"copy", "--plain-http", "--hosts-dir=", r.Host() + "/org/app:v1", to.Host() + "/org/app:v1"}, &stdout, &stderr)
+		if got != failure || !strings.Contains(stderr.String(), "200 text/html, which is ") {
+			t.Errorf("reads %t: exit status %d: %s%s", reads, got, &stdout, &stderr)
+		}
+	}
+}

@@ -25,6 +25,7 @@ type AnswerError struct {
 	MediaType string // as it says
 	Blob      bool   // what was asked for is a blob
 	List      bool   // … or a list of tags or referrers
+	Write     bool   // … or that content be taken
 	Is        string // what came, when it is no page
 }
 
@@ -38,6 +39,8 @@ func (e *AnswerError) Error() string {
 		wanted = "not the blob"
 	case e.List:
 		wanted = "no list"
+	case e.Write:
+		wanted = "not what takes content"
 	}
 	return fmt.Sprintf("%s: the registry answered %s, which is %s; is there a login page or proxy before it?", e.Host, came, wanted)
 }
@@ -138,11 +141,14 @@ func whatIs(mediaType string, data []byte) string {
 	return "something else in it"
 }
 
-// judge refuses a page where a manifest was asked for with GET: what verifies
-// content says only that it is another. What a HEAD says is not to be relied
+// judge refuses a page where a manifest was asked for with GET, or content sent:
+// what verifies content says only that it is another. What a HEAD says is not to be relied
 // on, and is for whoever asked to ask again.
 func judge(req *http.Request, resp *http.Response) error {
 	t := baseType(resp.Header.Get("Content-Type"))
+	if isWrite(req.Method) && resp.StatusCode == http.StatusOK && IsPage(t) && resp.ContentLength != 0 { // frameworks give this type to nothing, too
+		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Write: true})
+	}
 	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !isManifestPath(req.URL.Path) || isVendors(t) && !IsDocument(t) {
 		return nil
 	}
@@ -160,6 +166,10 @@ func judge(req *http.Request, resp *http.Response) error {
 		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Is: whatIs(t, begin)})
 	}
 	return nil
+}
+
+func isWrite(method string) bool {
+	return method == http.MethodPut || method == http.MethodPost || method == http.MethodPatch || method == http.MethodDelete
 }
 
 // bufferedBody is a body of which the beginning was looked at.
