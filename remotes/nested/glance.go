@@ -34,11 +34,11 @@ func glance(req *http.Request, do func(*http.Request) (*http.Response, error)) (
 		return nil, err
 	}
 	_, total, partial := strings.Cut(resp.Header.Get("Content-Range"), "/")
-	switch size, err := strconv.ParseInt(total, 10, 64); {
+	switch size, notSaid := strconv.ParseInt(total, 10, 64); {
 	case resp.StatusCode == http.StatusPartialContent, resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && total == "0":
 		resp.StatusCode, resp.Status = http.StatusOK, "200 OK"
 		resp.ContentLength = -1
-		if partial && err == nil {
+		if partial && notSaid == nil {
 			resp.ContentLength = size
 		}
 		resp.Header.Del("Content-Range")
