@@ -130,7 +130,9 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	if err := s.trail.put(ctx, b); !errors.Is(err, gone) {
 		t.Errorf("whose client is gone: %v", err)
 	}
-	s.pull("v1")
+	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
+	s.registry.Tag("org/app", "v2", s.registry.Index("org/app", registrytest.Member(web, "web")).Digest)
+	s.pull("v2")
 	goOn()
 	s.learnt()
 	if got := s.get("manifests", large[3].Digest); got.status != http.StatusOK {

@@ -17,6 +17,9 @@ import (
 
 // claims are what an index in a child can say of content that is none of its own.
 var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
+	"the truth": func(d ocispec.Descriptor) []ocispec.Descriptor {
+		return []ocispec.Descriptor{d, registrytest.Member(d, "x0")}
+	},
 	"another size": func(d ocispec.Descriptor) []ocispec.Descriptor {
 		d.Size++
 		return []ocispec.Descriptor{d}
@@ -168,4 +171,40 @@ func TestClaimsBeforeTheTruth(t *testing.T) {
 			s.pull(tag)
 		}
 	})
+}
+
+// TestClaimsOfReferrers: who claims to have content hides nothing that refers to it where it is, and only adds to what is
+// known.
+func TestClaimsOfReferrers(t *testing.T) {
+	for name, known := range map[string]bool{"before": false, "behind": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Node)
+			all := s.victims(claims["the truth"])
+			repositories := map[digest.Digest]string{all[0].Digest: "org/app", all[2].Digest: "org/app"} // a root, and a plain image
+			if known {
+				for _, tag := range []string{"v1", "plain"} {
+					s.pull(tag)
+				}
+				web := s.children(s.registry.Body(all[0].Digest))[0]
+				repositories[web.Digest] = "org/app/web"
+			}
+			for d, at := range repositories { // each of the claimed places has the content itself, and nothing that refers to it
+				for _, claimed := range []string{"org/app/worker", "org/app/worker/x0"} {
+					i := slices.IndexFunc(all, func(a ocispec.Descriptor) bool { return a.Digest == d })
+					s.registry.Put(claimed, all[i].MediaType, []byte(s.registry.Body(d)))
+				}
+				signature := s.registry.Referrer(at, all[slices.IndexFunc(all, func(a ocispec.Descriptor) bool { return a.Digest == d })], "application/x-signature")
+				s.registry.Tag(at, strings.Replace(string(d), ":", "-", 1), signature.Digest)
+			}
+			s.poison()
+			for d, at := range repositories {
+				if got := s.get("referrers", d); got.status != http.StatusOK || !strings.Contains(got.body, "application/x-signature") {
+					t.Errorf("referrers in %s: %+v", at, got)
+				}
+				if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+strings.Replace(string(d), ":", "-", 1)); got.status != http.StatusOK {
+					t.Errorf("their tag in %s: %+v", at, got)
+				}
+			}
+		})
+	}
 }

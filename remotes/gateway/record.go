@@ -102,7 +102,8 @@ func (s statement) over(old statement) statement {
 	return s
 }
 
-// add adds a statement that the same document makes behind those before.
+// add adds a statement that the same document makes behind those before. One
+// that says many things of the same content is not listened to for long.
 func (r *record) add(s statement) {
 	for i, before := range r.Says {
 		if before.isAbout(s) {
@@ -110,44 +111,57 @@ func (r *record) add(s statement) {
 			return
 		}
 	}
-	r.Says = append(r.Says, s)
+	if len(r.Says) < maxTargets {
+		r.Says = append(r.Says, s)
+	}
 }
 
-// merge adds what was learnt later. No claim takes the room of another.
+// merge adds what was learnt later.
 func (r record) merge(later record) record {
 	r.Seen = max(r.Seen, later.Seen)
 	r.Says, r.Roots = slices.Clone(r.Says), slices.Clone(r.Roots)
 	for _, s := range slices.Backward(later.Says) {
-		if i := slices.IndexFunc(r.Says, s.isAbout); i >= 0 {
-			s = s.over(r.Says[i])
-			r.Says = slices.Delete(r.Says, i, i+1)
-			if s.By != "" {
-				r.Says = slices.Insert(r.Says, i, s)
-				continue
-			}
-		}
 		if s.By == "" {
-			r.Says = slices.Insert(r.Says, 0, s)
+			r.state(s)
 		}
 	}
 	for _, s := range later.Says {
-		if s.By != "" && !slices.ContainsFunc(r.Says, s.isAbout) && nested.HasRoom(len(r.Says), func(i int) string { return r.Says[i].By }, s.By) {
-			r.Says = append(r.Says, s)
+		if s.By != "" {
+			r.claim(s)
 		}
 	}
-	own := 0
-	r.Says = slices.DeleteFunc(r.Says, func(s statement) bool {
-		if s.By == "" {
-			own++
-		}
-		return s.By == "" && own > maxTargets
-	})
 	for _, root := range slices.Backward(later.Roots) {
 		r.Roots = slices.DeleteFunc(r.Roots, func(old rootRecord) bool { return old.Digest == root.Digest })
 		r.Roots = slices.Insert(r.Roots, 0, root)
 	}
 	r.Roots = r.Roots[:min(len(r.Roots), maxRoots)]
 	return r
+}
+
+// state puts what the repository itself says before all else.
+func (r *record) state(s statement) {
+	if i := slices.IndexFunc(r.Says, s.isAbout); i >= 0 {
+		s = s.over(r.Says[i])
+		r.Says = slices.Delete(r.Says, i, i+1)
+	}
+	r.Says = slices.Insert(r.Says, 0, s)
+	if len(r.Says) > maxTargets && r.Says[maxTargets].By == "" {
+		r.Says = slices.Delete(r.Says, maxTargets, maxTargets+1)
+	}
+}
+
+// claim puts what another says behind all else. It takes the room of none but
+// its own.
+func (r *record) claim(s statement) {
+	if i := slices.IndexFunc(r.Says, s.isAbout); i >= 0 {
+		r.Says[i] = s.over(r.Says[i])
+		return
+	}
+	if nested.HasRoom(len(r.Says), func(i int) string { return r.Says[i].By }, s.By) {
+		r.Says = append(r.Says, s)
+	} else if i := slices.IndexFunc(r.Says, func(old statement) bool { return old.By == s.By }); i >= 0 {
+		r.Says = append(slices.Delete(r.Says, i, i+1), s)
+	}
 }
 
 // current is a record without what is too old.

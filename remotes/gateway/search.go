@@ -122,13 +122,17 @@ func (s *search) look(ctx context.Context) error {
 			}
 		}
 	}
-	if err := s.walkClaims(ctx, b.requests/2); err != nil || s.found {
+	left := b.requests
+	b.limit(left / 2)
+	err := s.visitAll(ctx, &s.claims)
+	b.limit(left - left/2 + b.requests)
+	if s.found || err != nil && !errors.Is(err, errSpent) {
 		return err
 	}
 	if err := s.tags(ctx); err != nil || s.found {
 		return err
 	}
-	return s.walkClaims(ctx, -1)
+	return s.visitAll(ctx, &s.claims)
 }
 
 // may reports whether the caller may know what the trail says.
@@ -219,23 +223,17 @@ func (s *search) walk(ctx context.Context, p nested.Place) error {
 	if err := s.visit(ctx, &own, p); err != nil {
 		return err
 	}
-	return s.visitAll(ctx, &own, -1)
-}
-
-// walkClaims follows what is named by documents of repositories below, those of
-// different ones in turn, until so many requests are left: one can name what it
-// likes, and is not to keep the others from being looked at.
-func (s *search) walkClaims(ctx context.Context, left int) error {
-	return s.visitAll(ctx, &s.claims, left)
+	return s.visitAll(ctx, &own)
 }
 
 // visitAll visits what is queued. Where that is the trail knows: it has learnt
-// it of who named it.
-func (s *search) visitAll(ctx context.Context, queue *queues, left int) error {
-	for !s.found && budgetOf(ctx).requests > left {
+// it of who named it. Those of different ones take turns: one can name what it
+// likes, and is not to keep the others from being looked at.
+func (s *search) visitAll(ctx context.Context, queue *queues) error {
+	for !s.found {
 		d, by, ok := queue.next()
 		if !ok {
-			return nil
+			break
 		}
 		for _, p := range s.g.trail.Places(s.q.repository, d) {
 			if p.By != by || s.found {

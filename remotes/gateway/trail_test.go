@@ -236,6 +236,56 @@ func TestTrailAges(t *testing.T) {
 	}
 }
 
+// TestTrailKeepsClaimsApart: whatever order statements come in, and whether they are pending or written, each source has
+// its own, the repository's come first, and there are not many.
+func TestTrailKeepsClaimsApart(t *testing.T) {
+	parent := repository(t, "reg.test/p")
+	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{})
+	d := digest.FromString("content")
+	learn := func(by string, size int64, targets ...string) {
+		t.Helper()
+		p := placeOf(d)
+		p.By, p.Descriptor.Size = repository(t, by), size
+		for _, target := range targets {
+			p.Targets = append(p.Targets, repository(t, target))
+		}
+		if err := trail.Learn(t.Context(), parent, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		learn("reg.test/p/evil", int64(i), "reg.test/p/evil/x")
+		learn(fmt.Sprint("reg.test/p/evil/", i), 5, "reg.test/p/evil/y")
+	}
+	learn("reg.test/p/web", 7, "reg.test/p/web")
+	learn("reg.test/p", 7, "reg.test/p")
+	learn("reg.test/p/evil", 9, "reg.test/p/evil/x")
+	for _, state := range []string{"pending", "written"} {
+		places := trail.Places(parent, d)
+		var by []string
+		for _, p := range places {
+			by = append(by, p.By.Name())
+		}
+		if len(by) > 10 || by[0] != "p" || !slices.Contains(by, "p/web") || !places.Known(parent) {
+			t.Errorf("%s: %q", state, by)
+		}
+		if err := trail.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	many := make([]nested.Place, 9900)
+	for i := range many {
+		many[i] = placeOf(digest.FromString("often"), parent)
+		many[i].Descriptor.Size = int64(i)
+	}
+	if err := errors.Join(trail.LearnDocument(t.Context(), parent, placeOf(d, parent), parent, many), trail.flush()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(trail.Places(parent, digest.FromString("often"))); n != maxTargets {
+		t.Errorf("%d of one document", n)
+	}
+}
+
 // TestTrailLearnsAtOnce: nothing that is learnt at the same time is lost.
 func TestTrailLearnsAtOnce(t *testing.T) {
 	parent := repository(t, "reg.test/p")

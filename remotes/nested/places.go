@@ -19,8 +19,10 @@ type Places []Place
 
 // maxClaims bounds the claims that are kept of what is below one first
 // component of the root's repository, and maxClaimants those components. None
-// makes room for another, so that nobody drives out what others say.
-const maxClaims, maxClaimants = 8, 8
+// makes room for another, so that nobody drives out what others say. maxVersions
+// bounds what one repository says of one piece of content: as an entry of an
+// index, as what a manifest names, or as what a carrier carries.
+const maxClaims, maxClaimants, maxVersions = 8, 8, 3
 
 // Own reports whether the root's repository itself says so. A place without a
 // source is taken for that.
@@ -87,16 +89,21 @@ func below(root, r auth.Repository) string {
 // HasRoom reports whether a claim may be kept beside others. Sources are
 // relative to the root's repository; "" is that itself, which claims nothing.
 func HasRoom(claims int, source func(int) string, one string) bool {
-	mine, claimants := 0, map[string]bool{}
+	versions, mine, claimants := 0, 0, map[string]bool{}
 	for i := range claims {
-		if first := firstOf(source(i)); first != "" {
-			claimants[first] = true
-			if first == firstOf(one) {
-				mine++
-			}
+		by := source(i)
+		if by == "" {
+			continue
+		}
+		claimants[firstOf(by)] = true
+		if by == one {
+			versions++
+		}
+		if firstOf(by) == firstOf(one) {
+			mine++
 		}
 	}
-	return mine > 0 && mine < maxClaims || mine == 0 && len(claimants) < maxClaimants
+	return versions < maxVersions && mine < maxClaims && (mine > 0 || len(claimants) < maxClaimants)
 }
 
 func firstOf(name string) string {
