@@ -87,6 +87,7 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 	tag := strings.Replace(worker.Digest.String(), ":", "-", 1)
 	s.registry.Tag("org/app/worker", tag, poison.Digest)
 	s.do(http.MethodGet, "/v2/org/app/manifests/"+tag)
+	s.wantAll(append(s.children(s.registry.Body(web.Digest)), web)...) // by a client that has the index
 	s.pull("v1")
 	if roots := s.trail.Roots(repository(t, s.registry.Host()+"/org/app"), maxRoots); len(roots) != 1 {
 		t.Errorf("roots %v", roots)
