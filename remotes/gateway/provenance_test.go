@@ -100,35 +100,35 @@ func (s *scene) wantAll(all ...ocispec.Descriptor) {
 	}
 }
 
-func eachMode(t *testing.T, test func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor)) {
+// eachClaim runs a test for each claim, and for the worst in mode Pod, and where the claimed places answer otherwise.
+func eachClaim(t *testing.T, test func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor)) {
 	t.Helper()
-	for name, says := range claims {
-		for mode, value := range map[string]Mode{"node": Node, "pod": Pod} {
-			answers := []int{http.StatusNotFound}
-			if name == "all of that" {
-				answers = append(answers, http.StatusForbidden, http.StatusBadRequest)
+	run := func(name string, mode Mode, answer int) {
+		t.Run(fmt.Sprint(name, " ", answer), func(t *testing.T) {
+			s := newScene(t, mode)
+			if mode == Pod {
+				s.user = [2]string{"all", "all-secret"}
+				s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/worker", "org/app/a", "org/app/a/b")
 			}
-			for _, answer := range answers {
-				t.Run(fmt.Sprint(name, " ", mode, " ", answer), func(t *testing.T) {
-					s := newScene(t, value)
-					if value == Pod {
-						s.user = [2]string{"all", "all-secret"}
-						s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/worker", "org/app/a", "org/app/a/b")
-					}
-					s.registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, func(q registrytest.Request) bool {
-						return strings.HasPrefix(q.Repository, "org/app/worker/") || q.Repository == "org/app/worker" && q.Kind == registrytest.KindBlob
-					}))
-					test(t, s, says)
-				})
-			}
-		}
+			s.registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, func(q registrytest.Request) bool {
+				return strings.HasPrefix(q.Repository, "org/app/worker/") || q.Repository == "org/app/worker" && q.Kind == registrytest.KindBlob
+			}))
+			test(t, s, claims[strings.TrimPrefix(name, "pod, ")])
+		})
 	}
+	for name := range claims {
+		run(name, Node, http.StatusNotFound)
+	}
+	run("all of that", Node, http.StatusForbidden)
+	run("all of that", Node, http.StatusBadRequest)
+	run("pod, all of that", Pod, http.StatusNotFound)
+	run("pod, all of that", Pod, http.StatusForbidden)
 }
 
 // TestClaimsBehindTheTruth: what an index in one child says of content of others and of the parent changes nothing of
 // what is known, now and after a restart.
 func TestClaimsBehindTheTruth(t *testing.T) {
-	eachMode(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
+	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, tag := range []string{"v1", "v2", "plain"} {
 			s.pull(tag)
@@ -157,7 +157,7 @@ func TestClaimsBehindTheTruth(t *testing.T) {
 // TestClaimsBeforeTheTruth: nor do they hide what is not known yet, from a client that goes through a bundle or one that
 // has its documents; what was found is known from then on.
 func TestClaimsBeforeTheTruth(t *testing.T) {
-	eachMode(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
+	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, d := range slices.Backward(all) { // blobs first: nobody has asked for what names them
 			s.server.Close()
