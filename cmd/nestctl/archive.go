@@ -73,7 +73,7 @@ func (a *archive) finish(ctx context.Context, w *walker, ref string, root *node)
 	if err == nil {
 		err = a.remove()
 	}
-	return err
+	return located(a.dir, err)
 }
 
 // commit makes the file of the layout.

@@ -61,13 +61,13 @@ func (l *layout) open() error {
 		l.root, err = l.enter()
 	}
 	if err != nil {
-		return err
+		return located(filepath.Dir(l.dir), err)
 	}
 	if l.unlock, err = lockDir(l.root); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", l.dir, err), l.root.Close())
 	}
 	if err := l.prepare(); err != nil {
-		return errors.Join(err, l.unlock(), l.root.Close())
+		return errors.Join(located(l.dir, err), l.unlock(), l.root.Close())
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (l *layout) prepare() error {
 	if _, err := l.readIndex(); err != nil {
 		return err
 	}
-	l.Store = &layoutStore{l.root}
+	l.Store = &layoutStore{l.root, l.dir}
 	return errors.Join(removeNew(l.root), l.root.MkdirAll(blobsDir, 0o755))
 }
 
@@ -154,7 +154,7 @@ func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 // finish names the root and its members in index.json.
 func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
 	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
-		return err
+		return located(l.dir, err)
 	}
 	index, err := l.readIndex()
 	if err != nil {
@@ -172,7 +172,7 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 		}
 	}
 	if err := l.write(ocispec.ImageIndexFile, index); err != nil {
-		return err
+		return located(l.dir, err)
 	}
 	// Empty unless another pull was interrupted here; then it may resume.
 	_ = l.root.Remove(ingestDir)

@@ -177,5 +177,5 @@ func (l *layout) writeBlob(d digest.Digest, data []byte) error {
 		_, err := asking{file, l.before}.Write(data)
 		return err
 	}
-	return p.put()
+	return located(l.dir, p.put())
 }

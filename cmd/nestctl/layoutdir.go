@@ -17,6 +17,19 @@ import (
 // open, files are made exclusively, and what was opened is looked at, not its
 // name.
 
+// located gives the errors of names below a directory the whole names.
+func located(dir string, err error) error {
+	var name *fs.PathError
+	var names *os.LinkError
+	switch {
+	case errors.As(err, &name) && !filepath.IsAbs(name.Path) && !strings.HasPrefix(name.Path, dir):
+		name.Path = filepath.Join(dir, name.Path)
+	case errors.As(err, &names) && !filepath.IsAbs(names.New):
+		names.Old, names.New = filepath.Join(dir, names.Old), filepath.Join(dir, names.New)
+	}
+	return err
+}
+
 // openDir opens a directory. A link to one is followed when it is the user's or
 // root's.
 func openDir(dir string) (*os.Root, error) {

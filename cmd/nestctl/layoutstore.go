@@ -22,7 +22,10 @@ import (
 // needs one. containerd's own looks up names by their paths, and writes into
 // whatever it finds there. Blobs are gathered in files ingest/*/data until they
 // verify, so that an interrupted pull goes on.
-type layoutStore struct{ dir *os.Root }
+type layoutStore struct {
+	dir *os.Root
+	at  string // its name
+}
 
 var _ content.Store = (*layoutStore)(nil)
 
@@ -128,10 +131,10 @@ func (s *layoutStore) Writer(_ context.Context, opts ...content.WriterOpt) (cont
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	w := &ingestWriter{dir: s.dir, ref: o.Ref, desc: o.Desc, began: time.Now(), digester: digest.Canonical.Digester()}
+	w := &ingestWriter{dir: s.dir, at: s.at, ref: o.Ref, desc: o.Desc, began: time.Now(), digester: digest.Canonical.Digester()}
 	file, err := w.open()
 	if err != nil {
-		return nil, err
+		return nil, located(s.at, err)
 	}
 	w.file = file
 	if w.offset, err = io.Copy(w.digester.Hash(), file); err != nil {
@@ -143,6 +146,7 @@ func (s *layoutStore) Writer(_ context.Context, opts ...content.WriterOpt) (cont
 // ingestWriter gathers a blob in a file.
 type ingestWriter struct {
 	dir      *os.Root
+	at       string
 	ref      string
 	desc     ocispec.Descriptor
 	began    time.Time
@@ -178,6 +182,7 @@ func (w *ingestWriter) open() (*os.File, error) {
 // Write implements io.Writer.
 func (w *ingestWriter) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
+	err = located(w.at, err)
 	w.digester.Hash().Write(p[:n])
 	w.offset += int64(n)
 	return n, err
@@ -235,8 +240,8 @@ func (w *ingestWriter) Commit(_ context.Context, size int64, expected digest.Dig
 		rename:  func(name string) error { return w.dir.Rename(name, blobFile(expected)) },
 		arrived: func() (fs.FileInfo, error) { return w.dir.Lstat(blobFile(expected)) },
 	}
-	if err = to.move(w.file, ingestFile(w.ref)); err != nil {
-		return err
+	if err = to.move(w.file, ingestFile(w.ref)); err == nil {
+		err = w.dir.RemoveAll(ingestOf(w.ref))
 	}
-	return w.dir.RemoveAll(ingestOf(w.ref))
+	return located(w.at, err)
 }
