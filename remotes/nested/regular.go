@@ -19,8 +19,13 @@ type regular struct {
 	ended bool // by something that is not regular
 }
 
+// pinned is how much of a document's text may be kept with each entry of it:
+// more than what is usual, and less than what a pull could not hold of each of
+// its documents.
+const pinned = 1 << 10
+
 // readRegular reads a nested index. The entries' strings are parts of one copy
-// of the data.
+// of the data, unless there is much more in that.
 func (r Rule) readRegular(mediaType string, data []byte) (document, bool) {
 	if int64(len(data)) > r.limits.Document || !r.keys.regular() {
 		return document{}, false
@@ -51,7 +56,23 @@ func (r Rule) readRegular(mediaType string, data []byte) (document, bool) {
 			in.ended = true
 		}
 	})
+	if len(data) > pinned*len(doc.entries) {
+		for i, e := range doc.entries {
+			doc.entries[i] = e.own()
+		}
+	}
 	return doc, !in.ended && doc.nested && in.space() == ""
+}
+
+// own is an entry whose strings, but for annotations, are its own.
+func (e Entry) own() Entry {
+	e.MediaType, e.Digest, e.ArtifactType = strings.Clone(e.MediaType), digest.Digest(strings.Clone(string(e.Digest))), strings.Clone(e.ArtifactType)
+	e.Child.path = strings.Clone(e.Child.path)
+	if p := e.Platform; p != nil {
+		e.Platform = &ocispec.Platform{Architecture: strings.Clone(p.Architecture), OS: strings.Clone(p.OS),
+			OSVersion: strings.Clone(p.OSVersion), Variant: strings.Clone(p.Variant)}
+	}
+	return e
 }
 
 // regular tells whether a key in lower case with a dot in it is ambiguous only
