@@ -17,7 +17,7 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 	t.Parallel()
 	const slow = 100
 	s := newScene(t, Node)
-	for _, size := range []int{8 << 20, 200 << 10} {
+	for _, size := range []int{400 << 10, 200 << 10} {
 		blob := s.registry.PutBlob("org/app/web", "application/octet-stream", bytes.Repeat([]byte{1}, size))
 		web := s.registry.Artifact("org/app/web", "text/plain", blob)
 		s.registry.Tag("org/app", "v1", s.registry.Index("org/app", registrytest.Member(web, "web")).Digest)
