@@ -121,7 +121,7 @@ func BenchmarkTrail(b *testing.B) {
 				for j := range 1000 {
 					places = append(places, placeOf(of(i+j), member))
 				}
-				trail.Learn(b.Context(), parent, places...)
+				_ = trail.Learn(b.Context(), parent, places...)
 			}
 			if err = trail.Close(); err != nil { // all is written
 				b.Fatal(err)

@@ -244,9 +244,9 @@ func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *docum
 func (g *Gateway) fetchAny(ctx context.Context, q request, p nested.Place) (d *document, err error) {
 	served := p.Targets[0]
 	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
-		room, err := take(ctx, &g.memory.documents, int64(len(data)))
-		if err != nil {
-			return nil, err
+		room, failed := take(ctx, &g.memory.documents, int64(len(data)))
+		if failed != nil {
+			return nil, failed
 		}
 		d = &document{room: room, mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
 	} else if served, err = p.Ask(q.repository, func(candidate auth.Repository) (err error) {

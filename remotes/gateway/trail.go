@@ -201,7 +201,7 @@ func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Pla
 		fresh[p.Descriptor.Digest] = true
 	}
 	for _, p := range append(found[:len(found):len(found)], p) {
-		if known, _ := t.Place(parent, p.Descriptor.Digest); !fresh[p.Descriptor.Digest] && !(known.Own(parent) && slices.Contains(known.Targets, parent)) {
+		if known, _ := t.Place(parent, p.Descriptor.Digest); !fresh[p.Descriptor.Digest] && (!known.Own(parent) || !slices.Contains(known.Targets, parent)) {
 			b.add(parent, p)
 		}
 	}

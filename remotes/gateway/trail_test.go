@@ -78,11 +78,11 @@ func TestTrailRemembers(t *testing.T) {
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b/c")
 	d := digest.FromString("content")
 	first := openTest(t, path, TrailOptions{})
-	first.Learn(context.Background(), parent, placeOf(d, a))
+	_ = first.Learn(context.Background(), parent, placeOf(d, a))
 	if p, ok := first.Place(parent, d); !ok || !slices.Equal(p.Targets, []auth.Repository{a}) {
 		t.Errorf("at once: %+v, %v", p, ok)
 	}
-	first.Learn(context.Background(), parent, placeOf(d, b)) // moved: asked first, from now on
+	_ = first.Learn(context.Background(), parent, placeOf(d, b)) // moved: asked first, from now on
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestTrailDamaged(t *testing.T) {
 	sound := filepath.Join(t.TempDir(), "sound")
 	trail := openTest(t, sound, TrailOptions{})
 	for i := range 2000 {
-		trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
+		_ = trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
 	}
 	if err := trail.Close(); err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestTrailDamaged(t *testing.T) {
 				return err
 			}})
 			d := digest.FromString("new")
-			trail.Learn(context.Background(), parent, placeOf(d, parent))
+			_ = trail.Learn(context.Background(), parent, placeOf(d, parent))
 			if err := trail.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -220,8 +220,8 @@ func TestTrailAges(t *testing.T) {
 	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxAge: time.Hour})
 	d := digest.FromString("moved")
 	k := key(parent, d)
-	trail.put(t.Context(), batch{k: said(parent, placeOf(d, a), time.Now().Add(-59*time.Minute))})
-	trail.Learn(t.Context(), parent, placeOf(d, b))
+	_ = trail.put(t.Context(), batch{k: said(parent, placeOf(d, a), time.Now().Add(-59*time.Minute))})
+	_ = trail.Learn(t.Context(), parent, placeOf(d, b))
 	for range 2 { // pending, and written
 		if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b, a}) {
 			t.Errorf("targets %v", p.Targets)
@@ -294,7 +294,7 @@ func TestTrailLearnsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			trail.Learn(context.Background(), parent, placeOf(d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
+			_ = trail.Learn(context.Background(), parent, placeOf(d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
 		})
 	}
 	all.Wait()
@@ -312,13 +312,13 @@ func TestTrailBounded(t *testing.T) {
 	parent := repository(t, "reg.test/p")
 	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxBytes: 1 << 20, MaxAge: time.Hour})
 	old := digest.FromString("old")
-	trail.put(t.Context(), batch{key(parent, old): said(parent, placeOf(old, parent), time.Now().Add(-2*time.Hour))})
+	_ = trail.put(t.Context(), batch{key(parent, old): said(parent, placeOf(old, parent), time.Now().Add(-2*time.Hour))})
 	if p, ok := trail.Place(parent, old); ok {
 		t.Errorf("too old: %+v", p)
 	}
 	for i := range 20_000 {
 		d := digest.FromString(fmt.Sprint(i))
-		trail.put(t.Context(), batch{key(parent, d): said(parent, placeOf(d, parent), time.Now().Add(time.Duration(i-20_000)*time.Second/10))})
+		_ = trail.put(t.Context(), batch{key(parent, d): said(parent, placeOf(d, parent), time.Now().Add(time.Duration(i-20_000)*time.Second/10))})
 	}
 	if err := errors.Join(trail.flush(), trail.prune()); err != nil {
 		t.Fatal(err)
@@ -348,7 +348,7 @@ func learnForEver(path string) {
 		panic(err)
 	}
 	for i := 0; ; i++ {
-		trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
+		_ = trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
 		if err := trail.flush(); err != nil {
 			panic(err)
 		}

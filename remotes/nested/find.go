@@ -201,11 +201,11 @@ type digestFetcher struct{ f *Fetcher }
 // content was found, or else in those that the trail says.
 func (d digestFetcher) FetchByDigest(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchByDigestOpts) (body io.ReadCloser, desc ocispec.Descriptor, err error) {
 	_, _, err = d.f.askAll(ctx, d.f.at(dgst), func(_ Place, candidate auth.Repository) error {
-		inner, err := d.f.innerFor(ctx, candidate, dgst)
-		if err == nil {
-			body, desc, err = inner.(remotes.FetcherByDigest).FetchByDigest(ctx, dgst, opts...)
+		inner, failed := d.f.innerFor(ctx, candidate, dgst)
+		if failed == nil {
+			body, desc, failed = inner.(remotes.FetcherByDigest).FetchByDigest(ctx, dgst, opts...)
 		}
-		return err
+		return failed
 	})
 	return body, desc, err
 }
