@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,9 +205,10 @@ func (c *checker) findings(r *checkReport, p *checkedPart) {
 	}
 }
 
-// foreign tells whether a plain image says itself where else a blob is.
+// foreign reports whether a blob need not be there: it is not to be
+// distributed, or a plain image says itself where else it is.
 func (b *checkedBlob) foreign() bool {
-	return b.err != nil && len(b.URLs) > 0 && rank(b.err) == 1
+	return b.err != nil && (len(b.URLs) > 0 || isForeign(b.MediaType)) && rank(b.err) == 1
 }
 
 // find adds a finding, unless there is one about the same content of the same
@@ -248,7 +250,7 @@ func (c *checker) warnings(ctx context.Context, r *checkReport, p *checkedPart, 
 		home := c.walker.found(b.of)
 		switch {
 		case b.foreign():
-			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), strings.Join(b.URLs, ", "))
+			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, as it is not to be distributed"))
 		case b.err == nil && b.served != home && home == b.of.repository && nested.IsDocument(b.of.MediaType):
 			warn(b.Digest, "%s is not there, only in %s; who pulls this member alone misses it; push the member again", short(home, b.Digest), b.served)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -110,10 +111,11 @@ type copied struct {
 	Digest   digest.Digest `json:"digest"`
 	Strategy string        `json:"strategy,omitempty"` // of a nested index: reference, carrier
 	Members  []string      `json:"members"`
-	Missing  []string      `json:"missing,omitempty"` // left out
-	Uploaded int64         `json:"uploaded"`          // blobs
-	There    int64         `json:"there"`             // blobs that were there, or were mounted
-	Bytes    int64         `json:"bytes"`             // of blobs uploaded
+	Missing  []string      `json:"missing,omitempty"`          // left out
+	Foreign  []string      `json:"nonDistributable,omitempty"` // layers that were left out
+	Uploaded int64         `json:"uploaded"`                   // blobs
+	There    int64         `json:"there"`                      // blobs that were there, or were mounted
+	Bytes    int64         `json:"bytes"`                      // of blobs uploaded
 	Seconds  float64       `json:"seconds"`
 }
 
@@ -129,7 +131,7 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	}
 	defer func() { err = errors.Join(err, from.close()) }()
 	defer func() { err = from.renamed(err) }()
-	from.w.referrers, from.w.sparse = o.referrers, o.sparse
+	from.w.referrers, from.w.sparse, from.w.distributed = o.referrers, o.sparse, true
 	from.w.absent = "--sparse leaves out what SRC does not have"
 	var result *copied
 	switch place, isLayout := parseLayout(dst); {
@@ -145,6 +147,9 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	}
 	for _, n := range from.missing() {
 		result.Missing = append(result.Missing, from.shown(n.repository.String()+"@"+n.Digest.String()))
+	}
+	for _, layer := range slices.Sorted(maps.Keys(from.w.foreign)) {
+		result.Foreign = append(result.Foreign, from.shown(layer))
 	}
 	result.Seconds = time.Since(started).Seconds()
 	if o.format == "json" {
@@ -324,6 +329,9 @@ func (c *copied) print(w io.Writer) error {
 	}
 	for _, m := range c.Missing {
 		lines = append(lines, "  left out, not found: "+m)
+	}
+	for _, layer := range c.Foreign {
+		lines = append(lines, "  left out, not to be distributed: "+layer)
 	}
 	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", count(int(c.Uploaded), "blob"), bytesOf(c.Bytes), c.There, c.Seconds)
 	if c.Uploaded+c.There == 0 { // a layout

@@ -67,6 +67,9 @@ type walker struct {
 	// home, when given, says in which repository a manifest is to be taken to be,
 	// with its config and layers, in place of the one of its path.
 	home func(*node) (auth.Repository, error)
+	// distributed leaves out what is not to be distributed, into foreign.
+	distributed bool
+	foreign     map[string]bool // repository@digest
 	// visited, when given, is called when a node and all below it is done.
 	visited func(*node) error
 
@@ -224,6 +227,10 @@ func (w *walker) expand(n *node) error {
 			return err
 		}
 		child := &node{Entry: e, namespace: path.Join(n.namespace, e.Child.String()), repository: repository, entry: index, aside: n.aside}
+		if w.distributed && isForeign(e.MediaType) {
+			w.leaveOut(child)
+			continue
+		}
 		if index && !n.aside && !w.takes(child) {
 			w.pass(child)
 			continue

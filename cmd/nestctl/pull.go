@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -156,6 +157,8 @@ func (o *pullOptions) bring(ctx context.Context, to target, w *walker, root *nod
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
+	_, isDaemon := to.(*daemon)
+	w.distributed = !isDaemon // which is no copy to give away
 	w.fetch = func(ctx context.Context, n *node) error {
 		if err := checkStorable(n.Descriptor); err != nil {
 			return err
@@ -219,6 +222,8 @@ type result struct {
 	Bytes    int64          `json:"bytes"` // of bodies received
 	Seconds  float64        `json:"seconds"`
 	Target   string         `json:"target"`
+	// NonDistributable layers were left out of a layout.
+	NonDistributable []string `json:"nonDistributable,omitempty"`
 }
 
 type resultRoot struct {
@@ -259,6 +264,8 @@ func newResult(ref string, to target, w *walker, root *node, m *nested.Metrics, 
 		Bytes:   m.Bytes.Load(),
 		Seconds: took.Seconds(),
 		Target:  to.name(),
+
+		NonDistributable: slices.Sorted(maps.Keys(w.foreign)),
 	}
 	for _, n := range w.memberNodes(root) {
 		r.Members = append(r.Members, resultMember{
@@ -294,6 +301,9 @@ func (r *result) print(w io.Writer) error {
 	last := fmt.Sprintf("%s in %.1f s, to %s", bytesOf(r.Bytes), r.Seconds, r.Target)
 	if len(r.Members) > 0 {
 		last = count(len(r.Members), "member") + ", " + last
+	}
+	for _, layer := range r.NonDistributable {
+		lines = append(lines, "  left out, not to be distributed: "+layer)
 	}
 	lines = append(lines, last)
 	for _, line := range lines {
