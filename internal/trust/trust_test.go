@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -102,13 +103,14 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// TestOpenOwn: neither a link, nor what others may write, nor a directory.
+// TestOpenOwn: neither a link, nor what others may write, nor what is no file.
 func TestOpenOwn(t *testing.T) {
 	root := made(t)
 	for path, spoil := range map[string]func(path string) error{
 		"link":      func(path string) error { return os.Symlink("d/f", path) },
 		"nowhere":   func(path string) error { return os.Symlink("d/made", path) },
 		"everybody": func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)) },
+		"pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
 	} {
 		path = filepath.Join(root, path)
 		if err := spoil(path); err != nil {
@@ -121,6 +123,10 @@ func TestOpenOwn(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(root, "d/made")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file was made through a link: %v", err)
+	}
+	if file, err := OpenOwn(filepath.Join(root, "d"), os.O_RDONLY, 0); err == nil {
+		t.Error("a directory was opened")
+		file.Close()
 	}
 	file, err := OpenOwn(filepath.Join(root, "d/new"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -186,5 +187,53 @@ func TestConfiguredHeaders(t *testing.T) {
 		if got := tokens[1].Header.Get("Authorization"); got == authorization {
 			t.Errorf("the credential of the file took the place of the stores': %q", got)
 		}
+	}
+}
+
+// TestScopeOfMirror: a mirror's own name for a repository counts when it ends in the path's, alone and for pulling; and
+// each repository has a challenge of its own there.
+func TestScopeOfMirror(t *testing.T) {
+	t.Parallel()
+	const own = "repository:org/app:pull"
+	for scope, want := range map[string]string{
+		"repository:proxy/org/app:pull":      "repository:proxy/org/app:pull",
+		own:                                  own,
+		"repository:proxy-org/app:pull":      own,
+		"repository:proxy/org/app:pull,push": own,
+		"repository:proxy/org/app:delete":    own,
+		"repository:proxy/other:pull":        own,
+		"repository:proxy/other:pull repository:proxy/org/app:pull":      own,
+		"registry:catalog:* repository:proxy/org/app:pull":               own,
+		"repository:proxy/other:pull,push repository:proxy/org/app:pull": own,
+		"": own,
+	} {
+		for _, mirror := range []bool{true, false} {
+			r := newRegistry(t, "https://mirror.test", RegistryOptions{OtherNames: mirror})
+			if !mirror {
+				want = own
+			}
+			if got := r.Authorizer(r.Repository("org/app")).scopeFor(&Challenge{Scheme: "bearer", Scope: scope}); got != want {
+				t.Errorf("mirror %t, challenge for %q: asks for %q, want %q", mirror, scope, got, want)
+			}
+			r.Authorizer(r.Repository("org/app")).learn(Challenge{Scheme: "bearer", Scope: scope})
+			if other := r.Authorizer(r.Repository("app")).current(); (other == nil) != mirror {
+				t.Errorf("mirror %t: the challenge for another repository is %v", mirror, other)
+			}
+		}
+	}
+}
+
+// TestOtherNamesAreBounded: a crowd of repositories with names of their own does not fill the memory.
+func TestOtherNamesAreBounded(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t, "https://reg.test", RegistryOptions{})
+	for i := range maxOtherNames + 1 {
+		r.learnName(r.Repository("p"+strconv.Itoa(i)), "back")
+	}
+	if n := len(r.names); n > maxOtherNames {
+		t.Errorf("%d names are kept", n)
+	}
+	if name := r.nameOf(r.Repository("p" + strconv.Itoa(maxOtherNames))); name != "back" {
+		t.Errorf("the last one is %q", name)
 	}
 }
