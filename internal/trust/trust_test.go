@@ -110,6 +110,7 @@ func TestOpenOwn(t *testing.T) {
 		"link":      func(path string) error { return os.Symlink("d/f", path) },
 		"nowhere":   func(path string) error { return os.Symlink("d/made", path) },
 		"everybody": func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)) },
+		"group":     func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o620)) },
 		"pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
 	} {
 		path = filepath.Join(root, path)
@@ -133,4 +134,23 @@ func TestOpenOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	file.Close()
+}
+
+// owned is a file of a user.
+type owned struct {
+	fs.FileInfo
+	user uint32
+}
+
+func (o owned) Sys() any { return &syscall.Stat_t{Uid: o.user} }
+
+// TestOwn: not another user's, whatever its mode.
+func TestOwn(t *testing.T) {
+	info, err := os.Stat(filepath.Join(made(t), "d/f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if us := uint32(os.Geteuid()); !Own(owned{info, us}) || Own(owned{info, us + 1}) || Owned(owned{info, us + 1}) {
+		t.Error("whose a file is does not matter")
+	}
 }

@@ -245,7 +245,9 @@ func repositoryOf(path string) (name string, ok bool) {
 	}
 	switch path {
 	case "manifests", "blobs", "referrers", "tags":
-		return rest, rest != ""
+		if otherName.MatchString(rest) { // it is shown, and becomes a scope
+			return rest, true
+		}
 	}
 	return "", false
 }

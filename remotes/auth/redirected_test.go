@@ -197,15 +197,20 @@ func TestRedirectedPlain(t *testing.T) {
 // TestRepositoryOf: whose content a URL is about.
 func TestRepositoryOf(t *testing.T) {
 	for path, want := range map[string]string{
-		"/v2/org/app/manifests/v1":                        "org/app",
-		"/v2/org/app/blobs/sha256:abc":                    "org/app",
-		"/v2/org/manifests/tags/list":                     "org/manifests",
-		"/artifactory/api/docker/r/v2/a/b/c/manifests/v1": "a/b/c",
-		"/v2/a/referrers/sha256:abc":                      "a",
-		"/v2/a/v2/b/manifests/v1":                         "a/v2/b",
-		"/v2/manifests/v1":                                "",
-		"/v2/":                                            "",
-		"/bucket/blobs/sha256/ab/data":                    "",
+		"/v2/org/app/manifests/v1":                          "org/app",
+		"/v2/org/app/blobs/sha256:abc":                      "org/app",
+		"/v2/org/manifests/tags/list":                       "org/manifests",
+		"/artifactory/api/docker/r/v2/a/b/c/manifests/v1":   "a/b/c",
+		"/v2/a/referrers/sha256:abc":                        "a",
+		"/v2/a/v2/b/manifests/v1":                           "a/v2/b",
+		"/v2/manifests/v1":                                  "",
+		"/v2/":                                              "",
+		"/bucket/blobs/sha256/ab/data":                      "",
+		"/v2/Org/App+x/manifests/v1":                        "Org/App+x",
+		"/v2/\x1b[31mred/manifests/v1":                      "",
+		"/v2/a\nb/manifests/v1":                             "",
+		"/v2/a:pull repository:b/manifests/v1":              "", // would be two scopes
+		"/v2/" + strings.Repeat("a", 256) + "/manifests/v1": "",
 	} {
 		if got, ok := repositoryOf(path); got != want || ok != (want != "") {
 			t.Errorf("%s: %q, %v", path, got, ok)

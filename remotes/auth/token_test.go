@@ -143,6 +143,10 @@ func TestTokenGetOnlyIsRemembered(t *testing.T) {
 	if len(e.log) != 3 || !strings.HasPrefix(e.log[2], "GET ") {
 		t.Errorf("requests: %q", e.log)
 	}
+	// A GET with an identity token would be one without anything.
+	if _, err := tokens.get(ctx(), keyFor(withIdentity)); err != nil || len(e.log) != 4 || !strings.HasPrefix(e.log[3], "POST ") {
+		t.Errorf("with an identity token: %q, %v", e.log, err)
+	}
 }
 
 func TestTokenErrorClasses(t *testing.T) {
@@ -164,7 +168,9 @@ func TestTokenErrorClasses(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			_, tokens := newEndpoint(test.answer)
-			_, err := tokens.get(t.Context(), keyFor(test.credential))
+			key := keyFor(test.credential)
+			key.realm += "?key=" + secret // wantError looks for it
+			_, err := tokens.get(t.Context(), key)
 			wantError(t, err, test.says...)
 			if test.class != nil && !errors.Is(err, test.class) {
 				t.Errorf("%s: the class of %q is not %v", test.name, err, test.class)

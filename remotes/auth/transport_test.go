@@ -97,6 +97,27 @@ func TestRedirectToAnotherOrigin(t *testing.T) {
 	}
 }
 
+// TestRedirectThereAndBack: who was redirected to does not choose what the registry is asked with its credentials.
+func TestRedirectThereAndBack(t *testing.T) {
+	t.Parallel()
+	var server, other *recorder
+	server = newRecorder(t, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != "/back" {
+			redirectTo(other.URL)(w, req)
+		}
+	})
+	other = newRecorder(t, func(w http.ResponseWriter, req *http.Request) { redirectTo(server.URL+"/back")(w, req) })
+	if err := get(t, newRegistry(t, server.URL, RegistryOptions{}), server.URL+"/v2/"); err != nil {
+		t.Fatal(err)
+	}
+	back := server.got()[1]
+	for _, name := range []string{"Authorization", "Cookie", "X-Caller"} {
+		if back.Header.Get(name) != "" {
+			t.Errorf("%s came with %s", back.URL, name)
+		}
+	}
+}
+
 // TestHeadersInTheClear: over http they go to the host and port of a registry over https only where that falls back.
 func TestHeadersInTheClear(t *testing.T) {
 	t.Parallel()
@@ -310,7 +331,8 @@ func TestBodyAfterTheDeadline(t *testing.T) {
 // the certificate.
 func TestUnverifiedRegistry(t *testing.T) {
 	t.Parallel()
-	base := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{{}}}}
+	base := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{{}},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return new(tls.Certificate), nil }}}
 	registry := NewRegistry("https", "reg.test:5000", base, &heldCredentials{}, RegistryOptions{Realms: []string{"listed.test", "port.test:444"}})
 	for _, test := range []struct {
 		url               string
@@ -322,6 +344,9 @@ func TestUnverifiedRegistry(t *testing.T) {
 		{url: "https://listed.test/token"},
 		{url: "https://port.test:444/token"},
 		{url: "https://port.test/token", endpoint: true},
+		{url: "https://port.test:4444/token", endpoint: true},
+		{url: "https://listed.test.evil.test/token", endpoint: true},
+		{url: "https://evil-listed.test/token", endpoint: true},
 		{url: "https://reg.test.evil.test/token", endpoint: true},
 		{url: "https://other.test/token", endpoint: true},
 	} {
@@ -333,7 +358,7 @@ func TestUnverifiedRegistry(t *testing.T) {
 		if got := !endpoint.InsecureSkipVerify; got != test.endpoint {
 			t.Errorf("tokens at %s: verified is %t", u, got)
 		}
-		if got := len(content.Certificates) > 0; got != test.certificate {
+		if got := len(content.Certificates) > 0; got != test.certificate || got != (content.GetClientCertificate != nil) {
 			t.Errorf("content at %s: shown our certificate: %t", u, got)
 		}
 		if got := registry.guarded.to(u).own.TLSClientConfig; (len(got.Certificates) > 0) != test.certificate {
