@@ -84,9 +84,9 @@ func Brief(ctx context.Context) context.Context { return context.WithValue(ctx, 
 
 type pacedKey struct{}
 
-// Paced marks the requests of a context as such whose answers are passed on to
-// somebody, who may take their time: where the connections for brief requests
-// are bounded, they keep none of them.
+// Paced marks the requests of a context as those of somebody else, who may take
+// their time, and so may the registry for them: with
+// [RegistryOptions.Passing] they keep none of the bounded connections.
 func Paced(ctx context.Context) context.Context { return context.WithValue(ctx, pacedKey{}, true) }
 
 type sendingKey struct{}

@@ -32,7 +32,6 @@ func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 
 // openBlob asks one candidate.
 func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
-	ctx = auth.Paced(ctx)
 	if d := p.Descriptor; d.Size > 0 && nested.Brief(d) {
 		ctx = auth.Brief(ctx)
 	}

@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +10,7 @@ import (
 )
 
 // TestSlowClientsHoldNobodyUp: clients that take nothing of the blobs that they asked for, large or small, keep none of the
-// connections to a registry that speaks HTTP/1.1 alone from others; and what the gateway asks for itself has a bound.
+// connections to a registry that speaks HTTP/1.1 alone from others.
 func TestSlowClientsHoldNobodyUp(t *testing.T) {
 	t.Parallel()
 	const slow = 100
@@ -43,22 +41,21 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 			}
 		}
 		s.registry.ResetLog()
-		before := s.registry.Connections()
-		s.registry.Intercept(s.registry.Delay(50*time.Millisecond, registrytest.Of(registrytest.KindManifest)))
-		var all sync.WaitGroup
-		for i := range 3 * ownConnections {
-			image := s.registry.Image("org/app", fmt.Append(nil, size, i))
-			all.Go(func() {
-				if got := s.get("manifests", image.Digest); got.status != http.StatusOK {
-					t.Errorf("got %d for a manifest", got.status)
-				}
-			})
-		}
-		all.Wait()
-		if n := s.registry.Connections() - before; n > ownConnections {
-			t.Errorf("%d more connections", n)
-		}
-		s.registry.ResetLog()
 		s.registry.ResetIntercepts()
+	}
+}
+
+// TestConnectionsAhead: what is read ahead has a bound, where each request has a connection of its own.
+func TestConnectionsAhead(t *testing.T) {
+	t.Parallel()
+	const client = 4 // those for its own requests, and for tokens
+	s := newScene(t, Node)
+	_, members := s.fleet(3 * ownConnections)
+	before := s.registry.Connections()
+	s.registry.Intercept(s.registry.Delay(50*time.Millisecond, registrytest.Of(registrytest.KindManifest)))
+	s.begin(members)
+	s.awaitAhead(s.idle)
+	if n, read := s.registry.Connections()-before, s.registry.Count(registrytest.Of(registrytest.KindManifest)); n > ownConnections+client || read < ownConnections {
+		t.Errorf("%d connections for %d manifests", n, read)
 	}
 }

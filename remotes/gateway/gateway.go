@@ -141,8 +141,10 @@ func New(options Options) *Gateway {
 	return g
 }
 
-// ownConnections bounds those to one host for what the gateway reads itself. All
-// clients of a node share them, so they are more than one client has.
+// ownConnections bounds those to one host for what is read ahead. All clients of
+// a node share them, so they are more than one client has. What clients ask for
+// themselves they bound by asking: a bound for all would be one that a
+// registry's silence to some takes from the others.
 const ownConnections = 24
 
 // Check reads the hosts.toml of each registry. Requests for one that cannot be
@@ -175,7 +177,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		q, err = g.parse(r)
 	}
-	ctx, cancel := withBudget(context.WithValue(r.Context(), callerKey{}, q.caller), right{q.repository, q.caller}, g.options.Timeout)
+	ctx := auth.Paced(context.WithValue(r.Context(), callerKey{}, q.caller))
+	ctx, cancel := withBudget(ctx, right{q.repository, q.caller}, g.options.Timeout)
 	defer cancel()
 	answer := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 	defer func() { g.metrics.request(q.kind, answer.status, answer.bytes) }()
