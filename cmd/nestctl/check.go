@@ -92,7 +92,7 @@ func (o *checkOptions) check(ctx context.Context, hosts, ref string, s selection
 	registries := o.registriesWith(stores, hosts, metrics)
 	defer registries.CloseIdleConnections()
 	c := newChecker(registries, stores, o.strict)
-	w, root, err := open(ctx, nested.New(registries, nested.Options{}), ref, s, atOnce)
+	w, root, err := open(ctx, nested.New(registries, nested.Options{Complete: true}), ref, s, atOnce)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

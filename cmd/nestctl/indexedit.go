@@ -64,7 +64,7 @@ func (e *indexEdit) read(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	w, root, err := open(ctx, nested.New(e.registries, nested.Options{}), ref, selection{}, 8)
+	w, root, err := open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref, selection{}, 8)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (e *indexEdit) anchor(ctx context.Context) error {
 	m.source, m.single = e.registries, true
 	for _, member := range e.members {
 		ref := member.repository.String() + "@" + member.desc.Digest.String()
-		w, root, err := open(ctx, nested.New(e.registries, nested.Options{}), ref, selection{}, concurrent)
+		w, root, err := open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref, selection{}, concurrent)
 		if err != nil {
 			return err
 		}

@@ -108,7 +108,7 @@ func newVersion() *cobra.Command {
 // resolver returns a resolver that follows child namespaces, with the
 // credentials of the user's Docker stores.
 func (s *settings) resolver(hostsDir string, store content.Provider, metrics *nested.Metrics) *nested.Resolver {
-	return nested.New(s.registries(hostsDir, metrics), nested.Options{Store: store})
+	return nested.New(s.registries(hostsDir, metrics), nested.Options{Store: store, Complete: true})
 }
 
 // registries asks registries with the credentials of the user's Docker stores.

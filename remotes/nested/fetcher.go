@@ -20,11 +20,12 @@ import (
 // Fetcher fetches the content of one pull, each from the repository that the
 // trail says. It may be used by several goroutines at once.
 type Fetcher struct {
-	base  remotes.Resolver
-	root  remotes.Fetcher // of the root's repository
-	store content.Provider
-	trail *trail
-	walk  chan struct{} // held by whoever walks from the root
+	base     remotes.Resolver
+	root     remotes.Fetcher // of the root's repository
+	store    content.Provider
+	complete bool // see [Options]
+	trail    *trail
+	walk     chan struct{} // held by whoever walks from the root
 
 	mu     sync.Mutex
 	inner  map[auth.Repository]remotes.Fetcher
@@ -39,13 +40,14 @@ func (r *Resolver) fetcher(ctx context.Context, ref string, t *trail) (*Fetcher,
 		return nil, err
 	}
 	return &Fetcher{
-		base:   r.base,
-		root:   root,
-		store:  r.store,
-		trail:  t,
-		walk:   make(chan struct{}, 1),
-		inner:  map[auth.Repository]remotes.Fetcher{},
-		served: map[digest.Digest]auth.Repository{},
+		base:     r.base,
+		root:     root,
+		store:    r.store,
+		complete: r.complete,
+		trail:    t,
+		walk:     make(chan struct{}, 1),
+		inner:    map[auth.Repository]remotes.Fetcher{},
+		served:   map[digest.Digest]auth.Repository{},
 	}, nil
 }
 

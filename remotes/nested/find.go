@@ -47,7 +47,7 @@ func (f *Fetcher) seek(desc ocispec.Descriptor, places Places) sought {
 			places[i].Descriptor = desc
 		}
 	}
-	s := sought{desc: desc, places: places, known: places.Known(root)}
+	s := sought{desc: desc, places: places, known: f.complete && len(places) > 0 || places.Known(root)}
 	if !s.known {
 		s.plain = Places{{By: root, Descriptor: desc, Targets: []auth.Repository{root}}}
 	}

@@ -62,15 +62,22 @@ type Options struct {
 	// missing is learnt from the store instead of asked for again. Without one
 	// a push does not follow child namespaces.
 	Store content.Provider
+	// Complete says that the client has no documents but those that it got from
+	// the Fetcher, or from Store, on its way from the root. Then content is where
+	// they say, and nothing else is asked for it. A client that may hold others,
+	// as containerd does, could be after content of a repository above, of which
+	// it has only been claimed that it is in a member's.
+	Complete bool
 }
 
 // Resolver is a remotes.Resolver that follows child-namespace descriptors.
 // Each Resolve begins a pull; the Fetcher for the name that it returned knows
 // the pull's root. It may be used by several goroutines at once.
 type Resolver struct {
-	base  remotes.Resolver
-	rule  Rule
-	store content.Provider
+	base     remotes.Resolver
+	rule     Rule
+	store    content.Provider
+	complete bool
 
 	mu     sync.Mutex
 	trails map[string]*trail // by the name that Resolve returned
@@ -84,10 +91,11 @@ var _ remotes.ResolverWithOptions = (*Resolver)(nil)
 // content's digest.
 func New(base remotes.Resolver, options Options) *Resolver {
 	return &Resolver{
-		base:   base,
-		rule:   NewRule(options.Keys, options.Limits),
-		store:  options.Store,
-		trails: map[string]*trail{},
+		base:     base,
+		rule:     NewRule(options.Keys, options.Limits),
+		store:    options.Store,
+		complete: options.Complete,
+		trails:   map[string]*trail{},
 	}
 }
 

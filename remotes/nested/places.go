@@ -2,6 +2,7 @@ package nested
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -144,10 +145,7 @@ func (s Places) Ask(ctx context.Context, root auth.Repository, plain Places, ask
 			break
 		}
 	}
-	if len(a.failed.Attempts) == 1 && a.failed.Target == root {
-		return Place{}, auth.Repository{}, a.failed.Err
-	}
-	return Place{}, auth.Repository{}, a.failed
+	return Place{}, auth.Repository{}, a.err()
 }
 
 // stated and plainly are what steps are of that are no claims.
@@ -229,6 +227,16 @@ func (a *attempts) fail(s step, err error) {
 	if rank > a.rank {
 		a.failed.Err, a.rank = err, rank
 	}
+}
+
+// err is the error itself where it says all: the only answer of the root's
+// repository, or what is wrong with a document.
+func (a *attempts) err() error {
+	var invalid *InvalidError
+	if len(a.failed.Attempts) == 1 && (a.failed.Target == a.root || errors.As(a.failed.Err, &invalid)) {
+		return a.failed.Err
+	}
+	return a.failed
 }
 
 const (
