@@ -1,15 +1,27 @@
 package auth
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
+
+// elsewhereTimeout is how long a place that a manifest names has to answer,
+// redirects included. It is a hint: the next one, and the registry, may have the
+// content, and where they cannot be reached at all, as behind a firewall that
+// drops what is sent, a layer is not to wait for longer.
+const elsewhereTimeout = 10 * time.Second
 
 // Elsewhere returns a client that asks a target in place of the registry, for
 // content that a manifest says to be there ("urls"). It takes what it is asked
 // for for redirected there by the registry. Beyond what holds for redirects, no
 // credential, header or certificate of the registry's goes there, even to the
-// registry itself, and to no address less public than the registry's own.
+// registry itself, and to no address less public than the registry's own. What
+// has not answered in ten seconds is given up.
 func (r *Registry) Elsewhere(target *url.URL) *http.Client {
 	return &http.Client{Transport: elsewhere{r.guarded, target}, CheckRedirect: r.CheckRedirect}
 }
@@ -25,7 +37,7 @@ func (e elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp := &http.Response{
 			Status: "307 Temporary Redirect", StatusCode: http.StatusTemporaryRedirect,
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-			Header: http.Header{"Location": {e.target.String()}}, Body: http.NoBody, Request: req,
+			Header: http.Header{"Location": {e.target.String()}}, Body: begun{http.NoBody, time.Now()}, Request: req,
 		}
 		if err := checkLocation(req, resp); err != nil {
 			return nil, err
@@ -41,5 +53,53 @@ func (e elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
 	if dialAddress(req.URL) == e.next.registry {
 		over = e.next.foreign // without the certificate
 	}
-	return e.next.send(req, over)
+	return inTime(req, func(req *http.Request) (*http.Response, error) { return e.next.send(req, over) })
+}
+
+// begun is the body of the first answer to a request, which knows when that was.
+type begun struct {
+	io.ReadCloser
+	at time.Time
+}
+
+// begin is when the first of the requests was made that led to one.
+func begin(req *http.Request) time.Time {
+	first := req.Response
+	for first.Request.Response != nil {
+		first = first.Request.Response
+	}
+	return first.Body.(begun).at
+}
+
+// inTime sends a request that has to be answered in time. The body of the answer
+// may take longer.
+func inTime(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	timer := time.AfterFunc(elsewhereTimeout-time.Since(begin(req)), cancel)
+	resp, err := send(req.WithContext(ctx))
+	late := !timer.Stop()
+	if err == nil && !late {
+		resp.Body = ended{resp.Body, cancel}
+		return resp, nil
+	}
+	cancel()
+	if err == nil {
+		err = resp.Body.Close()
+	}
+	if late && req.Context().Err() == nil {
+		return nil, errors.Join(fmt.Errorf("%s has not answered in %s", req.URL.Host, elsewhereTimeout), err)
+	}
+	return nil, err
+}
+
+// ended is a body with which a context ends.
+type ended struct {
+	io.ReadCloser
+	end context.CancelFunc
+}
+
+// Close implements [io.Closer].
+func (b ended) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
 }
