@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -217,18 +218,36 @@ func findHelper(program string) (path, reason string) {
 	return path, distrustProgram(path)
 }
 
-// distrustProgram says why a program is not to be run.
+// maxProgramLinks bounds the links to a program, as Linux does.
+const maxProgramLinks = 40
+
+// distrustProgram says why a program is not to be run: others could write it,
+// or put another one in its place, in that of a link which leads to it, or of a
+// directory on the way.
 func distrustProgram(path string) (reason string) {
-	resolved, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return path + " cannot be examined"
-	}
-	for _, p := range []string{filepath.Dir(path), filepath.Dir(resolved), resolved} {
-		if reason := distrust(p); reason != "" {
-			return p + " " + reason
+	for range maxProgramLinks {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			break
+		}
+		for _, way := range []string{filepath.Dir(path), dir} {
+			if reason := cmp.Or(distrust(way), distrustAbove(way)); reason != "" {
+				return way + " " + reason
+			}
+		}
+		path = filepath.Join(dir, filepath.Base(path))
+		target, err := os.Readlink(path)
+		if err != nil { // the program
+			if reason := distrust(path); reason != "" {
+				return path + " " + reason
+			}
+			return ""
+		}
+		if path = target; !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
 		}
 	}
-	return ""
+	return path + " cannot be examined"
 }
 
 // absence says why a program is not in PATH.

@@ -221,6 +221,26 @@ func TestHelperIsRefused(t *testing.T) {
 	if err := errors.Join(os.Mkdir(linked, 0o755), os.Symlink(filepath.Join(writable, "docker-credential-refused"), filepath.Join(linked, "docker-credential-refused"))); err != nil {
 		t.Fatal(err)
 	}
+	links := filepath.Join(own, "links") // through a link to a directory
+	if err := os.Symlink(linked, links); err != nil {
+		t.Fatal(err)
+	}
+	above := install(0o755, "above/good")
+	if err := os.Chmod(filepath.Join(own, "above"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	aboveSticky := install(0o755, "above-sticky/good")
+	if err := os.Chmod(filepath.Join(own, "above-sticky"), 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	shared := filepath.Join(own, "shared") // where a link leads to a directory that is fine
+	if err := errors.Join(os.Mkdir(shared, 0o777), os.Chmod(shared, 0o777), os.Symlink(good, filepath.Join(shared, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	through := filepath.Join(own, "through")
+	if err := os.Symlink(above, through); err != nil {
+		t.Fatal(err)
+	}
 	file := install(0o755, "file")
 	copyHelper(t, file, 0o757)
 	plain := install(0o755, "plain")
@@ -232,6 +252,12 @@ func TestHelperIsRefused(t *testing.T) {
 		{writable, "refused", "can be written by everybody"},
 		{sticky, "refused", "can be written by everybody"},
 		{file, "refused", "can be written by everybody"},
+		{linked, "refused", writable + " can be written by everybody"},
+		{links, "refused", writable + " can be written by everybody"},
+		{above, "refused", "is in " + filepath.Dir(above) + ", which can be written by everybody"},
+		{filepath.Join(shared, "link"), "refused", "is in " + shared + ", which can be written by everybody"},
+		{through, "refused", "is in " + filepath.Dir(above) + ", which can be written by everybody"},
+		{aboveSticky, "refused", ""},
 		{".", "refused", "relative directory in PATH"},
 		{"", "refused", "relative directory in PATH"},
 		{"../good", "refused", "relative directory in PATH"},

@@ -4,8 +4,10 @@ package auth
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 )
 
@@ -26,6 +28,23 @@ func distrust(path string) (reason string) {
 		return "can be written by everybody; chmod o-w it"
 	}
 	return distrustOwner(info.Sys().(*syscall.Stat_t).Uid, uint32(os.Geteuid()))
+}
+
+// distrustAbove says in which directory above one others could put another in
+// its place. Of one with the sticky bit they take nothing.
+func distrustAbove(dir string) (reason string) {
+	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
+		info, err := os.Stat(above)
+		if err != nil {
+			return "cannot be reached"
+		}
+		if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Sprintf("is in %s, which can be written by everybody; chmod o-w that", above)
+		}
+		if above == filepath.Dir(above) {
+			return ""
+		}
+	}
 }
 
 // distrustOwner: in a container that runs as some random user, everything that
