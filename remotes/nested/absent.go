@@ -36,7 +36,7 @@ type manifestFirst struct{ *auth.Authorizer }
 func (a manifestFirst) Authorize(ctx context.Context, req *http.Request) error {
 	switch l := lookupOf(ctx); {
 	case l == nil:
-	case isManifestPath(req.URL.Path):
+	case isOfManifest(req):
 		l.absent = false
 	case !l.absent:
 		return errManifestFirst
@@ -46,7 +46,7 @@ func (a manifestFirst) Authorize(ctx context.Context, req *http.Request) error {
 
 // noteAbsent takes note of an answer.
 func noteAbsent(req *http.Request, resp *http.Response) {
-	if l := lookupOf(req.Context()); l != nil && isManifestPath(req.URL.Path) {
+	if l := lookupOf(req.Context()); l != nil && isOfManifest(req) {
 		l.absent = resp.StatusCode == http.StatusNotFound
 	}
 }

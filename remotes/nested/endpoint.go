@@ -77,7 +77,7 @@ func (e *endpoint) client() *http.Client {
 // of a GET, whose body it keeps.
 func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	r, resolving := req.Context().Value(resolutionKey{}).(*resolution)
-	resolving = resolving && req.Method == http.MethodHead && isManifestPath(req.URL.Path)
+	resolving = resolving && req.Method == http.MethodHead && isOfManifest(req)
 	if resolving {
 		req = req.Clone(req.Context())
 		req.Method = http.MethodGet
@@ -118,7 +118,7 @@ func (e *endpoint) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	e.count(req, resp)
 	e.settleLocation(req, resp)
-	if said, ok := req.Context().Value(manifestAnswerKey{}).(*manifestAnswer); ok && req.Method == http.MethodPut && isManifestPath(req.URL.Path) {
+	if said, ok := req.Context().Value(manifestAnswerKey{}).(*manifestAnswer); ok && req.Method == http.MethodPut && isOfManifest(req) {
 		said.take(resp)
 	}
 	if err := cmp.Or(judge(req, resp), checkType(req, resp)); err != nil {
@@ -156,16 +156,22 @@ func (e *endpoint) count(req *http.Request, resp *http.Response) {
 	if !e.registry.Owns(req.URL) || resp.StatusCode == http.StatusUnauthorized {
 		return // where a redirect led, or a challenge
 	}
-	if isManifestPath(req.URL.Path) {
+	if isOfManifest(req) {
 		e.metrics.Manifests.Add(1)
 	} else {
 		e.metrics.Blobs.Add(1)
 	}
 }
 
-// isManifestPath tells whether a path is …/manifests/<reference>. Repositories
-// may have "manifests" in their names.
-func isManifestPath(p string) bool { return path.Base(path.Dir(p)) == "manifests" }
+// isOfManifest reports whether a request is for …/manifests/<reference>, or was
+// before it was redirected: login pages are elsewhere. Repositories may have
+// "manifests" in their names.
+func isOfManifest(req *http.Request) bool {
+	for req.Response != nil && req.Response.Request != nil {
+		req = req.Response.Request
+	}
+	return path.Base(path.Dir(req.URL.Path)) == "manifests"
+}
 
 type countedBody struct {
 	io.ReadCloser
@@ -216,7 +222,7 @@ func expectType(ctx context.Context, mediaType string) context.Context {
 // ones say nothing.
 func checkType(req *http.Request, resp *http.Response) error {
 	expected, ok := req.Context().Value(expectedType{}).(string)
-	if !ok || resp.StatusCode != http.StatusOK || !isManifestPath(req.URL.Path) {
+	if !ok || resp.StatusCode != http.StatusOK || !isOfManifest(req) {
 		return nil
 	}
 	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))

@@ -26,7 +26,7 @@ func glancing(req *http.Request) bool {
 func glance(req *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Method = http.MethodGet
-	if !isManifestPath(req.URL.Path) {
+	if !isOfManifest(req) {
 		req.Header.Set("Range", "bytes=0-0")
 	}
 	resp, err := do(req)

@@ -149,7 +149,7 @@ func judge(req *http.Request, resp *http.Response) error {
 	if isWrite(req.Method) && resp.StatusCode == http.StatusOK && IsPage(t) && resp.ContentLength != 0 { // frameworks give this type to nothing, too
 		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Write: true})
 	}
-	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !isManifestPath(req.URL.Path) || isVendors(t) && !IsDocument(t) {
+	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !isOfManifest(req) || isVendors(t) && !IsDocument(t) {
 		return nil
 	}
 	if expected, ok := req.Context().Value(expectedType{}).(string); ok && !IsDocument(expected) {

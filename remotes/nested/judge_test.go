@@ -103,6 +103,39 @@ func TestManifestOfAnyType(t *testing.T) {
 	}
 }
 
+// TestRedirectedToPage: most login pages are where a redirect leads.
+func TestRedirectedToPage(t *testing.T) {
+	login := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/sso" {
+			http.Redirect(w, req, "/login", http.StatusFound)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, page)
+	}))
+	t.Cleanup(login.Close)
+	for name, to := range map[string]string{"at once": login.URL + "/login?next=x", "in two steps": login.URL + "/sso", "to the root": login.URL} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, s *scene) {
+				s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(putBundle(s.registry, "").Descriptor, "web")))
+				s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+					if registrytest.Describe(req).Kind == registrytest.KindToken {
+						return false
+					}
+					http.Redirect(w, req, to, http.StatusFound)
+					return true
+				})
+				_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+				wantError(t, err, "200 text/html, which is no manifest; is there a login page or proxy before it?")
+				var stray *nested.AnswerError
+				if !errors.As(err, &stray) || len(digests(s.store)) > 0 {
+					t.Errorf("%v, and in the store: %v", err, digests(s.store))
+				}
+			})
+		})
+	}
+}
+
 // TestPageForMember: a page in place of a member's manifest, or of a blob, is called one; a blob that is a page is taken.
 func TestPageForMember(t *testing.T) {
 	for _, kind := range []registrytest.Kind{registrytest.KindManifest, registrytest.KindBlob} {

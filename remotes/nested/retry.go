@@ -89,7 +89,7 @@ func isMount(req *http.Request) bool {
 
 // isUpload reports whether a request sends a blob.
 func isUpload(req *http.Request) bool {
-	return (req.Method == http.MethodPut || req.Method == http.MethodPatch) && !isManifestPath(req.URL.Path)
+	return (req.Method == http.MethodPut || req.Method == http.MethodPatch) && !isOfManifest(req)
 }
 
 // rewound returns the request with its body from the beginning.
