@@ -206,11 +206,23 @@ func (o *others) closeIdle() {
 func (r *Registry) other(key otherKey, u *url.URL) *Registry {
 	options := r.options
 	options.Header, options.HTTPFallback, options.OtherNames = nil, false, false
-	base, source := r.transport.foreign, Source(Sources{})
+	base, source := r.transport.foreign, Source(withheld{r.source})
 	if key.careful {
 		base, source = r.guarded.verified, r.source
 	}
 	return NewRegistry(u.Scheme, key.host, base.own, source, options)
+}
+
+// withheld is a source that only says why there is no credential.
+type withheld struct{ Source }
+
+// Lookup implements [Source].
+func (w withheld) Lookup(ctx context.Context, repository Repository) (Credential, error) {
+	c, err := w.Source.Lookup(ctx, repository)
+	if !c.Anonymous() {
+		c.Source = "none: " + c.Source + ", is not sent over http"
+	}
+	return Credential{Source: c.Source}, err
 }
 
 // repositoryIn returns the name of the repository that a redirected request is
