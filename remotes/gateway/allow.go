@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -55,4 +56,31 @@ func matchPrefix(pattern, name []string) bool {
 		return matchPrefix(pattern[1:], name[1:])
 	}
 	return false
+}
+
+// credentials are those with which registries are asked.
+func (g *Gateway) credentials() auth.Source {
+	switch {
+	case g.options.Mode == Pod:
+		return callers{}
+	case g.options.Credentials == nil:
+		return auth.Sources{}
+	}
+	return served{auth.Sources{g.options.Credentials}, g}
+}
+
+// served is the node's [auth.Source], which where a registry redirects has
+// credentials for what is allowed only: who redirects is not to get clients
+// past the list.
+type served struct {
+	auth.Sources
+	by *Gateway
+}
+
+// Lookup implements [auth.Source].
+func (s served) Lookup(ctx context.Context, r auth.Repository) (auth.Credential, error) {
+	if auth.IsRedirected(ctx) && !s.by.allowed(r) {
+		return auth.Credential{Source: "none: a registry redirects there, and allow in the gateway's configuration does not name it"}, nil
+	}
+	return s.Sources.Lookup(ctx, r)
 }

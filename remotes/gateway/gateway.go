@@ -51,7 +51,8 @@ type Options struct {
 	Allow      []Pattern
 	Trail      *Trail
 
-	// Credentials are the node's, for mode Node.
+	// Credentials are the node's, for mode Node. Where a registry redirects to
+	// another one, those for what is not allowed stay unused.
 	Credentials auth.Source
 	// HostsDir has a hosts.toml per registry, for the way upstream.
 	HostsDir string
@@ -105,9 +106,6 @@ func New(options Options) *Gateway {
 	if options.Memory == nil {
 		options.Memory = NewMemory(DefaultMemory)
 	}
-	if options.Mode == Pod {
-		options.Credentials = callers{}
-	}
 	g := &Gateway{
 		options:    options,
 		registries: map[string]bool{},
@@ -128,7 +126,7 @@ func New(options Options) *Gateway {
 		metrics:   options.Metrics,
 		userAgent: options.UserAgent,
 		registries: nested.NewRegistries(nested.RegistriesOptions{
-			Credentials: options.Credentials,
+			Credentials: g.credentials(),
 			HostsDir:    options.HostsDir,
 			CheckHosts:  options.CheckHosts,
 			Realms:      options.Realms,

@@ -83,7 +83,7 @@ func newTimed(t *testing.T, mode Mode) *timed {
 	}
 	s.gateway = New(Options{Mode: mode, Registries: []string{"registry.test"}, Trail: trail, SearchRequests: 10})
 	s.gateway.upstream.registries = nested.NewRegistries(nested.RegistriesOptions{
-		Credentials:  s.gateway.options.Credentials,
+		Credentials:  s.gateway.credentials(),
 		UpdateClient: func(c *http.Client) error { c.Transport = inProcess{s}; return nil },
 	})
 	t.Cleanup(func() {

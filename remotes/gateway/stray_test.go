@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -149,5 +150,51 @@ func TestFront(t *testing.T) {
 				t.Errorf("the first host's credential went to the other: %s", q)
 			}
 		}
+	}
+}
+
+// TestFrontLeadsNoFurther: who redirects does not get clients past the list of what is allowed, with the node's credentials.
+func TestFrontLeadsNoFurther(t *testing.T) {
+	for name, test := range map[string]struct {
+		allow  []string
+		status int
+	}{
+		"no list":             {nil, http.StatusOK},
+		"what is allowed":     {[]string{"FRONT/org/app", "OTHER/secret"}, http.StatusOK},
+		"what is not allowed": {[]string{"FRONT/org/app"}, http.StatusForbidden},
+		"another repository":  {[]string{"FRONT/**", "OTHER/org/app"}, http.StatusForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Node)
+			hidden := s.registry.Image("secret/app", registrytest.TarLayer(map[string]string{"a": "b"}))
+			s.registry.Tag("secret/app", "v1", hidden.Digest)
+			s.registry.Allow("user of secret/app", secret, "secret/app")
+			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				http.Redirect(w, req, s.registry.URL()+strings.Replace(req.URL.Path, "org/app", "secret/app", 1), http.StatusTemporaryRedirect)
+			}))
+			t.Cleanup(front.Close)
+			s.registryName = strings.TrimPrefix(front.URL, "http://")
+			s.options.Credentials = auth.NewStores(auth.StoresOptions{Inline: auth.Secret(fmt.Sprintf(`{"auths":{"%s/secret/app":{"username":"user of secret/app","password":"%s"}}}`, s.registry.Host(), secret))})
+			s.options.Registries, s.options.HostsDir = []string{s.registryName}, hostsDir(t, s.registryName)
+			for _, text := range test.allow {
+				pattern, err := ParsePattern(strings.NewReplacer("FRONT", s.registryName, "OTHER", s.registry.Host()).Replace(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.options.Allow = append(s.options.Allow, pattern)
+			}
+			s.start(filepath.Join(t.TempDir(), "trail"))
+			for _, path := range []string{"manifests/v1", "manifests/" + hidden.Digest.String()} {
+				for _, method := range []string{http.MethodHead, http.MethodGet} {
+					got := s.do(method, "/v2/org/app/"+path)
+					if got.status != test.status || got.status != http.StatusOK && method == http.MethodGet && !strings.Contains(got.body, "allow in the gateway's configuration does not name it") {
+						t.Errorf("%s %s: %d %s", method, path, got.status, got.body)
+					}
+				}
+			}
+			if shown := s.registry.Log(func(q registrytest.Request) bool { return q.User != "" }); len(shown) > 0 != (test.status == http.StatusOK) {
+				t.Errorf("the node's credential was shown: %v", shown)
+			}
+		})
 	}
 }
