@@ -41,6 +41,13 @@ func TestHostsOfOthers(t *testing.T) {
 		}
 		return s.Transfer(s.ctx, source, image.NewStore(ref))
 	}
+	push := func(ref string) error {
+		destination, err := registry.NewOCIRegistry(s.ctx, ref, registry.WithHostDir(hosts))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Transfer(s.ctx, image.NewStore(ref), destination)
+	}
 	if err := pull("registry.test/org/app:v1"); err != nil {
 		t.Fatalf("while nobody else can write it: %v", err)
 	}
@@ -58,6 +65,9 @@ func TestHostsOfOthers(t *testing.T) {
 		}
 		if err := pull("registry.test/org/app:v1"); err == nil {
 			t.Errorf("%s: a bundle was pulled", everybodys)
+		}
+		if err := push("registry.test/org/app:v1"); err == nil {
+			t.Errorf("%s: a bundle was pushed", everybodys)
 		}
 		for _, q := range s.registry.Log() {
 			if q.User != "" {
