@@ -54,12 +54,12 @@ func gather(ctx context.Context, open func() (io.ReadCloser, error)) (*os.File, 
 	_ = os.Remove(file.Name()) // where a file that is open can be removed
 	done := make(chan error, 1)
 	go func() {
-		in, err := open()
-		if err == nil {
-			_, err = io.Copy(file, in)
-			err = errors.Join(err, in.Close())
+		in, failed := open()
+		if failed == nil {
+			_, failed = io.Copy(file, in)
+			failed = errors.Join(failed, in.Close())
 		}
-		done <- err
+		done <- failed
 	}()
 	select {
 	case err = <-done:

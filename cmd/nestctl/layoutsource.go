@@ -99,9 +99,9 @@ func (section) Close() error { return nil }
 // another name in another place: links are how some build tools make layouts.
 func (l *layoutSource) open(name string) (_ blob, size int64, linked bool, err error) {
 	if l.archive {
-		f, err := l.tar.find(name)
-		if err != nil {
-			return nil, 0, false, fmt.Errorf("%s: %w", l.path, err)
+		f, absent := l.tar.find(name)
+		if absent != nil {
+			return nil, 0, false, fmt.Errorf("%s: %w", l.path, absent)
 		}
 		return section{io.NewSectionReader(l.file, f.offset, f.size)}, f.size, false, nil
 	}

@@ -21,7 +21,7 @@ const maxList = 4 << 20
 
 // serveTags serves a page of the tags of the repository.
 func (g *Gateway) serveTags(ctx context.Context, w *answer, q request) error {
-	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json", values: q.page()})
+	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json", values: q.page()}) //nolint:bodyclose // sendPage closes it
 	if err != nil {
 		return err
 	}
@@ -37,8 +37,8 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 	}
 	ask := query{method: http.MethodGet, kind: referrers, reference: q.digest.String(),
 		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page()}
-	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
-		resp, err := g.upstream.do(ctx, candidate, ask)
+	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (resp *http.Response, err error) { //nolint:bodyclose // sendPage closes it
+		resp, err = g.upstream.do(ctx, candidate, ask)
 		if err == nil && nested.LacksReferrers(resp, "") {
 			page := &nested.AnswerError{Host: resp.Request.URL.Host, MediaType: mediaType(resp.Header), List: true}
 			err = fmt.Errorf("%w: %w", page, errdefs.ErrNotFound)

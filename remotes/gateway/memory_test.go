@@ -54,9 +54,9 @@ func TestPoolWaits(t *testing.T) {
 		}
 		got := make(chan error, 1)
 		go func() {
-			c, err := p.take(t.Context(), holder(t, "b"), 300)
+			c, failed := p.take(t.Context(), holder(t, "b"), 300)
 			c.release()
-			got <- err
+			got <- failed
 		}()
 		synctest.Wait()
 		if len(got) > 0 {

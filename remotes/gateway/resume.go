@@ -39,8 +39,8 @@ func (b *resumed) Read(p []byte) (int, error) {
 
 // reopen asks for the rest.
 func (b *resumed) reopen() error {
-	_ = b.Close() // it is broken
-	resp, err := b.open(b.next, b.end)
+	_ = b.Close()                      // it is broken
+	resp, err := b.open(b.next, b.end) //nolint:bodyclose // it is the body that is read and closed from here on
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func nextLink(headers []string) (target string, ok bool, err error) {
 		for rest := strings.Trim(header, blank); rest != ""; rest = strings.TrimLeft(rest, blank) {
 			var relations string
 			if target, relations, rest, ok = readLink(rest); !ok {
-				return "", false, fmt.Errorf("Link header %s: not of the form <URL>; rel=\"next\"", quote(header))
+				return "", false, fmt.Errorf("header Link %s: not of the form <URL>; rel=\"next\"", quote(header))
 			}
 			for _, relation := range strings.Fields(relations) {
 				if strings.EqualFold(relation, "next") {

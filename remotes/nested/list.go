@@ -42,8 +42,8 @@ func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...
 	listed, byTag, err := f.listReferrers(ctx, d, query)
 	if err == nil && byTag {
 		listed, err = selectReferrers(ctx, listed, func(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
-			data, err := readFrom(ctx, f, desc)
-			return statesSubject(data, d), err
+			data, unread := readFrom(ctx, f, desc)
+			return statesSubject(data, d), unread
 		})
 	}
 	return slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool {

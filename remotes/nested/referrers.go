@@ -29,7 +29,7 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 	}
 	listed = slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool { return !IsDocument(d.MediaType) })
 	for _, d := range listed { // a registry may list what it likes
-		if err := f.trail.rule.checkDescriptor(d, true); err != nil {
+		if err = f.trail.rule.checkDescriptor(d, true); err != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
 		}
 	}
@@ -37,8 +37,8 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 		return f.refers(ctx, place(d), desc.Digest)
 	})
 	for _, d := range referrers {
-		if err := f.trail.refer(place(d)); err != nil {
-			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
+		if refused := f.trail.refer(place(d)); refused != nil {
+			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, refused)
 		}
 	}
 	return referrers, err

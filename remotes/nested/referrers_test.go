@@ -107,18 +107,18 @@ func TestReferrersAPIMissing(t *testing.T) {
 
 func checkAPI(t *testing.T, api registrytest.Interceptor, absent bool) {
 	registry := newRegistry(t)
-	image := putImage(registry, parent, "layer")
+	subject := putImage(registry, parent, "layer")
 	registry.Intercept(api)
-	listed, err := listReferrers(t, registry, image.Descriptor)
+	listed, err := listReferrers(t, registry, subject.Descriptor)
 	if (err == nil) != absent || len(listed) > 0 || errdefs.IsNotFound(err) {
 		t.Errorf("without a tag: %v %v", listed, err)
 	}
 	if !absent {
 		return
 	}
-	signature := registry.Referrer(parent, image.Descriptor, "application/x-signature")
-	registry.Tag(parent, nested.ReferrersTag(image.Digest), registry.Index(parent, signature).Digest)
-	listed, err = listReferrers(t, registry, image.Descriptor)
+	signature := registry.Referrer(parent, subject.Descriptor, "application/x-signature")
+	registry.Tag(parent, nested.ReferrersTag(subject.Digest), registry.Index(parent, signature).Digest)
+	listed, err = listReferrers(t, registry, subject.Descriptor)
 	if err != nil || len(listed) != 1 || listed[0].Digest != signature.Digest {
 		t.Errorf("with a tag: %v %v", listed, err)
 	}
