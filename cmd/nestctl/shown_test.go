@@ -101,7 +101,7 @@ func foreignBundle(tb testing.TB) (document, other string) {
 
 // answering answers all requests with foreign text in all that an answer has.
 func answering(status int) registrytest.Interceptor {
-	return func(w http.ResponseWriter, _ *http.Request) bool {
+	return func(w http.ResponseWriter, req *http.Request) bool {
 		header := strings.Map(func(r rune) rune {
 			if r < ' ' || r == 0x7f {
 				return -1
@@ -112,7 +112,7 @@ func answering(status int) registrytest.Interceptor {
 		w.Header().Set("Docker-Content-Digest", header)
 		w.Header().Set("Warning", `299 - "`+header+`"`)
 		w.Header().Set("Location", "https://"+header+"/"+header)
-		w.Header().Set("WWW-Authenticate", `Bearer realm="http://127.0.0.1:1/`+header+`",service="`+header+`",error="`+header+`"`)
+		w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+req.Host+`/`+header+`",service="`+header+`",error="`+header+`"`)
 		w.WriteHeader(status)
 		message, _ := json.Marshal(foreign)
 		fmt.Fprintf(w, `{"errors":[{"code":%s,"message":%s,"detail":%s}]}`, message, message, message)
