@@ -162,10 +162,10 @@ func (l *layoutSource) only() (ocispec.Descriptor, error) {
 // entries are those of index.json that fit, one for each digest.
 func (l *layoutSource) entries(fit func(ocispec.Descriptor) bool) []ocispec.Descriptor {
 	var found []ocispec.Descriptor
+	seen := map[digest.Digest]bool{}
 	for _, d := range l.index.Manifests {
-		same := func(other ocispec.Descriptor) bool { return other.Digest == d.Digest }
-		if fit(d) && !slices.ContainsFunc(found, same) {
-			found = append(found, d)
+		if !seen[d.Digest] && fit(d) {
+			found, seen[d.Digest] = append(found, d), true
 		}
 	}
 	return found

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,16 +25,49 @@ import (
 // the content is that of the layout.
 type layoutSource struct {
 	layoutPlace
-	dir   *os.Root      // of a layout
-	file  *os.File      // of an archive
-	tar   *tarFiles     // in it
-	index ocispec.Index // index.json
+	dir   *os.Root    // of a layout
+	file  *os.File    // of an archive
+	tar   *tarFiles   // in it
+	index layoutIndex // index.json
 	once  func() (referrers map[digest.Digest][]ocispec.Descriptor, err error)
 }
 
 // maxLayoutIndex bounds an index.json, which may name ten thousand members and
 // their signatures.
 const maxLayoutIndex = 64 << 20
+
+// layoutIndex is what counts of an index.json.
+type layoutIndex struct {
+	Manifests layoutEntries `json:"manifests"`
+}
+
+// layoutEntries are decoded one by one: empty ones take a hundred times the room of their text.
+type layoutEntries []ocispec.Descriptor
+
+// maxLayoutEntries bounds them: as many as a bundle may have parts.
+const maxLayoutEntries = maxNodes
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (e *layoutEntries) UnmarshalJSON(data []byte) error {
+	*e = nil
+	d := json.NewDecoder(bytes.NewReader(data))
+	if start, err := d.Token(); err != nil || start == nil {
+		return err // null
+	} else if start != json.Delim('[') {
+		return errors.New("manifests is no list")
+	}
+	for d.More() {
+		if len(*e) == maxLayoutEntries {
+			return fmt.Errorf("it has more than %d entries", maxLayoutEntries)
+		}
+		var entry ocispec.Descriptor
+		if err := d.Decode(&entry); err != nil {
+			return err
+		}
+		*e = append(*e, entry)
+	}
+	return nil
+}
 
 // openLayoutSource opens a layout for reading. close ends the use of it.
 func openLayoutSource(ctx context.Context, p layoutPlace) (*layoutSource, error) {

@@ -287,3 +287,30 @@ func TestNamelessLayout(t *testing.T) {
 		t.Errorf("exit status %d: %s", status, stderr)
 	}
 }
+
+// TestManyEntries: an index.json of empty entries does not take a hundred times its size in memory.
+func TestManyEntries(t *testing.T) {
+	entry := `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + string(digest.FromString("x")) + `","size":1}`
+	for name, test := range map[string]struct {
+		entry string
+		n     int
+		says  string
+	}{
+		"as many as there may be": {entry, maxLayoutEntries, ""},
+		"one more":                {entry, maxLayoutEntries + 1, "index.json: it has more than 100000 entries"},
+		"empty ones":              {"{}", maxLayoutIndex/3 - 10, "index.json: it has more than 100000 entries"},
+		"none of them":            {"1", 1, "index.json: json: cannot unmarshal number"},
+	} {
+		dir := t.TempDir()
+		files{ocispec.ImageLayoutFile: `{"imageLayoutVersion":"1.0.0"}`, ocispec.ImageIndexFile: `{"manifests":[` + strings.Repeat(test.entry+",", test.n-1) + test.entry + "]}"}.write(t, dir)
+		l, err := openLayoutSource(t.Context(), layoutPlace{path: dir})
+		switch {
+		case err == nil:
+			if err = l.close(); test.says != "" || len(l.index.Manifests) != test.n || err != nil {
+				t.Errorf("%s: %d entries, %v", name, len(l.index.Manifests), err)
+			}
+		case test.says == "" || !strings.Contains(err.Error(), test.says):
+			t.Errorf("%s: %.300v", name, err)
+		}
+	}
+}

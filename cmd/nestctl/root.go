@@ -137,6 +137,9 @@ func userStores(metrics *nested.Metrics) *auth.Stores {
 
 // parseRef normalises a reference as docker does.
 func parseRef(s string) (string, error) {
+	if _, ok := parseLayout(s); ok {
+		return "", usagef("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
+	}
 	named, err := reference.ParseDockerRef(s)
 	if err != nil {
 		return "", usagef("reference %q: %w", s, err)
