@@ -113,7 +113,7 @@ func (c *caller) registries(ctx context.Context, settings *settings) (*nested.Re
 }
 
 // debug logs requests when the caller asks for it, as containerd does; nil
-// when he does not.
+// when it does not.
 func (c *caller) debug(ctx context.Context) (func(*http.Client) error, error) {
 	mode := c.settings.HttpDebug
 	if mode == transfertypes.HTTPDebug_DISABLED {

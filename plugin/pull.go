@@ -198,7 +198,7 @@ func (p *pull) transferMember(ctx context.Context, m member, v *view) error {
 }
 
 // whence returns the repository of a member. When nothing was fetched, since
-// it was there, the caller has to show in CRI's namespace that he may read it:
+// it was there, the caller has to show in CRI's namespace that it may read it:
 // the pods of a node have rights of their own. In other namespaces whoever may
 // ask containerd may read its store.
 func (p *pull) whence(ctx context.Context, m member) (auth.Repository, error) {

@@ -239,7 +239,7 @@ func (i *installer) takeBack(e entry, left []entry) (stays bool, err error) {
 	case e.untouched(current):
 		return false, nil
 	case !e.ours(current) && e.Original != nil && !i.namesOurs(current):
-		return false, nil // somebody has taken the gateway out, and the rest is his
+		return false, nil // somebody has taken the gateway out, and the rest is theirs
 	case !e.ours(current):
 		i.done.left = append(i.done.left, e.Path+": was edited since it was installed; "+afterEdit(e))
 		return true, nil

@@ -23,7 +23,7 @@ func (o *installOptions) config() *config.Config {
 	return &c
 }
 
-// planConfig writes the configuration, unless somebody has one of his own:
+// planConfig writes the configuration, unless somebody has one of their own:
 // that is kept when it says what the flags say.
 func (p *planner) planConfig() ([]file, error) {
 	current, err := p.disk.read(config.Path)

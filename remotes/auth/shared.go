@@ -10,7 +10,7 @@ import (
 // shared gives the answer of a costly question to all who ask it at the same
 // time, and keeps it while it is fresh. Only successes are kept. The question
 // is asked with a context of its own, which lives as long as somebody waits
-// and at most for a budget: whoever gives up takes nobody with him. The lock
+// and at most for a budget: whoever gives up takes nobody along. The lock
 // is held for the maps only.
 type shared[K comparable, V any] struct {
 	mu      sync.Mutex

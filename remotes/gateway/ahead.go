@@ -24,7 +24,7 @@ const (
 	aheadTime  = 10 * time.Minute
 	aheadQuiet = 30 * time.Second
 	// aheadPause is for how long nothing is fetched ahead for a client after
-	// that has failed: he will come and hear of it, or has given up.
+	// that has failed: they will come and hear of it, or have given up.
 	aheadPause = time.Minute
 	// aheadPulls and aheadItems bound the pulls, and the content of all of
 	// them, that are known.
@@ -36,9 +36,9 @@ const (
 
 // ahead fetches what a client that pulls a nested index will ask for next:
 // members' manifests for this platform, and their small blobs. Each is asked
-// for once, as the client would do it, with his credentials, kept for him
-// alone and given once. A client that goes on by himself is told so, and what
-// failed he asks for himself. Of a member whose entry states no platform only
+// for once, as the client would do it, with their credentials, kept for them
+// alone and given once. A client that goes on by itself is told so, and what
+// failed it asks for itself. Of a member whose entry states no platform only
 // the config is fetched: what it says may not suit the client.
 //
 // Nothing is fetched ahead of which the trail knew, since the client will have
@@ -85,7 +85,7 @@ type item struct {
 }
 
 // siblings are what one document points to. They are wanted when the client
-// goes through all of them: he has asked for two entries, or goes so through
+// goes through all of them: it has asked for two entries, or goes so through
 // what the document is one of.
 type siblings struct {
 	wanted bool
@@ -202,7 +202,7 @@ func (p *pull) add(places []nested.Place, in *item) {
 var platform = platforms.OnlyStrict(platforms.DefaultSpec())
 
 // worthwhile tells whether a client of this platform will ask for what is at
-// a place, and whether it is small. What has URLs he looks for there.
+// a place, and whether it is small. What has URLs it looks for there.
 func worthwhile(place nested.Place, suits bool) bool {
 	d := place.Descriptor
 	switch {
@@ -223,7 +223,7 @@ func (i *item) kind() kind {
 }
 
 // want puts siblings before what is due, and what is below them before that: a
-// client goes on with a member before he begins the next.
+// client goes on with a member before it begins the next.
 func (p *pull) want(s *siblings) {
 	if s.wanted {
 		return
@@ -307,7 +307,7 @@ func (p *pull) take(i *item) *document {
 }
 
 // claim returns what was fetched for a client's request, waiting for what is
-// on its way, or nil when he has to be served otherwise.
+// on its way, or nil when it has to be served otherwise.
 func (a *ahead) claim(ctx context.Context, q request) *document {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -339,7 +339,7 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 	}
 	a.mu.Lock()
 	if ctx.Err() != nil {
-		i.asked = false // he has gone, and may come again
+		i.asked = false // it has gone, and may come again
 		return nil
 	}
 	d := p.take(i)

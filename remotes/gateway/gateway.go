@@ -3,9 +3,9 @@
 // of a registry in hosts.toml, and finds the members of a nested index in the
 // repository of the index.
 //
-// It promises three things. A caller gets nothing that he could not pull from
-// the registry himself, with the credentials of the node (mode [Node]) or with
-// those that he shows (mode [Pod]). Plain content passes as it is, with the
+// It promises three things. A caller gets nothing that they could not pull from
+// the registry themselves, with the credentials of the node (mode [Node]) or with
+// those that they show (mode [Pod]). Plain content passes as it is, with the
 // requests that a client would have made itself. And no answer is begun before
 // the registry's is known to be good, so that a client can go on to the next
 // host.

@@ -25,7 +25,7 @@ func LeastMemory(document int64) int64 {
 }
 
 // The parts of the budget, in eighths. They are apart so that nobody waits for
-// what he holds himself: documents are waited for by who holds none, what is
+// what they hold themselves: documents are waited for by who holds none, what is
 // made of them by who holds one and then gives it back, and what searches
 // remember by nobody.
 const documentsPart, decodedPart, walkedPart = 3, 4, 1
@@ -48,7 +48,7 @@ func NewMemory(bytes int64) *Memory {
 func (m *Memory) Used() int64 { return m.documents.taken() + m.decoded.taken() + m.walked.taken() }
 
 // pool is one part of the budget. Whoever takes of it leaves at least as much
-// free as he then holds: one alone has half of it, two have a third each, and
+// free as they then hold: one alone has half of it, two have a third each, and
 // however many there are, who comes with something smaller finds room.
 type pool struct {
 	size int64

@@ -69,7 +69,7 @@ func (s *Server) Serve(listener net.Listener) error {
 // End stops a server that serves on the listener. Whoever has connected by
 // then is answered, until the context ends. [http.Server.Shutdown] would
 // close connections whose first request is on its way, and who sent it would
-// see an end that he does not try again after.
+// see an end that they do not try again after.
 func (s *Server) End(ctx context.Context, listener net.Listener) error {
 	err := listener.Close()
 	<-s.served // all that was accepted is known by now

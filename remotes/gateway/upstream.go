@@ -60,7 +60,7 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	for i, h := range capable {
 		asking := ctx
 		if !isSame(h, hosts[len(hosts)-1]) {
-			asking = context.WithValue(ctx, callerKey{}, caller{}) // his credentials are for the registry
+			asking = context.WithValue(ctx, callerKey{}, caller{}) // the caller's credentials are for the registry
 		}
 		var resp *http.Response
 		if resp, err = u.ask(asking, h, repository, q, i == len(capable)-1); err == nil {
@@ -204,7 +204,7 @@ func (q query) client(h nested.Host) *http.Client {
 }
 
 // passable tells whether a redirect may be handed on to a caller, who follows
-// it by his own rules: only over https, to another host, and that by a name
+// it by their own rules: only over https, to another host, and that by a name
 // which is not this machine's.
 func passable(to *url.URL, h nested.Host) bool {
 	name := strings.ToLower(to.Hostname())
