@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // TestPod: the caller's own rights count, for every request and for every look
@@ -120,4 +122,49 @@ func (s *scene) pathsOf(root ocispec.Descriptor) []string {
 	add(root)
 	s.user = user
 	return paths
+}
+
+// TestMembersGiveNoRights: what a member's repository shows a caller, under the tag that stands for what refers to it too,
+// says nothing of the rights on the parent: a right that the registry takes away ends a minute after the parent itself
+// has last shown something.
+func TestMembersGiveNoRights(t *testing.T) {
+	s := newScene(t, Pod)
+	root := s.publish()
+	s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+	s.user = [2]string{"all", "all-secret"}
+	s.pull("v1")
+	member := s.children(s.get("manifests", root.Digest).body)[0]
+	signature := s.registry.Referrer("org/app/web", member, "application/vnd.test")
+	tag := strings.ReplaceAll(member.Digest.String(), ":", "-")
+	s.registry.Tag("org/app/web", tag, s.registry.Index("org/app/web", signature).Digest)
+
+	parent, err := auth.ParseRepository(s.registry.Host() + "/org/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rights, mine := &s.server.Config.Handler.(*Gateway).rights, right{parent, caller{"all", "all-secret"}}
+	soon := time.Now().Add(rightsTime / 2)
+	until := func(set time.Time) time.Time {
+		rights.mu.Lock()
+		defer rights.mu.Unlock()
+		before := rights.all[mine]
+		rights.all[mine] = set
+		return before
+	}
+	if until(soon).IsZero() {
+		t.Fatal("the pull gave no right")
+	}
+	for _, path := range []string{"manifests/" + tag, "manifests/" + member.Digest.String(), "referrers/" + member.Digest.String()} {
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			if got := s.do(method, "/v2/org/app/"+path); got.status != http.StatusOK {
+				t.Errorf("%s %s: %+v", method, path, got)
+			}
+			if now := until(soon); !now.Equal(soon) {
+				t.Errorf("%s %s: the right on the parent lasts %s longer", method, path, now.Sub(soon))
+			}
+		}
+	}
+	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusOK || !until(soon).After(soon) {
+		t.Errorf("the parent's own tag gives no right: %+v", got)
+	}
 }
