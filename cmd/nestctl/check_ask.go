@@ -40,6 +40,9 @@ func (c *checker) lookAt(ctx context.Context, b *checkedBlob) {
 		b.err = fmt.Errorf("digest %.128q: %w", b.Digest, b.err)
 		return
 	}
+	if b.err = nested.Unfollowed(b.of.repository, b.Descriptor); b.err != nil {
+		return
+	}
 	ask := func(r auth.Repository) error { return c.head(ctx, r, b) }
 	home := c.walker.found(b.of)
 	if home == b.of.repository && ask(home) == nil {

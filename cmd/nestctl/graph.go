@@ -188,6 +188,9 @@ func (w *walker) visit(n *node) error {
 
 // bring fetches a node's content, once however many paths lead to it.
 func (w *walker) bring(n *node) error {
+	if err := nested.Unfollowed(n.repository, n.Descriptor); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	fetch, ok := w.fetches[n.kindOf()]
 	if !ok {

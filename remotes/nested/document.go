@@ -10,6 +10,8 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // CarrierType is the artifact type of a carrier: an image manifest whose one
@@ -38,6 +40,31 @@ type document struct {
 // IsDocument tells whether content of a media type points to other content.
 func IsDocument(mediaType string) bool {
 	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
+}
+
+// UnfollowedError says of a manifest in a format that was given up that its
+// content is not followed, so that whoever is to bring all of a bundle cannot. It
+// has no class of errdefs.
+type UnfollowedError struct {
+	Repository auth.Repository
+	Digest     digest.Digest
+	MediaType  string
+}
+
+func (e *UnfollowedError) Error() string {
+	return fmt.Sprintf("%s@%s: it is a manifest of a format that was given up (%s), and what it points to would be left behind; "+
+		"push it again as an image manifest, as oras does", e.Repository, short(e.Digest), e.MediaType)
+}
+
+// Unfollowed returns an [UnfollowedError] for content of such a format: an
+// artifact manifest of the image spec's release candidates, or a manifest of
+// Docker's first registry API. They have blobs, but containerd knows of none.
+func Unfollowed(repository auth.Repository, desc ocispec.Descriptor) error {
+	switch desc.MediaType {
+	case "application/vnd.oci.artifact.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+json", images.MediaTypeDockerSchema1Manifest:
+		return &UnfollowedError{repository, desc.Digest, desc.MediaType}
+	}
+	return nil
 }
 
 // positionError is an error about one element of manifests[].

@@ -27,6 +27,11 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 	place := func(d ocispec.Descriptor) Place {
 		return Place{By: at, Descriptor: d, Targets: []auth.Repository{at}, Depth: s.places[0].Depth + 1, Strict: s.places[0].Strict}
 	}
+	for _, d := range listed { // what is left out here would be a lost signature
+		if err := Unfollowed(at, d); err != nil {
+			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
+		}
+	}
 	listed = slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool { return !IsDocument(d.MediaType) })
 	for _, d := range listed { // a registry may list what it likes
 		if err = f.trail.rule.checkDescriptor(d, true); err != nil {
