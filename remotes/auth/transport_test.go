@@ -26,8 +26,14 @@ type recorder struct {
 
 func newRecorder(t *testing.T, handler http.HandlerFunc) *recorder {
 	t.Helper()
+	return newRecorderOn(t, httptest.NewServer, handler)
+}
+
+// newRecorderOn starts the server by itself, such as httptest.NewTLSServer does.
+func newRecorderOn(t *testing.T, start func(http.Handler) *httptest.Server, handler http.HandlerFunc) *recorder {
+	t.Helper()
 	r := new(recorder)
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	r.Server = start(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.requests = append(r.requests, req)
 		r.mu.Unlock()
