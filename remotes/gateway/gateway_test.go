@@ -128,6 +128,15 @@ func TestCarrier(t *testing.T) {
 	if got := s.get("manifests", blob.Digest); got.status != http.StatusOK || got.body != string(data) {
 		t.Errorf("by digest: %+v", got)
 	}
+	plain, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{web}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{plain, []byte("{}"), []byte("no manifest")} {
+		if got := s.get("manifests", s.registry.PutBlob("org/app", ocispec.MediaTypeImageIndex, data).Digest); got.status != http.StatusNotFound {
+			t.Errorf("a blob that is no nested index, as a manifest: %+v", got)
+		}
+	}
 }
 
 // TestPlain: for a plain image the registry sees what it would see without the

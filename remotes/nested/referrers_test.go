@@ -186,6 +186,73 @@ func TestReferrersAreWhatSaysSo(t *testing.T) {
 	})
 }
 
+// TestHostileLists: a list of referrers, which may say anything, leads to no more than its pull may have, and nothing is
+// believed of it that does not verify.
+func TestHostileLists(t *testing.T) {
+	limits := nested.Limits{Document: 64 << 10, Depth: 1, Descriptors: 6}
+	resized := func(d ocispec.Descriptor, size int64) ocispec.Descriptor { d.Size = size; return d }
+	for name, test := range map[string]struct {
+		list func(r *registrytest.Registry, subject, signature ocispec.Descriptor) []ocispec.Descriptor
+		err  string
+	}{
+		"larger than a document": {func(_ *registrytest.Registry, _, d ocispec.Descriptor) []ocispec.Descriptor {
+			return []ocispec.Descriptor{resized(d, 64<<10+1)}
+		}, "size 65537 is more"},
+		"negative": {func(_ *registrytest.Registry, _, d ocispec.Descriptor) []ocispec.Descriptor {
+			return []ocispec.Descriptor{resized(d, -1)}
+		}, "size -1"},
+		"a path": {func(_ *registrytest.Registry, _, d ocispec.Descriptor) []ocispec.Descriptor {
+			d.Digest = "sha256:../../other/manifests/x"
+			return []ocispec.Descriptor{d}
+		}, "digest"},
+		"other content": {func(r *registrytest.Registry, subject, d ocispec.Descriptor) []ocispec.Descriptor {
+			r.Intercept(registrytest.Say(200, d.MediaType, `{"schemaVersion":2}`, func(q registrytest.Request) bool { return q.Reference == d.Digest.String() }))
+			return []ocispec.Descriptor{d}
+		}, ""}, // whoever fetches it is told; it is not dropped for what somebody else says
+		"too many": {func(r *registrytest.Registry, subject, _ ocispec.Descriptor) (listed []ocispec.Descriptor) {
+			for i := range limits.Descriptors {
+				listed = append(listed, r.Referrer(parent, subject, fmt.Sprint("application/x-", i)))
+			}
+			return listed
+		}, "more than 6 descriptors"},
+		"those of a referrer, too deep": {func(_ *registrytest.Registry, _, d ocispec.Descriptor) []ocispec.Descriptor {
+			return []ocispec.Descriptor{d}
+		}, "more than 1 steps"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{Limits: limits})
+			image := putImage(s.registry, parent, "layer").Descriptor
+			signature := s.registry.Referrer(parent, image, "application/x-a")
+			second := s.registry.Referrer(parent, signature, "application/x-b")
+			ref, at := s.registry.Host()+"/"+parent+"@"+image.Digest.String(), must(auth.ParseRepository(s.registry.Host()+"/"+parent))
+			_, _, err := s.resolver.Resolve(t.Context(), ref)
+			check(t, err)
+			f := must(s.resolver.Fetcher(t.Context(), ref)).(interface {
+				Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
+			})
+			listed := test.list(s.registry, image, signature)
+			s.registry.Intercept(answerReferrers(200, ocispec.MediaTypeImageIndex, string(must(json.Marshal(ocispec.Index{Manifests: listed})))))
+			got, err := f.Referrers(t.Context(), image, at)
+			if strings.HasPrefix(name, "those of a referrer") {
+				if check(t, err); len(got) != 1 {
+					t.Fatalf("%v", got)
+				}
+				s.registry.ResetIntercepts()
+				s.registry.Intercept(answerReferrers(200, ocispec.MediaTypeImageIndex, string(must(json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{second}})))))
+				_, err = f.Referrers(t.Context(), signature, at)
+			}
+			if test.err != "" {
+				wantError(t, err, test.err)
+			} else if err != nil || len(got) != 1 {
+				t.Errorf("%v %v", got, err)
+			}
+			if n := s.registry.Count(func(q registrytest.Request) bool { return q.Reference == signature.Digest.String() }); name == "larger than a document" && n > 0 {
+				t.Errorf("it was asked for %d times", n)
+			}
+		})
+	}
+}
+
 // pushManifest pushes a manifest as every user of a pusher does.
 func pushManifest(t *testing.T, registry *registrytest.Registry, desc ocispec.Descriptor, data []byte) error {
 	t.Helper()

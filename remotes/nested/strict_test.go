@@ -50,6 +50,8 @@ var ambiguities = map[string]func([]byte) []byte{
 	"nested too deeply, in front":    replace(`{`, `{"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+","),
 	"invalid UTF-8":                  replace(schema, schema+",\"x\":\"\xff\""),
 	"of another media type":          replace(ocispec.MediaTypeImageIndex, "application/vnd.docker.distribution.manifest.list.v2+json"),
+	"a media type that beeps":        replace(`"mediaType":"`+ocispec.MediaTypeImageManifest, `"mediaType":"application/x\u0007`),
+	"a media type beyond ASCII":      replace(`"mediaType":"`+ocispec.MediaTypeImageManifest, `"mediaType":"application/x\u00e9`),
 	"an index with config":           replace(schema, schema+`,"config":{}`),
 	"an index with layers":           replace(schema, schema+`,"layers":[]`),
 	"digest is md5":                  replace(`"digest":"sha256:`, `"digest":"md5:`),
