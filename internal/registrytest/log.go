@@ -23,6 +23,7 @@ const (
 	KindReferrers Kind = "referrers"
 	KindTags      Kind = "tags"
 	KindToken     Kind = "token"
+	KindSupport   Kind = "support" // of child namespaces, docs/spec.md, section 8a
 	KindOther     Kind = "other"
 )
 

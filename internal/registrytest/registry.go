@@ -48,8 +48,9 @@ type config struct {
 	realm          string
 	ownTokenServer bool
 	tokenLifetime  time.Duration
-	page           int // referrers in an answer; 0: all
-	postStatus     int // the token service's answer to POST; 0: it is served
+	page           int    // referrers in an answer; 0: all
+	support        string // what is said of child namespaces; empty: nothing
+	postStatus     int    // the token service's answer to POST; 0: it is served
 	pair           *keyPair
 	http2          bool
 }
@@ -108,6 +109,12 @@ func WithoutPOST(status int) Option {
 // ReferrersInPages lists that many referrers in one answer, with a link to the next.
 func ReferrersInPages(size int) Option {
 	return func(c *config) { c.page = size }
+}
+
+// SupportsChildNamespaces says that of the registry, in the words of docs/spec.md, section 8a, to whom it lets in. What
+// it takes and keeps stays as it is.
+func SupportsChildNamespaces(statement string) Option {
+	return func(c *config) { c.support = statement }
 }
 
 // New starts a registry on a free port of 127.0.0.1. Close it when done.

@@ -56,6 +56,7 @@ var routes = []struct {
 }{
 	{KindToken, regexp.MustCompile(`^/token$`)},
 	{KindPing, regexp.MustCompile(`^/v2/$`)},
+	{KindSupport, regexp.MustCompile(`^/v2/_nestedoci/child-namespaces$`)},
 	{KindManifest, forRepository(`manifests/([^/]+)`)},
 	{KindBlob, forRepository(`blobs/([^/]+)`)},
 	{KindUpload, forRepository(`blobs/uploads/([^/]*)`)},

@@ -91,6 +91,8 @@ func (r *Registry) handle(w http.ResponseWriter, req *http.Request) error {
 		return r.serveReferrers(w, req, q)
 	case KindTags:
 		return r.serveTags(w, req, q)
+	case KindSupport:
+		return r.serveSupport(w, req)
 	}
 	writeJSON(w, req, http.StatusOK, "application/json", struct{}{})
 	return nil
@@ -117,6 +119,14 @@ func (r *Registry) serveBlob(w http.ResponseWriter, req *http.Request, q Request
 	w.Header().Set("Etag", `"`+q.Reference+`"`)
 	w.Header().Set("Content-Type", found.mediaType)
 	http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(found.body))
+	return nil
+}
+
+func (r *Registry) serveSupport(w http.ResponseWriter, req *http.Request) error {
+	if r.config.support == "" {
+		return notFound("NOT_FOUND", "path")
+	}
+	write(w, req, http.StatusOK, "application/json", []byte(r.config.support))
 	return nil
 }
 
