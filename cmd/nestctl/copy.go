@@ -62,7 +62,7 @@ goes on where it stopped. The tag comes last.`,
 	f := c.Flags()
 	f.StringVar(&o.platform, "platform", "", "only images of this platform (default: all)")
 	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
-	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take a nested index: reference, carrier, or auto: as it is at SRC, or as a carrier")
+	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take a nested index: carrier, reference, or auto: carrier, but reference where the registry says that it supports child namespaces")
 	f.BoolVar(&o.referrers, "referrers", false, "also what refers to the root and to members: signatures, SBOMs, attestations")
 	f.BoolVar(&o.sparse, "sparse", false, "leave out members that SRC does not have")
 	f.BoolVar(&o.flatten, "flatten", false, "all into DST's one repository, in a plain index without child namespaces")
@@ -241,7 +241,11 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	m := newMover(registries, parent, o.concurrent, show)
 	m.source, m.single, m.plain, m.fromParents = from.from, o.flatten, o.flatten, o.parents
 	if !o.noProtect && !o.flatten {
-		m.protection = protect(from.root.Digest)
+		m.protection = nested.Protect(from.root.Digest)
+	}
+	if !o.flatten {
+		m.strategy = o.strategy
+		warnOfCleanUp(stderr, o.strategy, o.noProtect)
 	}
 	if err = m.move(ctx, from.w, from.root); err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ var strategies = []string{"auto", "reference", "carrier", "anchor"}
 func (o *indexOptions) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringArrayVar(&o.tags, "tag", nil, "another tag for the index (repeatable)")
-	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take it: reference, carrier, anchor (the members' content into DEST's repository, too: who may read that may read them), or auto: reference, or else carrier")
+	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take it: carrier, reference, anchor (the members' content into DEST's repository, too: who may read that may read them), or auto: carrier, but reference where the registry says that it supports child namespaces")
 	f.StringVar(&o.format, "format", "text", "text or json")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the index and push nothing")
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories, which keeps them from the registry's clean-up")
@@ -73,7 +73,7 @@ func newIndexCreate(s *settings) *cobra.Command {
 		Long:  "DEST is the index, registry/org/app:v1.\n" + sourcesHelp,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0], func(ctx context.Context, e *indexEdit) error {
+			return o.run(cmd, args[0], func(ctx context.Context, e *indexEdit) error {
 				return o.addAll(ctx, e, args[1:])
 			})
 		},
@@ -91,7 +91,7 @@ func newIndexAdd(s *settings) *cobra.Command {
 		Long:  sourcesHelp,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0], func(ctx context.Context, e *indexEdit) error {
+			return o.run(cmd, args[0], func(ctx context.Context, e *indexEdit) error {
 				if err := e.read(ctx, args[0]); err != nil {
 					return err
 				}
@@ -113,7 +113,7 @@ func newIndexRemove(s *settings) *cobra.Command {
 		Long:  "Each MEMBER is a child namespace, as web or a/b, or a digest.",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0], func(ctx context.Context, e *indexEdit) error {
+			return o.run(cmd, args[0], func(ctx context.Context, e *indexEdit) error {
 				if err := e.read(ctx, args[0]); err != nil {
 					return err
 				}
@@ -175,7 +175,8 @@ type created struct {
 }
 
 // run makes an index with what edit makes of it, and publishes it.
-func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit func(context.Context, *indexEdit) error) (err error) {
+func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Context, *indexEdit) error) (err error) {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	repository, tag, err := o.check(dest)
 	if err != nil {
 		return err
@@ -197,6 +198,7 @@ func (o *indexOptions) run(ctx context.Context, out io.Writer, dest string, edit
 		_, err = fmt.Fprintf(out, "%s\n", index)
 		return err
 	}
+	warnOfCleanUp(cmd.ErrOrStderr(), o.strategy, o.noProtect)
 	strategy, err := o.publish(ctx, e, indexPublisher{e.registries, index, desc}, tag)
 	if err != nil {
 		return err

@@ -147,7 +147,7 @@ func (e *indexEdit) remove(which func(nested.Entry) bool) bool {
 func (e *indexEdit) anchor(ctx context.Context) error {
 	const concurrent = 8
 	m := newMover(e.registries, e.repository, concurrent, newProgress(io.Discard, true, new(nested.Metrics)))
-	m.source, m.single = e.registries, true
+	m.source, m.single, m.strategy = e.registries, true, "anchor"
 	for _, member := range e.members {
 		ref := member.repository.String() + "@" + member.desc.Digest.String()
 		w, root, err := open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref, selection{}, concurrent)

@@ -269,37 +269,3 @@ func TestDoctorOfOthers(t *testing.T) {
 		t.Errorf("the doctor says\n%swant %s", out, want)
 	}
 }
-
-// TestDiskOfOthers: each step by itself refuses a directory that others can write, and does nothing there.
-func TestDiskOfOthers(t *testing.T) {
-	n := newMachine(t, map[string]string{"/srv/open/file": "mine", "/srv/ours/file": "mine", "/srv/victim": "mine"})
-	n.must(os.Chmod(n.path("/srv/open"), 0o777))
-	d, err := openDisk(n.root)
-	n.must(err)
-	defer d.close()
-	before := n.tree()
-	text := newContents([]byte("x"), 0o644)
-	for name, step := range map[string]func() error{
-		"read":        func() error { _, err := d.read("/srv/open/file"); return err },
-		"read none":   func() error { _, err := d.read("/srv/open/none"); return err },
-		"list":        func() error { _, err := d.list("/srv/open"); return err },
-		"write":       func() error { return d.write("/srv/open/file", text) },
-		"remove":      func() error { return d.remove("/srv/open/file") },
-		"mkdir":       func() error { return d.mkdir("/srv/open/new", 0o755) },
-		"mkdir again": func() error { return d.mkdir("/srv/open", 0o755) }, // made by others just now
-	} {
-		if err := step(); err == nil || !strings.Contains(err.Error(), "can be written by its group or others") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	n.wantTree(before)
-	// What is in the place of the file that is written first is removed, and not followed.
-	n.must(os.Symlink("../victim", n.path(temporary("/srv/ours/file"))))
-	n.must(d.write("/srv/ours/file", text))
-	if got := string(n.read("/srv/victim")); got != "mine" {
-		t.Errorf("the victim is %q", got)
-	}
-	if got := string(n.read("/srv/ours/file")); got != "x" {
-		t.Errorf("the file is %q", got)
-	}
-}

@@ -16,10 +16,10 @@ import (
 )
 
 // pushScene is a registry to which anybody may push, without tokens.
-func pushScene(t *testing.T) *registrytest.Registry {
+func pushScene(t *testing.T, options ...registrytest.Option) *registrytest.Registry {
 	t.Helper()
 	ownCredentials(t)
-	r := registrytest.New()
+	r := registrytest.New(options...)
 	t.Cleanup(r.Close)
 	r.Intercept(r.Pushes(false))
 	return r

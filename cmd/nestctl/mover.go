@@ -28,10 +28,11 @@ type mover struct {
 	registries  *nested.Registries // of the registry that it goes to
 	source      *nested.Registries // of the one that it comes from; nil: a layout
 	parent      auth.Repository
-	single      bool        // all to the parent
-	fromParents bool        // content of repositories above goes to members that name it
-	plain       bool        // in plain indexes
-	protection  *protection // nil: members get no tags
+	single      bool               // all to the parent
+	fromParents bool               // content of repositories above goes to members that name it
+	plain       bool               // in plain indexes
+	strategy    string             // for nested indexes below the root
+	protection  *nested.Protection // nil: members get no tags
 	show        *progress
 	limiter     *semaphore.Weighted
 
@@ -41,6 +42,7 @@ type mover struct {
 	documents map[digest.Digest][]byte
 	held      int64 // bytes of the documents
 	puts      map[put]func() error
+	kept      map[put]bool // that get a tag
 	blobs     map[digest.Digest]*movedBlob
 }
 
@@ -61,10 +63,12 @@ func newMover(registries *nested.Registries, parent auth.Repository, concurrent 
 	return &mover{
 		registries: registries,
 		parent:     parent,
+		strategy:   "auto",
 		show:       show,
 		limiter:    semaphore.NewWeighted(int64(concurrent)),
 		documents:  map[digest.Digest][]byte{},
 		puts:       map[put]func() error{},
+		kept:       map[put]bool{},
 		blobs:      map[digest.Digest]*movedBlob{},
 	}
 }
@@ -160,24 +164,42 @@ func (m *mover) hold(d digest.Digest, data []byte) error {
 	return nil
 }
 
-// reserve gives the members of an index their tags in its order, so that they
-// are the same each time.
+// reserve gives the entries of a nested index their tags in its order, so that
+// they are the same each time: those of the index's own repository, too, which a
+// carrier does not name.
 func (m *mover) reserve(ctx context.Context, w *walker, n *node) error {
 	if m.protection == nil {
 		return nil
 	}
 	members, err := w.fetcher.Members(ctx, n.Descriptor)
+	if err != nil || len(members) == 0 {
+		return err
+	}
+	entries, err := w.fetcher.Children(ctx, n.Descriptor)
 	if err != nil {
 		return err
 	}
-	for _, e := range members {
+	for _, e := range entries {
+		if !nested.IsDocument(e.MediaType) {
+			continue
+		}
 		to, err := m.target(path.Join(n.namespace, e.Child.String()))
 		if err != nil {
 			return err
 		}
-		m.protection.tag(to, e.Digest)
+		m.protection.Tag(to, e.Digest)
+		m.mu.Lock()
+		m.kept[put{to, kindOf{e.Digest, true}}] = true
+		m.mu.Unlock()
 	}
 	return nil
+}
+
+// keeps reports whether content in a repository gets a tag that protects it.
+func (m *mover) keeps(p put) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kept[p]
 }
 
 func (m *mover) document(d digest.Digest) []byte {
@@ -250,11 +272,11 @@ func (m *mover) placeCarrier(w *walker, n *node, to auth.Repository) error {
 func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	ctx, tag := w.ctx, ""
 	switch {
-	case !n.member() || m.protection == nil:
+	case m.protection == nil || !n.member() && !m.keeps(put{to, kindOf{desc.Digest, true}}):
 	case n.homeOrOwn() != n.repository: // a guest there
-		tag = m.protection.tags(desc.Digest)[1]
+		tag = m.protection.Tags(desc.Digest)[1]
 	default:
-		tag = m.protection.tag(to, desc.Digest)
+		tag = m.protection.Tag(to, desc.Digest)
 	}
 	return m.once(put{to, kindOf{desc.Digest, true}}, func() error {
 		var members []nested.Entry
@@ -269,7 +291,7 @@ func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec
 		}
 		p := indexPublisher{m.registries, data, desc}
 		return m.limited(ctx, func() error {
-			_, err := p.publish(ctx, to, tag, "auto")
+			_, err := p.publish(ctx, to, tag, m.strategy)
 			return err
 		})
 	})

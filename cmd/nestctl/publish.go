@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -74,48 +71,16 @@ func push(ctx context.Context, pusher remotes.Pusher, desc ocispec.Descriptor, d
 	}
 }
 
-// protection names the tags that keep members from a registry's clean-up.
-type protection struct {
-	index digest.Digest
-
-	mu    sync.Mutex
-	first map[auth.Repository]digest.Digest
-}
-
-func protect(index digest.Digest) *protection {
-	return &protection{index: index, first: map[auth.Repository]digest.Digest{}}
-}
-
-// tags are those that a member may have.
-func (p *protection) tags(member digest.Digest) []string {
-	tag := "nested-" + p.index.Encoded()[:12]
-	return []string{tag, tag + "-" + member.Encoded()[:12]}
-}
-
-// tag is the tag for a member in its repository: nested-<short digest of the
-// index>, and for further members of the same repository with their own short
-// digest after it.
-func (p *protection) tag(in auth.Repository, member digest.Digest) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	tags := p.tags(member)
-	if first, ok := p.first[in]; ok && first != member {
-		return tags[1]
-	}
-	p.first[in] = member
-	return tags[0]
-}
-
 // protect tags each member in its own repository, so that the registry's
 // clean-up keeps it.
 func (p *indexPublisher) protect(ctx context.Context, members []indexSource) error {
-	protection := protect(p.desc.Digest)
+	protection := nested.Protect(p.desc.Digest)
 	for _, m := range members {
 		is, err := m.nested(true)
 		if err != nil {
 			return err
 		}
-		tag := protection.tag(m.repository, m.desc.Digest)
+		tag := protection.Tag(m.repository, m.desc.Digest)
 		if is { // which may be a blob there
 			member := indexPublisher{p.registries, m.manifest, m.desc}
 			_, err = member.publish(ctx, m.repository, tag, "auto")
@@ -132,10 +97,19 @@ func (p *indexPublisher) protect(ctx context.Context, members []indexSource) err
 	return nil
 }
 
-// publish pushes the index under a tag, in the way that was asked for or in the
-// first that the registry takes, and returns which it was.
+// publish pushes the index under a tag in a way of docs/spec.md, section 8, and
+// returns which it was. With auto, a registry that says that it keeps an index
+// as it is may refuse this one all the same, as one whose members the parent's
+// credential may not read: then a carrier.
 func (p *indexPublisher) publish(ctx context.Context, to auth.Repository, tag, strategy string) (string, error) {
-	if strategy != "carrier" {
+	asIs := strategy != "carrier"
+	if strategy == "auto" {
+		var err error
+		if asIs, err = nested.KeepsReferences(ctx, p.registries, to); err != nil {
+			return "", err
+		}
+	}
+	if asIs {
 		err := putContent(ctx, p.registries, to, tag, p.desc, p.index)
 		switch {
 		case err == nil && strategy == "auto":
@@ -149,6 +123,19 @@ func (p *indexPublisher) publish(ctx context.Context, to auth.Repository, tag, s
 		}
 	}
 	return "carrier", p.carry(ctx, to, tag)
+}
+
+// warnOfCleanUp says what a registry's clean-up may do to what is published
+// (docs/spec.md, section 8b).
+func warnOfCleanUp(stderr io.Writer, strategy string, noProtect bool) {
+	if strategy == "reference" {
+		fmt.Fprintln(stderr, "warning: --strategy reference: the clean-up of a registry that does not know child namespaces may delete the index, "+
+			"or fail for the whole registry; --strategy carrier avoids that (docs/registries.md)")
+	}
+	if noProtect {
+		fmt.Fprintln(stderr, "warning: --no-protect: a registry's clean-up may delete members, or parts of them, that have no tag in their own repository; "+
+			"tag them there yourself (docs/registries.md)")
+	}
 }
 
 // refused tells whether a registry did not take a manifest for what it says.
@@ -170,28 +157,12 @@ func (p *indexPublisher) putCarried(ctx context.Context, to auth.Repository) err
 
 // carry pushes the index as a blob, and the carrier under the tag.
 func (p *indexPublisher) carry(ctx context.Context, to auth.Repository, tag string) error {
-	layer := p.desc
-	layer.Data = p.index
-	carrier := ocispec.Manifest{
-		Versioned:    specs.Versioned{SchemaVersion: 2},
-		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: nested.CarrierType,
-		Config:       ocispec.DescriptorEmptyJSON,
-		Layers:       []ocispec.Descriptor{layer},
-	}
-	data, err := json.Marshal(carrier)
+	desc, data, err := nested.NewCarrier(p.desc, p.index)
 	if err != nil {
 		return err
-	}
-	if len(data) > maxManifest {
-		carrier.Layers[0].Data = nil
-		if data, err = json.Marshal(carrier); err != nil {
-			return err
-		}
 	}
 	if err := p.putCarried(ctx, to); err != nil {
 		return err
 	}
-	desc := ocispec.Descriptor{MediaType: carrier.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	return putContent(ctx, p.registries, to, tag, desc, data)
 }

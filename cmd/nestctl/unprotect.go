@@ -38,9 +38,9 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	for _, n := range w.memberNodes(root) {
+	for _, n := range append(w.memberNodes(root), ownEntries(root)...) {
 		for _, at := range slices.Compact([]auth.Repository{n.repository, w.found(n)}) { // a copy may be protected above
-			for _, tag := range protect(root.Digest).tags(n.placed().Digest) {
+			for _, tag := range nested.Protect(root.Digest).Tags(n.placed().Digest) {
 				if err := deleteTag(ctx, registries, at, tag, out); err != nil {
 					return err
 				}
@@ -48,6 +48,23 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 		}
 	}
 	return nil
+}
+
+// ownEntries are the manifests and indexes in the repositories of nested
+// indexes that those name.
+func ownEntries(root *node) []*node {
+	var own []*node
+	for _, n := range root.all() {
+		if !slices.ContainsFunc(n.children, (*node).member) {
+			continue
+		}
+		for _, c := range n.children {
+			if !c.member() && nested.IsDocument(c.MediaType) {
+				own = append(own, c)
+			}
+		}
+	}
+	return own
 }
 
 // deleteTag deletes a tag, and says so when it was there.

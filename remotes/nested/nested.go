@@ -68,6 +68,9 @@ type Options struct {
 	// as containerd does, could be after content of a repository above, of which
 	// it has only been claimed that it is in a member's.
 	Complete bool
+	// Strategy is how the registry is to take nested indexes that are pushed;
+	// empty means [Auto].
+	Strategy Strategy
 }
 
 // Resolver is a remotes.Resolver that follows child-namespace descriptors.
@@ -78,6 +81,7 @@ type Resolver struct {
 	rule     Rule
 	store    content.Provider
 	complete bool
+	strategy Strategy
 
 	mu     sync.Mutex
 	trails map[string]*trail // by the name that Resolve returned
@@ -95,6 +99,7 @@ func New(base remotes.Resolver, options Options) *Resolver {
 		rule:     NewRule(options.Keys, options.Limits),
 		store:    options.Store,
 		complete: options.Complete,
+		strategy: options.Strategy,
 		trails:   map[string]*trail{},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/pkg/reference"
 	"github.com/containerd/errdefs"
@@ -19,10 +20,11 @@ import (
 )
 
 // Pusher implements remotes.Resolver. What a nested index holds is pushed to
-// its members' targets (docs/spec.md, section 4), into each that it has, and
-// the index itself where the reference says. The store says what the index
-// holds; for that the reference has to name the index's digest, as containerd
-// adds it to a tag. Otherwise the pusher is the wrapped resolver's.
+// its members' targets (docs/spec.md, section 4), into each that it has, under
+// tags that keep it from the registry's clean-up ([Protection]), and the index
+// itself where the reference says, as [Options].Strategy has it. The store says
+// what the index holds; for that the reference has to name the index's digest,
+// as containerd adds it to a tag. Otherwise the pusher is the wrapped resolver's.
 func (r *Resolver) Pusher(ctx context.Context, ref string) (remotes.Pusher, error) {
 	inner, err := r.base.Pusher(ctx, ref)
 	if err != nil || r.store == nil {
@@ -36,12 +38,13 @@ func (r *Resolver) Pusher(ctx context.Context, ref string) (remotes.Pusher, erro
 	if err != nil {
 		return inner, nil // nothing that could be nested
 	}
-	return &pusher{resolver: r, root: root, digest: spec.Digest(), inner: inner}, nil
+	return &pusher{resolver: r, ref: ref, root: root, digest: spec.Digest(), inner: inner}, nil
 }
 
 // pusher pushes the content of one root.
 type pusher struct {
 	resolver *Resolver
+	ref      string // of the root
 	root     auth.Repository
 	digest   digest.Digest
 	inner    remotes.Pusher // to the root's repository
@@ -57,6 +60,14 @@ type plan struct {
 	targets map[digest.Digest][]auth.Repository  // none of what no document names that could be read
 	carried map[digest.Digest]ocispec.Descriptor // indexes, by the carriers that carry them
 	blobs   map[digest.Digest]bool               // those indexes, false when they are members by themselves, too
+	nested  map[digest.Digest]bool               // indexes that a carrier may carry
+	tags    map[kept]string                      // that protect entries of nested indexes
+}
+
+// kept is a document that has to stay in a repository.
+type kept struct {
+	in     auth.Repository
+	digest digest.Digest
 }
 
 // Push implements remotes.Pusher. Errors: [InvalidError], and those of the
@@ -77,7 +88,16 @@ func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Wri
 		}
 	}
 	if plan.blobs[desc.Digest] {
-		desc = asBlob(desc)
+		return p.push(ctx, plan, asBlob(desc))
+	}
+	if plan.nested[desc.Digest] && images.IsIndexType(desc.MediaType) {
+		carries, err := p.resolver.strategy.carries(ctx, p.resolver.base, p.root)
+		if err != nil {
+			return nil, err
+		}
+		if carries {
+			return p.pushCarried(ctx, plan, desc)
+		}
 	}
 	return p.push(ctx, plan, desc)
 }
@@ -112,7 +132,13 @@ func (p *pusher) read(ctx context.Context) (*plan, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.plan == nil {
-		made := &plan{map[digest.Digest][]auth.Repository{}, map[digest.Digest]ocispec.Descriptor{}, map[digest.Digest]bool{}}
+		made := &plan{
+			targets: map[digest.Digest][]auth.Repository{},
+			carried: map[digest.Digest]ocispec.Descriptor{},
+			blobs:   map[digest.Digest]bool{},
+			nested:  map[digest.Digest]bool{},
+			tags:    map[kept]string{},
+		}
 		if err := p.walk(ctx, made); err != nil {
 			return nil, err
 		}
@@ -136,7 +162,7 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 		root := ocispec.Descriptor{MediaType: mediaType, Digest: p.digest, Size: size}
 		places = append(places, Place{Descriptor: root, Targets: []auth.Repository{p.root}})
 	}
-	number := 0
+	number, protection := 0, Protect(p.digest)
 	for len(places) > 0 {
 		place := places[0]
 		places = places[1:]
@@ -147,17 +173,26 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 		if err != nil {
 			return err
 		}
-		found, _, err := p.resolver.rule.Follow(place, data, auth.Repository{})
+		found, nested, err := p.resolver.rule.Follow(place, data, auth.Repository{})
 		if err != nil {
 			return err
+		}
+		if nested { // clients ask for an entry of a plain index as a manifest alone
+			to.nested[place.Descriptor.Digest] = place.Strict || place.Descriptor.Digest == p.digest
 		}
 		for _, next := range found {
 			d, at := next.Descriptor, next.Targets[0]
 			if listed, known := to.blobs[d.Digest]; next.Carried {
 				to.carried[place.Descriptor.Digest] = d
+				if place.Descriptor.Digest == p.digest {
+					protection = Protect(d.Digest)
+				}
 				to.blobs[d.Digest] = !known || listed
 			} else if IsDocument(d.MediaType) {
 				to.blobs[d.Digest] = false
+			}
+			if nested && next.Entry && IsDocument(d.MediaType) {
+				to.tags[kept{at, d.Digest}] = protection.Tag(at, d.Digest)
 			}
 			if slices.Contains(to.targets[d.Digest], at) {
 				continue
@@ -204,12 +239,17 @@ func (p *pusher) list(ctx context.Context, at auth.Repository, desc ocispec.Desc
 	return lister.ListReferrer(ctx, at, desc, data)
 }
 
-// to is the pusher to a target.
-func (p *pusher) to(ctx context.Context, target auth.Repository, d digest.Digest) (remotes.Pusher, error) {
-	if target == p.root {
+// to is the pusher of content to a target: of an entry of a nested index under
+// the tag that protects it.
+func (p *pusher) to(ctx context.Context, target auth.Repository, desc ocispec.Descriptor) (remotes.Pusher, error) {
+	tag, tagged := p.plan.tags[kept{target, desc.Digest}]
+	switch {
+	case tagged && IsDocument(desc.MediaType):
+		return p.resolver.base.Pusher(ctx, target.String()+":"+tag+"@"+desc.Digest.String())
+	case target == p.root:
 		return p.inner, nil
 	}
-	return p.resolver.base.Pusher(ctx, byDigest(target, d))
+	return p.resolver.base.Pusher(ctx, byDigest(target, desc.Digest))
 }
 
 // writer writes content into the first target that lacks it. When that is
@@ -229,7 +269,7 @@ type writer struct {
 func (w *writer) open(ctx context.Context) (content.Writer, error) {
 	for len(w.rest) > 0 {
 		w.at, w.rest = w.rest[0], w.rest[1:]
-		to, err := w.pusher.to(ctx, w.at, w.desc.Digest)
+		to, err := w.pusher.to(ctx, w.at, w.desc)
 		if err != nil {
 			return nil, err
 		}

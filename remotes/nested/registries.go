@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/log"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -73,6 +74,9 @@ type Registries struct {
 	repositories map[auth.Repository][]Host
 	transfer     []transfer.ImageResolverOption
 	unmountable  map[mount]bool // mounts that were refused
+
+	keeping     map[string]bool    // by registry, of those that have answered
+	askingKeeps singleflight.Group // by registry
 }
 
 var (
@@ -95,6 +99,7 @@ func NewRegistries(options RegistriesOptions) *Registries {
 		endpoints:    map[string][]*endpoint{},
 		repositories: map[auth.Repository][]Host{},
 		unmountable:  map[mount]bool{},
+		keeping:      map[string]bool{},
 	}
 	ho := config.HostOptions{UpdateClient: r.keepTransport}
 	if options.HostsDir != "" {

@@ -1,0 +1,162 @@
+package nested
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// supportPath is where a registry says that it supports child namespaces
+// (docs/spec.md, section 8a), below the API's root.
+const supportPath = "/_nestedoci/child-namespaces"
+
+// supportVersion is the version of the statement that is understood.
+const supportVersion = 2
+
+// maxStatement bounds a registry's statement in bytes: it has four short
+// members, and there is room for what later versions add.
+const maxStatement = 64 << 10
+
+// statementBudget bounds the question, tries included: what the registry has
+// not said by then is as if it had not said it, so publishing goes on.
+const statementBudget = 30 * time.Second
+
+// statement is what a registry says of itself.
+type statement struct {
+	Version   int  `json:"version"`
+	Validates bool `json:"validates"`
+	CleansUp  bool `json:"cleansUp"`
+}
+
+// keeps reports whether an index may be pushed as it is. That the registry
+// looks for members where they are (validates) lets it take the index, and that
+// its clean-up follows them (cleansUp) lets the index and its members live on;
+// whether it serves them through the parent is for other clients.
+func (s statement) keeps() bool {
+	return s.Version == supportVersion && s.Validates && s.CleansUp
+}
+
+// KeepsReferences reports whether the repository's registry says that it takes
+// a nested index as it is, and that its clean-up keeps index and members
+// (docs/spec.md, sections 8 and 8a). It is asked with the repository's token
+// for pushing. An answer other than such a statement is no. Answers are kept
+// for the registry, errors are not. It may be called by several goroutines at
+// once, which ask once together. Errors: those of a request, where the registry
+// could not be asked.
+func (r *Registries) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
+	registry := repository.Host()
+	r.mu.Lock()
+	keeps, known := r.keeping[registry]
+	r.mu.Unlock()
+	if known {
+		return keeps, nil
+	}
+	asked := r.askingKeeps.DoChan(registry, func() (any, error) {
+		return r.learnKeeps(context.WithoutCancel(ctx), repository)
+	})
+	select {
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case answer := <-asked:
+		return answer.Val.(bool), answer.Err
+	}
+}
+
+// learnKeeps asks, and keeps the answer.
+func (r *Registries) learnKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementBudget)
+	defer cancel()
+	keeps, err := r.askKeeps(ctx, repository)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.keeping[repository.Host()] = keeps
+	}
+	return keeps, err
+}
+
+// askKeeps asks the host that is pushed to.
+func (r *Registries) askKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
+	endpoints, err := r.endpointsOf(repository.Host())
+	if err != nil {
+		return false, err
+	}
+	for _, e := range endpoints {
+		if !e.host.Capabilities.Has(docker.HostCapabilityPush) {
+			continue
+		}
+		h := e.hostWith(repository.Name(), func(to auth.Repository) *auth.Authorizer { return e.registry.PushAuthorizer(to) })
+		h.RegistryHost = retrying(h.RegistryHost, true)
+		u := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: strings.TrimSuffix(h.Path, "/"+e.prefix) + supportPath}
+		resp, err := r.send(ctx, h, http.MethodGet, u, "application/json")
+		if err != nil {
+			return false, err
+		}
+		return readStatement(resp)
+	}
+	return false, nil
+}
+
+// readStatement reads an answer, and closes it.
+func readStatement(resp *http.Response) (bool, error) {
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return false, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxStatement+1))
+	if err != nil {
+		return false, err
+	}
+	var said statement
+	if len(data) > maxStatement || json.Unmarshal(data, &said) != nil {
+		return false, nil // a page, or something else of the same name
+	}
+	return said.keeps(), nil
+}
+
+// KeepsReferences asks a resolver's registry whether a nested index may be
+// pushed as it is ([Registries.KeepsReferences]). One that cannot be asked, or
+// does not answer, has not said so. Errors: the context's alone.
+func KeepsReferences(ctx context.Context, registries any, repository auth.Repository) (bool, error) {
+	r, ok := registries.(interface {
+		KeepsReferences(context.Context, auth.Repository) (bool, error)
+	})
+	if !ok {
+		return false, nil
+	}
+	keeps, err := r.KeepsReferences(ctx, repository)
+	if err != nil {
+		return false, ctx.Err() // a carrier is safe everywhere; what pushes next says what is wrong
+	}
+	return keeps, nil
+}
+
+// Strategy is how a registry is to take a nested index (docs/spec.md, section 8).
+type Strategy string
+
+// The strategies of a pusher. The empty one is Auto.
+const (
+	Auto      Strategy = "auto"      // Reference where the registry says that it keeps that, else Carrier
+	Reference Strategy = "reference" // as it is
+	Carrier   Strategy = "carrier"   // as a blob, with a manifest that carries it
+)
+
+// carries reports whether a nested index in a repository is to be carried.
+func (s Strategy) carries(ctx context.Context, registries any, repository auth.Repository) (bool, error) {
+	switch s {
+	case Reference:
+		return false, nil
+	case Carrier:
+		return true, nil
+	}
+	keeps, err := KeepsReferences(ctx, registries, repository)
+	return !keeps, err
+}
