@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // childNamespace is spelled out here, not imported: it is what publishers write.
@@ -66,6 +68,24 @@ func newCarrier(t testing.TB, bundle node) node {
 	carrier := newArtifact(t, "application/vnd.nestedoci.carrier.v1+json", bundle.content)
 	carrier.members = bundle.members
 	return carrier
+}
+
+// carriedNode is what a registry has of a node whose nested indexes are carried.
+func carriedNode(t testing.TB, n node) node {
+	t.Helper()
+	if len(n.members) == 0 {
+		return n
+	}
+	made := node{nodes: n.nodes}
+	for _, m := range n.members {
+		made.members = append(made.members, member{m.namespace, carriedNode(t, m.node)})
+	}
+	desc, data, err := nested.NewCarrier(n.desc, n.data)
+	must(t, err)
+	index := n.content
+	index.desc.MediaType = "application/octet-stream"
+	made.content, made.blobs = content{desc, data}, []content{index, newContent(ocispec.MediaTypeEmptyJSON, []byte("{}"))}
+	return made
 }
 
 // memberNames are the names of the members' image records.

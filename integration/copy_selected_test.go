@@ -19,9 +19,12 @@ func selectedAt(t *testing.T, strict bool) (src *app, dst *registry, client nest
 func TestCopySelected(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		src, dst, client := selectedAt(t, strict)
-		want := map[bool]string{false: "reference", true: "carrier"}[strict]
+		asked, want := "auto", "carrier"
+		if !strict {
+			asked, want = "reference", "reference"
+		}
 		for path, members := range map[string][]string{"web": {"web"}, "data": {"data", "data/db"}, "data/db": {"data/db"}} {
-			got := client.copy(t, "--member", path, src.ref, dst.ref("member/"+path, "v1"))
+			got := client.copy(t, "--strategy", asked, "--member", path, src.ref, dst.ref("member/"+path, "v1"))
 			var refs []string
 			for _, m := range members {
 				refs = append(refs, dst.ref("member/"+path+"/"+m, digestAt(src.bundle, m)))
@@ -46,7 +49,7 @@ func TestCopySelected(t *testing.T) {
 		}
 		// The artifact has no platform, and of data nothing is for this one.
 		src.pushNode(t, "org/other", "v1", newBundle(t, src.bundle.members[1:]...))
-		if got := client.copy(t, "--platform", "linux/arm64", src.registry.ref("org/other", "v1"), dst.ref("other", "v1")); got.Strategy != want {
+		if got := client.copy(t, "--strategy", asked, "--platform", "linux/arm64", src.registry.ref("org/other", "v1"), dst.ref("other", "v1")); got.Strategy != want {
 			t.Errorf("copied %+v", got)
 		}
 		client.pullLayout(t, dst.ref("other", "v1"), "--member", "rpm")

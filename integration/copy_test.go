@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -74,17 +75,17 @@ func (a *app) wholeAt(t testing.TB, client nestctl, ref string) {
 // each repository; the second time nothing is sent.
 func TestCopy(t *testing.T) {
 	for _, way := range []struct {
-		strict   bool
-		strategy string
-	}{{false, "reference"}, {true, "carrier"}} {
-		t.Run(way.strategy, func(t *testing.T) {
+		strict          bool
+		asked, strategy string
+	}{{false, "reference", "reference"}, {false, "auto", "carrier"}, {true, "auto", "carrier"}} {
+		t.Run(fmt.Sprintf("%s, strict %t", way.strategy, way.strict), func(t *testing.T) {
 			src := publish(t, newDeepApp(t))
 			dst := copyTo(t, way.strict, "prod/shop", src.bundle)
 			logins := maps.Clone(src.logins)
 			maps.Copy(logins, dst.logins)
 			client := newNestctl(t, dockerConfig(t, logins, nil))
 			src.requests()
-			got := client.copy(t, src.ref, dst.ref)
+			got := client.copy(t, "--strategy", way.asked, src.ref, dst.ref)
 			if got.Digest != src.bundle.desc.Digest.String() || got.Strategy != way.strategy || len(got.Members) != 4 {
 				t.Errorf("copied %+v", got)
 			}
@@ -105,7 +106,7 @@ func TestCopy(t *testing.T) {
 			}
 			dst.wholeAt(t, client, dst.ref)
 			dst.requests()
-			again := client.copy(t, src.ref, dst.ref)
+			again := client.copy(t, "--strategy", way.asked, src.ref, dst.ref)
 			if sent := only(dst.requests(), func(l request) bool { return l.Method == "PUT" && l.Kind == "uploads" }); again.Uploaded != 0 || len(sent) > 0 {
 				t.Errorf("the second time %+v, %+v", again, sent)
 			}
@@ -113,7 +114,8 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// TestCopyWithin: within a registry blobs are mounted by who may read both repositories, and nothing is uploaded.
+// TestCopyWithin: within a registry blobs are mounted by who may read both repositories, and nothing is uploaded but what
+// carriers need: each of the two nested indexes, and the empty config beside it.
 func TestCopyWithin(t *testing.T) {
 	bundle := newDeepApp(t)
 	all := login{"all", "canary of all"}
@@ -128,7 +130,7 @@ func TestCopyWithin(t *testing.T) {
 	if got.Uploaded != 0 || got.Bytes != 0 {
 		t.Errorf("copied %+v", got)
 	}
-	if sent := only(src.requests(), func(l request) bool { return l.Method == "PUT" && l.Kind == "uploads" }); len(sent) > 0 {
+	if sent := only(src.requests(), func(l request) bool { return l.Method == "PUT" && l.Kind == "uploads" }); len(sent) != 4 {
 		t.Errorf("uploaded %+v", sent)
 	}
 	src.wholeAt(t, client, src.registry.ref("prod/shop", "v2"))

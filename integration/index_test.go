@@ -24,9 +24,9 @@ func TestIndexCreate(t *testing.T) {
 	for _, way := range []struct {
 		asked, strategy string
 		strict          bool
-	}{{"auto", "reference", false}, {"auto", "carrier", true}, {"anchor", "anchor", true}, {"carrier", "carrier", false}} {
+	}{{"reference", "reference", false}, {"auto", "carrier", false}, {"auto", "carrier", true}, {"anchor", "anchor", true}, {"carrier", "carrier", false}} {
 		strategy, strict := way.strategy, way.strict
-		t.Run(fmt.Sprintf("%s, strict %t", strategy, strict), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s as %s, strict %t", way.asked, strategy, strict), func(t *testing.T) {
 			bundle := newBundle(t, members...)
 			users := map[string]user{}
 			for _, repository := range repositories("org/app", bundle) {

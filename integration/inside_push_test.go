@@ -10,7 +10,8 @@ import (
 )
 
 // TestInsidePush: stock ctr pushes a bundle to another place, where nestctl and containerd find it. What is at the
-// registry already is mounted, and the new parent has nothing of its members.
+// registry already is mounted, and the new parent has nothing of its members. As the registry does not say that it
+// supports child namespaces, both nested indexes are carried: each is uploaded, once, with the empty config.
 func TestInsidePush(t *testing.T) {
 	bundle := newChain(t)
 	there, elsewhere := allRepositories("org/app", bundle), allRepositories("other/place", bundle)
@@ -25,15 +26,19 @@ func TestInsidePush(t *testing.T) {
 	daemon.ctr(t, "image", "pull", "--plain-http", "--all-platforms", "--user", as, a.ref)
 	tokens.requests()
 
+	puts, asked := 0, 0
 	for tag, how := range map[string][]string{"plain": {"--plain-http"}, "hosts": {"--hosts-dir", a.hosts(t)}} {
 		to := reg.ref("other/place", tag)
 		daemon.ctr(t, "image", "tag", a.ref, to)
 		reg.requests()
 		daemon.ctr(t, slices.Concat([]string{"image", "push", "--user", as}, how, []string{to})...)
-		if puts := uploads(reg.requests(), "PUT", 201); puts > 0 {
-			t.Errorf("%d blobs were uploaded, which are there", puts)
-		}
-		reg.checkPlaced(t, "other/place", bundle)
+		log := reg.requests()
+		puts += uploads(log, "PUT", 201)
+		asked += len(only(log, func(r request) bool { return r.Kind == supportPath && r.Status != http.StatusUnauthorized }))
+		reg.checkPlaced(t, "other/place", carriedNode(t, bundle))
+	}
+	if puts != 4 || asked != 2 {
+		t.Errorf("%d blobs were uploaded, want the indexes and their carriers' configs; asked %d times in two pushes", puts, asked)
 	}
 	for _, line := range tokens.requests() {
 		if line.User != alice.username || line.Status != 200 || len(line.Scopes) > 2 {
@@ -69,7 +74,7 @@ func TestInsidePushDenied(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), reg.host+"/other/place/worker denied") || !strings.Contains(string(out), "ask for the right to push to it") || leaks(string(out)) {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if reg.has(t, "other/place", bundle.content) {
+	if reg.has(t, "other/place", bundle.content) || reg.has(t, "other/place", carriedNode(t, bundle).content) {
 		t.Error("the index is there")
 	}
 }

@@ -95,14 +95,15 @@ func TestIssueKo(t *testing.T) {
 				src.pushNode(t, "org/ko-build/"+m.namespace, "latest", m.node)
 				args, nodes = append(args, src.ref("org/ko-build/"+m.namespace, "latest")), append(nodes, m.node)
 			}
-			made := client.index(t, "create", args...)
+			strategy := map[bool]string{false: "reference", true: "auto"}[strict]
+			made := client.index(t, "create", append(args, "--strategy", strategy)...)
 			if len(made.Members) != images {
 				t.Errorf("made %+v", made)
 			}
 			checkExactly(t, client.pullLayout(t, args[0]), made.Digest, nodes...)
 
 			ref := dst.ref("prod/ko-build", "v1")
-			copied := client.copy(t, args[0], ref)
+			copied := client.copy(t, "--strategy", strategy, args[0], ref)
 			if copied.Digest != made.Digest.String() || len(copied.Members) != images {
 				t.Errorf("copied %+v", copied)
 			}

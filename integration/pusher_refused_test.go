@@ -80,7 +80,7 @@ func TestPusherMountRefused(t *testing.T) {
 				w.WriteHeader(test.registry)
 				return true
 			})
-			resolver := nested.New(registriesFor(t, logins, nested.RegistriesOptions{}), nested.Options{Store: store})
+			resolver := nested.New(registriesFor(t, logins, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
 			must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.All))
 			reg.checkPlaced(t, "org/app", bundle)
 			log := reg.requests()

@@ -197,7 +197,7 @@ func TestPusher(t *testing.T) {
 			for _, repository := range all {
 				logins[reg.host+"/"+repository] = loginFor(repository)
 			}
-			resolver := nested.New(registriesFor(t, logins, nested.RegistriesOptions{}), nested.Options{Store: store})
+			resolver := nested.New(registriesFor(t, logins, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
 			must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.All))
 
 			log := reg.requests()
@@ -246,7 +246,7 @@ func TestPusherCarrier(t *testing.T) {
 	for name, root := range map[string]node{"member": newBundle(t, member{"sub", carrier}), "root": carrier} {
 		store := newStore(t, root)
 		reg := startRegistry(t, nil)
-		resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store})
+		resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
 		must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), root, store, platforms.All))
 		reg.checkPlaced(t, "org/app", root)
 		if puts := only(reg.requests(), func(r request) bool { return r.Method == "PUT" && r.Reference == inner.desc.Digest.String() }); len(puts) > 0 {
@@ -266,7 +266,7 @@ func TestPusherEmptyBlob(t *testing.T) {
 	bundle := newBundle(t, member{"file", file}, member{"copy", file})
 	store := newStore(t, bundle)
 	reg := startRegistry(t, nil)
-	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store})
+	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
 	must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.All))
 	reg.checkPlaced(t, "org/app", bundle)
 }
@@ -281,7 +281,7 @@ func TestPusherPlain(t *testing.T) {
 	reg := startRegistry(t, nil)
 	registries := registriesFor(t, nil, nested.RegistriesOptions{})
 	var logs []map[request]int
-	for repository, resolver := range map[string]remotes.Resolver{"org/plain": registries, "org/nested": nested.New(registries, nested.Options{Store: store})} {
+	for repository, resolver := range map[string]remotes.Resolver{"org/plain": registries, "org/nested": nested.New(registries, nested.Options{Store: store, Strategy: nested.Reference})} {
 		must(t, pushFrom(t, resolver, reg.ref(repository, "v1"), index, store, platforms.All))
 		log := tally(reg.requests(), withoutNames)
 		if puts := log[request{Method: "PUT", Kind: "uploads", Status: 201}]; puts != distinct {
@@ -309,7 +309,7 @@ func TestPusherBelowPlain(t *testing.T) {
 	index := newIndex(t, newApp(t), newImage(t, amd64, "own\n", baseLayer(t)))
 	store := newStore(t, index)
 	reg := startRegistry(t, nil)
-	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store})
+	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
 	must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), index, store, platforms.All))
 	reg.checkPlaced(t, "org/app", index)
 }
@@ -323,7 +323,7 @@ func TestPusherPlatform(t *testing.T) {
 	other.blobs = other.blobs[1:] // all but what it shares
 	store := newStore(t, bundle, other, elsewhere)
 	reg := startRegistry(t, nil)
-	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store})
+	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
 	must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.Only(amd64)))
 	reg.checkPlaced(t, "org/app", bundle, other, elsewhere)
 }

@@ -36,8 +36,8 @@ func (o registryOptions) run(t testing.TB, r *registry, socket string) {
 		return
 	}
 	needs(t, o.kind.program())
-	config := writeFile(t, filepath.Join(filepath.Dir(socket), "config.yml"), o.config(t, socket, r.tokens))
-	r.program = start(t, o.kind.program(), "serve", config)
+	r.config = writeFile(t, filepath.Join(filepath.Dir(socket), "config.yml"), o.config(t, socket, r.tokens))
+	r.program = start(t, o.kind.program(), "serve", r.config)
 	r.program.await(t, func() bool { return r.answers(t) })
 }
 

@@ -29,6 +29,7 @@ type registry struct {
 	scheme  string
 	tokens  *tokenServer // nil: no authentication
 	program *process     // nil: it is in the test's own
+	config  string       // the program's file
 	direct  *http.Client // to the socket
 	client  *http.Client // trusts the proxy's certificate
 }

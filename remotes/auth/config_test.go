@@ -220,14 +220,3 @@ func TestStoresFromEnvironment(t *testing.T) {
 		}
 	}
 }
-
-// TestPassedOverIsRead: a file that is passed over when it may not be read is an error when it is wrong.
-func TestPassedOverIsRead(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := NewStores(StoresOptions{Files: []string{path}, PassedOver: []string{path}}).Lookup(ctx(), repository(t, "reg/a"))
-	wantError(t, err, "is not a Docker configuration")
-}

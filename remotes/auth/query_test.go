@@ -43,17 +43,3 @@ func TestSignedRedirects(t *testing.T) {
 		}
 	}
 }
-
-// TestQueryOfOneURL: what storage signs goes to that URL, and not on to where it redirects.
-func TestQueryOfOneURL(t *testing.T) {
-	t.Parallel()
-	last := newRecorder(t, ok)
-	signed := newRecorder(t, redirectTo(last.URL+"/plain"))
-	server := newRecorder(t, redirectTo(signed.URL+"/blob?signature=canary"))
-	if err := get(t, newRegistry(t, server.URL, RegistryOptions{}), server.URL); err != nil {
-		t.Fatal(err)
-	}
-	if first, then := signed.got()[0].URL.RawQuery, last.got()[0].URL.RawQuery; first != "signature=canary" || then != "" {
-		t.Errorf("queries %q, %q", first, then)
-	}
-}
