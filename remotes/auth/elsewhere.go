@@ -37,7 +37,7 @@ func (e elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp := &http.Response{
 			Status: "307 Temporary Redirect", StatusCode: http.StatusTemporaryRedirect,
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-			Header: http.Header{"Location": {e.target.String()}}, Body: begun{http.NoBody, time.Now()}, Request: req,
+			Header: http.Header{"Location": {e.target.String()}, "Date": {time.Now().Format(time.RFC3339Nano)}}, Body: http.NoBody, Request: req,
 		}
 		if err := checkLocation(req, resp); err != nil {
 			return nil, err
@@ -56,19 +56,17 @@ func (e elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
 	return inTime(req, func(req *http.Request) (*http.Response, error) { return e.next.send(req, over) })
 }
 
-// begun is the body of the first answer to a request, which knows when that was.
-type begun struct {
-	io.ReadCloser
-	at time.Time
-}
-
-// begin is when the first of the requests was made that led to one.
+// begin is when the first of the requests was made that led to one. The answer to
+// it says so: of an answer's parts whoever wraps the client leaves the headers.
 func begin(req *http.Request) time.Time {
 	first := req.Response
-	for first.Request.Response != nil {
+	for first.Request != nil && first.Request.Response != nil {
 		first = first.Request.Response
 	}
-	return first.Body.(begun).at
+	if at, err := time.Parse(time.RFC3339Nano, first.Header.Get("Date")); err == nil {
+		return at
+	}
+	return time.Now()
 }
 
 // inTime sends a request that has to be answered in time. The body of the answer

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,10 +126,11 @@ func TestElsewhereIsAHint(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base, tries := test.base(t), 0
+				base := test.base(t)
+				var tries atomic.Int32
 				dial := base.DialContext
 				base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-					tries++
+					tries.Add(1)
 					return dial(ctx, network, address)
 				}
 				registry := NewRegistry("http", "reg.test", base, &heldCredentials{}, RegistryOptions{})
@@ -142,8 +144,8 @@ func TestElsewhereIsAHint(t *testing.T) {
 				} else if err != nil {
 					t.Error(err)
 				}
-				if name != "redirects" && tries != 1 {
-					t.Errorf("it was asked %d times", tries)
+				if n := tries.Load(); name != "redirects" && n != 1 {
+					t.Errorf("it was asked %d times", n)
 				}
 				time.Sleep(time.Minute) // whoever still wants to answer does so, to nobody
 			})
