@@ -36,6 +36,9 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) && !refused(err) {
 		err = fmt.Errorf("%s: %w", q.repository, errTimeout)
 	}
+	if cause := context.Cause(ctx); refused(cause) {
+		err = cause // it was ended for others
+	}
 	f := classify(err, q.kind)
 	message := printable(f.message)
 	header := w.Header()

@@ -21,6 +21,7 @@ type budget struct {
 	requests int  // that are left; the candidates of a request are asked one after another
 	hasty    bool // does not wait and ask again
 	timer    *time.Timer
+	cancel   context.CancelCauseFunc
 }
 
 type budgetKey struct{}
@@ -29,7 +30,7 @@ type budgetKey struct{}
 // over before begun is called, and the function that ends the request.
 func withBudget(ctx context.Context, of right, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	b := &budget{of: of, deadline: time.Now().Add(limit), requests: math.MaxInt}
+	b := &budget{of: of, deadline: time.Now().Add(limit), requests: math.MaxInt, cancel: cancel}
 	b.timer = time.AfterFunc(limit, func() { cancel(errTimeout) })
 	return context.WithValue(ctx, budgetKey{}, b), func() {
 		b.timer.Stop()
@@ -62,11 +63,15 @@ func take(ctx context.Context, p *pool, bytes int64) (c *portion, err error) {
 }
 
 // adopt makes a portion the request's.
-func (b *budget) adopt(c *portion) { b.taken = append(b.taken, c) }
+func (b *budget) adopt(c *portion) {
+	b.taken = append(b.taken, c)
+	c.usedBy(func() { b.cancel(noMemory(b.of)) })
+}
 
 // leave makes it somebody else's.
 func (b *budget) leave(c *portion) {
 	b.taken = slices.DeleteFunc(b.taken, func(t *portion) bool { return t == c })
+	c.usedBy(nil)
 }
 
 // limit bounds the requests from now on.

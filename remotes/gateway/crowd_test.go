@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -269,4 +270,51 @@ func TestLargeIsPassedOn(t *testing.T) {
 			t.Errorf("%s: %d, %d bytes", name, got.status, len(got.body))
 		}
 	}
+}
+
+// TestCrowdOfAllSizes: requests each of which needs half of what is left, for documents that never end, hold a neighbour up
+// no longer than one of them may have its memory to itself.
+func TestCrowdOfAllSizes(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, Node)
+	var layers [][]byte
+	for i := range 60 {
+		layers = append(layers, fmt.Append(nil, "layer ", i))
+	}
+	c.registry.Tag("org/app", "large", c.registry.Image("org/app", layers...).Digest)
+	c.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		name, ok := strings.CutPrefix(registrytest.Describe(req).Repository, "org/evil/")
+		size, _, _ := strings.Cut(name, "/")
+		n, err := strconv.Atoi(size)
+		return ok && err == nil && neverEnds(n, true)(w, req)
+	})
+	ctx, leave := context.WithCancel(t.Context())
+	c.leave = leave
+	p := &c.options.Memory.documents
+	const more = 2000 // than its length is what is taken for a document
+	for n := int64(1<<20 - more); n > 0; n = min(1<<20, (p.size-p.taken())/2) - more {
+		before := p.taken()
+		path := fmt.Sprintf("%s/v2/org/evil/%d/%d/manifests/v1?ns=%s", c.server.URL, n, before, c.registry.Host())
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.here.Go(func() {
+			if resp, failed := http.DefaultClient.Do(req); failed == nil {
+				_ = resp.Body.Close()
+			}
+		})
+		for deadline := time.Now().Add(10 * time.Second); p.taken() == before; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no room for %d bytes beside %d of %d", n, before, p.size)
+			}
+		}
+	}
+	got := make(chan reply, 1)
+	go func() { got <- c.do(http.MethodGet, "/v2/org/app/manifests/large") }()
+	c.awaitWaiting(func(waiting int) bool { return waiting > 0 })
+	if got := <-got; got.status != http.StatusOK {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	c.disperse()
 }

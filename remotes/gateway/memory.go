@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 )
 
 // DefaultMemory is the budget of a gateway that was given none.
@@ -49,7 +50,9 @@ func (m *Memory) Used() int64 { return m.documents.taken() + m.decoded.taken() +
 
 // pool is one part of the budget. Whoever takes of it leaves at least as much
 // free as they then hold: one alone has half of it, two have a third each, and
-// however many there are, who comes with something smaller finds room.
+// however many there are, who comes with something smaller finds room. Each may
+// be smaller than the one before, so that in the end there is none: who has waited
+// for a while ends the oldest request that has had its memory for as long.
 type pool struct {
 	size int64
 
@@ -58,6 +61,7 @@ type pool struct {
 	holders map[right]int64 // what each of them holds
 	kept    []*portion      // that nobody uses, the oldest first
 	waiting []*portion      // the first first
+	inUse   []*portion      // by requests that can be ended, the oldest first
 }
 
 // portion is what somebody takes of a pool.
@@ -68,6 +72,8 @@ type portion struct {
 	ready chan struct{} // closed when it is taken
 	nudge chan struct{} // something is kept that was not
 	drop  func()        // gives up what is kept in it
+	since time.Time     // when it was taken by a request
+	end   func()        // ends that; nil: it was ended
 }
 
 func (p *pool) portion(of right, bytes int64) *portion {
@@ -107,6 +113,8 @@ func (p *pool) take(ctx context.Context, of right, bytes int64) (*portion, error
 	p.mu.Lock()
 	p.waiting = append(p.waiting, c)
 	p.mu.Unlock()
+	patience := time.NewTimer(memoryPatience)
+	defer patience.Stop()
 	for {
 		if !p.admit(c) && p.giveUp(of, c.bytes) {
 			continue
@@ -115,6 +123,9 @@ func (p *pool) take(ctx context.Context, of right, bytes int64) (*portion, error
 		case <-c.ready:
 			return c, nil
 		case <-c.nudge:
+		case <-patience.C:
+			p.endOldest(c)
+			patience.Reset(memoryPatience / 20) // in which a request that was ended gives its memory back
 		case <-ctx.Done():
 			c.release()
 			if errors.Is(context.Cause(ctx), errTimeout) {
@@ -135,6 +146,44 @@ func (p *pool) takeFree(of right, bytes int64) (*portion, error) {
 	}
 	p.enter(c)
 	return c, nil
+}
+
+// memoryPatience is for how long a request has its memory to itself when others
+// wait: a registry that needs longer for a document may be one that never ends
+// it, and a client comes again.
+const memoryPatience = 5 * time.Second
+
+// usedBy says how the request can be ended that has the portion from now on;
+// nil: none has it.
+func (c *portion) usedBy(end func()) {
+	if c == nil {
+		return
+	}
+	p := c.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inUse = slices.DeleteFunc(p.inUse, func(u *portion) bool { return u == c })
+	if c.since, c.end = time.Now(), end; end != nil {
+		p.inUse = append(p.inUse, c)
+	}
+}
+
+// endOldest ends the request of another that has had memory for longest, unless
+// it is for less than [memoryPatience] or less than whom it would be ended for
+// has.
+func (p *pool) endOldest(c *portion) {
+	p.mu.Lock()
+	var end func()
+	for _, u := range p.inUse {
+		if u.end != nil && u.of != c.of && time.Since(u.since) >= memoryPatience && p.holders[u.of] >= p.holders[c.of]+c.bytes {
+			end, u.end = u.end, nil
+			break
+		}
+	}
+	p.mu.Unlock()
+	if end != nil {
+		end()
+	}
 }
 
 // admit serves those that wait, and tells whether one was among them that did.
@@ -222,6 +271,7 @@ func (c *portion) shrink(to int64) {
 	}
 	if c.bytes == 0 {
 		c.unkeep()
+		p.inUse = slices.DeleteFunc(p.inUse, func(u *portion) bool { return u == c })
 	}
 	p.add(c.of, -less)
 	p.serve()

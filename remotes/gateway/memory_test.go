@@ -205,3 +205,29 @@ func TestMemoryGivenBack(t *testing.T) {
 		t.Errorf("%d bytes were not given back", m.Used())
 	}
 }
+
+// TestPoolEndsTheOldest: portions that halve what is left fill a pool. Who waits beside them for a while has the oldest
+// request ended that has more than they need; one that is young, or smaller, is left alone.
+func TestPoolEndsTheOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pool{size: 1 << 20}
+		ended := make(chan int, 20)
+		for i := range 20 {
+			c, err := p.takeFree(holder(t, fmt.Sprint("evil", i)), (p.size-p.used)/2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.usedBy(func() { ended <- i; c.release() })
+			time.Sleep(memoryPatience / 10)
+		}
+		began := time.Now()
+		c, err := p.take(t.Context(), holder(t, "victim"), 1000)
+		if waited := time.Since(began); err != nil || waited != memoryPatience {
+			t.Errorf("after %v: %v", waited, err)
+		}
+		if n := len(ended); n != 1 || <-ended != 0 {
+			t.Errorf("%d requests were ended", n)
+		}
+		c.release()
+	})
+}

@@ -28,7 +28,7 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 		return Place{By: at, Descriptor: d, Targets: []auth.Repository{at}, Depth: s.places[0].Depth + 1, Strict: s.places[0].Strict}
 	}
 	for _, d := range listed { // what is left out here would be a lost signature
-		if err := Unfollowed(at, d); err != nil {
+		if err = Unfollowed(at, d); err != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
 		}
 	}
