@@ -55,7 +55,7 @@ func newScene(t *testing.T, options ...registrytest.Option) *scene {
 	s.config.DockerConfig = nil
 	manager := metadata.NewLeaseManager(db)
 	s.service = &service{
-		Transferrer: local.NewTransferService(db.ContentStore(), s.images, local.TransferConfig{Leases: manager, MaxConcurrentDownloads: 3}),
+		Transferrer: local.NewTransferService(db.ContentStore(), s.images, local.TransferConfig{Leases: manager, MaxConcurrentDownloads: 3, MaxConcurrentUploadedLayers: 1}),
 		content:     db.ContentStore(),
 		leases:      manager,
 		settings:    func() *settings { return newSettings(&s.config) },
