@@ -50,8 +50,6 @@ func TestUnverifiedReachesNoOther(t *testing.T) {
 		other.Listener.Addr().String(): UserCredential("theirs", secret, "other"),
 	}}
 	base := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // it is what is tested
-	r := NewRegistry("https", "localhost:"+port, base, held, RegistryOptions{})
-	t.Cleanup(r.CloseIdleConnections)
 	request := func(method, url string) *http.Request {
 		var body io.Reader
 		if method == http.MethodPut {
@@ -67,21 +65,27 @@ func TestUnverifiedReachesNoOther(t *testing.T) {
 		return resp.Body.Close()
 	}
 	for name, c := range map[string]struct {
-		ask   func() error
+		ask   func(r *Registry) error
 		asked int // requests that the other host sees
 		fails bool
 	}{
-		"a blob":                 {func() error { return send(clientOf(r), request(http.MethodGet, origin+"/v2/p/blobs/x")) }, 1, false},
-		"an upload, redirected":  {func() error { return send(clientOf(r), request(http.MethodPut, origin+"/v2/p/blobs/uploads/1")) }, 0, true},
-		"an upload that goes on": {func() error { return send(clientOf(r), request(http.MethodPut, other.URL+"/upload")) }, 0, true},
-		"another registry's":     {func() error { return send(clientOf(r), request(http.MethodGet, origin+"/v2/another/blobs/x")) }, 1, true},
-		"what a manifest names": {func() error {
+		"a blob": {func(r *Registry) error { return send(clientOf(r), request(http.MethodGet, origin+"/v2/p/blobs/x")) }, 1, false},
+		"an upload, redirected": {func(r *Registry) error {
+			return send(clientOf(r), request(http.MethodPut, origin+"/v2/p/blobs/uploads/1"))
+		}, 0, true},
+		"an upload that goes on": {func(r *Registry) error { return send(clientOf(r), request(http.MethodPut, other.URL+"/upload")) }, 0, true},
+		"another registry's": {func(r *Registry) error {
+			return send(clientOf(r), request(http.MethodGet, origin+"/v2/another/blobs/x"))
+		}, 1, true},
+		"what a manifest names": {func(r *Registry) error {
 			return send(r.Elsewhere(must[*url.URL](t)(url.Parse(other.URL+"/layer"))), request(http.MethodGet, origin))
 		}, 0, true},
-		"a token": {func() error { return askForToken(t, r, other.URL+"/token") }, 0, true},
+		"a token": {func(r *Registry) error { return askForToken(t, r, other.URL+"/token") }, 0, true},
 	} {
+		r := NewRegistry("https", "localhost:"+port, base, held, RegistryOptions{}) // knows of no other that asks for tokens
+		t.Cleanup(r.CloseIdleConnections)
 		before := len(other.got())
-		err := c.ask()
+		err := c.ask(r)
 		if got := len(other.got()) - before; got != c.asked {
 			t.Errorf("%s: the other host got %d requests, want %d", name, got, c.asked)
 		}
