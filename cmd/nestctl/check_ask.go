@@ -87,7 +87,7 @@ func (c *checker) size(ctx context.Context, r auth.Repository, path, accept stri
 				var header http.Header
 				header, err = c.registries.Glance(ctx, r, path, accept)
 				if size, err = lengthOf(header, err); err == nil && size != expected && nested.IsPage(header.Get("Content-Type")) {
-					err = &nested.AnswerError{Host: r.Host(), MediaType: header.Get("Content-Type"), Blob: true}
+					err = &nested.AnswerError{Host: r.String(), MediaType: header.Get("Content-Type"), Blob: true}
 				}
 			}
 			c.answered(ctx, r, err)

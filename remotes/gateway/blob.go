@@ -56,7 +56,7 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 		return g.exchangeBlob(ctx, from, ask)
 	}
 	if err == nil && isForeignPage(resp, q.digest, p.Descriptor.Size) {
-		return nil, errors.Join(&nested.AnswerError{Host: resp.Request.URL.Host, MediaType: mediaType(resp.Header), Blob: true}, resp.Body.Close())
+		return nil, errors.Join(&nested.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: mediaType(resp.Header), Blob: true}, resp.Body.Close())
 	}
 	return resp, err
 }

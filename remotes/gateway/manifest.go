@@ -138,7 +138,7 @@ func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 	}
 	d.served = from
 	if d.whole() && d.header.Get("Content-Encoding") == "" {
-		if d.mediaType, err = nested.ManifestType(from.Host(), d.mediaType, d.data); err != nil {
+		if d.mediaType, err = nested.ManifestType(from.String(), d.mediaType, d.data); err != nil {
 			return nil, err
 		}
 	}

@@ -167,10 +167,23 @@ func (e *endpoint) count(req *http.Request, resp *http.Response) {
 // before it was redirected: login pages are elsewhere. Repositories may have
 // "manifests" in their names.
 func isOfManifest(req *http.Request) bool {
+	return path.Base(path.Dir(first(req).URL.Path)) == "manifests"
+}
+
+// first is the request that was redirected to this one.
+func first(req *http.Request) *http.Request {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request
 	}
-	return path.Base(path.Dir(req.URL.Path)) == "manifests"
+	return req
+}
+
+// askedFor is the repository of a request for a manifest or a blob, as
+// host/name, before it was redirected.
+func askedFor(req *http.Request) string {
+	u := first(req).URL
+	_, name, _ := strings.Cut(path.Dir(path.Dir(u.Path)), "/v2/")
+	return u.Host + "/" + name
 }
 
 type countedBody struct {
@@ -193,7 +206,7 @@ func (r *resolution) take(resp *http.Response) error {
 	if int64(len(data)) > docker.MaxManifestSize {
 		return fmt.Errorf("the manifest is larger than %d bytes", docker.MaxManifestSize)
 	}
-	t, err := ManifestType(resp.Request.URL.Host, resp.Header.Get("Content-Type"), data)
+	t, err := ManifestType(askedFor(resp.Request), resp.Header.Get("Content-Type"), data)
 	if err != nil {
 		return auth.Final(err)
 	}
@@ -202,7 +215,7 @@ func (r *resolution) take(resp *http.Response) error {
 	if d.Validate() != nil {
 		d = digest.FromBytes(data)
 	} else if d.Algorithm().FromBytes(data) != d {
-		return fmt.Errorf("%s answers with the digest %s and other content", resp.Request.URL.Host, d)
+		return fmt.Errorf("%s answers with the digest %s and other content", askedFor(resp.Request), d)
 	}
 	resp.Header.Set("Docker-Content-Digest", d.String())
 	resp.ContentLength = int64(len(data))

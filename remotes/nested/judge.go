@@ -22,6 +22,7 @@ import (
 // of errdefs: the content may be there, or not.
 type AnswerError struct {
 	Host      string // who answered
+	Of        string // the repository that was asked for, as host/name, where it is known
 	MediaType string // as it says
 	Blob      bool   // what was asked for is a blob
 	List      bool   // … or a list of tags or referrers
@@ -42,7 +43,14 @@ func (e *AnswerError) Error() string {
 	case e.Write:
 		wanted = "not what takes content"
 	}
-	return fmt.Sprintf("%s: the registry answered %s, which is %s; is there a login page or proxy before it?", e.Host, came, wanted)
+	from := e.Host
+	switch {
+	case strings.HasPrefix(e.Of, e.Host+"/"):
+		from = e.Of
+	case e.Of != "":
+		from = e.Of + ": " + e.Host
+	}
+	return fmt.Sprintf("%s: the registry answered %s, which is %s; is there a login page or proxy before it?", from, came, wanted)
 }
 
 // printableType is a media type for people, escaped and cut.
@@ -163,7 +171,7 @@ func judge(req *http.Request, resp *http.Response) error {
 	}
 	resp.Body = bufferedBody{buffered, resp.Body}
 	if isMarkup(begin) || IsPage(t) && !isObject(begin) {
-		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Is: whatIs(t, begin)})
+		return auth.Final(&AnswerError{Host: req.URL.Host, Of: askedFor(req), MediaType: t, Is: whatIs(t, begin)})
 	}
 	return nil
 }
@@ -187,7 +195,7 @@ func judgeBlob(req *http.Request, resp *http.Response) {
 	size, ok := req.Context().Value(wantedSize{}).(int64)
 	t := baseType(resp.Header.Get("Content-Type"))
 	if ok && IsPage(t) && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" {
-		resp.Body = &pageBody{resp.Body, size, &AnswerError{Host: req.URL.Host, MediaType: t, Blob: true}}
+		resp.Body = &pageBody{resp.Body, size, &AnswerError{Host: req.URL.Host, Of: askedFor(req), MediaType: t, Blob: true}}
 	}
 }
 
