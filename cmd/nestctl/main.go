@@ -39,6 +39,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted; run the same command again to go on")
 	}
-	fmt.Fprintln(stderr, "nestctl: "+printable(redact(err.Error())))
+	fmt.Fprintln(stderr, "nestctl: "+printable(redact(advise(err))))
 	return exitStatus(err)
 }
