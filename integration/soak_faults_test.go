@@ -64,10 +64,7 @@ func isBlob(r *http.Request) bool {
 func isAny(*http.Request) bool      { return true }
 func isSigned(r *http.Request) bool { return isContent(r) && r.Header.Get("Authorization") != "" }
 func isRanged(r *http.Request) bool { return isBlob(r) && r.Header.Get("Range") != "" }
-func isRead(r *http.Request) bool {
-	return isContent(r) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-}
-func isHead(r *http.Request) bool { return isContent(r) && r.Method == http.MethodHead }
+func isHead(r *http.Request) bool   { return isContent(r) && r.Method == http.MethodHead }
 func isTokenPost(r *http.Request) bool {
 	return !strings.HasPrefix(r.URL.Path, "/v2/") && r.Method == http.MethodPost
 }
@@ -96,7 +93,7 @@ var faultKinds = []fault{
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service=%q,scope=%q,error="invalid_token"`, f.realm, service, pullScope(repository)))
 		w.WriteHeader(http.StatusUnauthorized)
 	}},
-	{"redirect", isRead, func(f *faults, w http.ResponseWriter, r *http.Request, _ http.Handler) {
+	{"redirect", isBlob, func(f *faults, w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		http.Redirect(w, r, f.cdn+r.URL.Path+"?signature=canary", http.StatusTemporaryRedirect)
 	}},
 	{"expired redirect", isBlob, func(f *faults, w http.ResponseWriter, r *http.Request, _ http.Handler) {
