@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -119,12 +120,13 @@ func (s documentScene) run(tb testing.TB, command string) (status int, stdout, s
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	args := append([]string{"--plain-http", "--hosts-dir", s.dir}, strings.Fields(strings.NewReplacer("REG", s.Host(), "DIR", s.dir).Replace(command))...)
-	var out, errs bytes.Buffer
+	var out bytes.Buffer
+	var errs sharedBuffer
 	status = run(ctx, slices.Concat(args[3:], args[:3]), &out, &errs)
 	if status < 0 || status > invalid || ctx.Err() != nil {
 		tb.Errorf("%s: exit status %d, %v", command, status, ctx.Err())
 	}
-	if status != 0 && errs.Len() == 0 {
+	if status != 0 && errs.String() == "" {
 		tb.Errorf("%s: exit status %d, and not a word", command, status)
 	}
 	raw := slices.ContainsFunc(asStands, func(c string) bool { return strings.HasPrefix(command, c) })
@@ -135,6 +137,24 @@ func (s documentScene) run(tb testing.TB, command string) (status int, stdout, s
 		tb.Errorf("%s: printed %q", command, out.String())
 	}
 	return status, out.String(), errs.String()
+}
+
+// sharedBuffer takes what is logged, which may go on when a command has ended.
+type sharedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *sharedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *sharedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func unshown(r rune) bool { return r != '\n' && !isShown(r) }
