@@ -46,13 +46,13 @@ func TestCopyKeepsTheTag(t *testing.T) {
 				t.Helper()
 				return dst.get(t, "/v2/prod/shop/manifests/v1", "").header.Get("Docker-Content-Digest")
 			}
-			client.fails(t, exitFailure, test.words, "copy", "--plain-http", src.ref, to)
+			client.fails(t, exitFailure, test.words, "copy", "--plain-http", "--strategy", "reference", src.ref, to)
 			if got := tagged(); got != before.desc.Digest.String() {
 				t.Errorf("the tag is %s", got)
 			}
 			refusing.Store(false)
 			dst.requests()
-			client.copy(t, src.ref, to)
+			client.copy(t, "--strategy", "reference", src.ref, to)
 			dst.whole(t, "prod/shop", bundle)
 			puts := only(dst.requests(), func(r request) bool { return r.Method == http.MethodPut })
 			if last := puts[len(puts)-1]; last.Reference != "v1" || tagged() != bundle.desc.Digest.String() {
@@ -75,7 +75,7 @@ func TestCopySecrets(t *testing.T) {
 	}
 	src := publishAt(t, servers["user one"], bundle)
 	client := newNestctl(t, dockerConfig(t, logins, nil))
-	got := client.copy(t, src.ref, servers["user two"].ref("org/app", "v1"))
+	got := client.copy(t, "--strategy", "reference", src.ref, servers["user two"].ref("org/app", "v1"))
 	if got.Digest != bundle.desc.Digest.String() {
 		t.Errorf("copied %+v", got)
 	}

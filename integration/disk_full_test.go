@@ -167,7 +167,7 @@ func TestDiskFullTrail(t *testing.T) {
 	g.stop(t)
 	state := filepath.Join(g.root, "state")
 	must(t, os.RemoveAll(state))
-	smallDisk(t, state, "size=128k")
+	smallDisk(t, state, "size=128k,mode=0700") // of its own: others could make files in a fresh tmpfs
 	fill(t, filepath.Join(state, "full"))
 	out := newNestctl(t, g.docker).try(t, "gateway", "--config", g.config)
 	if out.code != exitFailure || !strings.Contains(out.stderr, filepath.Join(state, "trail.db")) || !strings.Contains(out.stderr, noSpace) {
