@@ -93,6 +93,7 @@ func FuzzIndex(f *testing.F) {
 		`{"Manifests":[{` + d + `,"nameſpace":"web"}]}`,
 		`{"manifests":[{` + d + `,"size":1e400,"namespace":"web"}]}`,
 		`{"config":{` + d + `},"layers":[{` + d + `}]}`,
+		`{"config":{` + d + `},"layers":[{` + d + `,"size":1},{` + d + `,"size":2},{` + d + `,"size":3},{` + d + `,"size":4}]}`,
 		strings.Repeat("[", 200) + strings.Repeat("]", 200),
 		"{\"manifests\":[{" + d + ",\"namespace\":\"web\",\"annotations\":{\"a\":\"\xff\"}}]}",
 	} {
@@ -130,7 +131,7 @@ func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 	}
 	for d, places := range trail.places {
 		p := places[0]
-		if len(places) != 1 {
+		if len(places) > maxVersions {
 			t.Errorf("%q has %d places, of one document", d, len(places))
 		}
 		if len(p.Targets) == 0 || len(p.Targets)+len(p.Fallbacks) > 2*maxCandidates {

@@ -70,6 +70,8 @@ func (s Places) add(root auth.Repository, p Place) Places {
 		}
 	}
 	switch {
+	case p.Own(root) && s.own(root) >= maxVersions: // sizes and media types without end
+		return s
 	case p.Own(root):
 		return slices.Insert(slices.Clip(s), s.own(root), p)
 	case HasRoom(len(s), func(i int) string { return below(root, s[i].By) }, below(root, p.By)):
