@@ -101,16 +101,16 @@ func (s documentScene) layout(tb testing.TB, document, other string, member ocis
 		"pod.yaml": "image: " + s.Host() + "/org/app/web:v1\n",
 	} {
 		file := filepath.Join(s.dir, name)
-		must(tb, os.MkdirAll(filepath.Dir(file), 0o755))
-		must(tb, os.WriteFile(file, []byte(data), 0o600))
+		noError(tb, os.MkdirAll(filepath.Dir(file), 0o755))
+		noError(tb, os.WriteFile(file, []byte(data), 0o600))
 		if inside, ok := strings.CutPrefix(name, "hostile/"); ok {
-			must(tb, w.WriteHeader(&tar.Header{Name: "./" + inside, Mode: 0o644, Size: int64(len(data))}))
+			noError(tb, w.WriteHeader(&tar.Header{Name: "./" + inside, Mode: 0o644, Size: int64(len(data))}))
 			_, err := w.Write([]byte(data))
-			must(tb, err)
+			noError(tb, err)
 		}
 	}
-	must(tb, w.Close())
-	must(tb, os.WriteFile(filepath.Join(s.dir, "hostile.tar"), archive.Bytes(), 0o600))
+	noError(tb, w.Close())
+	noError(tb, os.WriteFile(filepath.Join(s.dir, "hostile.tar"), archive.Bytes(), 0o600))
 }
 
 // run runs a command, and fails when its exit status is none, or when its
@@ -158,13 +158,6 @@ func (b *sharedBuffer) String() string {
 }
 
 func unshown(r rune) bool { return r != '\n' && !isShown(r) }
-
-func must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 // quiet keeps the machine's own settings out of a test.
 func quiet(tb testing.TB) {

@@ -196,10 +196,10 @@ func TestPullInterrupted(t *testing.T) {
 	}
 }
 
-func noError(t *testing.T, err error) {
-	t.Helper()
+func noError(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -47,8 +47,8 @@ func (f files) write(tb testing.TB, dir string) {
 	tb.Helper()
 	for name, text := range f {
 		file := filepath.Join(dir, name)
-		must(tb, os.MkdirAll(filepath.Dir(file), 0o755))
-		must(tb, os.WriteFile(file, []byte(text), 0o600))
+		noError(tb, os.MkdirAll(filepath.Dir(file), 0o755))
+		noError(tb, os.WriteFile(file, []byte(text), 0o600))
 	}
 }
 
@@ -81,12 +81,12 @@ func TestNamesInLayouts(t *testing.T) {
 				t.Errorf("%s: parsed as %+v", c.reference, place)
 			}
 			l, err := openLayoutSource(t.Context(), place)
-			must(t, err)
+			noError(t, err)
 			root, err := l.root()
 			if err != nil || root.Digest != digests[c.entry] || l.tag() != c.tag || l.repository() != c.repository {
 				t.Errorf("%s: %s, %v, tag %q, repository %s", c.reference, root.Digest, err, l.tag(), l.repository())
 			}
-			must(t, l.close())
+			noError(t, l.close())
 		}
 	}
 	for reference, want := range map[string]string{
@@ -99,11 +99,11 @@ func TestNamesInLayouts(t *testing.T) {
 	} {
 		place := layoutPlace{path: dir, reference: reference}
 		l, err := openLayoutSource(t.Context(), place)
-		must(t, err)
+		noError(t, err)
 		if _, err = l.root(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", reference, err, want)
 		}
-		must(t, l.close())
+		noError(t, l.close())
 	}
 }
 
@@ -113,7 +113,7 @@ func TestParseLayout(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const d = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	for _, dir := range []string{"app", "both", "both:v1", "with:colon", "deep/er"} {
-		must(t, os.MkdirAll(dir, 0o755))
+		noError(t, os.MkdirAll(dir, 0o755))
 	}
 	for in, want := range map[string]layoutPlace{
 		"oci-layout:app":                    {path: "app"},
@@ -149,11 +149,11 @@ func tarEntries(tb testing.TB, entries ...tar.Header) []byte {
 		if h.Size = int64(len(text)); h.Mode == 0 {
 			h.Mode = 0o644
 		}
-		must(tb, w.WriteHeader(&h))
+		noError(tb, w.WriteHeader(&h))
 		_, err := w.Write([]byte(text))
-		must(tb, err)
+		noError(tb, err)
 	}
-	must(tb, w.Close())
+	noError(tb, w.Close())
 	return b.Bytes()
 }
 
@@ -183,8 +183,8 @@ func TestArchives(t *testing.T) {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
 		_, err := w.Write(data)
-		must(t, err)
-		must(t, w.Close())
+		noError(t, err)
+		noError(t, w.Close())
 		return b.Bytes()
 	}
 	var dotted []tar.Header
@@ -224,7 +224,7 @@ func TestArchives(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "app.tar")
-			must(t, os.WriteFile(file, c.data, 0o600))
+			noError(t, os.WriteFile(file, c.data, 0o600))
 			status, stderr := copyTo(t, "oci-archive:"+file, "oci-layout:"+filepath.Join(dir, "out"))
 			if c.error == "" && status != 0 || c.error != "" && (status == 0 || !strings.Contains(stderr, c.error)) {
 				t.Errorf("exit status %d, %s, want %q", status, stderr, c.error)
@@ -239,8 +239,8 @@ func TestArchives(t *testing.T) {
 		dir := t.TempDir()
 		f.write(t, filepath.Join(dir, "layout"))
 		hole := filepath.Join(dir, "layout", "blobs", "sha256", strings.Repeat("0", 64))
-		must(t, os.WriteFile(hole, nil, 0o600))
-		must(t, os.Truncate(hole, 1<<20))
+		noError(t, os.WriteFile(hole, nil, 0o600))
+		noError(t, os.Truncate(hole, 1<<20))
 		for _, format := range []string{"gnu", "pax"} {
 			file := filepath.Join(dir, format+".tar")
 			out, err := exec.Command("tar", "--sparse", "--format="+format, "-C", filepath.Join(dir, "layout"), "-cf", file, ".").CombinedOutput()
@@ -275,13 +275,13 @@ func TestNamelessLayout(t *testing.T) {
 		}
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "to", "index.json"))
-	must(t, err)
+	noError(t, err)
 	var index ocispec.Index
-	must(t, json.Unmarshal(data, &index))
+	noError(t, json.Unmarshal(data, &index))
 	if len(index.Manifests) != 2 || strings.Contains(string(data), ".invalid") || strings.Count(string(data), ocispec.AnnotationRefName) != 1 || !strings.Contains(string(data), `"v1"`) {
 		t.Errorf("index.json: %s", data)
 	}
-	must(t, os.Remove(filepath.Join(dir, "from", blobFile(digest.FromString("{}")))))
+	noError(t, os.Remove(filepath.Join(dir, "from", blobFile(digest.FromString("{}")))))
 	status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":v1", "oci-layout:"+filepath.Join(dir, "other"))
 	if status != notFound || strings.Contains(stderr, ".invalid") || !strings.Contains(stderr, "oci-layout:"+dir) {
 		t.Errorf("exit status %d: %s", status, stderr)

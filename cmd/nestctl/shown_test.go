@@ -78,7 +78,7 @@ func TestLogOfForeignText(t *testing.T) {
 func jsonOf(tb testing.TB, v any) string {
 	tb.Helper()
 	data, err := json.Marshal(v)
-	must(tb, err)
+	noError(tb, err)
 	return string(data)
 }
 

@@ -156,7 +156,7 @@ func IsBroken(err error) bool {
 		err != nil && strings.Contains(err.Error(), "http2: ") // of a whole connection; net/http has no type for it
 }
 
-// isFinal tells whether a request failed because of who answers, or of where
+// isFinal reports whether a request failed because of who answers, or of where
 // it would go: the next one will, too.
 func isFinal(err error) bool {
 	var unknown *net.DNSError

@@ -92,7 +92,7 @@ func (e *memoryError) Error() string { return e.of.repository.String() + ": " + 
 // Busy reports that asking elsewhere does not help.
 func (e *memoryError) Busy() bool { return true }
 
-// refused tells whether an error is of a request for which there was no memory.
+// refused reports whether an error is of a request for which there was no memory.
 func refused(err error) bool {
 	_, ok := errors.AsType[*memoryError](err)
 	return ok
@@ -186,7 +186,7 @@ func (p *pool) endOldest(c *portion) {
 	}
 }
 
-// admit serves those that wait, and tells whether one was among them that did.
+// admit serves those that wait, and reports whether one was among them that did.
 func (p *pool) admit(c *portion) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -206,7 +206,7 @@ func (p *pool) oldest(c *portion) *portion {
 	return kept
 }
 
-// giveUp gives up something that is kept, and tells whether there was any.
+// giveUp gives up something that is kept, and reports whether there was any.
 func (p *pool) giveUp(of right, bytes int64) bool {
 	p.mu.Lock()
 	kept := p.oldest(&portion{of: of, bytes: bytes})
@@ -230,7 +230,7 @@ func (p *pool) serve() {
 	})
 }
 
-// fits tells whether a portion leaves as much as its holder then has. The
+// fits reports whether a portion leaves as much as its holder then has. The
 // caller holds the lock.
 func (p *pool) fits(c *portion) bool { return p.holders[c.of]+2*c.bytes <= p.size-p.used }
 
@@ -277,7 +277,7 @@ func (c *portion) shrink(to int64) {
 	p.serve()
 }
 
-// grow tells whether so much more is free, and takes it.
+// grow reports whether so much more is free, and takes it.
 func (c *portion) grow(by int64) bool {
 	p := c.pool
 	p.mu.Lock()
@@ -306,7 +306,7 @@ func (c *portion) keep(drop func()) {
 	}
 }
 
-// use tells whether what is kept in the portion is still there, and in use
+// use reports whether what is kept in the portion is still there, and in use
 // from now on.
 func (c *portion) use() bool {
 	c.pool.mu.Lock()
