@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,7 +44,8 @@ func FuzzConfigFile(f *testing.F) {
 		`{"auths":{"reg.test":{"auth":"dTpw"}}}`, `{"auths":{"reg.test/a":{"auth":"dTpw"},"https://reg.test/a":{"username":"v","password":"q"}}}`,
 		`{"auths":{"reg.test/a/b":{"auth":"bad"}}}`, `{"auths":{"https://index.docker.io/v1/":{"identitytoken":"x"}}}`, `{"auths":{"reg.test/ab":{"auth":"dTpw"}}}`,
 		`{"auths":{"reg.test:443":{"auth":"dTpw"},"reg.test/":{"registrytoken":"x"}}}`, `{"auths":{"reg.test":7}}`, `{"credHelpers":{"reg.test":"../../x"}}`, `{"credsStore":"x"}`,
-		`{"Auths":{"reg.test":{}},"auths":{"reg.test":{"auth":"dTpw"}}}`, `{"auths":{"http://reg.test/v2/":{"auth":"dTpw"}}}`, ``, `null`, `[]`,
+		`{"Auths":{"reg.test":{}},"auths":{"reg.test":{"auth":"dTpw"}}}`, `{"auths":{"http://reg.test/v2/":{"auth":"dTpw"}}}`, `{"auths":{"reg.test/v2":{"auth":"dTpw"},"docker.io/v1":{"auth":"dTpw"}}}`, ``, `null`, `[]`,
+		`{"auths":{"*.test/a":{"auth":"dTpw"},"***.****":{"auth":"dTpw"},"https://[^x]eg.????/v2/a/b":{"auth":"dTpw"},"*":{"auth":"dTpw"}}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -74,8 +76,13 @@ func hasKeyFor(t *testing.T, data []byte, repository Repository) bool {
 		t.Fatal(err)
 	}
 	for spelling := range c.Auths {
-		host, path, _ := splitKey(spelling)
-		if host == repository.Host() && (path == "" || strings.HasPrefix(repository.Name()+"/", path+"/")) {
+		host, above, _ := splitKey(spelling)
+		if above = strings.TrimPrefix(above, "v2/"); isAPI(above) {
+			above = "" // docker's and the kubelet's way to write the registry
+		}
+		like, err := path.Match(host, repository.Host()) // a kubelet's key is a pattern, with as many labels
+		like = like && err == nil && strings.Count(host, ".") == strings.Count(repository.Host(), ".")
+		if (host == repository.Host() || like) && (above == "" || strings.HasPrefix(repository.Name()+"/", above+"/")) {
 			return true
 		}
 	}
