@@ -23,8 +23,12 @@ func TestImportDirection(t *testing.T) {
 		"remotes/nested":  {containerd + "client", module + "cmd", module + "internal", module + "remotes/gateway", module + "config"},
 		"remotes/gateway": {containerd + "client", module + "cmd", module + "internal", module + "config"},
 		"config":          {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
-		"internal/trust":  {module}, // a leaf
-		"plugin":          {containerd + "client", containerd + "cmd", module + "cmd", module + "internal/registrytest"},
+		// Leaves.
+		"internal/amount":   {module},
+		"internal/sanitize": {module},
+		"internal/trust":    {module},
+		"internal/usage":    {module},
+		"plugin":            {containerd + "client", containerd + "cmd", module + "cmd", module + "internal/registrytest"},
 	} {
 		deps := dependencies(t, module+pkg)
 		if !slices.Contains(deps, module+pkg) {

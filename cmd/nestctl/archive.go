@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/nestedoci/nested/internal/usage"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -36,7 +37,7 @@ func newArchive(file string) *archive {
 func (a *archive) enter() (*os.Root, error) {
 	// What is no file, such as /dev/stdout, would be replaced.
 	if info, err := os.Stat(a.file); a.file == "-" || err == nil && !info.Mode().IsRegular() {
-		return nil, usagef("oci-archive:%s is no file, which an archive has to be; name another", a.file)
+		return nil, usage.Errorf("oci-archive:%s is no file, which an archive has to be; name another", a.file)
 	}
 	dir := filepath.Dir(a.file)
 	err := os.MkdirAll(dir, 0o755)

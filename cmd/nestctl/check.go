@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -78,7 +79,7 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 		return err
 	}
 	if o.format == "json" {
-		err = printJSON(stdout, report)
+		err = sanitize.WriteJSON(stdout, report)
 	} else {
 		err = report.print(stdout)
 	}

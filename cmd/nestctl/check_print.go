@@ -9,17 +9,19 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // print prints the report for people.
 func (r *checkReport) print(out io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintln(&b, printable(r.title()))
+	fmt.Fprintln(&b, sanitize.Text(r.title()))
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(cells ...string) {
 		for i := range cells {
-			cells[i] = printable(cells[i])
+			cells[i] = sanitize.Text(cells[i])
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
@@ -41,10 +43,10 @@ func (r *checkReport) print(out io.Writer) error {
 		fmt.Fprintln(&b)
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintln(&b, printable("finding: "+f.about()+f.Message))
+		fmt.Fprintln(&b, sanitize.Text("finding: "+f.about()+f.Message))
 	}
 	for _, w := range r.Warnings {
-		fmt.Fprintln(&b, printable("warning: "+w.about()+w.Message))
+		fmt.Fprintln(&b, sanitize.Text("warning: "+w.about()+w.Message))
 	}
 	fmt.Fprintln(&b, r.verdict())
 	_, err := b.WriteTo(out)
@@ -57,15 +59,15 @@ func (r *checkReport) title() string {
 		return r.Root.Ref
 	}
 	root := branch{MediaType: r.Root.MediaType}
-	return withDigest(r.Root.Ref, r.Root.Digest) + "  " + root.kind() + "  " + bytesOf(r.Root.Size)
+	return withDigest(r.Root.Ref, r.Root.Digest) + "  " + root.kind() + "  " + amount.Bytes(r.Root.Size)
 }
 
 // verdict is the last line.
 func (r *checkReport) verdict() string {
 	if !r.Whole {
-		return "not whole: " + count(len(r.Findings), "finding")
+		return "not whole: " + amount.Count(len(r.Findings), "finding")
 	}
-	return fmt.Sprintf("whole: %s, %s, %s", count(r.members, "member"), count(r.Blobs, "blob"), bytesOf(r.Bytes))
+	return fmt.Sprintf("whole: %s, %s, %s", amount.Count(r.members, "member"), amount.Count(r.Blobs, "blob"), amount.Bytes(r.Bytes))
 }
 
 // access is what a repository made of the credential.
@@ -87,7 +89,7 @@ func (m checkedMember) cells() []string {
 	if path == "" {
 		path = "."
 	}
-	blobs := count(m.Blobs, "blob")
+	blobs := amount.Count(m.Blobs, "blob")
 	switch {
 	case len(m.Missing) > 0:
 		names := make([]string, len(m.Missing))
@@ -98,7 +100,7 @@ func (m checkedMember) cells() []string {
 	case m.Status != "ok":
 		blobs = m.Status
 	}
-	return []string{path, m.Platform, m.Repository + "@" + shortDigest(m.Digest), bytesOf(m.Size), blobs}
+	return []string{path, m.Platform, m.Repository + "@" + shortDigest(m.Digest), amount.Bytes(m.Size), blobs}
 }
 
 // about says in which member it is.

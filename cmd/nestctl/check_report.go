@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -73,7 +75,7 @@ type brokenError struct {
 }
 
 func (e *brokenError) Error() string {
-	return fmt.Sprintf("%s is not whole: %s", e.ref, count(e.findings, "finding"))
+	return fmt.Sprintf("%s is not whole: %s", e.ref, amount.Count(e.findings, "finding"))
 }
 
 func (e *brokenError) Unwrap() error { return e.worst }
@@ -218,7 +220,7 @@ func (r *checkReport) find(n *node, in auth.Repository, d digest.Digest, err err
 	if next != "" {
 		message += "; " + next
 	}
-	found := remark{kind(err), n.namespace, platformOf(n.Platform), in.String(), d, redact(message)}
+	found := remark{kind(err), n.namespace, platformOf(n.Platform), in.String(), d, sanitize.URLs(message)}
 	if slices.ContainsFunc(r.Findings, func(f remark) bool { return f.Path == found.Path && f.Digest == found.Digest }) {
 		return
 	}
@@ -232,7 +234,7 @@ func (r *checkReport) find(n *node, in auth.Repository, d digest.Digest, err err
 func (c *checker) warnings(ctx context.Context, r *checkReport, p *checkedPart, root *node) {
 	in := c.where(p)
 	warn := func(d digest.Digest, format string, args ...any) {
-		message := redact(fmt.Sprintf(format, args...))
+		message := sanitize.URLs(fmt.Sprintf(format, args...))
 		r.Warnings = append(r.Warnings, remark{"warning", p.namespace, platformOf(p.Platform), in.String(), d, message})
 	}
 	if c.insisted(ctx, p, root) {
@@ -319,7 +321,7 @@ func (c *checker) repository(ctx context.Context, r auth.Repository) checkedRepo
 	if a.err != nil && (!a.served || rank(a.err) != 1) {
 		line.Status = kind(a.err)
 	}
-	line.Granted = redact(line.Granted)
+	line.Granted = sanitize.URLs(line.Granted)
 	return line
 }
 

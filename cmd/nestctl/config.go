@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/sanitize"
 )
 
 func newConfig() *cobra.Command {
@@ -46,13 +47,13 @@ func checkConfig(stdout, stderr io.Writer, file string) error {
 	var bad *config.Error
 	switch {
 	case err == nil:
-		_, err = fmt.Fprintln(stdout, printable(file)+" is valid")
+		_, err = fmt.Fprintln(stdout, sanitize.Text(file)+" is valid")
 		return err
 	case !errors.As(err, &bad):
 		return err
 	}
 	for _, p := range bad.Problems {
-		fmt.Fprintln(stderr, printable(redact(p.String())))
+		fmt.Fprintln(stderr, sanitize.Text(sanitize.URLs(p.String())))
 	}
 	if len(bad.Problems) == 1 {
 		return fmt.Errorf("%s: 1 problem", file)

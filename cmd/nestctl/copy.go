@@ -16,6 +16,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -80,10 +83,10 @@ func (o *copyOptions) check() error {
 		return err
 	}
 	if o.concurrent < 1 {
-		return usagef("--max-concurrent %d: must be at least 1", o.concurrent)
+		return usage.Errorf("--max-concurrent %d: must be at least 1", o.concurrent)
 	}
 	if o.flatten && o.strategy != "auto" {
-		return usagef("--flatten and --strategy exclude each other: what is flat is a plain index")
+		return usage.Errorf("--flatten and --strategy exclude each other: what is flat is a plain index")
 	}
 	return nil
 }
@@ -96,9 +99,9 @@ func (o *copyOptions) checkDestination(dst string) error {
 		_, _, err := parseDestination(dst, "")
 		return err
 	case o.flatten || o.strategy != "auto":
-		return usagef("--flatten and --strategy are for registries; a layout holds any index")
+		return usage.Errorf("--flatten and --strategy are for registries; a layout holds any index")
 	case digest.Digest(place.reference).Validate() == nil:
-		return usagef("%s: a copy has the digest of its source; name a tag, or none", place.path)
+		return usage.Errorf("%s: a copy has the digest of its source; name a tag, or none", place.path)
 	case place.reference != "":
 		return checkTag(place.path, place.reference)
 	}
@@ -153,7 +156,7 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	}
 	result.Seconds = time.Since(started).Seconds()
 	if o.format == "json" {
-		return printJSON(stdout, result)
+		return sanitize.WriteJSON(stdout, result)
 	}
 	return result.print(stdout)
 }
@@ -269,7 +272,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 // source's.
 func parseDestination(dst, tag string) (auth.Repository, string, error) {
 	if strings.Contains(dst, "@") {
-		return auth.Repository{}, "", usagef("%s: a copy has the digest of its source; name a tag, or none", dst)
+		return auth.Repository{}, "", usage.Errorf("%s: a copy has the digest of its source; name a tag, or none", dst)
 	}
 	ref, err := parseRef(dst)
 	if err != nil {
@@ -337,15 +340,15 @@ func (c *copied) print(w io.Writer) error {
 	for _, layer := range c.Foreign {
 		lines = append(lines, "  left out, not to be distributed: "+layer)
 	}
-	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", count(int(c.Uploaded), "blob"), bytesOf(c.Bytes), c.There, c.Seconds)
+	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", amount.Count(int(c.Uploaded), "blob"), amount.Bytes(c.Bytes), c.There, c.Seconds)
 	if c.Uploaded+c.There == 0 { // a layout
-		last = fmt.Sprintf("%s in %.1f s", bytesOf(c.Bytes), c.Seconds)
+		last = fmt.Sprintf("%s in %.1f s", amount.Bytes(c.Bytes), c.Seconds)
 	}
 	if c.Strategy != "" {
 		last = "as " + c.Strategy + ", " + last
 	}
 	for _, line := range append(lines, last) {
-		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
+		if _, err := fmt.Fprintln(w, sanitize.Text(line)); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -142,12 +144,12 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 	same := func(a, b planned) bool { return a.Repository == b.Repository && a.Digest == b.Digest }
 	plan = slices.CompactFunc(plan, same)
 	if o.format == "json" {
-		return printJSON(out, plan)
+		return sanitize.WriteJSON(out, plan)
 	}
 	for _, p := range plan {
 		b := branch{MediaType: p.MediaType, ArtifactType: p.ArtifactType}
-		line := fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, bytesOf(p.Size), b.kind())
-		if _, err := fmt.Fprintln(out, printable(line)); err != nil {
+		line := fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, amount.Bytes(p.Size), b.kind())
+		if _, err := fmt.Fprintln(out, sanitize.Text(line)); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 )
 
 // doctor looks at an installation. It changes nothing.
@@ -97,7 +99,7 @@ func newDoctor() *cobra.Command {
 					return err
 				}
 				if len(args) > 0 {
-					return usagef("a REF is pulled by a node, not in --root")
+					return usage.Errorf("a REF is pulled by a node, not in --root")
 				}
 			}
 			return d.run(cmd.Context(), cmd.OutOrStdout())
@@ -120,7 +122,7 @@ func (d *doctor) run(ctx context.Context, out io.Writer) error {
 		for _, p := range c.look(ctx) {
 			if !slices.ContainsFunc(found, p.follows) {
 				found = append(found, p)
-				fmt.Fprintln(out, printable(redact(p.String())))
+				fmt.Fprintln(out, sanitize.Text(sanitize.URLs(p.String())))
 			}
 		}
 		if err := ctx.Err(); err != nil {

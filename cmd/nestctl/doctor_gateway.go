@@ -21,6 +21,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -58,7 +59,7 @@ func parseParent(arg string) (parent, error) {
 	}
 	named, err := reference.ParseDockerRef(text)
 	if err != nil {
-		return parent{}, usagef("reference %q: %w", arg, err)
+		return parent{}, usage.Errorf("reference %q: %w", arg, err)
 	}
 	p := parent{}
 	switch v := named.(type) {

@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/internal/sanitize"
 )
 
 // reading are the commands that read documents. REG is the registry, DIR a new
@@ -157,7 +158,7 @@ func (b *sharedBuffer) String() string {
 	return b.text.String()
 }
 
-func unshown(r rune) bool { return r != '\n' && !isShown(r) }
+func unshown(r rune) bool { return r != '\n' && !sanitize.IsShown(r) }
 
 // quiet keeps the machine's own settings out of a test.
 func quiet(tb testing.TB) {

@@ -2,11 +2,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"regexp"
 
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -20,16 +19,9 @@ const (
 	invalid  = 5
 )
 
-// usageError is an error about the command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 // exitStatus is the kind of an error as a number.
 func exitStatus(err error) int {
-	var usage usageError
+	var usage usage.Error
 	var bad *nested.InvalidError
 	var layout malformedError
 	switch {
@@ -44,9 +36,3 @@ func exitStatus(err error) int {
 	}
 	return failure
 }
-
-// signed are the parts of URLs in which secrets travel: users and queries.
-var signed = regexp.MustCompile(`(https?://)(?:[^\s/"@]*@)?([^\s"?]*)(\?[^\s"]*)?`)
-
-// redact takes users and queries out of the URLs in a text.
-func redact(s string) string { return signed.ReplaceAllString(s, "$1$2") }

@@ -26,6 +26,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
@@ -119,7 +120,7 @@ func probeResult(probe *exec.Cmd) error {
 		return err
 	}
 	said, _, _ := strings.Cut(string(ended.Stderr), "\n") // Go's way to end says more
-	err = fmt.Errorf("reading it: %w: %s", err, printable(said))
+	err = fmt.Errorf("reading it: %w: %s", err, sanitize.Text(said))
 	if ended.ExitCode() == failure {
 		return err
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -155,7 +157,7 @@ func newIndexShow(s *settings) *cobra.Command {
 			}
 			text := string(data)
 			if isTerminal(cmd.OutOrStdout()) {
-				text = printable(text) + "\n"
+				text = sanitize.Text(text) + "\n"
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), text)
 			return err
@@ -222,7 +224,7 @@ func (o *indexOptions) check(dest string) (auth.Repository, string, error) {
 		return repository, tag, err
 	}
 	if o.artifactType != "" && !mediaType.MatchString(o.artifactType) {
-		return repository, tag, usagef("--artifact-type %.64q: must be a media type, as application/vnd.example.app", o.artifactType)
+		return repository, tag, usage.Errorf("--artifact-type %.64q: must be a media type, as application/vnd.example.app", o.artifactType)
 	}
 	for _, t := range o.tags {
 		if err := checkTag("--tag", t); err != nil {
@@ -259,7 +261,7 @@ func (o *indexOptions) publish(ctx context.Context, e *indexEdit, p indexPublish
 
 func (c created) print(out io.Writer, format string) error {
 	if format == "json" {
-		return printJSON(out, c)
+		return sanitize.WriteJSON(out, c)
 	}
 	lines := []string{c.Ref + "@" + c.Digest.String()}
 	for _, m := range c.Members {
@@ -277,7 +279,7 @@ func parseTag(s string) (auth.Repository, string, error) {
 	}
 	repository, tag := splitRef(text)
 	if tag == "" || strings.Contains(text, "@") {
-		return auth.Repository{}, "", usagef("%s: an index is made under a tag, not under a digest", s)
+		return auth.Repository{}, "", usage.Errorf("%s: an index is made under a tag, not under a digest", s)
 	}
 	r, err := auth.ParseRepository(repository)
 	return r, tag, err

@@ -14,6 +14,8 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -103,7 +105,7 @@ func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
 	if err := encoder.Encode(d); err != nil {
 		return nil, ocispec.Descriptor{}, err
 	}
-	data := escapeJSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // --dry-run and other tools print it
+	data := sanitize.JSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // --dry-run and other tools print it
 	if len(data) > maxManifest {
 		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), maxManifest)
 	}
@@ -116,7 +118,7 @@ func pairs(flag string, list []string) (map[string]string, error) {
 	for _, s := range list {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok || key == "" {
-			return nil, usagef("--%s %q: must be KEY=VALUE", flag, s)
+			return nil, usage.Errorf("--%s %q: must be KEY=VALUE", flag, s)
 		}
 		all[key] = value
 	}

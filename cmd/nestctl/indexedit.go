@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -37,7 +38,7 @@ func (o *indexOptions) addAll(ctx context.Context, e *indexEdit, sources []strin
 		return err
 	}
 	if value, ok := ofMembers[nested.Annotation]; ok {
-		return usagef("--member-annotation %s=%s: the child namespace is where the SOURCE is", nested.Annotation, value)
+		return usage.Errorf("--member-annotation %s=%s: the child namespace is where the SOURCE is", nested.Annotation, value)
 	}
 	members, err := readSources(ctx, e.registries, e.repository, sources)
 	if err != nil {

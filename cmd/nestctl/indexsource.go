@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -54,13 +55,13 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	name, _ := splitRef(ref)
 	below, ok := strings.CutPrefix(name, parent.String()+"/")
 	if !ok {
-		return m, usagef("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
+		return m, usage.Errorf("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
 	}
 	if m.child, err = nested.ParseChild(below); err != nil {
-		return m, usagef("%s: %w", source, err)
+		return m, usage.Errorf("%s: %w", source, err)
 	}
 	if m.repository, err = m.child.In(parent); err != nil {
-		return m, usagef("%s: %w", source, err)
+		return m, usage.Errorf("%s: %w", source, err)
 	}
 	resolved, desc, err := base.Resolve(ctx, ref)
 	if err != nil {
@@ -81,7 +82,7 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	case err != nil:
 		return m, err
 	case !is && !nested.IsDocument(desc.MediaType):
-		return m, usagef("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
+		return m, usage.Errorf("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
 	}
 	return m, m.describe(ctx, f)
 }

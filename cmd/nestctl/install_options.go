@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -64,16 +65,16 @@ func (o *installOptions) checkSource(renew, again bool, given func(flag string) 
 	for _, flag := range sources {
 		switch {
 		case (renew || again) && given(flag):
-			return usagef("--%s: --again and --renew go by what was installed before"+help, flag)
+			return usage.Errorf("--%s: --again and --renew go by what was installed before"+help, flag)
 		case o.ConfigFile != "" && given(flag):
-			return usagef("--%s: --config says it"+help, flag)
+			return usage.Errorf("--%s: --config says it"+help, flag)
 		}
 	}
 	switch {
 	case renew && again:
-		return usagef("--again renews, too; leave out --renew" + help)
+		return usage.Errorf("--again renews, too; leave out --renew" + help)
 	case given("every") && !renew && !again:
-		return usagef("--every: needs --again or --renew" + help)
+		return usage.Errorf("--every: needs --again or --renew" + help)
 	}
 	return nil
 }
@@ -106,31 +107,31 @@ func (o *installOptions) load() error {
 func (o *installOptions) check() error {
 	const help = "; see nestctl install --help"
 	if o.Mode != "node" && o.Mode != "pod" {
-		return usagef("--mode %q: must be %s"+help, o.Mode, modesHelp)
+		return usage.Errorf("--mode %q: must be %s"+help, o.Mode, modesHelp)
 	}
 	if len(o.Registries) == 0 {
-		return usagef("--registry: name the registries whose bundles are to be pulled" + help)
+		return usage.Errorf("--registry: name the registries whose bundles are to be pulled" + help)
 	}
 	o.Registries = appendNew(nil, o.Registries)
 	for _, r := range o.Registries {
 		if !isRegistry(r) {
-			return usagef("--registry %.64q: must be host or host:port, as references name it", r)
+			return usage.Errorf("--registry %.64q: must be host or host:port, as references name it", r)
 		}
 	}
 	for _, path := range slices.Concat(o.ContainerdCerts, o.DockerConfig) {
 		if !filepath.IsAbs(path) {
-			return usagef("path %.128q: must be absolute", path)
+			return usage.Errorf("path %.128q: must be absolute", path)
 		}
 	}
 	for i, dir := range o.ContainerdCerts {
 		if dir = filepath.Clean(dir); dir == filepath.Clean(config.Default().Gateway.HostsDir) {
-			return usagef("--containerd-certs %s: that is the gateway's own directory; name containerd's", dir)
+			return usage.Errorf("--containerd-certs %s: that is the gateway's own directory; name containerd's", dir)
 		}
 		o.ContainerdCerts[i] = dir
 	}
 	c := o.config()
 	if err := c.Check(); err != nil {
-		return usagef("%w", err)
+		return usage.Errorf("%w", err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/nestedoci/nested/internal/usage"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -36,7 +37,7 @@ func openArchive(ctx context.Context, name string) (*os.File, error) {
 		_, err = file.Seek(0, io.SeekStart)
 		return file, err
 	case info.IsDir():
-		return nil, errors.Join(usagef("%s is a directory; name it as oci-layout:%s", name, name), file.Close())
+		return nil, errors.Join(usage.Errorf("%s is a directory; name it as oci-layout:%s", name, name), file.Close())
 	}
 	if file != os.Stdin && file.Close() == nil {
 		return gather(ctx, func() (io.ReadCloser, error) { return os.Open(name) }) // now waits for who writes

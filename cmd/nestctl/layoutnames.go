@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -135,7 +136,7 @@ func (l *layoutSource) entry() (ocispec.Descriptor, error) {
 		case 1:
 			return found[0], nil
 		default:
-			return ocispec.Descriptor{}, usagef("%s: %s is the name of several images; name one by digest or by its whole name: %s", l.path, l.reference, listed(found))
+			return ocispec.Descriptor{}, usage.Errorf("%s: %s is the name of several images; name one by digest or by its whole name: %s", l.path, l.reference, listed(found))
 		}
 	}
 	if d := digest.Digest(l.reference); d.Validate() == nil {
@@ -156,7 +157,7 @@ func (l *layoutSource) only() (ocispec.Descriptor, error) {
 	case 1:
 		return found[0], nil
 	}
-	return ocispec.Descriptor{}, usagef("%s holds several images; name one by its name or digest: %s", l.path, listed(found))
+	return ocispec.Descriptor{}, usage.Errorf("%s holds several images; name one by its name or digest: %s", l.path, listed(found))
 }
 
 // entries are those of index.json that fit, one for each digest.

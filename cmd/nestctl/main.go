@@ -11,6 +11,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"io"
 	"os"
 	"os/signal"
@@ -39,6 +40,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted; run the same command again to go on")
 	}
-	fmt.Fprintln(stderr, "nestctl: "+printable(redact(advise(err))))
+	fmt.Fprintln(stderr, "nestctl: "+sanitize.Text(sanitize.URLs(advise(err))))
 	return exitStatus(err)
 }

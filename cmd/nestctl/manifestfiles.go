@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/usage"
 	"io"
 	"os"
 	"path/filepath"
@@ -34,7 +36,7 @@ func readManifests(ctx context.Context, stdin io.Reader, paths []string) ([]*man
 			return nil, err
 		}
 		if left -= len(text); left < 0 {
-			return nil, fmt.Errorf("%s: more than %s of manifests", name, bytesOf(maxManifests))
+			return nil, fmt.Errorf("%s: more than %s of manifests", name, amount.Bytes(maxManifests))
 		}
 		if manifests[i], err = parseManifest(name, bytes.TrimPrefix(text, byteOrderMark)); err != nil {
 			return nil, err
@@ -63,7 +65,7 @@ func manifestFiles(paths []string) ([]string, error) {
 	for i, path := range paths {
 		if path == "-" {
 			if slices.Contains(paths[:i], path) {
-				return nil, usagef("--filename -: standard input can be read once only")
+				return nil, usage.Errorf("--filename -: standard input can be read once only")
 			}
 			files = append(files, path)
 			continue

@@ -16,6 +16,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -158,7 +160,7 @@ func (m *mover) hold(d digest.Digest, data []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.held += int64(len(data)); m.held > maxHeld {
-		return fmt.Errorf("its manifests and indexes have more than %s", bytesOf(maxHeld))
+		return fmt.Errorf("its manifests and indexes have more than %s", amount.Bytes(maxHeld))
 	}
 	m.documents[d] = data
 	return nil
@@ -246,7 +248,7 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 	}
 	to, err := child.In(m.parent)
 	if err != nil {
-		return m.parent, usagef("%w; name a shorter destination", err)
+		return m.parent, usage.Errorf("%w; name a shorter destination", err)
 	}
 	return to, nil
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -46,7 +48,7 @@ func newProgress(out io.Writer, quiet bool, metrics *nested.Metrics) *progress {
 	p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40))
 	p.bar = p.bars.AddBar(0,
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
-			return count(int(p.members.Load()), "member") + " "
+			return amount.Count(int(p.members.Load()), "member") + " "
 		})),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f")),
 	)
@@ -76,7 +78,7 @@ func (p *progress) expect(bytes int64) { p.expected.Add(bytes) }
 func (p *progress) member(n *node) {
 	p.members.Add(1)
 	if !p.quiet && p.bars == nil {
-		fmt.Fprintln(p.out, printable(fmt.Sprintf("%s %s", n.repository, n.Digest)))
+		fmt.Fprintln(p.out, sanitize.Text(fmt.Sprintf("%s %s", n.repository, n.Digest)))
 	}
 }
 
@@ -87,26 +89,4 @@ func (p *progress) stop() {
 		p.bar.Abort(true)
 		p.bars.Wait()
 	}
-}
-
-// bytesOf is a number of bytes for people.
-func bytesOf(n int64) string {
-	size, unit := float64(n), ""
-	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if size /= 1024; size < 1024 {
-			break
-		}
-	}
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", size, unit)
-}
-
-// count is a number of things.
-func count(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprintf("%d %s", n, thing)
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -102,7 +105,7 @@ func (o *pullOptions) openTarget(ctx context.Context) (target, error) {
 		a := newArchive(path)
 		return a, a.open()
 	}
-	return nil, usagef("--to %q: must be containerd, oci-layout:DIR or oci-archive:FILE", o.to)
+	return nil, usage.Errorf("--to %q: must be containerd, oci-layout:DIR or oci-archive:FILE", o.to)
 }
 
 func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Writer) (err error) {
@@ -115,7 +118,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 		return err
 	}
 	if o.concurrent < 1 {
-		return usagef("--max-concurrent %d: must be at least 1", o.concurrent)
+		return usage.Errorf("--max-concurrent %d: must be at least 1", o.concurrent)
 	}
 	platform, err := platformFlag(o.platform, o.allPlatforms)
 	if err != nil {
@@ -136,7 +139,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	}
 	result := newResult(ref, to, w, root, &metrics, time.Since(started))
 	if o.format == "json" {
-		return printJSON(stdout, result)
+		return sanitize.WriteJSON(stdout, result)
 	}
 	return result.print(stdout)
 }
@@ -298,16 +301,16 @@ func (r *result) print(w io.Writer) error {
 	for _, m := range r.Members {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
 	}
-	last := fmt.Sprintf("%s in %.1f s, to %s", bytesOf(r.Bytes), r.Seconds, r.Target)
+	last := fmt.Sprintf("%s in %.1f s, to %s", amount.Bytes(r.Bytes), r.Seconds, r.Target)
 	if len(r.Members) > 0 {
-		last = count(len(r.Members), "member") + ", " + last
+		last = amount.Count(len(r.Members), "member") + ", " + last
 	}
 	for _, layer := range r.NonDistributable {
 		lines = append(lines, "  left out, not to be distributed: "+layer)
 	}
 	lines = append(lines, last)
 	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
+		if _, err := fmt.Fprintln(w, sanitize.Text(line)); err != nil {
 			return err
 		}
 	}

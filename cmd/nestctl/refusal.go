@@ -9,6 +9,7 @@ import (
 
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -44,6 +45,6 @@ func checkHub(parent auth.Repository) error {
 	if parent.Host() != "docker.io" {
 		return nil
 	}
-	return usagef("Docker Hub has no repositories below %s: names there have two components. "+
+	return usage.Errorf("Docker Hub has no repositories below %s: names there have two components. "+
 		"Use another registry, or nestctl copy --flatten to make a plain index in one repository (docs/registries.md)", parent)
 }

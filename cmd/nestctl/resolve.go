@@ -11,6 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -73,9 +75,9 @@ func (o *resolveOptions) flags(c *cobra.Command) {
 func (o *resolveOptions) check(cmd *cobra.Command) error {
 	switch {
 	case len(o.files) > 0 && cmd.Flags().Changed("format"):
-		return usagef("--format and --filename exclude each other")
+		return usage.Errorf("--format and --filename exclude each other")
 	case len(o.files) == 0 && o.allowUnmatched:
-		return usagef("--allow-unmatched needs --filename")
+		return usage.Errorf("--allow-unmatched needs --filename")
 	}
 	return oneOf("format", o.format, "ref", "json", "env", "kustomize")
 }
@@ -130,7 +132,7 @@ func (w *walker) pins(root *node) []pin {
 
 func printPins(out io.Writer, format string, pins []pin) error {
 	if format == "json" {
-		return printJSON(out, pins)
+		return sanitize.WriteJSON(out, pins)
 	}
 	var b strings.Builder
 	if format == "kustomize" {

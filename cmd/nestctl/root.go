@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -43,14 +45,14 @@ func newRoot() *cobra.Command {
 			if s.debug {
 				level = "debug"
 			}
-			log.L.Logger.SetOutput(redacted{cmd.ErrOrStderr()})
+			log.L.Logger.SetOutput(sanitize.Log{Writer: cmd.ErrOrStderr()})
 			return log.SetLevel(level)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().BoolVar(&s.debug, "debug", false, "log what is done, to standard error")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %s --help", err, cmd.CommandPath())
+		return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s)} {
 		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
@@ -79,7 +81,7 @@ func misuses(c *cobra.Command) {
 func misuseOf(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usagef("%w; see %s --help", err, cmd.CommandPath())
+			return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
 		}
 		return nil
 	}
@@ -138,14 +140,14 @@ func userStores(metrics *nested.Metrics) *auth.Stores {
 // parseRef normalises a reference as docker does.
 func parseRef(s string) (string, error) {
 	if _, ok := parseLayout(s); ok {
-		return "", usagef("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
+		return "", usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
 	}
 	named, err := reference.ParseDockerRef(s)
 	if err != nil {
-		return "", usagef("reference %q: %w", s, err)
+		return "", usage.Errorf("reference %q: %w", s, err)
 	}
 	if _, err := auth.ParseRepository(reference.TrimNamed(named).Name()); err != nil {
-		return "", usageError{err}
+		return "", usage.Error{Err: err}
 	}
 	return named.String(), nil
 }
@@ -155,7 +157,7 @@ var validTag = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
 // checkTag checks a tag that no reference was read with.
 func checkTag(of, tag string) error {
 	if !validTag.MatchString(tag) {
-		return usagef("%s: tag %.64q: must be up to 128 of letters, digits, _, . and -, and begin with neither . nor -", of, tag)
+		return usage.Errorf("%s: tag %.64q: must be up to 128 of letters, digits, _, . and -, and begin with neither . nor -", of, tag)
 	}
 	return nil
 }
@@ -185,5 +187,5 @@ func oneOf(flag, value string, allowed ...string) error {
 			return nil
 		}
 	}
-	return usagef("--%s %q: must be one of %s", flag, value, strings.Join(allowed, ", "))
+	return usage.Errorf("--%s %q: must be one of %s", flag, value, strings.Join(allowed, ", "))
 }

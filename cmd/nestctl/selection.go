@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -20,7 +21,7 @@ type selection struct {
 func platformFlag(platform string, all bool) (platforms.Matcher, error) {
 	switch {
 	case all && platform != "":
-		return nil, usagef("--platform and --all-platforms exclude each other")
+		return nil, usage.Errorf("--platform and --all-platforms exclude each other")
 	case all:
 		return nil, nil
 	case platform == "":
@@ -28,7 +29,7 @@ func platformFlag(platform string, all bool) (platforms.Matcher, error) {
 	}
 	p, err := platforms.Parse(platform)
 	if err != nil {
-		return nil, usagef("--platform %q: must be os/architecture or os/architecture/variant, as linux/arm64", platform)
+		return nil, usage.Errorf("--platform %q: must be os/architecture or os/architecture/variant, as linux/arm64", platform)
 	}
 	return platforms.OnlyStrict(p), nil
 }
@@ -46,7 +47,7 @@ func hostPlatform() ocispec.Platform {
 func checkMembers(members []string) error {
 	for _, m := range members {
 		if _, err := nested.ParseChild(m); err != nil {
-			return usagef("--member %.64q: %w", m, err)
+			return usage.Errorf("--member %.64q: %w", m, err)
 		}
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 )
@@ -25,7 +27,7 @@ func newTree(s *settings) *cobra.Command {
 			}
 			tree := w.tree(root, map[*node]bool{})
 			if format == "json" {
-				return printJSON(cmd.OutOrStdout(), tree)
+				return sanitize.WriteJSON(cmd.OutOrStdout(), tree)
 			}
 			return tree.print(cmd.OutOrStdout(), "", "")
 		},
@@ -74,7 +76,7 @@ func (b *branch) print(out io.Writer, first, rest string) error {
 	if b.Platform != "" {
 		line += "  " + b.Platform
 	}
-	if _, err := fmt.Fprintln(out, first+printable(line+"  "+bytesOf(b.Size))); err != nil {
+	if _, err := fmt.Fprintln(out, first+sanitize.Text(line+"  "+amount.Bytes(b.Size))); err != nil {
 		return err
 	}
 	for i, c := range b.Children {

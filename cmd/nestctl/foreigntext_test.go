@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -17,63 +15,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// foreign has what does something to a terminal, changes how other characters
-// are shown, or is not shown: an escape sequence, C1 controls, a soft hyphen,
-// an Arabic letter mark, a filler, a zero-width space and joiner, line and
-// paragraph separators, overrides, isolates, a byte order mark, a tag, delete.
-const foreign = "\x1b[31mred\a\r\u0085\u009b2J\u00ad\u061c\u115f\u200b\u200d\u2028\u2029\u202e\u2066\ufeff\U000e0041\x7f"
-
-func TestPrintable(t *testing.T) {
-	for text, want := range map[string]string{
-		"plain, äöü 漢字 ├──": "plain, äöü 漢字 ├──",
-		"\x1b[1m":           `\x1b[1m`,
-		"a\xffb\xc2":        `a\xffb\xc2`,
-		"\u009b\u202e":      `\u009b\u202e`,
-		"\u00a0\u3164":      `\u00a0\u3164`,
-		"\U000e0041":        `\U000e0041`,
-		"\ufffd":            "\ufffd",
-	} {
-		if got := printable(text); got != want {
-			t.Errorf("%+q: %s, want %s", text, got, want)
-		}
-	}
-}
-
-// TestJSONOfForeignText: what is printed is shown as it is, and decodes to what
-// it was; what is no text at all is replaced.
-func TestJSONOfForeignText(t *testing.T) {
-	for text, want := range map[string]string{foreign: foreign, "a\xffb": "a\ufffdb", "äöü\\u009b\"": "äöü\\u009b\""} {
-		var out bytes.Buffer
-		if err := printJSON(&out, map[string]string{"key" + text: text}); err != nil {
-			t.Fatal(err)
-		}
-		var got map[string]string
-		err := json.Unmarshal(out.Bytes(), &got)
-		if err != nil || got["key"+want] != want || strings.ContainsFunc(out.String(), unshown) {
-			t.Errorf("%+q: %v: printed %+q", text, err, out.String())
-		}
-	}
-}
-
-// TestLogOfForeignText: a line of the log is one line, and one in JSON stays JSON.
-func TestLogOfForeignText(t *testing.T) {
-	for _, format := range []log.OutputFormat{log.TextFormat, log.JSONFormat} {
-		var out bytes.Buffer
-		logger := log.L.Logger
-		output, formatter := logger.Out, logger.Formatter
-		logger.SetOutput(redacted{&out})
-		noError(t, log.SetFormat(format))
-		logger.WithField("field", foreign).Error("message " + foreign + " of https://user:pass@host/path?token=x")
-		logger.SetOutput(output)
-		logger.SetFormatter(formatter)
-		line, rest, _ := strings.Cut(out.String(), "\n")
-		var object map[string]any
-		err := json.Unmarshal([]byte(line), &object)
-		if rest != "" || strings.ContainsFunc(line, unshown) || strings.Contains(line, "pass") || format == log.JSONFormat && (err != nil || object["field"] != foreign) {
-			t.Errorf("%s: %v: %+q", format, err, out.String())
-		}
-	}
-}
+const foreign = registrytest.ForeignText
 
 func jsonOf(tb testing.TB, v any) string {
 	tb.Helper()

@@ -1,10 +1,17 @@
-package main
+// Package sanitize makes text and JSON with strings of strangers in it safe to
+// show: registries, indexes, helpers and archives choose them, and what they
+// choose must neither control a terminal, nor hide, nor carry a secret on.
+//
+// Everything that a program prints goes through it: text through Text, JSON
+// through WriteJSON, logs through Log, and errors with URLs in them through URLs.
+package sanitize
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -12,26 +19,23 @@ import (
 	"unicode/utf8"
 )
 
-// All output that may hold foreign strings goes through this file: text
-// through printable, JSON through printJSON, logs through redacted.
-
-// isShown reports whether a character can be shown as it is: it is visible or
+// IsShown reports whether a character can be shown as it is: it is visible or
 // a space, does nothing to a terminal, and does not change how others are
 // shown. Unicode's default ignorable characters are invisible though they count
 // as letters or marks.
-func isShown(r rune) bool {
+func IsShown(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
-// printable escapes what must not reach a terminal, as Go's string literals do.
-func printable(s string) string {
+// Text escapes what must not reach a terminal, as Go's string literals do.
+func Text(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case isShown(r):
+		case IsShown(r):
 			b.WriteRune(r)
 		default:
 			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
@@ -41,10 +45,10 @@ func printable(s string) string {
 	return b.String()
 }
 
-// escapeJSON escapes, in JSON, the characters that are not shown as they are.
+// JSON escapes, in JSON, the characters that are not shown as they are.
 // They can only stand in strings, so that what it decodes to stays the same.
-func escapeJSON(data []byte) []byte {
-	return escape(data, func(r rune) bool { return r < 0x7f || r > 0x7f && isShown(r) })
+func JSON(data []byte) []byte {
+	return escape(data, func(r rune) bool { return r < 0x7f || r > 0x7f && IsShown(r) })
 }
 
 // escape writes characters as JSON does: \u and four digits, in surrogate pairs
@@ -68,26 +72,32 @@ func escape(data []byte, shown func(rune) bool) []byte {
 	return b.Bytes()
 }
 
-// printJSON prints a result for programs.
-func printJSON(out io.Writer, result any) error {
+// WriteJSON prints a result for programs.
+func WriteJSON(out io.Writer, result any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(result); err != nil {
 		return err
 	}
-	_, err := out.Write(escapeJSON(text.Bytes()))
+	_, err := out.Write(JSON(text.Bytes()))
 	return err
 }
 
-// redacted is a writer that redacts and escapes the lines of a log, which may be
+// Log is a writer that redacts and escapes the lines of a log, which may be
 // JSON.
-type redacted struct{ io.Writer }
+type Log struct{ io.Writer }
 
-func (w redacted) Write(p []byte) (int, error) {
-	line := escape([]byte(redact(string(p))), func(r rune) bool { return r == '\n' || isShown(r) })
+func (w Log) Write(p []byte) (int, error) {
+	line := escape([]byte(URLs(string(p))), func(r rune) bool { return r == '\n' || IsShown(r) })
 	if _, err := w.Writer.Write(line); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
+
+// signed are the parts of URLs in which secrets travel: users and queries.
+var signed = regexp.MustCompile(`(https?://)(?:[^\s/"@]*@)?([^\s"?]*)(\?[^\s"]*)?`)
+
+// URLs takes users and queries out of the URLs in a text.
+func URLs(s string) string { return signed.ReplaceAllString(s, "$1$2") }
