@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/nestedoci/nested/internal/trust"
 )
 
 // openNonblock keeps the opening of a pipe from waiting for its other end.
@@ -24,27 +26,21 @@ func lockDir(dir *os.Root) (unlock func() error, err error) {
 	return d.Close, nil
 }
 
-func isUsers(info fs.FileInfo) bool {
-	uid, _ := ownerOf(info)
-	return uid == os.Geteuid()
-}
-
 // isTrusted reports whether nobody but the user and root has made a file.
 func isTrusted(info fs.FileInfo) bool {
-	uid, _ := ownerOf(info)
-	return uid == os.Geteuid() || uid == 0
+	return trust.Owned(info) || info.Sys().(*syscall.Stat_t).Uid == 0
 }
 
 // isPrivate reports whether nobody but the user can write to a directory.
 func isPrivate(info fs.FileInfo) bool {
 	const others = 0o022
-	return info.IsDir() && isUsers(info) && info.Mode().Perm()&others == 0
+	return info.IsDir() && trust.Owned(info) && info.Mode().Perm()&others == 0
 }
 
 // isOwn reports whether a file is the user's and has no other name, under which
 // it could be something else.
 func isOwn(info fs.FileInfo) bool {
-	return info.Mode().IsRegular() && isUsers(info) && hasOneName(info)
+	return info.Mode().IsRegular() && trust.Owned(info) && hasOneName(info)
 }
 
 func hasOneName(info fs.FileInfo) bool { return info.Sys().(*syscall.Stat_t).Nlink == 1 }
