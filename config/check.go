@@ -125,10 +125,6 @@ func (r *rules) nested(n Nested) {
 	if len(n.Annotations)+len(n.Properties) == 0 && !r.bad("nested.annotations") && !r.bad("nested.properties") {
 		r.add("nested.annotations", 0, "nested.annotations and nested.properties are empty", "one of them must have a name")
 	}
-	r.atLeast(1, "nested.max_document_bytes", n.MaxDocumentBytes)
-	r.atLeast(1, "nested.max_depth", n.MaxDepth)
-	r.atLeast(1, "nested.max_entries", n.MaxEntries)
-	r.atLeast(1, "nested.max_descriptors", n.MaxDescriptors)
 }
 
 // served are the rules about what is served, and to whom.
@@ -167,23 +163,17 @@ func (r *rules) reached(g Gateway) {
 }
 
 func (r *rules) bounds(g Gateway) {
-	r.oneOf("gateway.redirects", g.Redirects, "pass", "follow")
 	r.rule(g.UpstreamTimeout > 0 && g.UpstreamTimeout < 30*time.Second,
 		"gateway.upstream_timeout", g.UpstreamTimeout, "must be more than 0s and less than containerd's 30s")
-	r.atLeast(0, "gateway.search_requests", g.SearchRequests)
 	r.rule(g.Prefetch >= 0 && g.Prefetch <= 1024, "gateway.prefetch", g.Prefetch, "must be at least 0 and at most 1024")
-	r.rule(g.TrailMaxAge > 0, "gateway.trail_max_age", g.TrailMaxAge, "must be more than 0s")
-	r.atLeast(1<<20, "gateway.trail_max_bytes", g.TrailMaxBytes)
 	r.rule(g.Grace >= 0, "gateway.grace", g.Grace, "must not be negative")
 }
 
 // memory is the rule for the budget, without which no document of the greatest
 // size would ever be read.
 func (r *rules) memory(c *Config) {
-	if least := gateway.LeastMemory(int64(c.Nested.MaxDocumentBytes)); !r.bad("nested.max_document_bytes") {
-		r.rule(int64(c.Gateway.MaxMemory) >= least, "gateway.max_memory", c.Gateway.MaxMemory,
-			fmt.Sprintf("must be at least %d with nested.max_document_bytes %d", least, c.Nested.MaxDocumentBytes))
-	}
+	r.rule(c.Gateway.MaxMemory >= gateway.LeastMemory, "gateway.max_memory", c.Gateway.MaxMemory,
+		fmt.Sprintf("must be at least %d", gateway.LeastMemory))
 }
 
 func (r *rules) add(key string, element int, wrong, right string) {
@@ -213,10 +203,6 @@ func (r *rules) rule(ok bool, key string, value any, right string) {
 func (r *rules) oneOf(key, value string, allowed ...string) {
 	last := len(allowed) - 1
 	r.rule(slices.Contains(allowed, value), key, value, "must be "+strings.Join(allowed[:last], ", ")+" or "+allowed[last])
-}
-
-func (r *rules) atLeast(least int, key string, value int) {
-	r.rule(value >= least, key, value, fmt.Sprintf("must be at least %d", least))
 }
 
 // each notes the elements of a list that break a rule.

@@ -54,20 +54,12 @@ type Credentials struct {
 }
 
 // Nested is the section [nested]: how child-namespace descriptors are
-// recognised and how far they are followed (docs/spec.md, sections 2 and 5).
+// recognised (docs/spec.md, section 2).
 type Nested struct {
 	// Annotations that state a child namespace.
 	Annotations []string `toml:"annotations"`
 	// Properties of a descriptor that state a child namespace.
 	Properties []string `toml:"properties"`
-	// The most bytes that an index or manifest may have.
-	MaxDocumentBytes int `toml:"max_document_bytes"`
-	// The most steps from an index to an entry on the way from root to member.
-	MaxDepth int `toml:"max_depth"`
-	// The most descriptors in one index.
-	MaxEntries int `toml:"max_entries"`
-	// The most distinct descriptors of one bundle.
-	MaxDescriptors int `toml:"max_descriptors"`
 }
 
 // Gateway is the section [gateway].
@@ -89,14 +81,8 @@ type Gateway struct {
 	// A directory with a hosts.toml per registry, in containerd's format: upstream mirrors, CAs, client certificates,
 	// headers. Not containerd's own, in which the gateway stands.
 	HostsDir string `toml:"hosts_dir"`
-	// What to do when a registry redirects to a blob store. "pass": hand the redirect on where that is safe. "follow":
-	// fetch it here.
-	Redirects string `toml:"redirects"`
 	// How long a registry may take to begin an answer, all attempts together; less than containerd's 30s.
 	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
-	// The most requests that may be made to find content of which nothing is known any more; 0: it is
-	// not searched for.
-	SearchRequests int `toml:"search_requests"`
 	// How many manifests and small blobs may be fetched, for all clients together, before the client of a nested index
 	// asks for them; each has 256 KiB at most, also behind a redirect. They are fetched once it has asked for a second
 	// entry of an index that was not known yet, 32 at a time, and wait until 10 minutes after its last request; in mode
@@ -104,15 +90,11 @@ type Gateway struct {
 	Prefetch int `toml:"prefetch"`
 	// The most bytes that are held for all clients together: indexes, manifests and lists while they are read, followed and
 	// sent, what waits for its client, what searches remember. Requests wait for their part, and get 503 when it does not
-	// come within upstream_timeout. At least 8 MiB and 12 times nested.max_document_bytes. Give the process 128 MiB more than this:
-	// Go's limit (GOMEMLIMIT, unless the environment sets it) is this and 64 MiB.
+	// come within upstream_timeout. At least 48 MiB. Give the process 128 MiB more than this: Go's limit (GOMEMLIMIT, unless
+	// the environment sets it) is this and 64 MiB.
 	MaxMemory int `toml:"max_memory"`
 	// The directory of the trail: what was learnt about bundles.
 	StateDir string `toml:"state_dir"`
-	// How long the trail remembers.
-	TrailMaxAge time.Duration `toml:"trail_max_age"`
-	// How large the trail may grow; at least 1 MiB.
-	TrailMaxBytes int `toml:"trail_max_bytes"`
 	// The loopback address of metrics and health, over plain http; empty: off.
 	MetricsAddress string `toml:"metrics_address"`
 	// How long transfers may go on after SIGTERM.
@@ -131,12 +113,8 @@ func Default() Config {
 			Realms:        []string{},
 		},
 		Nested: Nested{
-			Annotations:      []string{"io.github.nestedoci.child-namespace"},
-			Properties:       []string{"namespace"},
-			MaxDocumentBytes: 4 << 20,
-			MaxDepth:         16,
-			MaxEntries:       10_000,
-			MaxDescriptors:   100_000,
+			Annotations: []string{"io.github.nestedoci.child-namespace"},
+			Properties:  []string{"namespace"},
 		},
 		Gateway: Gateway{
 			Registries:      []string{},
@@ -145,14 +123,10 @@ func Default() Config {
 			Certificate:     "/etc/nested/tls/gateway.pem",
 			ClientCA:        "/etc/nested/tls/ca.pem",
 			HostsDir:        "/etc/nested/certs.d",
-			Redirects:       "pass",
 			UpstreamTimeout: 25 * time.Second,
-			SearchRequests:  100,
 			Prefetch:        64,
 			MaxMemory:       gateway.DefaultMemory,
 			StateDir:        "/var/lib/nested",
-			TrailMaxAge:     30 * 24 * time.Hour,
-			TrailMaxBytes:   64 << 20,
 			Grace:           5 * time.Second,
 		},
 	}

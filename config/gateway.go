@@ -19,6 +19,9 @@ func (c *Config) CheckHosts() error {
 	return all
 }
 
+// searchRequests find what a bundle of a hundred members has, one request each.
+const searchRequests = 100
+
 // NewGateway makes the gateway that the file describes, on a trail that was
 // opened before, with a budget of memory: both outlive a change of the file.
 func (c *Config) NewGateway(trail *gateway.Trail, memory *gateway.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
@@ -27,23 +30,21 @@ func (c *Config) NewGateway(trail *gateway.Trail, memory *gateway.Memory, metric
 		return nil, err
 	}
 	return gateway.New(gateway.Options{
-		Mode:            modes[c.Gateway.Mode],
-		Registries:      c.Gateway.Registries,
-		Allow:           allow,
-		Trail:           trail,
-		Credentials:     c.Credentials.Stores(&metrics.Registries.Metrics),
-		HostsDir:        c.Gateway.HostsDir,
-		CheckHosts:      func(registry string) error { return CheckHosts("", c.Gateway.HostsDir, registry) },
-		Realms:          c.Credentials.Realms,
-		Keys:            c.Nested.Keys(),
-		Limits:          c.Nested.Limits(),
-		FollowRedirects: c.Gateway.Redirects == "follow",
-		Timeout:         c.Gateway.UpstreamTimeout,
-		SearchRequests:  c.Gateway.SearchRequests,
-		Prefetch:        c.Gateway.Prefetch,
-		Memory:          memory,
-		UserAgent:       userAgent,
-		Metrics:         metrics,
+		Mode:           modes[c.Gateway.Mode],
+		Registries:     c.Gateway.Registries,
+		Allow:          allow,
+		Trail:          trail,
+		Credentials:    c.Credentials.Stores(&metrics.Registries.Metrics),
+		HostsDir:       c.Gateway.HostsDir,
+		CheckHosts:     func(registry string) error { return CheckHosts("", c.Gateway.HostsDir, registry) },
+		Realms:         c.Credentials.Realms,
+		Keys:           c.Nested.Keys(),
+		Timeout:        c.Gateway.UpstreamTimeout,
+		SearchRequests: searchRequests,
+		Prefetch:       c.Gateway.Prefetch,
+		Memory:         memory,
+		UserAgent:      userAgent,
+		Metrics:        metrics,
 	}), nil
 }
 
@@ -63,16 +64,6 @@ func (c Credentials) Stores(metrics *auth.Metrics) auth.Source {
 // Keys are the names under which child namespaces are stated.
 func (n Nested) Keys() nested.Keys {
 	return nested.Keys{Annotations: n.Annotations, Properties: n.Properties}
-}
-
-// Limits bound what is followed.
-func (n Nested) Limits() nested.Limits {
-	return nested.Limits{
-		Document:    int64(n.MaxDocumentBytes),
-		Depth:       n.MaxDepth,
-		Entries:     n.MaxEntries,
-		Descriptors: n.MaxDescriptors,
-	}
 }
 
 func patterns(allow []string) ([]gateway.Pattern, error) {
@@ -97,8 +88,6 @@ func (c *Config) NeedsRestart(other *Config) error {
 		"certificate":     a.Certificate != b.Certificate,
 		"client_ca":       a.ClientCA != b.ClientCA,
 		"state_dir":       a.StateDir != b.StateDir,
-		"trail_max_age":   a.TrailMaxAge != b.TrailMaxAge,
-		"trail_max_bytes": a.TrailMaxBytes != b.TrailMaxBytes,
 		"max_memory":      a.MaxMemory != b.MaxMemory,
 		"metrics_address": a.MetricsAddress != b.MetricsAddress,
 	} {

@@ -22,14 +22,14 @@ func TestParse(t *testing.T) {
 	want.Gateway.UpstreamTimeout, want.Gateway.Address = 10*time.Second, "127.0.0.1:0"
 	want.Gateway.Allow = []string{"reg.test/team/**"}
 	want.Log.Level, want.Log.Format = "debug", "json"
-	want.Nested.MaxDepth, want.Nested.Properties = 0x10, []string{}
+	want.Gateway.Prefetch, want.Nested.Properties = 0x10, []string{}
 	for _, text := range []string{
-		"log = {level = \"debug\", 'format' = '''json'''}\nnested.max_depth = 0x1_0\nnested.properties = []\n" +
-			"[gateway] # a comment\nmode='node'\n\"registries\" = [\n  \"reg.test\", # one\n  \"[::1]:5000\",\n]\n" +
+		"log = {level = \"debug\", 'format' = '''json'''}\nnested.properties = []\n" +
+			"[gateway] # a comment\nprefetch = 0x1_0\nmode='node'\n\"registries\" = [\n  \"reg.test\", # one\n  \"[::1]:5000\",\n]\n" +
 			"upstream_timeout = \"10s\"\naddress = \"127.0.0.1:0\"\nallow = [\"reg.test/team/**\"]",
 		"gateway.mode = \"no\\u0064e\"\r\ngateway . registries = ['reg.test', '[::1]:5000']\r\ngateway.upstream_timeout = '10000ms'\r\n" +
-			"gateway.\"address\" = '127.0.0.1:0'\r\ngateway.allow = ['reg.test/team/**']\r\n" +
-			"[nested]\r\nproperties = []\r\nmax_depth = +16\r\n[log]\r\nlevel = 'debug'\r\nformat = 'json'\r\n",
+			"gateway.\"address\" = '127.0.0.1:0'\r\ngateway.allow = ['reg.test/team/**']\r\ngateway.prefetch = +16\r\n" +
+			"[nested]\r\nproperties = []\r\n[log]\r\nlevel = 'debug'\r\nformat = 'json'\r\n",
 	} {
 		c, err := Parse("config.toml", []byte(text))
 		if err != nil {
@@ -54,9 +54,9 @@ var reports = map[string][]string{
 
 	// keys that there are not
 	minimal + misspelt + " = \"127.0.0.1:7117\"\n":             {":4:1: unknown key gateway." + misspelt + "; did you mean address?"},
-	minimal + "  trail-max-bytse = 1":                          {":4:3: unknown key gateway.trail-max-bytse; did you mean trail_max_bytes?"},
+	minimal + "  upstream-timeuot = 1":                         {":4:3: unknown key gateway.upstream-timeuot; did you mean upstream_timeout?"},
 	"unheard_of.x.y = {a = 1}\n" + minimal:                     {":1:1: unknown key unheard_of; remove it; nestctl config default lists the keys"},
-	"redirects = 7\n" + minimal:                                {":1:1: unknown key redirects; did you mean gateway.redirects?"},
+	"prefetch = 7\n" + minimal:                                 {":1:1: unknown key prefetch; did you mean gateway.prefetch?"},
 	minimal + "[gatewya]\nmode = 1\nmode = 2\n":                {":4:2: unknown key gatewya; did you mean gateway?"},
 	minimal + "[log.x.y]\nz = 1\n":                             {":4:6: unknown key log.x; remove it; nestctl config default lists the keys"},
 	minimal + "[[log.x]]\nz = 1\n":                             {":4:7: unknown key log.x; remove it; nestctl config default lists the keys"},
@@ -74,11 +74,11 @@ var reports = map[string][]string{
 		":5:9: gateway.allow is a string; must be a list of strings",
 		`:6:9: gateway.grace is an integer; must be a duration such as "30s"`,
 	},
-	minimal + "address = true\nallow = {}\ngrace = 2020-01-01\nredirects = 1.5\nstate_dir   =   [\"/x\"]\n": {
+	minimal + "address = true\nallow = {}\ngrace = 2020-01-01\nhosts_dir = 1.5\nstate_dir   =   [\"/x\"]\n": {
 		":4:11: gateway.address is a boolean; must be a string",
 		":5:9: gateway.allow is a table; must be a list of strings",
 		`:6:9: gateway.grace is a date or time; must be a duration such as "30s"`,
-		":7:13: gateway.redirects is a float; must be a string",
+		":7:13: gateway.hosts_dir is a float; must be a string",
 		":8:17: gateway.state_dir is a list; must be a string",
 	},
 	minimal + "allow = [\"reg.test/a\", 7, [\"x\"],\n  \"a b\"]\n": {
@@ -107,9 +107,9 @@ var reports = map[string][]string{
 		":4:3: log is a list of tables; must be one table, [log]",
 	},
 	"[gateway.mode]\nx = 1\n[gateway]\nregistries = [\"reg.test\"]\n": {":1:10: gateway.mode is a table; must be a string"},
-	minimal + "[nested]\nmax_depth = \"3\"\nmax_entries = 9223372036854775808\n": {
-		":5:13: nested.max_depth is a string; must be an integer",
-		":6:15: nested.max_entries is 9223372036854775808; must fit into 64 bits",
+	minimal + "prefetch = \"3\"\nmax_memory = 9223372036854775808\n": {
+		":4:12: gateway.prefetch is a string; must be an integer",
+		":5:14: gateway.max_memory is 9223372036854775808; must fit into 64 bits",
 	},
 
 	// keys that are there twice

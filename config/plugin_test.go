@@ -25,7 +25,7 @@ func TestPlugin(t *testing.T) {
 		"members":        "platform",
 		"member_records": []any{"default", "test"},
 		"verify":         "root",
-		"max_depth":      int64(3),
+		"properties":     []any{"elsewhere"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestPlugin(t *testing.T) {
 	want := DefaultPlugin()
 	want.DockerConfig, want.HelperTimeout = []string{dir}, 5*time.Second
 	want.Allow, want.Members, want.MemberRecords, want.Verify = []string{"reg.test/org/**"}, "platform", []string{"default", "test"}, "root"
-	want.MaxDepth = 3
+	want.Properties = []string{"elsewhere"}
 	if !reflect.DeepEqual(*p, want) {
 		t.Errorf("got  %+v\nwant %+v", *p, want)
 	}

@@ -18,10 +18,9 @@ func samples() []*Config {
 	odd.Credentials.Realms = []string{"auth.test", "auth.test:5001", "[::1]:80", "auth"}
 	odd.Credentials.HelperTimeout = time.Hour + time.Millisecond
 	odd.Nested.Annotations, odd.Nested.Properties = []string{"a", "b'c"}, []string{}
-	odd.Nested.MaxDepth = 1
 	odd.Gateway.Address, odd.Gateway.MetricsAddress = "127.0.0.1:0", "localhost:0"
-	odd.Gateway.TrailMaxAge, odd.Gateway.TrailMaxBytes = 90*time.Minute, 1<<20
-	odd.Gateway.Grace, odd.Gateway.Redirects = 0, "follow"
+	odd.Gateway.UpstreamTimeout, odd.Gateway.MaxMemory = 1500*time.Millisecond, 1<<30
+	odd.Gateway.Grace, odd.Gateway.Prefetch = 0, 0
 	odd.Log = Log{"debug", "json"}
 	return []*Config{node, pod, odd}
 }

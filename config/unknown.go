@@ -8,11 +8,27 @@ import (
 // unknown notes a key that there is not, with the one that may be meant.
 func (d *document) unknown(at section, name string, offset int) {
 	key := at.key(name)
+	if instead, ok := gone[name]; ok {
+		d.problem(key, offset, key+" is no key any more", instead)
+		return
+	}
 	right := "remove it; " + d.lists
 	if meant := d.meant(at, name); meant != "" {
 		right = "did you mean " + meant + "?"
 	}
 	d.problem(key, offset, "unknown key "+key, right)
+}
+
+// gone are keys of earlier versions, in whatever table, and what to do instead.
+var gone = map[string]string{
+	"max_document_bytes": "remove it; docs/spec.md, section 5, has the limit",
+	"max_depth":          "remove it; docs/spec.md, section 5, has the limit",
+	"max_entries":        "remove it; docs/spec.md, section 5, has the limit",
+	"max_descriptors":    "remove it; docs/spec.md, section 5, has the limit",
+	"redirects":          "remove it; redirects of blobs are handed on where that is safe, and followed elsewhere",
+	"search_requests":    "remove it; a search makes 100 requests at most",
+	"trail_max_age":      "remove it; what was not seen for 30 days is forgotten",
+	"trail_max_bytes":    "remove it; the trail has 64 MiB at most, then the oldest is forgotten",
 }
 
 // meant finds what is spelt nearly so in the same table, or just so in another.

@@ -37,7 +37,7 @@ func (s *service) push(ctx context.Context, settings *settings, src transfer.Ima
 		return err
 	}
 	defer registries.CloseIdleConnections()
-	resolver := nested.New(registries, nested.Options{Store: s.content, Keys: settings.Keys(), Limits: settings.Limits()})
+	resolver := nested.New(registries, nested.Options{Store: s.content, Keys: settings.Keys()})
 	return s.Transferrer.Transfer(ctx, src, pushed{dst, c.reference, resolver}, opts...)
 }
 

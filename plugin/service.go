@@ -77,7 +77,7 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 		dst:       to,
 		platform:  platformOf(to),
 		base:      registries,
-		resolver:  nested.New(headFirst{registries}, nested.Options{Store: s.content, Keys: settings.Keys(), Limits: settings.Limits()}),
+		resolver:  nested.New(headFirst{registries}, nested.Options{Store: s.content, Keys: settings.Keys()}),
 		progress:  newProgress(opts),
 		slots:     make(chan struct{}, transfersAtOnce),
 		started:   map[string]bool{},

@@ -157,8 +157,8 @@ func TestDoctor(t *testing.T) {
 		// the gateway's configuration
 		{name: "no configuration", spoil: func(n *machine) { n.must(os.Remove(n.path(config.Path))) },
 			want: "problem: /etc/nested/config.toml does not exist; fix: nestctl install --mode MODE --registry HOST"},
-		{name: "bad configuration", spoil: func(n *machine) { n.edit(config.Path, `redirects = "pass"`, `redirects = "maybe"`) },
-			want: `problem: /etc/nested/config.toml:*: gateway.redirects is "maybe"; fix: must be pass or follow`},
+		{name: "bad configuration", spoil: func(n *machine) { n.edit(config.Path, `prefetch = 64`, `prefetch = 6400`) },
+			want: `problem: /etc/nested/config.toml:*: gateway.prefetch is 6400; fix: must be at least 0 and at most 1024`},
 		{name: "configuration of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(config.Path), 0o666)) },
 			want: "problem: */etc/nested/config.toml: can be written by its group or others; fix: chmod go-w */etc/nested/config.toml"},
 		{name: "gateway's key of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(gatewayPEM), 0o644)) },

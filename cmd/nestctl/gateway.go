@@ -82,9 +82,7 @@ func newDaemon(file string, debug bool) (*daemonProcess, error) {
 		return nil, err
 	}
 	trail, err := gateway.OpenTrail(filepath.Join(c.Gateway.StateDir, "trail.db"), gateway.TrailOptions{
-		MaxAge:   c.Gateway.TrailMaxAge,
-		MaxBytes: int64(c.Gateway.TrailMaxBytes),
-		Probe:    probeTrail,
+		Probe: probeTrail,
 	})
 	if err != nil {
 		return nil, err

@@ -45,8 +45,7 @@ func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place, from 
 // askBlob asks for a blob. An entry of a nested index that is neither index
 // nor manifest may be under /manifests/, too (docs/spec.md, section 4).
 func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
-	ask := query{method: http.MethodGet, kind: blobs, reference: q.digest.String(), accept: "*/*", header: q.header,
-		pass: !g.options.FollowRedirects && !q.head}
+	ask := query{method: http.MethodGet, kind: blobs, reference: q.digest.String(), accept: "*/*", header: q.header, pass: !q.head}
 	if q.head {
 		ask.method = http.MethodHead
 	}

@@ -63,9 +63,6 @@ type Options struct {
 	Keys   nested.Keys
 	Limits nested.Limits
 
-	// FollowRedirects fetches here what a registry redirects to, in place of
-	// handing the redirect on.
-	FollowRedirects bool
 	// Timeout bounds the time until an answer begins; 25 s. containerd gives
 	// up after 30.
 	Timeout time.Duration

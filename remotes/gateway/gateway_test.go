@@ -298,23 +298,18 @@ func TestPassable(t *testing.T) {
 // TestFollowedRedirect: a redirect that is not to be handed on is followed here,
 // without the registry's credentials.
 func TestFollowedRedirect(t *testing.T) {
-	for name, follow := range map[string]bool{"not safe to pass": false, "by the setting": true} {
-		t.Run(name, func(t *testing.T) {
-			s := newScene(t, Node)
-			store := registrytest.New()
-			t.Cleanup(store.Close)
-			s.options.HostsDir = hostsDir(t, s.registry.Host())
-			s.options.FollowRedirects = follow
-			s.start(filepath.Join(t.TempDir(), "trail"))
-			blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
-			store.PutBlob("org/app", "application/octet-stream", []byte("content"))
-			s.registry.Intercept(registrytest.Redirect(store.URL(), registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
-			if got := s.get("blobs", blob.Digest); got.status != http.StatusOK || got.body != "content" {
-				t.Errorf("%+v", got)
-			}
-			if store.Count() != 1 || store.Count(registrytest.WithCredentials) != 0 {
-				t.Errorf("the store was asked %v", store.Log())
-			}
-		})
+	s := newScene(t, Node)
+	store := registrytest.New()
+	t.Cleanup(store.Close)
+	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+	store.PutBlob("org/app", "application/octet-stream", []byte("content"))
+	s.registry.Intercept(registrytest.Redirect(store.URL(), registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+	if got := s.get("blobs", blob.Digest); got.status != http.StatusOK || got.body != "content" {
+		t.Errorf("%+v", got)
+	}
+	if store.Count() != 1 || store.Count(registrytest.WithCredentials) != 0 {
+		t.Errorf("the store was asked %v", store.Log())
 	}
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -17,13 +16,11 @@ const DefaultMemory = 128 << 20
 // small (rights, carriers, names of what is fetched ahead).
 const MemoryBeside = 64 << 20
 
-// LeastMemory returns the least budget with which all documents are served when
-// those below nested indexes may have so many bytes: twice as many are read of
-// plain ones, and nobody has more than half of a part of the budget.
-func LeastMemory(document int64) int64 {
-	const least, times = 8 << 20, 2 * 2 * 8 / documentsPart
-	return max(least, min(document, math.MaxInt64/(times+2))*(times+2)) // something is needed beside them
-}
+// LeastMemory is the least budget, in bytes, with which all documents are
+// served: twice the 4 MiB of those below nested indexes are read of plain ones,
+// nobody has more than half of a part of the budget, and something is needed
+// beside them.
+const LeastMemory = (2*2*8/documentsPart + 2) * (4 << 20)
 
 // The parts of the budget, in eighths. They are apart so that nobody waits for
 // what they hold themselves: documents are waited for by who holds none, what is

@@ -226,7 +226,6 @@ func TestSignedURLs(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, Node)
 			s.options.Timeout = 3 * time.Second
-			s.options.FollowRedirects = true
 			s.options.HostsDir = hostsDir(t, s.registry.Host())
 			s.start(filepath.Join(t.TempDir(), "trail"))
 			store := registrytest.New()
