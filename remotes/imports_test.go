@@ -14,7 +14,8 @@ import (
 const (
 	module     = "github.com/nestedoci/nested/"
 	containerd = "github.com/containerd/containerd/v2/"
-	trust      = module + "internal/trust" // who decides about a file; for all that read files of a node
+	trust      = module + "internal/trust"  // who decides about a file; for all that read files of a node
+	shared     = module + "internal/flight" // what goroutines share by a key; for all
 )
 
 func TestImportDirection(t *testing.T) {
@@ -25,6 +26,7 @@ func TestImportDirection(t *testing.T) {
 		"config":          {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
 		// Leaves.
 		"internal/amount":   {module},
+		"internal/flight":   {module, "github.com", "golang.org"},
 		"internal/sanitize": {module},
 		"internal/trust":    {module},
 		"internal/usage":    {module},
@@ -36,7 +38,7 @@ func TestImportDirection(t *testing.T) {
 		}
 		for _, dep := range deps {
 			for _, f := range forbidden {
-				if strings.HasPrefix(dep+"/", f) && dep != module+pkg && (dep != trust || pkg == "remotes/auth" || pkg == "remotes/nested") {
+				if strings.HasPrefix(dep+"/", f) && dep != module+pkg && dep != shared && (dep != trust || pkg == "remotes/auth" || pkg == "remotes/nested") {
 					t.Errorf("%s must not depend on %s", pkg, dep)
 				}
 			}

@@ -12,6 +12,8 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
+var errAsk = errors.New("no answer")
+
 // wantSecretOnlyAt fails when a secret came anywhere else than to the token
 // endpoint.
 func (s *scene) wantSecretOnlyAt(kind registrytest.Kind) {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/docker/docker-credential-helpers/client"
 	"github.com/docker/docker-credential-helpers/credentials"
+
+	"github.com/nestedoci/nested/internal/flight"
 )
 
 const (
@@ -50,7 +52,7 @@ type helpers struct {
 	timeout     time.Duration
 	interactive bool
 	metrics     *Metrics
-	answers     shared[helperKey, Credential]
+	answers     flight.Group[helperKey, Credential]
 }
 
 type helperKey struct{ helper, server string }
@@ -68,7 +70,7 @@ func (h *helpers) get(ctx context.Context, config, helper, server string) (Crede
 	if !helperServerName.MatchString(server) || len(server) > helperServer {
 		return Credential{}, fail("not a server's name")
 	}
-	credential, err := h.answers.get(ctx, helperKey{helper, server}, h.timeout+time.Second,
+	credential, err := h.answers.Get(ctx, helperKey{helper, server}, h.timeout+time.Second,
 		func(ctx context.Context) (Credential, time.Duration, error) {
 			credential, reason := h.run(ctx, program, server)
 			switch {
@@ -87,7 +89,7 @@ func (h *helpers) get(ctx context.Context, config, helper, server string) (Crede
 }
 
 func (h *helpers) forget(credential Credential) {
-	h.answers.forget(func(_ helperKey, c Credential) bool { return c == credential })
+	h.answers.Forget(func(_ helperKey, c Credential) bool { return c == credential })
 }
 
 var (

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nestedoci/nested/internal/registrytest"
@@ -69,16 +71,23 @@ func TestHelperOfAnotherUser(t *testing.T) {
 func TestHelperAnswersAreKept(t *testing.T) {
 	t.Parallel()
 	for helper, want := range map[string]time.Duration{"answers": helperKeep, "knows-none": 30 * time.Second, "is-broken": 0} {
-		stores := NewStores(StoresOptions{Inline: Secret(fmt.Sprintf(`{"credsStore":%q}`, helper))})
-		began := time.Now()
-		_, err := stores.Lookup(ctx(), repository(t, "reg/a"))
-		if (err != nil) != (want == 0) {
-			t.Error(err)
-		}
-		kept, ok := stores.helpers.answers.answers[helperKey{helper, "reg"}]
-		if d := kept.expires.Sub(began); ok != (want > 0) || ok && (d < want || d > want+20*time.Second) {
-			t.Errorf("%s: kept %t, for %v", helper, ok, d)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			var metrics Metrics
+			stores := NewStores(StoresOptions{Inline: Secret(fmt.Sprintf(`{"credsStore":%q}`, helper)), Metrics: &metrics})
+			lookup := func() int64 {
+				if _, err := stores.Lookup(t.Context(), repository(t, "reg/a")); (err != nil) != (want == 0) {
+					t.Error(err)
+				}
+				return metrics.HelperRuns.Load()
+			}
+			runs := []int64{lookup()}
+			time.Sleep(max(0, want-time.Nanosecond))
+			runs = append(runs, lookup())
+			time.Sleep(time.Nanosecond)
+			if runs = append(runs, lookup()); !slices.Equal(runs, []int64{1, 1, 2}) && want > 0 || want == 0 && !slices.Equal(runs, []int64{1, 2, 3}) {
+				t.Errorf("%s: %v runs at once, just before and after %v", helper, runs, want)
+			}
+		})
 	}
 	if d := NewStores(StoresOptions{}).helpers.timeout; d <= 0 || d >= 50*time.Second {
 		t.Errorf("helpers have %v", d)

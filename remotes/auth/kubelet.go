@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nestedoci/nested/internal/flight"
 )
 
 const (
@@ -43,7 +45,7 @@ type KubeletOptions struct {
 // for the repository passes the question on.
 type KubeletProviders struct {
 	options KubeletOptions
-	answers shared[kubeletKey, Credential]
+	answers flight.Group[kubeletKey, Credential]
 }
 
 // NewKubeletProviders returns the source. The file is read at each lookup.
@@ -97,7 +99,7 @@ func (k *KubeletProviders) Lookup(ctx context.Context, repository Repository) (C
 
 // Forget implements [Forgetter].
 func (k *KubeletProviders) Forget(credential Credential) {
-	k.answers.forget(func(_ kubeletKey, c Credential) bool { return c == credential })
+	k.answers.Forget(func(_ kubeletKey, c Credential) bool { return c == credential })
 }
 
 // read reads the kubelet's file.
@@ -168,7 +170,7 @@ func splitPort(host string) (name, port string) {
 
 // ask asks a plugin, unless its answer is kept.
 func (k *KubeletProviders) ask(ctx context.Context, p kubeletProvider, repository Repository) (Credential, error) {
-	return k.answers.get(ctx, kubeletKey{p.Name, repository}, kubeletTimeout+time.Second,
+	return k.answers.Get(ctx, kubeletKey{p.Name, repository}, kubeletTimeout+time.Second,
 		func(ctx context.Context) (Credential, time.Duration, error) {
 			credential, keep, reason := k.run(ctx, p, repository)
 			if reason != "" {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/internal/flight"
 )
 
 const (
@@ -45,12 +47,12 @@ type tokens struct {
 	client    *http.Client
 	userAgent string
 	metrics   *Metrics
-	kept      shared[tokenKey, string]
+	kept      flight.Group[tokenKey, string]
 	getOnly   sync.Map // realms that answer GET and not POST
 }
 
 func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
-	return t.kept.get(ctx, key, maxWait+2*tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
+	return t.kept.Get(ctx, key, maxWait+2*tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
 		token, lifetime, err := t.persist(ctx, key)
 		// Renewed a tenth of its life before the end, at most half a minute.
 		return token, lifetime - min(lifetime/10, 30*time.Second), err
@@ -59,7 +61,7 @@ func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
 
 // forget drops a token that the registry has refused.
 func (t *tokens) forget(token string) {
-	t.kept.forget(func(_ tokenKey, kept string) bool { return kept == token })
+	t.kept.Forget(func(_ tokenKey, kept string) bool { return kept == token })
 }
 
 // persist fetches, and again when what failed may pass.

@@ -1,4 +1,4 @@
-package auth
+package flight
 
 import (
 	"context"
@@ -25,14 +25,14 @@ func (a *asks) ask(keep time.Duration) func(context.Context) (int, time.Duration
 	}
 }
 
-func TestSharedKeepsAnswers(t *testing.T) {
+func TestGroupKeepsAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[string, int]
+		var g Group[string, int]
 		var a asks
 		get := func(key string, want int) {
 			t.Helper()
-			if got, err := s.get(t.Context(), key, budget, a.ask(time.Minute)); got != want || err != nil {
+			if got, err := g.Get(t.Context(), key, budget, a.ask(time.Minute)); got != want || err != nil {
 				t.Errorf("%s: got %d %v, want %d", key, got, err, want)
 			}
 		}
@@ -43,29 +43,29 @@ func TestSharedKeepsAnswers(t *testing.T) {
 		get("a", 1)
 		time.Sleep(time.Nanosecond)
 		get("a", 3)
-		s.forget(func(key string, value int) bool { return key == "a" && value == 3 })
+		g.Forget(func(key string, value int) bool { return key == "a" && value == 3 })
 		get("a", 4)
 		get("b", 5)
 	})
 }
 
-func TestSharedKeepsNothingThatFailed(t *testing.T) {
+func TestGroupKeepsNothingThatFailed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[string, int]
+		var g Group[string, int]
 		var a asks
 		for range 2 {
-			_, err := s.get(t.Context(), "a", budget, func(context.Context) (int, time.Duration, error) {
+			_, err := g.Get(t.Context(), "a", budget, func(context.Context) (int, time.Duration, error) {
 				return 0, time.Hour, errAsk
 			})
 			if !errors.Is(err, errAsk) {
 				t.Errorf("got %v", err)
 			}
 		}
-		if got, err := s.get(t.Context(), "a", budget, a.ask(0)); got != 1 || err != nil {
+		if got, err := g.Get(t.Context(), "a", budget, a.ask(0)); got != 1 || err != nil {
 			t.Errorf("after failures: %d %v", got, err)
 		}
-		if got, _ := s.get(t.Context(), "a", budget, a.ask(0)); got != 2 {
+		if got, _ := g.Get(t.Context(), "a", budget, a.ask(0)); got != 2 {
 			t.Errorf("an answer to keep for no time was kept: %d", got)
 		}
 	})
@@ -89,15 +89,15 @@ func (q *slow) ask(ctx context.Context) (int, time.Duration, error) {
 	}
 }
 
-func TestSharedWork(t *testing.T) {
+func TestGroupWork(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[string, int]
+		var g Group[string, int]
 		var q slow
 		var all sync.WaitGroup
 		for i := range 500 {
 			all.Go(func() {
-				if _, err := s.get(t.Context(), fmt.Sprint(i%50), time.Hour, q.ask); err != nil {
+				if _, err := g.Get(t.Context(), fmt.Sprint(i%50), time.Hour, q.ask); err != nil {
 					t.Error(err)
 				}
 			})
@@ -112,10 +112,10 @@ func TestSharedWork(t *testing.T) {
 	})
 }
 
-func TestSharedWorkNotFates(t *testing.T) {
+func TestGroupWorkNotFates(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[string, int]
+		var g Group[string, int]
 		var q slow
 		errGone := errors.New("gone")
 		first, leave := context.WithCancelCause(t.Context())
@@ -125,7 +125,7 @@ func TestSharedWorkNotFates(t *testing.T) {
 		var all sync.WaitGroup
 		wait := func(ctx context.Context, want error) {
 			all.Go(func() {
-				if _, err := s.get(ctx, "a", time.Hour, q.ask); !errors.Is(err, want) {
+				if _, err := g.Get(ctx, "a", time.Hour, q.ask); !errors.Is(err, want) {
 					t.Errorf("got %v, want %v", err, want)
 				}
 			})
@@ -142,16 +142,16 @@ func TestSharedWorkNotFates(t *testing.T) {
 	})
 }
 
-func TestSharedEndsWhenTheLastLeaves(t *testing.T) {
+func TestGroupEndsWhenTheLastLeaves(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[string, int]
+		var g Group[string, int]
 		var q slow
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
-				if _, err := s.get(ctx, "a", time.Hour, q.ask); !errors.Is(err, context.Canceled) {
+				if _, err := g.Get(ctx, "a", time.Hour, q.ask); !errors.Is(err, context.Canceled) {
 					t.Errorf("got %v", err)
 				}
 			})
@@ -164,21 +164,21 @@ func TestSharedEndsWhenTheLastLeaves(t *testing.T) {
 			t.Error("the question goes on though nobody waits")
 		}
 		// The next to ask does not meet the end of the others.
-		if got, err := s.get(t.Context(), "a", time.Hour, q.ask); got != 2 || err != nil {
+		if got, err := g.Get(t.Context(), "a", time.Hour, q.ask); got != 2 || err != nil {
 			t.Errorf("got %d %v", got, err)
 		}
 	})
 }
 
 // A question that is slow to notice that nobody waits is not joined.
-func TestSharedDoesNotJoinTheDying(t *testing.T) {
+func TestGroupDoesNotJoinTheDying(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[string, int]
+		var g Group[string, int]
 		var a asks
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := s.get(ctx, "a", time.Hour, func(ctx context.Context) (int, time.Duration, error) {
+		_, err := g.Get(ctx, "a", time.Hour, func(ctx context.Context) (int, time.Duration, error) {
 			<-ctx.Done()
 			time.Sleep(time.Minute)
 			return 0, 0, ctx.Err()
@@ -187,7 +187,7 @@ func TestSharedDoesNotJoinTheDying(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		for range 2 {
-			if got, err := s.get(t.Context(), "a", time.Hour, a.ask(time.Hour)); got != 1 || err != nil {
+			if got, err := g.Get(t.Context(), "a", time.Hour, a.ask(time.Hour)); got != 1 || err != nil {
 				t.Errorf("got %d %v", got, err)
 			}
 			time.Sleep(2 * time.Minute) // the end of the other one changes nothing
@@ -195,13 +195,13 @@ func TestSharedDoesNotJoinTheDying(t *testing.T) {
 	})
 }
 
-func TestSharedBudget(t *testing.T) {
+func TestGroupBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[string, int]
+		var g Group[string, int]
 		var q slow
 		begin := time.Now()
-		if _, err := s.get(t.Context(), "a", time.Second, q.ask); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := g.Get(t.Context(), "a", time.Second, q.ask); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(begin); took != time.Second {
@@ -210,19 +210,19 @@ func TestSharedBudget(t *testing.T) {
 	})
 }
 
-func TestSharedThrowsStaleAnswersOut(t *testing.T) {
+func TestGroupThrowsStaleAnswersOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s shared[int, int]
+		var g Group[int, int]
 		var a asks
 		for i := range 10_000 {
-			if _, err := s.get(t.Context(), i, budget, a.ask(10*time.Second)); err != nil {
+			if _, err := g.Get(t.Context(), i, budget, a.ask(10*time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
 		}
-		if len(s.answers) > 200 || len(s.flights) > 0 {
-			t.Errorf("%d answers and %d flights are kept, 10 are fresh", len(s.answers), len(s.flights))
+		if len(g.results.entries) > 200 || len(g.flights) > 0 {
+			t.Errorf("%d results and %d flights are kept, 10 are fresh", len(g.results.entries), len(g.flights))
 		}
 	})
 }
