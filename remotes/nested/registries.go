@@ -19,8 +19,8 @@ import (
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/log"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/singleflight"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -67,7 +67,7 @@ type Registries struct {
 	base    map[*http.Client]*http.Transport // by the client that containerd made
 
 	complaints *complaints
-	lists      subjectLists
+	lists      flight.Turns[listOf]
 
 	mu           sync.Mutex
 	endpoints    map[string][]*endpoint // by registry
@@ -75,8 +75,7 @@ type Registries struct {
 	transfer     []transfer.ImageResolverOption
 	unmountable  map[mount]bool // mounts that were refused
 
-	keeping     map[string]bool    // by registry, of those that have answered
-	askingKeeps singleflight.Group // by registry
+	keeping flight.Group[string, bool] // by registry
 }
 
 var (
@@ -99,7 +98,6 @@ func NewRegistries(options RegistriesOptions) *Registries {
 		endpoints:    map[string][]*endpoint{},
 		repositories: map[auth.Repository][]Host{},
 		unmountable:  map[mount]bool{},
-		keeping:      map[string]bool{},
 	}
 	ho := config.HostOptions{UpdateClient: r.keepTransport}
 	if options.HostsDir != "" {

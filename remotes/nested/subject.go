@@ -51,31 +51,10 @@ func statesSubject(data []byte, d digest.Digest) bool {
 	return subject == d
 }
 
-// subjectLists are the lists of referrers that are being changed.
-type subjectLists struct {
-	mu    sync.Mutex
-	locks map[listOf]*sync.Mutex
-}
-
+// listOf is a list of referrers, which one at a time changes.
 type listOf struct {
 	repository auth.Repository
 	subject    digest.Digest
-}
-
-// lock lets one change a list at a time.
-func (l *subjectLists) lock(of listOf) (unlock func()) {
-	l.mu.Lock()
-	if l.locks == nil {
-		l.locks = map[listOf]*sync.Mutex{}
-	}
-	lock, ok := l.locks[of]
-	if !ok {
-		lock = new(sync.Mutex)
-		l.locks[of] = lock
-	}
-	l.mu.Unlock()
-	lock.Lock()
-	return lock.Unlock
 }
 
 // ListReferrer sees to it that a manifest or index that is in a repository is
@@ -89,7 +68,11 @@ func (r *Registries) ListReferrer(ctx context.Context, at auth.Repository, desc 
 	if subject.Validate() != nil {
 		return nil
 	}
-	defer r.lists.lock(listOf{at, subject})()
+	end, err := r.lists.Take(ctx, listOf{at, subject})
+	if err != nil {
+		return err
+	}
+	defer end()
 	h, err := r.pushHost(at)
 	if err != nil {
 		return err

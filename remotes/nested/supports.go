@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -52,35 +53,10 @@ func (s statement) keeps() bool {
 // once, which ask once together. Errors: those of a request, where the registry
 // could not be asked.
 func (r *Registries) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
-	registry := repository.Host()
-	r.mu.Lock()
-	keeps, known := r.keeping[registry]
-	r.mu.Unlock()
-	if known {
-		return keeps, nil
-	}
-	asked := r.askingKeeps.DoChan(registry, func() (any, error) {
-		return r.learnKeeps(context.WithoutCancel(ctx), repository)
+	return r.keeping.Get(ctx, repository.Host(), statementBudget, func(ctx context.Context) (bool, time.Duration, error) {
+		keeps, err := r.askKeeps(ctx, repository)
+		return keeps, flight.Forever, err
 	})
-	select {
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	case answer := <-asked:
-		return answer.Val.(bool), answer.Err
-	}
-}
-
-// learnKeeps asks, and keeps the answer.
-func (r *Registries) learnKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, statementBudget)
-	defer cancel()
-	keeps, err := r.askKeeps(ctx, repository)
-	if err == nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.keeping[repository.Host()] = keeps
-	}
-	return keeps, err
 }
 
 // askKeeps asks the host that is pushed to.

@@ -62,6 +62,28 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// TestListReferrerGivesUp: who waits for another's change of a list does so no longer than they like.
+func TestListReferrerGivesUp(t *testing.T) {
+	t.Parallel()
+	at, err := auth.ParseRepository("reg.test/org/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, subject := NewRegistries(RegistriesOptions{}), digest.FromString("subject")
+	end, err := r.lists.Take(t.Context(), listOf{at, subject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	data := []byte(`{"subject":{"digest":"` + subject.String() + `"}}`)
+	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	if err := r.ListReferrer(ctx, at, desc, data); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestMountSources: those of containerd's label, which has no port, and of [MountFrom], the nearest first.
 func TestMountSources(t *testing.T) {
 	t.Parallel()
