@@ -126,6 +126,11 @@ func TestHostileDirectories(t *testing.T) {
 			noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
 			noError(t, os.Link(filepath.Join(p.victim, "secret"), p.gathered(t)))
 		}, ""},
+		"a link for it, within the layout": {"layout", pulled(func(t *testing.T, p hostilePlace) { // and to what is the user's
+			noError(t, os.Remove(p.in(blob(p))))
+			noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
+			noError(t, os.Symlink("../../oci-layout", p.gathered(t)))
+		}), ""},
 		"a pipe for what is gathered": {"layout", func(t *testing.T, p hostilePlace) {
 			noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
 			noError(t, syscall.Mkfifo(p.gathered(t), 0o666))
