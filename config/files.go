@@ -63,12 +63,26 @@ func (d *document) checkFiles(state func(dir string) error) {
 	}
 	d.checkOptional("gateway.state_dir", 0, g.StateDir, state)
 	d.checkHosts()
-	ours, err := filepath.EvalSymlinks(g.HostsDir)
-	theirs, errTheirs := filepath.EvalSymlinks(containerdCerts)
-	if err == nil && errTheirs == nil && overlap(ours, theirs) && !overlap(g.HostsDir, containerdCerts) {
+	if ours, leads := leadsTo(g.HostsDir, containerdCerts); leads && filepath.IsAbs(g.HostsDir) {
 		d.locate(Problem{Key: "gateway.hosts_dir", Wrong: "gateway.hosts_dir leads to " + trust.Shown(ours),
 			Right: "must have nothing to do with containerd's " + containerdCerts})
 	}
+}
+
+// leadsTo reports whether symbolic links make two directories overlap that do
+// not by their names, and where the first one really is.
+func leadsTo(dir, other string) (at string, leads bool) {
+	at = really(dir)
+	return at, overlap(at, really(other)) && !overlap(dir, other)
+}
+
+// really is where a path leads, by what there is of it today.
+func really(path string) string {
+	at, err := filepath.EvalSymlinks(path)
+	if dir := filepath.Dir(path); err != nil && dir != path {
+		return filepath.Join(really(dir), filepath.Base(path))
+	}
+	return at
 }
 
 // checkHosts notes what others decide about in the directory of hosts.toml

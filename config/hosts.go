@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -54,7 +55,7 @@ func ParseHosts(name string, text []byte) (Hosts, error) {
 	for _, url := range hostOrder(text) {
 		h, err := file.Hosts[url].host(url)
 		if err != nil {
-			return Hosts{}, fmt.Errorf("%s: host %q: %w", name, url, err)
+			return Hosts{}, fmt.Errorf("%s: host %q: %w", name, withoutSecrets(url), err)
 		}
 		hosts.Hosts = append(hosts.Hosts, h)
 	}
@@ -70,14 +71,26 @@ func ParseHosts(name string, text []byte) (Hosts, error) {
 	return hosts, nil
 }
 
-// TOMLError puts the position of a mistake before it.
+// TOMLError puts the position of a mistake before it. What is wrong is shown
+// without the users of URLs and without values: a hosts.toml has passwords in
+// its headers, and containerd's configuration those of registries.
 func TOMLError(name string, err error) error {
+	text := withoutSecrets(err.Error()) // not wrapped: the cause quotes the file
 	var bad *toml.DecodeError
 	if !errors.As(err, &bad) {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %s", name, text)
 	}
 	line, column := bad.Position()
-	return fmt.Errorf("%s:%d:%d: %w", name, line, column, err)
+	return fmt.Errorf("%s:%d:%d: %s", name, line, column, text)
+}
+
+var (
+	usersOfURLs = regexp.MustCompile(`//[^/\s]*@`)
+	values      = regexp.MustCompile(`: strconv\.\w+: parsing .*`) // those that go-toml quotes: fractions that are none
+)
+
+func withoutSecrets(text string) string {
+	return values.ReplaceAllString(usersOfURLs.ReplaceAllString(text, "//"), "")
 }
 
 // hostOrder lists the host tables in the order of the file, as containerd does.

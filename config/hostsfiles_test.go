@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,7 +24,10 @@ func hostsTree(t *testing.T) string {
 	t.Helper()
 	root := tree(t, "certs/", "certs/ca.pem", "hosts/", "hosts/reg.test/", "hosts/reg.test/hosts.toml", "hosts/reg.test/server.crt",
 		"hosts/reg.test/me.cert", "hosts/reg.test/me.key", "hosts/reg.test/both.pem", "hosts/docker.test_5000_/",
-		"hosts/docker.test_5000_/ca.crt", "hosts/docker.test_5000_/me.cert", "hosts/docker.test_5000_/me.key", "hosts/_default/", "hosts/_default/hosts.toml")
+		"hosts/docker.test_5000_/ca.crt", "hosts/docker.test_5000_/me.cert", "hosts/docker.test_5000_/me.key", "hosts/_default/", "hosts/_default/hosts.toml",
+		"etc/", "etc/hosts.toml", "etc/ca.pem", "hosts/file.test/", "hosts/file.test/hosts.toml->../../etc/hosts.toml", "hosts/dir.test->ROOT/etc",
+		"links/", "links/hosts->../hosts")
+	write(t, filepath.Join(root, "etc/hosts.toml"), "ca = \"ca.pem\"\n")
 	write(t, filepath.Join(root, "hosts/reg.test/hosts.toml"), strings.ReplaceAll(mirrored, "ROOT", root))
 	write(t, filepath.Join(root, "hosts/_default/hosts.toml"), "")
 	return root
@@ -69,6 +73,13 @@ func TestCheckHosts(t *testing.T) {
 		{"hosts/_default", "other.test", 0o777, true},
 		{"hosts/_default/hosts.toml", "other.test", 0o666, true},
 		{"hosts/_default/hosts.toml", "reg.test", 0o666, false},
+		{"etc", "file.test", 0o777, true}, // the way that links lead counts
+		{"etc/hosts.toml", "file.test", 0o666, true},
+		{"etc", "dir.test", 0o777, true},
+		{"etc/hosts.toml", "dir.test", 0o666, true},
+		{"etc/ca.pem", "dir.test", 0o666, true},
+		{"hosts/file.test", "file.test", 0o777, true}, // and where the link is
+		{"etc", "reg.test", 0o777, false},
 	} {
 		root := hostsTree(t)
 		if err := os.Chmod(filepath.Join(root, test.path), test.mode); err != nil {
@@ -78,13 +89,96 @@ func TestCheckHosts(t *testing.T) {
 		if want := filepath.Join(root, test.path) + ": can be "; test.refused != (err != nil) || err != nil && !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s with mode %v, for %s: %v", test.path, test.mode, test.registry, err)
 		}
+		linked := CheckHosts("", filepath.Join(root, "links/hosts"), test.registry)
+		if (err == nil) != (linked == nil) {
+			t.Errorf("%s through a link: %v, %v", test.path, linked, err)
+		}
 		below := CheckHosts(root, "/hosts", test.registry)
 		if strings.HasPrefix(test.path, "hosts") && (err == nil) != (below == nil) {
 			t.Errorf("%s below a root: %v, %v", test.path, below, err)
 		}
 	}
-	if err := CheckHosts("", filepath.Join(hostsTree(t), "none"), "reg.test"); err != nil {
+	root := hostsTree(t)
+	if err := CheckHosts("", filepath.Join(root, "none"), "reg.test"); err != nil {
 		t.Errorf("without a directory: %v", err)
+	}
+	links := filepath.Join(root, "links")
+	if err := os.Chmod(links, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	wantFileError(t, CheckHosts("", filepath.Join(links, "hosts"), "reg.test"), links+": can be written by its group or others; chmod go-w "+links)
+}
+
+// TestHostsQuoteNoSecrets: what is wrong with a hosts.toml is said without what
+// may be a password in it.
+func TestHostsQuoteNoSecrets(t *testing.T) {
+	const number = "31415926535897932384626433832795"
+	header := func(value string) string { return "[host.\"https://m.test\".header]\nauthorization = " + value + "\n" }
+	for text, want := range map[string]string{
+		header("hunter2"):                                          "x:2:17: toml: unexpected character",
+		header("\"hunter2\" hunter2"):                              "x:2:27: toml: expected newline",
+		header("\"hunter2\nhunter2\""):                             "x:2:25: toml: ",
+		header("\"hunter2\\hunter2\""):                             "x:2:25: toml: ",
+		header("[\"hunter2\", hunter2]"):                           "x:2:29: toml: ",
+		header(number):                                             "x:2:17: toml: decimal number is too large",
+		header("0x" + number):                                      "x:2:17: toml: ",
+		header(number + ".5e9999"):                                 "x:2:17: toml: unable to parse float",
+		"[host.\"https://m.test\"]\nheader = \"hunter2\"":          "x:2:10: toml: cannot decode",
+		"[host.\"https://m.test\"]\ndial_timeout = [\"hunter2\"]":  "x:2:16: toml: cannot decode",
+		"[host.\"https://u:hunter2@m.test\"]\nca = 7":              `x: host "https://m.test": ca: must be a file`,
+		"[host.\"https://hunter2@u@m.test/a@b\"]\nclient = [7]":    `x: host "https://m.test/a@b": client: must be a file`,
+		"[host]\n\"https://u:hunter2@m.test\" = \"hunter2\"":       "x:2:",
+		strings.Repeat("[host.\"https://u:hunter2@m.test\"]\n", 2): "x:2:",
+		"server = \"https://u:hunter2@m.test\"\nca = 7":            "x: server: ca: must be a file",
+		"server = [\"hunter2\"]":                                   "x:1:10: toml: cannot decode",
+	} {
+		_, err := ParseHosts("x", []byte(text))
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+			continue
+		}
+		for ; err != nil; err = errors.Unwrap(err) {
+			if s := err.Error(); strings.Contains(s, "hunter") || strings.Contains(s, "31415") {
+				t.Errorf("%q: shows %s", text, s)
+			}
+		}
+	}
+}
+
+// TestLeadsTo: what overlaps through links alone.
+func TestLeadsTo(t *testing.T) {
+	root := tree(t, "certs.d/", "certs.d/reg.test/", "own/", "to->certs.d", "into->ROOT/certs.d/reg.test", "all->.", "etc/", "etc/certs->../certs.d", "loop->loop")
+	for _, test := range []struct{ dir, other, at string }{
+		{"to", "certs.d", "certs.d"},
+		{"into", "certs.d", "certs.d/reg.test"},
+		{"to/reg.test", "certs.d", "certs.d/reg.test"},
+		{"all", "certs.d", "."},             // above it
+		{"certs.d", "etc/certs", "certs.d"}, // the other one is a link
+		{"certs.d/reg.test", "to", "certs.d/reg.test"},
+		{"all/later/certs.d", "later/certs.d", "later/certs.d"}, // that is made after us
+		{"own", "certs.d", ""},
+		{"own", "certs.d/reg.test", ""},
+		{"certs.d", "certs.d", ""}, // by its name
+		{"loop", "certs.d", ""},
+		{"none", "certs.d", ""},
+	} {
+		at, leads := leadsTo(filepath.Join(root, test.dir), filepath.Join(root, test.other))
+		if leads != (test.at != "") || leads && at != filepath.Join(root, test.at) {
+			t.Errorf("%s to %s: %s, %t", test.dir, test.other, at, leads)
+		}
+	}
+	_, path := configured(t)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	system := filepath.Join(root, "system")
+	if err := os.Symlink("/", system); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, regexp.MustCompile(`hosts_dir = .*`).ReplaceAllString(string(text), `hosts_dir = "`+system+`/etc/containerd/certs.d"`))
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "gateway.hosts_dir leads to ") || !strings.Contains(err.Error(), "must have nothing to do with containerd") {
+		t.Errorf("into containerd's: %v", err)
 	}
 }
 
