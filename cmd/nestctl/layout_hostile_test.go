@@ -14,7 +14,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
@@ -212,6 +214,48 @@ func TestHostileRenames(t *testing.T) {
 	}
 	if _, err := os.Stat(p.in("app.partial")); err != nil {
 		t.Error(err) // it is not ours to remove
+	}
+}
+
+// TestHostileGathering: what was gathered is not committed as something else,
+// and what takes its place is noticed.
+func TestHostileGathering(t *testing.T) {
+	const text = "what was written"
+	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString(text), Size: int64(len(text))}
+	for name, c := range map[string]struct {
+		written string
+		put     func(t *testing.T, gathered string)
+		error   string // none: it is committed
+	}{
+		"as it is":     {text, nil, ""},
+		"other bytes":  {"what was wr1tten", nil, "digest is not"},
+		"another size": {text + "!", nil, "size is 17, not 16"},
+		"exchanged": {text, func(t *testing.T, gathered string) {
+			noError(t, os.Rename(gathered, gathered+".away"))
+			noError(t, os.WriteFile(gathered, []byte("what was wr1tten"), 0o600))
+		}, "is not what was written"},
+		"exchanged for a link": {text, func(t *testing.T, gathered string) {
+			noError(t, os.Rename(gathered, gathered+".away"))
+			noError(t, os.Symlink(gathered+".away", gathered))
+		}, "is not what was written"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := os.OpenRoot(t.TempDir())
+			noError(t, err)
+			defer dir.Close()
+			noError(t, dir.MkdirAll(filepath.Dir(blobFile(desc.Digest)), 0o700))
+			w, err := (&layoutStore{dir, dir.Name()}).Writer(t.Context(), content.WithRef("x"), content.WithDescriptor(desc))
+			noError(t, err)
+			_, err = w.Write([]byte(c.written))
+			noError(t, err)
+			if c.put != nil {
+				c.put(t, filepath.Join(dir.Name(), ingestFile("x")))
+			}
+			err = w.Commit(t.Context(), desc.Size, desc.Digest)
+			if c.error == "" && err != nil || c.error != "" && (err == nil || !strings.Contains(err.Error(), c.error)) {
+				t.Errorf("got %v, want %q", err, c.error)
+			}
+		})
 	}
 }
 
