@@ -117,7 +117,7 @@ var (
 
 // heldIn returns the IPv4 addresses that an IPv6 address holds.
 func heldIn(ip netip.Addr) []netip.Addr {
-	if !ip.Is6() || ip.IsLoopback() || ip.IsUnspecified() {
+	if !ip.Is6() {
 		return nil
 	}
 	b := ip.As16()

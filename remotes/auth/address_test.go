@@ -127,11 +127,14 @@ func TestJudgedBeforeConnecting(t *testing.T) {
 	_, port, _ := net.SplitHostPort(address)
 	target := "http://inside.test:" + port
 	errOwner := errors.New("the owner's")
-	for _, inside := range []bool{true, false} {
-		dialer := &net.Dialer{Resolver: resolverTo(t, [4]byte{127, 0, 0, 1})}
-		if !inside {
-			dialer.ControlContext = func(context.Context, string, string, syscall.RawConn) error { return errOwner }
-		}
+	for _, owner := range []net.Dialer{
+		{}, // of nobody: the name is inside
+		{ControlContext: func(context.Context, string, string, syscall.RawConn) error { return errOwner }},
+		{Control: func(string, string, syscall.RawConn) error { return errOwner }},
+	} {
+		inside := owner.Control == nil && owner.ControlContext == nil
+		dialer := &owner
+		dialer.Resolver = resolverTo(t, [4]byte{127, 0, 0, 1})
 		server := newRecorder(t, redirectTo(target))
 		registry := NewRegistry("http", "reg.test", publicAt("reg.test", server.URL), &heldCredentials{}, RegistryOptions{Dialer: dialer})
 		if !inside {
@@ -207,15 +210,22 @@ func TestProxyIsNoHost(t *testing.T) {
 	address, connections := countedListener(t)
 	_, port, _ := net.SplitHostPort(address)
 	proxy := "http://proxy.test:" + port
-	base := &http.Transport{Proxy: func(req *http.Request) (*url.URL, error) {
-		if req.URL.Hostname() == "proxy.test" {
-			return nil, nil
-		}
-		return url.Parse(proxy)
-	}}
-	registry := NewRegistry("http", "reg.test", base, &heldCredentials{}, RegistryOptions{Dialer: &net.Dialer{Resolver: resolverTo(t, [4]byte{127, 0, 0, 1})}})
-	registry.transport.observe(public)
-	wantError(t, get(t, registry, proxy+"/admin"), "refused to connect to proxy.test:"+port)
+	asked := 0
+	for name, proxied := range map[string]func(host string) bool{
+		"past it":                   func(host string) bool { return host != "proxy.test" },
+		"past it, at the last look": func(host string) bool { asked++; return host != "inside.test" || asked%2 == 1 },
+	} {
+		target := map[bool]string{true: proxy, false: "http://inside.test:" + port}[name == "past it"]
+		base := &http.Transport{Proxy: func(req *http.Request) (*url.URL, error) {
+			if !proxied(req.URL.Hostname()) {
+				return nil, nil
+			}
+			return url.Parse(proxy)
+		}}
+		registry := NewRegistry("http", "reg.test", base, &heldCredentials{}, RegistryOptions{Dialer: &net.Dialer{Resolver: resolverTo(t, [4]byte{127, 0, 0, 1})}})
+		registry.transport.observe(public)
+		wantError(t, get(t, registry, target+"/admin"), "refused to connect to "+strings.TrimPrefix(target, "http://"))
+	}
 	if n := connections.Load(); n > 0 {
 		t.Errorf("%d connections were made", n)
 	}
