@@ -3,7 +3,9 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,14 +22,17 @@ func redirectAll(to string) http.HandlerFunc {
 	}
 }
 
-// sources is a Source by host, which notes for what it was asked.
+// sources is a Source by host, which notes for what it was asked, and what of that for a host that was redirected to.
 type sources struct {
-	byHost map[string]Credential
-	asked  []string
+	byHost            map[string]Credential
+	asked, redirected []string
 }
 
-func (s *sources) Lookup(_ context.Context, r Repository) (Credential, error) {
+func (s *sources) Lookup(ctx context.Context, r Repository) (Credential, error) {
 	s.asked = append(s.asked, r.String())
+	if IsRedirected(ctx) {
+		s.redirected = append(s.redirected, r.String())
+	}
 	if c, ok := s.byHost[r.host]; ok {
 		return c, nil
 	}
@@ -106,7 +111,82 @@ func TestRedirectedRegistry(t *testing.T) {
 					t.Errorf("the first registry, which asks for nothing, was shown something")
 				}
 			}
+			if len(held.asked) == 0 || !slices.Equal(held.asked, held.redirected) {
+				t.Errorf("looked up: %v, and known to be redirected there: %v", held.asked, held.redirected)
+			}
 		})
+	}
+}
+
+// TestRedirectedRefusal: what another registry refuses is a denial of that one, after a few requests, whatever it asks for.
+func TestRedirectedRefusal(t *testing.T) {
+	for want, refuse := range map[string]func(w http.ResponseWriter, n int){
+		"answered 403 Forbidden": func(w http.ResponseWriter, _ int) { w.WriteHeader(http.StatusForbidden) },
+		"answered 401 again and again": func(w http.ResponseWriter, n int) {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="%d"`, w.Header().Get("X-Own"), n))
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+	} {
+		n := 0
+		other := newRecorder(t, func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("X-Own", req.Host)
+			switch {
+			case req.URL.Path == "/token":
+				_, _ = w.Write([]byte(`{"token":"t"}`))
+			case req.Header.Get("Authorization") == "":
+				w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+req.Host+`/token",service="s"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			default:
+				n++
+				refuse(w, n)
+			}
+		})
+		first := front(t, other.URL)
+		r := NewRegistry("http", first.Listener.Addr().String(), &http.Transport{}, &sources{}, RegistryOptions{})
+		t.Cleanup(r.CloseIdleConnections)
+		err := get(t, r, first.URL+"/v2/org/app/manifests/v1")
+		wantError(t, err, other.Listener.Addr().String()+"/org/app denied", other.Listener.Addr().String()+" "+want)
+		if n > otherExchanges {
+			t.Errorf("%s: asked %d times with a token", want, n)
+		}
+	}
+}
+
+// TestRedirectedWrite: nothing is looked up to change anything at a host that a registry redirects to.
+func TestRedirectedWrite(t *testing.T) {
+	for _, method := range []string{http.MethodDelete, http.MethodPost, http.MethodPut, http.MethodPatch} {
+		other := newRecorder(t, func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+req.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		})
+		first := front(t, other.URL)
+		held := &sources{byHost: map[string]Credential{other.Listener.Addr().String(): UserCredential("theirs", secret, "second")}}
+		r := NewRegistry("http", first.Listener.Addr().String(), &http.Transport{}, held, RegistryOptions{})
+		t.Cleanup(r.CloseIdleConnections)
+		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), method, first.URL+"/v2/org/app/manifests/v1", http.NoBody))
+		resp, err := clientOf(r).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusUnauthorized || len(other.got()) != 1 || len(held.asked) > 0 {
+			t.Errorf("%s: %d after %d requests, looked up: %v", method, resp.StatusCode, len(other.got()), held.asked)
+		}
+	}
+}
+
+// TestRedirectedToCrowds: a registry that redirects to ever others, or to ever other repositories, does not fill the memory.
+func TestRedirectedToCrowds(t *testing.T) {
+	r := newRegistry(t, "https://reg.test", RegistryOptions{})
+	for _, url := range []string{"https://other%d.test/v2/x/manifests/v1", "https://other.test/v2/x%d/manifests/v1"} {
+		for i := range maxOthers + 1 {
+			req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf(url, i), http.NoBody))
+			if _, err := r.others.at(r, req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if o := &r.others; len(o.registries) > maxOthers || len(o.asked) > maxOthers || len(o.repositories) > maxOthers {
+			t.Errorf("%d registries, %d hosts and %d repositories are kept", len(o.registries), len(o.asked), len(o.repositories))
+		}
 	}
 }
 

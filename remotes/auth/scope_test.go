@@ -72,6 +72,12 @@ func TestOtherScopeIsRefused(t *testing.T) {
 	)
 	s.Allow("user", secret, "back/p")
 	s.must(s.pull(ctx(), "p")) // from the beginning
+	s.wantLog(
+		"POST token repository:p:pull 200 (password user)",
+		"GET p manifest v1 401 (bearer user repository:p:pull)",
+		"POST token repository:back/p:pull 200 (password user)",
+		"GET p manifest v1 200 (bearer user repository:back/p:pull)",
+	)
 }
 
 // TestNamed: which scopes of a challenge are another name of what was asked for.
