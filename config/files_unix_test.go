@@ -62,7 +62,7 @@ func TestCheckFile(t *testing.T) {
 		{nil, "absolute", "", ""},
 		{nil, "dirlink/../f", "", ""}, // in e, and not in the root, where there is no f
 		{nil, "d", "ROOT/d: is not a regular file; name a file", ""},
-		{nil, "d/f/x", "ROOT/d/f: is not a regular file; name a file", ""},
+		{nil, "d/f/x", "ROOT/d/f: is not a directory; name one", ""},
 	} {
 		root := tree(t, "d/", "d/f", "e/", "e/deep/", "e/deep/f", "e/f", "link->d/f", "absolute->ROOT/link", "e/up->../d/f", "dirlink->e/deep", "a b")
 		for name, mode := range test.chmod {

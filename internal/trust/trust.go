@@ -164,18 +164,10 @@ func walk(path string, r rule) error {
 			}
 			at = next
 		default:
-			return fileInTheWay(r, next, info)
+			return &Error{next, "is not a directory", "name one"}
 		}
 	}
 	return nil
-}
-
-// fileInTheWay is the error about a file in the place of a directory.
-func fileInTheWay(r rule, path string, info fs.FileInfo) *Error {
-	if e := distrust(path, info, r.forbidden); e != nil {
-		return e
-	}
-	return &Error{path, "is not a regular file", "name a file"}
 }
 
 // last judges what a way ends in.

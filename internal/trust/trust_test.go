@@ -91,6 +91,12 @@ func TestOpened(t *testing.T) {
 	if _, err := ReadFile(path, 10); !errors.As(err, new(*Error)) {
 		t.Errorf("everybody's: %v", err)
 	}
+	if err := errors.Join(file.Chmod(0o600), os.Chmod(filepath.Dir(path), 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadFile(path, 10); !errors.As(err, new(*Error)) {
+		t.Errorf("in everybody's directory: %v", err)
+	}
 }
 
 // TestReadFile gives one byte more than the most, so that a reader sees it.

@@ -31,18 +31,14 @@ func others(uid uint32) bool {
 }
 
 // distrust says what is wrong with a file, directory or link. The mode must
-// not have the forbidden bits; that of a link says nothing.
+// not have the forbidden bits, of which a link has none that matter.
 func distrust(path string, info fs.FileInfo, forbidden fs.FileMode) *Error {
-	link := info.Mode()&fs.ModeSymlink != 0
 	if owner := info.Sys().(*syscall.Stat_t).Uid; others(owner) {
 		chown := "chown root "
-		if link {
+		if info.Mode()&fs.ModeSymlink != 0 {
 			chown = "chown -h root "
 		}
 		return &Error{path, fmt.Sprintf("belongs to user %d", owner), chown + Shown(path)}
-	}
-	if link {
-		forbidden = 0
 	}
 	has := info.Mode().Perm() & forbidden
 	writes, reads := has&0o022 != 0, has&0o044 != 0
