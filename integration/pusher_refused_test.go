@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -114,7 +115,7 @@ func TestPusherRemembersRefusals(t *testing.T) {
 		reg.pushBlob(t, "org/app/web", blob.desc, bytes.NewReader(blob.data))
 		pusher, err := registries.Pusher(t.Context(), reg.ref("org/app", "v1"))
 		must(t, err)
-		must(t, pushTo(t, pusher, nested.MountFrom(blob.desc, source), blob.data))
+		must(t, pushTo(t, pusher, oci.MountFrom(blob.desc, source), blob.data))
 	}
 	log := reg.requests()
 	if puts, refused := uploads(log, "PUT", 201), uploads(log, "POST", 401); puts != 3 || refused != 1 {
@@ -154,7 +155,7 @@ func TestPusherMountFromParent(t *testing.T) {
 	must(t, err)
 	pusher, err := registries.Pusher(t.Context(), reg.ref("org/app/worker", "v1"))
 	must(t, err)
-	must(t, pushTo(t, pusher, nested.MountFrom(blob.desc, parent), blob.data))
+	must(t, pushTo(t, pusher, oci.MountFrom(blob.desc, parent), blob.data))
 	log := reg.requests()
 	if begun, puts := uploads(log, "POST", 202), uploads(log, "PUT", 201); begun != 1 || puts != 1 {
 		t.Errorf("%d uploads begun, %d done: %+v", begun, puts, log)

@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -72,7 +73,7 @@ func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 // others than root decide where its registry is, as the node's credentials
 // would go there, too. containerd then does what it does without the plugin.
 func (c *caller) follows(ctx context.Context) (auth.Repository, bool) {
-	repository, err := nested.RepositoryOf(c.reference)
+	repository, err := oci.RepositoryOf(c.reference)
 	if err != nil { // nothing that could be nested
 		return auth.Repository{}, false
 	}

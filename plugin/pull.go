@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/records"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -169,7 +170,7 @@ func (p *pull) transferMember(ctx context.Context, m member, v *view) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	isDocument := nested.IsDocument(m.MediaType)
+	isDocument := oci.IsManifestOrIndex(m.MediaType)
 	if isDocument {
 		if err := p.bring(ctx, m.Descriptor); err != nil {
 			return err
@@ -230,7 +231,7 @@ func (p *pull) verify(ctx context.Context, name string, desc ocispec.Descriptor)
 
 // bring brings a document into the content store.
 func (p *pull) bring(ctx context.Context, desc ocispec.Descriptor) error {
-	if !nested.IsDocument(desc.MediaType) && !images.IsConfigType(desc.MediaType) {
+	if !oci.IsManifestOrIndex(desc.MediaType) && !images.IsConfigType(desc.MediaType) {
 		return nil
 	}
 	if err := remotes.Fetch(ctx, p.content, p.fetcher, desc); !errdefs.IsAlreadyExists(err) {

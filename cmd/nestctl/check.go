@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -257,7 +258,7 @@ type checkedBlob struct {
 
 // blobsOf lists what has to be there beside the documents.
 func (c *checker) blobsOf(ctx context.Context, n, root *node) []*checkedBlob {
-	if !nested.IsDocument(n.MediaType) {
+	if !oci.IsManifestOrIndex(n.MediaType) {
 		return []*checkedBlob{{Entry: n.Entry, of: n}}
 	}
 	var blobs []*checkedBlob

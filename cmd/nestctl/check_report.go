@@ -13,9 +13,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // checkReport is what check prints.
@@ -161,7 +161,7 @@ func (c *checker) member(p *checkedPart) checkedMember {
 		Platform:     platformOf(p.Platform),
 		Missing:      []digest.Digest{},
 	}
-	if nested.IsDocument(p.MediaType) {
+	if oci.IsManifestOrIndex(p.MediaType) {
 		m.Size = p.Size
 	}
 	m.Status = "ok"
@@ -176,7 +176,7 @@ func (c *checker) member(p *checkedPart) checkedMember {
 		m.Size += b.Size
 		if b.err != nil && !b.foreign() {
 			m.Missing = append(m.Missing, b.Digest)
-			if m.Status = "incomplete"; !nested.IsDocument(p.MediaType) {
+			if m.Status = "incomplete"; !oci.IsManifestOrIndex(p.MediaType) {
 				m.Status = kind(b.err)
 			}
 		}
@@ -186,7 +186,7 @@ func (c *checker) member(p *checkedPart) checkedMember {
 
 // where is the repository that has a part, or should have it.
 func (c *checker) where(p *checkedPart) auth.Repository {
-	if !nested.IsDocument(p.MediaType) {
+	if !oci.IsManifestOrIndex(p.MediaType) {
 		for _, b := range p.blobs {
 			if b.served != (auth.Repository{}) {
 				return b.served
@@ -253,7 +253,7 @@ func (c *checker) warnings(ctx context.Context, r *checkReport, p *checkedPart, 
 		switch {
 		case b.foreign():
 			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, as it is not to be distributed"))
-		case b.err == nil && b.served != home && home == b.of.repository && nested.IsDocument(b.of.MediaType):
+		case b.err == nil && b.served != home && home == b.of.repository && oci.IsManifestOrIndex(b.of.MediaType):
 			warn(b.Digest, "%s is not there, only in %s; who pulls this member alone misses it; push the member again", short(home, b.Digest), b.served)
 		}
 	}

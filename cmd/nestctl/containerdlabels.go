@@ -11,13 +11,13 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/internal/oci"
 )
 
 // label says of content what garbage collection and pushes need to know: what
 // it points to, and the repository that it came from.
 func label(ctx context.Context, to content.Manager, w *walker, n *node) error {
-	if nested.IsDocument(n.MediaType) {
+	if oci.IsManifestOrIndex(n.MediaType) {
 		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 			entries, err := w.fetcher.Children(ctx, desc)
 			descriptors := make([]ocispec.Descriptor, len(entries))

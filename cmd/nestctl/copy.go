@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -299,7 +300,7 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		return "", "", err
 	}
 	if len(members) == 0 {
-		if !nested.IsDocument(desc.MediaType) {
+		if !oci.IsManifestOrIndex(desc.MediaType) {
 			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
 		}
 		return "", desc.Digest, incomplete(m.parent, desc, putContent(ctx, m.registries, m.parent, tag, desc, data))

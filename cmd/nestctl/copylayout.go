@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -119,7 +120,7 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 	}
 	from.w.blobs = true
 	from.w.fetch = func(ctx context.Context, n *node) error {
-		if !nested.IsDocument(n.MediaType) {
+		if !oci.IsManifestOrIndex(n.MediaType) {
 			return nil
 		}
 		_, err := from.w.fetcher.Children(ctx, n.Descriptor)

@@ -21,10 +21,10 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
-	"github.com/nestedoci/nested/remotes/nested"
 )
 
 const (
@@ -221,7 +221,7 @@ func (d *doctor) checkManifest(ctx context.Context, ref parent) []problem {
 		if i == maxMembers || ctx.Err() != nil {
 			break
 		}
-		if nested.IsDocument(member.MediaType) && digest.DigestRegexpAnchored.MatchString(member.Digest.String()) { // what is no digest would be a path
+		if oci.IsManifestOrIndex(member.MediaType) && digest.DigestRegexpAnchored.MatchString(member.Digest.String()) { // what is no digest would be a path
 			_, found := d.get(ctx, fmt.Sprintf("%s: entry %d", ref, i), ref.repository, member.Digest.String())
 			problems = append(problems, found...)
 		}

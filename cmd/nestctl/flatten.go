@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -64,7 +65,7 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, e
 	kept := []map[string]json.RawMessage{}
 	for i, e := range entries {
 		n := nodeOf(e, nodes)
-		if n == nil || n.missing || n.flat.Digest == "" && nested.IsDocument(n.MediaType) {
+		if n == nil || n.missing || n.flat.Digest == "" && oci.IsManifestOrIndex(n.MediaType) {
 			changed = true
 			continue
 		}
@@ -101,7 +102,7 @@ func nodeOf(e nested.Entry, nodes []*node) *node {
 // flattenEntry takes the child namespace out of an entry, keeps it as the name
 // of the entry, and lets it point to the flat content.
 func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *node) (changed bool, err error) {
-	if nested.IsDocument(n.MediaType) && n.flat.Digest != e.Digest {
+	if oci.IsManifestOrIndex(n.MediaType) && n.flat.Digest != e.Digest {
 		changed = true
 		for key, value := range map[string]any{"mediaType": n.flat.MediaType, "digest": n.flat.Digest, "size": n.flat.Size} {
 			if entry[key], err = json.Marshal(value); err != nil {

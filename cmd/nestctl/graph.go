@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -90,7 +91,7 @@ type kindOf struct {
 	document bool
 }
 
-func (n *node) kindOf() kindOf { return kindOf{n.Digest, nested.IsDocument(n.MediaType)} }
+func (n *node) kindOf() kindOf { return kindOf{n.Digest, oci.IsManifestOrIndex(n.MediaType)} }
 
 // listing is a list of referrers.
 type listing struct {
@@ -142,7 +143,7 @@ func (w *walker) visitAll(ctx context.Context, root *node) error {
 
 // visit brings a node and what is below it.
 func (w *walker) visit(n *node) error {
-	if nested.IsDocument(n.MediaType) || w.blobs {
+	if oci.IsManifestOrIndex(n.MediaType) || w.blobs {
 		err := w.bring(n)
 		if n.missing = w.sparse && n.entry && errdefs.IsNotFound(err); n.missing {
 			return nil
@@ -155,7 +156,7 @@ func (w *walker) visit(n *node) error {
 			return err
 		}
 	}
-	if nested.IsDocument(n.MediaType) {
+	if oci.IsManifestOrIndex(n.MediaType) {
 		if err := w.expand(n); err != nil {
 			w.fail(err)
 			return err

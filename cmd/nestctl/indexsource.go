@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -75,13 +76,13 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 		return m, fmt.Errorf("%s: %w", source, err)
 	}
 	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
-	if !nested.IsDocument(desc.MediaType) { // which may be a nested index (docs/spec.md, section 8)
+	if !oci.IsManifestOrIndex(desc.MediaType) { // which may be a nested index (docs/spec.md, section 8)
 		m.desc.MediaType = ocispec.MediaTypeImageIndex
 	}
-	switch is, err := m.nested(nested.IsDocument(desc.MediaType)); {
+	switch is, err := m.nested(oci.IsManifestOrIndex(desc.MediaType)); {
 	case err != nil:
 		return m, err
-	case !is && !nested.IsDocument(desc.MediaType):
+	case !is && !oci.IsManifestOrIndex(desc.MediaType):
 		return m, usage.Errorf("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
 	}
 	return m, m.describe(ctx, f)

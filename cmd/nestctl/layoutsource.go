@@ -18,7 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/internal/oci"
 )
 
 // layoutSource is an OCI layout as a resolver: whatever repository is asked,
@@ -187,7 +187,7 @@ func (l *layoutSource) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
 	var document struct {
 		MediaType string `json:"mediaType"`
 	}
-	if err := json.Unmarshal(data, &document); err != nil || !nested.IsDocument(document.MediaType) {
+	if err := json.Unmarshal(data, &document); err != nil || !oci.IsManifestOrIndex(document.MediaType) {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %s does not say that it is a manifest or an index", l.path, d)
 	}
 	return ocispec.Descriptor{MediaType: document.MediaType, Digest: d, Size: int64(len(data))}, nil
@@ -243,7 +243,7 @@ func (l *layoutSource) FetchReferrers(_ context.Context, d digest.Digest, _ ...r
 func (l *layoutSource) readReferrers() (map[digest.Digest][]ocispec.Descriptor, error) {
 	referrers := map[digest.Digest][]ocispec.Descriptor{}
 	for _, d := range l.index.Manifests {
-		if !nested.IsDocument(d.MediaType) || d.Digest.Validate() != nil {
+		if !oci.IsManifestOrIndex(d.MediaType) || d.Digest.Validate() != nil {
 			continue
 		}
 		data, err := l.read(blobFile(d.Digest), maxManifest)
@@ -253,7 +253,7 @@ func (l *layoutSource) readReferrers() (map[digest.Digest][]ocispec.Descriptor, 
 		if err != nil {
 			return nil, err
 		}
-		subject, referrer := nested.DescribeReferrer(bare(d), data)
+		subject, referrer := oci.DescribeReferrer(bare(d), data)
 		if subject != "" {
 			referrers[subject] = append(referrers[subject], referrer)
 		}

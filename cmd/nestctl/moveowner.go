@@ -7,8 +7,8 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // Whoever may push to a child, and knows a digest, can name content of the
@@ -26,7 +26,7 @@ func (m *mover) home(w *walker, n *node) (auth.Repository, error) {
 	if m.source == nil || n.home != (auth.Repository{}) {
 		return n.homeOrOwn(), nil
 	}
-	isBlob := !nested.IsDocument(n.MediaType)
+	isBlob := !oci.IsManifestOrIndex(n.MediaType)
 	at := n.repository
 	if w.found(n) != at || isBlob && n.entry { // which is not fetched before
 		var err error
@@ -44,7 +44,7 @@ func (m *mover) home(w *walker, n *node) (auth.Repository, error) {
 // whoHas asks the repositories that may have a node's content for it.
 func (m *mover) whoHas(w *walker, n *node) (auth.Repository, error) {
 	repositories := []auth.Repository{n.repository}
-	if n.entry || n.aside || nested.IsDocument(n.MediaType) || m.fromParents {
+	if n.entry || n.aside || oci.IsManifestOrIndex(n.MediaType) || m.fromParents {
 		repositories = append(repositories, n.repository.Above(w.top)...)
 	}
 	for _, at := range repositories {
@@ -61,9 +61,9 @@ func (m *mover) has(w *walker, n *node, at auth.Repository) (bool, error) {
 	switch {
 	case n.carrier != nil:
 		kinds = []string{"blobs/"}
-	case !nested.IsDocument(n.MediaType) && n.entry:
+	case !oci.IsManifestOrIndex(n.MediaType) && n.entry:
 		kinds = []string{"blobs/", "manifests/"}
-	case !nested.IsDocument(n.MediaType):
+	case !oci.IsManifestOrIndex(n.MediaType):
 		kinds = []string{"blobs/"}
 	}
 	for _, kind := range kinds {

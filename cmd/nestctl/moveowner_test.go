@@ -11,8 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // pushScene is a registry to which anybody may push, without tokens.
@@ -222,8 +222,8 @@ func TestCopyReferrersWithoutAPI(t *testing.T) {
 		}
 		src.PutBlob("org/app/web", "application/vnd.oci.empty.v1+json", []byte("{}"))
 		src.PutBlob("org/app", "application/vnd.oci.empty.v1+json", []byte("{}"))
-		src.Tag("org/app/web", nested.ReferrersTag(web.Digest), src.Index("org/app/web", want["web"]).Digest)
-		src.Tag("org/app", nested.ReferrersTag(root.Digest), src.Index("org/app", want[""]).Digest)
+		src.Tag("org/app/web", oci.ReferrersTag(web.Digest), src.Index("org/app/web", want["web"]).Digest)
+		src.Tag("org/app", oci.ReferrersTag(root.Digest), src.Index("org/app", want[""]).Digest)
 		for range 2 { // and when it is there already
 			if status, said := copyWith(t, "--referrers", src.Host()+"/org/app:v1", dst.Host()+"/prod/app:v1"); status != 0 {
 				t.Fatalf("exit status %d: %s", status, said)
@@ -235,7 +235,7 @@ func TestCopyReferrersWithoutAPI(t *testing.T) {
 		}
 		for at, of := range map[string]digest.Digest{"prod/app/web": web.Digest, "prod/app": root.Digest} {
 			client := dst.Client()
-			resp, err := client.Get(dst.URL() + "/v2/" + at + "/manifests/" + nested.ReferrersTag(of))
+			resp, err := client.Get(dst.URL() + "/v2/" + at + "/manifests/" + oci.ReferrersTag(of))
 			if err != nil {
 				t.Fatal(err)
 			}

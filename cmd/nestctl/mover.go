@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -140,7 +141,7 @@ func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
 	if err := n.Digest.Validate(); err != nil {
 		return fmt.Errorf("%s: digest %.100q: %w", n.repository, n.Digest, err)
 	}
-	if !nested.IsDocument(n.MediaType) {
+	if !oci.IsManifestOrIndex(n.MediaType) {
 		return nil
 	}
 	data, err := fetchAll(ctx, w.fetcher, n.Descriptor)
@@ -182,7 +183,7 @@ func (m *mover) reserve(ctx context.Context, w *walker, n *node) error {
 		return err
 	}
 	for _, e := range entries {
-		if !nested.IsDocument(e.MediaType) {
+		if !oci.IsManifestOrIndex(e.MediaType) {
 			continue
 		}
 		to, err := m.target(path.Join(n.namespace, e.Child.String()))
@@ -212,14 +213,14 @@ func (m *mover) document(d digest.Digest) []byte {
 
 // place brings a node into its repository, once.
 func (m *mover) place(w *walker, n *node) error {
-	if nested.IsDocument(n.MediaType) && !images.IsIndexType(n.MediaType) && !w.selects(n) {
+	if oci.IsManifestOrIndex(n.MediaType) && !images.IsIndexType(n.MediaType) && !w.selects(n) {
 		return nil // it was no carrier
 	}
 	to, err := m.to(w, n)
 	if err != nil {
 		return err
 	}
-	if !nested.IsDocument(n.MediaType) {
+	if !oci.IsManifestOrIndex(n.MediaType) {
 		return m.once(put{to, n.kindOf()}, func() error { return m.moveBlob(w, n, to) })
 	}
 	if n.member() {
@@ -395,7 +396,7 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable, at []a
 		return err
 	}
 	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: n.Digest, Size: n.Size}
-	upload, err := pusher.Push(ctx, nested.MountFrom(desc, mountable...))
+	upload, err := pusher.Push(ctx, oci.MountFrom(desc, mountable...))
 	if errdefs.IsAlreadyExists(err) {
 		m.there.Add(1)
 		return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -49,7 +50,7 @@ func listReferrer(ctx context.Context, registries remotes.Resolver, at auth.Repo
 	lister, ok := registries.(interface {
 		ListReferrer(context.Context, auth.Repository, ocispec.Descriptor, []byte) error
 	})
-	if !ok || !nested.IsDocument(desc.MediaType) {
+	if !ok || !oci.IsManifestOrIndex(desc.MediaType) {
 		return nil
 	}
 	return lister.ListReferrer(ctx, at, desc, data)

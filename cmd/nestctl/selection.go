@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -64,7 +65,7 @@ func (s selection) takes(n *node) bool {
 	}
 	leads := func(m string) bool { return n.namespace == "" || strings.HasPrefix(m, n.namespace+"/") }
 	// A manifest may be a carrier; what it is besides is not visited.
-	return nested.IsDocument(n.MediaType) && slices.ContainsFunc(s.members, leads)
+	return oci.IsManifestOrIndex(n.MediaType) && slices.ContainsFunc(s.members, leads)
 }
 
 // wanted tells whether a namespace is one of the wanted members or below one.

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -59,7 +60,7 @@ func ownEntries(root *node) []*node {
 			continue
 		}
 		for _, c := range n.children {
-			if !c.member() && nested.IsDocument(c.MediaType) {
+			if !c.member() && oci.IsManifestOrIndex(c.MediaType) {
 				own = append(own, c)
 			}
 		}

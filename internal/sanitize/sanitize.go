@@ -45,6 +45,16 @@ func Text(s string) string {
 	return b.String()
 }
 
+// Quote shows a string in an error: quoted, escaped to ASCII, on one line, and
+// cut after 64 bytes.
+func Quote(s string) string {
+	const shown = 64
+	if len(s) > shown {
+		return fmt.Sprintf("%+q…", s[:shown])
+	}
+	return fmt.Sprintf("%+q", s)
+}
+
 // JSON escapes, in JSON, the characters that are not shown as they are.
 // They can only stand in strings, so that what it decodes to stays the same.
 func JSON(data []byte) []byte {

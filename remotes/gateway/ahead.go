@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -209,7 +210,7 @@ func worthwhile(place nested.Place, suits bool) bool {
 	case !nested.Brief(d), len(d.MediaType) > maxMediaType, len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
 		return false
 	case place.Entry:
-		return nested.IsDocument(d.MediaType)
+		return oci.IsManifestOrIndex(d.MediaType)
 	}
 	return suits || images.IsConfigType(d.MediaType)
 }

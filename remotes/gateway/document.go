@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -187,7 +188,7 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 // that is stored as such.
 func isBlob(p nested.Place) bool {
 	t := p.Descriptor.MediaType
-	return p.Carried || !p.Entry && t != "" && !nested.IsDocument(t)
+	return p.Carried || !p.Entry && t != "" && !oci.IsManifestOrIndex(t)
 }
 
 // askDocument asks for a document, and again when its answer breaks off.
@@ -260,7 +261,7 @@ func (g *Gateway) follow(ctx context.Context, q request, p nested.Place, d *docu
 
 // learn is follow for a document that is read in any case.
 func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *document, served auth.Repository) ([]nested.Place, error) {
-	if !nested.IsDocument(d.mediaType) || !d.verified(d.digest) {
+	if !oci.IsManifestOrIndex(d.mediaType) || !d.verified(d.digest) {
 		return nil, nil
 	}
 	p = d.at(p)

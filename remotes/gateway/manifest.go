@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -75,7 +76,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 func described(resp *http.Response) *document {
 	_ = resp.Body.Close()
 	d := &document{mediaType: mediaType(resp.Header), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: told(resp.Header)}
-	if !nested.IsDocument(d.mediaType) || d.digest.Validate() != nil || d.size < 0 {
+	if !oci.IsManifestOrIndex(d.mediaType) || d.digest.Validate() != nil || d.size < 0 {
 		return nil
 	}
 	return d

@@ -11,8 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // claims are what an index in a child can say of content that is none of its own.
@@ -25,7 +25,7 @@ var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
 		return []ocispec.Descriptor{d}
 	},
 	"another media type": func(d ocispec.Descriptor) []ocispec.Descriptor {
-		d.MediaType = map[bool]string{true: "application/octet-stream", false: ocispec.MediaTypeImageIndex}[nested.IsDocument(d.MediaType)]
+		d.MediaType = map[bool]string{true: "application/octet-stream", false: ocispec.MediaTypeImageIndex}[oci.IsManifestOrIndex(d.MediaType)]
 		return []ocispec.Descriptor{d}
 	},
 	"another document": func(d ocispec.Descriptor) []ocispec.Descriptor {
@@ -59,7 +59,7 @@ func (s *scene) victims(says func(ocispec.Descriptor) []ocispec.Descriptor) (all
 	todo := []ocispec.Descriptor{first, second, image}
 	for ; len(todo) > 0; todo = todo[1:] {
 		all = append(all, todo[0])
-		if nested.IsDocument(todo[0].MediaType) {
+		if oci.IsManifestOrIndex(todo[0].MediaType) {
 			todo = append(todo, s.children(s.registry.Body(todo[0].Digest))...)
 		}
 	}
@@ -87,7 +87,7 @@ func (s *scene) wantAll(all ...ocispec.Descriptor) {
 	s.t.Helper()
 	for _, d := range all {
 		kind := "blobs"
-		if nested.IsDocument(d.MediaType) {
+		if oci.IsManifestOrIndex(d.MediaType) {
 			kind = "manifests"
 		}
 		got := s.get(kind, d.Digest)

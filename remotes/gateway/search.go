@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -286,7 +287,7 @@ func (s *search) below(ctx context.Context, p nested.Place) (string, error) {
 		if next.Descriptor.Digest == s.q.digest && s.may() && s.at(ctx, next) {
 			return "", nil
 		}
-		if next.Strict && nested.IsDocument(next.Descriptor.MediaType) {
+		if next.Strict && oci.IsManifestOrIndex(next.Descriptor.MediaType) {
 			below = append(below, next.Descriptor.Digest)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -73,7 +74,7 @@ func TestManifestsOutOfOrder(t *testing.T) {
 					base = struct{ remotes.ResolverWithOptions }{registries}
 				}
 				_, got, err := nested.New(base, nested.Options{}).Resolve(t.Context(), "reg.test/org/app@"+digest.FromBytes(index).String())
-				if test.fine && (err != nil || !nested.IsDocument(got.MediaType)) || !test.fine && err == nil {
+				if test.fine && (err != nil || !oci.IsManifestOrIndex(got.MediaType)) || !test.fine && err == nil {
 					t.Errorf("%+v: got %v, %v", test, got, err)
 				}
 				manifests := test.manifests
@@ -97,7 +98,7 @@ func TestTokensOutOfOrder(t *testing.T) {
 		s.registry.PutBlob(parent, "application/octet-stream", image.bytes[image.Digest])
 		s.registry.Intercept(registrytest.Answer(503, nil, registrytest.First(times, registrytest.Of(registrytest.KindToken))))
 		_, got, err := s.resolver.Resolve(t.Context(), s.registry.Host()+"/"+parent+"@"+image.Digest.String())
-		if times == 1 && (err != nil || !nested.IsDocument(got.MediaType)) || times == 5 && err == nil {
+		if times == 1 && (err != nil || !oci.IsManifestOrIndex(got.MediaType)) || times == 5 && err == nil {
 			t.Errorf("got %v", errors.Join(err, errors.New(got.MediaType)))
 		}
 		if tokens, blobs := s.registry.Count(registrytest.Of(registrytest.KindToken)), s.registry.Count(registrytest.Of(registrytest.KindBlob)); tokens != min(times+1, 5) || blobs != 0 {

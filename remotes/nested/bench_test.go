@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -50,7 +51,7 @@ func benchLearn(b *testing.B, mediaType string, data []byte, entries int) {
 		t := newTrail(root, rule)
 		t.start(desc, true)
 		p, _ := t.place(desc.Digest)
-		if reason := verify(desc, data); reason != "" {
+		if reason := oci.Verify(desc, data); reason != "" {
 			b.Fatal(reason)
 		}
 		if err := t.learn(p, data, root); err != nil {

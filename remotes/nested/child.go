@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -30,7 +31,7 @@ const maxChild = 255
 // ParseChild reads a child namespace.
 func ParseChild(s string) (Child, error) {
 	if len(s) > maxChild || s == "" || strings.Trim(s, alphanumeric) != "" && !childPattern.MatchString(s) {
-		return Child{}, fmt.Errorf("child namespace %s: not a relative repository path", quote(s))
+		return Child{}, fmt.Errorf("child namespace %s: not a relative repository path", sanitize.Quote(s))
 	}
 	return Child{s}, nil
 }
@@ -46,7 +47,7 @@ func (c Child) In(parent auth.Repository) (auth.Repository, error) {
 	}
 	target, err := parent.Below(c.path)
 	if err != nil {
-		return auth.Repository{}, fmt.Errorf("child namespace %s: %w", quote(c.path), err)
+		return auth.Repository{}, fmt.Errorf("child namespace %s: %w", sanitize.Quote(c.path), err)
 	}
 	return target, nil
 }
@@ -127,13 +128,4 @@ func (k Keys) properties(descriptor json.RawMessage) (map[string]any, error) {
 		}
 	}
 	return decoded, nil
-}
-
-// quote shows a foreign string in an error: escaped, on one line, cut.
-func quote(s string) string {
-	const shown = 64
-	if len(s) > shown {
-		return fmt.Sprintf("%+q…", s[:shown])
-	}
-	return fmt.Sprintf("%+q", s)
 }

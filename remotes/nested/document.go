@@ -11,6 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -37,11 +39,6 @@ type document struct {
 	unread  error // why it points to nothing, when it is not a document at all
 }
 
-// IsDocument tells whether content of a media type points to other content.
-func IsDocument(mediaType string) bool {
-	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
-}
-
 // UnfollowedError says of a manifest in a format that was given up that its
 // content is not followed, so that whoever is to bring all of a bundle cannot. It
 // has no class of errdefs.
@@ -53,7 +50,7 @@ type UnfollowedError struct {
 
 func (e *UnfollowedError) Error() string {
 	return fmt.Sprintf("%s@%s: it is a manifest of a format that was given up (%s), and what it points to would be left behind; "+
-		"push it again as an image manifest, as oras does", e.Repository, short(e.Digest), e.MediaType)
+		"push it again as an image manifest, as oras does", e.Repository, oci.Short(e.Digest), e.MediaType)
 }
 
 // Unfollowed returns an [UnfollowedError] for content of such a format: an
@@ -169,7 +166,7 @@ func (r Rule) decodeIndex(doc document, elements []json.RawMessage, strict bool)
 			}
 		}
 		if strict {
-			if err := r.checkDescriptor(entry.Descriptor, IsDocument(entry.MediaType)); err != nil {
+			if err := r.checkDescriptor(entry.Descriptor, oci.IsManifestOrIndex(entry.MediaType)); err != nil {
 				return doc, &positionError{i, err}
 			}
 		}
@@ -193,7 +190,7 @@ func (r Rule) checkBytes(data []byte, s scan) error {
 func (p parts) checkShape(described string) error {
 	switch {
 	case p.MediaType != "" && p.MediaType != described:
-		return fmt.Errorf("its media type is %s, its descriptor says %s", quote(p.MediaType), quote(described))
+		return fmt.Errorf("its media type is %s, its descriptor says %s", sanitize.Quote(p.MediaType), sanitize.Quote(described))
 	case images.IsIndexType(described) && (p.Config != nil || p.Layers != nil):
 		return errors.New("an index with config or layers")
 	case images.IsManifestType(described) && p.Manifests != nil:
@@ -205,17 +202,17 @@ func (p parts) checkShape(described string) error {
 // checkDescriptor is the strict part about one descriptor.
 func (r Rule) checkDescriptor(d ocispec.Descriptor, isDocument bool) error {
 	if err := validate(d.Digest); err != nil {
-		return fmt.Errorf("digest %s: %w", quote(string(d.Digest)), err)
+		return fmt.Errorf("digest %s: %w", sanitize.Quote(string(d.Digest)), err)
 	}
 	switch {
 	case strings.ContainsFunc(d.MediaType, func(r rune) bool { return r < ' ' || r > '~' }):
-		return fmt.Errorf("media type %s", quote(d.MediaType))
+		return fmt.Errorf("media type %s", sanitize.Quote(d.MediaType))
 	case d.Size < 0 || d.Size == 0 && isDocument:
 		return fmt.Errorf("size %d", d.Size)
 	case isDocument && d.Size > r.limits.Document:
 		return fmt.Errorf("size %d is more than the %d bytes that a document may have", d.Size, r.limits.Document)
-	case len(d.Data) > 0 && verify(d, d.Data) != "":
-		return errors.New("its data: " + verify(d, d.Data))
+	case len(d.Data) > 0 && oci.Verify(d, d.Data) != "":
+		return errors.New("its data: " + oci.Verify(d, d.Data))
 	}
 	return nil
 }
@@ -229,18 +226,4 @@ func validate(d digest.Digest) error {
 		return nil
 	}
 	return d.Validate()
-}
-
-// verify says why bytes are not what a descriptor describes, or nothing.
-func verify(d ocispec.Descriptor, data []byte) string {
-	if int64(len(data)) != d.Size {
-		return fmt.Sprintf("size is %d, not %d", len(data), d.Size)
-	}
-	if err := d.Digest.Validate(); err != nil {
-		return err.Error()
-	}
-	if d.Digest.Algorithm().FromBytes(data) != d.Digest {
-		return fmt.Sprintf("digest is not %s", d.Digest)
-	}
-	return ""
 }

@@ -2,7 +2,6 @@ package nested
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -223,18 +224,10 @@ func (r *resolution) take(resp *http.Response) error {
 	return nil
 }
 
-type expectedType struct{}
-
-// expectType lets the endpoint refuse a manifest that is served as something
-// else than its descriptor says.
-func expectType(ctx context.Context, mediaType string) context.Context {
-	return context.WithValue(ctx, expectedType{}, mediaType)
-}
-
 // checkType compares a manifest's Content-Type with what is expected. Generic
 // ones say nothing.
 func checkType(req *http.Request, resp *http.Response) error {
-	expected, ok := req.Context().Value(expectedType{}).(string)
+	expected, ok := oci.ExpectedType(req.Context())
 	if !ok || resp.StatusCode != http.StatusOK || !isOfManifest(req) {
 		return nil
 	}
@@ -242,5 +235,5 @@ func checkType(req *http.Request, resp *http.Response) error {
 	if err != nil || got == expected || Generic(got) {
 		return nil
 	}
-	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, quote(got), quote(expected))
+	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, sanitize.Quote(got), sanitize.Quote(expected))
 }

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -26,7 +27,7 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "invalid document %s@%s", e.In, short(e.Digest))
+	fmt.Fprintf(&b, "invalid document %s@%s", e.In, oci.Short(e.Digest))
 	if e.Position >= 0 {
 		fmt.Fprintf(&b, ", manifests[%d]", e.Position)
 	}
@@ -69,7 +70,7 @@ type Attempt struct {
 }
 
 func (e *Error) Error() string {
-	message := fmt.Sprintf("child %s@%s: %v", e.Target, short(e.Digest), e.Err)
+	message := fmt.Sprintf("child %s@%s: %v", e.Target, oci.Short(e.Digest), e.Err)
 	if len(e.Attempts) < 2 {
 		return message
 	}
@@ -102,15 +103,31 @@ func isDenied(err error) bool {
 	if errors.As(err, &denied) {
 		return !denied.Refused
 	}
-	if errors.Is(err, docker.ErrInvalidAuthorization) {
-		return true // of containerd's authorizer, about a token that was tried
+	if isInvalidAuthorization(err) {
+		return true
 	}
-	var last answer
-	if errors.As(err, &last) {
+	var answered auth.Answered
+	if errors.As(err, &answered) {
 		return false // of another host: the registry's own are denials by now
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
+}
+
+// isInvalidAuthorization reports whether an error is that of containerd's
+// authorizer about a token that was tried, docker.ErrInvalidAuthorization. It is
+// known by its text: to name it costs an importer fifty packages.
+func isInvalidAuthorization(err error) bool {
+	if err == nil || err.Error() == "authorization failed" {
+		return err != nil
+	}
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case interface{ Unwrap() error }:
+		return isInvalidAuthorization(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), isInvalidAuthorization)
+	}
+	return false
 }
 
 // isBusy reports whether a registry wants to be asked less: that is about who
@@ -119,31 +136,4 @@ func isBusy(err error) bool {
 	var status remoteerrors.ErrUnexpectedStatus
 	var busy interface{ Busy() bool }
 	return errors.As(err, &status) && status.StatusCode == http.StatusTooManyRequests || errors.As(err, &busy) && busy.Busy()
-}
-
-// isRefusedHead reports whether a HEAD was answered, and not by the absence of
-// what it was for or by a failure that may pass: a GET may well be answered
-// otherwise, by registries that know no HEAD, and by storage whose URLs are
-// signed for GET.
-func isRefusedHead(err error) bool {
-	var denied *auth.DeniedError
-	var status remoteerrors.ErrUnexpectedStatus
-	switch {
-	case errors.As(err, &denied):
-		return !denied.NoToken
-	case errdefs.IsNotImplemented(err), errdefs.IsUnauthorized(err):
-		return true // 405, and 401 without a challenge
-	case !errors.As(err, &status):
-		return false
-	}
-	return status.StatusCode != http.StatusNotFound && !auth.MayPass(status.StatusCode)
-}
-
-// short is a digest for people.
-func short(d digest.Digest) string {
-	const shown = 12
-	if err := d.Validate(); err != nil {
-		return quote(string(d))
-	}
-	return d.Algorithm().String() + ":" + d.Encoded()[:shown]
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -41,11 +42,11 @@ func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 	if Brief(desc) {
 		ctx = auth.Brief(ctx)
 	}
-	if !IsDocument(desc.MediaType) {
+	if !oci.IsManifestOrIndex(desc.MediaType) {
 		ctx = context.WithValue(ctx, wantedSize{}, desc.Size)
 	}
 	fetch := f.inner.Fetch
-	if isElsewhere(desc) {
+	if oci.IsForeign(desc) {
 		fetch = f.fetchElsewhere
 	} else {
 		desc.URLs = nil
@@ -128,7 +129,7 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 			continue
 		}
 		own = true
-		if isDenied(err) {
+		if status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden {
 			answer := fmt.Sprintf("the registry answered %d %s", status.StatusCode, http.StatusText(status.StatusCode))
 			return host.Authorizer.Denied(ctx, answer)
 		}

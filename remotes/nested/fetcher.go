@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -64,12 +65,12 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 		return nil, err
 	}
 	if len(s.places) == 0 {
-		if !isElsewhere(desc) {
+		if !oci.IsForeign(desc) {
 			desc.URLs = nil
 		}
 		return f.root.Fetch(ctx, desc)
 	}
-	if p := s.places[0]; !IsDocument(p.Descriptor.MediaType) || !f.readable(p) {
+	if p := s.places[0]; !oci.IsManifestOrIndex(p.Descriptor.MediaType) || !f.readable(p) {
 		return &candidateReader{ctx: ctx, fetcher: f, sought: s}, nil
 	}
 	data, err := f.readAndLearn(ctx, s)
@@ -219,7 +220,7 @@ func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err 
 
 // learnFrom follows what was served as a document.
 func (f *Fetcher) learnFrom(p Place, data []byte, served auth.Repository) error {
-	if reason := verify(p.Descriptor, data); reason != "" {
+	if reason := oci.Verify(p.Descriptor, data); reason != "" {
 		if !p.Strict {
 			return nil
 		}
@@ -256,11 +257,11 @@ func (f *Fetcher) askOne(ctx context.Context, p Place, repository auth.Repositor
 		return err
 	}
 	desc := p.Descriptor
-	if p.Strict || !isElsewhere(desc) {
+	if p.Strict || !oci.IsForeign(desc) {
 		desc.URLs = nil // content of a member comes from its repository
 	}
 	if p.Strict {
-		ctx = expectType(ctx, desc.MediaType)
+		ctx = oci.ExpectType(ctx, desc.MediaType)
 	}
 	for _, desc.MediaType = range p.MediaTypes() {
 		var body io.ReadCloser

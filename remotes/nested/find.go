@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -140,7 +141,7 @@ func (f *Fetcher) learnFromStore(ctx context.Context, p Place) error {
 	if err != nil {
 		return err
 	}
-	if verify(d, data) != "" {
+	if oci.Verify(d, data) != "" {
 		return errdefs.ErrNotFound
 	}
 	return f.trail.learn(p, data, auth.Repository{})

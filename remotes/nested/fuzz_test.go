@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -73,11 +74,11 @@ func FuzzReference(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := RepositoryOf(byDigest(target, digest.FromString(s)))
+		got, err := oci.RepositoryOf(byDigest(target, digest.FromString(s)))
 		if err != nil || got != target {
 			t.Errorf("a reference into %s is one into %s, %v", target, got, err)
 		}
-		if tagged, err := RepositoryOf(target.String() + ":v1"); err != nil || tagged != target {
+		if tagged, err := oci.RepositoryOf(target.String() + ":v1"); err != nil || tagged != target {
 			t.Errorf("a tag of %s is one of %s, %v", target, tagged, err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -81,13 +82,13 @@ func ManifestType(host, said string, data []byte) (string, error) {
 	known := object && (json.Unmarshal(data, &content) != nil ||
 		content.SchemaVersion != 0 || content.MediaType != "" || content.Manifests != nil || content.Config != nil || content.Layers != nil)
 	switch {
-	case IsDocument(t) && !object && !isMarkup(data) && len(data) > 0:
+	case oci.IsManifestOrIndex(t) && !object && !isMarkup(data) && len(data) > 0:
 		return t, nil // for whoever reads it to refuse
-	case !object || !known && !isVendors(t) || !known && IsDocument(t):
+	case !object || !known && !isVendors(t) || !known && oci.IsManifestOrIndex(t):
 		return "", &AnswerError{Host: host, MediaType: t, Is: whatIs(t, data)}
-	case IsDocument(t) || isVendors(t):
+	case oci.IsManifestOrIndex(t) || isVendors(t):
 		return t, nil
-	case IsDocument(content.MediaType):
+	case oci.IsManifestOrIndex(content.MediaType):
 		return content.MediaType, nil
 	case content.SchemaVersion == 2 && content.MediaType == "" && content.Manifests != nil:
 		return ocispec.MediaTypeImageIndex, nil
@@ -157,10 +158,10 @@ func judge(req *http.Request, resp *http.Response) error {
 	if isWrite(req.Method) && resp.StatusCode == http.StatusOK && IsPage(t) && resp.ContentLength != 0 { // frameworks give this type to nothing, too
 		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Write: true})
 	}
-	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !isOfManifest(req) || isVendors(t) && !IsDocument(t) {
+	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !isOfManifest(req) || isVendors(t) && !oci.IsManifestOrIndex(t) {
 		return nil
 	}
-	if expected, ok := req.Context().Value(expectedType{}).(string); ok && !IsDocument(expected) {
+	if expected, ok := oci.ExpectedType(req.Context()); ok && !oci.IsManifestOrIndex(expected) {
 		return nil // an entry of another kind, which may be stored as a manifest
 	}
 	const looked = 64 // there is hardly white space before a page
@@ -218,7 +219,7 @@ func (b *pageBody) Read(p []byte) (int, error) {
 // isManifest reports whether a resolver brought the descriptor of a manifest or
 // index that can be relied on. Anything else may be a page.
 func isManifest(desc ocispec.Descriptor) bool {
-	return desc.Size > 0 && IsDocument(desc.MediaType) || desc.MediaType == images.MediaTypeDockerSchema1Manifest
+	return desc.Size > 0 && oci.IsManifestOrIndex(desc.MediaType) || desc.MediaType == images.MediaTypeDockerSchema1Manifest
 }
 
 type resolutionKey struct{}

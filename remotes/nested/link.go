@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -23,10 +24,10 @@ func NextPage(resp *http.Response) (url.Values, bool, error) {
 	answered := resp.Request.URL
 	next, err := answered.Parse(target)
 	if err != nil {
-		return nil, false, fmt.Errorf("link to the next page %s: not a URL", quote(target))
+		return nil, false, fmt.Errorf("link to the next page %s: not a URL", sanitize.Quote(target))
 	}
 	if !isSameList(next, answered) && !isSameList(next, firstRequest(resp).URL) {
-		return nil, false, fmt.Errorf("%s goes on elsewhere, at %s", answered.Path, quote(next.Host))
+		return nil, false, fmt.Errorf("%s goes on elsewhere, at %s", answered.Path, sanitize.Quote(next.Host))
 	}
 	return next.Query(), true, nil
 }
@@ -54,7 +55,7 @@ func nextLink(headers []string) (target string, ok bool, err error) {
 		for rest := strings.Trim(header, blank); rest != ""; rest = strings.TrimLeft(rest, blank) {
 			var relations string
 			if target, relations, rest, ok = readLink(rest); !ok {
-				return "", false, fmt.Errorf("header Link %s: not of the form <URL>; rel=\"next\"", quote(header))
+				return "", false, fmt.Errorf("header Link %s: not of the form <URL>; rel=\"next\"", sanitize.Quote(header))
 			}
 			for _, relation := range strings.Fields(relations) {
 				if strings.EqualFold(relation, "next") {

@@ -19,7 +19,10 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
+
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // maxPages bounds the pages of a list; all together they may be as large as an
@@ -41,9 +44,9 @@ func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...
 	query["artifactType"] = config.ArtifactTypes
 	listed, byTag, err := f.listReferrers(ctx, d, query)
 	if err == nil && byTag {
-		listed, err = selectReferrers(ctx, listed, func(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
+		listed, err = oci.SelectReferrers(ctx, listed, func(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 			data, unread := readFrom(ctx, f, desc)
-			return statesSubject(data, d), unread
+			return oci.Refers(data, d), unread
 		})
 	}
 	return slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool {
@@ -51,50 +54,19 @@ func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...
 	}), err
 }
 
-// maxLooks bounds the referrers that are looked at at once.
-const maxLooks = 8
-
-// selectReferrers drops what turns out to refer to something else, or is
-// neither a manifest nor an index. Of what cannot be looked at whoever fetches
-// it is told.
-func selectReferrers(ctx context.Context, listed []ocispec.Descriptor, refers func(context.Context, ocispec.Descriptor) (bool, error)) ([]ocispec.Descriptor, error) {
-	other := make([]bool, len(listed))
-	var group errgroup.Group
-	group.SetLimit(maxLooks)
-	for i, d := range listed {
-		group.Go(func() error {
-			if other[i] = !IsDocument(d.MediaType); !other[i] {
-				is, err := refers(ctx, d)
-				other[i] = err == nil && !is
-			}
-			return ctx.Err()
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	var kept []ocispec.Descriptor
-	for i, d := range listed {
-		if !other[i] {
-			kept = append(kept, d)
-		}
-	}
-	return kept, nil
-}
-
 // listReferrers lists what is said to refer to content: by the referrers API
 // or, where no host has that, by the tag that stands for it.
 func (f explained) listReferrers(ctx context.Context, d digest.Digest, query url.Values) (listed []ocispec.Descriptor, byTag bool, err error) {
 	listed, err = f.listAt(ctx, docker.HostCapabilityReferrers, "referrers/"+d.String(), query, nil)
 	// A denial may be one of this path alone.
-	if err == nil || !isAbsent(err) && !isDenied(err) {
+	if err == nil || !isAbsent(err) && !isDenial(err) {
 		return listed, false, err
 	}
-	listed, tagErr := f.listAt(ctx, docker.HostCapabilityResolve, "manifests/"+ReferrersTag(d), nil, &d)
+	listed, tagErr := f.listAt(ctx, docker.HostCapabilityResolve, "manifests/"+oci.ReferrersTag(d), nil, &d)
 	switch {
 	case tagErr == nil:
 		return listed, true, nil
-	case isDenied(err): // nor does the tag say that there are none
+	case isDenial(err): // nor does the tag say that there are none
 		return nil, false, err
 	case errdefs.IsNotFound(tagErr):
 		return nil, true, nil
@@ -196,7 +168,7 @@ func (f explained) hasList(ctx context.Context, h Host, resp *http.Response) err
 		if IsPage(resp.Header.Get("Content-Type")) {
 			what = "a web page"
 		}
-		err = absentError{fmt.Errorf("%s: no referrers API, %s answers with %s", f.repository, quote(h.Host), quote(what))}
+		err = absentError{fmt.Errorf("%s: no referrers API, %s answers with %s", f.repository, sanitize.Quote(h.Host), sanitize.Quote(what))}
 	}
 	return err
 }
@@ -328,8 +300,16 @@ func readFrom(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) (
 	if err = errors.Join(err, body.Close()); err != nil {
 		return nil, err
 	}
-	if reason := verify(desc, data); reason != "" {
+	if reason := oci.Verify(desc, data); reason != "" {
 		return nil, fmt.Errorf("%s: %s", desc.Digest, reason)
 	}
 	return data, nil
+}
+
+// isDenial reports whether a registry answered that whoever asks may not, so that
+// something else may still be asked for. A credential that was refused as such is
+// not that answer.
+func isDenial(err error) bool {
+	denied, ok := errors.AsType[*auth.DeniedError](err)
+	return ok && !denied.Refused
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -25,7 +26,7 @@ var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
 		return []ocispec.Descriptor{d}
 	},
 	"another media type": func(d ocispec.Descriptor) []ocispec.Descriptor {
-		d.MediaType = map[bool]string{true: "application/octet-stream", false: ocispec.MediaTypeImageIndex}[nested.IsDocument(d.MediaType)]
+		d.MediaType = map[bool]string{true: "application/octet-stream", false: ocispec.MediaTypeImageIndex}[oci.IsManifestOrIndex(d.MediaType)]
 		return []ocispec.Descriptor{d}
 	},
 	"twelve child namespaces": func(d ocispec.Descriptor) (all []ocispec.Descriptor) {

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -15,9 +13,10 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
-	"github.com/containerd/containerd/v2/pkg/labels"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -31,7 +30,7 @@ type mount struct{ from, to auth.Repository }
 // "containerd.io/distribution.source.<registry>" names, as containerd has it;
 // where that is refused they are uploaded. Errors: as those of a fetcher.
 func (r *Registries) Pusher(_ context.Context, ref string) (remotes.Pusher, error) {
-	repository, err := RepositoryOf(ref)
+	repository, err := oci.RepositoryOf(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +41,7 @@ type registryPusher struct {
 	registries *Registries
 	ref        string
 	repository auth.Repository
-	turns      turns
+	turns      oci.Turns
 }
 
 // maxMounts bounds the repositories that are tried for one blob.
@@ -52,15 +51,15 @@ const maxMounts = 2
 // writing is waited for.
 func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	if err := desc.Digest.Validate(); err != nil { // it becomes part of paths and queries
-		return nil, fmt.Errorf("%s: digest %s: %w", p.repository, quote(string(desc.Digest)), err)
+		return nil, fmt.Errorf("%s: digest %s: %w", p.repository, sanitize.Quote(string(desc.Digest)), err)
 	}
-	return p.turns.push(ctx, desc, func() (content.Writer, error) { return p.write(ctx, desc) })
+	return p.turns.Push(ctx, desc, func() (content.Writer, error) { return p.write(ctx, desc) })
 }
 
 // write writes a document so that it is listed among the referrers of its
 // subject, if it has one.
 func (p *registryPusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
-	if !IsDocument(desc.MediaType) || desc.Size > docker.MaxManifestSize {
+	if !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > docker.MaxManifestSize {
 		return p.mountOrUpload(ctx, desc)
 	}
 	said := new(manifestAnswer)
@@ -102,11 +101,11 @@ func isRefusal(err error) bool {
 // sources are the repositories that a blob could be mounted from, those that
 // are the most like the target first, as containerd has it.
 func (p *registryPusher) sources(desc ocispec.Descriptor) []auth.Repository {
-	if IsDocument(desc.MediaType) {
+	if oci.IsManifestOrIndex(desc.MediaType) {
 		return nil
 	}
 	var sources []auth.Repository
-	for _, name := range strings.Split(desc.Annotations[sourceLabel(p.repository)], ",") {
+	for _, name := range strings.Split(desc.Annotations[oci.SourceLabel(p.repository)], ",") {
 		from, err := auth.ParseRepository(p.repository.Host() + "/" + name)
 		if err == nil && from != p.repository && !slices.Contains(sources, from) {
 			sources = append(sources, from)
@@ -128,27 +127,6 @@ func commonComponents(a, b auth.Repository) int {
 		n++
 	}
 	return n
-}
-
-// sourceLabel is containerd's label for where content came from, which leaves
-// the registry's port out.
-func sourceLabel(r auth.Repository) string {
-	u := url.URL{Host: r.Host()}
-	return labels.LabelDistributionSource + "." + u.Hostname()
-}
-
-// MountFrom returns a descriptor that tells a pusher where on the pusher's
-// registry the content is, too, before what it says already.
-func MountFrom(desc ocispec.Descriptor, repositories ...auth.Repository) ocispec.Descriptor {
-	desc.Annotations = maps.Clone(desc.Annotations)
-	if desc.Annotations == nil {
-		desc.Annotations = map[string]string{}
-	}
-	for _, r := range slices.Backward(repositories) {
-		label := sourceLabel(r)
-		desc.Annotations[label] = strings.TrimSuffix(r.Name()+","+desc.Annotations[label], ",")
-	}
-	return desc
 }
 
 // push pushes with containerd's pusher, mounting from one repository or none.
@@ -184,7 +162,7 @@ func (p *registryPusher) open(ctx context.Context, desc ocispec.Descriptor, from
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := pusher.Push(ctx, MountFrom(desc, from...))
+	w, err := pusher.Push(ctx, oci.MountFrom(desc, from...))
 	if err != nil {
 		return nil, nil, explain(ctx, hosts, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -90,7 +91,7 @@ func TestPushedMountRefused(t *testing.T) {
 		registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
 		pusher, err := registries.Pusher(t.Context(), registry.Host()+"/"+parent+":v1")
 		check(t, err)
-		if err := pushAgain(t, pusher, nested.MountFrom(blob, must(auth.ParseRepository(registry.Host()+"/"+parent+"/web"))), data); err != nil {
+		if err := pushAgain(t, pusher, oci.MountFrom(blob, must(auth.ParseRepository(registry.Host()+"/"+parent+"/web"))), data); err != nil {
 			t.Errorf("%d: %v", status, err)
 		}
 		if n := registry.Count(registrytest.In(parent), registrytest.Method(http.MethodPut)); n != 1 {

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -34,7 +35,7 @@ func (r *Resolver) Pusher(ctx context.Context, ref string) (remotes.Pusher, erro
 	if err != nil || spec.Digest() == "" {
 		return inner, nil
 	}
-	root, err := RepositoryOf(ref)
+	root, err := oci.RepositoryOf(ref)
 	if err != nil {
 		return inner, nil // nothing that could be nested
 	}
@@ -49,7 +50,7 @@ type pusher struct {
 	digest   digest.Digest
 	inner    remotes.Pusher // to the root's repository
 
-	turns turns
+	turns oci.Turns
 
 	mu   sync.Mutex
 	plan *plan // nil: the root has not been read
@@ -117,7 +118,7 @@ func (p *pusher) push(ctx context.Context, plan *plan, desc ocispec.Descriptor) 
 		}
 		return w, err
 	}
-	return p.turns.push(ctx, desc, func() (content.Writer, error) {
+	return p.turns.Push(ctx, desc, func() (content.Writer, error) {
 		w := &writer{pusher: p, desc: desc, rest: targets}
 		var err error
 		if w.Writer, err = w.open(ctx); err != nil {
@@ -188,10 +189,10 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 					protection = Protect(d.Digest)
 				}
 				to.blobs[d.Digest] = !known || listed
-			} else if IsDocument(d.MediaType) {
+			} else if oci.IsManifestOrIndex(d.MediaType) {
 				to.blobs[d.Digest] = false
 			}
-			if nested && next.Entry && IsDocument(d.MediaType) {
+			if nested && next.Entry && oci.IsManifestOrIndex(d.MediaType) {
 				to.tags[kept{at, d.Digest}] = protection.Tag(at, d.Digest)
 			}
 			if slices.Contains(to.targets[d.Digest], at) {
@@ -201,7 +202,7 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 				return fmt.Errorf("%s: more than %d descriptors in one push", p.digest, number-1)
 			}
 			to.targets[d.Digest] = append(to.targets[d.Digest], at)
-			if IsDocument(d.MediaType) {
+			if oci.IsManifestOrIndex(d.MediaType) {
 				places = append(places, next)
 			}
 		}
@@ -226,7 +227,7 @@ func (p *pusher) list(ctx context.Context, at auth.Repository, desc ocispec.Desc
 	lister, ok := p.resolver.base.(interface {
 		ListReferrer(context.Context, auth.Repository, ocispec.Descriptor, []byte) error
 	})
-	if !ok || !IsDocument(desc.MediaType) || desc.Size > p.resolver.rule.limits.Document {
+	if !ok || !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > p.resolver.rule.limits.Document {
 		return nil
 	}
 	data, err := readStored(ctx, p.resolver.store, desc)
@@ -244,7 +245,7 @@ func (p *pusher) list(ctx context.Context, at auth.Repository, desc ocispec.Desc
 func (p *pusher) to(ctx context.Context, target auth.Repository, desc ocispec.Descriptor) (remotes.Pusher, error) {
 	tag, tagged := p.plan.tags[kept{target, desc.Digest}]
 	switch {
-	case tagged && IsDocument(desc.MediaType):
+	case tagged && oci.IsManifestOrIndex(desc.MediaType):
 		return p.resolver.base.Pusher(ctx, target.String()+":"+tag+"@"+desc.Digest.String())
 	case target == p.root:
 		return p.inner, nil
@@ -273,7 +274,7 @@ func (w *writer) open(ctx context.Context) (content.Writer, error) {
 		if err != nil {
 			return nil, err
 		}
-		inner, err := to.Push(ctx, MountFrom(w.desc, w.there...))
+		inner, err := to.Push(ctx, oci.MountFrom(w.desc, w.there...))
 		if err == nil {
 			return inner, nil
 		}

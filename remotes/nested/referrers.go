@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -32,13 +33,13 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
 		}
 	}
-	listed = slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool { return !IsDocument(d.MediaType) })
+	listed = slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool { return !oci.IsManifestOrIndex(d.MediaType) })
 	for _, d := range listed { // a registry may list what it likes
 		if err = f.trail.rule.checkDescriptor(d, true); err != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
 		}
 	}
-	referrers, err := selectReferrers(ctx, listed, func(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	referrers, err := oci.SelectReferrers(ctx, listed, func(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 		return f.refers(ctx, place(d), desc.Digest)
 	})
 	for _, d := range referrers {
@@ -77,10 +78,10 @@ func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (b
 			return false, err
 		}
 	}
-	if reason := verify(d, data); reason != "" {
+	if reason := oci.Verify(d, data); reason != "" {
 		return false, &VerifyError{at, d.Digest, reason}
 	}
-	if !statesSubject(data, subject) {
+	if !oci.Refers(data, subject) {
 		return false, nil
 	}
 	if _, ok := f.Found(d.Digest); !ok {
@@ -88,13 +89,6 @@ func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (b
 	}
 	f.trail.hold(d, data)
 	return true, nil
-}
-
-// ReferrersTag is the tag that stands for a list of referrers (distribution
-// spec, "Referrers Tag Schema").
-func ReferrersTag(d digest.Digest) string {
-	algorithm, encoded := d.Algorithm().String(), d.Encoded()
-	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
 // refer puts a referrer on the trail.

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -117,7 +118,7 @@ func checkAPI(t *testing.T, api registrytest.Interceptor, absent bool) {
 		return
 	}
 	signature := registry.Referrer(parent, subject.Descriptor, "application/x-signature")
-	registry.Tag(parent, nested.ReferrersTag(subject.Digest), registry.Index(parent, signature).Digest)
+	registry.Tag(parent, oci.ReferrersTag(subject.Digest), registry.Index(parent, signature).Digest)
 	listed, err = listReferrers(t, registry, subject.Descriptor)
 	if err != nil || len(listed) != 1 || listed[0].Digest != signature.Digest {
 		t.Errorf("with a tag: %v %v", listed, err)
@@ -154,7 +155,7 @@ func TestReferrersAreWhatSaysSo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			registry := newRegistry(t)
 			subject, tagged := test.put(registry)
-			registry.Tag(parent, nested.ReferrersTag(subject.Digest), tagged.Digest)
+			registry.Tag(parent, oci.ReferrersTag(subject.Digest), tagged.Digest)
 			registry.Intercept(none)
 			listed, err := listReferrers(t, registry, subject)
 			if len(listed) != test.want || (err != nil) != test.fails {
@@ -287,7 +288,7 @@ func taggedReferrers(t *testing.T, registry *registrytest.Registry, subject ocis
 	t.Helper()
 	client := registry.Client()
 	defer client.CloseIdleConnections()
-	resp, err := client.Get(registry.URL() + "/v2/" + parent + "/manifests/" + nested.ReferrersTag(subject.Digest))
+	resp, err := client.Get(registry.URL() + "/v2/" + parent + "/manifests/" + oci.ReferrersTag(subject.Digest))
 	check(t, err)
 	defer resp.Body.Close()
 	var index ocispec.Index
@@ -371,7 +372,7 @@ func TestPushedReferrerBesideOthers(t *testing.T) {
 			earlier := registry.Referrer(parent, image, "application/x-earlier")
 			other := registry.Referrer(parent, image, "application/x-other")
 			want := []string{"application/x-mine", "application/x-other"}
-			tag := nested.ReferrersTag(image.Digest)
+			tag := oci.ReferrersTag(image.Digest)
 			if before {
 				want = append(want, "application/x-earlier")
 				registry.Tag(parent, tag, registry.Index(parent, earlier).Digest)
@@ -421,7 +422,7 @@ func TestPushedReferrerHasNoPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			registry := newRegistry(t)
 			index := registry.Index(parent, putImage(registry, parent, "layer").Descriptor)
-			registry.Tag(parent, nested.ReferrersTag(index.Digest), tagged(registry, index).Digest)
+			registry.Tag(parent, oci.ReferrersTag(index.Digest), tagged(registry, index).Digest)
 			registry.Intercept(answerReferrers(404, "application/json", "{}"))
 			registry.Intercept(registry.Pushes(false))
 			desc, data := newReferrer(index, "first")

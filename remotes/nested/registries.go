@@ -21,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -80,7 +81,6 @@ type Registries struct {
 
 var (
 	_ remotes.ResolverWithOptions = (*Registries)(nil)
-	_ contentResolver             = (*Registries)(nil)
 )
 
 // NewRegistries returns a resolver for all registries. HostsDir is read for a
@@ -258,7 +258,7 @@ func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
 // resolver returns the docker resolver for the repository of a reference, for
 // reading.
 func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
-	repository, err := RepositoryOf(ref)
+	repository, err := oci.RepositoryOf(ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -320,7 +320,7 @@ func (r *Registries) Resolve(ctx context.Context, ref string) (string, ocispec.D
 	ctx = looking(ctx)
 	name, desc, err := r.resolve(ctx, ref)
 	if err == nil && !isManifest(desc) && !lookupOf(ctx).absent || isRefusedHead(err) {
-		name, desc, _, err = r.resolveContent(ctx, ref)
+		name, desc, _, err = r.ResolveContent(ctx, ref)
 	}
 	return name, desc, err
 }
@@ -334,8 +334,10 @@ func (r *Registries) resolve(ctx context.Context, ref string) (string, ocispec.D
 	return name, desc, explain(ctx, hosts, err)
 }
 
-// resolveContent implements contentResolver: one GET in place of HEAD and GET.
-func (r *Registries) resolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
+// ResolveContent is Resolve with the content of the manifest or index, which is
+// nil when that is not at hand: one GET in place of HEAD and GET. It is for
+// whoever would fetch it next, and nobody has verified it.
+func (r *Registries) ResolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
 	ctx, got := byGet(looking(ctx))
 	name, desc, err := r.resolve(ctx, ref)
 	return name, desc, got.data, err
@@ -351,7 +353,7 @@ func (r *Registries) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, 
 	if err != nil {
 		return nil, err
 	}
-	repository, err := RepositoryOf(ref)
+	repository, err := oci.RepositoryOf(ref)
 	return explained{inner, r, ref, repository, hosts}, err
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/oci"
 )
 
 // regular reads nested indexes of the form that everybody writes, fast: JSON in
@@ -50,7 +52,7 @@ func (r Rule) readRegular(mediaType string, data []byte) (document, bool) {
 				entry := in.entry()
 				doc.nested = doc.nested || entry.Child != (Child{})
 				doc.entries = append(doc.entries, entry)
-				in.ended = in.ended || len(doc.entries) > r.limits.Entries || r.checkDescriptor(entry.Descriptor, IsDocument(entry.MediaType)) != nil
+				in.ended = in.ended || len(doc.entries) > r.limits.Entries || r.checkDescriptor(entry.Descriptor, oci.IsManifestOrIndex(entry.MediaType)) != nil
 			})
 		default:
 			in.ended = true

@@ -6,18 +6,18 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/pkg/reference"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // contentResolver is a resolver that has the content at hand when it has
 // resolved a reference, so that nobody has to ask for it again.
 type contentResolver interface {
-	resolveContent(ctx context.Context, ref string) (name string, desc ocispec.Descriptor, data []byte, err error)
+	ResolveContent(ctx context.Context, ref string) (name string, desc ocispec.Descriptor, data []byte, err error)
 }
 
 // Resolve implements remotes.Resolver. It resolves as the wrapped resolver
@@ -29,7 +29,7 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Des
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	root, err := RepositoryOf(name)
+	root, err := oci.RepositoryOf(name)
 	if err != nil {
 		return name, desc, nil // nothing that could be nested; the base's
 	}
@@ -44,7 +44,7 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Des
 
 func (r *Resolver) resolveBase(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
 	if base, ok := r.base.(contentResolver); ok {
-		return base.resolveContent(ctx, ref)
+		return base.ResolveContent(ctx, ref)
 	}
 	name, desc, err := r.base.Resolve(ctx, ref)
 	return name, desc, nil, err
@@ -108,7 +108,7 @@ func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (b
 	if !ok {
 		data, err = f.readFrom(ctx, p, f.trail.root)
 	}
-	if err != nil || verify(index, data) != "" {
+	if err != nil || oci.Verify(index, data) != "" {
 		return false, nil // the caller will see the same, as a plain blob
 	}
 	doc, err := f.trail.rule.read(index.MediaType, data, false)
@@ -127,7 +127,7 @@ func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (b
 // has. Without a Resolve of the same reference before, the first content that
 // is asked for is taken for the root.
 func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
-	root, err := RepositoryOf(ref)
+	root, err := oci.RepositoryOf(ref)
 	if err != nil {
 		return r.base.Fetcher(ctx, ref)
 	}
@@ -140,15 +140,6 @@ func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, er
 		return nil, err
 	}
 	return f.withInterfaces(), nil
-}
-
-// RepositoryOf returns the repository of a containerd reference.
-func RepositoryOf(ref string) (auth.Repository, error) {
-	spec, err := reference.Parse(ref)
-	if err != nil {
-		return auth.Repository{}, err
-	}
-	return auth.ParseRepository(spec.Locator)
 }
 
 // byDigest is the reference that the wrapped resolver gets for content of a

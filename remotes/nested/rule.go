@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -137,7 +138,7 @@ func (p Place) at(position int, err error) error {
 // descriptor holds.
 func (p Place) embedded() bool {
 	d := p.Descriptor
-	return len(d.Data) > 0 && IsDocument(d.MediaType) && verify(d, d.Data) == ""
+	return len(d.Data) > 0 && oci.IsManifestOrIndex(d.MediaType) && oci.Verify(d, d.Data) == ""
 }
 
 // next is the rule of docs/spec.md section 4: where an entry of the document
@@ -206,7 +207,7 @@ func (p Place) MediaTypes() []string {
 		return []string{blob}
 	case p.Strict && p.Entry && images.IsIndexType(p.Descriptor.MediaType):
 		return []string{p.Descriptor.MediaType, blob}
-	case p.Strict && p.Entry && !IsDocument(p.Descriptor.MediaType):
+	case p.Strict && p.Entry && !oci.IsManifestOrIndex(p.Descriptor.MediaType):
 		return []string{p.Descriptor.MediaType, ocispec.MediaTypeImageManifest}
 	}
 	return []string{p.Descriptor.MediaType}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/nestedoci/nested/internal/sanitize"
 )
 
 // scan is what the tokens of a document tell that its decoded form hides:
@@ -81,7 +83,7 @@ func (s *scan) object(decoder *json.Decoder, path []string) error {
 		key := token.(string)
 		folded := fold(key)
 		if seen[folded] || s.variant(key, folded) {
-			s.ambiguous = fmt.Errorf("key %s is there twice or in an unusual case", quote(key))
+			s.ambiguous = fmt.Errorf("key %s is there twice or in an unusual case", sanitize.Quote(key))
 		}
 		seen[folded] = true
 		value, err := s.value(decoder, append(path, folded))

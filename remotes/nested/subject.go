@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
@@ -22,34 +21,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
-
-// DescribeReferrer returns what a manifest or index refers to, empty when it
-// refers to nothing, and its descriptor as a list of referrers has it
-// (distribution spec, "Listing Referrers").
-func DescribeReferrer(desc ocispec.Descriptor, data []byte) (subject digest.Digest, _ ocispec.Descriptor) {
-	var document struct {
-		ArtifactType string             `json:"artifactType"`
-		Config       ocispec.Descriptor `json:"config"`
-		Subject      ocispec.Descriptor `json:"subject"`
-		Annotations  map[string]string  `json:"annotations"`
-	}
-	if err := json.Unmarshal(data, &document); err != nil {
-		return "", desc
-	}
-	desc.ArtifactType, desc.Annotations = document.ArtifactType, document.Annotations
-	if desc.ArtifactType == "" && images.IsManifestType(desc.MediaType) {
-		desc.ArtifactType = document.Config.MediaType
-	}
-	return document.Subject.Digest, desc
-}
-
-// statesSubject reports whether a document says that it refers to content.
-func statesSubject(data []byte, d digest.Digest) bool {
-	subject, _ := DescribeReferrer(ocispec.Descriptor{}, data)
-	return subject == d
-}
 
 // listOf is a list of referrers, which one at a time changes.
 type listOf struct {
@@ -64,7 +38,7 @@ type listOf struct {
 // [Registries]' pusher does so for what it writes; this is for what was there
 // already. Errors: as those of a pusher.
 func (r *Registries) ListReferrer(ctx context.Context, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
-	subject, entry := DescribeReferrer(ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}, data)
+	subject, entry := oci.DescribeReferrer(ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}, data)
 	if subject.Validate() != nil {
 		return nil
 	}
@@ -82,11 +56,11 @@ func (r *Registries) ListReferrer(ctx context.Context, at auth.Repository, desc 
 	switch {
 	case err == nil && lists(listed, entry.Digest):
 		return nil
-	case err != nil && !isAbsent(err) && !isDenied(err):
+	case err != nil && !isAbsent(err) && !isDenial(err):
 		return fmt.Errorf("referrers of %s@%s: %w", at, subject, err)
 	}
 	if err := f.listUnderTag(ctx, h, subject, entry); err != nil {
-		return fmt.Errorf("list %s among the referrers of %s@%s: %w", short(entry.Digest), at, subject, err)
+		return fmt.Errorf("list %s among the referrers of %s@%s: %w", oci.Short(entry.Digest), at, subject, err)
 	}
 	return nil
 }
@@ -122,7 +96,7 @@ const (
 // what is there. Others may do so at the same time: where the registry minds
 // conditions none is lost, elsewhere a look afterwards finds nearly all.
 func (f explained) listUnderTag(ctx context.Context, h Host, subject digest.Digest, entry ocispec.Descriptor) error {
-	u := h.URL(f.repository, "manifests/"+ReferrersTag(subject))
+	u := h.URL(f.repository, "manifests/"+oci.ReferrersTag(subject))
 	for attempt := range maxChanges {
 		listed, now, err := f.tagged(ctx, h, u, subject)
 		switch {
@@ -148,7 +122,7 @@ func (f explained) listUnderTag(ctx context.Context, h Host, subject digest.Dige
 			return context.Cause(ctx)
 		}
 	}
-	return fmt.Errorf("tag %s: others changed it %d times in between; try again", ReferrersTag(subject), maxChanges)
+	return fmt.Errorf("tag %s: others changed it %d times in between; try again", oci.ReferrersTag(subject), maxChanges)
 }
 
 // isConflict reports whether a change was refused because of another one.
@@ -235,7 +209,7 @@ func (w *referringWriter) Commit(ctx context.Context, size int64, expected diges
 		w.data = nil
 		return err
 	}
-	if subject, _ := DescribeReferrer(w.desc, w.data); w.answer.says(subject) {
+	if subject, _ := oci.DescribeReferrer(w.desc, w.data); w.answer.says(subject) {
 		return err
 	}
 	return cmp.Or(w.registries.ListReferrer(ctx, w.at, w.desc, w.data), err)

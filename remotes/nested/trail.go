@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -43,7 +44,7 @@ func (t *trail) start(root ocispec.Descriptor, carried bool) {
 
 // hold keeps the bytes of a document, if they are that document.
 func (t *trail) hold(d ocispec.Descriptor, data []byte) {
-	if verify(d, data) != "" {
+	if oci.Verify(d, data) != "" {
 		return
 	}
 	t.mu.Lock()
@@ -104,7 +105,7 @@ func (t *trail) unread() []Place {
 	for _, d := range t.order {
 		if _, ok := t.documents[d]; !ok {
 			for _, p := range t.places[d] {
-				if IsDocument(p.Descriptor.MediaType) {
+				if oci.IsManifestOrIndex(p.Descriptor.MediaType) {
 					unread = append(unread, p)
 				}
 			}
@@ -199,7 +200,7 @@ func (t *trail) put(p Place) {
 	p.Descriptor = lean(p.Descriptor)
 	p.Targets, p.Fallbacks = union(nil, p.Targets), union(nil, p.Fallbacks)
 	known := t.places[d]
-	if IsDocument(p.Descriptor.MediaType) && !slices.ContainsFunc(known, func(p Place) bool { return IsDocument(p.Descriptor.MediaType) }) {
+	if oci.IsManifestOrIndex(p.Descriptor.MediaType) && !slices.ContainsFunc(known, func(p Place) bool { return oci.IsManifestOrIndex(p.Descriptor.MediaType) }) {
 		t.order = append(t.order, d)
 	}
 	t.places[d] = known.add(t.root, p)
@@ -221,7 +222,7 @@ func (t *trail) named(d digest.Digest) Places {
 	for _, above := range t.order {
 		entries := t.documents[above].entries
 		for i, e := range entries {
-			if e.Digest == d || IsDocument(e.MediaType) {
+			if e.Digest == d || oci.IsManifestOrIndex(e.MediaType) {
 				named[e.Digest] = append(named[e.Digest], naming{above, &entries[i]})
 			}
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -176,7 +177,7 @@ func pushTo(t *testing.T, registry *inbox, data string) error {
 	if registry.faults["mount"] != nil {
 		from, err := auth.ParseRepository("reg.test/other")
 		check(t, err)
-		desc = nested.MountFrom(desc, from)
+		desc = oci.MountFrom(desc, from)
 	}
 	pusher, err := registries.Pusher(t.Context(), "reg.test/org/app@"+desc.Digest.String())
 	check(t, err)

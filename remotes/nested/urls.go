@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/url"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -13,13 +12,6 @@ import (
 // maxURLs bounds the places besides the registry that are asked for a layer;
 // Windows' base layers have one or two.
 const maxURLs = 4
-
-// isElsewhere reports whether content may be where its urls say: that is for
-// layers which registries may not distribute. Everything else is in the
-// repository, and urls would lead its puller to wherever a publisher wants.
-func isElsewhere(desc ocispec.Descriptor) bool {
-	return len(desc.URLs) > 0 && images.IsNonDistributable(desc.MediaType)
-}
 
 // fetchElsewhere fetches a layer from its urls, in their order, then from the
 // registry.

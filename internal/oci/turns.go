@@ -1,4 +1,4 @@
-package nested
+package oci
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"github.com/nestedoci/nested/internal/flight"
 )
 
-// turns lets a pusher push each content once: containerd pushes side by side,
+// Turns lets a pusher push each content once: containerd pushes side by side,
 // and a layer as often as manifests name it. What is pushed is not shared as a
 // [flight.Group] shares it: each caller has a writer of their own, and writes.
-type turns struct {
+type Turns struct {
 	taken flight.Turns[pushKey]
 
 	mu     sync.Mutex
@@ -29,11 +29,11 @@ type pushKey struct {
 	document bool
 }
 
-// push opens a writer with open. It first waits for the writer of another push
+// Push opens a writer with open. It first waits for the writer of another push
 // of the content to be committed or closed. When the content has been pushed,
 // the error is of the class errdefs.ErrAlreadyExists.
-func (t *turns) push(ctx context.Context, desc ocispec.Descriptor, open func() (content.Writer, error)) (content.Writer, error) {
-	key := pushKey{desc.Digest, IsDocument(desc.MediaType)}
+func (t *Turns) Push(ctx context.Context, desc ocispec.Descriptor, open func() (content.Writer, error)) (content.Writer, error) {
+	key := pushKey{desc.Digest, IsManifestOrIndex(desc.MediaType)}
 	end, err := t.taken.Take(ctx, key)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (t *turns) push(ctx context.Context, desc ocispec.Descriptor, open func() (
 	return turnWriter{w, t, key, end}, nil
 }
 
-func (t *turns) isPushed(key pushKey) bool {
+func (t *Turns) isPushed(key pushKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.pushed[key]
@@ -59,7 +59,7 @@ func (t *turns) isPushed(key pushKey) bool {
 
 // note takes the outcome of a push, and reports whether it has left the content
 // in the registry.
-func (t *turns) note(key pushKey, err error) bool {
+func (t *Turns) note(key pushKey, err error) bool {
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return false
 	}
@@ -75,7 +75,7 @@ func (t *turns) note(key pushKey, err error) bool {
 // turnWriter ends its turn.
 type turnWriter struct {
 	content.Writer
-	turns *turns
+	turns *Turns
 	key   pushKey
 	end   func()
 }

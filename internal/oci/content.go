@@ -1,0 +1,46 @@
+package oci
+
+import (
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/sanitize"
+)
+
+// IsManifestOrIndex reports whether content of a media type is a manifest or index, and so points to other content.
+func IsManifestOrIndex(mediaType string) bool {
+	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
+}
+
+// Verify says why bytes are not what a descriptor describes, or nothing.
+func Verify(d ocispec.Descriptor, data []byte) string {
+	if int64(len(data)) != d.Size {
+		return fmt.Sprintf("size is %d, not %d", len(data), d.Size)
+	}
+	if err := d.Digest.Validate(); err != nil {
+		return err.Error()
+	}
+	if d.Digest.Algorithm().FromBytes(data) != d.Digest {
+		return fmt.Sprintf("digest is not %s", d.Digest)
+	}
+	return ""
+}
+
+// Short is a digest for people.
+func Short(d digest.Digest) string {
+	const shown = 12
+	if err := d.Validate(); err != nil {
+		return sanitize.Quote(string(d))
+	}
+	return d.Algorithm().String() + ":" + d.Encoded()[:shown]
+}
+
+// IsForeign reports whether content may be where its urls say: that is for
+// layers which registries may not distribute. Everything else is in the
+// repository, and urls would lead its puller to wherever a publisher wants.
+func IsForeign(desc ocispec.Descriptor) bool {
+	return len(desc.URLs) > 0 && images.IsNonDistributable(desc.MediaType)
+}

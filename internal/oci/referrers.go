@@ -1,0 +1,75 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// DescribeReferrer returns what a manifest or index refers to, empty when it
+// refers to nothing, and its descriptor as a list of referrers has it
+// (distribution spec, "Listing Referrers").
+func DescribeReferrer(desc ocispec.Descriptor, data []byte) (subject digest.Digest, _ ocispec.Descriptor) {
+	var document struct {
+		ArtifactType string             `json:"artifactType"`
+		Config       ocispec.Descriptor `json:"config"`
+		Subject      ocispec.Descriptor `json:"subject"`
+		Annotations  map[string]string  `json:"annotations"`
+	}
+	if err := json.Unmarshal(data, &document); err != nil {
+		return "", desc
+	}
+	desc.ArtifactType, desc.Annotations = document.ArtifactType, document.Annotations
+	if desc.ArtifactType == "" && images.IsManifestType(desc.MediaType) {
+		desc.ArtifactType = document.Config.MediaType
+	}
+	return document.Subject.Digest, desc
+}
+
+// Refers reports whether a document says that it refers to content.
+func Refers(data []byte, d digest.Digest) bool {
+	subject, _ := DescribeReferrer(ocispec.Descriptor{}, data)
+	return subject == d
+}
+
+// maxLooks bounds the referrers that are looked at at once.
+const maxLooks = 8
+
+// SelectReferrers drops what turns out to refer to something else, or is
+// neither a manifest nor an index. Of what cannot be looked at whoever fetches
+// it is told.
+func SelectReferrers(ctx context.Context, listed []ocispec.Descriptor, refers func(context.Context, ocispec.Descriptor) (bool, error)) ([]ocispec.Descriptor, error) {
+	other := make([]bool, len(listed))
+	var group errgroup.Group
+	group.SetLimit(maxLooks)
+	for i, d := range listed {
+		group.Go(func() error {
+			if other[i] = !IsManifestOrIndex(d.MediaType); !other[i] {
+				is, err := refers(ctx, d)
+				other[i] = err == nil && !is
+			}
+			return ctx.Err()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var kept []ocispec.Descriptor
+	for i, d := range listed {
+		if !other[i] {
+			kept = append(kept, d)
+		}
+	}
+	return kept, nil
+}
+
+// ReferrersTag is the tag that stands for a list of referrers (distribution
+// spec, "Referrers Tag Schema").
+func ReferrersTag(d digest.Digest) string {
+	algorithm, encoded := d.Algorithm().String(), d.Encoded()
+	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
+}
