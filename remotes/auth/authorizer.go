@@ -137,7 +137,7 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 			return nil // it may have ended; a new one is worth a try
 		}
 		if len(a.mounted) == 0 {
-			a.registry.unlearnName(a.repository) // it may have yet another one by now
+			a.registry.names.Delete(a.repository) // it may have yet another one by now
 		}
 	}
 	return a.refused(ctx, challenge)

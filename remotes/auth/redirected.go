@@ -6,7 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
+
+	"github.com/nestedoci/nested/internal/flight"
 )
 
 // redirected carries the requests of a registry also where it redirects them:
@@ -111,10 +112,9 @@ func IsRedirected(ctx context.Context) bool { return ctx.Value(redirectedKey{}) 
 
 // others are the repositories of the registries that one redirects to.
 type others struct {
-	mu           sync.Mutex
-	asked        map[string]bool // origins
-	registries   map[otherKey]*Registry
-	repositories map[Repository]map[otherKey]*Authorizer
+	asked       flight.Map[string, bool] // origins
+	registries  flight.Map[otherKey, *Registry]
+	authorizers flight.Map[otherRepository, *Authorizer]
 }
 
 // otherKey is an origin, and whether it gets a credential.
@@ -123,17 +123,28 @@ type otherKey struct {
 	careful      bool
 }
 
+// otherRepository is a repository of one of the registries.
+type otherRepository struct {
+	registry   *Registry
+	repository Repository
+}
+
 // maxOthers bounds the hosts and repositories that are remembered of those that
 // a registry redirects to; most have one.
 const maxOthers = 256
 
+func newOthers() others {
+	return others{
+		asked:       flight.Map[string, bool]{Most: maxOthers},
+		registries:  flight.Map[otherKey, *Registry]{Most: maxOthers, Dropped: (*Registry).CloseIdleConnections},
+		authorizers: flight.Map[otherRepository, *Authorizer]{Most: maxOthers},
+	}
+}
+
 // known is at for hosts that have asked for a token before. Others are not
 // looked up: most are storage, and helpers would be run for it.
 func (o *others) known(r *Registry, req *http.Request) (*other, error) {
-	o.mu.Lock()
-	asked := o.asked[originOf(req.URL)]
-	o.mu.Unlock()
-	if asked {
+	if asked, _ := o.asked.Get(originOf(req.URL)); asked {
 		return o.at(r, req)
 	}
 	_, isAPI := repositoryIn(req)
@@ -146,10 +157,8 @@ func originOf(u *url.URL) string { return u.Scheme + "://" + dialAddress(u) }
 // URL before, and that asked for a token: that is another registry, and no
 // storage, which anybody may be sent to.
 func (a *Authorizer) HasRedirectedTo(u *url.URL) bool {
-	o := &a.registry.others
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.asked[originOf(u)]
+	asked, _ := a.registry.others.asked.Get(originOf(u))
+	return asked
 }
 
 // at returns the repository that a redirect leads to.
@@ -165,36 +174,15 @@ func (o *others) at(r *Registry, req *http.Request) (*other, error) {
 	if key.careful && key.scheme != "https" && reachOfName(hostname(req.URL)) != loopback {
 		key.careful = false // it stays anonymous: nobody has said that this host is spoken to over http
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	registry, ok := o.registries[key]
-	if !ok {
-		if o.registries == nil || len(o.registries) >= maxOthers {
-			o.closeIdle()
-			o.registries, o.asked = map[otherKey]*Registry{}, map[string]bool{}
-			o.repositories = map[Repository]map[otherKey]*Authorizer{}
-		}
-		registry = r.other(key, req.URL)
-		o.registries[key], o.asked[originOf(req.URL)] = registry, true
-	}
-	authorizer, ok := o.repositories[repository][key]
-	if !ok {
-		if len(o.repositories) >= maxOthers {
-			o.repositories = map[Repository]map[otherKey]*Authorizer{}
-		}
-		authorizer = registry.Authorizer(repository)
-		if o.repositories[repository] == nil {
-			o.repositories[repository] = map[otherKey]*Authorizer{}
-		}
-		o.repositories[repository][key] = authorizer
-	}
-	found.authorizer = authorizer
+	registry := o.registries.GetOrPut(key, flight.Forever, func() *Registry { return r.other(key, req.URL) })
+	o.asked.Put(originOf(req.URL), true, flight.Forever)
+	found.authorizer = o.authorizers.GetOrPut(otherRepository{registry, repository}, flight.Forever, func() *Authorizer { return registry.Authorizer(repository) })
 	return found, nil
 }
 
-// closeIdle closes connections. The caller holds the lock.
+// closeIdle closes connections.
 func (o *others) closeIdle() {
-	for _, r := range o.registries {
+	for _, r := range o.registries.Values() {
 		r.CloseIdleConnections()
 	}
 }

@@ -180,12 +180,18 @@ func TestRedirectedToCrowds(t *testing.T) {
 	for _, url := range []string{"https://other%d.test/v2/x/manifests/v1", "https://other.test/v2/x%d/manifests/v1"} {
 		for i := range maxOthers + 1 {
 			req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf(url, i), http.NoBody))
-			if _, err := r.others.at(r, req); err != nil {
+			o, err := r.others.at(r, req)
+			if err != nil {
 				t.Fatal(err)
 			}
+			if again, err := r.others.at(r, req); err != nil || again.authorizer != o.authorizer || !r.Authorizer(r.Repository("p")).HasRedirectedTo(req.URL) {
+				t.Fatalf("%s is not known a moment later, %v", req.URL, err)
+			}
 		}
-		if o := &r.others; len(o.registries) > maxOthers || len(o.asked) > maxOthers || len(o.repositories) > maxOthers {
-			t.Errorf("%d registries, %d hosts and %d repositories are kept", len(o.registries), len(o.asked), len(o.repositories))
+		o := &r.others
+		registries, hosts, repositories := len(o.registries.Values()), len(o.asked.Values()), len(o.authorizers.Values())
+		if registries > maxOthers || hosts > maxOthers || repositories > maxOthers {
+			t.Errorf("%d registries, %d hosts and %d repositories are kept", registries, hosts, repositories)
 		}
 	}
 }

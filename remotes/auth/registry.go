@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+
+	"github.com/nestedoci/nested/internal/flight"
 )
 
 // RegistryOptions are the settings of a [Registry]; the zero value is usable.
@@ -61,9 +63,10 @@ type Registry struct {
 	tokens    tokens
 	others    others
 
+	names flight.Map[Repository, string] // that are others than the paths'
+
 	mu        sync.Mutex
 	challenge *Challenge
-	names     map[Repository]string // that are others than the paths'
 }
 
 // NewRegistry describes the registry at scheme://host, reached through a copy
@@ -72,7 +75,7 @@ func NewRegistry(scheme, host string, base *http.Transport, source Source, optio
 	if options.Metrics == nil {
 		options.Metrics = new(Metrics)
 	}
-	r := &Registry{origin: &url.URL{Scheme: scheme, Host: host}, source: source, options: options}
+	r := &Registry{origin: &url.URL{Scheme: scheme, Host: host}, source: source, options: options, others: newOthers()}
 	r.transport = newTransport(base, r.origin, options, false)
 	r.transport.lenient = true
 	r.guarded = newTransport(base, r.origin, options, false)
@@ -103,8 +106,6 @@ func (r *Registry) CloseIdleConnections() {
 	r.transport.closeIdle()
 	r.guarded.closeIdle()
 	r.endpoint.closeIdle()
-	r.others.mu.Lock()
-	defer r.others.mu.Unlock()
 	r.others.closeIdle()
 }
 

@@ -4,14 +4,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/nestedoci/nested/internal/flight"
 )
 
 // otherName is a registry's own name for a repository, as it may stand in the
 // scopes of its tokens: printable, no separator of scopes in it.
 var otherName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/+~@-]{0,254}$`)
-
-// maxOtherNames bounds those that are remembered for a registry.
-const maxOtherNames = 10_000
 
 // named returns the name that a challenge's scope has for a repository when it
 // is one scope of type repository, for something that was asked for: a registry
@@ -41,28 +40,12 @@ func (a *Authorizer) takeName(c Challenge) bool {
 	if !ok || name == a.repository.name {
 		return false
 	}
-	a.registry.learnName(a.repository, name)
+	a.registry.names.Put(a.repository, name, flight.Forever)
 	return true
 }
 
 // nameOf is the other name of a repository; "" when it has none.
 func (r *Registry) nameOf(repository Repository) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.names[repository]
-}
-
-func (r *Registry) learnName(repository Repository, name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.names == nil || len(r.names) >= maxOtherNames {
-		r.names = map[Repository]string{}
-	}
-	r.names[repository] = name
-}
-
-func (r *Registry) unlearnName(repository Repository) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.names, repository)
+	name, _ := r.names.Get(repository)
+	return name
 }

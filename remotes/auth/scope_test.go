@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -113,7 +114,7 @@ func TestNamed(t *testing.T) {
 func TestOtherScopeForPushing(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t, "https://reg.test", RegistryOptions{})
-	r.learnName(Repository{"reg.test", "p"}, "back/p")
+	r.names.Put(Repository{"reg.test", "p"}, "back/p", flight.Forever)
 	for want, a := range map[string]*Authorizer{
 		"repository:back/p:pull":                        r.Authorizer(r.Repository("p")),
 		"repository:back/p:pull,push":                   r.PushAuthorizer(r.Repository("p")),
@@ -233,13 +234,16 @@ func TestScopeOfMirror(t *testing.T) {
 func TestOtherNamesAreBounded(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t, "https://reg.test", RegistryOptions{})
-	for i := range maxOtherNames + 1 {
-		r.learnName(r.Repository("p"+strconv.Itoa(i)), "back")
+	for i := range flight.DefaultMost + 1 {
+		a := r.Authorizer(r.Repository("p" + strconv.Itoa(i)))
+		a.takeName(Challenge{Scope: "repository:back:pull"})
 	}
-	if n := len(r.names); n > maxOtherNames {
+	if n := len(r.names.Values()); n > flight.DefaultMost {
 		t.Errorf("%d names are kept", n)
 	}
-	if name := r.nameOf(r.Repository("p" + strconv.Itoa(maxOtherNames))); name != "back" {
-		t.Errorf("the last one is %q", name)
+	for i, want := range map[int]string{0: "", 1: "back", flight.DefaultMost: "back"} {
+		if name := r.nameOf(r.Repository("p" + strconv.Itoa(i))); name != want {
+			t.Errorf("number %d is %q", i, name)
+		}
 	}
 }

@@ -101,7 +101,7 @@ func (a *ahead) expect(q request, d *document) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := a.pulls[right{q.repository, q.caller}]
+	p := a.pulls[q.right()]
 	if (p == nil || p.items[q.digest] == nil) && !images.IsIndexType(d.mediaType) {
 		return // it is no root: nobody is known to go through what it is one of
 	}
@@ -123,7 +123,7 @@ func (a *ahead) newPull(q request) *pull {
 	if a.closed || full() {
 		return nil
 	}
-	p := &pull{all: a, of: right{q.repository, q.caller}, seen: time.Now(), items: map[digest.Digest]*item{}}
+	p := &pull{all: a, of: q.right(), seen: time.Now(), items: map[digest.Digest]*item{}}
 	p.ctx, p.end = context.WithCancel(auth.Brief(context.WithValue(context.Background(), callerKey{}, q.caller)))
 	p.expiry = time.AfterFunc(aheadTime, func() {
 		a.mu.Lock()
@@ -312,7 +312,7 @@ func (p *pull) take(i *item) *document {
 func (a *ahead) claim(ctx context.Context, q request) *document {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := a.pulls[right{q.repository, q.caller}]
+	p := a.pulls[q.right()]
 	if p == nil {
 		return nil
 	}

@@ -173,7 +173,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q, err = g.parse(r)
 	}
 	ctx := auth.Paced(context.WithValue(r.Context(), callerKey{}, q.caller))
-	ctx, cancel := withBudget(ctx, right{q.repository, q.caller}, g.options.Timeout)
+	ctx, cancel := withBudget(ctx, q.right(), g.options.Timeout)
 	defer cancel()
 	answer := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 	defer func() { g.metrics.request(q.kind, answer.status, answer.bytes) }()

@@ -3,15 +3,14 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -160,13 +159,7 @@ func (g *Gateway) has(ctx context.Context, in auth.Repository, p nested.Place) e
 // rightsTime is how long a caller is believed to have kept a right.
 const rightsTime = time.Minute
 
-// rights remembers which callers may read which repositories.
-type rights struct {
-	mu     sync.Mutex
-	all    map[right]time.Time
-	purged time.Time
-}
-
+// right is what a caller may read: callers, which hold secrets, are kept apart.
 type right struct {
 	repository auth.Repository
 	caller     caller
@@ -175,25 +168,13 @@ type right struct {
 // bytes is about what it takes to keep something of a right.
 func (r right) bytes() int64 { return 1<<10 + int64(len(r.caller.username)+len(r.caller.password)) }
 
-// maxRights bounds what is remembered.
-const maxRights = 10_000
+// rights remembers which callers may read which repositories, by when the
+// registry has shown it last.
+type rights struct{ shown flight.Map[right, time.Time] }
 
-func (r *rights) grant(q request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all == nil || len(r.all) >= maxRights {
-		r.all = map[right]time.Time{}
-	}
-	now := time.Now()
-	if now.Sub(r.purged) > rightsTime { // they hold secrets
-		maps.DeleteFunc(r.all, func(_ right, until time.Time) bool { return now.After(until) })
-		r.purged = now
-	}
-	r.all[right{q.repository, q.caller}] = now.Add(rightsTime)
-}
+func (r *rights) grant(q request) { r.shown.Put(q.right(), time.Now(), rightsTime) }
 
 func (r *rights) granted(q request) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Now().Before(r.all[right{q.repository, q.caller}])
+	_, ok := r.shown.Get(q.right())
+	return ok
 }

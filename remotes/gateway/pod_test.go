@@ -143,15 +143,13 @@ func TestMembersGiveNoRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	rights, mine := &s.server.Config.Handler.(*Gateway).rights, right{parent, caller{"all", "all-secret"}}
-	soon := time.Now().Add(rightsTime / 2)
-	until := func(set time.Time) time.Time {
-		rights.mu.Lock()
-		defer rights.mu.Unlock()
-		before := rights.all[mine]
-		rights.all[mine] = set
+	before := time.Now().Add(-rightsTime / 2)
+	shown := func(set time.Time) time.Time {
+		before, _ := rights.shown.Get(mine)
+		rights.shown.Put(mine, set, rightsTime)
 		return before
 	}
-	if until(soon).IsZero() {
+	if shown(before).IsZero() {
 		t.Fatal("the pull gave no right")
 	}
 	for _, path := range []string{"manifests/" + tag, "manifests/" + member.Digest.String(), "referrers/" + member.Digest.String()} {
@@ -159,12 +157,12 @@ func TestMembersGiveNoRights(t *testing.T) {
 			if got := s.do(method, "/v2/org/app/"+path); got.status != http.StatusOK {
 				t.Errorf("%s %s: %+v", method, path, got)
 			}
-			if now := until(soon); !now.Equal(soon) {
-				t.Errorf("%s %s: the right on the parent lasts %s longer", method, path, now.Sub(soon))
+			if now := shown(before); !now.Equal(before) {
+				t.Errorf("%s %s: the right on the parent lasts %s longer", method, path, now.Sub(before))
 			}
 		}
 	}
-	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusOK || !until(soon).After(soon) {
+	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusOK || !shown(before).After(before) {
 		t.Errorf("the parent's own tag gives no right: %+v", got)
 	}
 }

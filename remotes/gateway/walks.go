@@ -122,7 +122,7 @@ type searches struct {
 // enter waits for its turn, which leave ends. What was given up since the last
 // search is read anew.
 func (s *searches) enter(ctx context.Context, q request) (*walk, error) {
-	w := s.walk(right{q.repository, q.caller})
+	w := s.walk(q.right())
 	select {
 	case w.busy <- struct{}{}:
 	case <-ctx.Done():
