@@ -35,13 +35,16 @@ func TestImportDirection(t *testing.T) {
 		"remotes/gateway": {containerd + "client", module + "cmd", module + "internal", module + "config"},
 		"config":          {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
 		// Leaves.
-		"internal/amount":   {module},
-		"internal/flight":   {module, "github.com", "golang.org"},
-		"internal/oci":      {module, containerd + "client", containerd + "core/remotes"},
-		"internal/sanitize": {module},
-		"internal/trust":    {module},
-		"internal/usage":    {module},
-		"plugin":            {containerd + "client", containerd + "cmd", module + "cmd", module + "internal/registrytest"},
+		"internal/amount":    {module},
+		"internal/contextio": {module},
+		"internal/flight":    {module, "github.com", "golang.org"},
+		"internal/oci":       {module, containerd + "client", containerd + "core/remotes"},
+		"internal/sanitize":  {module},
+		"internal/trust":     {module},
+		"internal/usage":     {module},
+		// Rooms beside the library.
+		"internal/pin": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/gateway", module + "remotes/bundle"},
+		"plugin":       {containerd + "client", containerd + "cmd", module + "cmd", module + "internal/registrytest"},
 	} {
 		deps := dependencies(t, module+pkg)
 		if !slices.Contains(deps, module+pkg) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/contextio"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -124,7 +125,7 @@ func provideCredential(ctx context.Context, source auth.Source, in io.Reader, ou
 
 // readProviderRequest reads the image's name.
 func readProviderRequest(ctx context.Context, in io.Reader) (string, error) {
-	data, err := readAll(ctx, io.LimitReader(in, maxProviderRequest+1))
+	data, err := contextio.ReadAll(ctx, io.LimitReader(in, maxProviderRequest+1))
 	if err != nil {
 		return "", fmt.Errorf("the request on standard input: %w", err)
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -38,5 +40,17 @@ func TestCredentialProviderHangs(t *testing.T) {
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("%s: it took %v", name, took)
 		}
+	}
+}
+
+// A standard input on which nothing comes keeps nobody.
+func TestCredentialProviderInterrupted(t *testing.T) {
+	in, far := io.Pipe()
+	defer far.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	interrupt := errors.New("interrupt")
+	cancel(interrupt)
+	if err := provideCredential(ctx, auth.Sources{}, in, io.Discard); !errors.Is(err, interrupt) {
+		t.Error(err)
 	}
 }

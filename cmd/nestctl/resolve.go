@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/pin"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -51,13 +52,17 @@ of "reference". Nothing else changes, not even comments or the order.`,
 				return err
 			}
 			if len(o.files) > 0 {
-				return s.resolveManifests(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), o, args)
+				return s.pinManifests(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), o, args)
 			}
 			w, root, err := s.walk(cmd.Context(), args[0], o.platform, false, o.members)
 			if err != nil {
 				return err
 			}
-			return printPins(cmd.OutOrStdout(), o.format, w.pins(root))
+			members := w.pinned(root)
+			if len(members) == 0 {
+				members = []pin.Member{w.pinnedNode(root)}
+			}
+			return printMembers(cmd.OutOrStdout(), o.format, members)
 		},
 	}
 	o.flags(c)
@@ -78,8 +83,15 @@ func (o *resolveOptions) check(cmd *cobra.Command) error {
 		return usage.Errorf("--format and --filename exclude each other")
 	case len(o.files) == 0 && o.allowUnmatched:
 		return usage.Errorf("--allow-unmatched needs --filename")
+	case stdins(o.files) > 1:
+		return usage.Errorf("--filename -: standard input can be read once only")
 	}
 	return oneOf("format", o.format, "ref", "json", "env", "kustomize")
+}
+
+// stdins is how often standard input is to be read.
+func stdins(files []string) int {
+	return len(slices.DeleteFunc(slices.Clone(files), func(file string) bool { return file != "-" }))
 }
 
 // walk reads the documents of a bundle, and no other content.
@@ -103,55 +115,85 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 	return w, root, w.visitAll(ctx, root)
 }
 
-// pin is a member, pinned.
-type pin struct {
+// pinManifests prints manifests with pinned references for the images that
+// bundles have.
+func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer, o resolveOptions, refs []string) error {
+	streams, err := pin.Read(ctx, in, o.files)
+	if err != nil {
+		return err
+	}
+	bundles := make([]pin.Bundle, len(refs))
+	for i, ref := range refs {
+		if bundles[i], err = s.bundle(ctx, ref, o); err != nil {
+			return err
+		}
+	}
+	return pin.Write(out, streams, pin.NewPinner(bundles, o.allowUnmatched).Pin)
+}
+
+// bundle finds out what the images of a bundle become.
+func (s *settings) bundle(ctx context.Context, ref string, o resolveOptions) (pin.Bundle, error) {
+	w, root, err := s.walk(ctx, ref, o.platform, false, o.members)
+	if err != nil {
+		return pin.Bundle{}, err
+	}
+	tagged := root.Digest
+	if carrier, ok := w.fetcher.Carrier(); ok {
+		tagged = carrier.Digest
+	}
+	return pin.Bundle{Ref: ref, Repository: w.top, Digest: tagged, Members: w.pinned(root), Unselected: w.passed}, nil
+}
+
+// pinned are the members that other tools can pull: those that are not nested
+// indexes themselves, where they were found.
+func (w *walker) pinned(root *node) []pin.Member {
+	var members []pin.Member
+	for _, n := range w.memberNodes(root) {
+		if !slices.ContainsFunc(n.children, (*node).member) {
+			members = append(members, w.pinnedNode(n))
+		}
+	}
+	return slices.Compact(members)
+}
+
+func (w *walker) pinnedNode(n *node) pin.Member {
+	return pin.Member{Namespace: n.namespace, Target: n.repository, Repository: w.found(n), Digest: n.Digest}
+}
+
+// resolvedMember is a member in JSON.
+type resolvedMember struct {
 	Namespace  string        `json:"namespace"`
 	Repository string        `json:"repository"`
 	Digest     digest.Digest `json:"digest"`
 	Ref        string        `json:"ref"`
-
-	target string // the repository by the member's path
 }
 
-// pins are the members that other tools can pull: those that are not nested
-// indexes themselves, where they were found.
-func (w *walker) pins(root *node) []pin {
-	nodes := slices.DeleteFunc(w.memberNodes(root), func(n *node) bool {
-		return slices.ContainsFunc(n.children, (*node).member)
-	})
-	if len(nodes) == 0 {
-		nodes = []*node{root}
-	}
-	pins := make([]pin, len(nodes))
-	for i, n := range nodes {
-		repository := w.found(n).String()
-		pins[i] = pin{n.namespace, repository, n.Digest, repository + "@" + n.Digest.String(), n.repository.String()}
-	}
-	return slices.Compact(pins)
-}
-
-func printPins(out io.Writer, format string, pins []pin) error {
+func printMembers(out io.Writer, format string, members []pin.Member) error {
 	if format == "json" {
-		return sanitize.WriteJSON(out, pins)
+		resolved := make([]resolvedMember, len(members))
+		for i, m := range members {
+			resolved[i] = resolvedMember{m.Namespace, m.Repository.String(), m.Digest, m.Ref()}
+		}
+		return sanitize.WriteJSON(out, resolved)
 	}
 	var b strings.Builder
 	if format == "kustomize" {
 		b.WriteString("images:\n")
 	}
 	named := map[string]string{}
-	for _, p := range pins {
-		name, line := "", p.Ref+"\n"
+	for _, m := range members {
+		name, line := "", m.Ref()+"\n"
 		switch format {
 		case "env":
-			name = variable(p.Namespace)
+			name = variable(m.Namespace)
 			line = name + "=" + line
 		case "kustomize":
-			name, line = p.target, p.kustomize()
+			name, line = m.Target.String(), kustomize(m)
 		}
 		if other, ok := named[name]; ok && name != "" {
-			return fmt.Errorf("%s and %s would both be %s; choose with --member or use another --format", other, p.Ref, name)
+			return fmt.Errorf("%s and %s would both be %s; choose with --member or use another --format", other, m.Ref(), name)
 		}
-		named[name] = p.Ref
+		named[name] = m.Ref()
 		b.WriteString(line)
 	}
 	_, err := io.WriteString(out, b.String())
@@ -159,12 +201,12 @@ func printPins(out io.Writer, format string, pins []pin) error {
 }
 
 // kustomize is an entry of images in a kustomization.
-func (p pin) kustomize() string {
-	entry := "- name: " + p.target + "\n"
-	if p.Repository != p.target {
-		entry += "  newName: " + p.Repository + "\n"
+func kustomize(m pin.Member) string {
+	entry := "- name: " + m.Target.String() + "\n"
+	if m.Repository != m.Target {
+		entry += "  newName: " + m.Repository.String() + "\n"
 	}
-	return entry + "  digest: " + p.Digest.String() + "\n"
+	return entry + "  digest: " + m.Digest.String() + "\n"
 }
 
 var notInVariables = regexp.MustCompile(`[^A-Z0-9]+`)

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -160,24 +158,6 @@ func checkTag(of, tag string) error {
 		return usage.Errorf("%s: tag %.64q: must be up to 128 of letters, digits, _, . and -, and begin with neither . nor -", of, tag)
 	}
 	return nil
-}
-
-// readAll reads to the end, or until the context ends: whoever holds the other
-// end of a pipe or a terminal may never write.
-func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
-	var data []byte
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		data, err = io.ReadAll(in)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return data, err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // oneOf checks the value of a flag.

@@ -1,4 +1,4 @@
-package main
+package pin
 
 import (
 	"bytes"
@@ -18,11 +18,11 @@ type cursor struct {
 
 // find goes on to a scalar and returns where its value is: without anchor, tag
 // and quotes.
-func (c *cursor) find(n *yaml.Node) scalar {
+func (c *cursor) find(n *yaml.Node) image {
 	for c.at < len(c.text) && (c.line < n.Line || c.line == n.Line && c.column < n.Column) {
 		c.next()
 	}
-	found := scalar{value: n.Value, line: n.Line - 1} // lead is a line, too
+	found := image{ref: n.Value, line: n.Line - 1} // lead is a line, too
 	start := c.at + properties(c.text[c.at:])
 	rest := c.text[start:]
 	switch {

@@ -1,4 +1,4 @@
-package main
+package pin
 
 import (
 	"bytes"
@@ -28,8 +28,8 @@ func pinWeb(image string) (string, error) {
 	return "", nil
 }
 
-// TestManifest: what is between « and » is replaced, and nothing else.
-func TestManifest(t *testing.T) {
+// What is between « and » is replaced, and nothing else.
+func TestOnlyImagesAreReplaced(t *testing.T) {
 	replaced := regexp.MustCompile(`(?s)«(.*?)»`)
 	for name, text := range map[string]string{
 		"empty":                     "",
@@ -66,18 +66,18 @@ func TestManifest(t *testing.T) {
 		"JSON and YAML":             "{\"image\":\"«web»\"}\n---\nimage: «web»\n",
 	} {
 		in, want := replaced.ReplaceAllString(text, "$1"), replaced.ReplaceAllString(text, pinOfWeb)
-		m, err := parseManifest("f", []byte(in))
+		m, err := parse("f", []byte(in))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if got, err := m.rewrite(pinWeb); err != nil || string(got) != want {
+		if got, err := m.replaced(pinWeb); err != nil || string(got) != want {
 			t.Errorf("%s: %q becomes %q, want %q: %v", name, in, got, want, err)
 		}
 	}
 }
 
-func TestManifestErrors(t *testing.T) {
+func TestErrorsSayTheLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"a: b\nimage: wrong":                     "f:2: wrong",
 		"\n{\"image\":\n\"wrong\"}":              "f:3: wrong",
@@ -100,9 +100,9 @@ func TestManifestErrors(t *testing.T) {
 		"{} {}\n{\"image\":\"web\"} {\"a\":} \n": "f:1: did not find expected <document start>",
 		strings.Repeat("[", 20_000):              "f:1: exceeded max depth of 10000",
 	} {
-		m, err := parseManifest("f", []byte(text))
+		m, err := parse("f", []byte(text))
 		if err == nil {
-			_, err = m.rewrite(pinWeb)
+			_, err = m.replaced(pinWeb)
 		}
 		if err == nil || err.Error() != want {
 			t.Errorf("%.40q: %v, want %s", text, err, want)
@@ -110,9 +110,8 @@ func TestManifestErrors(t *testing.T) {
 	}
 }
 
-// FuzzManifest: what is printed parses, and differs in the values of images
-// only.
-func FuzzManifest(f *testing.F) {
+// What is written parses, and differs in the values of images only.
+func FuzzStream(f *testing.F) {
 	for _, seed := range []string{
 		"# c\nimage: &a !!str web # d\nb:\n- image: 'web:v1'\n- {image: \"we\\x62\", c: *a}\n---\nimage: {reference: web}\n",
 		"{\"image\":\"web\"}\n{\"image\":{\"reference\":\"w\\u0065b\"}}",
@@ -122,15 +121,15 @@ func FuzzManifest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		in, err := parseManifest("f", text)
+		in, err := parse("f", text)
 		if err != nil {
 			return
 		}
-		text, err = in.rewrite(pinWeb)
+		text, err = in.replaced(pinWeb)
 		if err != nil {
 			return
 		}
-		out, err := parseManifest("f", text)
+		out, err := parse("f", text)
 		if err != nil {
 			t.Fatalf("%q becomes %q: %v", in.text, out.text, err)
 		}
@@ -141,8 +140,8 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// pieces are what a manifest consists of, with its images pinned.
-func pieces(t *testing.T, m *manifest, pin func(string) (string, error)) (pieces []string) {
+// pieces are what a stream consists of, with its images pinned.
+func pieces(t *testing.T, m *Stream, pin func(string) (string, error)) (pieces []string) {
 	pinned := func(image string) string {
 		value, err := pin(image)
 		if err != nil {
@@ -150,7 +149,7 @@ func pieces(t *testing.T, m *manifest, pin func(string) (string, error)) (pieces
 		}
 		return cmp.Or(value, image)
 	}
-	if (&manifest{text: m.text}).parseJSON() {
+	if (&Stream{text: m.text}).parseJSON() {
 		return jsonPieces(t, m, pinned)
 	}
 	decoder := yaml.NewDecoder(io.MultiReader(strings.NewReader(lead), bytes.NewReader(m.text)))
@@ -182,7 +181,7 @@ func yamlPieces(n *yaml.Node) []string {
 	return append(pieces, "end")
 }
 
-func jsonPieces(t *testing.T, m *manifest, pinned func(string) string) (pieces []string) {
+func jsonPieces(t *testing.T, m *Stream, pinned func(string) string) (pieces []string) {
 	images := map[int64]bool{} // by the ends of their quotes
 	for _, image := range m.images {
 		images[int64(image.end)+1] = true

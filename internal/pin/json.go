@@ -1,4 +1,4 @@
-package main
+package pin
 
 import (
 	"bytes"
@@ -7,32 +7,32 @@ import (
 	"io"
 )
 
-// maxDepth is the YAML parser's, too.
+// maxDepth bounds what lies in one another, as the YAML parser does; each level
+// takes a frame of the stack.
 const maxDepth = 10_000
 
-// jsonFinder finds the images in a stream of JSON documents, which the YAML
-// parser reads only where they have no escapes of JSON's own and `---` between
-// them.
+// jsonFinder finds the images in a stream of JSON documents. The YAML parser
+// would read them only with `---` between them and without JSON's own escapes.
 type jsonFinder struct {
 	text    []byte
 	decoder *json.Decoder
-	images  []scalar
+	images  []image
 	line    int // of what is before counted
 	counted int
 }
 
-// parseJSON finds the images of a stream that is JSON.
-func (m *manifest) parseJSON() bool {
-	text := bytes.TrimLeft(m.text, " \t\r\n")
+// parseJSON finds the images of a stream, and reports whether that is JSON.
+func (s *Stream) parseJSON() bool {
+	text := bytes.TrimLeft(s.text, " \t\r\n")
 	if len(text) == 0 || text[0] != '{' && text[0] != '[' {
 		return false
 	}
-	f := jsonFinder{text: m.text, decoder: json.NewDecoder(bytes.NewReader(m.text)), line: 1}
+	f := jsonFinder{text: s.text, decoder: json.NewDecoder(bytes.NewReader(s.text)), line: 1}
 	f.decoder.UseNumber()
 	for {
 		err := f.walk("", "", 0)
 		if errors.Is(err, io.EOF) {
-			m.images = f.images
+			s.images = f.images
 			return true
 		}
 		if err != nil {
@@ -97,5 +97,5 @@ func (f *jsonFinder) add(value string, after, end int) {
 	start := after + bytes.IndexByte(f.text[after:], '"') + 1
 	f.line += bytes.Count(f.text[f.counted:start], []byte("\n"))
 	f.counted = start
-	f.images = append(f.images, scalar{value, f.line, start, end - 1})
+	f.images = append(f.images, image{value, f.line, start, end - 1})
 }

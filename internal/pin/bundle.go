@@ -1,0 +1,150 @@
+package pin
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Member is an image or artifact of a bundle.
+type Member struct {
+	Namespace  string          // path from the bundle's repository, as "tools/cli"
+	Target     auth.Repository // the repository by that path, which manifests name
+	Repository auth.Repository // the one that has it, which may be above the target
+	Digest     digest.Digest
+}
+
+// Ref is the reference that pins the member, repository@digest.
+func (m Member) Ref() string { return m.Repository.String() + "@" + m.Digest.String() }
+
+// Bundle is what a bundle's images become.
+type Bundle struct {
+	// Ref is the reference that the user gave. An image with the same tag is
+	// the bundle's own.
+	Ref        string
+	Repository auth.Repository
+	Digest     digest.Digest // of what the tag names: an index, a manifest, or the carrier of an index
+	Members    []Member
+	// Unselected are members that were left out, for errors: the path, and after
+	// a space the platform, where there is one.
+	Unselected []string
+}
+
+// own is the bundle's image as manifests name it: by the tag; "" without one.
+func (b Bundle) own() string {
+	named, err := reference.ParseNormalizedNamed(b.Ref)
+	if err != nil {
+		return ""
+	}
+	if tagged, ok := reference.TagNameOnly(named).(reference.Tagged); ok {
+		return named.Name() + ":" + tagged.Tag()
+	}
+	return ""
+}
+
+// root is the reference that pins the bundle itself.
+func (b Bundle) root() string { return b.Repository.String() + "@" + b.Digest.String() }
+
+// above reports whether a repository's name is below the bundle's. It may be
+// one that does not parse.
+func (b Bundle) above(name string) bool {
+	full := b.Repository.String() + "/"
+	return strings.HasPrefix(name, full) || strings.HasPrefix(name, strings.TrimPrefix(full, "docker.io/"))
+}
+
+// members lists the members for an error.
+func (b Bundle) members() string {
+	var names []string
+	for _, m := range b.Members {
+		names = append(names, m.Namespace)
+	}
+	others := slices.DeleteFunc(slices.Clone(b.Unselected), func(other string) bool {
+		path, _, _ := strings.Cut(other, " ")
+		return slices.Contains(names, path)
+	})
+	slices.Sort(others)
+	if len(names) == 0 {
+		names = []string{"none"}
+	}
+	list := strings.Join(slices.Compact(names), ", ")
+	if len(others) > 0 {
+		list += fmt.Sprintf(" (others with --platform or --member: %s)", strings.Join(slices.Compact(others), ", "))
+	}
+	return list
+}
+
+// Pinner pins the images of bundles. It is for several goroutines.
+type Pinner struct {
+	bundles        []Bundle
+	refs           map[string][]string // by repository for members, by repository:tag for bundles
+	allowUnmatched bool
+}
+
+// NewPinner returns a Pinner for the images of bundles. allowUnmatched leaves
+// images as they are that are below a bundle's repository and no members of it.
+func NewPinner(bundles []Bundle, allowUnmatched bool) *Pinner {
+	p := &Pinner{bundles, map[string][]string{}, allowUnmatched}
+	for _, b := range bundles {
+		if own := b.own(); own != "" {
+			p.refs[own] = append(p.refs[own], b.root())
+		}
+		for _, m := range b.Members {
+			target := m.Target.String()
+			p.refs[target] = append(p.refs[target], m.Ref())
+		}
+	}
+	return p
+}
+
+// Pin returns the pinned reference for an image, as [Write] asks for it; "" for
+// one that has a digest or is none of a bundle's. The tag of a member's image
+// does not count, as the bundle says which one it is. The bundle's own image
+// with another tag is another image.
+//
+// It is an error when an image may be two things, and of class
+// errdefs.ErrNotFound when it is below a bundle's repository without being a
+// member.
+func (p *Pinner) Pin(image string) (string, error) {
+	image = strings.TrimSpace(image)
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return "", p.unmatched(image, image, err)
+	}
+	if _, pinned := named.(reference.Digested); pinned {
+		return "", nil
+	}
+	refs := slices.Concat(p.refs[named.Name()], p.refs[reference.TagNameOnly(named).String()])
+	slices.Sort(refs)
+	switch refs = slices.Compact(refs); len(refs) {
+	case 0:
+		return "", p.unmatched(image, named.Name(), nil)
+	case 1:
+		return refs[0], nil
+	}
+	return "", fmt.Errorf("image %s: may be %s; choose with --platform, or write the digest of the right one there", image, strings.Join(refs, " or "))
+}
+
+// unmatched is the error for an image that would stay unpinned although it is
+// below a bundle's repository. invalid, when given, says why it is no reference.
+func (p *Pinner) unmatched(image, repository string, invalid error) error {
+	if p.allowUnmatched {
+		return nil
+	}
+	for _, b := range p.bundles {
+		if !b.above(repository) {
+			continue
+		}
+		reason := "no member of " + b.Ref + ", which has " + b.members()
+		if invalid != nil {
+			reason = invalid.Error()
+		}
+		return auth.Classed(errdefs.ErrNotFound, "image %.300s: %s; --allow-unmatched leaves such images as they are", image, reason)
+	}
+	return nil
+}

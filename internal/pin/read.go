@@ -1,0 +1,111 @@
+package pin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/contextio"
+)
+
+// maxSize bounds all files of a run together, in bytes; parsed, they take
+// seventy times that.
+const maxSize = 8 << 20
+
+// Read reads Kubernetes manifests, up to 8 MiB in all: paths name files;
+// directories, for the *.yaml, *.yml and *.json in them, by name; and "-", once
+// at most, for stdin. It returns a stream for each file, in the order of paths.
+// It returns the cause of ctx's end even when a pipe waits for a writer.
+func Read(ctx context.Context, stdin io.Reader, paths []string) ([]*Stream, error) {
+	files, err := filesOf(paths)
+	if err != nil {
+		return nil, err
+	}
+	streams := make([]*Stream, len(files))
+	left := maxSize
+	for i, path := range files {
+		name := path
+		if path == "-" {
+			name = "standard input"
+		}
+		text, err := readUpTo(ctx, stdin, path, left)
+		if err != nil {
+			return nil, err
+		}
+		if left -= len(text); left < 0 {
+			return nil, fmt.Errorf("%s: more than %s of manifests", name, amount.Bytes(maxSize))
+		}
+		if streams[i], err = parse(name, text); err != nil {
+			return nil, err
+		}
+	}
+	return streams, nil
+}
+
+// readUpTo reads a file, and no more than shows that it is too large.
+func readUpTo(ctx context.Context, stdin io.Reader, path string, most int) ([]byte, error) {
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		stdin = file
+	}
+	return contextio.ReadAll(ctx, io.LimitReader(stdin, int64(most)+1))
+}
+
+// filesOf puts the files of directories in their place.
+func filesOf(paths []string) ([]string, error) {
+	var files []string
+	for _, path := range paths {
+		if path == "-" {
+			files = append(files, path)
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			files = append(files, path)
+			continue
+		}
+		inside, err := filesIn(path)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, inside...)
+	}
+	return files, nil
+}
+
+// filesIn are the files with manifests in a directory, by name.
+func filesIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path) // of what a link leads to, as in a ConfigMap's volume
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			files = append(files, path)
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s: no *.yaml, *.yml or *.json in it", dir)
+	}
+	return files, nil
+}
