@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -186,5 +189,46 @@ func TestChildren(t *testing.T) {
 	s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
 	if _, err := json.Marshal(entries); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCarrierOfLargeIndex: a carrier holds the index as long as registries take it, and has another digest for each index.
+func TestCarrierOfLargeIndex(t *testing.T) {
+	const most = 4 << 20
+	for size, held := range map[int]bool{100: true, 3<<20 - 1000: true, 3 << 20: false, most * 2: false} {
+		index := []byte(strings.Repeat(" ", size))
+		inside := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(index), Size: int64(size)}
+		desc, data, err := nested.NewCarrier(inside, index)
+		var carrier ocispec.Manifest
+		if check(t, errors.Join(err, json.Unmarshal(data, &carrier))); len(carrier.Layers) != 1 || len(data) > most || desc.Size != int64(len(data)) {
+			t.Fatalf("an index of %d bytes: %d bytes, %+v", size, len(data), desc)
+		}
+		if got := carrier.Layers[0]; got.Digest != inside.Digest || got.Size != inside.Size || held && string(got.Data) != string(index) || !held && got.Data != nil {
+			t.Errorf("an index of %d bytes: %s of %d bytes, of which %d are held", size, got.Digest, got.Size, len(got.Data))
+		}
+	}
+}
+
+// TestProtection: every member of a repository has a tag of its own, the same whenever it is asked for.
+func TestProtection(t *testing.T) {
+	at, other := must(auth.ParseRepository("reg.test/p/a")), must(auth.ParseRepository("reg.test/p/b"))
+	one, two, three := digest.FromString("1"), digest.FromString("2"), digest.FromString("3")
+	index := digest.FromString("index")
+	p, first := nested.Protect(index), "nested-"+index.Encoded()[:12]
+	for i, c := range []struct {
+		in     auth.Repository
+		member digest.Digest
+		want   string
+	}{
+		{at, one, first},
+		{at, two, first + "-" + two.Encoded()[:12]},
+		{at, one, first},
+		{at, three, first + "-" + three.Encoded()[:12]},
+		{other, two, first},
+		{at, two, first + "-" + two.Encoded()[:12]},
+	} {
+		if got := p.Tag(c.in, c.member); got != c.want || !slices.Contains(p.Tags(c.member), got) {
+			t.Errorf("%d: %s, want %s of %q", i, got, c.want, p.Tags(c.member))
+		}
 	}
 }

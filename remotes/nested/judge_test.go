@@ -44,6 +44,7 @@ func TestNoManifest(t *testing.T) {
 		"a page without a type": {"", page, "200 without a media type with a page"},
 		"a page as octets":      {"application/octet-stream", "\n\n " + page, "200 application/octet-stream with a page"},
 		"a page as a manifest":  {ocispec.MediaTypeImageManifest, page, "with a page"},
+		"a page further down":   {ocispec.MediaTypeImageManifest, "\r\n\t " + page, "with a page"},
 		"an empty page":         {"text/html", "", "200 text/html with nothing"},
 		"nothing":               {"", "", "with nothing"},
 		"an empty manifest":     {ocispec.MediaTypeImageManifest, "", "with nothing"},

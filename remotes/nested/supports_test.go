@@ -57,6 +57,15 @@ func TestKeepsReferences(t *testing.T) {
 			t.Errorf("%.80s: %d requests", statement, n)
 		}
 	}
+	for _, status := range []int{http.StatusAccepted, http.StatusNonAuthoritativeInfo, http.StatusPartialContent, http.StatusNotFound} {
+		registry := newRegistry(t, registrytest.SupportsChildNamespaces(supporting))
+		registry.Intercept(registrytest.Say(status, "application/json", supporting))
+		registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+		defer registries.CloseIdleConnections()
+		if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, registry, parent)); keeps || err != nil {
+			t.Errorf("said with status %d: %t, %v", status, keeps, err)
+		}
+	}
 }
 
 func repositoryAt(t *testing.T, registry *registrytest.Registry, name string) auth.Repository {
