@@ -3,6 +3,7 @@ package nested_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -98,6 +99,56 @@ func TestPullIntoAWarmStore(t *testing.T) {
 				s.want(want...)
 			})
 		}
+	}
+}
+
+// damagedStore is a store in which one blob is something else.
+type damagedStore struct {
+	content.Store
+	damaged digest.Digest
+	is      content.ReaderAt
+}
+
+func (s damagedStore) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
+	if d.Digest == s.damaged {
+		return s.is, nil
+	}
+	return s.Store.ReaderAt(ctx, d)
+}
+
+type damagedBlob struct {
+	io.ReaderAt
+	size int64
+}
+
+func (b damagedBlob) Size() int64  { return b.size }
+func (b damagedBlob) Close() error { return nil }
+
+type unread struct{ t *testing.T }
+
+func (u unread) ReadAt([]byte, int64) (int, error) {
+	u.t.Error("what is larger than it should be is read")
+	return 0, io.EOF
+}
+
+// TestDamagedStore: a document that is not in the store as it should be is not believed, but asked for.
+func TestDamagedStore(t *testing.T) {
+	for name, is := range map[string]func(web image) damagedBlob{
+		"other bytes": func(web image) damagedBlob {
+			other := strings.NewReader(strings.Replace(string(web.bytes[web.Digest]), web.layers[0].Digest.Encoded()[:8], "00000000", 1))
+			return damagedBlob{other, other.Size()}
+		},
+		"larger": func(image) damagedBlob { return damagedBlob{unread{t}, 1 << 40} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nested.Options{})
+			root, web, _ := bundle(t, s)
+			check(t, s.store.Delete(context.Background(), web.layers[0].Digest))
+			s.registry.ResetLog()
+			s.resolver = nested.New(s.registries(), nested.Options{Store: damagedStore{s.store, web.Digest, is(web)}})
+			check(t, s.pull(root))
+			s.want(tagGet(parent), gets(parent+"/web", 200, web.Descriptor), gets(parent+"/web", 200, web.layers...))
+		})
 	}
 }
 
