@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"encoding/json"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -54,6 +57,27 @@ func TestAllowed(t *testing.T) {
 	for _, path := range []string{"team-a/x/manifests/v1", "team-a/x/manifests/" + web.Digest.String(), "team-a/x/web/manifests/" + web.Digest.String()} {
 		if got := s.do(http.MethodGet, "/v2/org/app/"+path); got.status != http.StatusOK {
 			t.Errorf("%s: %+v", path, got)
+		}
+	}
+}
+
+// TestMessages: of what a registry says in an error a client is shown so much, on one line, and nothing that a terminal
+// obeys.
+func TestMessages(t *testing.T) {
+	s := newScene(t, Node)
+	for name, message := range map[string]string{"long": strings.Repeat("\u00e9", 2000), "long, odd": "x" + strings.Repeat("\u00e9", 2000), "controls": `\u001b[2J\r\n\u009b\u202e`} {
+		for _, status := range []int{http.StatusForbidden, http.StatusTeapot} {
+			s.registry.ResetIntercepts()
+			s.registry.Intercept(registrytest.Say(status, "application/json", `{"errors":[{"code":"DENIED","message":"`+message+`"}]}`, registrytest.WithCredentials))
+			got := s.do(http.MethodGet, "/v2/org/app/manifests/v1")
+			var answer struct{ Errors []struct{ Message string } }
+			if err := json.Unmarshal([]byte(got.body), &answer); err != nil || len(answer.Errors) != 1 || got.status != status {
+				t.Fatalf("%s: %+v, %v", name, got, err)
+			}
+			shown := answer.Errors[0].Message
+			if !strings.Contains(shown, "DENIED") || len(shown) > maxMessage+len("…") || strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+				t.Errorf("%s: %d: %d bytes, %q", name, status, len(shown), shown)
+			}
 		}
 	}
 }

@@ -219,6 +219,12 @@ func TestWrongBytes(t *testing.T) {
 	if got := s.get("manifests", image.Digest); got.status != http.StatusBadGateway || !strings.Contains(got.body, "org/app does not verify") {
 		t.Errorf("%+v", got)
 	}
+	s.registry.Tag("org/app", "v1", image.Digest)
+	s.registry.Intercept(registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
+	s.do(http.MethodHead, "/v2/org/app/manifests/v1") // is read, under the digest that the registry says
+	if got := s.get("manifests", image.Digest); got.status != http.StatusBadGateway {
+		t.Errorf("after a HEAD of its tag: %+v", got)
+	}
 	s.registry.PutAs("org/app", image.MediaType, image.Digest, []byte(right.body))
 	if got := s.get("manifests", image.Digest); got.status != http.StatusOK || got.body != right.body {
 		t.Errorf("%+v", got)

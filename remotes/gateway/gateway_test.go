@@ -137,6 +137,21 @@ func TestCarrier(t *testing.T) {
 			t.Errorf("a blob that is no nested index, as a manifest: %+v", got)
 		}
 	}
+	for _, encoding := range []string{"", "gzip"} { // encoded, plain content is passed on as it is
+		another := digest.FromString("another" + encoding)
+		s.registry.PutBlobAs("org/app", another, data)
+		s.registry.ResetIntercepts()
+		s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			if encoding != "" && strings.Contains(req.URL.Path, "/blobs/") {
+				w.Header().Set("Content-Encoding", encoding)
+			}
+			return false
+		})
+		got := s.get("manifests", another)
+		if places := s.trail.Places(repository(t, s.registry.Host()+"/org/app"), another); got.status != http.StatusNotFound || len(places) > 0 {
+			t.Errorf("a nested index under the digest of another blob, encoding %q: %+v, learnt %v", encoding, got, places)
+		}
+	}
 }
 
 // TestPlain: for a plain image the registry sees what it would see without the

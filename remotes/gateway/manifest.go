@@ -54,7 +54,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 		}
 	}
 	if d == nil {
-		if d, err = g.byTag(ctx, q); err == nil {
+		if d, err = g.byTag(ctx, q); err == nil && d.verified(d.digest) { // which may be what the registry says
 			d = g.held.put(ctx, q, d)
 		}
 		return d, err

@@ -215,7 +215,7 @@ func TestTagMovesInBetween(t *testing.T) {
 	}
 }
 
-// TestSignedURLs: what a redirect has in its query reaches neither client nor log, however it fails.
+// TestSignedURLs: what a redirect has in its path and query reaches neither client nor log, however it fails.
 func TestSignedURLs(t *testing.T) {
 	for name, fault := range map[string]registrytest.Interceptor{
 		"forbidden": registrytest.Answer(http.StatusForbidden, nil),
@@ -237,7 +237,7 @@ func TestSignedURLs(t *testing.T) {
 				if q.Kind != registrytest.KindBlob || q.Authorization == "" {
 					return false
 				}
-				http.Redirect(w, req, store.URL()+q.Path+"?X-Signature=hunter2", http.StatusTemporaryRedirect)
+				http.Redirect(w, req, store.URL()+"/hunter2"+q.Path+"?X-Signature=hunter2", http.StatusTemporaryRedirect)
 				return true
 			})
 			var out bytes.Buffer

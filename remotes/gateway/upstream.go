@@ -273,8 +273,6 @@ func transportError(h nested.Host, repository auth.Repository, err, cause error)
 		err = errTimeout
 	case errors.Is(err, http.ErrSchemeMismatch):
 		err = fmt.Errorf("%w; if it is to be so, set server = \"http://%s\" in the gateway's hosts.toml for it", err, h.Host)
-	case strings.Contains(err.Error(), "Location header"): // which it quotes
-		err = errors.New("it redirects to what is no URL")
 	}
 	return &silentError{fmt.Errorf("%s: registry %s: %w", repository, h.Host, err)}
 }
