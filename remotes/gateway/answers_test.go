@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -61,22 +63,37 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-// TestMessages: of what a registry says in an error a client is shown so much, on one line, and nothing that a terminal
-// obeys.
+// TestMessages: of what a registry or its token server says in an error a client is shown so much, on one line, and nothing
+// that a terminal obeys.
 func TestMessages(t *testing.T) {
 	s := newScene(t, Node)
-	for name, message := range map[string]string{"long": strings.Repeat("\u00e9", 2000), "long, odd": "x" + strings.Repeat("\u00e9", 2000), "controls": `\u001b[2J\r\n\u009b\u202e`} {
-		for _, status := range []int{http.StatusForbidden, http.StatusTeapot} {
+	for _, test := range []struct {
+		name, message string
+		shown         bool
+	}{
+		{"long", strings.Repeat("\u00e9", 2000), true},
+		{"long, odd", "x" + strings.Repeat("\u00e9", 2000), true},
+		{"controls", `\u001b[2J\r\n\u009b\u202e`, true},
+		{"more than is read", strings.Repeat("x", maxErrorBody), false},
+	} {
+		for _, at := range []struct {
+			kind   registrytest.Kind
+			status int
+		}{{registrytest.KindManifest, http.StatusForbidden}, {registrytest.KindManifest, http.StatusTeapot}, {registrytest.KindToken, http.StatusForbidden}} {
+			s.start(filepath.Join(t.TempDir(), "trail")) // has no token yet
 			s.registry.ResetIntercepts()
-			s.registry.Intercept(registrytest.Say(status, "application/json", `{"errors":[{"code":"DENIED","message":"`+message+`"}]}`, registrytest.WithCredentials))
+			s.registry.Intercept(registrytest.Say(at.status, "application/json", `{"errors":[{"code":"SAID","message":"`+test.message+`"}]}`, func(q registrytest.Request) bool {
+				return q.Kind == at.kind && (q.Authorization != "" || q.Kind == registrytest.KindToken)
+			}))
 			got := s.do(http.MethodGet, "/v2/org/app/manifests/v1")
 			var answer struct{ Errors []struct{ Message string } }
-			if err := json.Unmarshal([]byte(got.body), &answer); err != nil || len(answer.Errors) != 1 || got.status != status {
-				t.Fatalf("%s: %+v, %v", name, got, err)
+			if err := json.Unmarshal([]byte(got.body), &answer); err != nil || len(answer.Errors) != 1 || got.status != at.status {
+				t.Fatalf("%s %v: %+v, %v", test.name, at, got, err)
 			}
 			shown := answer.Errors[0].Message
-			if !strings.Contains(shown, "DENIED") || len(shown) > maxMessage+len("…") || strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-				t.Errorf("%s: %d: %d bytes, %q", name, status, len(shown), shown)
+			if at.kind == registrytest.KindManifest && strings.Contains(shown, "SAID") != test.shown || len(shown) > maxMessage+len("…") ||
+				strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+				t.Errorf("%s %v: %d bytes, %q", test.name, at, len(shown), shown)
 			}
 		}
 	}
@@ -102,6 +119,41 @@ func TestHeadOfBlob(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// TestTagsThatAreNone: a search asks for no name in a registry's list of tags that cannot be a tag.
+func TestTagsThatAreNone(t *testing.T) {
+	s := newScene(t, Node)
+	root := s.publish()
+	s.registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["../../../secret/app/manifests/v1","..","v1?x=y","v1#x","a/b","a b","","v1"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
+	missing := digest.FromString("nowhere")
+	if got := s.get("blobs", missing); got.status != http.StatusNotFound {
+		t.Errorf("%+v", got)
+	}
+	for _, q := range s.registry.Log(registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)) {
+		if !strings.HasPrefix(q.Path, "/v2/org/app") || !strings.Contains(q.Path, "/manifests/sha256:") && q.Path != "/v2/org/app/manifests/v1" {
+			t.Errorf("%s: %s", q, q.Path)
+		}
+	}
+	if s.registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)) == 0 || len(s.trail.Places(repository(t, s.registry.Host()+"/org/app"), root.Digest)) == 0 {
+		t.Error("nothing was searched for behind the tag that is one")
+	}
+}
+
+// TestNodeKnowsNoCallers: in mode Node nobody gets a share of their own, of memory or of what is kept, by what they show.
+func TestNodeKnowsNoCallers(t *testing.T) {
+	for mode, want := range map[Mode]caller{Node: {}, Pod: {"user", "password"}} {
+		g := New(Options{Mode: mode})
+		defer g.Close()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("user", "password")
+		if got := g.caller(req); got != want {
+			t.Errorf("mode %d: %v", mode, got)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // TestPlainShapes: content that has nothing to do with child namespaces passes
@@ -59,6 +60,16 @@ func TestHeadWithoutHeaders(t *testing.T) {
 			if req.Method != http.MethodHead || req.Header.Get("Authorization") == "" {
 				return false
 			}
+			w.WriteHeader(http.StatusOK)
+			return true
+		},
+		"what is no digest": func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Method != http.MethodHead || req.Header.Get("Authorization") == "" {
+				return false
+			}
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			w.Header().Set("Content-Length", "7")
+			w.Header().Set("Docker-Content-Digest", "sha256:../../../secret/manifests/v1")
 			w.WriteHeader(http.StatusOK)
 			return true
 		},
@@ -155,6 +166,44 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// TestUnverifiedSaysNothing: what a tag names is passed on as it is, whatever digest the registry says that it has. Nothing
+// is learnt of it unless it has that.
+func TestUnverifiedSaysNothing(t *testing.T) {
+	s := newScene(t, Node)
+	root := s.publish()
+	parent := repository(t, s.registry.Host()+"/org/app")
+	member := s.children(s.registry.Body(root.Digest))[0]
+	carried := s.registry.PutBlob("org/app", root.MediaType, []byte(s.registry.Body(s.registry.Index("org/elsewhere", registrytest.Member(member, "web")).Digest)))
+	carrier := s.registry.Artifact("org/app", nested.CarrierType, carried)
+	s.get("manifests", s.registry.Index("org/app", registrytest.Member(member, "web"), registrytest.Member(member, "a")).Digest) // says where its referrers are
+	referrers := strings.Replace(string(member.Digest), ":", "-", 1)
+	layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+	manifest := s.registry.Artifact("org/app/web", "application/x-test", layer)
+	for i, c := range []struct {
+		in, tag string
+		is      ocispec.Descriptor
+		of      digest.Digest // what it would say something of
+	}{
+		{"org/app", "v1", root, s.children(s.registry.Body(root.Digest))[1].Digest},
+		{"org/app", "v2", carrier, carried.Digest},
+		{"org/app/web", referrers, s.registry.Index("org/app/web", manifest), manifest.Digest},
+	} {
+		another, body := digest.FromString(fmt.Sprint("another", i)), s.registry.Body(c.is.Digest)
+		s.registry.PutAs(c.in, c.is.MediaType, another, []byte(body))
+		s.registry.Tag(c.in, c.tag, another)
+		if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); got.status != http.StatusOK || got.body != body || got.header.Get("Docker-Content-Digest") != string(another) {
+			t.Errorf("%d: %+v", i, got)
+		}
+		if places := append(s.trail.Places(parent, c.of), s.trail.Places(parent, another)...); len(places) > 0 {
+			t.Errorf("%d: learnt %v", i, places)
+		}
+		s.registry.Tag(c.in, c.tag, c.is.Digest) // and of the same that is what it says
+		if s.do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); len(s.trail.Places(parent, c.of)) == 0 {
+			t.Errorf("%d: nothing is learnt of what verifies", i)
+		}
+	}
+}
+
 // TestRegistryTwice: the registry stands in hosts.toml with its CA, and once more without, as `server`. What it answers
 // counts, and the caller's credentials are for both.
 func TestRegistryTwice(t *testing.T) {
@@ -187,6 +236,35 @@ func TestRegistryTwice(t *testing.T) {
 				t.Errorf("wrong password: %d %s", got.status, got.body)
 			}
 		})
+	}
+}
+
+// TestMirrorNamesNothing: a mirror that hosts.toml trusts with content alone is not asked what there is under a name.
+func TestMirrorNamesNothing(t *testing.T) {
+	s := newScene(t, Node)
+	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+	s.registry.Tag("org/app", "v1", image.Digest)
+	mirror := registrytest.New()
+	t.Cleanup(mirror.Close)
+	mirror.Tag("org/app", "v1", mirror.Image("org/app", registrytest.TarLayer(map[string]string{"a": "evil"})).Digest)
+	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	text := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = [\"pull\"]\n", s.registry.URL(), mirror.URL())
+	if err := os.WriteFile(filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(filepath.Join(t.TempDir(), "trail"))
+	byName := func(q registrytest.Request) bool {
+		return q.Kind == registrytest.KindTags || strings.HasSuffix(q.Path, "/v1")
+	}
+	for _, path := range []string{"manifests/v1", "tags/list"} {
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			if got := s.do(method, "/v2/org/app/"+path); got.status != http.StatusOK || mirror.Count(byName) > 0 {
+				t.Errorf("%s %s: %+v, the mirror was asked %v", method, path, got, mirror.Log())
+			}
+		}
+	}
+	if got := s.get("manifests", image.Digest); got.status != http.StatusOK || mirror.Count() == 0 {
+		t.Errorf("by digest: %+v, the mirror was asked %v", got, mirror.Log())
 	}
 }
 

@@ -200,7 +200,7 @@ func TestRefused(t *testing.T) {
 		{"GET", "/v2/org/app/blobs/" + d, http.StatusForbidden, []string{"Sec-Fetch-Site", "cross-site"}},
 	} {
 		got := s.do(test.method, test.path, test.header...)
-		if got.status != test.status || !strings.Contains(got.body, `"errors"`) || got.header.Get("WWW-Authenticate") != "" {
+		if got.status != test.status || !strings.Contains(got.body, `"errors"`) || got.header.Get("WWW-Authenticate") != "" || got.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s %s: %+v, want status %d", test.method, test.path, got, test.status)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -45,8 +46,8 @@ func TestHandedOn(t *testing.T) {
 		}
 		return req
 	}
-	handed := func(h nested.Host, pass bool, to string) bool {
-		err := query{pass: pass}.client(h).CheckRedirect(request(to), []*http.Request{request("https://reg.test/v2/p/blobs/x")})
+	handed := func(h nested.Host, pass bool, to string, via ...*http.Request) bool {
+		err := query{pass: pass}.client(h).CheckRedirect(request(to), append([]*http.Request{request("https://reg.test/v2/p/blobs/x")}, via...))
 		if err != nil && !errors.Is(err, http.ErrUseLastResponse) {
 			t.Fatal(err)
 		}
@@ -71,6 +72,9 @@ func TestHandedOn(t *testing.T) {
 		if got := handed(c.h, c.pass, c.to); got != c.want {
 			t.Errorf("%s: handed on: %t, want %t", name, got, c.want)
 		}
+	}
+	if handed(h, true, "https://storage.test/x", request("https://10.0.0.1/x")) {
+		t.Error("where another than the registry redirects to is handed on")
 	}
 }
 
@@ -109,6 +113,9 @@ func TestCallersHeaders(t *testing.T) {
 		}
 	}
 	for _, q := range s.registry.Log() {
+		if encoding := q.Header.Get("Accept-Encoding"); q.Kind != registrytest.KindToken && encoding != "identity" {
+			t.Errorf("%s accepts the encoding %q, of which the digest is not", q, encoding)
+		}
 		for name, values := range q.Header {
 			for _, v := range values {
 				if strings.Contains(v, "canary") {

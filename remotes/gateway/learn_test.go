@@ -143,11 +143,13 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 // TestStrangerAndTrail: what a caller without a right is told, which requests that makes and what is looked up for it
 // are the same whether somebody has pulled there or not.
 func TestStrangerAndTrail(t *testing.T) {
-	for name, answer := range map[string]int{"denied": http.StatusForbidden, "hidden": http.StatusNotFound} {
+	for name, answer := range map[string]int{"denied": http.StatusForbidden, "hidden": http.StatusNotFound, "hidden but for its tags": http.StatusNotFound} {
 		t.Run(name, func(t *testing.T) {
 			var seen []string
 			for _, pulled := range []bool{false, true} {
 				s := newScene(t, Pod)
+				s.options.SearchRequests = 3
+				s.start(filepath.Join(t.TempDir(), "trail"))
 				index := largeIndex(s.registry, "org/app", "m", 3000)
 				s.registry.Tag("org/app", "large", index.Digest)
 				s.registry.Allow("all", "all-secret", "org/app")
@@ -157,9 +159,12 @@ func TestStrangerAndTrail(t *testing.T) {
 					s.do(http.MethodGet, "/v2/org/app/manifests/large")
 					s.learnt()
 				}
+				if strings.Contains(name, "tags") {
+					s.registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["a","b","c","d","e"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
+				}
 				s.registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, registrytest.In("org/app")))
 				s.user = [2]string{"nobody", "no-secret"}
-				s.get("blobs", digest.FromString("x")) // the token is there, from now on
+				s.do(http.MethodGet, "/v2/org/app/tags/list") // the token is there, from now on, and nothing was searched for
 				s.registry.ResetLog()
 				before := s.trail.looks.Load()
 				text := ""

@@ -57,12 +57,8 @@ func (q request) namespace(header http.Header) {
 
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
-const (
-	// maxPath is the longest repository name, a sha512 digest, and some room.
-	maxPath = 512
-	// maxParameters is more than any client sends: ns, n, last, artifactType.
-	maxParameters = 8
-)
+// maxParameters is more than any client sends: ns, n, last, artifactType.
+const maxParameters = 8
 
 // parse reads a request. Errors are of type [failure].
 func (g *Gateway) parse(r *http.Request) (request, error) {
@@ -71,7 +67,7 @@ func (g *Gateway) parse(r *http.Request) (request, error) {
 		return q, &failure{http.StatusMethodNotAllowed, "UNSUPPORTED", "the gateway only pulls"}
 	}
 	path := r.URL.Path
-	if len(path) > maxPath || r.URL.EscapedPath() != path || r.URL.Host != "" {
+	if r.URL.EscapedPath() != path || r.URL.Host != "" {
 		return q, &failure{http.StatusBadRequest, "NAME_INVALID", "the path is not one of the distribution spec"}
 	}
 	var err error

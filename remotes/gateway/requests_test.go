@@ -298,6 +298,10 @@ func TestReferrersWithoutEnd(t *testing.T) {
 	if got := s.get("referrers", web.Digest); got.status < 400 || len(got.body) > 10_000 {
 		t.Errorf("100,000 referrers: %d, %d bytes", got.status, len(got.body))
 	}
+	s.registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"name":"org/app","tags":["`+strings.Repeat("x", maxList)+`"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
+	if got := s.do(http.MethodGet, "/v2/org/app/tags/list"); got.status < 400 || len(got.body) > 10_000 {
+		t.Errorf("4 MiB of tags: %d, %d bytes", got.status, len(got.body))
+	}
 	list([]byte(`{"schemaVersion":2,"manifests":[]}`), http.Header{"Link": {"<http://evil.test/v2/x?last=1>; rel=\"next\""}}, http.StatusOK)
 	got := s.get("referrers", web.Digest)
 	if n := s.registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || got.status != http.StatusBadGateway || got.header.Get("Link") != "" {

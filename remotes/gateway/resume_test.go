@@ -28,12 +28,14 @@ func TestBlobBreaks(t *testing.T) {
 		ranges string // of what the registry is asked for
 		broken bool
 	}{
-		"large":            {large, "", 100_000, 1, nil, " bytes=100000-639999", false},
-		"twice":            {large, "", 100_000, 2, nil, " bytes=100000-639999 bytes=200000-639999", false},
-		"a range":          {large, "bytes=1000-299999", 100_000, 1, nil, "bytes=1000-299999 bytes=101000-299999", false},
-		"ranges unknown":   {large, "", 100_000, 1, []registrytest.Interceptor{registrytest.IgnoreRange()}, " bytes=100000-639999", false},
-		"small":            {small, "", 1000, 1, nil, " bytes=1000-4999", false},
-		"nothing any more": {small, "", 0, 1000, nil, " bytes=0-4999 bytes=0-4999 bytes=0-4999 bytes=0-4999", true},
+		"large":             {large, "", 100_000, 1, nil, " bytes=100000-639999", false},
+		"twice":             {large, "", 100_000, 2, nil, " bytes=100000-639999 bytes=200000-639999", false},
+		"a range":           {large, "bytes=1000-299999", 100_000, 1, nil, "bytes=1000-299999 bytes=101000-299999", false},
+		"ranges unknown":    {large, "", 100_000, 1, []registrytest.Interceptor{registrytest.IgnoreRange()}, " bytes=100000-639999", false},
+		"small":             {small, "", 1000, 1, nil, " bytes=1000-4999", false},
+		"another, shorter":  {large, "", 100_000, 1, []registrytest.Interceptor{registrytest.Say(http.StatusOK, "text/plain", strings.Repeat("x", 540_000), func(q registrytest.Request) bool { return q.Range != "" })}, " bytes=100000-639999", true},
+		"no length is said": {small, "", 0, 0, []registrytest.Interceptor{breakOff}, "", true},
+		"nothing any more":  {small, "", 0, 1000, nil, " bytes=0-4999 bytes=0-4999 bytes=0-4999 bytes=0-4999", true},
 	} {
 		for _, version := range []string{"HTTP/1.1", "HTTP/2"} {
 			t.Run(name+" over "+version, func(t *testing.T) {
@@ -82,6 +84,16 @@ func TestBlobBreaks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// breakOff begins to answer with a blob of unknown length, and goes away.
+func breakOff(w http.ResponseWriter, req *http.Request) bool {
+	if q := registrytest.Describe(req); q.Kind != registrytest.KindBlob || q.Authorization == "" {
+		return false
+	}
+	_, _ = io.WriteString(w, "the first part")
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
 }
 
 // trusting is a hosts.toml for a registry over https.

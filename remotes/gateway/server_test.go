@@ -95,3 +95,59 @@ func TestSlowClients(t *testing.T) {
 		}
 	})
 }
+
+// TestStrangersGiveWay: of those who have connected and asked for nothing, the first has to go when there are too many; who
+// has asked stays.
+func TestStrangersGiveWay(t *testing.T) {
+	var c connections
+	var ends []net.Conn
+	for range maxStrangers + 2 {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		ends = append(ends, theirs)
+		c.watch(ours, http.StateNew)
+		if len(ends) == 1 {
+			c.watch(ours, http.StateActive)
+		}
+	}
+	for i, end := range ends {
+		_ = end.SetReadDeadline(time.Now()) // which one that is closed does not have
+		_, err := end.Read(make([]byte, 1))
+		if closed := errors.Is(err, io.EOF); closed != (i == 1) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// TestStalledReader: who takes nothing of an answer any more is given up in time.
+func TestStalledReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		listener, took := newPipes(), make(chan time.Duration, 1)
+		s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			a, began := &answer{ResponseWriter: w, control: http.NewResponseController(w)}, time.Now()
+			for err := error(nil); err == nil && time.Since(began) < time.Hour; {
+				_, err = a.Write(make([]byte, 64<<10))
+			}
+			took <- time.Since(began)
+		}), "", "")
+		served := make(chan error)
+		go func() { served <- s.http.Serve(listener) }()
+		conn := listener.dial()
+		_, _ = io.WriteString(conn, "GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+		select {
+		case d := <-took:
+			if d > stallTimeout+time.Second {
+				t.Errorf("after %v", d)
+			}
+		case <-time.After(time.Hour):
+			t.Error("never")
+		}
+		_ = conn.Close()
+		_ = s.http.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+}

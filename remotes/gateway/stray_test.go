@@ -68,9 +68,9 @@ func TestManifestAsOctets(t *testing.T) {
 }
 
 // newPlainScene is a scene whose registry is spoken to over http, so that it may redirect to http.
-func newPlainScene(t *testing.T) *scene {
+func newPlainScene(t *testing.T, mode Mode) *scene {
 	t.Helper()
-	s := newScene(t, Node)
+	s := newScene(t, mode)
 	s.options.HostsDir = hostsDir(t, s.registry.Host())
 	s.start(filepath.Join(t.TempDir(), "plain"))
 	return s
@@ -87,7 +87,7 @@ func TestHeadIsRefused(t *testing.T) {
 	}))
 	t.Cleanup(storage.Close)
 	for _, status := range []int{400, 401, 403, 405, 501, http.StatusTemporaryRedirect} {
-		s := newPlainScene(t)
+		s := newPlainScene(t, Node)
 		root := s.publish()
 		blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 		s.registry.Intercept(registrytest.Answer(status, http.Header{"Location": {storage.URL + "/bucket?signature=1"}}, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
@@ -106,18 +106,23 @@ func TestHeadIsRefused(t *testing.T) {
 	}
 }
 
-// TestStorageRefuses: the answer of a host that is not the registry is no denial, and nobody is to log in.
+// TestStorageRefuses: the answer of a host that is not the registry is no denial, and nobody is to log in, or asked to show
+// what they have.
 func TestStorageRefuses(t *testing.T) {
-	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
-		s := newPlainScene(t)
-		storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	for _, test := range []struct {
+		mode   Mode
+		status int
+	}{{Node, http.StatusUnauthorized}, {Node, http.StatusForbidden}, {Pod, http.StatusUnauthorized}, {Pod, http.StatusForbidden}} {
+		s := newPlainScene(t, test.mode)
+		s.user = map[Mode][2]string{Pod: {"user of org/app", secret}}[test.mode]
+		storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(test.status) }))
 		t.Cleanup(storage.Close)
 		blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 		s.registry.Intercept(registrytest.Answer(http.StatusTemporaryRedirect, http.Header{"Location": {storage.URL + "/bucket?signature=canary"}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
 		got := s.get("blobs", blob.Digest)
-		if got.status < 400 || strings.Contains(got.body, "denied") || strings.Contains(got.body, "log in:") || strings.Contains(got.body, "not implemented") ||
-			strings.Contains(got.body, "canary") || !strings.Contains(got.body, "answered "+strconv.Itoa(status)) || !strings.Contains(got.body, "the registry redirects there") {
-			t.Errorf("%d: %+v", status, got)
+		if got.status < 400 || got.status == http.StatusUnauthorized || got.header.Get("WWW-Authenticate") != "" || strings.Contains(got.body, "denied") || strings.Contains(got.body, "log in:") || strings.Contains(got.body, "not implemented") ||
+			strings.Contains(got.body, "canary") || !strings.Contains(got.body, "answered "+strconv.Itoa(test.status)) || !strings.Contains(got.body, "the registry redirects there") {
+			t.Errorf("%+v: %+v", test, got)
 		}
 	}
 }

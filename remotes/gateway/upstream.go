@@ -185,7 +185,7 @@ func (q query) request(ctx context.Context, h nested.Host, repository auth.Repos
 }
 
 // client returns the host's client, which follows redirects by this project's
-// policy, or stops at the first that is safe to be handed on.
+// policy, or stops at the first when that is safe to be handed on.
 func (q query) client(h nested.Host) *http.Client {
 	if !q.pass || h.OwnTrust {
 		return h.Client
