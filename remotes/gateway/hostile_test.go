@@ -306,11 +306,11 @@ func TestFruitlessSearch(t *testing.T) {
 	s.pull("v1")
 	missing := digest.FromString("nowhere")
 	s.get("blobs", missing)
-	w := s.server.Config.Handler.(*Gateway).searches.walk(right{repository: repository(t, s.registry.Host()+"/org/app")})
-	until := w.complete
-	if until.IsZero() {
+	w := s.server.Config.Handler.(*Gateway).searches.idle[right{repository: repository(t, s.registry.Host()+"/org/app")}]
+	if w == nil || w.complete.IsZero() {
 		t.Fatal("the search is not known to be complete")
 	}
+	until := w.complete
 	s.get("blobs", missing)
 	if !w.complete.Equal(until) {
 		t.Errorf("it was put off from %s to %s", until, w.complete)

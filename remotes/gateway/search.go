@@ -29,11 +29,11 @@ func (g *Gateway) search(ctx context.Context, q request, missing error, tried ne
 	if g.options.SearchRequests == 0 {
 		return missing
 	}
-	w, err := g.searches.enter(ctx, q)
+	w, leave, err := g.searches.enter(ctx, q)
 	if err != nil {
 		return err
 	}
-	defer g.searches.leave(w)
+	defer leave()
 	s := &search{g: g, q: q, walked: w, try: try, tried: map[question]bool{}, seen: map[step]bool{}}
 	s.pass(tried)
 	looks := !s.learnt(ctx) && time.Now().After(w.complete)

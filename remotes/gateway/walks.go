@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -18,7 +21,8 @@ const (
 	completeTime = time.Minute
 	// walkTime is for how long a search that gave up can be gone on with.
 	walkTime = 10 * time.Minute
-	// maxWalks bounds the searches that are remembered.
+	// maxWalks bounds the searches that are remembered, besides those that are
+	// being made: so many callers come back to a repository within walkTime.
 	maxWalks = 64
 )
 
@@ -29,7 +33,6 @@ type walk struct {
 	room     *portion        // for that; kept while nobody searches
 	complete time.Time       // until when there is nothing else to be found
 	until    time.Time       // it is remembered
-	busy     chan struct{}   // holds a value while somebody searches
 }
 
 // entryBytes is about what an entry of a map takes, without its strings.
@@ -113,71 +116,74 @@ func (c *queues) next() (d digest.Digest, by auth.Repository, ok bool) {
 // searches lets one search at a time into a repository for a caller.
 type searches struct {
 	memory *pool
+	turns  flight.Turns[right]
 
 	mu     sync.Mutex
-	all    map[right]*walk
+	idle   map[right]*walk // that nobody searches with
 	closed bool
 }
 
 // enter waits for its turn, which leave ends. What was given up since the last
 // search is read anew.
-func (s *searches) enter(ctx context.Context, q request) (*walk, error) {
-	w := s.walk(q.right())
-	select {
-	case w.busy <- struct{}{}:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+func (s *searches) enter(ctx context.Context, q request) (w *walk, leave func(), err error) {
+	end, err := s.turns.Take(ctx, q.right())
+	if err != nil {
+		return nil, nil, err
 	}
-	if !w.room.use() {
-		w.below = map[step]string{}
-	}
-	return w, nil
+	w = s.take(q.right())
+	return w, func() { s.put(w); end() }, nil
 }
 
-func (s *searches) leave(w *walk) {
+// take takes out what is remembered of a search; it may be nothing.
+func (s *searches) take(k right) *walk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.all[w.of] != w {
+	w, ok := s.idle[k]
+	delete(s.idle, k)
+	if ok && time.Now().Before(w.until) && w.room.use() {
+		return w
+	}
+	if ok {
 		w.room.release()
-	} else {
-		w.room.keep(func() { s.forget(w) })
 	}
-	<-w.busy
+	return &walk{of: k, below: map[step]string{}, room: &portion{pool: s.memory, of: k}}
 }
 
-func (s *searches) walk(k right) *walk {
+// put remembers a search that has ended.
+func (s *searches) put(w *walk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		w.room.release()
+		return
+	}
 	now := time.Now()
-	for _, w := range s.all {
-		if (now.After(w.until) || len(s.all) >= maxWalks && s.all[k] == nil) && len(w.busy) == 0 {
-			s.drop(w)
-		}
-	}
-	w, ok := s.all[k]
-	if !ok {
-		if s.all == nil || len(s.all) >= maxWalks {
-			s.all = map[right]*walk{}
-		}
-		w = &walk{of: k, room: &portion{pool: s.memory, of: k}, busy: make(chan struct{}, 1)}
-		s.all[k] = w
-	}
 	w.until = now.Add(walkTime)
-	return w
+	for _, old := range s.idle {
+		if now.After(old.until) {
+			s.drop(old)
+		}
+	}
+	if len(s.idle) >= maxWalks {
+		s.drop(slices.MinFunc(slices.Collect(maps.Values(s.idle)), func(a, b *walk) int { return a.until.Compare(b.until) }))
+	}
+	if s.idle == nil {
+		s.idle = map[right]*walk{}
+	}
+	s.idle[w.of] = w
+	w.room.keep(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.drop(w)
+	})
 }
 
-// forget gives a walk up.
-func (s *searches) forget(w *walk) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drop(w)
-}
-
-// drop is forget. The caller holds the lock.
+// drop gives a search up, unless somebody makes it or it is another by now. The
+// caller holds the lock.
 func (s *searches) drop(w *walk) {
-	w.room.release()
-	if s.all[w.of] == w {
-		delete(s.all, w.of)
+	if s.idle[w.of] == w {
+		w.room.release()
+		delete(s.idle, w.of)
 	}
 }
 
@@ -186,9 +192,7 @@ func (s *searches) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	for _, w := range s.all {
-		if len(w.busy) == 0 {
-			s.drop(w)
-		}
+	for _, w := range s.idle {
+		s.drop(w)
 	}
 }
