@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -56,7 +57,7 @@ func (a *archive) enter() (*os.Root, error) {
 
 func (a *archive) close() error { return errors.Join(a.layout.close(), a.parent.Close()) }
 
-func (a *archive) finish(ctx context.Context, w *walker, ref string, root *node) error {
+func (a *archive) finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
 	if err == nil {

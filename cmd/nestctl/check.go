@@ -16,6 +16,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -75,7 +76,7 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	report, err := o.check(ctx, hosts, ref, selection{platform, o.members})
+	report, err := o.check(ctx, hosts, ref, bundle.Selection{Platform: platform, Members: o.members})
 	if err != nil {
 		return err
 	}
@@ -88,13 +89,13 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 }
 
 // check finds out all there is to report.
-func (o *checkOptions) check(ctx context.Context, hosts, ref string, s selection) (*checkReport, error) {
+func (o *checkOptions) check(ctx context.Context, hosts, ref string, s bundle.Selection) (*checkReport, error) {
 	metrics := new(nested.Metrics)
 	stores := userStores(metrics)
 	registries := o.registriesWith(stores, hosts, metrics)
 	defer registries.CloseIdleConnections()
 	c := newChecker(registries, stores, o.strict)
-	w, root, err := open(ctx, nested.New(registries, nested.Options{Complete: true}), ref, s, atOnce)
+	w, root, err := bundle.Open(ctx, nested.New(registries, nested.Options{Complete: true}), ref, s, atOnce)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -114,7 +115,7 @@ const atOnce = 8
 
 // checkSource is what a walk asks, and where else content may be.
 type checkSource interface {
-	fetcher
+	bundle.Source
 	Ask(context.Context, ocispec.Descriptor, func(auth.Repository) error) (auth.Repository, error)
 }
 
@@ -122,7 +123,7 @@ type checkSource interface {
 // never fails: what does is remembered, and holds nothing.
 type checker struct {
 	checkSource
-	walker      *walker
+	walker      *bundle.Walker
 	registries  *nested.Registries
 	credentials auth.Source
 	strict      bool
@@ -153,11 +154,11 @@ type checkedDocument struct {
 
 // walk reads all documents, and then asks for everything else: by then it is
 // known where content that is listed more than once may be.
-func (c *checker) walk(ctx context.Context, w *walker, root *node) ([]*checkedPart, error) {
-	c.walker, c.checkSource = w, w.fetcher.(checkSource)
-	w.fetcher, w.fetch = c, c.read
-	var nothing missingError
-	switch err := w.visitAll(ctx, root); {
+func (c *checker) walk(ctx context.Context, w *bundle.Walker, root *bundle.Node) ([]*checkedPart, error) {
+	c.walker, c.checkSource = w, w.Source.(checkSource)
+	w.Source, w.Fetch = c, c.read
+	var nothing bundle.MissingError
+	switch err := w.VisitAll(ctx, root); {
 	case errors.As(err, &nothing) && c.failed(): // it may be below that
 	case err != nil:
 		return nil, err
@@ -165,8 +166,8 @@ func (c *checker) walk(ctx context.Context, w *walker, root *node) ([]*checkedPa
 	var parts []*checkedPart
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
-	for _, n := range root.all() {
-		p := &checkedPart{node: n, err: c.document(n.Digest).err, blobs: c.blobsOf(ctx, n, root)}
+	for _, n := range root.All() {
+		p := &checkedPart{Node: n, err: c.document(n.Digest).err, blobs: c.blobsOf(ctx, n, root)}
 		parts = append(parts, p)
 		for _, look := range c.looks(groupCtx, p) {
 			group.Go(func() error {
@@ -179,14 +180,14 @@ func (c *checker) walk(ctx context.Context, w *walker, root *node) ([]*checkedPa
 }
 
 // read reads a document for the walker.
-func (c *checker) read(ctx context.Context, n *node) error {
-	data, err := fetchAll(ctx, c.checkSource, n.Descriptor)
+func (c *checker) read(ctx context.Context, n *bundle.Node) error {
+	data, err := bundle.FetchAll(ctx, c.checkSource, n.Descriptor)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c.heard(ctx, n.repository, c.walker.found(n), err)
+	c.heard(ctx, n.Repository, c.walker.Found(n), err)
 	if err != nil {
-		err = explain(c.walker, n, err)
+		err = bundle.Explain(c.walker, n, err)
 	}
 	var document struct {
 		Subject *ocispec.Descriptor `json:"subject"`
@@ -241,7 +242,7 @@ func (c *checker) failed() bool {
 
 // checkedPart is what was found out about a node.
 type checkedPart struct {
-	*node
+	*bundle.Node
 	err     error // of a document
 	blobs   []*checkedBlob
 	subject error    // why the subject is not there
@@ -251,18 +252,18 @@ type checkedPart struct {
 // checkedBlob is content other than documents.
 type checkedBlob struct {
 	nested.Entry
-	of     *node // what lists it, or itself when an index does
+	of     *bundle.Node // what lists it, or itself when an index does
 	served auth.Repository
 	err    error
 }
 
 // blobsOf lists what has to be there beside the documents.
-func (c *checker) blobsOf(ctx context.Context, n, root *node) []*checkedBlob {
+func (c *checker) blobsOf(ctx context.Context, n, root *bundle.Node) []*checkedBlob {
 	if !oci.IsManifestOrIndex(n.MediaType) {
 		return []*checkedBlob{{Entry: n.Entry, of: n}}
 	}
 	var blobs []*checkedBlob
-	list := func(of *node, carried bool) {
+	list := func(of *bundle.Node, carried bool) {
 		entries, _ := c.Children(ctx, of.Descriptor) // which the walk has read
 		seen := map[digest.Digest]bool{}
 		for _, e := range entries {
@@ -272,13 +273,13 @@ func (c *checker) blobsOf(ctx context.Context, n, root *node) []*checkedBlob {
 			seen[e.Digest] = true
 		}
 	}
-	if n.carrier != nil {
-		list(n.carrier, false) // the walk has read what it carries
+	if n.Carrier != nil {
+		list(n.Carrier, false) // the walk has read what it carries
 	}
 	if carrier, ok := c.Carrier(); ok && n == root {
-		list(&node{Entry: nested.Entry{Descriptor: carrier}, repository: root.repository}, true)
+		list(&bundle.Node{Entry: nested.Entry{Descriptor: carrier}, Repository: root.Repository}, true)
 	}
-	if images.IsManifestType(n.MediaType) && c.walker.wanted(n.namespace) {
+	if images.IsManifestType(n.MediaType) && c.walker.Wanted(n.Namespace) {
 		list(n, false)
 	}
 	return blobs

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -25,10 +26,10 @@ func (c *checker) looks(ctx context.Context, p *checkedPart) []func() {
 		looks = append(looks, func() { c.lookAt(ctx, b) })
 	}
 	if c.document(p.Digest).subject != nil {
-		looks = append(looks, func() { p.subject = c.lookForSubject(ctx, p.node) })
+		looks = append(looks, func() { p.subject = c.lookForSubject(ctx, p.Node) })
 	}
-	if c.strict && c.apart(ctx, p.node) {
-		looks = append(looks, func() { p.apart = c.lookForMembers(ctx, p.node) })
+	if c.strict && c.apart(ctx, p.Node) {
+		looks = append(looks, func() { p.apart = c.lookForMembers(ctx, p.Node) })
 	}
 	return looks
 }
@@ -40,12 +41,12 @@ func (c *checker) lookAt(ctx context.Context, b *checkedBlob) {
 		b.err = fmt.Errorf("digest %.128q: %w", b.Digest, b.err)
 		return
 	}
-	if b.err = nested.Unfollowed(b.of.repository, b.Descriptor); b.err != nil {
+	if b.err = nested.Unfollowed(b.of.Repository, b.Descriptor); b.err != nil {
 		return
 	}
 	ask := func(r auth.Repository) error { return c.head(ctx, r, b) }
-	home := c.walker.found(b.of)
-	if home == b.of.repository && ask(home) == nil {
+	home := c.walker.Found(b.of)
+	if home == b.of.Repository && ask(home) == nil {
 		b.served = home
 		return
 	}
@@ -109,9 +110,9 @@ func lengthOf(header http.Header, err error) (int64, error) {
 }
 
 // lookForSubject asks for what a document refers to where that was found.
-func (c *checker) lookForSubject(ctx context.Context, n *node) error {
+func (c *checker) lookForSubject(ctx context.Context, n *bundle.Node) error {
 	subject := c.document(n.Digest).subject
-	at := c.walker.found(n)
+	at := c.walker.Found(n)
 	if in, ok := c.Found(subject.Digest); ok && in == at {
 		return nil
 	}
@@ -124,11 +125,11 @@ func (c *checker) lookForSubject(ctx context.Context, n *node) error {
 
 // apart tells whether a node is an index that is stored as one and has members
 // in other repositories.
-func (c *checker) apart(ctx context.Context, n *node) bool {
-	return images.IsIndexType(n.MediaType) && n.carrier == nil && len(c.membersOf(ctx, n)) > 0
+func (c *checker) apart(ctx context.Context, n *bundle.Node) bool {
+	return images.IsIndexType(n.MediaType) && n.Carrier == nil && len(c.membersOf(ctx, n)) > 0
 }
 
-func (c *checker) membersOf(ctx context.Context, n *node) []nested.Entry {
+func (c *checker) membersOf(ctx context.Context, n *bundle.Node) []nested.Entry {
 	entries, _ := c.Children(ctx, n.Descriptor) // which the walk has read
 	var members []nested.Entry
 	for _, e := range entries {
@@ -140,9 +141,9 @@ func (c *checker) membersOf(ctx context.Context, n *node) []nested.Entry {
 }
 
 // lookForMembers asks an index's own repository for the members' manifests.
-func (c *checker) lookForMembers(ctx context.Context, n *node) []string {
+func (c *checker) lookForMembers(ctx context.Context, n *bundle.Node) []string {
 	var absent []string
-	at := c.walker.found(n)
+	at := c.walker.Found(n)
 	for _, m := range c.membersOf(ctx, n) {
 		if in, ok := c.Found(m.Digest); ok && in == at {
 			continue
@@ -182,8 +183,8 @@ func (c *checker) heard(ctx context.Context, target, found auth.Repository, err 
 }
 
 // isCopy tells whether a member was found in a repository above its own.
-func isCopy(n *node, found auth.Repository) bool {
-	return strings.HasPrefix(n.repository.String(), found.String()+"/")
+func isCopy(n *bundle.Node, found auth.Repository) bool {
+	return strings.HasPrefix(n.Repository.String(), found.String()+"/")
 }
 
 // answered takes note of a repository's answer.

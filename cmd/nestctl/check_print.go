@@ -12,6 +12,7 @@ import (
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // print prints the report for people.
@@ -59,7 +60,7 @@ func (r *checkReport) title() string {
 		return r.Root.Ref
 	}
 	root := branch{MediaType: r.Root.MediaType}
-	return withDigest(r.Root.Ref, r.Root.Digest) + "  " + root.kind() + "  " + amount.Bytes(r.Root.Size)
+	return bundle.WithDigest(r.Root.Ref, r.Root.Digest) + "  " + root.kind() + "  " + amount.Bytes(r.Root.Size)
 }
 
 // verdict is the last line.

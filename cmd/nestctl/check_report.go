@@ -16,6 +16,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // checkReport is what check prints.
@@ -99,7 +100,7 @@ func newCheckReport(ref string) *checkReport {
 
 // unresolved reports on a reference that leads to nothing.
 func (c *checker) unresolved(ctx context.Context, ref string, err error) (*checkReport, error) {
-	name, _ := splitRef(ref)
+	name, _ := bundle.SplitRef(ref)
 	repository, parseErr := auth.ParseRepository(name)
 	if parseErr != nil {
 		return nil, parseErr
@@ -110,17 +111,17 @@ func (c *checker) unresolved(ctx context.Context, ref string, err error) (*check
 		next = "push it, or look for another tag"
 	}
 	report := newCheckReport(ref)
-	report.find(&node{repository: repository}, repository, "", err, next)
+	report.find(&bundle.Node{Repository: repository}, repository, "", err, next)
 	report.Repositories = append(report.Repositories, c.repository(ctx, repository))
 	return report, nil
 }
 
 // report puts together what was found out.
-func (c *checker) report(ctx context.Context, ref string, root *node, parts []*checkedPart) *checkReport {
+func (c *checker) report(ctx context.Context, ref string, root *bundle.Node, parts []*checkedPart) *checkReport {
 	r := newCheckReport(ref)
 	r.Root = resultRoot{ref, root.Digest, root.MediaType, root.Size}
 	for _, p := range parts {
-		if c.walker.wanted(p.namespace) && !images.IsIndexType(p.MediaType) || p.err != nil {
+		if c.walker.Wanted(p.Namespace) && !images.IsIndexType(p.MediaType) || p.err != nil {
 			r.Members = append(r.Members, c.member(p))
 		}
 		c.findings(r, p)
@@ -129,7 +130,7 @@ func (c *checker) report(ctx context.Context, ref string, root *node, parts []*c
 	for _, repository := range c.repositories(parts) {
 		r.Repositories = append(r.Repositories, c.repository(ctx, repository))
 	}
-	r.Whole, r.members = len(r.Findings) == 0, len(c.walker.memberNodes(root))
+	r.Whole, r.members = len(r.Findings) == 0, len(c.walker.MemberNodes(root))
 	r.add(parts)
 	return r
 }
@@ -153,12 +154,12 @@ func (r *checkReport) add(parts []*checkedPart) {
 // member is a line about a part.
 func (c *checker) member(p *checkedPart) checkedMember {
 	m := checkedMember{
-		Path:         p.namespace,
+		Path:         p.Namespace,
 		Repository:   c.where(p).String(),
 		Digest:       p.Digest,
 		MediaType:    p.MediaType,
 		ArtifactType: p.ArtifactType,
-		Platform:     platformOf(p.Platform),
+		Platform:     bundle.PlatformOf(p.Platform),
 		Missing:      []digest.Digest{},
 	}
 	if oci.IsManifestOrIndex(p.MediaType) {
@@ -169,7 +170,7 @@ func (c *checker) member(p *checkedPart) checkedMember {
 		m.Status = kind(p.err)
 	}
 	for _, b := range p.blobs {
-		if b.of != p.node {
+		if b.of != p.Node {
 			continue // a carrier's
 		}
 		m.Blobs++
@@ -193,16 +194,16 @@ func (c *checker) where(p *checkedPart) auth.Repository {
 			}
 		}
 	}
-	return c.walker.found(p.node)
+	return c.walker.Found(p.Node)
 }
 
 func (c *checker) findings(r *checkReport, p *checkedPart) {
 	if p.err != nil {
-		r.find(p.node, c.where(p), p.Digest, p.err, nextStep(p.err))
+		r.find(p.Node, c.where(p), p.Digest, p.err, nextStep(p.err))
 	}
 	for _, b := range p.blobs {
 		if b.err != nil && !b.foreign() {
-			r.find(p.node, c.walker.found(b.of), b.Digest, b.err, nextStep(b.err))
+			r.find(p.Node, c.walker.Found(b.of), b.Digest, b.err, nextStep(b.err))
 		}
 	}
 }
@@ -210,17 +211,17 @@ func (c *checker) findings(r *checkReport, p *checkedPart) {
 // foreign reports whether a blob need not be there: it is not to be
 // distributed, or a plain image says itself where else it is.
 func (b *checkedBlob) foreign() bool {
-	return b.err != nil && (len(b.URLs) > 0 || isForeign(b.MediaType)) && rank(b.err) == 1
+	return b.err != nil && (len(b.URLs) > 0 || bundle.IsForeign(b.MediaType)) && rank(b.err) == 1
 }
 
 // find adds a finding, unless there is one about the same content of the same
 // member, for another platform maybe.
-func (r *checkReport) find(n *node, in auth.Repository, d digest.Digest, err error, next string) {
+func (r *checkReport) find(n *bundle.Node, in auth.Repository, d digest.Digest, err error, next string) {
 	message := err.Error()
 	if next != "" {
 		message += "; " + next
 	}
-	found := remark{kind(err), n.namespace, platformOf(n.Platform), in.String(), d, sanitize.URLs(message)}
+	found := remark{kind(err), n.Namespace, bundle.PlatformOf(n.Platform), in.String(), d, sanitize.URLs(message)}
 	if slices.ContainsFunc(r.Findings, func(f remark) bool { return f.Path == found.Path && f.Digest == found.Digest }) {
 		return
 	}
@@ -231,29 +232,29 @@ func (r *checkReport) find(n *node, in auth.Repository, d digest.Digest, err err
 }
 
 // warnings adds what others would object to.
-func (c *checker) warnings(ctx context.Context, r *checkReport, p *checkedPart, root *node) {
+func (c *checker) warnings(ctx context.Context, r *checkReport, p *checkedPart, root *bundle.Node) {
 	in := c.where(p)
 	warn := func(d digest.Digest, format string, args ...any) {
 		message := sanitize.URLs(fmt.Sprintf(format, args...))
-		r.Warnings = append(r.Warnings, remark{"warning", p.namespace, platformOf(p.Platform), in.String(), d, message})
+		r.Warnings = append(r.Warnings, remark{"warning", p.Namespace, bundle.PlatformOf(p.Platform), in.String(), d, message})
 	}
 	if c.insisted(ctx, p, root) {
 		warn(p.Digest, "%s is stored as an index, and its members belong into other repositories%s; registries that insist on "+
 			"members refuse it; nestctl copy and nestctl index create use a carrier there", short(in, p.Digest), c.whichApart(p))
 	}
-	if p.err == nil && isCopy(p.node, in) {
+	if p.err == nil && isCopy(p.Node, in) {
 		warn(p.Digest, "%s was found only as a copy in %s; clients fall back to it, with the rights on that repository; push it to its own",
-			short(p.repository, p.Digest), in)
+			short(p.Repository, p.Digest), in)
 	}
 	if p.subject != nil {
 		warn(p.Digest, "%s refers to a subject that is not with it: %v; push the subject there, too", short(in, p.Digest), p.subject)
 	}
 	for _, b := range p.blobs {
-		home := c.walker.found(b.of)
+		home := c.walker.Found(b.of)
 		switch {
 		case b.foreign():
 			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, as it is not to be distributed"))
-		case b.err == nil && b.served != home && home == b.of.repository && oci.IsManifestOrIndex(b.of.MediaType):
+		case b.err == nil && b.served != home && home == b.of.Repository && oci.IsManifestOrIndex(b.of.MediaType):
 			warn(b.Digest, "%s is not there, only in %s; who pulls this member alone misses it; push the member again", short(home, b.Digest), b.served)
 		}
 	}
@@ -261,9 +262,9 @@ func (c *checker) warnings(ctx context.Context, r *checkReport, p *checkedPart, 
 
 // insisted tells whether a part is an index that a registry would refuse which
 // insists on members' presence.
-func (c *checker) insisted(ctx context.Context, p *checkedPart, root *node) bool {
+func (c *checker) insisted(ctx context.Context, p *checkedPart, root *bundle.Node) bool {
 	_, carried := c.Carrier()
-	if p.node == root && (carried || c.asBlob) || !c.apart(ctx, p.node) {
+	if p.Node == root && (carried || c.asBlob) || !c.apart(ctx, p.Node) {
 		return false
 	}
 	return !c.strict || len(p.apart) > 0
@@ -287,7 +288,7 @@ func (c *checker) repositories(parts []*checkedPart) []auth.Repository {
 		}
 	}
 	for _, p := range parts {
-		add(p.repository)
+		add(p.Repository)
 	}
 	for _, r := range slices.SortedFunc(maps.Keys(c.access), func(a, b auth.Repository) int {
 		return strings.Compare(a.String(), b.String())

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 
 	"github.com/nestedoci/nested/internal/records"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 const (
@@ -82,7 +83,7 @@ func (d *daemon) leased(ctx context.Context) (context.Context, error) {
 }
 
 // stored labels content that was there before.
-func (d *daemon) stored(ctx context.Context, w *walker, n *node) error {
+func (d *daemon) stored(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
 	if _, ok := d.labelled.Load(n.Digest); ok {
 		return nil
 	}
@@ -90,11 +91,11 @@ func (d *daemon) stored(ctx context.Context, w *walker, n *node) error {
 }
 
 // finish records the members and the root, and gives up the lease.
-func (d *daemon) finish(ctx context.Context, w *walker, ref string, root *node) error {
+func (d *daemon) finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
 	all := recordsOf(w, ref, root)
 	b := records.Bundle{Images: d.client.ImageService(), Name: all[0].Name}
 	if d.options.namespace != kubernetes || d.options.memberRecords {
-		if err := b.Members(ctx, all[1:], nil, w.skipped); err != nil {
+		if err := b.Members(ctx, all[1:], nil, w.Skipped); err != nil {
 			return err
 		}
 	}

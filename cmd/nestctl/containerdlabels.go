@@ -12,14 +12,15 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // label says of content what garbage collection and pushes need to know: what
 // it points to, and the repository that it came from.
-func label(ctx context.Context, to content.Manager, w *walker, n *node) error {
+func label(ctx context.Context, to content.Manager, w *bundle.Walker, n *bundle.Node) error {
 	if oci.IsManifestOrIndex(n.MediaType) {
 		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-			entries, err := w.fetcher.Children(ctx, desc)
+			entries, err := w.Source.Children(ctx, desc)
 			descriptors := make([]ocispec.Descriptor, len(entries))
 			for i, e := range entries {
 				descriptors[i] = e.Descriptor
@@ -30,10 +31,10 @@ func label(ctx context.Context, to content.Manager, w *walker, n *node) error {
 			return err
 		}
 	}
-	if _, fetched := w.fetcher.Found(n.Digest); !fetched {
+	if _, fetched := w.Source.Found(n.Digest); !fetched {
 		return nil // whoever brought it has said where from
 	}
-	source, err := docker.AppendDistributionSourceLabel(to, w.found(n).String())
+	source, err := docker.AppendDistributionSourceLabel(to, w.Found(n).String())
 	if err != nil {
 		return err
 	}
@@ -58,10 +59,10 @@ func (g gathered) Update(_ context.Context, info content.Info, _ ...string) (con
 	return info, nil
 }
 
-// storeFor is where a node's content goes: with its labels when it is
+// StoreFor is where a node's content goes: with its labels when it is
 // committed, because each change of them is a transaction of the daemon's own,
 // which waits for the disk.
-func (d *daemon) storeFor(w *walker, n *node) content.Ingester {
+func (d *daemon) StoreFor(w *bundle.Walker, n *bundle.Node) content.Ingester {
 	return labelling{d.Store, func(ctx context.Context) (map[string]string, error) {
 		g := gathered{labels: map[string]string{}}
 		return g.labels, label(ctx, g, w, n)

@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/containerd/v2/pkg/rootfs"
 	"github.com/containerd/platforms"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -118,7 +119,7 @@ func (u *unpacker) label(ctx context.Context, of digest.Digest, key, value strin
 }
 
 // done unpacks an image whose layers have arrived.
-func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
+func (d *daemon) done(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
 	if d.options.noUnpack || !images.IsManifestType(n.MediaType) {
 		return nil
 	}
@@ -132,11 +133,11 @@ func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
 	}
 	var image ocispec.Image
 	if err = json.Unmarshal(data, &image); err != nil {
-		return fmt.Errorf("config of %s@%s: %w", n.repository, n.Digest, err)
+		return fmt.Errorf("config of %s@%s: %w", n.Repository, n.Digest, err)
 	}
-	matcher := w.platform
+	matcher := w.Platform
 	if matcher == nil { // all: of them this host's is unpacked
-		matcher = platforms.OnlyStrict(hostPlatform())
+		matcher = platforms.OnlyStrict(bundle.HostPlatform())
 	}
 	if !matcher.Match(platforms.Normalize(image.Platform)) {
 		return nil
@@ -146,7 +147,7 @@ func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
 		err = u.unpack(ctx, config, image, layers)
 	}
 	if err != nil {
-		return fmt.Errorf("unpack %s@%s: %w", n.repository, n.Digest, err)
+		return fmt.Errorf("unpack %s@%s: %w", n.Repository, n.Digest, err)
 	}
 	return nil
 }
@@ -155,8 +156,8 @@ func (d *daemon) done(ctx context.Context, w *walker, n *node) error {
 const maxConfig = 4 << 20
 
 // imageParts tells whether a manifest is an image's, and of what it consists.
-func imageParts(n *node) (config ocispec.Descriptor, layers []ocispec.Descriptor, ok bool) {
-	for _, c := range n.children {
+func imageParts(n *bundle.Node) (config ocispec.Descriptor, layers []ocispec.Descriptor, ok bool) {
+	for _, c := range n.Children {
 		switch {
 		case images.IsConfigType(c.MediaType):
 			config = c.Descriptor

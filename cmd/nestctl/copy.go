@@ -21,6 +21,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -135,8 +136,8 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	}
 	defer func() { err = errors.Join(err, from.close()) }()
 	defer func() { err = from.renamed(err) }()
-	from.w.referrers, from.w.sparse, from.w.distributed = o.referrers, o.sparse, true
-	from.w.absent = "--sparse leaves out what SRC does not have"
+	from.w.Referrers, from.w.Sparse, from.w.Distributed = o.referrers, o.sparse, true
+	from.w.Absent = "--sparse leaves out what SRC does not have"
 	var result *copied
 	switch place, isLayout := parseLayout(dst); {
 	case o.dryRun:
@@ -150,9 +151,9 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 		return err
 	}
 	for _, n := range from.missing() {
-		result.Missing = append(result.Missing, from.shown(n.repository.String()+"@"+n.Digest.String()))
+		result.Missing = append(result.Missing, from.shown(n.Repository.String()+"@"+n.Digest.String()))
 	}
-	for _, layer := range slices.Sorted(maps.Keys(from.w.foreign)) {
+	for _, layer := range slices.Sorted(maps.Keys(from.w.Foreign)) {
 		result.Foreign = append(result.Foreign, from.shown(layer))
 	}
 	result.Seconds = time.Since(started).Seconds()
@@ -164,8 +165,8 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 
 // copySource is an open source: the walk from its root.
 type copySource struct {
-	w     *walker
-	root  *node
+	w     *bundle.Walker
+	root  *bundle.Node
 	ref   string // the reference, or the layout's name
 	tag   string
 	from  *nested.Registries // nil: a layout
@@ -180,7 +181,7 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 		return nil, err
 	}
 	from := &copySource{ref: src, close: func() error { return nil }}
-	s := selection{matcher, o.members}
+	s := bundle.Selection{Platform: matcher, Members: o.members}
 	if place, ok := parseLayout(src); ok {
 		var layout *layoutSource
 		if layout, err = openLayoutSource(ctx, place); err != nil {
@@ -190,7 +191,7 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 		if from.ref == layoutRepository {
 			from.label = src
 		}
-		from.w, from.root, err = open(ctx, nested.New(layout, nested.Options{}), from.ref+":"+cmp.Or(from.tag, "root"), s, o.concurrent)
+		from.w, from.root, err = bundle.Open(ctx, nested.New(layout, nested.Options{}), from.ref+":"+cmp.Or(from.tag, "root"), s, o.concurrent)
 		if err != nil {
 			return nil, errors.Join(err, layout.close())
 		}
@@ -200,31 +201,31 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *neste
 		return nil, err
 	}
 	if !strings.Contains(from.ref, "@") {
-		_, from.tag = splitRef(from.ref)
+		_, from.tag = bundle.SplitRef(from.ref)
 	}
 	if from.from, from.close, err = o.around(from.ref, metrics); err != nil {
 		return nil, err
 	}
-	if from.w, from.root, err = open(ctx, nested.New(from.from, nested.Options{}), from.ref, s, o.concurrent); err != nil {
+	if from.w, from.root, err = bundle.Open(ctx, nested.New(from.from, nested.Options{}), from.ref, s, o.concurrent); err != nil {
 		return nil, errors.Join(err, from.close())
 	}
 	return from, nil
 }
 
 // missing are the members that were left out.
-func (s *copySource) missing() []*node {
-	return slices.DeleteFunc(s.root.all(), func(n *node) bool { return !n.missing })
+func (s *copySource) missing() []*bundle.Node {
+	return slices.DeleteFunc(s.root.All(), func(n *bundle.Node) bool { return !n.Missing })
 }
 
 // members are the references of the members at the destination.
 func (s *copySource) members(m *mover) ([]string, error) {
 	members := []string{}
-	for _, n := range s.w.memberNodes(s.root) {
+	for _, n := range s.w.MemberNodes(s.root) {
 		to, err := m.to(s.w, n)
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, to.String()+"@"+n.placed().Digest.String())
+		members = append(members, to.String()+"@"+n.Placed().Digest.String())
 	}
 	return members, nil
 }
@@ -279,7 +280,7 @@ func parseDestination(dst, tag string) (auth.Repository, string, error) {
 	if err != nil {
 		return auth.Repository{}, "", err
 	}
-	name, given := splitRef(ref)
+	name, given := bundle.SplitRef(ref)
 	if strings.HasSuffix(dst, ":"+given) || tag == "" && given != "latest" {
 		tag = given
 	}
@@ -288,13 +289,13 @@ func parseDestination(dst, tag string) (auth.Repository, string, error) {
 }
 
 // finish brings the root itself: everything that it points to is there.
-func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy string) (how string, d digest.Digest, err error) {
-	desc, data := bare(root.Descriptor), m.document(root.Digest)
+func (m *mover) finish(ctx context.Context, w *bundle.Walker, root *bundle.Node, tag, strategy string) (how string, d digest.Digest, err error) {
+	desc, data := bundle.Bare(root.Descriptor), m.document(root.Digest)
 	var members []nested.Entry
 	if m.plain {
 		desc, data, err = m.flatten(w, root)
 	} else {
-		members, err = w.fetcher.Members(ctx, root.Descriptor) // by what it says: of them none may be selected
+		members, err = w.Source.Members(ctx, root.Descriptor) // by what it says: of them none may be selected
 	}
 	if err != nil {
 		return "", "", err
@@ -306,7 +307,7 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 		return "", desc.Digest, incomplete(m.parent, desc, putContent(ctx, m.registries, m.parent, tag, desc, data))
 	}
 	p := indexPublisher{m.registries, data, desc}
-	if root.carrier != nil && strategy == "auto" {
+	if root.Carrier != nil && strategy == "auto" {
 		return "carrier", desc.Digest, m.finishCarrier(ctx, root, p, tag)
 	}
 	how, err = p.publish(ctx, m.parent, tag, strategy)
@@ -314,8 +315,8 @@ func (m *mover) finish(ctx context.Context, w *walker, root *node, tag, strategy
 }
 
 // finishCarrier brings a root that was carried as it was.
-func (m *mover) finishCarrier(ctx context.Context, root *node, p indexPublisher, tag string) error {
-	carrier := root.carrier
+func (m *mover) finishCarrier(ctx context.Context, root *bundle.Node, p indexPublisher, tag string) error {
+	carrier := root.Carrier
 	data := m.document(carrier.Digest)
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(data, &manifest); err != nil {

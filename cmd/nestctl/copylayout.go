@@ -15,6 +15,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -33,13 +34,13 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 		stderr = renaming{stderr, from}
 	}
 	owner := &mover{source: from.from, fromParents: o.parents}
-	from.w.home = func(n *node) (auth.Repository, error) { return owner.home(from.w, n) }
+	from.w.Home = func(n *bundle.Node) (auth.Repository, error) { return owner.home(from.w, n) }
 	if err := p.bring(ctx, to, from.w, from.root, from.name(place.reference), metrics, stderr); err != nil {
 		return nil, err
 	}
 	result := &copied{Ref: to.name(), Digest: from.root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load()}
-	for _, n := range from.w.memberNodes(from.root) {
-		result.Members = append(result.Members, from.shown(n.repository.String()+"@"+n.Digest.String()))
+	for _, n := range from.w.MemberNodes(from.root) {
+		result.Members = append(result.Members, from.shown(n.Repository.String()+"@"+n.Digest.String()))
 	}
 	return result, nil
 }
@@ -84,7 +85,7 @@ func (w renaming) Write(p []byte) (int, error) {
 // name is the name of the root in a layout: the source's with another tag, if
 // one is given.
 func (s *copySource) name(tag string) string {
-	repository, _ := splitRef(s.ref)
+	repository, _ := bundle.SplitRef(s.ref)
 	if tag == "" {
 		tag = s.tag
 	}
@@ -105,37 +106,37 @@ type planned struct {
 
 // plan prints what would be where.
 func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, out io.Writer) error {
-	place := func(n *node) (string, error) { return dst, nil }
+	place := func(n *bundle.Node) (string, error) { return dst, nil }
 	if _, isLayout := parseLayout(dst); !isLayout {
 		parent, _, err := parseDestination(dst, from.tag)
 		if err != nil {
 			return err
 		}
 		m := &mover{parent: parent, single: o.flatten, source: from.from, fromParents: o.parents}
-		from.w.home = func(n *node) (auth.Repository, error) { return m.home(from.w, n) }
-		place = func(n *node) (string, error) {
+		from.w.Home = func(n *bundle.Node) (auth.Repository, error) { return m.home(from.w, n) }
+		place = func(n *bundle.Node) (string, error) {
 			to, err := m.to(from.w, n)
 			return to.String(), err
 		}
 	}
-	from.w.blobs = true
-	from.w.fetch = func(ctx context.Context, n *node) error {
+	from.w.Blobs = true
+	from.w.Fetch = func(ctx context.Context, n *bundle.Node) error {
 		if !oci.IsManifestOrIndex(n.MediaType) {
 			return nil
 		}
-		_, err := from.w.fetcher.Children(ctx, n.Descriptor)
+		_, err := from.w.Source.Children(ctx, n.Descriptor)
 		return err
 	}
-	if err := from.w.visitAll(ctx, from.root); err != nil {
+	if err := from.w.VisitAll(ctx, from.root); err != nil {
 		return err
 	}
 	plan := []planned{}
-	for _, n := range from.root.whole() {
+	for _, n := range from.root.Whole() {
 		to, err := place(n)
 		if err != nil {
 			return err
 		}
-		if !n.missing {
+		if !n.Missing {
 			plan = append(plan, planned{to, n.Digest, n.MediaType, n.ArtifactType, n.Size})
 		}
 	}

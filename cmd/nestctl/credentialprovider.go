@@ -13,6 +13,7 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/contextio"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 const (
@@ -102,7 +103,7 @@ func provideCredential(ctx context.Context, source auth.Source, in io.Reader, ou
 	if err != nil {
 		return err
 	}
-	name, _ := splitRef(ref)
+	name, _ := bundle.SplitRef(ref)
 	repository, err := auth.ParseRepository(name)
 	if err != nil {
 		return err

@@ -10,12 +10,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // placeFlat brings a document into the parent: a manifest as it is, an index
 // as a plain one of what was selected in it.
-func (m *mover) placeFlat(w *walker, n *node) error {
+func (m *mover) placeFlat(w *bundle.Walker, n *bundle.Node) error {
 	desc, data, err := m.flatten(w, n)
 	if err != nil {
 		return err
@@ -25,30 +26,30 @@ func (m *mover) placeFlat(w *walker, n *node) error {
 
 // flatten returns a document without child namespaces. One that has none, and
 // all of whose entries are as they were, stays as it is.
-func (m *mover) flatten(w *walker, n *node) (ocispec.Descriptor, []byte, error) {
+func (m *mover) flatten(w *bundle.Walker, n *bundle.Node) (ocispec.Descriptor, []byte, error) {
 	data := m.document(n.Digest)
-	n.flat = bare(n.Descriptor)
+	n.Flat = bundle.Bare(n.Descriptor)
 	if !images.IsIndexType(n.MediaType) {
-		return n.flat, data, nil
+		return n.Flat, data, nil
 	}
-	entries, err := w.fetcher.Children(w.ctx, n.Descriptor)
+	entries, err := w.Source.Children(w.Ctx, n.Descriptor)
 	if err != nil {
-		return n.flat, nil, err
+		return n.Flat, nil, err
 	}
-	flat, err := flattenIndex(data, entries, n.children)
+	flat, err := flattenIndex(data, entries, n.Children)
 	if err != nil {
-		return n.flat, nil, fmt.Errorf("%s@%s: %w", n.repository, n.Digest, err)
+		return n.Flat, nil, fmt.Errorf("%s@%s: %w", n.Repository, n.Digest, err)
 	}
 	if flat != nil {
 		data = flat
-		n.flat.Digest, n.flat.Size = digest.FromBytes(data), int64(len(data))
+		n.Flat.Digest, n.Flat.Size = digest.FromBytes(data), int64(len(data))
 	}
-	return n.flat, data, nil
+	return n.Flat, data, nil
 }
 
 // flattenIndex returns an index of the entries that have nodes, with the
 // nodes' flat descriptors; nil when nothing changes.
-func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, error) {
+func flattenIndex(data []byte, entries []nested.Entry, nodes []*bundle.Node) ([]byte, error) {
 	var index map[string]json.RawMessage
 	var raw []map[string]json.RawMessage
 	err := json.Unmarshal(data, &index)
@@ -65,7 +66,7 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, e
 	kept := []map[string]json.RawMessage{}
 	for i, e := range entries {
 		n := nodeOf(e, nodes)
-		if n == nil || n.missing || n.flat.Digest == "" && oci.IsManifestOrIndex(n.MediaType) {
+		if n == nil || n.Missing || n.Flat.Digest == "" && oci.IsManifestOrIndex(n.MediaType) {
 			changed = true
 			continue
 		}
@@ -86,11 +87,11 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*node) ([]byte, e
 }
 
 // nodeOf is the node for an entry, or for the carrier that it names.
-func nodeOf(e nested.Entry, nodes []*node) *node {
+func nodeOf(e nested.Entry, nodes []*bundle.Node) *bundle.Node {
 	for _, n := range nodes {
 		entry := n
-		if n.carrier != nil {
-			entry = n.carrier
+		if n.Carrier != nil {
+			entry = n.Carrier
 		}
 		if entry.Digest == e.Digest && entry.Child == e.Child {
 			return n
@@ -101,10 +102,10 @@ func nodeOf(e nested.Entry, nodes []*node) *node {
 
 // flattenEntry takes the child namespace out of an entry, keeps it as the name
 // of the entry, and lets it point to the flat content.
-func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *node) (changed bool, err error) {
-	if oci.IsManifestOrIndex(n.MediaType) && n.flat.Digest != e.Digest {
+func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *bundle.Node) (changed bool, err error) {
+	if oci.IsManifestOrIndex(n.MediaType) && n.Flat.Digest != e.Digest {
 		changed = true
-		for key, value := range map[string]any{"mediaType": n.flat.MediaType, "digest": n.flat.Digest, "size": n.flat.Size} {
+		for key, value := range map[string]any{"mediaType": n.Flat.MediaType, "digest": n.Flat.Digest, "size": n.Flat.Size} {
 			if entry[key], err = json.Marshal(value); err != nil {
 				return false, err
 			}

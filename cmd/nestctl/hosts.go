@@ -12,17 +12,18 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // open opens a bundle with the credentials of the user's Docker stores.
-func (s *settings) open(ctx context.Context, store content.Provider, metrics *nested.Metrics, ref string, sel selection, concurrent int) (_ *walker, _ *node, err error) {
+func (s *settings) open(ctx context.Context, store content.Provider, metrics *nested.Metrics, ref string, sel bundle.Selection, concurrent int) (_ *bundle.Walker, _ *bundle.Node, err error) {
 	dir, remove, err := hostsAround(s.hostsDir, ref)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	return open(ctx, s.resolver(dir, store, metrics), ref, sel, concurrent)
+	return bundle.Open(ctx, s.resolver(dir, store, metrics), ref, sel, concurrent)
 }
 
 // around returns the registries for a reference, without a gateway. closeAll

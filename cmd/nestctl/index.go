@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -144,14 +145,14 @@ func newIndexShow(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w, root, err := s.open(cmd.Context(), nil, new(nested.Metrics), ref, selection{}, 1)
+			w, root, err := s.open(cmd.Context(), nil, new(nested.Metrics), ref, bundle.Selection{}, 1)
 			if err != nil {
 				return err
 			}
 			if !images.IsIndexType(root.MediaType) {
 				return fmt.Errorf("%s is no index but %s", ref, root.MediaType)
 			}
-			data, err := fetchAll(cmd.Context(), w.fetcher, root.Descriptor)
+			data, err := bundle.FetchAll(cmd.Context(), w.Source, root.Descriptor)
 			if err != nil {
 				return err
 			}
@@ -277,7 +278,7 @@ func parseTag(s string) (auth.Repository, string, error) {
 	if err != nil {
 		return auth.Repository{}, "", err
 	}
-	repository, tag := splitRef(text)
+	repository, tag := bundle.SplitRef(text)
 	if tag == "" || strings.Contains(text, "@") {
 		return auth.Repository{}, "", usage.Errorf("%s: an index is made under a tag, not under a digest", s)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -106,8 +107,8 @@ func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
 		return nil, ocispec.Descriptor{}, err
 	}
 	data := sanitize.JSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // --dry-run and other tools print it
-	if len(data) > maxManifest {
-		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), maxManifest)
+	if len(data) > bundle.MaxManifest {
+		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), bundle.MaxManifest)
 	}
 	return data, ocispec.Descriptor{MediaType: d.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, nil
 }

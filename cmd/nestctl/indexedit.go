@@ -13,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -24,7 +25,7 @@ type indexEdit struct {
 	document   *indexDocument
 	entries    []nested.Entry // of the document, as far as it was there before
 	members    []indexSource  // all of them
-	fetcher    fetcher        // of the index that was there before
+	fetcher    bundle.Source  // of the index that was there before
 }
 
 // addAll adds sources to an index.
@@ -65,18 +66,18 @@ func (e *indexEdit) read(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	w, root, err := open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref, selection{}, 8)
+	w, root, err := bundle.Open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref, bundle.Selection{}, 8)
 	if err != nil {
 		return err
 	}
 	if !images.IsIndexType(root.MediaType) {
 		return fmt.Errorf("%s is no index but %s; make one with nestctl index create", ref, root.MediaType)
 	}
-	data, err := fetchAll(ctx, w.fetcher, root.Descriptor)
+	data, err := bundle.FetchAll(ctx, w.Source, root.Descriptor)
 	if err != nil {
 		return err
 	}
-	if e.entries, err = w.fetcher.Children(ctx, root.Descriptor); err != nil {
+	if e.entries, err = w.Source.Children(ctx, root.Descriptor); err != nil {
 		return err
 	}
 	if e.document, err = readIndexDocument(data); err != nil {
@@ -95,7 +96,7 @@ func (e *indexEdit) read(ctx context.Context, ref string) error {
 		}
 		e.members = append(e.members, m)
 	}
-	e.fetcher = w.fetcher
+	e.fetcher = w.Source
 	return nil
 }
 
@@ -110,7 +111,7 @@ func (e *indexEdit) manifests(ctx context.Context) error {
 			continue
 		}
 		group.Go(func() (err error) {
-			m.manifest, err = fetchAll(ctx, e.fetcher, m.desc)
+			m.manifest, err = bundle.FetchAll(ctx, e.fetcher, m.desc)
 			switch {
 			case errdefs.IsNotFound(err):
 				return fmt.Errorf("%s@%s: %w; take it out with nestctl index remove", m.repository, m.desc.Digest, err)
@@ -151,7 +152,7 @@ func (e *indexEdit) anchor(ctx context.Context) error {
 	m.source, m.single, m.strategy = e.registries, true, "anchor"
 	for _, member := range e.members {
 		ref := member.repository.String() + "@" + member.desc.Digest.String()
-		w, root, err := open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref, selection{}, concurrent)
+		w, root, err := bundle.Open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref, bundle.Selection{}, concurrent)
 		if err != nil {
 			return err
 		}

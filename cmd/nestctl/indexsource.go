@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -16,6 +15,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -53,7 +53,7 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	if err != nil {
 		return m, err
 	}
-	name, _ := splitRef(ref)
+	name, _ := bundle.SplitRef(ref)
 	below, ok := strings.CutPrefix(name, parent.String()+"/")
 	if !ok {
 		return m, usage.Errorf("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
@@ -72,7 +72,7 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	if err != nil {
 		return m, err
 	}
-	if m.manifest, err = fetchAll(ctx, f, desc); err != nil {
+	if m.manifest, err = bundle.FetchAll(ctx, f, desc); err != nil {
 		return m, fmt.Errorf("%s: %w", source, err)
 	}
 	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
@@ -121,7 +121,7 @@ func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
 		}
 		return nil
 	}
-	data, err := fetchAll(ctx, f, manifest.Config)
+	data, err := bundle.FetchAll(ctx, f, manifest.Config)
 	if err != nil {
 		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
 	}
@@ -134,27 +134,4 @@ func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
 		m.desc.Platform = &p
 	}
 	return nil
-}
-
-// maxManifest is what docs/spec.md allows, section 5.
-const maxManifest = 4 << 20
-
-// fetchAll fetches and verifies a document.
-func fetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
-	if desc.Size > maxManifest {
-		return nil, fmt.Errorf("%s: %d bytes are too many", desc.Digest, desc.Size)
-	}
-	r, err := f.Fetch(ctx, desc)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, desc.Size+1))
-	if err != nil {
-		return nil, err
-	}
-	if desc.Digest.Validate() != nil || desc.Digest.Algorithm().FromBytes(data) != desc.Digest {
-		return nil, fmt.Errorf("%s: what was served is something else", desc.Digest)
-	}
-	return data, nil
 }

@@ -21,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/records"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // layout is an OCI image layout as a target. Blobs are gathered in a folder
@@ -128,17 +129,17 @@ func (l *layout) name() string { return l.label }
 
 func (l *layout) leased(ctx context.Context) (context.Context, error) { return ctx, nil }
 
-func (l *layout) stored(_ context.Context, _ *walker, n *node) error {
+func (l *layout) stored(_ context.Context, _ *bundle.Walker, n *bundle.Node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.brought = append(l.brought, n.Digest)
 	return nil
 }
 
-func (l *layout) done(context.Context, *walker, *node) error { return nil }
+func (l *layout) done(context.Context, *bundle.Walker, *bundle.Node) error { return nil }
 
-// intact tells whether a blob that was there before is what its name says.
-func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+// Intact tells whether a blob that was there before is what its name says.
+func (l *layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	r, err := l.ReaderAt(ctx, d)
 	if err != nil {
 		return false, nil // a link, say: made anew
@@ -152,7 +153,7 @@ func (l *layout) intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 }
 
 // finish names the root and its members in index.json.
-func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) error {
+func (l *layout) finish(_ context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
 	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
 		return located(l.dir, err)
 	}
@@ -163,11 +164,11 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 	for _, r := range recordsOf(w, ref, root) {
 		index.Manifests = nameIn(index.Manifests, r)
 	}
-	for _, n := range root.whole() {
-		for _, r := range n.referrers {
+	for _, n := range root.Whole() {
+		for _, r := range n.Referrers {
 			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
 			if !slices.ContainsFunc(index.Manifests, named) {
-				index.Manifests = append(index.Manifests, bare(r.Descriptor)) // found by its subject
+				index.Manifests = append(index.Manifests, bundle.Bare(r.Descriptor)) // found by its subject
 			}
 		}
 	}
@@ -184,7 +185,7 @@ func (l *layout) finish(_ context.Context, w *walker, ref string, root *node) er
 // is named, by its tag.
 func nameIn(entries []ocispec.Descriptor, r records.Member) []ocispec.Descriptor {
 	d := r.Target
-	repository, tag := splitRef(r.Name)
+	repository, tag := bundle.SplitRef(r.Name)
 	if nowhere := repository == layoutRepository; nowhere || strings.HasPrefix(repository, layoutRepository+"/") {
 		if !nowhere {
 			return entries
@@ -218,22 +219,17 @@ func (l *layout) close() error { return errors.Join(l.syncs.wait(), l.unlock(), 
 
 // recordsOf are the names that a pull gives: the reference for the root, and
 // <registry>/<target>@<digest> for each member.
-func recordsOf(w *walker, ref string, root *node) []records.Member {
-	all := []records.Member{{Name: ref, Target: bare(root.Descriptor)}}
+func recordsOf(w *bundle.Walker, ref string, root *bundle.Node) []records.Member {
+	all := []records.Member{{Name: ref, Target: bundle.Bare(root.Descriptor)}}
 	seen := map[string]bool{ref: true}
-	for _, n := range w.memberNodes(root) {
-		name := n.repository.String() + "@" + n.Digest.String()
+	for _, n := range w.MemberNodes(root) {
+		name := n.Repository.String() + "@" + n.Digest.String()
 		if !seen[name] {
 			seen[name] = true
-			all = append(all, records.Member{Name: name, Target: bare(n.Descriptor)})
+			all = append(all, records.Member{Name: name, Target: bundle.Bare(n.Descriptor)})
 		}
 	}
 	return all
-}
-
-// bare is a descriptor without what belongs to the index that it stood in.
-func bare(d ocispec.Descriptor) ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform, ArtifactType: d.ArtifactType}
 }
 
 // write replaces a file by a value in JSON, whole or not at all.

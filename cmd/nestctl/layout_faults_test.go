@@ -23,6 +23,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -131,7 +132,7 @@ func pullOpen(t *testing.T, to interface {
 	}
 	l.Store = failingStore{l.Store, l.dir, l.before}
 	o := pullOptions{settings: &settings{plainHTTP: true}, quiet: true, concurrent: 1}
-	_, _, err := o.pull(t.Context(), to, ref, selection{}, new(nested.Metrics), io.Discard)
+	_, _, err := o.pull(t.Context(), to, ref, bundle.Selection{}, new(nested.Metrics), io.Discard)
 	return errors.Join(err, to.close())
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -86,7 +87,7 @@ type tarredFile struct{ offset, size int64 }
 
 // maxTarred bounds the entries of an archive: as many as a bundle may have
 // parts, each with a directory, and as many again.
-const maxTarred = 4 * maxNodes
+const maxTarred = 4 * bundle.MaxNodes
 
 // readTar says where in an archive its files are.
 func readTar(file *os.File) (*tarFiles, error) {

@@ -18,11 +18,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
-
-// errOther is content that is not what its descriptor says.
-var errOther = errors.New("another digest or size")
 
 // syncs brings files to the disk while others arrive. Nobody waits for it but
 // who ends the pull: a disk that others use, too, takes long.
@@ -78,7 +76,7 @@ func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content
 			return nil, err
 		}
 	}
-	if checkStorable(o.Desc) != nil || o.Desc.Size <= 0 || !nested.Brief(o.Desc) {
+	if bundle.CheckStorable(o.Desc) != nil || o.Desc.Size <= 0 || !nested.Brief(o.Desc) {
 		return l.Store.Writer(ctx, opts...)
 	}
 	_, err := l.root.Lstat(blobFile(o.Desc.Digest))
@@ -112,7 +110,7 @@ var (
 // Write implements io.Writer.
 func (w *briefWriter) Write(p []byte) (int, error) {
 	if int64(w.data.Len()+len(p)) > w.desc.Size {
-		return 0, errOther
+		return 0, bundle.ErrOther
 	}
 	return w.data.Write(p)
 }
@@ -122,7 +120,7 @@ func (w *briefWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.data.Grow(int(w.desc.Size) + bytes.MinRead) // with room to see the end
 	n, err := w.data.ReadFrom(r)
 	if int64(w.data.Len()) > w.desc.Size {
-		return n, errOther
+		return n, bundle.ErrOther
 	}
 	return n, err
 }
@@ -148,7 +146,7 @@ func (w *briefWriter) Truncate(size int64) error {
 // syncs are done; nothing names it before.
 func (w *briefWriter) Commit(context.Context, int64, digest.Digest, ...content.Opt) error {
 	if int64(w.data.Len()) != w.desc.Size || w.desc.Digest.Algorithm().FromBytes(w.data.Bytes()) != w.desc.Digest {
-		return errOther
+		return bundle.ErrOther
 	}
 	if err := w.layout.writeBlob(w.desc.Digest, w.data.Bytes()); err != nil {
 		return err

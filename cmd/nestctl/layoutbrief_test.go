@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -31,7 +32,7 @@ func TestBriefBlobs(t *testing.T) {
 		return content.Copy(t.Context(), w, strings.NewReader(text), desc.Size, desc.Digest)
 	}
 	for _, other := range []string{"another", "contents"} {
-		if err = bring(other); !errors.Is(err, errOther) {
+		if err = bring(other); !errors.Is(err, bundle.ErrOther) {
 			t.Errorf("%s: %v", other, err)
 		}
 		if _, err = l.root.Lstat(blobFile(desc.Digest)); err == nil {

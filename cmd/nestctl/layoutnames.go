@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -90,7 +91,7 @@ func imageName(name string) (repository, tag string, ok bool) {
 	if err != nil {
 		return "", "", false
 	}
-	repository, tag = splitRef(ref)
+	repository, tag = bundle.SplitRef(ref)
 	return repository, tag, true
 }
 
@@ -121,7 +122,7 @@ var namings = []func(d ocispec.Descriptor, reference string) bool{
 // root is the entry of index.json that was named, or the only one.
 func (l *layoutSource) root() (ocispec.Descriptor, error) {
 	entry, err := l.entry()
-	return bare(entry), err
+	return bundle.Bare(entry), err
 }
 
 // entry is root with what index.json says of it.

@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // layoutSource is an OCI layout as a resolver: whatever repository is asked,
@@ -45,7 +46,7 @@ type layoutIndex struct {
 type layoutEntries []ocispec.Descriptor
 
 // maxLayoutEntries bounds them: as many as a bundle may have parts.
-const maxLayoutEntries = maxNodes
+const maxLayoutEntries = bundle.MaxNodes
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (e *layoutEntries) UnmarshalJSON(data []byte) error {
@@ -180,7 +181,7 @@ func (l *layoutSource) Resolve(_ context.Context, ref string) (string, ocispec.D
 
 // byDigest describes a document that index.json does not name.
 func (l *layoutSource) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
-	data, err := l.read(blobFile(d), maxManifest)
+	data, err := l.read(blobFile(d), bundle.MaxManifest)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -246,14 +247,14 @@ func (l *layoutSource) readReferrers() (map[digest.Digest][]ocispec.Descriptor, 
 		if !oci.IsManifestOrIndex(d.MediaType) || d.Digest.Validate() != nil {
 			continue
 		}
-		data, err := l.read(blobFile(d.Digest), maxManifest)
+		data, err := l.read(blobFile(d.Digest), bundle.MaxManifest)
 		if errdefs.IsNotFound(err) { // whoever needs it says so
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		subject, referrer := oci.DescribeReferrer(bare(d), data)
+		subject, referrer := oci.DescribeReferrer(bundle.Bare(d), data)
 		if subject != "" {
 			referrers[subject] = append(referrers[subject], referrer)
 		}

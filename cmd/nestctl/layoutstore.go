@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -58,7 +59,7 @@ func (b storedBlob) Size() int64 { return b.size }
 
 // ReaderAt implements content.Provider.
 func (s *layoutStore) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
-	if err := checkStorable(desc); err != nil {
+	if err := bundle.CheckStorable(desc); err != nil {
 		return nil, err
 	}
 	file, info, err := openRegular(s.dir, blobFile(desc.Digest))
@@ -123,7 +124,7 @@ func (s *layoutStore) Writer(_ context.Context, opts ...content.WriterOpt) (cont
 			return nil, err
 		}
 	}
-	if err := checkStorable(o.Desc); err != nil {
+	if err := bundle.CheckStorable(o.Desc); err != nil {
 		return nil, err
 	}
 	if _, err := s.dir.Lstat(blobFile(o.Desc.Digest)); err == nil {

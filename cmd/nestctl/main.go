@@ -11,11 +11,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/nestedoci/nested/internal/sanitize"
 )
 
 // version is set when the program is linked.

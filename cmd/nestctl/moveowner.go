@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // Whoever may push to a child, and knows a digest, can name content of the
@@ -22,52 +23,52 @@ import (
 // home is the repository whose readers have a node's content at the source: the
 // node's own, by its path, or one above it. Another member's is none. A layout
 // has one place for all.
-func (m *mover) home(w *walker, n *node) (auth.Repository, error) {
-	if m.source == nil || n.home != (auth.Repository{}) {
-		return n.homeOrOwn(), nil
+func (m *mover) home(w *bundle.Walker, n *bundle.Node) (auth.Repository, error) {
+	if m.source == nil || n.Home != (auth.Repository{}) {
+		return homeOrOwn(n), nil
 	}
 	isBlob := !oci.IsManifestOrIndex(n.MediaType)
-	at := n.repository
-	if w.found(n) != at || isBlob && n.entry { // which is not fetched before
+	at := n.Repository
+	if w.Found(n) != at || isBlob && n.Listed { // which is not fetched before
 		var err error
 		if at, err = m.whoHas(w, n); err != nil {
 			return at, err
 		}
 	}
 	if m.fromParents { // all that is found is the member's
-		at = n.repository
+		at = n.Repository
 	}
-	n.home = at
+	n.Home = at
 	return at, nil
 }
 
 // whoHas asks the repositories that may have a node's content for it.
-func (m *mover) whoHas(w *walker, n *node) (auth.Repository, error) {
-	repositories := []auth.Repository{n.repository}
-	if n.entry || n.aside || oci.IsManifestOrIndex(n.MediaType) || m.fromParents {
-		repositories = append(repositories, n.repository.Above(w.top)...)
+func (m *mover) whoHas(w *bundle.Walker, n *bundle.Node) (auth.Repository, error) {
+	repositories := []auth.Repository{n.Repository}
+	if n.Listed || n.Aside || oci.IsManifestOrIndex(n.MediaType) || m.fromParents {
+		repositories = append(repositories, n.Repository.Above(w.Top)...)
 	}
 	for _, at := range repositories {
 		if has, err := m.has(w, n, at); has || err != nil {
 			return at, err
 		}
 	}
-	return n.repository, m.lacks(w, n)
+	return n.Repository, m.lacks(w, n)
 }
 
 // has asks one repository for a node's content.
-func (m *mover) has(w *walker, n *node, at auth.Repository) (bool, error) {
+func (m *mover) has(w *bundle.Walker, n *bundle.Node, at auth.Repository) (bool, error) {
 	kinds := []string{"manifests/"}
 	switch {
-	case n.carrier != nil:
+	case n.Carrier != nil:
 		kinds = []string{"blobs/"}
-	case !oci.IsManifestOrIndex(n.MediaType) && n.entry:
+	case !oci.IsManifestOrIndex(n.MediaType) && n.Listed:
 		kinds = []string{"blobs/", "manifests/"}
 	case !oci.IsManifestOrIndex(n.MediaType):
 		kinds = []string{"blobs/"}
 	}
 	for _, kind := range kinds {
-		_, err := m.source.Head(w.ctx, at, kind+n.Digest.String(), n.MediaType+", */*")
+		_, err := m.source.Head(w.Ctx, at, kind+n.Digest.String(), n.MediaType+", */*")
 		if !errdefs.IsNotFound(err) {
 			return err == nil, err
 		}
@@ -77,27 +78,27 @@ func (m *mover) has(w *walker, n *node, at auth.Repository) (bool, error) {
 
 // lacks is the error of a member that does not have what its manifest names. It
 // says where it would be, for the publisher, who may read that.
-func (m *mover) lacks(w *walker, n *node) error {
+func (m *mover) lacks(w *bundle.Walker, n *bundle.Node) error {
 	elsewhere := "no repository that it may come from has it"
-	for _, at := range n.repository.Above(w.top) {
+	for _, at := range n.Repository.Above(w.Top) {
 		if has, err := m.has(w, n, at); err == nil && has {
-			elsewhere = fmt.Sprintf("only %s has it, whose readers may be others; push it to %s, or give it to the member's readers with --from-parents", at, n.repository)
+			elsewhere = fmt.Sprintf("only %s has it, whose readers may be others; push it to %s, or give it to the member's readers with --from-parents", at, n.Repository)
 			break
 		}
 	}
-	if at, ok := w.fetcher.Found(n.Digest); ok && at != n.repository && !slices.Contains(n.repository.Above(w.top), at) {
-		elsewhere = fmt.Sprintf("only another member's repository, %s, has it, whose readers may be others; push it to %s", at, n.repository)
+	if at, ok := w.Source.Found(n.Digest); ok && at != n.Repository && !slices.Contains(n.Repository.Above(w.Top), at) {
+		elsewhere = fmt.Sprintf("only another member's repository, %s, has it, whose readers may be others; push it to %s", at, n.Repository)
 	}
-	return fmt.Errorf("child %s@%s: %s: %w", n.repository, shortDigest(n.Digest), elsewhere, errdefs.ErrNotFound)
+	return fmt.Errorf("child %s@%s: %s: %w", n.Repository, shortDigest(n.Digest), elsewhere, errdefs.ErrNotFound)
 }
 
 // to is where a node's content goes.
-func (m *mover) to(w *walker, n *node) (auth.Repository, error) {
+func (m *mover) to(w *bundle.Walker, n *bundle.Node) (auth.Repository, error) {
 	home, err := m.home(w, n)
 	if err != nil {
 		return home, err
 	}
-	return m.target(below(w.top, home))
+	return m.target(below(w.Top, home))
 }
 
 // below is a repository's name as seen from one above it, "" for that itself.
@@ -107,9 +108,9 @@ func below(top, r auth.Repository) string {
 
 // homeOrOwn is the repository that a node's content was found in, as far as
 // that was asked.
-func (n *node) homeOrOwn() auth.Repository {
-	if n.home != (auth.Repository{}) {
-		return n.home
+func homeOrOwn(n *bundle.Node) auth.Repository {
+	if n.Home != (auth.Repository{}) {
+		return n.Home
 	}
-	return n.repository
+	return n.Repository
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -52,7 +53,7 @@ type mover struct {
 // put is content on its way to a repository.
 type put struct {
 	to   auth.Repository
-	what kindOf
+	what bundle.ContentKey
 }
 
 // movedBlob is where a blob is by now. While it is on its way to the first
@@ -77,7 +78,7 @@ func newMover(registries *nested.Registries, parent auth.Repository, concurrent 
 }
 
 // moveAll brings a root, too.
-func (m *mover) moveAll(ctx context.Context, w *walker, root *node) error {
+func (m *mover) moveAll(ctx context.Context, w *bundle.Walker, root *bundle.Node) error {
 	if err := m.move(ctx, w, root); err != nil {
 		return err
 	}
@@ -85,24 +86,24 @@ func (m *mover) moveAll(ctx context.Context, w *walker, root *node) error {
 }
 
 // move walks from the root and brings what is below it.
-func (m *mover) move(ctx context.Context, w *walker, root *node) error {
-	w.fetch = func(ctx context.Context, n *node) error { return m.fetch(ctx, w, n) }
-	w.home = func(n *node) (auth.Repository, error) { return m.home(w, n) }
-	if len(w.members) > 0 {
+func (m *mover) move(ctx context.Context, w *bundle.Walker, root *bundle.Node) error {
+	w.Fetch = func(ctx context.Context, n *bundle.Node) error { return m.fetch(ctx, w, n) }
+	w.Home = func(n *bundle.Node) (auth.Repository, error) { return m.home(w, n) }
+	if len(w.Members) > 0 {
 		// A name that is not there is found before anything is put.
 		first := *root
-		if err := w.visitAll(ctx, &first); err != nil {
+		if err := w.VisitAll(ctx, &first); err != nil {
 			return err
 		}
 	}
-	w.blobs = true
-	w.visited = func(n *node) error {
+	w.Blobs = true
+	w.Visited = func(n *bundle.Node) error {
 		if n == root {
 			return nil
 		}
 		return m.place(w, n)
 	}
-	if err := w.visitAll(ctx, root); err != nil {
+	if err := w.VisitAll(ctx, root); err != nil {
 		return err
 	}
 	return m.moveCarrier(ctx, w, root)
@@ -110,22 +111,22 @@ func (m *mover) move(ctx context.Context, w *walker, root *node) error {
 
 // moveCarrier finds the manifest that carried the root, and brings what refers
 // to it.
-func (m *mover) moveCarrier(ctx context.Context, w *walker, root *node) error {
-	desc, ok := w.fetcher.Carrier()
-	if w.ctx = ctx; !ok { // the root is still to come
+func (m *mover) moveCarrier(ctx context.Context, w *bundle.Walker, root *bundle.Node) error {
+	desc, ok := w.Source.Carrier()
+	if w.Ctx = ctx; !ok { // the root is still to come
 		return nil
 	}
-	root.carrier = &node{Entry: nested.Entry{Descriptor: desc}, repository: root.repository}
-	if err := m.fetch(ctx, w, root.carrier); err != nil {
+	root.Carrier = &bundle.Node{Entry: nested.Entry{Descriptor: desc}, Repository: root.Repository}
+	if err := m.fetch(ctx, w, root.Carrier); err != nil {
 		return err
 	}
-	if err := w.refer(root.carrier); err != nil {
+	if err := w.Refer(root.Carrier); err != nil {
 		return err
 	}
-	w.ctx, w.fail = context.WithCancelCause(ctx)
-	defer func() { w.fail(nil); w.ctx = ctx }()
-	for _, r := range root.carrier.referrers {
-		if err := r.visit(); err != nil {
+	w.Ctx, w.Fail = context.WithCancelCause(ctx)
+	defer func() { w.Fail(nil); w.Ctx = ctx }()
+	for _, r := range root.Carrier.Referrers {
+		if err := r.Visit(); err != nil {
 			return err
 		}
 	}
@@ -134,19 +135,19 @@ func (m *mover) moveCarrier(ctx context.Context, w *walker, root *node) error {
 
 // fetch keeps documents; other content goes from one registry to the other
 // when its place is known.
-func (m *mover) fetch(ctx context.Context, w *walker, n *node) error {
-	if _, err := m.target(n.namespace); err != nil {
+func (m *mover) fetch(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
+	if _, err := m.target(n.Namespace); err != nil {
 		return err // before what it points to is put
 	}
 	if err := n.Digest.Validate(); err != nil {
-		return fmt.Errorf("%s: digest %.100q: %w", n.repository, n.Digest, err)
+		return fmt.Errorf("%s: digest %.100q: %w", n.Repository, n.Digest, err)
 	}
 	if !oci.IsManifestOrIndex(n.MediaType) {
 		return nil
 	}
-	data, err := fetchAll(ctx, w.fetcher, n.Descriptor)
+	data, err := bundle.FetchAll(ctx, w.Source, n.Descriptor)
 	if err != nil {
-		return explain(w, n, err)
+		return bundle.Explain(w, n, err)
 	}
 	if err = m.hold(n.Digest, data); err == nil && images.IsIndexType(n.MediaType) {
 		err = m.reserve(ctx, w, n)
@@ -170,15 +171,15 @@ func (m *mover) hold(d digest.Digest, data []byte) error {
 // reserve gives the entries of a nested index their tags in its order, so that
 // they are the same each time: those of the index's own repository, too, which a
 // carrier does not name.
-func (m *mover) reserve(ctx context.Context, w *walker, n *node) error {
+func (m *mover) reserve(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
 	if m.protection == nil {
 		return nil
 	}
-	members, err := w.fetcher.Members(ctx, n.Descriptor)
+	members, err := w.Source.Members(ctx, n.Descriptor)
 	if err != nil || len(members) == 0 {
 		return err
 	}
-	entries, err := w.fetcher.Children(ctx, n.Descriptor)
+	entries, err := w.Source.Children(ctx, n.Descriptor)
 	if err != nil {
 		return err
 	}
@@ -186,13 +187,13 @@ func (m *mover) reserve(ctx context.Context, w *walker, n *node) error {
 		if !oci.IsManifestOrIndex(e.MediaType) {
 			continue
 		}
-		to, err := m.target(path.Join(n.namespace, e.Child.String()))
+		to, err := m.target(path.Join(n.Namespace, e.Child.String()))
 		if err != nil {
 			return err
 		}
 		m.protection.Tag(to, e.Digest)
 		m.mu.Lock()
-		m.kept[put{to, kindOf{e.Digest, true}}] = true
+		m.kept[put{to, bundle.ContentKey{Digest: e.Digest, Document: true}}] = true
 		m.mu.Unlock()
 	}
 	return nil
@@ -212,8 +213,8 @@ func (m *mover) document(d digest.Digest) []byte {
 }
 
 // place brings a node into its repository, once.
-func (m *mover) place(w *walker, n *node) error {
-	if oci.IsManifestOrIndex(n.MediaType) && !images.IsIndexType(n.MediaType) && !w.selects(n) {
+func (m *mover) place(w *bundle.Walker, n *bundle.Node) error {
+	if oci.IsManifestOrIndex(n.MediaType) && !images.IsIndexType(n.MediaType) && !w.Selects(n) {
 		return nil // it was no carrier
 	}
 	to, err := m.to(w, n)
@@ -221,15 +222,15 @@ func (m *mover) place(w *walker, n *node) error {
 		return err
 	}
 	if !oci.IsManifestOrIndex(n.MediaType) {
-		return m.once(put{to, n.kindOf()}, func() error { return m.moveBlob(w, n, to) })
+		return m.once(put{to, n.Key()}, func() error { return m.moveBlob(w, n, to) })
 	}
-	if n.member() {
+	if n.Member() {
 		m.show.member(n)
 	}
 	if m.plain {
 		return m.placeFlat(w, n)
 	}
-	if n.carrier != nil {
+	if n.Carrier != nil {
 		return m.placeCarrier(w, n, to)
 	}
 	return m.putDocument(w, n, to, n.Descriptor, m.document(n.Digest))
@@ -255,37 +256,37 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 }
 
 // placeCarrier brings a carrier that stands as a member, as it is.
-func (m *mover) placeCarrier(w *walker, n *node, to auth.Repository) error {
-	home, err := m.home(w, n.carrier)
+func (m *mover) placeCarrier(w *bundle.Walker, n *bundle.Node, to auth.Repository) error {
+	home, err := m.home(w, n.Carrier)
 	if err != nil {
 		return err
 	}
-	if home != n.homeOrOwn() {
-		return fmt.Errorf("child %s@%s: its carrier is in %s and the index in %s; push it again", n.repository, shortDigest(n.Digest), home, n.homeOrOwn())
+	if home != homeOrOwn(n) {
+		return fmt.Errorf("child %s@%s: its carrier is in %s and the index in %s; push it again", n.Repository, shortDigest(n.Digest), home, homeOrOwn(n))
 	}
 	p := indexPublisher{m.registries, m.document(n.Digest), n.Descriptor}
-	if err := p.putCarried(w.ctx, to); err != nil {
+	if err := p.putCarried(w.Ctx, to); err != nil {
 		return err
 	}
-	return m.putDocument(w, n, to, n.carrier.Descriptor, m.document(n.carrier.Digest))
+	return m.putDocument(w, n, to, n.Carrier.Descriptor, m.document(n.Carrier.Digest))
 }
 
 // putDocument puts a manifest or an index that is below a root, under a tag
 // that protects it when it is a member.
-func (m *mover) putDocument(w *walker, n *node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
-	ctx, tag := w.ctx, ""
+func (m *mover) putDocument(w *bundle.Walker, n *bundle.Node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
+	ctx, tag := w.Ctx, ""
 	switch {
-	case m.protection == nil || !n.member() && !m.keeps(put{to, kindOf{desc.Digest, true}}):
-	case n.homeOrOwn() != n.repository: // a guest there
+	case m.protection == nil || !n.Member() && !m.keeps(put{to, bundle.ContentKey{Digest: desc.Digest, Document: true}}):
+	case homeOrOwn(n) != n.Repository: // a guest there
 		tag = m.protection.Tags(desc.Digest)[1]
 	default:
 		tag = m.protection.Tag(to, desc.Digest)
 	}
-	return m.once(put{to, kindOf{desc.Digest, true}}, func() error {
+	return m.once(put{to, bundle.ContentKey{Digest: desc.Digest, Document: true}}, func() error {
 		var members []nested.Entry
 		if !m.plain {
 			var err error
-			if members, err = w.fetcher.Members(ctx, desc); err != nil {
+			if members, err = w.Source.Members(ctx, desc); err != nil {
 				return err
 			}
 		}
@@ -337,7 +338,7 @@ func (m *mover) limited(ctx context.Context, do func() error) error {
 
 // moveBlob brings a blob into a repository: from one of the same registry
 // where that can be, or else from where it is.
-func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
+func (m *mover) moveBlob(w *bundle.Walker, n *bundle.Node, to auth.Repository) error {
 	m.mu.Lock()
 	blob, ok := m.blobs[n.Digest]
 	if !ok {
@@ -361,13 +362,13 @@ func (m *mover) moveBlob(w *walker, n *node, to auth.Repository) error {
 
 // moveFrom mounts or uploads a blob, which repositories of the destination may
 // have by now.
-func (m *mover) moveFrom(w *walker, n *node, to auth.Repository, mountable []auth.Repository) error {
-	return m.limited(w.ctx, func() error {
+func (m *mover) moveFrom(w *bundle.Walker, n *bundle.Node, to auth.Repository, mountable []auth.Repository) error {
+	return m.limited(w.Ctx, func() error {
 		at, err := m.sources(w, n)
 		switch {
 		case err != nil:
 			return err
-		case m.source != nil && n.repository.Host() == to.Host():
+		case m.source != nil && n.Repository.Host() == to.Host():
 			mountable = at
 		case len(mountable) > 0 && m.source != nil:
 			if _, err := m.whoHas(w, n); err != nil {
@@ -379,17 +380,17 @@ func (m *mover) moveFrom(w *walker, n *node, to auth.Repository, mountable []aut
 }
 
 // sources are the repositories that a blob may come from.
-func (m *mover) sources(w *walker, n *node) ([]auth.Repository, error) {
+func (m *mover) sources(w *bundle.Walker, n *bundle.Node) ([]auth.Repository, error) {
 	home, err := m.home(w, n)
 	if m.fromParents && m.source != nil {
-		return append([]auth.Repository{home}, n.repository.Above(w.top)...), err
+		return append([]auth.Repository{home}, n.Repository.Above(w.Top)...), err
 	}
 	return []auth.Repository{home}, err
 }
 
 // upload brings a blob from the first of some repositories that has it.
-func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable, at []auth.Repository) error {
-	ctx, cancel := context.WithCancel(w.ctx)
+func (m *mover) upload(w *bundle.Walker, n *bundle.Node, to auth.Repository, mountable, at []auth.Repository) error {
+	ctx, cancel := context.WithCancel(w.Ctx)
 	defer cancel() // an upload that nothing was written to ends with its context alone
 	pusher, err := m.registries.Pusher(ctx, to.String()+"@"+n.Digest.String())
 	if err != nil {
@@ -405,7 +406,7 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable, at []a
 		return refusal(to, err)
 	}
 	defer upload.Close()
-	body, err := w.fetcher.FetchFrom(ctx, n.Descriptor, at[0], at[1:]...)
+	body, err := w.Source.FetchFrom(ctx, n.Descriptor, at[0], at[1:]...)
 	if err != nil {
 		return m.unread(w, n, err)
 	}
@@ -424,11 +425,11 @@ func (m *mover) upload(w *walker, n *node, to auth.Repository, mountable, at []a
 }
 
 // unread says of a blob why it could not be read.
-func (m *mover) unread(w *walker, n *node, err error) error {
+func (m *mover) unread(w *bundle.Walker, n *bundle.Node, err error) error {
 	if errdefs.IsNotFound(err) && m.source != nil {
 		return m.lacks(w, n)
 	}
-	return explain(w, n, err)
+	return bundle.Explain(w, n, err)
 }
 
 // source is a body that remembers that it failed, so that it can be told from

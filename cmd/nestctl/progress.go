@@ -13,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -75,10 +76,10 @@ func (p *progress) update() {
 func (p *progress) expect(bytes int64) { p.expected.Add(bytes) }
 
 // member says that a member has arrived.
-func (p *progress) member(n *node) {
+func (p *progress) member(n *bundle.Node) {
 	p.members.Add(1)
 	if !p.quiet && p.bars == nil {
-		fmt.Fprintln(p.out, sanitize.Text(fmt.Sprintf("%s %s", n.repository, n.Digest)))
+		fmt.Fprintln(p.out, sanitize.Text(fmt.Sprintf("%s %s", n.Repository, n.Digest)))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -19,7 +20,7 @@ func TestProgressOnTerminal(t *testing.T) {
 	p := newProgress(terminal, false, &metrics)
 	p.expect(2 << 20)
 	metrics.Bytes.Add(1 << 20)
-	p.member(&node{})
+	p.member(&bundle.Node{})
 
 	line, err := bufio.NewReader(screen).ReadString(']')
 	p.stop()

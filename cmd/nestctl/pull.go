@@ -19,7 +19,7 @@ import (
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
-	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -83,11 +83,11 @@ type target interface {
 	// leased returns a context under which what is stored stays.
 	leased(context.Context) (context.Context, error)
 	// stored is called for a node whose content is in the store.
-	stored(context.Context, *walker, *node) error
+	stored(context.Context, *bundle.Walker, *bundle.Node) error
 	// done is called for a node when all below it is in the store.
-	done(context.Context, *walker, *node) error
+	done(context.Context, *bundle.Walker, *bundle.Node) error
 	// finish records what has arrived. Nothing is recorded before.
-	finish(ctx context.Context, w *walker, ref string, root *node) error
+	finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error
 	// close ends the use of the target, finished or not.
 	close() error
 }
@@ -133,7 +133,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	}
 	defer func() { err = errors.Join(err, to.close()) }()
 	var metrics nested.Metrics
-	w, root, err := o.pull(ctx, to, ref, selection{platform, o.members}, &metrics, stderr)
+	w, root, err := o.pull(ctx, to, ref, bundle.Selection{Platform: platform, Members: o.members}, &metrics, stderr)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 }
 
 // pull brings the bundle to the target.
-func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selection, metrics *nested.Metrics, stderr io.Writer) (*walker, *node, error) {
+func (o *pullOptions) pull(ctx context.Context, to target, ref string, s bundle.Selection, metrics *nested.Metrics, stderr io.Writer) (*bundle.Walker, *bundle.Node, error) {
 	w, root, err := o.open(ctx, to, metrics, ref, s, o.concurrent)
 	if err != nil {
 		return nil, nil, err
@@ -154,67 +154,47 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s selecti
 }
 
 // bring brings what a walker walks to into the target, the root under a name.
-func (o *pullOptions) bring(ctx context.Context, to target, w *walker, root *node, ref string, metrics *nested.Metrics, stderr io.Writer) (err error) {
+func (o *pullOptions) bring(ctx context.Context, to target, w *bundle.Walker, root *bundle.Node, ref string, metrics *nested.Metrics, stderr io.Writer) (err error) {
 	if ctx, err = to.leased(ctx); err != nil {
 		return err
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
 	_, isDaemon := to.(*daemon)
-	w.distributed = !isDaemon // which is no copy to give away
-	w.fetch = func(ctx context.Context, n *node) error {
-		if err := checkStorable(n.Descriptor); err != nil {
+	w.Distributed = !isDaemon // which is no copy to give away
+	w.Fetch = func(ctx context.Context, n *bundle.Node) error {
+		if err := bundle.CheckStorable(n.Descriptor); err != nil {
 			return err
 		}
 		show.expect(n.Size)
-		if err := fetch(ctx, to, w, n); err != nil {
-			return explain(w, n, err)
+		if err := bundle.Store(ctx, to, w, n); err != nil {
+			return bundle.Explain(w, n, err)
 		}
 		return to.stored(ctx, w, n)
 	}
-	if len(w.members) > 0 {
+	if len(w.Members) > 0 {
 		// A name that is not there is found before layers are fetched.
 		first := *root
-		if err := w.visitAll(ctx, &first); err != nil {
+		if err := w.VisitAll(ctx, &first); err != nil {
 			return err
 		}
 	}
-	w.blobs = true
-	w.visited = func(n *node) error {
-		if w.home != nil {
-			if _, err := w.home(n); err != nil {
+	w.Blobs = true
+	w.Visited = func(n *bundle.Node) error {
+		if w.Home != nil {
+			if _, err := w.Home(n); err != nil {
 				return err
 			}
 		}
-		if n.member() {
+		if n.Member() {
 			show.member(n)
 		}
 		return to.done(ctx, w, n)
 	}
-	if err := w.visitAll(ctx, root); err != nil {
+	if err := w.VisitAll(ctx, root); err != nil {
 		return err
 	}
 	return to.finish(ctx, w, ref, root)
-}
-
-// explain says what could not be stored, unless the error does so itself. Then
-// it is cut free of what content stores write around it.
-func explain(w *walker, n *node, err error) error {
-	var child *nested.Error
-	var bad *nested.InvalidError
-	var other *nested.VerifyError
-	var denied *auth.DeniedError
-	switch {
-	case errors.As(err, &child):
-		return child
-	case errors.As(err, &bad):
-		return bad
-	case errors.As(err, &other):
-		return other
-	case errors.As(err, &denied):
-		return denied
-	}
-	return fmt.Errorf("%s@%s: %w", w.found(n), n.Digest, err)
 }
 
 // result is what --format json prints.
@@ -253,7 +233,7 @@ type resultRequests struct {
 	HelperRuns int64 `json:"helperRuns"`
 }
 
-func newResult(ref string, to target, w *walker, root *node, m *nested.Metrics, took time.Duration) *result {
+func newResult(ref string, to target, w *bundle.Walker, root *bundle.Node, m *nested.Metrics, took time.Duration) *result {
 	r := &result{
 		Root:    resultRoot{ref, root.Digest, root.MediaType, root.Size},
 		Members: []resultMember{},
@@ -268,36 +248,18 @@ func newResult(ref string, to target, w *walker, root *node, m *nested.Metrics, 
 		Seconds: took.Seconds(),
 		Target:  to.name(),
 
-		NonDistributable: slices.Sorted(maps.Keys(w.foreign)),
+		NonDistributable: slices.Sorted(maps.Keys(w.Foreign)),
 	}
-	for _, n := range w.memberNodes(root) {
+	for _, n := range w.MemberNodes(root) {
 		r.Members = append(r.Members, resultMember{
-			n.namespace, n.repository.String(), n.Digest, n.MediaType, platformOf(n.Platform), n.Size,
+			n.Namespace, n.Repository.String(), n.Digest, n.MediaType, bundle.PlatformOf(n.Platform), n.Size,
 		})
 	}
 	return r
 }
 
-// memberNodes are the selected members below a node, by namespace.
-func (w *walker) memberNodes(root *node) []*node {
-	members := slices.DeleteFunc(root.all(), func(n *node) bool {
-		return !n.member() || !w.wanted(n.namespace) || !n.leads()
-	})
-	slices.SortStableFunc(members, func(a, b *node) int { return strings.Compare(a.namespace, b.namespace) })
-	return members
-}
-
-// withDigest is a reference with the digest of what it led to, which may be
-// another than its own: that of what a carrier carries.
-func withDigest(ref string, d digest.Digest) string {
-	if strings.Contains(ref, "@") {
-		ref, _ = splitRef(ref)
-	}
-	return ref + "@" + d.String()
-}
-
 func (r *result) print(w io.Writer) error {
-	lines := []string{withDigest(r.Root.Ref, r.Root.Digest)}
+	lines := []string{bundle.WithDigest(r.Root.Ref, r.Root.Digest)}
 	for _, m := range r.Members {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/pin"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -58,9 +59,9 @@ of "reference". Nothing else changes, not even comments or the order.`,
 			if err != nil {
 				return err
 			}
-			members := w.pinned(root)
+			members := pinned(w, root)
 			if len(members) == 0 {
-				members = []pin.Member{w.pinnedNode(root)}
+				members = []pin.Member{pinnedNode(w, root)}
 			}
 			return printMembers(cmd.OutOrStdout(), o.format, members)
 		},
@@ -95,7 +96,7 @@ func stdins(files []string) int {
 }
 
 // walk reads the documents of a bundle, and no other content.
-func (s *settings) walk(ctx context.Context, arg, platform string, all bool, members []string) (*walker, *node, error) {
+func (s *settings) walk(ctx context.Context, arg, platform string, all bool, members []string) (*bundle.Walker, *bundle.Node, error) {
 	ref, err := parseRef(arg)
 	if err != nil {
 		return nil, nil, err
@@ -108,11 +109,11 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 		return nil, nil, err
 	}
 	const concurrent = 8
-	w, root, err := s.open(ctx, nil, new(nested.Metrics), ref, selection{matcher, members}, concurrent)
+	w, root, err := s.open(ctx, nil, new(nested.Metrics), ref, bundle.Selection{Platform: matcher, Members: members}, concurrent)
 	if err != nil {
 		return nil, nil, err
 	}
-	return w, root, w.visitAll(ctx, root)
+	return w, root, w.VisitAll(ctx, root)
 }
 
 // pinManifests prints manifests with pinned references for the images that
@@ -124,7 +125,7 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 	}
 	bundles := make([]pin.Bundle, len(refs))
 	for i, ref := range refs {
-		if bundles[i], err = s.bundle(ctx, ref, o); err != nil {
+		if bundles[i], err = s.pinBundle(ctx, ref, o); err != nil {
 			return err
 		}
 	}
@@ -132,32 +133,32 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 }
 
 // bundle finds out what the images of a bundle become.
-func (s *settings) bundle(ctx context.Context, ref string, o resolveOptions) (pin.Bundle, error) {
+func (s *settings) pinBundle(ctx context.Context, ref string, o resolveOptions) (pin.Bundle, error) {
 	w, root, err := s.walk(ctx, ref, o.platform, false, o.members)
 	if err != nil {
 		return pin.Bundle{}, err
 	}
 	tagged := root.Digest
-	if carrier, ok := w.fetcher.Carrier(); ok {
+	if carrier, ok := w.Source.Carrier(); ok {
 		tagged = carrier.Digest
 	}
-	return pin.Bundle{Ref: ref, Repository: w.top, Digest: tagged, Members: w.pinned(root), Unselected: w.passed}, nil
+	return pin.Bundle{Ref: ref, Repository: w.Top, Digest: tagged, Members: pinned(w, root), Unselected: w.Passed}, nil
 }
 
 // pinned are the members that other tools can pull: those that are not nested
 // indexes themselves, where they were found.
-func (w *walker) pinned(root *node) []pin.Member {
+func pinned(w *bundle.Walker, root *bundle.Node) []pin.Member {
 	var members []pin.Member
-	for _, n := range w.memberNodes(root) {
-		if !slices.ContainsFunc(n.children, (*node).member) {
-			members = append(members, w.pinnedNode(n))
+	for _, n := range w.MemberNodes(root) {
+		if !slices.ContainsFunc(n.Children, (*bundle.Node).Member) {
+			members = append(members, pinnedNode(w, n))
 		}
 	}
 	return slices.Compact(members)
 }
 
-func (w *walker) pinnedNode(n *node) pin.Member {
-	return pin.Member{Namespace: n.namespace, Target: n.repository, Repository: w.found(n), Digest: n.Digest}
+func pinnedNode(w *bundle.Walker, n *bundle.Node) pin.Member {
+	return pin.Member{Namespace: n.Namespace, Target: n.Repository, Repository: w.Found(n), Digest: n.Digest}
 }
 
 // resolvedMember is a member in JSON.

@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 )
@@ -25,7 +26,7 @@ func newTree(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			tree := w.tree(root, map[*node]bool{})
+			tree := newBranch(w, root, map[*bundle.Node]bool{})
 			if format == "json" {
 				return sanitize.WriteJSON(cmd.OutOrStdout(), tree)
 			}
@@ -48,23 +49,23 @@ type branch struct {
 	Children     []*branch     `json:"children,omitempty"`
 }
 
-// tree draws what is below a node where it stands first.
-func (w *walker) tree(n *node, drawn map[*node]bool) *branch {
+// newBranch draws what is below a node where it stands first.
+func newBranch(w *bundle.Walker, n *bundle.Node, drawn map[*bundle.Node]bool) *branch {
 	b := &branch{
-		Namespace:    n.namespace,
-		Repository:   w.found(n).String(),
+		Namespace:    n.Namespace,
+		Repository:   w.Found(n).String(),
 		Digest:       n.Digest,
 		MediaType:    n.MediaType,
 		ArtifactType: n.ArtifactType,
-		Platform:     platformOf(n.Platform),
+		Platform:     bundle.PlatformOf(n.Platform),
 		Size:         n.Size,
 	}
 	if drawn[n] {
 		return b
 	}
 	drawn[n] = true
-	for _, c := range n.children {
-		b.Children = append(b.Children, w.tree(c, drawn))
+	for _, c := range n.Children {
+		b.Children = append(b.Children, newBranch(w, c, drawn))
 	}
 	return b
 }

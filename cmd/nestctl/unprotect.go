@@ -12,6 +12,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -34,14 +35,14 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 	if err != nil {
 		return err
 	}
-	registries, closeAll, err := s.around(root.repository.String(), new(nested.Metrics))
+	registries, closeAll, err := s.around(root.Repository.String(), new(nested.Metrics))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	for _, n := range append(w.memberNodes(root), ownEntries(root)...) {
-		for _, at := range slices.Compact([]auth.Repository{n.repository, w.found(n)}) { // a copy may be protected above
-			for _, tag := range nested.Protect(root.Digest).Tags(n.placed().Digest) {
+	for _, n := range append(w.MemberNodes(root), ownEntries(root)...) {
+		for _, at := range slices.Compact([]auth.Repository{n.Repository, w.Found(n)}) { // a copy may be protected above
+			for _, tag := range nested.Protect(root.Digest).Tags(n.Placed().Digest) {
 				if err := deleteTag(ctx, registries, at, tag, out); err != nil {
 					return err
 				}
@@ -53,14 +54,14 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 
 // ownEntries are the manifests and indexes in the repositories of nested
 // indexes that those name.
-func ownEntries(root *node) []*node {
-	var own []*node
-	for _, n := range root.all() {
-		if !slices.ContainsFunc(n.children, (*node).member) {
+func ownEntries(root *bundle.Node) []*bundle.Node {
+	var own []*bundle.Node
+	for _, n := range root.All() {
+		if !slices.ContainsFunc(n.Children, (*bundle.Node).Member) {
 			continue
 		}
-		for _, c := range n.children {
-			if !c.member() && oci.IsManifestOrIndex(c.MediaType) {
+		for _, c := range n.Children {
+			if !c.Member() && oci.IsManifestOrIndex(c.MediaType) {
 				own = append(own, c)
 			}
 		}

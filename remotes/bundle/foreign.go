@@ -1,4 +1,4 @@
-package main
+package bundle
 
 import (
 	"github.com/containerd/containerd/v2/core/images"
@@ -9,15 +9,15 @@ import (
 // URLs. copy, and layouts and archives, leave them out as other tools do, also
 // where a registry happens to have one, and say so.
 
-// isForeign reports whether content of a media type is not to be distributed.
-func isForeign(mediaType string) bool { return images.IsNonDistributable(mediaType) }
+// IsForeign reports whether content of a media type is not to be distributed.
+func IsForeign(mediaType string) bool { return images.IsNonDistributable(mediaType) }
 
 // leaveOut takes note of content that is left out, once.
-func (w *walker) leaveOut(child *node) {
+func (w *Walker) leaveOut(child *Node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.foreign == nil {
-		w.foreign = map[string]bool{}
+	if w.Foreign == nil {
+		w.Foreign = map[string]bool{}
 	}
-	w.foreign[child.repository.String()+"@"+child.Digest.String()] = true
+	w.Foreign[child.Repository.String()+"@"+child.Digest.String()] = true
 }

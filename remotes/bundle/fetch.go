@@ -1,0 +1,127 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// CheckStorable refuses what content stores cannot hold.
+func CheckStorable(d ocispec.Descriptor) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", d.Digest, err)
+	}
+	if d.Digest.Algorithm() != digest.Canonical {
+		return auth.Classed(errdefs.ErrNotImplemented, "digest %s: content stores hold only %s content", d.Digest, digest.Canonical)
+	}
+	return nil
+}
+
+// Store stores content that is not there yet; what is there in part goes on.
+// The annotations stay out of it: containerd makes names of one of them.
+func Store(ctx context.Context, store content.Store, w *Walker, n *Node) error {
+	d := n.Descriptor
+	d.Annotations = nil
+	ref := remotes.MakeRefKey(ctx, d)
+	if d.Size == 0 {
+		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
+	}
+	var to content.Ingester = store
+	if s, ok := store.(interface {
+		StoreFor(*Walker, *Node) content.Ingester
+	}); ok {
+		to = s.StoreFor(w, n)
+	}
+	err := remotes.Fetch(ctx, to, w.Source, d)
+	if errdefs.IsAlreadyExists(err) {
+		return recheck(ctx, store, w, n)
+	}
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, ErrOther) {
+		return &nested.VerifyError{Repository: w.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
+	}
+	if status, statusErr := store.Status(ctx, ref); errdefs.IsFailedPrecondition(err) && statusErr == nil && status.Offset >= d.Size {
+		// All is there and does not verify. Kept, it would fail every later pull.
+		bad := &nested.VerifyError{Repository: w.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
+		return errors.Join(bad, store.Abort(ctx, ref))
+	}
+	return err
+}
+
+// recheck looks at content that was there before, where others than a store's
+// own daemon could have put it, and fetches it again if it is not intact.
+func recheck(ctx context.Context, store content.Store, w *Walker, n *Node) error {
+	l, ok := store.(interface {
+		Intact(context.Context, ocispec.Descriptor) (bool, error)
+	})
+	if !ok {
+		return nil
+	}
+	intact, err := l.Intact(ctx, n.Descriptor)
+	if err != nil || intact {
+		return err
+	}
+	if err := store.Delete(ctx, n.Digest); err != nil {
+		return err
+	}
+	return Store(ctx, store, w, n)
+}
+
+// Explain says what could not be stored, unless the error does so itself. Then
+// it is cut free of what content stores write around it.
+func Explain(w *Walker, n *Node, err error) error {
+	var child *nested.Error
+	var bad *nested.InvalidError
+	var other *nested.VerifyError
+	var denied *auth.DeniedError
+	switch {
+	case errors.As(err, &child):
+		return child
+	case errors.As(err, &bad):
+		return bad
+	case errors.As(err, &other):
+		return other
+	case errors.As(err, &denied):
+		return denied
+	}
+	return fmt.Errorf("%s@%s: %w", w.Found(n), n.Digest, err)
+}
+
+// ErrOther is content that is not what its descriptor says.
+var ErrOther = errors.New("another digest or size")
+
+// MaxManifest is what docs/spec.md allows, section 5.
+const MaxManifest = 4 << 20
+
+// FetchAll fetches and verifies a document.
+func FetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
+	if desc.Size > MaxManifest {
+		return nil, fmt.Errorf("%s: %d bytes are too many", desc.Digest, desc.Size)
+	}
+	r, err := f.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, desc.Size+1))
+	if err != nil {
+		return nil, err
+	}
+	if desc.Digest.Validate() != nil || desc.Digest.Algorithm().FromBytes(data) != desc.Digest {
+		return nil, fmt.Errorf("%s: what was served is something else", desc.Digest)
+	}
+	return data, nil
+}
