@@ -18,8 +18,10 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
-// containerdCerts is where containerd finds the gateway.
-const containerdCerts = "/etc/containerd/certs.d"
+// ContainerdCerts is the directory in which containerd finds the hosts.toml
+// files of registries, and so the gateway, unless its config_path says
+// otherwise.
+const ContainerdCerts = "/etc/containerd/certs.d"
 
 // Check applies the rules for values. The error is an [*Error] with all that
 // are broken.
@@ -158,8 +160,8 @@ func (r *rules) reached(g Gateway) {
 	} {
 		r.rule(filepath.IsAbs(path.value), path.key, path.value, "must be an absolute path")
 	}
-	r.rule(!overlap(g.HostsDir, containerdCerts), "gateway.hosts_dir", g.HostsDir,
-		"must have nothing to do with containerd's "+containerdCerts+", which leads back to the gateway")
+	r.rule(!overlap(g.HostsDir, ContainerdCerts), "gateway.hosts_dir", g.HostsDir,
+		"must have nothing to do with containerd's "+ContainerdCerts+", which leads back to the gateway")
 }
 
 func (r *rules) bounds(g Gateway) {

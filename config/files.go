@@ -63,9 +63,9 @@ func (d *document) checkFiles(state func(dir string) error) {
 	}
 	d.checkOptional("gateway.state_dir", 0, g.StateDir, state)
 	d.checkHosts()
-	if ours, leads := leadsTo(g.HostsDir, containerdCerts); leads && filepath.IsAbs(g.HostsDir) {
+	if ours, leads := leadsTo(g.HostsDir, ContainerdCerts); leads && filepath.IsAbs(g.HostsDir) {
 		d.locate(Problem{Key: "gateway.hosts_dir", Wrong: "gateway.hosts_dir leads to " + trust.Shown(ours),
-			Right: "must have nothing to do with containerd's " + containerdCerts})
+			Right: "must have nothing to do with containerd's " + ContainerdCerts})
 	}
 }
 

@@ -197,6 +197,15 @@ func (h GatewayHost) Upstream(name, registry, dir string, admin []byte) ([]byte,
 	return text, nil
 }
 
+// SameHosts reports whether two hosts.toml files have the same lines, empty ones
+// apart: taking the gateway out of a file may leave some.
+func SameHosts(a, b []byte) bool {
+	lines := func(text []byte) []string {
+		return slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
+	}
+	return slices.Equal(lines(a), lines(b))
+}
+
 // DockerHosts is the hosts.toml for a directory in Docker's layout: ca.crt,
 // client.cert with client.key. Empty: no name in it is of that kind.
 func DockerHosts(registry string, names []string) []byte {
