@@ -44,7 +44,10 @@ func TestImportDirection(t *testing.T) {
 		"internal/usage":     {module},
 		// Rooms beside the library.
 		"internal/pin": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/gateway", module + "remotes/bundle"},
-		"plugin":       {containerd + "client", containerd + "cmd", module + "cmd", module + "internal/registrytest"},
+		// Who installs does not look, and who looks installs nothing in other ways.
+		"internal/node":   {containerd + "client", module + "cmd", module + "plugin", module + "internal/doctor", module + "internal/registrytest"},
+		"internal/doctor": {containerd + "client", module + "cmd", module + "plugin", module + "internal/registrytest"},
+		"plugin":          {containerd + "client", containerd + "cmd", module + "cmd", module + "internal/registrytest"},
 	} {
 		deps := dependencies(t, module+pkg)
 		if !slices.Contains(deps, module+pkg) {

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,12 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	installer "github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/internal/usage"
 )
 
-const modesHelp = "node (the node's Docker credentials, for all pods) or pod (each pod's own pull secrets)"
-
 func newInstall() *cobra.Command {
-	var o installOptions
+	var o installer.Options
 	var root string
 	var renew, again bool
 	var every time.Duration
@@ -31,22 +29,15 @@ func newInstall() *cobra.Command {
 			"nestctl uninstall brings back what was there before.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.checkSource(renew, again, cmd.Flags().Changed); err != nil {
+			if err := checkRepetition(renew, again, cmd.Flags().Changed); err != nil {
 				return err
 			}
-			run := func() error { return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o, cmd.Flags().Changed) }
+			run := func() error { return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o) }
 			switch {
 			case renew:
-				run = func() error { return runRenew(cmd.OutOrStdout(), root, time.Now()) }
+				run = func() error { return runRenew(cmd.OutOrStdout(), root) }
 			case again:
 				run = func() error { return runAgain(cmd.Context(), cmd.OutOrStdout(), root) }
-			default:
-				if err := o.load(); err != nil {
-					return err
-				}
-				if err := o.check(); err != nil {
-					return err
-				}
 			}
 			if every > 0 {
 				return repeat(cmd.Context(), every, run)
@@ -55,12 +46,12 @@ func newInstall() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+modesHelp)
+	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+installer.ModesHelp)
 	flags.StringArrayVar(&o.Registries, "registry", nil, "registry whose bundles are to be pulled, host or host:port (repeatable)")
 	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories that are served, with all below: registry/path with * and ** (repeatable; default all)")
 	flags.StringArrayVar((*[]string)(&o.ContainerdCerts), "containerd-certs", nil, "containerd's directory with hosts.toml files\n"+
-		"(repeatable; adds to those of an earlier installation; default those, or "+defaultHostsDir+")")
-	flags.StringVar(&o.Address, "address", defaults.Gateway.Address, "loopback address of the gateway")
+		"(repeatable; adds to those of an earlier installation; default those, or "+config.ContainerdCerts+")")
+	flags.StringVar(&o.Address, "address", "", fmt.Sprintf("loopback address of the gateway (default %q)", defaults.Gateway.Address))
 	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "write no systemd units")
@@ -73,115 +64,49 @@ func newInstall() *cobra.Command {
 	return c
 }
 
-// openInstaller opens a disk with its record, and keeps other installers out.
-func openInstaller(root string, certs []string, now time.Time) (*planner, func(), error) {
-	d, err := openDisk(root)
-	if err != nil {
-		return nil, nil, err
+// checkRepetition refuses flags that say what to install beside those that go
+// by what is installed.
+func checkRepetition(renew, again bool, given func(flag string) bool) error {
+	const help = "; see nestctl install --help"
+	says := []string{"mode", "registry", "allow", "address", "docker-config", "config", "containerd-certs", "no-systemd"}
+	if i := slices.IndexFunc(says, given); i >= 0 && (renew || again) {
+		return usage.Errorf("--%s: --again and --renew go by what was installed before"+help, says[i])
 	}
-	d.follow(filepath.Dir(journalPath), unitDir, config.Default().Gateway.StateDir, defaultHostsDir)
-	d.follow(certs...)
-	if err = d.ownRoot(); err == nil {
-		err = d.lock()
+	switch {
+	case renew && again:
+		return usage.Errorf("--again renews, too; leave out --renew" + help)
+	case given("every") && !renew && !again:
+		return usage.Errorf("--every: needs --again or --renew" + help)
 	}
-	if err != nil {
-		return nil, nil, errors.Join(err, d.close())
-	}
-	r, err := loadJournal(d)
-	if err != nil {
-		return nil, nil, errors.Join(err, d.close())
-	}
-	d.follow(r.Options.ContainerdCerts...)
-	for _, e := range r.Files { // before anything is changed
-		if _, err = d.read(e.Path); err != nil {
-			return nil, nil, errors.Join(err, d.close())
-		}
-	}
-	return &planner{installer: installer{disk: d, record: r}, now: now}, func() { _ = d.close() }, nil
-}
-
-// openInstalled is openInstaller for what is installed, with the options that
-// it was installed with.
-func openInstalled(root string, now time.Time) (*planner, func(), error) {
-	p, closeAll, err := openInstaller(root, nil, now)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(p.record.Files) == 0 {
-		closeAll()
-		return nil, nil, errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
-	}
-	p.options = p.record.Options
-	return p, closeAll, nil
-}
-
-// runInstall installs.
-func runInstall(ctx context.Context, out io.Writer, root string, o installOptions, given func(flag string) bool) error {
-	p, closeAll, err := openInstaller(root, o.ContainerdCerts, time.Now())
-	if err != nil {
-		return err
-	}
-	defer closeAll()
-	p.options, p.given = o, given
-	p.options.ContainerdCerts = appendNew(p.record.Options.ContainerdCerts, o.ContainerdCerts)
-	if len(p.options.ContainerdCerts) == 0 {
-		p.options.ContainerdCerts = directories{defaultHostsDir}
-	}
-	if p.program, err = program(root); err != nil {
-		return err
-	}
-	wanted, err := p.plan()
-	if err != nil {
-		return err
-	}
-	live := hasSystemd(root)
-	if root == "" && !p.options.NoSystemd {
-		if err := checkProgram(p.program); err != nil {
-			return err
-		}
-	}
-	if live && p.options.NoSystemd && p.hasUnits() {
-		if err := stopUnits(ctx); err != nil {
-			return err
-		}
-	}
-	if err := p.apply(p.options, wanted); err != nil {
-		return err
-	}
-	if live && !p.options.NoSystemd {
-		if err := startUnits(ctx, p.done.all()); err != nil {
-			return err
-		}
-	}
-	p.report(out, root, live)
 	return nil
 }
 
-// runAgain installs what is installed.
+func runInstall(ctx context.Context, out io.Writer, root string, o installer.Options) error {
+	done, err := installer.Install(ctx, root, o)
+	if err == nil {
+		printInstalled(out, root, done)
+	}
+	return err
+}
+
 func runAgain(ctx context.Context, out io.Writer, root string) error {
-	p, closeAll, err := openInstalled(root, time.Now())
-	if err != nil {
+	done, err := installer.Repeat(ctx, root)
+	if err == nil {
+		printChanges(out, done.Changes)
+	}
+	return err
+}
+
+func runRenew(out io.Writer, root string) error {
+	done, err := installer.Renew(root)
+	if err == nil && len(done.Paths()) == 0 {
+		_, err = fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", done.Until.Format(time.DateOnly))
 		return err
 	}
-	defer closeAll()
-	p.again = true
-	if p.program, err = program(root); err != nil {
-		return err
+	if err == nil {
+		printChanges(out, done.Changes)
 	}
-	wanted, err := p.plan()
-	if err != nil {
-		return err
-	}
-	if err := p.apply(p.options, wanted); err != nil {
-		return err
-	}
-	if hasSystemd(root) && !p.options.NoSystemd && len(p.done.all()) > 0 {
-		if err := startUnits(ctx, p.done.all()); err != nil {
-			return err
-		}
-	}
-	p.done.print(out)
-	return nil
+	return err
 }
 
 // repeat does something until the context ends, or it fails: whoever starts
@@ -201,76 +126,40 @@ func repeat(ctx context.Context, every time.Duration, do func() error) error {
 	}
 }
 
-// report says what was done and what is next.
-func (p *planner) report(out io.Writer, root string, live bool) {
-	p.done.print(out)
-	if len(p.done.all()) == 0 {
+// printInstalled says what was done and what is next.
+func printInstalled(out io.Writer, root string, done installer.Result) {
+	printChanges(out, done.Changes)
+	if len(done.Paths()) == 0 {
 		fmt.Fprintln(out, "installed already; nothing changed")
 	}
-	for _, note := range p.notes {
+	for _, note := range done.Notes {
 		fmt.Fprintln(out, "note:", note)
 	}
+	started := strings.Join(installer.StartedUnits(), " ")
 	switch {
-	case p.options.NoSystemd:
-		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install --renew every day\n", p.program, config.Path, p.program)
+	case done.Options.NoSystemd:
+		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install --renew every day\n", done.Program, config.Path, done.Program)
 	case root != "":
-		if there, err := p.disk.read(p.program); err == nil && there == nil {
-			fmt.Fprintf(out, "next: put nestctl there as %s\n", p.program)
+		if done.ProgramMissing {
+			fmt.Fprintf(out, "next: put nestctl there as %s\n", done.Program)
 		}
-		fmt.Fprintf(out, "next: systemctl --root=%s enable %s\n", root, strings.Join(startedUnits(), " "))
-	case !live:
+		fmt.Fprintf(out, "next: systemctl --root=%s enable %s\n", root, started)
+	case !done.Systemd:
 		fmt.Fprintln(out, "systemd does not run here, which is to start the gateway; without it, install with --no-systemd")
-		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", strings.Join(startedUnits(), " "))
+		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", started)
 	}
-	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor looks whether all is well\n", strings.Join(p.options.ContainerdCerts, " or "))
+	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor looks whether all is well\n", strings.Join(done.Options.ContainerdCerts, " or "))
 	fmt.Fprintln(out, "containerd reads hosts.toml at each pull and need not be restarted for it")
 }
 
-// all lists the files that changed.
-func (c *changes) all() []string { return slices.Concat(c.wrote, c.removed, c.restored) }
-
-// print lists files.
-func (c *changes) print(out io.Writer) {
+// printChanges lists files.
+func printChanges(out io.Writer, c installer.Changes) {
 	for _, list := range []struct {
 		verb  string
 		paths []string
-	}{{"wrote", c.wrote}, {"removed", c.removed}, {"restored", c.restored}} {
+	}{{"wrote", c.Wrote}, {"removed", c.Removed}, {"restored", c.Restored}, {"left", c.Left}} {
 		for _, path := range list.paths {
 			fmt.Fprintln(out, list.verb, path)
 		}
 	}
-	for _, text := range c.left {
-		fmt.Fprintln(out, "left", text)
-	}
-}
-
-// runRenew renews certificates that are about to end, and puts the gateway back
-// where somebody has written hosts.toml anew, or removed it. A gateway that runs
-// sees that by itself.
-func runRenew(out io.Writer, root string, now time.Time) error {
-	p, closeAll, err := openInstalled(root, now)
-	if err != nil {
-		return err
-	}
-	defer closeAll()
-	plan := p.planRenewal
-	if p.again, err = p.writtenAnew(); err != nil {
-		return err
-	}
-	if p.again {
-		p.keepUnits, plan = true, p.plan
-	}
-	wanted, err := plan()
-	if err != nil {
-		return err
-	}
-	if wanted == nil {
-		_, err := fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", p.until.Format(time.DateOnly))
-		return err
-	}
-	if err := p.apply(p.options, wanted); err != nil {
-		return err
-	}
-	p.done.print(out)
-	return nil
 }

@@ -27,6 +27,8 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
+var errCut = errors.New("the power is cut")
+
 // failpoints lets the n-th change fail, or ends all changes from then on, as
 // the end of the process does.
 type failpoints struct {

@@ -12,14 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
-
-// defaultHostsDir is where containerd's own configuration looks.
-const defaultHostsDir = "/etc/containerd/certs.d"
 
 // settings are flags of several commands.
 type settings struct {
@@ -53,7 +51,7 @@ func newRoot() *cobra.Command {
 		return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s)} {
-		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", defaultHostsDir, "directory with containerd's hosts.toml files")
+		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", config.ContainerdCerts, "directory with containerd's hosts.toml files")
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
 		root.AddCommand(c)
 	}

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
-	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	installer "github.com/nestedoci/nested/internal/node"
 )
 
 func newUninstall() *cobra.Command {
@@ -37,53 +35,17 @@ func newUninstall() *cobra.Command {
 	return c
 }
 
-// purge removes what the gateway has learnt.
-func (i *installer) purge() error {
-	state := config.Default().Gateway.StateDir
-	there, err := i.disk.isDir(state)
-	if err != nil || !there {
-		return err
-	}
-	if err = i.disk.own(filepath.Dir(state)); err != nil {
-		return err
-	}
-	i.done.removed = append(i.done.removed, state)
-	return i.disk.root.RemoveAll(i.disk.name(state))
-}
-
-// runUninstall uninstalls.
 func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) error {
-	p, closeDisk, err := openInstaller(root, nil, time.Now())
+	done, err := installer.Uninstall(ctx, root, purge)
 	if err != nil {
 		return err
 	}
-	defer closeDisk()
-	live := hasSystemd(root) && p.hasUnits()
-	if live {
-		if err := stopUnits(ctx); err != nil {
-			return err
-		}
-	}
-	nothing := len(p.record.Files) == 0
-	if err := p.drop(slices.Clone(p.record.Files)); err != nil {
-		return fmt.Errorf("%w; run the same command again", err)
-	}
-	if live {
-		if err := systemctl(ctx, "daemon-reload"); err != nil {
-			return err
-		}
-	}
-	if purge {
-		if err := p.purge(); err != nil {
-			return err
-		}
-	}
-	p.done.print(out)
-	if nothing && p.done.removed == nil {
-		fmt.Fprintln(out, "nothing is installed")
-	}
-	if len(p.done.left) > 0 {
+	printChanges(out, done)
+	if len(done.Left) > 0 {
 		return errors.New("files were edited since they were installed; see what was left above")
+	}
+	if len(done.Paths()) == 0 {
+		fmt.Fprintln(out, "nothing is installed")
 	}
 	return nil
 }

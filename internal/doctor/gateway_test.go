@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"fmt"
@@ -41,11 +41,12 @@ func TestDoctorGateway(t *testing.T) {
 	}
 	t.Run("another gateway", func(t *testing.T) {
 		other := healthy(t, installOn("reg.test"))
-		checkOnly(t, other.record().Options.Address, "problem: something else than the gateway listens on ADDRESS: *unknown authority*; fix: *")
+		checkOnly(t, other.address(), "problem: something else than the gateway listens on ADDRESS: *unknown authority*; fix: *")
 	})
 	t.Run("another client CA", func(t *testing.T) {
 		n, other := healthy(t, installOn("reg.test")), healthy(t, installOn("reg.test"))
-		n.must(os.WriteFile(n.path(clientCAPEM), other.read(clientCAPEM), 0o644))
+		clientCA := config.Default().Gateway.ClientCA
+		n.Must(os.WriteFile(n.Path(clientCA), other.Read(clientCA), 0o644))
 		if got := n.look(); !fits("problem: the gateway on * does not accept containerd's certificate: *; fix: nestctl install *\n", got) {
 			t.Error(got)
 		}
@@ -53,8 +54,8 @@ func TestDoctorGateway(t *testing.T) {
 	t.Run("no gateway's answer", func(t *testing.T) {
 		n := newMachine(t, nil)
 		o := installOn("reg.test")
-		o.Address = n.serve(http.NotFoundHandler())
-		n.must(n.install(o))
+		o.Address = n.Serve(http.NotFoundHandler())
+		n.install(o)
 		n.wantProblem(t, o.Address, "problem: something else than the gateway listens on ADDRESS: it answers 404; fix: *")
 	})
 }
@@ -75,14 +76,12 @@ func checkOnly(t *testing.T, address, want string) {
 	n := newMachine(t, nil)
 	o := installOn("reg.test")
 	o.Address = address
-	n.must(n.install(o))
+	n.install(o)
 	n.wantProblem(t, address, want)
 }
 
 func (n *machine) wantProblem(t *testing.T, address, want string) {
-	d := doctor{root: n.root, configFile: config.Path, now: n.now}
-	d.load()
-	found := d.checkGateway(t.Context())
+	found := load(Options{Root: n.Root, Config: config.Path, Now: n.now}).checkAnswers(t.Context())
 	if len(found) != 1 || !fits(strings.ReplaceAll(want, "ADDRESS", address), found[0].String()) {
 		t.Error(found)
 	}

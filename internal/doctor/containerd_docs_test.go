@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"os"
@@ -38,12 +38,12 @@ func TestDoctorDockerDirectory(t *testing.T) {
 		}
 	}
 	look("no problem found\n")
-	n.must(os.Mkdir(n.path(dir), 0o755))
+	n.Must(os.Mkdir(n.Path(dir), 0o755))
 	look("no problem found\n")
-	n.must(os.WriteFile(n.path(dir+"/config.json"), []byte("{}"), 0o600))
+	n.Must(os.WriteFile(n.Path(dir+"/config.json"), []byte("{}"), 0o600))
 	look("no problem found\n")
-	n.must(os.Chmod(n.path(dir+"/config.json"), 0o644))
+	n.Must(os.Chmod(n.Path(dir+"/config.json"), 0o644))
 	look("problem: *" + dir + "/config.json: can be read by its group or others; fix: chmod go-r *\n")
-	n.must(os.Chmod(n.path(dir), 0o777))
+	n.Must(os.Chmod(n.Path(dir), 0o777))
 	look("problem: *" + dir + ": can be written by its group or others; fix: chmod go-w *\n")
 }

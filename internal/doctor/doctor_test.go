@@ -1,7 +1,7 @@
-package main
+package doctor
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,7 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/reference"
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/internal/node/nodetest"
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 const (
@@ -20,15 +24,44 @@ const (
 	dockerJSON = "/root/.docker/config.json"
 )
 
+// machine is a node on which the doctor looks at a time of its own.
+type machine struct {
+	*nodetest.Machine
+	now time.Time
+}
+
+func newMachine(t *testing.T, files map[string]string) *machine {
+	return &machine{nodetest.New(t, files), time.Now()}
+}
+
+// installOn is what most tests install.
+func installOn(registries ...string) node.Options {
+	return node.Options{Mode: "node", Registries: registries}
+}
+
+func (n *machine) install(o node.Options) {
+	n.T.Helper()
+	_, err := node.Install(n.T.Context(), n.Root, o)
+	n.Must(err)
+}
+
+// address is the gateway's.
+func (n *machine) address() string {
+	n.T.Helper()
+	r, err := node.ReadRecord(n.Root)
+	n.Must(err)
+	return r.Options.Address
+}
+
 // healthy is a node on which all is well, with the gateway's server in the
 // test.
-func healthy(t *testing.T, o installOptions) *machine {
+func healthy(t *testing.T, o node.Options) *machine {
 	n := newMachine(t, map[string]string{
 		containerd: "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
 	})
-	n.must(os.Chmod(n.path(dockerJSON), 0o600))
-	o.Address = n.serve(http.HandlerFunc(answerAsGateway))
-	n.must(n.install(o))
+	n.Must(os.Chmod(n.Path(dockerJSON), 0o600))
+	o.Address = n.Serve(http.HandlerFunc(answerAsGateway))
+	n.install(o)
 	return n
 }
 
@@ -58,55 +91,54 @@ func answerAsGateway(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// look runs a doctor, and returns what it prints.
+// look runs a doctor on its root as if that were the node, so that what runs is
+// asked, and returns what it says.
 func (n *machine) look(refs ...string) string {
-	n.t.Helper()
-	d := doctor{root: n.root, configFile: config.Path, containerd: containerd, now: n.now}
+	n.T.Helper()
+	o := Options{Root: n.Root, Config: config.Path, ContainerdConfig: containerd, Now: n.now}
 	for _, arg := range refs {
-		ref, err := parseParent(arg)
-		n.must(err)
-		d.refs = append(d.refs, ref)
+		o.References = append(o.References, n.reference(arg))
 	}
 	var out strings.Builder
-	err := d.run(n.t.Context(), &out)
-	if healthy := out.String() == "no problem found\n"; healthy != (err == nil) || err != nil && !errors.Is(err, errProblems) {
-		n.t.Fatalf("%v:\n%s", err, &out)
+	found, err := load(o).look(n.T.Context(), true, func(p Problem) { fmt.Fprintln(&out, p) })
+	n.Must(err)
+	if found != (out.Len() > 0) {
+		n.T.Fatalf("%t:\n%s", found, &out)
 	}
-	return out.String()
+	return cmp.Or(out.String(), "no problem found\n")
 }
 
-// edit replaces text in a file that has it.
-func (n *machine) edit(path, old, new string) {
-	n.t.Helper()
-	text := string(n.read(path))
-	if !strings.Contains(text, old) {
-		n.t.Fatalf("%s has no %q", path, old)
-	}
-	n.must(os.WriteFile(n.path(path), []byte(strings.Replace(text, old, new, 1)), 0o644))
+func (n *machine) reference(arg string) Reference {
+	n.T.Helper()
+	named, err := reference.ParseDockerRef(arg)
+	n.Must(err)
+	repository, err := auth.ParseRepository(named.Name())
+	n.Must(err)
+	return Reference{repository, named.(reference.Tagged).Tag()}
 }
 
 // one is the one path that fits a pattern.
 func (n *machine) one(pattern string) string {
-	n.t.Helper()
-	paths, err := filepath.Glob(n.path(pattern))
-	n.must(err)
+	n.T.Helper()
+	paths, err := filepath.Glob(n.Path(pattern))
+	n.Must(err)
 	paths = slices.DeleteFunc(paths, func(p string) bool {
 		return strings.HasSuffix(pattern, "/nested-*.pem") && strings.HasSuffix(p, "-ca.pem")
 	})
 	if len(paths) != 1 {
-		n.t.Fatalf("%s: %v", pattern, paths)
+		n.T.Fatalf("%s: %v", pattern, paths)
 	}
 	return paths[0]
 }
 
 func TestDoctorHealthy(t *testing.T) {
 	n := healthy(t, installOn("reg.test", "other.test:5000"))
-	before := n.tree()
+	before := n.Tree()
 	if out := n.look("reg.test/org/app:v1"); out != "no problem found\n" {
 		t.Error(out)
 	}
-	n.wantTree(before)
-	n.edit(reg+"hosts.toml", "  capabilities = [\"pull\", \"resolve\"]\n", "") // all, to containerd
+	n.WantTree(before)
+	n.Edit(reg+"hosts.toml", "  capabilities = [\"pull\", \"resolve\"]\n", "") // all, to containerd
 	if out := n.look(); out != "no problem found\n" {
 		t.Error(out)
 	}
@@ -123,14 +155,14 @@ func TestDoctorServer(t *testing.T) {
 			containerd:         "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
 			reg + "hosts.toml": fmt.Sprintf("server = %q\n", server),
 		})
-		n.must(os.Chmod(n.path(dockerJSON), 0o600))
+		n.Must(os.Chmod(n.Path(dockerJSON), 0o600))
 		o := installOn("reg.test")
-		o.Address = n.serve(http.HandlerFunc(answerAsGateway))
-		n.must(n.install(o))
+		o.Address = n.Serve(http.HandlerFunc(answerAsGateway))
+		n.install(o)
 		if got := n.look(); got != "no problem found\n" {
 			t.Errorf("%s: %s", server, got)
 		}
-		n.edit(reg+"hosts.toml", "server =", "# server =")
+		n.Edit(reg+"hosts.toml", "server =", "# server =")
 		if got := n.look(); !fits(want, got) {
 			t.Errorf("%s, without: %s", server, got)
 		}
@@ -155,86 +187,86 @@ func TestDoctor(t *testing.T) {
 		other bool   // more lines are fine
 	}{
 		// the gateway's configuration
-		{name: "no configuration", spoil: func(n *machine) { n.must(os.Remove(n.path(config.Path))) },
+		{name: "no configuration", spoil: func(n *machine) { n.Must(os.Remove(n.Path(config.Path))) },
 			want: "problem: /etc/nested/config.toml does not exist; fix: nestctl install --mode MODE --registry HOST"},
-		{name: "bad configuration", spoil: func(n *machine) { n.edit(config.Path, `prefetch = 64`, `prefetch = 6400`) },
+		{name: "bad configuration", spoil: func(n *machine) { n.Edit(config.Path, `prefetch = 64`, `prefetch = 6400`) },
 			want: `problem: /etc/nested/config.toml:*: gateway.prefetch is 6400; fix: must be at least 0 and at most 1024`},
-		{name: "configuration of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(config.Path), 0o666)) },
+		{name: "configuration of everybody", spoil: func(n *machine) { n.Must(os.Chmod(n.Path(config.Path), 0o666)) },
 			want: "problem: */etc/nested/config.toml: can be written by its group or others; fix: chmod go-w */etc/nested/config.toml"},
-		{name: "gateway's key of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(gatewayPEM), 0o644)) },
+		{name: "gateway's key of everybody", spoil: func(n *machine) { n.Must(os.Chmod(n.Path(config.Default().Gateway.Certificate), 0o644)) },
 			want: "problem: */etc/nested/tls/gateway.pem: can be read by its group or others; fix: chmod go-r *"},
-		{name: "credentials of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.path(dockerJSON), 0o644)) },
+		{name: "credentials of everybody", spoil: func(n *machine) { n.Must(os.Chmod(n.Path(dockerJSON), 0o644)) },
 			want: "problem: */root/.docker/config.json: can be read by its group or others; fix: chmod go-r *"},
 
 		// where containerd looks
-		{name: "no config.toml", spoil: func(n *machine) { n.must(os.Remove(n.path(containerd))) },
+		{name: "no config.toml", spoil: func(n *machine) { n.Must(os.Remove(n.Path(containerd))) },
 			want: "problem: " + v3 + `registry.config_path is not set: *; fix: in /etc/containerd/config.toml: [plugins."io.containerd.cri.v1.images".registry] config_path = "/etc/containerd/certs.d", and restart containerd`},
-		{name: "no config_path", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 4\n"}) },
+		{name: "no config_path", spoil: func(n *machine) { n.Put(map[string]string{containerd: "version = 4\n"}) },
 			want: "problem: " + v3 + `registry.config_path is not set: *; fix: *`},
-		{name: "no config_path, 1.7", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 2\n"}) },
+		{name: "no config_path, 1.7", spoil: func(n *machine) { n.Put(map[string]string{containerd: "version = 2\n"}) },
 			want: `problem: *"io.containerd.grpc.v1.cri"] registry.config_path is not set: *; fix: in * [plugins."io.containerd.grpc.v1.cri".registry] config_path = *`},
-		{name: "key of another version", spoil: func(n *machine) { n.edit(containerd, "version = 3", "version = 2") },
+		{name: "key of another version", spoil: func(n *machine) { n.Edit(containerd, "version = 3", "version = 2") },
 			want: `problem: *"io.containerd.grpc.v1.cri"] registry.config_path is not set: *`},
-		{name: "two roots", spoil: func(n *machine) { n.edit(containerd, "certs.d", "certs.d:/etc/docker/certs.d") },
+		{name: "two roots", spoil: func(n *machine) { n.Edit(containerd, "certs.d", "certs.d:/etc/docker/certs.d") },
 			want: "problem: " + v3 + `registry.config_path = "/etc/containerd/certs.d:/etc/docker/certs.d" names two directories; the transfer service ignores both; fix: in *config_path = "/etc/containerd/certs.d", and restart containerd`},
-		{name: "another root", spoil: func(n *machine) { n.edit(containerd, "certs.d", "hosts.d") },
+		{name: "another root", spoil: func(n *machine) { n.Edit(containerd, "certs.d", "hosts.d") },
 			want: "problem: " + v3 + `registry.config_path = "/etc/containerd/hosts.d" is not where hosts.toml is installed, /etc/containerd/certs.d; fix: *`},
 		{name: "two roots in an import", spoil: func(n *machine) {
-			n.edit(containerd, "version = 3\n", "version = 3\nimports = [\"conf.d/*.toml\"]\n")
-			n.put(map[string]string{"/etc/containerd/conf.d/a.toml": strings.ReplaceAll(string(n.read(containerd)), "certs.d", "certs.d:/b")})
+			n.Edit(containerd, "version = 3\n", "version = 3\nimports = [\"conf.d/*.toml\"]\n")
+			n.Put(map[string]string{"/etc/containerd/conf.d/a.toml": strings.ReplaceAll(string(n.Read(containerd)), "certs.d", "certs.d:/b")})
 		}, want: `problem: /etc/containerd/conf.d/a.toml: *"/etc/containerd/certs.d:/b" names two*; fix: in /etc/containerd/conf.d/a.toml: *`},
-		{name: "config.toml does not parse", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 3\n[plugins\n"}) },
+		{name: "config.toml does not parse", spoil: func(n *machine) { n.Put(map[string]string{containerd: "version = 3\n[plugins\n"}) },
 			want: "problem: /etc/containerd/config.toml:2:*; fix: correct it"},
-		{name: "newer version", spoil: func(n *machine) { n.put(map[string]string{containerd: "version = 99\n"}) },
+		{name: "newer version", spoil: func(n *machine) { n.Put(map[string]string{containerd: "version = 99\n"}) },
 			want: "problem: /etc/containerd/config.toml: version 99 is unknown to this nestctl; fix: use a newer one"},
 
 		// hosts.toml
-		{name: "no hosts.toml", spoil: func(n *machine) { n.must(os.Remove(n.path(reg + "hosts.toml"))) },
+		{name: "no hosts.toml", spoil: func(n *machine) { n.Must(os.Remove(n.Path(reg + "hosts.toml"))) },
 			want: "problem: " + reg + "hosts.toml does not exist, so that containerd does not ask the gateway for reg.test; fix: nestctl install --mode node --registry reg.test --allow 'reg.test/org/**' --address ADDRESS"},
 		{name: "hosts.toml of a directory that wins", spoil: func(n *machine) {
-			n.must(os.MkdirAll(n.path("/etc/containerd/certs.d/reg.test_5000_"), 0o755))
-			n.edit(config.Path, `"reg.test"`, `"reg.test", "reg.test:5000"`)
+			n.Must(os.MkdirAll(n.Path("/etc/containerd/certs.d/reg.test_5000_"), 0o755))
+			n.Edit(config.Path, `"reg.test"`, `"reg.test", "reg.test:5000"`)
 		}, want: "problem: /etc/containerd/certs.d/reg.test_5000_/hosts.toml does not exist*"},
-		{name: "hosts.toml does not parse", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "\n[host", "\n[[host") },
+		{name: "hosts.toml does not parse", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "\n[host", "\n[[host") },
 			want: "problem: " + reg + "hosts.toml:*: containerd goes on without the file; fix: correct it"},
-		{name: "unknown capability", spoil: func(n *machine) { n.edit(reg+"hosts.toml", `"resolve"`, `"fly"`) },
+		{name: "unknown capability", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", `"resolve"`, `"fly"`) },
 			want: "problem: " + reg + "hosts.toml: *fly*: containerd goes on without the file; fix: correct it"},
-		{name: "not first", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "[host", "[host.\"https://mirror.test\"]\n[host") },
+		{name: "not first", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "[host", "[host.\"https://mirror.test\"]\n[host") },
 			want: "problem: " + reg + `hosts.toml: [host."https://ADDRESS"] is not the first host, so that others are asked before it; fix: move it before all other hosts`, other: true},
 		{name: "gateway's address in it", spoil: func(n *machine) {
-			n.edit(reg+"hosts.toml", n.record().Options.Address, "127.0.0.1:9")
+			n.Edit(reg+"hosts.toml", n.address(), "127.0.0.1:9")
 		}, want: "problem: " + reg + `hosts.toml: [host."https://127.0.0.1:9"] is not how the gateway is reached; fix: make it [host."https://ADDRESS"]`, other: true},
 		{name: "changed", spoil: func(n *machine) {
-			n.must(os.WriteFile(n.path(reg+"hosts.toml"), append(n.read(reg+"hosts.toml"), "[host.\"https://mirror.test\"]\n"...), 0o644))
+			n.Must(os.WriteFile(n.Path(reg+"hosts.toml"), append(n.Read(reg+"hosts.toml"), "[host.\"https://mirror.test\"]\n"...), 0o644))
 		}, want: "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway goes by its copy, /etc/nested/certs.d/reg.test/hosts.toml; fix: nestctl install * ADDRESS, then systemctl reload nested-gateway"},
-		{name: "gateway's own hosts.toml", spoil: func(n *machine) { n.put(map[string]string{"/etc/nested/certs.d/reg.test/hosts.toml": "server = ["}) },
+		{name: "gateway's own hosts.toml", spoil: func(n *machine) { n.Put(map[string]string{"/etc/nested/certs.d/reg.test/hosts.toml": "server = ["}) },
 			want: "problem: /etc/nested/certs.d/reg.test/hosts.toml:1:*: the gateway does not reach reg.test without it; fix: correct it, then systemctl reload nested-gateway"},
-		{name: "not in it", spoil: func(n *machine) { n.put(map[string]string{reg + "hosts.toml": "server = \"https://reg.test\"\n"}) },
+		{name: "not in it", spoil: func(n *machine) { n.Put(map[string]string{reg + "hosts.toml": "server = \"https://reg.test\"\n"}) },
 			want: "problem: " + reg + `hosts.toml: the gateway, [host."https://ADDRESS"], is not in it; fix: nestctl install --mode node*`},
-		{name: "skip_verify", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "  ca =", "  skip_verify = true\n  ca =") },
+		{name: "skip_verify", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  skip_verify = true\n  ca =") },
 			want: "problem: " + reg + `hosts.toml: * has skip_verify, so that any process on the node can pose as the gateway; fix: remove skip_verify`},
-		{name: "http", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "https://127", "http://127") },
+		{name: "http", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "https://127", "http://127") },
 			want: "problem: " + reg + `hosts.toml: [host."http://ADDRESS"] is not how the gateway is reached; fix: make it [host."https://ADDRESS"]`},
-		{name: "capabilities", spoil: func(n *machine) { n.edit(reg+"hosts.toml", `"pull", "resolve"`, `"pull"`) },
+		{name: "capabilities", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", `"pull", "resolve"`, `"pull"`) },
 			want: "problem: *is not asked for all of a pull; fix: set capabilities = [\"pull\", \"resolve\"]"},
-		{name: "no ca", spoil: func(n *machine) { n.edit(reg+"hosts.toml", "  ca =", "  # ca =") },
+		{name: "no ca", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  # ca =") },
 			want: "problem: *lacks ca or client*; fix: nestctl uninstall, then nestctl install *"},
 
 		// certificates
-		{name: "client's file missing", spoil: func(n *machine) { n.must(os.Remove(n.one(reg + "nested-*.pem"))) },
+		{name: "client's file missing", spoil: func(n *machine) { n.Must(os.Remove(n.one(reg + "nested-*.pem"))) },
 			want: "problem: " + reg + "nested-*.pem, which " + reg + "hosts.toml needs: no such file or directory; fix: nestctl install *"},
-		{name: "CA missing", spoil: func(n *machine) { n.must(os.Remove(n.one(reg + "nested-*-ca.pem"))) },
+		{name: "CA missing", spoil: func(n *machine) { n.Must(os.Remove(n.one(reg + "nested-*-ca.pem"))) },
 			want: "problem: " + reg + "nested-*-ca.pem, which " + reg + "hosts.toml needs: no such file or directory; fix: nestctl install *"},
-		{name: "client's key of everybody", spoil: func(n *machine) { n.must(os.Chmod(n.one(reg+"nested-*.pem"), 0o644)) },
+		{name: "client's key of everybody", spoil: func(n *machine) { n.Must(os.Chmod(n.one(reg+"nested-*.pem"), 0o644)) },
 			want: "problem: *" + reg + "nested-*.pem: can be read by its group or others; fix: chmod go-r *"},
 		{name: "of another installation", spoil: func(n *machine) {
-			other := newMachine(n.t, nil)
-			other.must(other.install(installOn("reg.test")))
+			other := newMachine(n.T, nil)
+			other.install(installOn("reg.test"))
 			text, err := os.ReadFile(other.one(reg + "nested-*.pem"))
-			n.must(err)
-			n.must(os.WriteFile(n.one(reg+"nested-*.pem"), text, 0o600))
+			n.Must(err)
+			n.Must(os.WriteFile(n.one(reg+"nested-*.pem"), text, 0o600))
 		}, want: "problem: * do not fit each other: containerd's certificate: x509: *; fix: move /etc/nested/tls away, then nestctl uninstall and nestctl install *", other: true},
-		{name: "not a certificate", spoil: func(n *machine) { n.must(os.WriteFile(n.one(reg+"nested-*.pem"), []byte("x"), 0o600)) },
+		{name: "not a certificate", spoil: func(n *machine) { n.Must(os.WriteFile(n.one(reg+"nested-*.pem"), []byte("x"), 0o600)) },
 			want: "problem: *: does not begin with a certificate in PEM; fix: move /etc/nested/tls away*"},
 		{name: "about to end", spoil: func(n *machine) { n.now = n.now.Add(300 * 24 * time.Hour) },
 			want: "problem: the certificates that " + reg + "hosts.toml names end on 20* and should have been renewed; fix: nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"},
@@ -243,20 +275,20 @@ func TestDoctor(t *testing.T) {
 
 		// proxies
 		{name: "proxy", spoil: func(n *machine) {
-			n.put(map[string]string{"/etc/systemd/system/containerd.service.d/proxy.conf": "[Service]\nEnvironment=\"HTTPS_PROXY=http://u:HUNTER2@proxy:3128\" A=b\n"})
+			n.Put(map[string]string{"/etc/systemd/system/containerd.service.d/proxy.conf": "[Service]\nEnvironment=\"HTTPS_PROXY=http://u:HUNTER2@proxy:3128\" A=b\n"})
 		}, want: "problem: HTTPS_PROXY is set for containerd, in /etc/systemd/system/containerd.service.d/proxy.conf, and not for nested-gateway.service; fix: systemctl edit nested-gateway, add the line *, systemctl restart nested-gateway"},
 
 		// credentials
-		{name: "credentials do not parse", spoil: func(n *machine) { n.must(os.WriteFile(n.path(dockerJSON), []byte("{HUNTER2"), 0o600)) },
+		{name: "credentials do not parse", spoil: func(n *machine) { n.Must(os.WriteFile(n.Path(dockerJSON), []byte("{HUNTER2"), 0o600)) },
 			want: "problem: *config.json is not a Docker configuration: it does not parse*; fix: *"},
 		{name: "no helper", spoil: func(n *machine) {
-			n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credHelpers":{"reg.test":"absent"}}`), 0o600))
+			n.Must(os.WriteFile(n.Path(dockerJSON), []byte(`{"credHelpers":{"reg.test":"absent"}}`), 0o600))
 		}, want: "problem: *credential helper docker-credential-absent, asked for \"reg.test\" because of *: it is not in PATH; fix: install it or correct the configuration"},
 		{name: "failing helper", spoil: func(n *machine) {
-			n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credHelpers":{"reg.test/org/app":"failing"}}`), 0o600))
+			n.Must(os.WriteFile(n.Path(dockerJSON), []byte(`{"credHelpers":{"reg.test/org/app":"failing"}}`), 0o600))
 		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: *credential helper docker-credential-failing, *: it ended with status 3; fix: run it by hand: echo SERVER | docker-credential-failing get"},
 		{name: "failing helper of a registry", spoil: func(n *machine) {
-			n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credHelpers":{"reg.test":"failing"}}`), 0o600))
+			n.Must(os.WriteFile(n.Path(dockerJSON), []byte(`{"credHelpers":{"reg.test":"failing"}}`), 0o600))
 		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: credential helper docker-credential-failing, asked for \"reg.test\" because of *: it ended with status 3; fix: *"},
 
 		// references
@@ -272,11 +304,11 @@ func TestDoctor(t *testing.T) {
 			want: "problem: reg.test/org/app:abort: the gateway gives no answer: *; fix: journalctl -u nested-gateway says more"},
 		{name: "invalid", refs: []string{"reg.test/org/app:invalid"},
 			want: "problem: reg.test/org/app:invalid: the gateway answers 400: Bad Request; fix: have it published again as docs/spec.md says"},
-		{name: "registry not reached", spoil: func(n *machine) { n.edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`) }, other: true,
+		{name: "registry not reached", spoil: func(n *machine) { n.Edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`) }, other: true,
 			want: "problem: registry down.test: the gateway answers 502: no route to host; fix: look whether the node reaches the registry; journalctl -u nested-gateway says more"},
 		{name: "allowed part of a registry not reached", spoil: func(n *machine) {
-			n.edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`)
-			n.edit(config.Path, `"reg.test/org/**"`, `"reg.test/org/**", "down.test/*/app"`)
+			n.Edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`)
+			n.Edit(config.Path, `"reg.test/org/**"`, `"reg.test/org/**", "down.test/*/app"`)
 		}, other: true, want: "problem: registry down.test: the gateway answers 502: no route to host; *"},
 		{name: "not found", refs: []string{"reg.test/org/app:v2"},
 			want: "problem: reg.test/org/app:v2: the gateway answers 404: Not Found; fix: look whether the registry has it"},
@@ -285,7 +317,7 @@ func TestDoctor(t *testing.T) {
 			o := installOn("reg.test")
 			o.Allow = []string{"reg.test/org/**"}
 			n := healthy(t, o)
-			address := n.record().Options.Address
+			address := n.address()
 			if test.spoil != nil {
 				test.spoil(n)
 			}
@@ -302,7 +334,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// fits tells whether a text is as a pattern has it, in which * is anything.
+// fits reports whether a text is as a pattern has it, in which * is anything.
 func fits(pattern, text string) bool {
 	parts := strings.Split(pattern, "*")
 	rest, ok := strings.CutPrefix(text, parts[0])
@@ -324,8 +356,18 @@ func TestDoctorPod(t *testing.T) {
 	o := installOn("reg.test")
 	o.Mode = "pod"
 	n := healthy(t, o)
-	n.must(os.WriteFile(n.path(dockerJSON), []byte(`{"credsStore":"absent"}`), 0o644))
+	n.Must(os.WriteFile(n.Path(dockerJSON), []byte(`{"credsStore":"absent"}`), 0o644))
 	if out := n.look("reg.test/org/pods:v1"); out != "no problem found\n" {
 		t.Error(out)
+	}
+}
+
+// TestDoctorOfOthers: the doctor says who could change what.
+func TestDoctorOfOthers(t *testing.T) {
+	n := newMachine(t, map[string]string{config.Path: "x"})
+	n.Must(os.Chmod(n.Path("/etc/nested"), 0o777))
+	out := n.look()
+	if want := "problem: " + n.Path("/etc/nested") + ": can be written by its group or others; fix: chmod go-w "; !strings.Contains(out, want) {
+		t.Errorf("the doctor says\n%swant %s", out, want)
 	}
 }

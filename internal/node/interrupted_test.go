@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/node/nodetest"
 )
 
 // random are the parts of an installation that are different each time.
@@ -28,7 +29,7 @@ func alike(tree map[string]string) map[string]string {
 	all := map[string]string{}
 	for path, text := range tree {
 		text = random.ReplaceAllString(text, "…")
-		if path == journalPath {
+		if path == recordPath {
 			text = strings.Join(slices.Compact(slices.Sorted(strings.Lines(text))), "")
 		}
 		all[random.ReplaceAllString(path, "nested-ID")] = text
@@ -56,7 +57,7 @@ var scenes = []struct {
 	},
 	{
 		name:    "other options",
-		prepare: func(n *machine) { n.must(n.install(installOn("reg.test", "gone.test"))) },
+		prepare: func(n *machine) { n.Must(n.install(installOn("reg.test", "gone.test"))) },
 		change: func(n *machine) error {
 			o := installOn("new.test", "reg.test")
 			o.Mode, o.Address, o.NoSystemd = "pod", "127.0.0.2:7200", true
@@ -68,7 +69,7 @@ var scenes = []struct {
 		files: map[string]string{"/etc/containerd/certs.d/reg.test/hosts.toml": "[host.\"https://mirror.test\"]\n"},
 		prepare: func(n *machine) {
 			n.now = n.now.Add(-300 * 24 * time.Hour)
-			n.must(n.install(installOn("reg.test", "other.test")))
+			n.Must(n.install(installOn("reg.test", "other.test")))
 			n.now = time.Now()
 		},
 		change: func(n *machine) error { return n.renew() },
@@ -86,7 +87,7 @@ func TestInterrupted(t *testing.T) {
 			t.Parallel()
 			start := func() (*machine, map[string]string) {
 				n := newMachine(t, scene.files)
-				untouched := n.tree()
+				untouched := n.Tree()
 				if scene.prepare != nil {
 					scene.prepare(n)
 				}
@@ -94,11 +95,11 @@ func TestInterrupted(t *testing.T) {
 				return n, untouched
 			}
 			whole, untouched := start()
-			whole.must(scene.change(whole))
+			whole.Must(scene.change(whole))
 			whole.intact()
-			want := whole.tree()
-			whole.must(whole.uninstall())
-			whole.wantTree(untouched)
+			want := whole.Tree()
+			whole.Must(whole.uninstall())
+			whole.WantTree(untouched)
 			for at := 1; ; at++ {
 				again, _ := start()
 				again.cut(at)
@@ -109,18 +110,19 @@ func TestInterrupted(t *testing.T) {
 				if !errors.Is(err, errCut) {
 					t.Fatalf("cut before change %d: %v", at, err)
 				}
-				back := &machine{t, t.TempDir(), again.now, func(string) error { return nil }}
-				back.must(os.CopyFS(back.root, os.DirFS(again.root)))
+				back := on(&nodetest.Machine{T: t, Root: t.TempDir()})
+				back.now = again.now
+				back.Must(os.CopyFS(back.Root, os.DirFS(again.Root)))
 				again.before = func(string) error { again.intact(); return nil }
 				if err := scene.change(again); err != nil && err.Error() != "nothing to renew" {
 					t.Fatal(err)
 				}
-				if d := diff(alike(again.tree()), alike(want)); d != nil {
+				if d := nodetest.Diff(alike(again.Tree()), alike(want)); d != nil {
 					t.Fatalf("cut before change %d, then done again:\n%s", at, strings.Join(d, "\n"))
 				}
 				for _, n := range []*machine{back, again} {
-					n.must(n.uninstall())
-					n.wantTree(untouched)
+					n.Must(n.uninstall())
+					n.WantTree(untouched)
 				}
 			}
 		})
@@ -139,47 +141,44 @@ func (n *machine) cut(at int) {
 	}
 }
 
-func (n *machine) record() *journal {
-	n.t.Helper()
-	d, err := openDisk(n.root)
-	n.must(err)
-	defer d.close()
-	r, err := loadJournal(d)
-	n.must(err)
+func (n *machine) record() *Record {
+	n.T.Helper()
+	r, err := ReadRecord(n.Root)
+	n.Must(err)
 	return r
 }
 
 // intact fails when containerd could not load a hosts.toml, or when gateway
 // and containerd, if the gateway has its files, would not know each other.
 func (n *machine) intact() {
-	n.t.Helper()
-	paths, err := filepath.Glob(n.path(defaultHostsDir + "/*/hosts.toml"))
-	n.must(err)
+	n.T.Helper()
+	paths, err := filepath.Glob(n.Path(config.ContainerdCerts + "/*/hosts.toml"))
+	n.Must(err)
 	wanted := n.record().Options.Registries
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
-		n.must(err)
+		n.Must(err)
 		hosts, err := config.ParseHosts(path, text)
-		n.must(err)
+		n.Must(err)
 		name := filepath.Base(filepath.Dir(path))
 		if len(hosts.Hosts) == 0 || !bytes.Contains(text, []byte(config.HostsMarker)) {
 			continue
 		}
 		first := hosts.Hosts[0]
 		ca, err := os.ReadFile(filepath.Join(filepath.Dir(path), first.CA[0]))
-		n.must(err)
+		n.Must(err)
 		client, err := os.ReadFile(filepath.Join(filepath.Dir(path), first.Client[0][0]))
-		n.must(err)
-		server, err := os.ReadFile(n.path(gatewayPEM))
+		n.Must(err)
+		server, err := os.ReadFile(n.Path(gatewayPEM))
 		if errors.Is(err, fs.ErrNotExist) || !slices.ContainsFunc(wanted, func(r string) bool { return slices.Contains(config.HostDirs(r), name) }) {
 			continue // the gateway is down, or does not serve the registry
 		}
-		n.must(err)
+		n.Must(err)
 		// While the address changes, the gateway is still at the old one.
 		pair, err := tls.X509KeyPair(server, server)
-		n.must(err)
+		n.Must(err)
 		address := net.JoinHostPort(pair.Leaf.IPAddresses[0].String(), "1")
-		n.must(config.Certificates{CA: ca, Gateway: server, Client: client}.Check(address, n.now))
-		n.must(config.Certificates{CA: n.read(clientCAPEM), Gateway: server, Client: client}.Check(address, n.now))
+		n.Must(config.Certificates{CA: ca, Gateway: server, Client: client}.Check(address, n.now))
+		n.Must(config.Certificates{CA: n.Read(clientCAPEM), Gateway: server, Client: client}.Check(address, n.now))
 	}
 }

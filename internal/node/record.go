@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"bytes"
@@ -16,18 +16,18 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// journalPath is where an installation is recorded.
-const journalPath = "/etc/nested/install.json"
+// recordPath is where an installation is recorded.
+const recordPath = "/etc/nested/install.json"
 
-// journal says what is ours and what was there before. It is written before
+// Record says what is ours and what was there before. It is written before
 // anything that it tells of is done, so that an interrupted installation can
 // be finished or taken back.
-type journal struct {
-	About   string         `json:"about"`
-	Version int            `json:"version"`
-	Options installOptions `json:"options"`
-	Files   []entry        `json:"files"` // in the order of writing
-	Dirs    []string       `json:"dirs"`  // that were created, the outermost first
+type Record struct {
+	About   string   `json:"about"`
+	Version int      `json:"version"`
+	Options Options  `json:"options"`
+	Files   []entry  `json:"files"` // in the order of writing
+	Dirs    []string `json:"dirs"`  // that were created, the outermost first
 }
 
 // entry is a file that is ours.
@@ -41,12 +41,12 @@ type entry struct {
 	Original *contents `json:"original,omitempty"`
 }
 
-// ours tells whether a file is as we wrote it.
+// ours reports whether a file is as we wrote it.
 func (e entry) ours(c *contents) bool {
 	return c != nil && (hashOf(c.Data) == e.SHA256 || slices.Contains(e.Earlier, hashOf(c.Data)))
 }
 
-// untouched tells whether a file is as it was before us.
+// untouched reports whether a file is as it was before us.
 func (e entry) untouched(c *contents) bool {
 	if c == nil || e.Original == nil {
 		return c == nil && e.Original == nil
@@ -74,7 +74,7 @@ func hashOf(data []byte) string {
 }
 
 // entry finds the entry of a path.
-func (r *journal) entry(path string) (entry, bool) {
+func (r *Record) entry(path string) (entry, bool) {
 	i := slices.IndexFunc(r.Files, func(e entry) bool { return e.Path == path })
 	if i < 0 {
 		return entry{}, false
@@ -82,55 +82,102 @@ func (r *journal) entry(path string) (entry, bool) {
 	return r.Files[i], true
 }
 
-// finished tells whether all files that were to be replaced are.
-func (r *journal) finished() bool {
+// Has reports whether a file was installed at a path.
+func (r *Record) Has(path string) bool {
+	_, ok := r.entry(path)
+	return ok
+}
+
+// Wrote reports whether a file was installed at a path with these bytes.
+func (r *Record) Wrote(path string, data []byte) bool {
+	e, ok := r.entry(path)
+	return ok && e.ours(&contents{Data: data})
+}
+
+// named lists the paths of files whose name matches a pattern of
+// [filepath.Match].
+func (r *Record) named(pattern string) []string {
+	var all []string
+	for _, e := range r.Files {
+		if ok, err := filepath.Match(pattern, filepath.Base(e.Path)); ok && err == nil {
+			all = append(all, e.Path)
+		}
+	}
+	return all
+}
+
+// namesOurs reports whether a file names certificates of ours.
+func (r *Record) namesOurs(c *contents) bool {
+	return c != nil && slices.ContainsFunc(r.named("nested-*.pem"), func(path string) bool {
+		return bytes.Contains(c.Data, []byte(`"`+filepath.Base(path)+`"`))
+	})
+}
+
+// without lists the entries that are not in another record.
+func (r *Record) without(other *Record) []entry {
+	return slices.DeleteFunc(slices.Clone(r.Files), func(e entry) bool { return other.Has(e.Path) })
+}
+
+// finished reports whether all files that were to be replaced are.
+func (r *Record) finished() bool {
 	return !slices.ContainsFunc(r.Files, func(e entry) bool { return len(e.Earlier) > 0 })
 }
 
-// loadJournal reads the record; without one there is an empty one.
-func loadJournal(d *disk) (*journal, error) {
-	c, err := d.read(journalPath)
+// ReadRecord reads the record of the installation on a root. Where nothing is
+// installed it is empty.
+func ReadRecord(root string) (*Record, error) {
+	d, err := openDisk(root)
 	if err != nil {
 		return nil, err
 	}
-	r := &journal{Version: 1, About: "nestctl wrote this; nestctl uninstall needs it to bring back what was here before"}
+	defer d.close()
+	return loadRecord(d)
+}
+
+// loadRecord reads the record; without one there is an empty one.
+func loadRecord(d *disk) (*Record, error) {
+	c, err := d.read(recordPath)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{Version: 1, About: "nestctl wrote this; nestctl uninstall needs it to bring back what was here before"}
 	if c == nil {
 		return r, nil
 	}
 	if err := json.Unmarshal(c.Data, r); err != nil {
-		return nil, fmt.Errorf("%s: %w; put back the file as nestctl wrote it, or remove what it installed by hand", journalPath, err)
+		return nil, fmt.Errorf("%s: %w; put back the file as nestctl wrote it, or remove what it installed by hand", recordPath, err)
 	}
 	if r.Version != 1 {
-		return nil, fmt.Errorf("%s: version %d is that of a newer nestctl; use that one", journalPath, r.Version)
+		return nil, fmt.Errorf("%s: version %d is that of a newer nestctl; use that one", recordPath, r.Version)
 	}
 	return r, r.check()
 }
 
 // check refuses a record of what no installation does. Nobody but root and this
 // process's user has written it, but what is done by it is done as root.
-func (r *journal) check() error {
+func (r *Record) check() error {
 	const fix = "; put back the file as nestctl wrote it, or remove what it installed by hand"
 	for _, registry := range r.Options.Registries {
 		if !isRegistry(registry) {
-			return fmt.Errorf("%s: registry %.64q is none"+fix, journalPath, registry)
+			return fmt.Errorf("%s: registry %.64q is none"+fix, recordPath, registry)
 		}
 	}
 	for _, dir := range r.Options.ContainerdCerts {
 		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
-			return fmt.Errorf("%s: containerd_certs %.128q is no directory's path"+fix, journalPath, dir)
+			return fmt.Errorf("%s: containerd_certs %.128q is no directory's path"+fix, recordPath, dir)
 		}
 	}
 	for _, e := range r.Files {
 		if !r.Options.writes(e.Path) {
-			return fmt.Errorf("%s: %.128q is no file that nestctl install writes"+fix, journalPath, e.Path)
+			return fmt.Errorf("%s: %.128q is no file that nestctl install writes"+fix, recordPath, e.Path)
 		}
 		if e.Original != nil && e.Original.Mode&^fs.ModePerm != 0 {
-			return fmt.Errorf("%s: %s: mode %s has more than the bits of permissions"+fix, journalPath, e.Path, e.Original.Mode)
+			return fmt.Errorf("%s: %s: mode %s has more than the bits of permissions"+fix, recordPath, e.Path, e.Original.Mode)
 		}
 	}
 	for _, dir := range r.Dirs {
 		if !r.Options.makes(dir) {
-			return fmt.Errorf("%s: %.128q is no directory that nestctl install makes"+fix, journalPath, dir)
+			return fmt.Errorf("%s: %.128q is no directory that nestctl install makes"+fix, recordPath, dir)
 		}
 	}
 	return nil
@@ -140,7 +187,7 @@ func (r *journal) check() error {
 var certificateName = regexp.MustCompile(`^nested-[0-9a-f]{8}(-ca)?\.pem$`)
 
 // writes reports whether an installation can have written a file.
-func (o *installOptions) writes(path string) bool {
+func (o *Options) writes(path string) bool {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
 	above, of := filepath.Dir(dir), filepath.Base(dir)
@@ -149,7 +196,7 @@ func (o *installOptions) writes(path string) bool {
 		return false
 	case path == config.Path || path == gatewayPEM || path == clientCAPEM:
 		return true
-	case dir == unitDir:
+	case dir == UnitDir:
 		return slices.Contains(unitNames(), name)
 	case !config.IsHostDir(of):
 		return false
@@ -160,7 +207,7 @@ func (o *installOptions) writes(path string) bool {
 }
 
 // makes reports whether an installation can have made a directory.
-func (o *installOptions) makes(dir string) bool {
+func (o *Options) makes(dir string) bool {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
 		return false
 	}
@@ -168,22 +215,22 @@ func (o *installOptions) makes(dir string) bool {
 	if slices.Contains(hosts, filepath.Dir(dir)) && config.IsHostDir(filepath.Base(dir)) {
 		return true
 	}
-	return slices.ContainsFunc(append(hosts, tlsDir, unitDir), func(made string) bool {
+	return slices.ContainsFunc(append(hosts, tlsDir, UnitDir), func(made string) bool {
 		return made == dir || strings.HasPrefix(made, dir+"/")
 	})
 }
 
 // save writes the record, unless it is there already.
-func (r *journal) save(d *disk) error {
+func (r *Record) save(d *disk) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
 	data = append(data, '\n')
-	if c, err := d.read(journalPath); err != nil || c != nil && bytes.Equal(c.Data, data) {
+	if c, err := d.read(recordPath); err != nil || c != nil && bytes.Equal(c.Data, data) {
 		return err
 	}
-	return d.write(journalPath, newContents(data, 0o600))
+	return d.write(recordPath, newContents(data, 0o600))
 }
 
 // newContents is a file of ours.

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -19,19 +19,22 @@ import (
 //go:embed units
 var unitFiles embed.FS
 
-// unitDir is where an administrator's units are.
-const unitDir = "/etc/systemd/system"
+// UnitDir is where an administrator's units of systemd are.
+const UnitDir = "/etc/systemd/system"
 
 // unitNames are the units, in the order of writing.
 func unitNames() []string {
 	return []string{"nested-gateway.service", "nested-gateway.socket", "nested-renew.service", "nested-renew.timer"}
 }
 
-// startedUnits are those to enable; they start the others.
-func startedUnits() []string { return []string{"nested-gateway.socket", "nested-renew.timer"} }
+// StartedUnits are the names of those to enable; they start the others.
+func StartedUnits() []string { return []string{"nested-gateway.socket", "nested-renew.timer"} }
 
-// units renders the units for a program at a path.
-func units(o installOptions, program string) ([]file, error) {
+// units renders the units for a program at a path, if there are to be any.
+func units(o Options, program string) ([]file, error) {
+	if o.NoSystemd {
+		return nil, nil
+	}
 	listen := o.Address
 	if host, port, err := net.SplitHostPort(o.Address); err == nil && host == "localhost" {
 		listen = "127.0.0.1:" + port // systemd resolves no names
@@ -52,7 +55,7 @@ func units(o installOptions, program string) ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, file{path: filepath.Join(unitDir, name), contents: newContents([]byte(text.String()), 0o644)})
+		all = append(all, file{path: filepath.Join(UnitDir, name), contents: newContents([]byte(text.String()), 0o644)})
 	}
 	return all, nil
 }
@@ -65,18 +68,14 @@ func unitWords(paths []string) string {
 	return strings.Join(words, " ")
 }
 
-// planUnits are the units, or those that are installed where the service that
-// renews may not write.
-func (p *planner) planUnits() ([]file, error) {
-	if p.options.NoSystemd {
+// sameUnits are those that are installed.
+func (i installed) sameUnits(o Options) ([]file, error) {
+	if o.NoSystemd {
 		return nil, nil
-	}
-	if !p.keepUnits {
-		return units(p.options, p.program)
 	}
 	var all []file
 	for _, name := range unitNames() {
-		kept, err := p.keep(filepath.Join(unitDir, name))
+		kept, err := i.keep(filepath.Join(UnitDir, name))
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +105,7 @@ func program(root string) (string, error) {
 	return path, nil
 }
 
-// hasSystemd tells whether this node is the one at hand and runs systemd.
+// hasSystemd reports whether this node is the one at hand and runs systemd.
 func hasSystemd(root string) bool {
 	info, err := os.Stat("/run/systemd/system")
 	return root == "" && err == nil && info.IsDir()
@@ -124,9 +123,9 @@ func systemctl(ctx context.Context, args ...string) error {
 // startUnits makes systemd know the units and starts them. A gateway that runs
 // already takes up what has changed.
 func startUnits(ctx context.Context, changed []string) error {
-	commands := [][]string{{"daemon-reload"}, append([]string{"enable", "--now"}, startedUnits()...)}
+	commands := [][]string{{"daemon-reload"}, append([]string{"enable", "--now"}, StartedUnits()...)}
 	switch {
-	case slices.ContainsFunc(changed, func(path string) bool { return filepath.Dir(path) == unitDir }):
+	case slices.ContainsFunc(changed, func(path string) bool { return filepath.Dir(path) == UnitDir }):
 		commands = append(commands, []string{"try-restart", "nested-gateway.socket", "nested-gateway.service"})
 	default: // an installation before may not have come so far
 		commands = append(commands, []string{"try-reload-or-restart", "nested-gateway.service"})

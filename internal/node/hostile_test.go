@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package node
 
 import (
 	"encoding/json"
@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/node/nodetest"
 )
 
 // nobody is another user.
@@ -20,41 +20,41 @@ const nobody = 65533
 // TestImageOfOthers: in an image that others own or can write nothing is
 // installed, renewed or taken back: they would have it done as root.
 func TestImageOfOthers(t *testing.T) {
-	hosts := filepath.Join(defaultHostsDir, "reg.test/hosts.toml")
+	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	chmod := func(path string, mode os.FileMode) func(n *machine) {
-		return func(n *machine) { n.must(os.Chmod(n.path(path), mode)) }
+		return func(n *machine) { n.Must(os.Chmod(n.Path(path), mode)) }
 	}
 	give := func(path string) func(n *machine) {
-		return func(n *machine) { n.must(os.Lchown(n.path(path), nobody, nobody)) }
+		return func(n *machine) { n.Must(os.Lchown(n.Path(path), nobody, nobody)) }
 	}
 	for name, spoil := range map[string]func(n *machine){
 		"the image is everybody's": chmod("/", 0o777),
 		"/etc is another user's, in everybody's with sticky": func(n *machine) {
-			n.must(os.Chmod(n.path("/"), 0o777|os.ModeSticky))
+			n.Must(os.Chmod(n.Path("/"), 0o777|os.ModeSticky))
 			give("/etc")(n)
 		},
 		"/etc is the group's":                   chmod("/etc", 0o775),
 		"our directory is everybody's":          chmod("/etc/nested", 0o777),
-		"the record is everybody's":             chmod(journalPath, 0o666),
-		"the record is the group's":             chmod(journalPath, 0o660),
+		"the record is everybody's":             chmod(recordPath, 0o666),
+		"the record is the group's":             chmod(recordPath, 0o660),
 		"hosts.toml is everybody's":             chmod(hosts, 0o666),
 		"hosts.toml's directory is everybody's": chmod(filepath.Dir(hosts), 0o777),
-		"containerd's directory is everybody's": chmod(defaultHostsDir, 0o777),
+		"containerd's directory is everybody's": chmod(config.ContainerdCerts, 0o777),
 		"before the image is everybody's": func(n *machine) {
-			n.must(os.Chmod(filepath.Dir(n.root), 0o777))
+			n.Must(os.Chmod(filepath.Dir(n.Root), 0o777))
 		},
 		"the image is another user's":     give("/"),
 		"/etc is another user's":          give("/etc"),
 		"our directory is another user's": give("/etc/nested"),
-		"the record is another user's":    give(journalPath),
+		"the record is another user's":    give(recordPath),
 		"hosts.toml is another user's":    give(hosts),
 		"before the image is another user's": func(n *machine) {
-			n.must(os.Chown(filepath.Dir(n.root), nobody, nobody))
+			n.Must(os.Chown(filepath.Dir(n.Root), nobody, nobody))
 		},
 		"a link to the record is another user's": func(n *machine) {
-			n.must(os.Rename(n.path("/etc/nested"), n.path("/etc/theirs")))
-			n.must(os.Symlink("theirs", n.path("/etc/nested")))
-			n.must(os.Lchown(n.path("/etc/nested"), nobody, nobody))
+			n.Must(os.Rename(n.Path("/etc/nested"), n.Path("/etc/theirs")))
+			n.Must(os.Symlink("theirs", n.Path("/etc/nested")))
+			n.Must(os.Lchown(n.Path("/etc/nested"), nobody, nobody))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,11 +62,11 @@ func TestImageOfOthers(t *testing.T) {
 				return // only root can give files away
 			}
 			n := newMachine(t, map[string]string{hosts: "server = \"https://mirror.test\"\n"})
-			n.root = filepath.Join(n.root, "image") // so that what is before it can be spoilt, too
-			n.put(map[string]string{hosts: "server = \"https://mirror.test\"\n"})
-			n.must(n.install(installOn("reg.test")))
+			n.Root = filepath.Join(n.Root, "image") // so that what is before it can be spoilt, too
+			n.Put(map[string]string{hosts: "server = \"https://mirror.test\"\n"})
+			n.Must(n.install(installOn("reg.test")))
 			spoil(n)
-			before := n.tree()
+			before := n.Tree()
 			for command, run := range map[string]func() error{
 				"install":   func() error { return n.tryInstall(installOn("reg.test", "other.test")) },
 				"uninstall": n.tryUninstall,
@@ -75,42 +75,42 @@ func TestImageOfOthers(t *testing.T) {
 					t.Errorf("%s: %v", command, err)
 				}
 			}
-			n.wantTree(before)
+			n.WantTree(before)
 		})
 	}
 }
 
 // tryInstall is install, for machines that are not even opened.
-func (n *machine) tryInstall(o installOptions) error {
-	_, closeAll, err := openInstaller(n.root, o.ContainerdCerts, n.now)
+func (n *machine) tryInstall(o Options) error {
+	i, err := open(n.Root, o.ContainerdCerts)
 	if err != nil {
 		return err
 	}
-	closeAll()
+	i.close()
 	return n.install(o)
 }
 
 func (n *machine) tryUninstall() error {
-	_, closeAll, err := openInstaller(n.root, nil, n.now)
+	i, err := open(n.Root, nil)
 	if err != nil {
 		return err
 	}
-	closeAll()
+	i.close()
 	return n.uninstall()
 }
 
 // TestLinkOfOthers: a link on this node by which others say where root writes.
 func TestLinkOfOthers(t *testing.T) {
 	dir := t.TempDir()
-	n := &machine{t: t}
+	n := on(&nodetest.Machine{T: t})
 	for _, name := range []string{"ours", "theirs", "certs"} {
-		n.must(os.Mkdir(filepath.Join(dir, name), 0o755))
+		n.Must(os.Mkdir(filepath.Join(dir, name), 0o755))
 	}
-	n.must(os.Symlink("../certs", filepath.Join(dir, "ours/link")))
-	n.must(os.Symlink("../certs", filepath.Join(dir, "theirs/link")))
-	n.must(os.Chmod(filepath.Join(dir, "theirs"), 0o777))
+	n.Must(os.Symlink("../certs", filepath.Join(dir, "ours/link")))
+	n.Must(os.Symlink("../certs", filepath.Join(dir, "theirs/link")))
+	n.Must(os.Chmod(filepath.Join(dir, "theirs"), 0o777))
 	d, err := openDisk("")
-	n.must(err)
+	n.Must(err)
 	defer d.close()
 	d.follow(filepath.Join(dir, "ours/link"), filepath.Join(dir, "theirs/link"))
 	for name, refused := range map[string]bool{"ours": false, "theirs": true} {
@@ -164,56 +164,58 @@ func TestProgramOfOthers(t *testing.T) {
 // TestStickyImage: a fresh tmpfs is everybody's with the sticky bit, in which
 // nobody takes away what is ours.
 func TestStickyImage(t *testing.T) {
-	n := &machine{t, t.TempDir(), time.Now(), func(string) error { return nil }}
-	n.must(os.Chmod(n.root, 0o777|os.ModeSticky))
-	n.must(n.install(installOn("reg.test")))
-	n.must(n.uninstall())
+	n := on(&nodetest.Machine{T: t, Root: t.TempDir()})
+	n.Must(os.Chmod(n.Root, 0o777|os.ModeSticky))
+	n.Must(n.install(installOn("reg.test")))
+	n.Must(n.uninstall())
 }
 
 // TestRecordOfNothingOurs: a record makes nobody write, remove or restore what
 // no installation writes, nor give a file away or bits that are no permissions.
 func TestRecordOfNothingOurs(t *testing.T) {
-	hosts := filepath.Join(defaultHostsDir, "reg.test/hosts.toml")
+	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	original := &contents{Data: []byte("#!/bin/sh\n"), Mode: 0o755}
-	for name, spoil := range map[string]func(r *journal){
-		"a program":          func(r *journal) { r.Files = append(r.Files, entry{Path: "/usr/bin/x", Original: original}) },
-		"a cron job":         func(r *journal) { r.Files = append(r.Files, entry{Path: "/etc/cron.d/x", Original: original}) },
-		"a unit":             func(r *journal) { r.Files = append(r.Files, entry{Path: unitDir + "/x.service", Original: original}) },
-		"a name beside ours": func(r *journal) { r.Files = append(r.Files, entry{Path: "/etc/nested/tls/x.pem"}) },
-		"a way up": func(r *journal) {
-			r.Files = append(r.Files, entry{Path: defaultHostsDir + "/reg.test/../../x/hosts.toml"})
+	for name, spoil := range map[string]func(r *Record){
+		"a program":          func(r *Record) { r.Files = append(r.Files, entry{Path: "/usr/bin/x", Original: original}) },
+		"a cron job":         func(r *Record) { r.Files = append(r.Files, entry{Path: "/etc/cron.d/x", Original: original}) },
+		"a unit":             func(r *Record) { r.Files = append(r.Files, entry{Path: UnitDir + "/x.service", Original: original}) },
+		"a name beside ours": func(r *Record) { r.Files = append(r.Files, entry{Path: "/etc/nested/tls/x.pem"}) },
+		"a way up": func(r *Record) {
+			r.Files = append(r.Files, entry{Path: config.ContainerdCerts + "/reg.test/../../x/hosts.toml"})
 		},
-		"no registry's": func(r *journal) { r.Files = append(r.Files, entry{Path: defaultHostsDir + "/_default/hosts.toml"}) },
-		"elsewhere":     func(r *journal) { r.Files = append(r.Files, entry{Path: "/etc/other/reg.test/hosts.toml"}) },
-		"relative":      func(r *journal) { r.Files = append(r.Files, entry{Path: strings.TrimPrefix(hosts, "/")}) },
-		"its own name":  func(r *journal) { r.Files = append(r.Files, entry{Path: journalPath}) },
-		"setuid":        func(r *journal) { r.Files[0].Original = &contents{Mode: 0o755 | fs.ModeSetuid} },
-		"setgid":        func(r *journal) { r.Files[0].Original = &contents{Mode: 0o755 | fs.ModeSetgid} },
-		"bits of C":     func(r *journal) { r.Files[0].Original = &contents{Mode: 0o4755} },
-		"a device":      func(r *journal) { r.Files[0].Original = &contents{Mode: 0o600 | fs.ModeDevice} },
-		"a file as directory": func(r *journal) {
+		"no registry's": func(r *Record) {
+			r.Files = append(r.Files, entry{Path: config.ContainerdCerts + "/_default/hosts.toml"})
+		},
+		"elsewhere":    func(r *Record) { r.Files = append(r.Files, entry{Path: "/etc/other/reg.test/hosts.toml"}) },
+		"relative":     func(r *Record) { r.Files = append(r.Files, entry{Path: strings.TrimPrefix(hosts, "/")}) },
+		"its own name": func(r *Record) { r.Files = append(r.Files, entry{Path: recordPath}) },
+		"setuid":       func(r *Record) { r.Files[0].Original = &contents{Mode: 0o755 | fs.ModeSetuid} },
+		"setgid":       func(r *Record) { r.Files[0].Original = &contents{Mode: 0o755 | fs.ModeSetgid} },
+		"bits of C":    func(r *Record) { r.Files[0].Original = &contents{Mode: 0o4755} },
+		"a device":     func(r *Record) { r.Files[0].Original = &contents{Mode: 0o600 | fs.ModeDevice} },
+		"a file as directory": func(r *Record) {
 			r.Dirs = append(r.Dirs, "/etc/hostname")
 		},
-		"a directory of others": func(r *journal) { r.Dirs = append(r.Dirs, "/var/empty") },
-		"a registry up":         func(r *journal) { r.Options.Registries = []string{"../../cron.d"} },
-		"certs up":              func(r *journal) { r.Options.ContainerdCerts = directories{"/etc/../x"} },
-		"certs relative":        func(r *journal) { r.Options.ContainerdCerts = directories{"x"} },
+		"a directory of others": func(r *Record) { r.Dirs = append(r.Dirs, "/var/empty") },
+		"a registry up":         func(r *Record) { r.Options.Registries = []string{"../../cron.d"} },
+		"certs up":              func(r *Record) { r.Options.ContainerdCerts = Directories{"/etc/../x"} },
+		"certs relative":        func(r *Record) { r.Options.ContainerdCerts = Directories{"x"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newMachine(t, nil)
-			n.must(n.install(installOn("reg.test")))
+			n.Must(n.install(installOn("reg.test")))
 			r := n.record()
 			spoil(r)
 			text, err := json.Marshal(r)
-			n.must(err)
-			n.must(os.WriteFile(n.path(journalPath), text, 0o600))
-			before := n.tree()
+			n.Must(err)
+			n.Must(os.WriteFile(n.Path(recordPath), text, 0o600))
+			before := n.Tree()
 			for command, run := range map[string]func() error{"install": func() error { return n.tryInstall(installOn("reg.test")) }, "uninstall": n.tryUninstall} {
 				if err := run(); err == nil || !strings.Contains(err.Error(), "; put back the file as nestctl wrote it, or remove what it installed by hand") {
 					t.Errorf("%s: %v", command, err)
 				}
 			}
-			n.wantTree(before)
+			n.WantTree(before)
 		})
 	}
 }
@@ -221,9 +223,9 @@ func TestRecordOfNothingOurs(t *testing.T) {
 // TestRestoredOwner: what comes back belongs to whoever what we wrote belongs
 // to, and not to whom a record names.
 func TestRestoredOwner(t *testing.T) {
-	hosts := filepath.Join(defaultHostsDir, "reg.test/hosts.toml")
+	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	n := newMachine(t, map[string]string{hosts: "server = \"https://mirror.test\"\n"})
-	n.must(n.install(installOn("reg.test")))
+	n.Must(n.install(installOn("reg.test")))
 	r := n.record()
 	for i := range r.Files {
 		if r.Files[i].Original != nil {
@@ -231,12 +233,12 @@ func TestRestoredOwner(t *testing.T) {
 		}
 	}
 	text, err := json.Marshal(r)
-	n.must(err)
-	n.must(os.WriteFile(n.path(journalPath), text, 0o600))
-	n.must(n.install(installOn("reg.test", "other.test")))
-	n.must(n.uninstall())
-	info, err := os.Stat(n.path(hosts))
-	n.must(err)
+	n.Must(err)
+	n.Must(os.WriteFile(n.Path(recordPath), text, 0o600))
+	n.Must(n.install(installOn("reg.test", "other.test")))
+	n.Must(n.uninstall())
+	info, err := os.Stat(n.Path(hosts))
+	n.Must(err)
 	if uid, gid := ownerOf(info); uid != os.Geteuid() || gid != os.Getegid() {
 		t.Errorf("hosts.toml belongs to %d:%d", uid, gid)
 	}
@@ -246,26 +248,16 @@ func TestRestoredOwner(t *testing.T) {
 // put a file stays.
 func TestFileForDirectory(t *testing.T) {
 	n := newMachine(t, nil)
-	n.must(n.install(installOn("reg.test")))
-	file := filepath.Join(defaultHostsDir, "gone.test")
-	n.put(map[string]string{file: "mine"})
+	n.Must(n.install(installOn("reg.test")))
+	file := filepath.Join(config.ContainerdCerts, "gone.test")
+	n.Put(map[string]string{file: "mine"})
 	r := n.record()
 	r.Dirs = append(r.Dirs, file)
 	text, err := json.Marshal(r)
-	n.must(err)
-	n.must(os.WriteFile(n.path(journalPath), text, 0o600))
+	n.Must(err)
+	n.Must(os.WriteFile(n.Path(recordPath), text, 0o600))
 	if err := n.uninstall(); err == nil || !strings.Contains(err.Error(), file+": is not a directory") {
 		t.Errorf("%v", err)
 	}
-	n.read(file)
-}
-
-// TestDoctorOfOthers: the doctor says who could change what.
-func TestDoctorOfOthers(t *testing.T) {
-	n := newMachine(t, map[string]string{config.Path: "x"})
-	n.must(os.Chmod(n.path("/etc/nested"), 0o777))
-	out := n.look()
-	if want := "problem: " + n.path("/etc/nested") + ": can be written by its group or others; fix: chmod go-w "; !strings.Contains(out, want) {
-		t.Errorf("the doctor says\n%swant %s", out, want)
-	}
+	n.Read(file)
 }

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"cmp"
@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nestedoci/nested/config"
@@ -43,8 +42,8 @@ func (d *doctor) allHosts() iter.Seq2[string, string] {
 }
 
 // checkHosts looks at the hosts.toml of each registry.
-func (d *doctor) checkHosts(context.Context) []problem {
-	var all []problem
+func (d *doctor) checkHosts(context.Context) []Problem {
+	var all []Problem
 	for registry, path := range d.allHosts() {
 		all = append(all, d.checkHostsOf(registry, path)...)
 	}
@@ -53,8 +52,8 @@ func (d *doctor) checkHosts(context.Context) []problem {
 
 // checkUpstream looks at what the gateway goes by: copies of what an
 // administrator has in containerd's directory.
-func (d *doctor) checkUpstream(context.Context) []problem {
-	var all []problem
+func (d *doctor) checkUpstream(context.Context) []Problem {
+	var all []Problem
 	g := d.config.Gateway
 	for _, registry := range g.Registries {
 		path := d.hostsOf(g.HostsDir, registry)
@@ -63,14 +62,14 @@ func (d *doctor) checkUpstream(context.Context) []problem {
 			_, err = config.ParseHosts(path, found)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			all = append(all, problem{err.Error() + ": the gateway does not reach " + registry + " without it", "correct it, then " + d.reload()})
+			all = append(all, Problem{err.Error() + ": the gateway does not reach " + registry + " without it", "correct it, then " + d.reload()})
 			continue
 		}
 		hosts, wanted, changed := d.upstreamOf(registry)
-		if changed == "" || sameLines(found, wanted) || found != nil && d.edited(path, found) {
+		if changed == "" || config.SameHosts(found, wanted) || found != nil && d.edited(path, found) {
 			continue // or somebody has other plans for the gateway
 		}
-		all = append(all, problem{hosts + " was " + changed + " since it was installed, and the gateway goes by its copy, " + path, d.again() + ", then " + d.reload()})
+		all = append(all, Problem{hosts + " was " + changed + " since it was installed, and the gateway goes by its copy, " + path, d.again() + ", then " + d.reload()})
 	}
 	return all
 }
@@ -82,7 +81,7 @@ func (d *doctor) upstreamOf(registry string) (hosts string, wanted []byte, chang
 	for _, certs := range d.certs {
 		path := d.hostsOf(certs, registry)
 		text, err := os.ReadFile(d.at(path))
-		_, recorded := d.record.entry(path)
+		recorded := d.record.Has(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && recorded:
 			hosts, changed = path, "removed"
@@ -99,100 +98,59 @@ func (d *doctor) upstreamOf(registry string) (hosts string, wanted []byte, chang
 	return hosts, nil, changed
 }
 
-// edited tells whether a file is not as it was installed.
+// edited reports whether a file is not as it was installed.
 func (d *doctor) edited(path string, text []byte) bool {
-	e, ok := d.record.entry(path)
-	return !ok || !e.ours(&contents{Data: text})
-}
-
-// sameLines compares texts but for empty lines.
-func sameLines(a, b []byte) bool {
-	lines := func(text []byte) []string {
-		return slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
-	}
-	return slices.Equal(lines(a), lines(b))
+	return !d.record.Wrote(path, text)
 }
 
 // again is the command that installs as before, for some registries more.
-func (d *doctor) again(more ...string) string {
-	o, defaults := d.options, config.Default()
-	words := []string{"nestctl install --mode " + o.Mode}
-	add := func(flag string, values ...string) {
-		for _, v := range values {
-			if strings.ContainsAny(v, "* '") {
-				v = "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
-			}
-			words = append(words, "--"+flag+" "+v)
-		}
-	}
-	if o.ConfigFile == "" {
-		add("registry", appendNew(o.Registries, more)...)
-		add("allow", o.Allow...)
-	} else if words = []string{"nestctl install"}; len(more) > 0 {
-		words = []string{fmt.Sprintf("add %q to gateway.registries in %s, then nestctl install", more, o.ConfigFile)}
-	}
-	if o.ConfigFile != "" {
-		add("config", o.ConfigFile)
-	} else if o.Address != defaults.Gateway.Address {
-		add("address", o.Address)
-	}
-	if !slices.Equal(o.ContainerdCerts, []string{defaultHostsDir}) {
-		add("containerd-certs", o.ContainerdCerts...)
-	}
-	if o.ConfigFile == "" && o.Mode == "node" && !slices.Equal(o.DockerConfig, defaults.Credentials.DockerConfig) {
-		add("docker-config", o.DockerConfig...)
-	}
-	if o.NoSystemd {
-		words = append(words, "--no-systemd")
-	}
-	return strings.Join(words, " ")
-}
+func (d *doctor) again(more ...string) string { return d.installation.Command(more...) }
 
-func (d *doctor) checkHostsOf(registry, path string) []problem {
+func (d *doctor) checkHostsOf(registry, path string) []Problem {
 	text, err := os.ReadFile(d.at(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return []problem{{path + " does not exist, so that containerd does not ask the gateway for " + registry, d.again()}}
+		return []Problem{{path + " does not exist, so that containerd does not ask the gateway for " + registry, d.again()}}
 	}
 	if err != nil {
-		return []problem{{err.Error(), "run nestctl doctor as root"}}
+		return []Problem{{err.Error(), "run nestctl doctor as root"}}
 	}
 	hosts, err := config.ParseHosts(path, text)
 	if err != nil {
-		return []problem{{err.Error() + ": containerd goes on without the file", "correct it"}}
+		return []Problem{{err.Error() + ": containerd goes on without the file", "correct it"}}
 	}
 	certs := filepath.Dir(filepath.Dir(path))
-	return append(because(config.CheckHosts(d.root, certs, registry), ""), d.checkFirst(path, hosts)...)
+	return append(because(config.CheckHosts(d.Root, certs, registry), ""), d.checkFirst(path, hosts)...)
 }
 
 // checkFirst looks at the first host, which has to be the gateway.
-func (d *doctor) checkFirst(path string, hosts config.Hosts) []problem {
+func (d *doctor) checkFirst(path string, hosts config.Hosts) []Problem {
 	url := d.host().URL()
 	at := slices.IndexFunc(hosts.Hosts, d.isGateway)
 	table := fmt.Sprintf("[host.%q]", url)
 	switch {
 	case at < 0:
-		return []problem{{path + ": the gateway, " + table + ", is not in it", d.again()}}
+		return []Problem{{path + ": the gateway, " + table + ", is not in it", d.again()}}
 	case at > 0:
-		return []problem{{path + ": " + table + " is not the first host, so that others are asked before it", "move it before all other hosts"}}
+		return []Problem{{path + ": " + table + " is not the first host, so that others are asked before it", "move it before all other hosts"}}
 	}
 	h := hosts.Hosts[0]
-	var all []problem
+	var all []Problem
 	if h.URL != url {
-		all = append(all, problem{fmt.Sprintf("%s: [host.%q] is not how the gateway is reached", path, h.URL), "make it " + table})
+		all = append(all, Problem{fmt.Sprintf("%s: [host.%q] is not how the gateway is reached", path, h.URL), "make it " + table})
 	}
 	if h.SkipVerify {
-		all = append(all, problem{path + ": " + table + " has skip_verify, so that any process on the node can pose as the gateway", "remove skip_verify"})
+		all = append(all, Problem{path + ": " + table + " has skip_verify, so that any process on the node can pose as the gateway", "remove skip_verify"})
 	}
 	if len(h.Capabilities) > 0 && (!slices.Contains(h.Capabilities, "pull") || !slices.Contains(h.Capabilities, "resolve")) {
-		all = append(all, problem{path + ": " + table + " is not asked for all of a pull", `set capabilities = ["pull", "resolve"]`})
+		all = append(all, Problem{path + ": " + table + " is not asked for all of a pull", `set capabilities = ["pull", "resolve"]`})
 	}
 	if len(h.CA) == 0 || len(h.Client) == 0 {
-		all = append(all, problem{path + ": " + table + " lacks ca or client, without which gateway and containerd do not trust each other", "nestctl uninstall, then " + d.again()})
+		all = append(all, Problem{path + ": " + table + " lacks ca or client, without which gateway and containerd do not trust each other", "nestctl uninstall, then " + d.again()})
 	}
 	return all
 }
 
-// isGateway tells whether a host is the gateway, whatever its scheme: by its
+// isGateway reports whether a host is the gateway, whatever its scheme: by its
 // address or, when that was changed, by its certificate.
 func (d *doctor) isGateway(h config.Host) bool {
 	return d.host().Is(h.URL) || h.IsGateway()
@@ -211,20 +169,20 @@ type pair struct {
 
 // pairOf reads the files that a hosts.toml names; nil when it names none, which
 // checkHosts finds.
-func (d *doctor) pairOf(hosts string) (*pair, []problem) {
+func (d *doctor) pairOf(hosts string) (*pair, []Problem) {
 	p := &pair{hosts: hosts}
 	h, ok := d.gatewayIn(p.hosts)
 	if !ok {
 		return nil, nil
 	}
-	var all []problem
+	var all []Problem
 	read := func(path string) (string, []byte) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(p.hosts), path)
 		}
 		data, err := os.ReadFile(d.at(path))
 		if err != nil {
-			all = append(all, problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.again()})
+			all = append(all, Problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.again()})
 		}
 		return path, data
 	}
@@ -262,8 +220,8 @@ func reason(err error) string {
 }
 
 // checkCertificates looks at the certificates of each registry.
-func (d *doctor) checkCertificates(context.Context) []problem {
-	var all []problem
+func (d *doctor) checkCertificates(context.Context) []Problem {
+	var all []Problem
 	for _, hosts := range d.allHosts() {
 		p, missing := d.pairOf(hosts)
 		all = append(all, missing...)
@@ -274,7 +232,7 @@ func (d *doctor) checkCertificates(context.Context) []problem {
 	return all
 }
 
-func (d *doctor) checkPair(p *pair) []problem {
+func (d *doctor) checkPair(p *pair) []Problem {
 	all := slices.Concat(
 		because(config.CheckFile(d.at(p.ca)), "make it a file that root can read"),
 		because(config.CheckSecret(d.at(p.client)), "make it a file that root can read"))
@@ -282,14 +240,14 @@ func (d *doctor) checkPair(p *pair) []problem {
 	date := until.Format(time.DateOnly)
 	switch {
 	case err != nil:
-		all = append(all, problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
-	case until.Before(d.now):
-		all = append(all, problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
-	case config.Due(until, d.now):
-		all = append(all, problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
+		all = append(all, Problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
+	case until.Before(d.Now):
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
+	case config.Due(until, d.Now):
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
 	default:
-		if err := p.Check(d.config.Gateway.Address, d.now); err != nil {
-			all = append(all, problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
+		if err := p.Check(d.config.Gateway.Address, d.Now); err != nil {
+			all = append(all, Problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
 		}
 	}
 	return all

@@ -1,9 +1,11 @@
-package main
+package doctor
 
 import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/nestedoci/nested/internal/node"
 )
 
 // TestDoctorLocalPull has each setting with which CRI leaves the transfer
@@ -30,7 +32,7 @@ func TestDoctorLocalPull(t *testing.T) {
 			"io.containerd.grpc.v1.cri":   "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nregistry.config_path = \"/etc/containerd/certs.d\"\n" + old + "\n",
 		} {
 			n := newMachine(t, map[string]string{containerd: text})
-			d := doctor{root: n.root, containerd: containerd, certs: []string{defaultHostsDir}}
+			d := load(Options{Root: n.Root, ContainerdConfig: containerd})
 			var got []string
 			for _, p := range append(d.checkRoots(t.Context()), d.checkPull(t.Context())...) {
 				got = append(got, p.String())
@@ -64,10 +66,10 @@ func TestDoctorProxy(t *testing.T) {
 		{"Environment=PATH=/bin", "", 0},
 	} {
 		n := newMachine(t, map[string]string{
-			unitDir + "/containerd.service.d/a.conf":     "[Service]\n" + test.theirs + "\n",
-			unitDir + "/nested-gateway.service.d/a.conf": "[Service]\n" + test.ours + "\n",
+			node.UnitDir + "/containerd.service.d/a.conf":     "[Service]\n" + test.theirs + "\n",
+			node.UnitDir + "/nested-gateway.service.d/a.conf": "[Service]\n" + test.ours + "\n",
 		})
-		d := doctor{root: n.root}
+		d := load(Options{Root: n.Root})
 		if found := d.checkProxy(t.Context()); len(found) != test.want {
 			t.Errorf("%+v: %v", test, found)
 		}

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -54,7 +54,7 @@ func (f containerdFile) key(name string) string {
 // containerdFiles reads containerd's configuration and what it imports.
 func (d *doctor) containerdFiles() ([]containerdFile, error) {
 	var all []containerdFile
-	pending := []string{d.containerd}
+	pending := []string{d.ContainerdConfig}
 	for len(pending) > 0 {
 		path := pending[0]
 		pending = pending[1:]
@@ -62,7 +62,7 @@ func (d *doctor) containerdFiles() ([]containerdFile, error) {
 			continue
 		}
 		text, err := os.ReadFile(d.at(path))
-		if errors.Is(err, fs.ErrNotExist) && path == d.containerd {
+		if errors.Is(err, fs.ErrNotExist) && path == d.ContainerdConfig {
 			return []containerdFile{{path: path, plugin: criPlugins[3]}}, nil // as containerd's defaults
 		}
 		if err != nil {
@@ -117,14 +117,14 @@ func (d *doctor) imports(from string, patterns []string) []string {
 			continue
 		}
 		for _, path := range found {
-			all = append(all, "/"+strings.TrimPrefix(strings.TrimPrefix(path, filepath.Clean(d.root)), "/"))
+			all = append(all, "/"+strings.TrimPrefix(strings.TrimPrefix(path, filepath.Clean(d.Root)), "/"))
 		}
 	}
 	return all
 }
 
 // checkRoots looks at config_path.
-func (d *doctor) checkRoots(context.Context) []problem {
+func (d *doctor) checkRoots(context.Context) []Problem {
 	files, err := d.containerdFiles()
 	if err != nil {
 		return because(err, "correct it")
@@ -139,25 +139,25 @@ func (d *doctor) checkRoots(context.Context) []problem {
 	fix := fmt.Sprintf("in %s: [plugins.%q.registry] config_path = %q, and restart containerd", in.path, in.plugin, d.certs[0])
 	switch roots := filepath.SplitList(path); {
 	case path == "":
-		return []problem{{in.key("registry.config_path is not set: containerd 1.7 then reads no hosts.toml, and the default of 2.x, two directories, is ignored by its transfer service"), fix}}
+		return []Problem{{in.key("registry.config_path is not set: containerd 1.7 then reads no hosts.toml, and the default of 2.x, two directories, is ignored by its transfer service"), fix}}
 	case len(roots) > 1:
-		return []problem{{in.key(fmt.Sprintf("registry.config_path = %q names two directories; the transfer service ignores both", path)), fix}}
+		return []Problem{{in.key(fmt.Sprintf("registry.config_path = %q names two directories; the transfer service ignores both", path)), fix}}
 	case !slices.Contains(d.certs, filepath.Clean(path)):
-		return []problem{{in.key(fmt.Sprintf("registry.config_path = %q is not where hosts.toml is installed, %s", path, strings.Join(d.certs, " or "))), fix + "; or nestctl install with --containerd-certs " + path}}
+		return []Problem{{in.key(fmt.Sprintf("registry.config_path = %q is not where hosts.toml is installed, %s", path, strings.Join(d.certs, " or "))), fix + "; or nestctl install with --containerd-certs " + path}}
 	}
 	return nil
 }
 
 // checkPull looks at the settings with which CRI falls back to its own pull.
-func (d *doctor) checkPull(context.Context) []problem {
+func (d *doctor) checkPull(context.Context) []Problem {
 	files, err := d.containerdFiles()
 	if err != nil {
 		return nil // checkRoots says it
 	}
-	var found []problem
+	var found []Problem
 	for _, f := range files {
 		for _, s := range f.images.localPull() {
-			found = append(found, problem{f.key(s.setting + ": CRI of containerd 2.1 and later pulls only the first fitting member"), s.fix + ", and restart containerd"})
+			found = append(found, Problem{f.key(s.setting + ": CRI of containerd 2.1 and later pulls only the first fitting member"), s.fix + ", and restart containerd"})
 		}
 	}
 	return found

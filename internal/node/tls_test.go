@@ -1,9 +1,7 @@
-package main
+package node
 
 import (
-	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -13,32 +11,16 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	dockerconfig "github.com/containerd/containerd/v2/core/remotes/docker/config"
 
-	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/config"
 )
-
-// serve runs a server as the gateway's, with the certificates of an
-// installation, and returns its address, which is known before there are any.
-func (n *machine) serve(handler http.Handler) string {
-	n.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	n.must(err)
-	server := gateway.NewServer(handler, n.path(gatewayPEM), n.path(clientCAPEM))
-	go func() { _ = server.Serve(listener) }()
-	n.t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // nobody is waited for
-		_ = server.End(ctx, listener)
-	})
-	return listener.Addr().String()
-}
 
 // hosts are a registry's, as containerd makes them of hosts.toml.
 func (n *machine) hosts(registry string) []docker.RegistryHost {
-	n.t.Helper()
-	hosts, err := dockerconfig.ConfigureHosts(n.t.Context(), dockerconfig.HostOptions{
-		HostDir: dockerconfig.HostDirFromRoot(n.path(defaultHostsDir)),
+	n.T.Helper()
+	hosts, err := dockerconfig.ConfigureHosts(n.T.Context(), dockerconfig.HostOptions{
+		HostDir: dockerconfig.HostDirFromRoot(n.Path(config.ContainerdCerts)),
 	})(registry)
-	n.must(err)
+	n.Must(err)
 	return hosts
 }
 
@@ -46,7 +28,7 @@ func (n *machine) hosts(registry string) []docker.RegistryHost {
 // an installation, on a connection from before a renewal, and after that.
 func TestHandshake(t *testing.T) {
 	n := newMachine(t, map[string]string{"/etc/containerd/certs.d/reg.test/hosts.toml": "server = \"https://reg.test\"\n[host.\"https://mirror.test\"]\n"})
-	address := n.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address := n.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS.PeerCertificates[0].Subject.CommonName != "containerd" {
 			w.WriteHeader(http.StatusForbidden)
 		}
@@ -54,7 +36,7 @@ func TestHandshake(t *testing.T) {
 	o := installOn("reg.test")
 	o.Address = address
 	n.now = time.Now().Add(-300 * 24 * time.Hour)
-	n.must(n.install(o))
+	n.Must(n.install(o))
 	first := n.hosts("reg.test")
 	var names []string
 	for _, h := range first {
@@ -69,18 +51,18 @@ func TestHandshake(t *testing.T) {
 	n.wantStatus(first[0].Client, address)
 
 	n.now = time.Now()
-	n.must(n.renew())
+	n.Must(n.renew())
 	n.wantStatus(first[0].Client, address) // over its connection
 	n.wantStatus(n.hosts("reg.test")[0].Client, address)
 }
 
 func (n *machine) wantStatus(client *http.Client, address string) {
-	n.t.Helper()
+	n.T.Helper()
 	response, err := client.Get("https://" + address + "/v2/")
-	n.must(err)
+	n.Must(err)
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		n.t.Fatal(response.Status)
+		n.T.Fatal(response.Status)
 	}
 }
 
@@ -88,11 +70,11 @@ func (n *machine) wantStatus(client *http.Client, address string) {
 // the gateway in its place.
 func TestStrangers(t *testing.T) {
 	n, other := newMachine(t, nil), newMachine(t, nil)
-	address := n.serve(http.NotFoundHandler())
+	address := n.Serve(http.NotFoundHandler())
 	o := installOn("reg.test")
 	o.Address = address
-	n.must(n.install(o))
-	other.must(other.install(o))
+	n.Must(n.install(o))
+	other.Must(other.install(o))
 	ours := n.hosts("reg.test")[0].Client.Transport.(*http.Transport).TLSClientConfig
 	theirs := other.hosts("reg.test")[0].Client.Transport.(*http.Transport).TLSClientConfig
 	for name, c := range map[string]*tls.Config{
@@ -119,9 +101,9 @@ func TestStrangers(t *testing.T) {
 // TestNoKeys looks for private keys beside the two that are needed.
 func TestNoKeys(t *testing.T) {
 	n := newMachine(t, nil)
-	n.must(n.install(installOn("reg.test")))
+	n.Must(n.install(installOn("reg.test")))
 	keys := 0
-	for path, text := range n.tree() {
+	for path, text := range n.Tree() {
 		if count := strings.Count(text, "PRIVATE KEY-----\n") / 2; count > 0 {
 			keys += count
 			if !strings.HasPrefix(text, "-rw-------\n") {

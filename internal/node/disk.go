@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"cmp"
@@ -92,7 +92,7 @@ func (d *disk) at(path string) string {
 // own refuses a directory, and the way to it, that others own or can write.
 func (d *disk) own(dir string) error { return trust.Way(d.at(dir)) }
 
-// ownRoot is own for the root, with another way out: the directories above an
+// ownRoot is own for the root, with another way out: the Directories above an
 // image may be somebody's home.
 func (d *disk) ownRoot() error {
 	err := d.own("/")
@@ -103,7 +103,12 @@ func (d *disk) ownRoot() error {
 }
 
 // ownIfThere is own for a directory that need not exist.
-func (d *disk) ownIfThere(dir string) error { return absent(d.own(dir)) }
+func (d *disk) ownIfThere(dir string) error {
+	if err := d.own(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
 
 // read returns a file, nil when there is none. Anything but a regular file is
 // an error, and one that others own or can write.
@@ -146,7 +151,7 @@ func (d *disk) readOpened(path string, seen fs.FileInfo) (*contents, error) {
 	return &contents{data, info.Mode().Perm(), uid, gid}, nil
 }
 
-// isDir tells whether a directory is there.
+// isDir reports whether a directory is there.
 func (d *disk) isDir(path string) (bool, error) {
 	info, err := d.root.Stat(d.name(path))
 	switch {

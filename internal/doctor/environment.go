@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -10,26 +10,27 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // checkProxy looks for a proxy that containerd has and the gateway has not.
-func (d *doctor) checkProxy(context.Context) []problem {
+func (d *doctor) checkProxy(context.Context) []Problem {
 	ours := d.environment("nested-gateway.service")
 	theirs := d.environment("containerd.service")
-	var all []problem
+	var all []Problem
 	for _, name := range slices.Sorted(maps.Keys(theirs)) {
 		if upper := strings.ToUpper(name); upper != "HTTPS_PROXY" && upper != "NO_PROXY" || hasVariable(ours, name) {
 			continue
 		}
-		all = append(all, problem{
+		all = append(all, Problem{
 			fmt.Sprintf("%s is set for containerd, in %s, and not for nested-gateway.service", name, theirs[name]),
 			"systemctl edit nested-gateway, add the line Environment= from there below [Service], systemctl restart nested-gateway"})
 	}
 	return all
 }
 
-// hasVariable tells whether a variable is set, in either spelling.
+// hasVariable reports whether a variable is set, in either spelling.
 func hasVariable(variables map[string]string, name string) bool {
 	return variables[strings.ToUpper(name)]+variables[strings.ToLower(name)] != ""
 }
@@ -38,11 +39,11 @@ func hasVariable(variables map[string]string, name string) bool {
 // file that does it.
 func (d *doctor) environment(unit string) map[string]string {
 	variables := map[string]string{}
-	paths := []string{filepath.Join(unitDir, unit)}
-	dropIns, err := filepath.Glob(d.at(filepath.Join(unitDir, unit+".d", "*.conf")))
+	paths := []string{filepath.Join(node.UnitDir, unit)}
+	dropIns, err := filepath.Glob(d.at(filepath.Join(node.UnitDir, unit+".d", "*.conf")))
 	if err == nil {
 		for _, path := range dropIns {
-			paths = append(paths, filepath.Join(unitDir, unit+".d", filepath.Base(path)))
+			paths = append(paths, filepath.Join(node.UnitDir, unit+".d", filepath.Base(path)))
 		}
 	}
 	for _, path := range paths {
@@ -75,7 +76,7 @@ func setVariables(variables map[string]string, words, path string) {
 
 // checkCredentials looks for a credential for each registry and REF, which
 // runs the helpers. That there is none is no problem: content may be public.
-func (d *doctor) checkCredentials(ctx context.Context) []problem {
+func (d *doctor) checkCredentials(ctx context.Context) []Problem {
 	if d.config.Gateway.Mode != "node" {
 		return nil
 	}
@@ -84,7 +85,7 @@ func (d *doctor) checkCredentials(ctx context.Context) []problem {
 		files = append(files, d.at(path))
 	}
 	stores := auth.NewStores(auth.StoresOptions{Files: files, HelperTimeout: d.config.Credentials.HelperTimeout})
-	var all []problem
+	var all []Problem
 	for _, name := range d.repositories() {
 		repository, err := auth.ParseRepository(name)
 		if err == nil {
@@ -106,8 +107,8 @@ func (d *doctor) repositories() []string {
 	for _, registry := range d.config.Gateway.Registries {
 		all = append(all, registry+"/x")
 	}
-	for _, ref := range d.refs {
-		all = append(all, ref.repository.String())
+	for _, ref := range d.References {
+		all = append(all, ref.Repository.String())
 	}
 	return all
 }

@@ -1,0 +1,146 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/node/nodetest"
+)
+
+// machine is a node on which a test installs at a time of its own, and may have
+// changes fail.
+type machine struct {
+	*nodetest.Machine
+	now    time.Time
+	before func(change string) error // see disk
+}
+
+func newMachine(t *testing.T, files map[string]string) *machine {
+	return on(nodetest.New(t, files))
+}
+
+// on is a machine with a disk that is there.
+func on(m *nodetest.Machine) *machine {
+	return &machine{m, time.Now(), func(string) error { return nil }}
+}
+
+// open opens the node as the commands do.
+func (n *machine) open(certs ...string) installed {
+	n.T.Helper()
+	i, err := open(n.Root, certs)
+	n.Must(err)
+	n.T.Cleanup(i.close)
+	i.disk.before = n.before
+	return i
+}
+
+// installOn is what most tests install.
+func installOn(registries ...string) Options {
+	return Options{Mode: "node", Registries: registries, ContainerdCerts: Directories{config.ContainerdCerts}, Address: config.Default().Gateway.Address}
+}
+
+func (n *machine) install(o Options) error {
+	n.T.Helper()
+	w, err := o.parse()
+	if err != nil {
+		return err
+	}
+	i := n.open(w.ContainerdCerts...)
+	defer i.close()
+	p, err := i.plan(w, "/usr/bin/nestctl", n.now)
+	if err == nil {
+		_, err = i.apply(p)
+	}
+	return err
+}
+
+func (n *machine) renew() error {
+	n.T.Helper()
+	i := n.open()
+	defer i.close()
+	p, err := i.planCertificates(i.record.Options, n.now)
+	if err != nil || p.files == nil {
+		return cmp.Or(err, errors.New("nothing to renew"))
+	}
+	_, err = i.apply(p)
+	return err
+}
+
+func (n *machine) uninstall() error {
+	n.T.Helper()
+	i := n.open()
+	defer i.close()
+	_, err := i.takeBack()
+	return err
+}
+
+// TestNothingElse looks at the tree outside of what install names.
+func TestNothingElse(t *testing.T) {
+	n := newMachine(t, nil)
+	before := n.Tree()
+	n.Must(n.install(installOn("reg.test")))
+	ours := regexp.MustCompile(`^/etc/(nested|containerd/certs\.d/reg\.test)(/|$)|^/etc/systemd/system/nested-[a-z]+\.[a-z]+$`)
+	for _, d := range nodetest.Diff(n.Tree(), before) {
+		if path, ok := strings.CutPrefix(d, "+ "); !ok || !ours.MatchString(path) {
+			t.Error(d)
+		}
+	}
+}
+
+// TestEditedMeanwhile: what somebody writes between plan and change is not lost.
+func TestEditedMeanwhile(t *testing.T) {
+	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
+	for _, path := range []string{config.Path, hosts} {
+		n := newMachine(t, nil)
+		n.Must(n.install(installOn("reg.test")))
+		edit := func(line string) { n.Put(map[string]string{path: string(n.Read(path)) + line}) }
+		edit("# before\n")
+		i := n.open()
+		p, err := i.planRepeat("/usr/bin/nestctl", n.now)
+		n.Must(err)
+		edit("# meanwhile\n")
+		_, err = i.apply(p)
+		if err == nil || !strings.Contains(err.Error(), path+": was changed just now") {
+			t.Errorf("%s: %v", path, err)
+		}
+		if text := n.Read(path); !strings.HasSuffix(string(text), "# before\n# meanwhile\n") {
+			t.Errorf("%s is\n%s", path, text)
+		}
+	}
+}
+
+// TestFolderGone: when somebody has removed containerd's folder, what was
+// installed in it is installed again, and uninstalled.
+func TestFolderGone(t *testing.T) {
+	n := newMachine(t, nil)
+	n.Must(n.install(installOn("reg.test")))
+	installed := alike(n.Tree())
+	n.Must(os.RemoveAll(n.Path(config.ContainerdCerts)))
+	n.Must(n.install(installOn("reg.test")))
+	for _, d := range nodetest.Diff(alike(n.Tree()), installed) {
+		if !strings.Contains(d, "/docker.io") && !strings.HasPrefix(d, "! "+recordPath) { // which has the folder now
+			t.Error(d)
+		}
+	}
+	n.Must(n.uninstall())
+	if _, err := os.Stat(n.Path(config.ContainerdCerts)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+}
+
+func TestOneInstallerAtATime(t *testing.T) {
+	n := newMachine(t, nil)
+	n.Must(n.install(installOn("reg.test")))
+	n.open()
+	if _, err := open(n.Root, nil); err == nil || !strings.Contains(err.Error(), "another nestctl works here; wait for it") {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,219 @@
+package node
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// ModesHelp says what the modes are.
+const ModesHelp = "node (the node's Docker credentials, for all pods) or pod (each pod's own pull secrets)"
+
+// Options are what an installation is for. What is empty is left to what is
+// installed or, where nothing is, to [config.Default]; mode and registries must
+// be said, by their fields or by the configuration file. They are recorded, so
+// that renewals need none.
+type Options struct {
+	Mode            string      `json:"mode"`       // node or pod
+	Registries      []string    `json:"registries"` // each host or host:port, as references name it
+	Allow           []string    `json:"allow,omitempty"`
+	ContainerdCerts Directories `json:"containerd_certs"`
+	Address         string      `json:"address"` // of the gateway, on loopback
+	DockerConfig    []string    `json:"docker_config,omitempty"`
+	NoSystemd       bool        `json:"no_systemd,omitempty"`
+	// ConfigFile has the gateway's configuration, which is installed as it is, in
+	// place of what the other fields would say of it.
+	ConfigFile string `json:"config_file,omitempty"`
+}
+
+// Directories have hosts.toml files, each those of one containerd. A record has
+// one as a string, as earlier versions write it.
+type Directories []string
+
+// MarshalJSON implements [json.Marshaler].
+func (d Directories) MarshalJSON() ([]byte, error) {
+	if len(d) == 1 {
+		return json.Marshal(d[0])
+	}
+	return json.Marshal([]string(d))
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (d *Directories) UnmarshalJSON(text []byte) error {
+	var one string
+	if string(text) == "null" {
+		return nil
+	}
+	if json.Unmarshal(text, &one) == nil {
+		*d = Directories{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(d))
+}
+
+// wish is what is to be installed: options that were checked.
+type wish struct {
+	Options         // with defaults in the place of what is empty
+	said    Options // as they came
+	text    []byte  // of the configuration file, nil without one
+}
+
+const help = "; see nestctl install --help"
+
+// parse checks options, and reads the configuration file that they name.
+func (o Options) parse() (wish, error) {
+	w := wish{Options: o, said: o}
+	if o.ConfigFile != "" {
+		if err := w.load(); err != nil {
+			return wish{}, err
+		}
+	}
+	w.Address = cmp.Or(w.Address, config.Default().Gateway.Address)
+	w.Registries = appendNew(nil, w.Registries)
+	if err := w.check(); err != nil {
+		return wish{}, err
+	}
+	w.ContainerdCerts = nil
+	for _, dir := range o.ContainerdCerts {
+		w.ContainerdCerts = append(w.ContainerdCerts, filepath.Clean(dir))
+	}
+	return w, nil
+}
+
+// load takes what the configuration file says.
+func (w *wish) load() error {
+	for _, o := range []struct {
+		flag string
+		said bool
+	}{
+		{"mode", w.Mode != ""}, {"registry", w.Registries != nil}, {"allow", w.Allow != nil},
+		{"address", w.Address != ""}, {"docker-config", w.DockerConfig != nil},
+	} {
+		if o.said {
+			return usage.Errorf("--%s: --config says it"+help, o.flag)
+		}
+	}
+	text, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		return err
+	}
+	c, err := config.Parse(w.ConfigFile, text)
+	if err != nil {
+		return err
+	}
+	g, defaults := c.Gateway, config.Default().Gateway
+	if g.Certificate != defaults.Certificate || g.ClientCA != defaults.ClientCA || g.HostsDir != defaults.HostsDir {
+		return fmt.Errorf("%s: gateway.certificate, gateway.client_ca and gateway.hosts_dir are where nestctl install writes; leave them out", w.ConfigFile)
+	}
+	w.text, w.Mode, w.Registries, w.Allow, w.Address = text, g.Mode, g.Registries, g.Allow, g.Address
+	if g.Mode == "node" {
+		w.DockerConfig = c.Credentials.DockerConfig
+	}
+	return nil
+}
+
+func (o *Options) check() error {
+	if o.Mode != "node" && o.Mode != "pod" {
+		return usage.Errorf("--mode %q: must be %s"+help, o.Mode, ModesHelp)
+	}
+	if len(o.Registries) == 0 {
+		return usage.Errorf("--registry: name the registries whose bundles are to be pulled" + help)
+	}
+	for _, r := range o.Registries {
+		if !isRegistry(r) {
+			return usage.Errorf("--registry %.64q: must be host or host:port, as references name it", r)
+		}
+	}
+	for _, path := range slices.Concat(o.ContainerdCerts, o.DockerConfig) {
+		if !filepath.IsAbs(path) {
+			return usage.Errorf("path %.128q: must be absolute", path)
+		}
+	}
+	for _, dir := range o.ContainerdCerts {
+		if dir = filepath.Clean(dir); dir == filepath.Clean(config.Default().Gateway.HostsDir) {
+			return usage.Errorf("--containerd-certs %s: that is the gateway's own directory; name containerd's", dir)
+		}
+	}
+	c := o.config()
+	if err := c.Check(); err != nil {
+		return usage.Errorf("%w", err)
+	}
+	return nil
+}
+
+// isRegistry reports whether a string names a registry: host or host:port.
+func isRegistry(s string) bool {
+	parsed, err := auth.ParseRepository(s + "/x")
+	return err == nil && parsed.Host() == s
+}
+
+// config is the gateway's configuration.
+func (o *Options) config() *config.Config {
+	c := config.Default()
+	c.Gateway.Mode = o.Mode
+	c.Gateway.Registries = o.Registries
+	c.Gateway.Allow = append(c.Gateway.Allow, o.Allow...)
+	c.Gateway.Address = o.Address
+	if len(o.DockerConfig) > 0 {
+		c.Credentials.DockerConfig = o.DockerConfig
+	}
+	return &c
+}
+
+// Command is the command, for a shell, that installs with these options, for
+// some registries more.
+func (o Options) Command(more ...string) string {
+	defaults := config.Default()
+	var command strings.Builder
+	add := func(flag string, values ...string) {
+		for _, v := range values {
+			if strings.ContainsAny(v, "* '") {
+				v = "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+			}
+			command.WriteString(" --" + flag + " " + v)
+		}
+	}
+	if o.ConfigFile != "" && len(more) > 0 {
+		fmt.Fprintf(&command, "add %q to gateway.registries in %s, then ", more, o.ConfigFile)
+	}
+	command.WriteString("nestctl install")
+	if o.ConfigFile != "" {
+		add("config", o.ConfigFile)
+	} else {
+		add("mode", o.Mode)
+		add("registry", appendNew(o.Registries, more)...)
+		add("allow", o.Allow...)
+		if o.Address != defaults.Gateway.Address {
+			add("address", o.Address)
+		}
+	}
+	if !slices.Equal(o.ContainerdCerts, []string{config.ContainerdCerts}) {
+		add("containerd-certs", o.ContainerdCerts...)
+	}
+	if o.ConfigFile == "" && o.Mode == "node" && !slices.Equal(o.DockerConfig, defaults.Credentials.DockerConfig) {
+		add("docker-config", o.DockerConfig...)
+	}
+	if o.NoSystemd {
+		command.WriteString(" --no-systemd")
+	}
+	return command.String()
+}
+
+// appendNew appends what is not there yet.
+func appendNew(list, more []string) []string {
+	list = slices.Clone(list)
+	for _, s := range more {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nestedoci/nested/config"
+)
+
+// plan is what an installation comes to. Nothing is written before all of it is
+// known.
+type plan struct {
+	options Options
+	files   []file    // in the order of writing; nil: there is nothing to do
+	notes   []string  // for whoever installs
+	until   time.Time // when the certificates end
+}
+
+// file is a file that an installation wants.
+type file struct {
+	path string
+	contents
+	// edited is what somebody has made of the file since we wrote it, or nil.
+	// What is wanted keeps that change, and uninstall is to leave the file alone.
+	edited *contents
+	// replaced says that somebody has put a file without our mark in the place
+	// of ours, which therefore is what was there before us.
+	replaced bool
+}
+
+// plan plans what somebody wishes, with services that run a program.
+func (i installed) plan(w wish, program string, now time.Time) (plan, error) {
+	options, configuration, err := i.configuration(w)
+	if err != nil {
+		return plan{}, err
+	}
+	services, err := units(options, program)
+	if err != nil {
+		return plan{}, err
+	}
+	return i.planAll(options, configuration, services, now)
+}
+
+// planRepeat plans what is installed, once more. The configuration stays.
+func (i installed) planRepeat(program string, now time.Time) (plan, error) {
+	options := i.record.Options
+	configuration, err := i.sameConfiguration(options)
+	if err != nil {
+		return plan{}, err
+	}
+	services, err := units(options, program)
+	if err != nil {
+		return plan{}, err
+	}
+	return i.planAll(options, configuration, services, now)
+}
+
+// planRenewal plans certificates in the place of those that are about to end.
+// Where the gateway is not in a hosts.toml any more everything but the units is
+// planned.
+func (i installed) planRenewal(now time.Time) (plan, error) {
+	options := i.record.Options
+	anew, err := i.writtenAnew()
+	if err != nil {
+		return plan{}, err
+	}
+	if !anew {
+		return i.planCertificates(options, now)
+	}
+	configuration, err := i.sameConfiguration(options)
+	if err != nil {
+		return plan{}, err
+	}
+	services, err := i.sameUnits(options)
+	if err != nil {
+		return plan{}, err
+	}
+	return i.planAll(options, configuration, services, now)
+}
+
+// planAll lists the files of an installation in the order of writing: at no
+// time does hosts.toml name a file that is not there or that the gateway does
+// not know, nor the gateway show a certificate that the hosts.toml in force does
+// not trust.
+func (i installed) planAll(options Options, configuration, services []file, now time.Time) (plan, error) {
+	sites, err := i.sites(options)
+	if err != nil {
+		return plan{}, err
+	}
+	certificates, until, err := i.fittingCertificates(options.Address, now)
+	if err != nil {
+		return plan{}, err
+	}
+	host := config.NewGatewayHost(options.Address, certificates.ID())
+	hosts, err := i.hostsFiles(sites, host)
+	if err != nil {
+		return plan{}, err
+	}
+	upstream, notes, err := upstreamFiles(sites, host)
+	if err != nil {
+		return plan{}, err
+	}
+	clients, err := i.clientFiles(siteDirs(sites), options.Address, certificates)
+	if err != nil {
+		return plan{}, err
+	}
+	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, gatewayFile(certificates), services)
+	return plan{options, files, notes, until}, nil
+}
+
+func siteDirs(sites []site) []string {
+	var dirs []string
+	for _, s := range sites {
+		dirs = append(dirs, s.dir)
+	}
+	return dirs
+}
