@@ -12,6 +12,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	registryclient "github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestClientPull: containerd's own client pulls the platforms of one image, each in a child
@@ -23,7 +24,7 @@ func TestClientPull(t *testing.T) {
 	stores := auth.NewStores(auth.StoresOptions{
 		Files: []string{filepath.Join(dockerConfig(t, a.logins, nil), "config.json")},
 	})
-	base := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true, Credentials: stores})
+	base := registryclient.New(registryclient.Options{PlainHTTP: true, Credentials: stores})
 	defer base.CloseIdleConnections()
 
 	pullAndRun(t, daemon, c, nested.New(base, nested.Options{Store: c.ContentStore()}), a.ref, "from a child\n")

@@ -12,7 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	registryclient "github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestRegistriesPush: into each repository with its own user, in tokens that are for pushing there and nowhere else;
@@ -25,7 +25,7 @@ func TestRegistriesPush(t *testing.T) {
 	})
 	reg := startRegistry(t, tokens)
 	config := dockerConfig(t, map[string]login{reg.host + "/org/app": app, reg.host + "/org/app/web": web}, nil)
-	registries := nested.NewRegistries(nested.RegistriesOptions{
+	registries := registryclient.New(registryclient.Options{
 		Credentials: auth.NewStores(auth.StoresOptions{Files: []string{config + "/config.json"}}),
 		PlainHTTP:   true,
 	})

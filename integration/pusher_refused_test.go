@@ -19,6 +19,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	registryclient "github.com/nestedoci/nested/remotes/registry"
 )
 
 // answerInstead puts a handler in front of the registry, behind the log; it returns whether it has answered.
@@ -81,7 +82,7 @@ func TestPusherMountRefused(t *testing.T) {
 				w.WriteHeader(test.registry)
 				return true
 			})
-			resolver := nested.New(registriesFor(t, logins, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
+			resolver := nested.New(registriesFor(t, logins, registryclient.Options{}), nested.Options{Store: store, Strategy: nested.Reference})
 			must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.All))
 			reg.checkPlaced(t, "org/app", bundle)
 			log := reg.requests()
@@ -107,7 +108,7 @@ func TestPusherRemembersRefusals(t *testing.T) {
 		web.username: {password: web.password, rights: pushes("org/app/web")},
 	})
 	reg := startRegistry(t, tokens)
-	registries := registriesFor(t, map[string]login{reg.host + "/org/app": app, reg.host + "/org/app/web": web}, nested.RegistriesOptions{})
+	registries := registriesFor(t, map[string]login{reg.host + "/org/app": app, reg.host + "/org/app/web": web}, registryclient.Options{})
 	source, err := auth.ParseRepository(reg.host + "/org/app/web")
 	must(t, err)
 	for range 3 {
@@ -136,7 +137,7 @@ func TestPusherEmptyBlobRefused(t *testing.T) {
 		}
 		return r.Method == http.MethodPut
 	})
-	pusher, err := registriesFor(t, nil, nested.RegistriesOptions{}).Pusher(t.Context(), reg.ref("org/app", "v1"))
+	pusher, err := registriesFor(t, nil, registryclient.Options{}).Pusher(t.Context(), reg.ref("org/app", "v1"))
 	must(t, err)
 	if err := pushTo(t, pusher, empty.desc, empty.data); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("%v", err)
@@ -150,7 +151,7 @@ func TestPusherMountFromParent(t *testing.T) {
 	tokens := startTokenServer(t, map[string]user{alice.username: {password: alice.password, rights: pushes("org/app", "org/app/web", "org/app/worker")}})
 	reg := startRegistry(t, tokens)
 	reg.pushBlob(t, "org/app/web", blob.desc, bytes.NewReader(blob.data))
-	registries := registriesFor(t, map[string]login{reg.host: alice}, nested.RegistriesOptions{})
+	registries := registriesFor(t, map[string]login{reg.host: alice}, registryclient.Options{})
 	parent, err := auth.ParseRepository(reg.host + "/org/app")
 	must(t, err)
 	pusher, err := registries.Pusher(t.Context(), reg.ref("org/app/worker", "v1"))
@@ -203,7 +204,7 @@ func TestPusherUploadElsewhere(t *testing.T) {
 				text += fmt.Sprintf("ca = %q\n", writeFile(t, filepath.Join(certsD, "ca.pem"), reg.ca))
 			}
 			writeHosts(t, certsD, reg.host, text+"[header]\nX-Hosts = \"canary\"\n")
-			registries := registriesFor(t, logins, nested.RegistriesOptions{HostsDir: certsD, Header: http.Header{"X-Client": {"canary"}}, UserAgent: "test"})
+			registries := registriesFor(t, logins, registryclient.Options{HostsDir: certsD, Header: http.Header{"X-Client": {"canary"}}, UserAgent: "test"})
 			pusher, err := registries.Pusher(t.Context(), reg.ref("org/app", "v1"))
 			must(t, err)
 			err = pushTo(t, pusher, blob.desc, blob.data)
@@ -247,7 +248,7 @@ func TestPusherTokenEnds(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
 	})
-	registries := registriesFor(t, logins, nested.RegistriesOptions{})
+	registries := registriesFor(t, logins, registryclient.Options{})
 	pusher, err := registries.Pusher(t.Context(), reg.ref("org/app", "v1"))
 	must(t, err)
 	failed := make(chan error, 1)
@@ -277,7 +278,7 @@ func TestPusherCancelled(t *testing.T) {
 		return true
 	})
 	t.Cleanup(func() { close(over) })
-	pusher, err := registriesFor(t, nil, nested.RegistriesOptions{}).Pusher(t.Context(), reg.ref("org/app", "v1"))
+	pusher, err := registriesFor(t, nil, registryclient.Options{}).Pusher(t.Context(), reg.ref("org/app", "v1"))
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	w, err := pusher.Push(ctx, blob.desc)
@@ -311,7 +312,7 @@ func TestRegistriesHeadAndDelete(t *testing.T) {
 			web.username: {password: web.password, rights: pulls("org/app/web")},
 		})
 		reg := registryOptions{serve: (*httptest.Server).Start, deletes: enabled}.start(t, tokens)
-		registries := registriesFor(t, map[string]login{reg.host + "/org/app": app, reg.host + "/org/app/web": web, reg.host + "/org/other": web}, nested.RegistriesOptions{})
+		registries := registriesFor(t, map[string]login{reg.host + "/org/app": app, reg.host + "/org/app/web": web, reg.host + "/org/other": web}, registryclient.Options{})
 		repository := func(name string) auth.Repository {
 			r, err := auth.ParseRepository(reg.host + "/" + name)
 			must(t, err)

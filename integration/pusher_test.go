@@ -17,6 +17,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	registryclient "github.com/nestedoci/nested/remotes/registry"
 )
 
 // newChain makes a bundle with all that a push has to tell apart: a member for two platforms that shares a layer with
@@ -152,11 +153,11 @@ func pushFrom(t *testing.T, resolver remotes.Resolver, ref string, n node, store
 }
 
 // registriesFor has a credential for each key.
-func registriesFor(t *testing.T, logins map[string]login, options nested.RegistriesOptions) *nested.Registries {
+func registriesFor(t *testing.T, logins map[string]login, options registryclient.Options) *registryclient.Client {
 	t.Helper()
 	options.Credentials = auth.NewStores(auth.StoresOptions{Files: []string{dockerConfig(t, logins, nil) + "/config.json"}})
 	options.PlainHTTP = true
-	registries := nested.NewRegistries(options)
+	registries := registryclient.New(options)
 	t.Cleanup(registries.CloseIdleConnections)
 	return registries
 }
@@ -197,7 +198,7 @@ func TestPusher(t *testing.T) {
 			for _, repository := range all {
 				logins[reg.host+"/"+repository] = loginFor(repository)
 			}
-			resolver := nested.New(registriesFor(t, logins, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
+			resolver := nested.New(registriesFor(t, logins, registryclient.Options{}), nested.Options{Store: store, Strategy: nested.Reference})
 			must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.All))
 
 			log := reg.requests()
@@ -246,7 +247,7 @@ func TestPusherCarrier(t *testing.T) {
 	for name, root := range map[string]node{"member": newBundle(t, member{"sub", carrier}), "root": carrier} {
 		store := newStore(t, root)
 		reg := startRegistry(t, nil)
-		resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
+		resolver := nested.New(registriesFor(t, nil, registryclient.Options{}), nested.Options{Store: store, Strategy: nested.Reference})
 		must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), root, store, platforms.All))
 		reg.checkPlaced(t, "org/app", root)
 		if puts := only(reg.requests(), func(r request) bool { return r.Method == "PUT" && r.Reference == inner.desc.Digest.String() }); len(puts) > 0 {
@@ -266,7 +267,7 @@ func TestPusherEmptyBlob(t *testing.T) {
 	bundle := newBundle(t, member{"file", file}, member{"copy", file})
 	store := newStore(t, bundle)
 	reg := startRegistry(t, nil)
-	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
+	resolver := nested.New(registriesFor(t, nil, registryclient.Options{}), nested.Options{Store: store, Strategy: nested.Reference})
 	must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.All))
 	reg.checkPlaced(t, "org/app", bundle)
 }
@@ -279,7 +280,7 @@ func TestPusherPlain(t *testing.T) {
 	store := newStore(t, index)
 	_, distinct := countBlobs(blobsOf("", index))
 	reg := startRegistry(t, nil)
-	registries := registriesFor(t, nil, nested.RegistriesOptions{})
+	registries := registriesFor(t, nil, registryclient.Options{})
 	var logs []map[request]int
 	for repository, resolver := range map[string]remotes.Resolver{"org/plain": registries, "org/nested": nested.New(registries, nested.Options{Store: store, Strategy: nested.Reference})} {
 		must(t, pushFrom(t, resolver, reg.ref(repository, "v1"), index, store, platforms.All))
@@ -309,7 +310,7 @@ func TestPusherBelowPlain(t *testing.T) {
 	index := newIndex(t, newApp(t), newImage(t, amd64, "own\n", baseLayer(t)))
 	store := newStore(t, index)
 	reg := startRegistry(t, nil)
-	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
+	resolver := nested.New(registriesFor(t, nil, registryclient.Options{}), nested.Options{Store: store, Strategy: nested.Reference})
 	must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), index, store, platforms.All))
 	reg.checkPlaced(t, "org/app", index)
 }
@@ -323,7 +324,7 @@ func TestPusherPlatform(t *testing.T) {
 	other.blobs = other.blobs[1:] // all but what it shares
 	store := newStore(t, bundle, other, elsewhere)
 	reg := startRegistry(t, nil)
-	resolver := nested.New(registriesFor(t, nil, nested.RegistriesOptions{}), nested.Options{Store: store, Strategy: nested.Reference})
+	resolver := nested.New(registriesFor(t, nil, registryclient.Options{}), nested.Options{Store: store, Strategy: nested.Reference})
 	must(t, pushFrom(t, resolver, reg.ref("org/app", "v1"), bundle, store, platforms.Only(amd64)))
 	reg.checkPlaced(t, "org/app", bundle, other, elsewhere)
 }

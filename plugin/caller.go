@@ -21,7 +21,7 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // callbackTime is how long a caller may take to answer for a credential. One
@@ -88,7 +88,7 @@ func (c *caller) follows(ctx context.Context) (auth.Repository, bool) {
 
 // registries asks the registries as the caller would, with the node's
 // credentials where it brought none.
-func (c *caller) registries(ctx context.Context, settings *settings) (*nested.Registries, error) {
+func (c *caller) registries(ctx context.Context, settings *settings) (*registry.Client, error) {
 	debug, err := c.debug(ctx)
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (c *caller) registries(ctx context.Context, settings *settings) (*nested.Re
 	for name, value := range c.settings.Headers {
 		header.Set(name, value)
 	}
-	return nested.NewRegistries(nested.RegistriesOptions{
+	return registry.New(registry.Options{
 		Credentials:  append(credentials, settings.node),
 		HostsDir:     c.settings.HostDir,
 		PlainHTTP:    c.settings.DefaultScheme == "http",

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // progress makes one report of the reports of several transfers. The caller's
@@ -101,6 +102,6 @@ func (p *pull) isBrief(ctx context.Context, m member) bool {
 		return false
 	}
 	children, err := p.fetcher.Children(ctx, m.Descriptor)
-	large := func(e nested.Entry) bool { return !nested.Brief(e.Descriptor) }
+	large := func(e nested.Entry) bool { return !registry.IsSmall(e.Descriptor) }
 	return err == nil && !slices.ContainsFunc(children, large)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/nestedoci/nested/internal/records"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // kubernetes is the namespace of CRI.
@@ -46,7 +47,7 @@ type pull struct {
 	namespace string
 	dst       transfer.ImageStorer    // the caller's
 	platform  platforms.MatchComparer // what the caller asks for; nil for everything
-	base      *nested.Registries
+	base      *registry.Client
 	resolver  *nested.Resolver // on the base
 	progress  *progress
 	slots     chan struct{} // held by the transfers of members

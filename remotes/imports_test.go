@@ -1,7 +1,7 @@
 // Package remotes_test keeps the direction of imports: auth knows nothing of
-// containerd, nested stands on auth, the gateway on nested, the configuration
-// on both, the plugin on the configuration, and containerd's client, which
-// brings most of containerd with it, is for programs.
+// containerd, registry and nested stand on auth side by side, the gateway on
+// both, the configuration on the gateway, the plugin on the configuration, and
+// containerd's client, which brings most of containerd with it, is for programs.
 package remotes_test
 
 import (
@@ -20,20 +20,22 @@ const (
 
 // leaves are for the rooms that are named with them.
 var leaves = map[string][]string{
-	"remotes/auth":    {},
-	"remotes/nested":  {module + "internal/oci", module + "internal/sanitize"},
-	"remotes/gateway": {module + "internal/oci", module + "internal/sanitize", trust},
-	"config":          {module + "internal/oci", module + "internal/sanitize", trust},
-	"plugin":          {module + "internal/oci", module + "internal/sanitize", trust},
-	"internal/oci":    {module + "internal/sanitize", module + "remotes/auth"},
+	"remotes/auth":     {},
+	"remotes/nested":   {module + "internal/oci", module + "internal/sanitize"},
+	"remotes/registry": {module + "internal/oci", module + "internal/sanitize"},
+	"remotes/gateway":  {module + "internal/oci", module + "internal/sanitize", trust},
+	"config":           {module + "internal/oci", module + "internal/sanitize", trust},
+	"plugin":           {module + "internal/oci", module + "internal/sanitize", trust},
+	"internal/oci":     {module + "internal/sanitize", module + "remotes/auth"},
 }
 
 func TestImportDirection(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
-		"remotes/auth":    {containerd, module + "remotes/nested", module + "cmd", module + "internal"},
-		"remotes/nested":  {containerd + "client", module + "cmd", module + "internal", module + "remotes/gateway", module + "config"},
-		"remotes/gateway": {containerd + "client", module + "cmd", module + "internal", module + "config"},
-		"config":          {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
+		"remotes/auth":     {containerd, module + "remotes/registry", module + "remotes/nested", module + "cmd", module + "internal"},
+		"remotes/nested":   {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "remotes/registry", module + "remotes/gateway", module + "config"},
+		"remotes/registry": {containerd + "client", module + "cmd", module + "internal", module + "remotes/nested", module + "remotes/gateway", module + "config"},
+		"remotes/gateway":  {containerd + "client", module + "cmd", module + "internal", module + "config"},
+		"config":           {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
 		// Leaves.
 		"internal/amount":    {module},
 		"internal/contextio": {module},
@@ -63,6 +65,19 @@ func TestImportDirection(t *testing.T) {
 	}
 }
 
+// TestImportCost: what a room costs a program that imports it, in packages that are not of the standard library.
+func TestImportCost(t *testing.T) {
+	for pkg, most := range map[string]int{
+		"remotes/auth":   25,
+		"remotes/nested": 85, // containerd's docker resolver would bring fifty more
+	} {
+		const others = "{{if not .Standard}}{{.ImportPath}}{{end}}"
+		if deps := dependencies(t, "-f", others, module+pkg); len(deps) > most {
+			t.Errorf("%s costs %d packages, %d at most:\n%s", pkg, len(deps), most, strings.Join(deps, "\n"))
+		}
+	}
+}
+
 // internal/registrytest is linked into a program, the demo.
 func TestRegistryWithoutTesting(t *testing.T) {
 	if slices.Contains(dependencies(t, module+"internal/registrytest"), "testing") {
@@ -70,11 +85,11 @@ func TestRegistryWithoutTesting(t *testing.T) {
 	}
 }
 
-func dependencies(t *testing.T, pkg string) []string {
+func dependencies(t *testing.T, arguments ...string) []string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, arguments...)...).Output()
 	if err != nil {
-		t.Fatalf("go list -deps %s: %v", pkg, err)
+		t.Fatalf("go list -deps %q: %v", arguments, err)
 	}
 	return strings.Fields(string(out))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // checkOptions are the flags of check.
@@ -90,7 +91,7 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 
 // check finds out all there is to report.
 func (o *checkOptions) check(ctx context.Context, hosts, ref string, s bundle.Selection) (*checkReport, error) {
-	metrics := new(nested.Metrics)
+	metrics := new(registry.Metrics)
 	stores := userStores(metrics)
 	registries := o.registriesWith(stores, hosts, metrics)
 	defer registries.CloseIdleConnections()
@@ -124,7 +125,7 @@ type checkSource interface {
 type checker struct {
 	checkSource
 	walker      *bundle.Walker
-	registries  *nested.Registries
+	registries  *registry.Client
 	credentials auth.Source
 	strict      bool
 	asBlob      bool // the root is stored as a blob
@@ -135,7 +136,7 @@ type checker struct {
 	access    map[auth.Repository]*access
 }
 
-func newChecker(registries *nested.Registries, credentials auth.Source, strict bool) *checker {
+func newChecker(registries *registry.Client, credentials auth.Source, strict bool) *checker {
 	return &checker{
 		registries:  registries,
 		credentials: credentials,

@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // looks are the questions about a part, each to be asked by itself.
@@ -87,8 +88,8 @@ func (c *checker) size(ctx context.Context, r auth.Repository, path, accept stri
 			if expected != notThere && (errdefs.IsNotFound(err) || err == nil && size >= 0 && size != expected) {
 				var header http.Header
 				header, err = c.registries.Glance(ctx, r, path, accept)
-				if size, err = lengthOf(header, err); err == nil && size != expected && nested.IsPage(header.Get("Content-Type")) {
-					err = &nested.AnswerError{Host: r.String(), MediaType: header.Get("Content-Type"), Blob: true}
+				if size, err = lengthOf(header, err); err == nil && size != expected && registry.IsPage(header.Get("Content-Type")) {
+					err = &registry.AnswerError{Host: r.String(), MediaType: header.Get("Content-Type"), Blob: true}
 				}
 			}
 			c.answered(ctx, r, err)
@@ -223,9 +224,9 @@ func (c *checker) scheme(ctx context.Context, r auth.Repository) string {
 }
 
 // hosts are those from which a repository is pulled.
-func (c *checker) hosts(r auth.Repository) []nested.Host {
+func (c *checker) hosts(r auth.Repository) []registry.Host {
 	all, _ := c.registries.Hosts(r) // which has been asked
-	var hosts []nested.Host
+	var hosts []registry.Host
 	for _, h := range all {
 		if h.Capabilities.Has(docker.HostCapabilityPull) {
 			hosts = append(hosts, h)

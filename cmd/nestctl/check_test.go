@@ -18,7 +18,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // checkScene is a registry with nothing in it that anybody may pull from.
@@ -245,7 +245,7 @@ func TestCheckWorstAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newChecker(nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true}), auth.Sources{}, false)
+	c := newChecker(registry.New(registry.Options{PlainHTTP: true}), auth.Sources{}, false)
 	for _, answer := range []error{errdefs.ErrNotFound, &auth.DeniedError{Answer: "no"}, errdefs.ErrNotFound, errors.New("broken")} {
 		c.answered(t.Context(), repository, answer)
 	}

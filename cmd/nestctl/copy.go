@@ -23,6 +23,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // copyOptions are the flags of copy.
@@ -129,7 +130,7 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 		return err
 	}
 	started := time.Now()
-	metrics := new(nested.Metrics)
+	metrics := new(registry.Metrics)
 	from, err := o.openSource(ctx, src, metrics)
 	if err != nil {
 		return err
@@ -169,13 +170,13 @@ type copySource struct {
 	root  *bundle.Node
 	ref   string // the reference, or the layout's name
 	tag   string
-	from  *nested.Registries // nil: a layout
-	label string             // of a layout that does not say where its content is from
+	from  *registry.Client // nil: a layout
+	label string           // of a layout that does not say where its content is from
 	close func() error
 }
 
 // openSource opens a registry's bundle or a layout's.
-func (o *copyOptions) openSource(ctx context.Context, src string, metrics *nested.Metrics) (*copySource, error) {
+func (o *copyOptions) openSource(ctx context.Context, src string, metrics *registry.Metrics) (*copySource, error) {
 	matcher, err := platformFlag(o.platform, o.platform == "")
 	if err != nil {
 		return nil, err
@@ -231,7 +232,7 @@ func (s *copySource) members(m *mover) ([]string, error) {
 }
 
 // toRegistry brings everything to a registry, and tags the root last.
-func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst string, metrics *nested.Metrics, stderr io.Writer) (_ *copied, err error) {
+func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst string, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
 	parent, tag, err := parseDestination(dst, from.tag)
 	if err != nil {
 		return nil, err

@@ -16,11 +16,11 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // toLayout brings everything into a layout, as pull does.
-func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layoutPlace, metrics *nested.Metrics, stderr io.Writer) (_ *copied, err error) {
+func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layoutPlace, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
 	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.path, quiet: o.quiet, format: o.format, concurrent: o.concurrent}
 	if place.archive {
 		p.to = "oci-archive:" + place.path

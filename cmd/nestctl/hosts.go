@@ -13,11 +13,11 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // open opens a bundle with the credentials of the user's Docker stores.
-func (s *settings) open(ctx context.Context, store content.Provider, metrics *nested.Metrics, ref string, sel bundle.Selection, concurrent int) (_ *bundle.Walker, _ *bundle.Node, err error) {
+func (s *settings) open(ctx context.Context, store content.Provider, metrics *registry.Metrics, ref string, sel bundle.Selection, concurrent int) (_ *bundle.Walker, _ *bundle.Node, err error) {
 	dir, remove, err := hostsAround(s.hostsDir, ref)
 	if err != nil {
 		return nil, nil, err
@@ -28,7 +28,7 @@ func (s *settings) open(ctx context.Context, store content.Provider, metrics *ne
 
 // around returns the registries for a reference, without a gateway. closeAll
 // ends the use of them.
-func (s *settings) around(ref string, metrics *nested.Metrics) (registries *nested.Registries, closeAll func() error, err error) {
+func (s *settings) around(ref string, metrics *registry.Metrics) (registries *registry.Client, closeAll func() error, err error) {
 	dir, remove, err := hostsAround(s.hostsDir, ref)
 	if err != nil {
 		return nil, nil, err

@@ -20,6 +20,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 func newIndex(s *settings) *cobra.Command {
@@ -145,7 +146,7 @@ func newIndexShow(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w, root, err := s.open(cmd.Context(), nil, new(nested.Metrics), ref, bundle.Selection{}, 1)
+			w, root, err := s.open(cmd.Context(), nil, new(registry.Metrics), ref, bundle.Selection{}, 1)
 			if err != nil {
 				return err
 			}
@@ -186,7 +187,7 @@ func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Co
 	}
 	e := &indexEdit{settings: o.settings, repository: repository, document: newIndexDocument()}
 	var closeAll func() error
-	if e.registries, closeAll, err = o.around(repository.String(), new(nested.Metrics)); err != nil {
+	if e.registries, closeAll, err = o.around(repository.String(), new(registry.Metrics)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()

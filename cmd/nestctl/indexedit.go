@@ -15,12 +15,13 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // indexEdit is an index on its way to its repository.
 type indexEdit struct {
 	*settings
-	registries *nested.Registries
+	registries *registry.Client
 	repository auth.Repository
 	document   *indexDocument
 	entries    []nested.Entry // of the document, as far as it was there before
@@ -148,7 +149,7 @@ func (e *indexEdit) remove(which func(nested.Entry) bool) bool {
 // anchor brings what the members hold into the index's repository.
 func (e *indexEdit) anchor(ctx context.Context) error {
 	const concurrent = 8
-	m := newMover(e.registries, e.repository, concurrent, newProgress(io.Discard, true, new(nested.Metrics)))
+	m := newMover(e.registries, e.repository, concurrent, newProgress(io.Discard, true, new(registry.Metrics)))
 	m.source, m.single, m.strategy = e.registries, true, "anchor"
 	for _, member := range e.members {
 		ref := member.repository.String() + "@" + member.desc.Digest.String()

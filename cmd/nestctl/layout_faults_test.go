@@ -24,7 +24,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 var errCut = errors.New("the power is cut")
@@ -134,7 +134,7 @@ func pullOpen(t *testing.T, to interface {
 	}
 	l.Store = failingStore{l.Store, l.dir, l.before}
 	o := pullOptions{settings: &settings{plainHTTP: true}, quiet: true, concurrent: 1}
-	_, _, err := o.pull(t.Context(), to, ref, bundle.Selection{}, new(nested.Metrics), io.Discard)
+	_, _, err := o.pull(t.Context(), to, ref, bundle.Selection{}, new(registry.Metrics), io.Discard)
 	return errors.Join(err, to.close())
 }
 

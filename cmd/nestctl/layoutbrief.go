@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // syncs brings files to the disk while others arrive. Nobody waits for it but
@@ -76,7 +76,7 @@ func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content
 			return nil, err
 		}
 	}
-	if bundle.CheckStorable(o.Desc) != nil || o.Desc.Size <= 0 || !nested.Brief(o.Desc) {
+	if bundle.CheckStorable(o.Desc) != nil || o.Desc.Size <= 0 || !registry.IsSmall(o.Desc) {
 		return l.Store.Writer(ctx, opts...)
 	}
 	_, err := l.root.Lstat(blobFile(o.Desc.Digest))

@@ -22,6 +22,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // mover brings what walkers walk to into repositories of a registry, each
@@ -29,8 +30,8 @@ import (
 // or everything to the parent. The roots are left to its user. Any number of
 // walks may be under way at once.
 type mover struct {
-	registries  *nested.Registries // of the registry that it goes to
-	source      *nested.Registries // of the one that it comes from; nil: a layout
+	registries  *registry.Client // of the registry that it goes to
+	source      *registry.Client // of the one that it comes from; nil: a layout
 	parent      auth.Repository
 	single      bool               // all to the parent
 	fromParents bool               // content of repositories above goes to members that name it
@@ -63,7 +64,7 @@ type movedBlob struct {
 	in []auth.Repository
 }
 
-func newMover(registries *nested.Registries, parent auth.Repository, concurrent int, show *progress) *mover {
+func newMover(registries *registry.Client, parent auth.Repository, concurrent int, show *progress) *mover {
 	return &mover{
 		registries: registries,
 		parent:     parent,

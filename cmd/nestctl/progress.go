@@ -14,7 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // progress shows how far a pull is: a bar on a terminal, a line per member
@@ -22,7 +22,7 @@ import (
 type progress struct {
 	out      io.Writer
 	quiet    bool
-	metrics  *nested.Metrics
+	metrics  *registry.Metrics
 	expected atomic.Int64
 	members  atomic.Int64
 
@@ -41,7 +41,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && width > 0
 }
 
-func newProgress(out io.Writer, quiet bool, metrics *nested.Metrics) *progress {
+func newProgress(out io.Writer, quiet bool, metrics *registry.Metrics) *progress {
 	p := &progress{out: out, quiet: quiet, metrics: metrics, end: make(chan struct{})}
 	if quiet || !isTerminal(out) {
 		return p

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestProgressOnTerminal: on a terminal there is a bar that counts bytes.
 func TestProgressOnTerminal(t *testing.T) {
 	screen, terminal := openTerminal(t)
-	var metrics nested.Metrics
+	var metrics registry.Metrics
 	p := newProgress(terminal, false, &metrics)
 	p.expect(2 << 20)
 	metrics.Bytes.Add(1 << 20)

@@ -20,7 +20,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // pullOptions are the flags of pull.
@@ -132,7 +132,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 		return err
 	}
 	defer func() { err = errors.Join(err, to.close()) }()
-	var metrics nested.Metrics
+	var metrics registry.Metrics
 	w, root, err := o.pull(ctx, to, ref, bundle.Selection{Platform: platform, Members: o.members}, &metrics, stderr)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 }
 
 // pull brings the bundle to the target.
-func (o *pullOptions) pull(ctx context.Context, to target, ref string, s bundle.Selection, metrics *nested.Metrics, stderr io.Writer) (*bundle.Walker, *bundle.Node, error) {
+func (o *pullOptions) pull(ctx context.Context, to target, ref string, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walker, *bundle.Node, error) {
 	w, root, err := o.open(ctx, to, metrics, ref, s, o.concurrent)
 	if err != nil {
 		return nil, nil, err
@@ -154,7 +154,7 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s bundle.
 }
 
 // bring brings what a walker walks to into the target, the root under a name.
-func (o *pullOptions) bring(ctx context.Context, to target, w *bundle.Walker, root *bundle.Node, ref string, metrics *nested.Metrics, stderr io.Writer) (err error) {
+func (o *pullOptions) bring(ctx context.Context, to target, w *bundle.Walker, root *bundle.Node, ref string, metrics *registry.Metrics, stderr io.Writer) (err error) {
 	if ctx, err = to.leased(ctx); err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ type resultRequests struct {
 	HelperRuns int64 `json:"helperRuns"`
 }
 
-func newResult(ref string, to target, w *bundle.Walker, root *bundle.Node, m *nested.Metrics, took time.Duration) *result {
+func newResult(ref string, to target, w *bundle.Walker, root *bundle.Node, m *registry.Metrics, took time.Duration) *result {
 	r := &result{
 		Root:    resultRoot{ref, root.Digest, root.MediaType, root.Size},
 		Members: []resultMember{},

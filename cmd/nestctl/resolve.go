@@ -15,7 +15,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // resolveOptions are the flags of resolve.
@@ -109,7 +109,7 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 		return nil, nil, err
 	}
 	const concurrent = 8
-	w, root, err := s.open(ctx, nil, new(nested.Metrics), ref, bundle.Selection{Platform: matcher, Members: members}, concurrent)
+	w, root, err := s.open(ctx, nil, new(registry.Metrics), ref, bundle.Selection{Platform: matcher, Members: members}, concurrent)
 	if err != nil {
 		return nil, nil, err
 	}

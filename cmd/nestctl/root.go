@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // settings are flags of several commands.
@@ -105,17 +106,17 @@ func newVersion() *cobra.Command {
 
 // resolver returns a resolver that follows child namespaces, with the
 // credentials of the user's Docker stores.
-func (s *settings) resolver(hostsDir string, store content.Provider, metrics *nested.Metrics) *nested.Resolver {
+func (s *settings) resolver(hostsDir string, store content.Provider, metrics *registry.Metrics) *nested.Resolver {
 	return nested.New(s.registries(hostsDir, metrics), nested.Options{Store: store, Complete: true})
 }
 
 // registries asks registries with the credentials of the user's Docker stores.
-func (s *settings) registries(hostsDir string, metrics *nested.Metrics) *nested.Registries {
+func (s *settings) registries(hostsDir string, metrics *registry.Metrics) *registry.Client {
 	return s.registriesWith(userStores(metrics), hostsDir, metrics)
 }
 
-func (s *settings) registriesWith(credentials auth.Source, hostsDir string, metrics *nested.Metrics) *nested.Registries {
-	return nested.NewRegistries(nested.RegistriesOptions{
+func (s *settings) registriesWith(credentials auth.Source, hostsDir string, metrics *registry.Metrics) *registry.Client {
+	return registry.New(registry.Options{
 		Credentials: credentials,
 		HostsDir:    hostsDir,
 		PlainHTTP:   s.plainHTTP,
@@ -126,7 +127,7 @@ func (s *settings) registriesWith(credentials auth.Source, hostsDir string, metr
 }
 
 // userStores are the user's Docker stores.
-func userStores(metrics *nested.Metrics) *auth.Stores {
+func userStores(metrics *registry.Metrics) *auth.Stores {
 	stores := auth.StoresFromEnvironment()
 	stores.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
 	stores.Metrics = &metrics.Metrics

@@ -14,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 func newIndexUnprotect(s *settings) *cobra.Command {
@@ -35,7 +36,7 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 	if err != nil {
 		return err
 	}
-	registries, closeAll, err := s.around(root.Repository.String(), new(nested.Metrics))
+	registries, closeAll, err := s.around(root.Repository.String(), new(registry.Metrics))
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func ownEntries(root *bundle.Node) []*bundle.Node {
 }
 
 // deleteTag deletes a tag, and says so when it was there.
-func deleteTag(ctx context.Context, registries *nested.Registries, at auth.Repository, tag string, out io.Writer) error {
+func deleteTag(ctx context.Context, registries *registry.Client, at auth.Repository, tag string, out io.Writer) error {
 	switch err := registries.Delete(ctx, at, "manifests/"+tag); {
 	case errdefs.IsNotFound(err):
 		return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // MaxNodes bounds the walk. A digest may stand under many namespaces, so that
@@ -30,7 +31,7 @@ const MaxNodes = 100_000
 const briefs = 8
 
 func weightOf(d ocispec.Descriptor) int64 {
-	if nested.Brief(d) {
+	if registry.IsSmall(d) {
 		return 1
 	}
 	return briefs

@@ -15,6 +15,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 const (
@@ -207,7 +208,7 @@ var platform = platforms.OnlyStrict(platforms.DefaultSpec())
 func worthwhile(place nested.Place, suits bool) bool {
 	d := place.Descriptor
 	switch {
-	case !nested.Brief(d), len(d.MediaType) > maxMediaType, len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
+	case !registry.IsSmall(d), len(d.MediaType) > maxMediaType, len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
 		return false
 	case place.Entry:
 		return oci.IsManifestOrIndex(d.MediaType)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // serveBlob passes a blob on as it comes, from the first candidate that has
@@ -32,7 +33,7 @@ func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 
 // openBlob asks one candidate.
 func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
-	if d := p.Descriptor; d.Size > 0 && nested.Brief(d) {
+	if d := p.Descriptor; d.Size > 0 && registry.IsSmall(d) {
 		ctx = auth.Brief(ctx)
 	}
 	resp, err := g.askBlob(ctx, q, p, from)
@@ -55,7 +56,7 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 		return g.exchangeBlob(ctx, from, ask)
 	}
 	if err == nil && isForeignPage(resp, q.digest, p.Descriptor.Size) {
-		return nil, errors.Join(&nested.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: mediaType(resp.Header), Blob: true}, resp.Body.Close())
+		return nil, errors.Join(&registry.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: mediaType(resp.Header), Blob: true}, resp.Body.Close())
 	}
 	return resp, err
 }
@@ -64,7 +65,7 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 // the blob itself. The client finds out when it has all of it, and then asks no
 // other host.
 func isForeignPage(resp *http.Response, d digest.Digest, size int64) bool {
-	return nested.IsPage(mediaType(resp.Header)) && resp.StatusCode == http.StatusOK &&
+	return registry.IsPage(mediaType(resp.Header)) && resp.StatusCode == http.StatusOK &&
 		resp.Header.Get("Docker-Content-Digest") != d.String() && (size == 0 || resp.ContentLength != size)
 }
 

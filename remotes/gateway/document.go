@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // heldTime is for how long a document that was read for a HEAD is kept: the GET
@@ -219,7 +220,7 @@ func (d *document) differs(p nested.Place) string {
 		return fmt.Sprintf("size is %d, not %d", d.size, p.Descriptor.Size)
 	case !d.verified(p.Descriptor.Digest):
 		return "digest is another"
-	case isBlob(p), err != nil, nested.Generic(served), served == p.Descriptor.MediaType:
+	case isBlob(p), err != nil, registry.IsGeneric(served), served == p.Descriptor.MediaType:
 		return ""
 	}
 	return fmt.Sprintf("it is served as %.64q, its descriptor says %.64q", served, p.Descriptor.MediaType)

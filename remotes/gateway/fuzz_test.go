@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // FuzzRequest: of whatever path and query, what is served is a repository of a registry that is served, allowed, and its URL
@@ -33,7 +33,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	g := New(Options{Mode: Node, Registries: []string{"reg.test:5000"}, Allow: []Pattern{allow}, Credentials: auth.NewStores(auth.StoresOptions{})})
-	host := nested.Host{}
+	host := registry.Host{}
 	host.Scheme, host.Host, host.Path = "https", "reg.test:5000", "/v2"
 	f.Fuzz(func(t *testing.T, p, query string) {
 		q, err := g.parse(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: p, RawQuery: query}, Header: http.Header{}})

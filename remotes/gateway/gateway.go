@@ -29,6 +29,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // Mode says whose credentials are used.
@@ -56,7 +57,7 @@ type Options struct {
 	Credentials auth.Source
 	// HostsDir has a hosts.toml per registry, for the way upstream.
 	HostsDir string
-	// CheckHosts is that of [nested.RegistriesOptions].
+	// CheckHosts is that of [registry.Options].
 	CheckHosts func(registry string) error
 
 	Realms []string // see [auth.RegistryOptions]
@@ -122,7 +123,7 @@ func New(options Options) *Gateway {
 	g.upstream = &upstream{
 		metrics:   options.Metrics,
 		userAgent: options.UserAgent,
-		registries: nested.NewRegistries(nested.RegistriesOptions{
+		registries: registry.New(registry.Options{
 			Credentials: g.credentials(),
 			HostsDir:    options.HostsDir,
 			CheckHosts:  options.CheckHosts,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 func TestBundle(t *testing.T) {
@@ -282,7 +283,7 @@ func TestFaults(t *testing.T) {
 
 // TestPassable: which redirects a client may be left to follow.
 func TestPassable(t *testing.T) {
-	h := nested.Host{}
+	h := registry.Host{}
 	h.Host = "reg.test:5000"
 	for target, want := range map[string]bool{
 		"https://cdn.test/x?signature=1": true,

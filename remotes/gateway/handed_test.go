@@ -11,7 +11,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestHandedOn: a redirect is handed on when its target may be anybody's storage: not when the registry's certificates are
@@ -31,14 +31,14 @@ func TestHandedOn(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 	}
 	base.TLSClientConfig.ServerName = "example.com" // whatever the name
-	registry := auth.NewRegistry("https", "reg.test", base, auth.Sources{}, auth.RegistryOptions{})
-	defer registry.CloseIdleConnections()
+	reg := auth.NewRegistry("https", "reg.test", base, auth.Sources{}, auth.RegistryOptions{})
+	defer reg.CloseIdleConnections()
 	repository, err := auth.ParseRepository("reg.test/p")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := nested.Host{Authorizer: registry.Authorizer(repository)}
-	h.Host, h.Client = "reg.test", &http.Client{Transport: registry.Transport(), CheckRedirect: registry.CheckRedirect}
+	h := registry.Host{Authorizer: reg.Authorizer(repository)}
+	h.Host, h.Client = "reg.test", &http.Client{Transport: reg.Transport(), CheckRedirect: reg.CheckRedirect}
 	request := func(url string) *http.Request {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 		if err != nil {
@@ -46,7 +46,7 @@ func TestHandedOn(t *testing.T) {
 		}
 		return req
 	}
-	handed := func(h nested.Host, pass bool, to string, via ...*http.Request) bool {
+	handed := func(h registry.Host, pass bool, to string, via ...*http.Request) bool {
 		err := query{pass: pass}.client(h).CheckRedirect(request(to), append([]*http.Request{request("https://reg.test/v2/p/blobs/x")}, via...))
 		if err != nil && !errors.Is(err, http.ErrUseLastResponse) {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func TestHandedOn(t *testing.T) {
 	own := h
 	own.OwnTrust = true
 	for name, c := range map[string]struct {
-		h          nested.Host
+		h          registry.Host
 		pass, want bool
 		to         string
 	}{

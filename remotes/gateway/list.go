@@ -13,7 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // maxList bounds a page of tags or referrers, which is what an index may have.
@@ -39,8 +39,8 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page()}
 	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (resp *http.Response, err error) { //nolint:bodyclose // sendPage closes it
 		resp, err = g.upstream.do(ctx, candidate, ask)
-		if err == nil && nested.LacksReferrers(resp, "") {
-			page := &nested.AnswerError{Host: resp.Request.URL.Host, Of: candidate.String(), MediaType: mediaType(resp.Header), List: true}
+		if err == nil && registry.LacksReferrers(resp, "") {
+			page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: candidate.String(), MediaType: mediaType(resp.Header), List: true}
 			err = fmt.Errorf("%w: %w", page, errdefs.ErrNotFound)
 			return nil, errors.Join(err, resp.Body.Close())
 		}
@@ -68,8 +68,8 @@ func (g *Gateway) sendPage(ctx context.Context, w *answer, q request, resp *http
 		return err
 	}
 	begin := bytes.TrimSpace(data)
-	if !bytes.HasPrefix(begin, []byte("{")) || q.kind == referrers && !nested.IsList(data) {
-		page := &nested.AnswerError{Host: resp.Request.URL.Host, Of: q.repository.String(), MediaType: mediaType(resp.Header), List: true}
+	if !bytes.HasPrefix(begin, []byte("{")) || q.kind == referrers && !registry.IsList(data) {
+		page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: q.repository.String(), MediaType: mediaType(resp.Header), List: true}
 		if q.kind == referrers && bytes.HasPrefix(begin, []byte("<")) {
 			return fmt.Errorf("%w: %w", page, errdefs.ErrNotFound) // as from a registry without the referrers API
 		}
@@ -105,7 +105,7 @@ func (g *Gateway) readList(ctx context.Context, q request, resp *http.Response) 
 // nextPage is a registry's link to the next page as the gateway's own: the
 // path of the request with the parameters of the link.
 func (q request) nextPage(resp *http.Response) (string, error) {
-	next, more, err := nested.NextPage(resp)
+	next, more, err := registry.NextPage(resp)
 	if err != nil || !more {
 		return "", err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // serveManifest serves an index or a manifest, after it was followed. For a
@@ -139,7 +140,7 @@ func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 	}
 	d.served = from
 	if d.whole() && d.header.Get("Content-Encoding") == "" {
-		if d.mediaType, err = nested.ManifestType(from.String(), d.mediaType, d.data); err != nil {
+		if d.mediaType, err = registry.ManifestType(from.String(), d.mediaType, d.data); err != nil {
 			return nil, err
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // Metrics counts what a gateway does. It is a prometheus.Collector.
 type Metrics struct {
 	// Registries counts what its way upstream costs.
-	Registries nested.Metrics
+	Registries registry.Metrics
 
 	requests *prometheus.CounterVec
 	upstream *prometheus.CounterVec

@@ -15,7 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestPodHeldForOneCaller: what was read to answer one caller's HEAD is given to that caller's GET, and to nobody else's.
@@ -82,7 +82,7 @@ func newTimed(t *testing.T, mode Mode) *timed {
 		t.Fatal(err)
 	}
 	s.gateway = New(Options{Mode: mode, Registries: []string{"registry.test"}, Trail: trail, SearchRequests: 10})
-	s.gateway.upstream.registries = nested.NewRegistries(nested.RegistriesOptions{
+	s.gateway.upstream.registries = registry.New(registry.Options{
 		Credentials:  s.gateway.credentials(),
 		UpdateClient: func(c *http.Client) error { c.Transport = inProcess{s}; return nil },
 	})

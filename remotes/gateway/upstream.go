@@ -19,11 +19,12 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // upstream asks registries, each through its hosts in the order of hosts.toml.
 type upstream struct {
-	registries *nested.Registries
+	registries *registry.Client
 	metrics    *Metrics
 	userAgent  string
 }
@@ -80,7 +81,7 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 }
 
 // isSame tells whether two entries of a hosts.toml are one host.
-func isSame(a, b nested.Host) bool {
+func isSame(a, b registry.Host) bool {
 	return a.Scheme == b.Scheme && a.Host == b.Host && a.Path == b.Path
 }
 
@@ -107,7 +108,7 @@ func (q query) capabilities() docker.HostCapabilities {
 }
 
 // ask asks one host. The last one is asked again when its failure may pass.
-func (u *upstream) ask(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
+func (u *upstream) ask(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
 	for retry := new(auth.Retry); ; {
 		resp, err := u.exchange(ctx, h, repository, q, last)
 		if err == nil || !last {
@@ -121,7 +122,7 @@ func (u *upstream) ask(ctx context.Context, h nested.Host, repository auth.Repos
 }
 
 // exchange asks a host once, and again for its challenges.
-func (u *upstream) exchange(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
+func (u *upstream) exchange(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
 	resp, err := h.Exchange(ctx, func() (*http.Response, error) { return u.send(ctx, h, repository, q, last) })
 	if err != nil {
 		return nil, err
@@ -130,7 +131,7 @@ func (u *upstream) exchange(ctx context.Context, h nested.Host, repository auth.
 }
 
 // send makes one request.
-func (u *upstream) send(ctx context.Context, h nested.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
+func (u *upstream) send(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
 	b := budgetOf(ctx)
 	if err := b.spend(); err != nil {
 		return nil, err
@@ -165,7 +166,7 @@ func (u *upstream) send(ctx context.Context, h nested.Host, repository auth.Repo
 }
 
 // request builds the request for a host.
-func (q query) request(ctx context.Context, h nested.Host, repository auth.Repository) (*http.Request, error) {
+func (q query) request(ctx context.Context, h registry.Host, repository auth.Repository) (*http.Request, error) {
 	u := h.URL(repository, string(q.kind)+"/"+q.reference)
 	values := u.Query()
 	maps.Copy(values, q.values)
@@ -186,7 +187,7 @@ func (q query) request(ctx context.Context, h nested.Host, repository auth.Repos
 
 // client returns the host's client, which follows redirects by this project's
 // policy, or stops at the first when that is safe to be handed on.
-func (q query) client(h nested.Host) *http.Client {
+func (q query) client(h registry.Host) *http.Client {
 	if !q.pass || h.OwnTrust {
 		return h.Client
 	}
@@ -206,7 +207,7 @@ func (q query) client(h nested.Host) *http.Client {
 // passable tells whether a redirect may be handed on to a caller, who follows
 // it by their own rules: only over https, to another host, and that by a name
 // which is not this machine's.
-func passable(to *url.URL, h nested.Host) bool {
+func passable(to *url.URL, h registry.Host) bool {
 	name := strings.ToLower(to.Hostname())
 	registry := (&url.URL{Host: h.Host}).Hostname()
 	return to.Scheme == "https" && to.User == nil && name != strings.ToLower(registry) && domainName.MatchString(name) && !strings.HasSuffix(name, ".localhost")
@@ -217,7 +218,7 @@ func passable(to *url.URL, h nested.Host) bool {
 var domainName = regexp.MustCompile(`^([a-z0-9_-]+\.)+[a-z][a-z0-9-]*$`)
 
 // judge makes errors of answers that are no content.
-func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Repository, q query, resp *http.Response) (*http.Response, error) {
+func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.Repository, q query, resp *http.Response) (*http.Response, error) {
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK, code == http.StatusPartialContent, code == http.StatusRequestedRangeNotSatisfiable:
 		return resp, nil
@@ -228,7 +229,7 @@ func (u *upstream) judge(ctx context.Context, h nested.Host, repository auth.Rep
 	_ = resp.Body.Close()
 	code, _, _ := strings.Cut(message, ":")
 	switch status := resp.StatusCode; {
-	case status == http.StatusNotFound, q.kind == referrers && nested.LacksReferrers(resp, code): // clients then ask for a tag
+	case status == http.StatusNotFound, q.kind == referrers && registry.LacksReferrers(resp, code): // clients then ask for a tag
 		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
 	case status == http.StatusForbidden && h.Authorizer.Owns(resp.Request.URL):
 		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
@@ -257,12 +258,12 @@ func registryMessage(resp *http.Response) string {
 
 // transportError names who did not answer, and takes the URL out of a client's
 // error: redirects lead to URLs that are signed in their queries.
-func transportError(h nested.Host, repository auth.Repository, err, cause error) error {
+func transportError(h registry.Host, repository auth.Repository, err, cause error) error {
 	var client *url.Error
 	if !errors.As(err, &client) {
 		return err // of the authorizer
 	}
-	if page, ok := errors.AsType[*nested.AnswerError](err); ok {
+	if page, ok := errors.AsType[*registry.AnswerError](err); ok {
 		return fmt.Errorf("%s: %w", repository, page)
 	}
 	if denied, ok := errors.AsType[*auth.DeniedError](err); ok {

@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // disordered is a registry, without a network, that has an index as a manifest and as a blob, and whose manifests are out of order
@@ -65,7 +66,7 @@ func TestManifestsOutOfOrder(t *testing.T) {
 		for _, headFirst := range []bool{true, false} { // as the plugin asks, and as nestctl does
 			synctest.Test(t, func(t *testing.T) {
 				r := &disordered{index: index, status: test.status, times: test.times}
-				registries := nested.NewRegistries(nested.RegistriesOptions{UpdateClient: func(client *http.Client) error {
+				registries := registry.New(registry.Options{UpdateClient: func(client *http.Client) error {
 					client.Transport = r
 					return nil
 				}})

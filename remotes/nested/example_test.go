@@ -11,6 +11,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // containerd's own resolver, wrapped, follows child namespaces. It has one
@@ -34,7 +35,7 @@ func ExampleNew_pull() {
 	}
 	defer c.Close()
 
-	base := nested.NewRegistries(nested.RegistriesOptions{
+	base := registry.New(registry.Options{
 		Credentials: auth.NewStores(auth.StoresFromEnvironment()),
 		HostsDir:    "/etc/containerd/certs.d",
 	})

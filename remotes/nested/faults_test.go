@@ -22,6 +22,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // layered is a scene with a bundle of one member that has one layer of a hundred thousand bytes, and the filter for
@@ -189,7 +190,7 @@ func TestNoWay(t *testing.T) {
 		"name of another one": {localhost, trusted(secure, localhost), "valid for", new(x509.HostnameError)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := pullFrom(t, test.host, nested.RegistriesOptions{HostsDir: hosts(t, test.host, test.toml)})
+			err := pullFrom(t, test.host, registry.Options{HostsDir: hosts(t, test.host, test.toml)})
 			wantError(t, err, test.want, test.host)
 			if !strings.Contains(err.Error(), parent) {
 				t.Errorf("error %q does not name the repository", err)
@@ -268,26 +269,26 @@ func TestBrokenStreams(t *testing.T) {
 			for breaks, at := range map[int]int{1: 20, 1000: 0} {
 				t.Run(fmt.Sprintf("%s of plain %t, %d times", kind, plain, breaks), func(t *testing.T) {
 					t.Parallel()
-					registry := newRegistry(t, registrytest.WithHTTP2())
-					root := putImage(registry, parent, strings.Repeat("layer", 1000)).Descriptor
+					reg := newRegistry(t, registrytest.WithHTTP2())
+					root := putImage(reg, parent, strings.Repeat("layer", 1000)).Descriptor
 					if !plain {
-						member := putImage(registry, parent+"/web", strings.Repeat("layer", 1000))
-						root = registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+						member := putImage(reg, parent+"/web", strings.Repeat("layer", 1000))
+						root = reg.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
 					}
-					registry.Tag(parent, "v1", root.Digest)
-					registry.Intercept(registry.Truncate(at, registrytest.Of(kind), registrytest.Method(http.MethodGet), registrytest.First(breaks)))
+					reg.Tag(parent, "v1", root.Digest)
+					reg.Intercept(reg.Truncate(at, registrytest.Of(kind), registrytest.Method(http.MethodGet), registrytest.First(breaks)))
 					ca := filepath.Join(t.TempDir(), "ca.pem")
-					check(t, os.WriteFile(ca, registry.CA(), 0o600))
-					registries := nested.NewRegistries(nested.RegistriesOptions{HostsDir: hosts(t, registry.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", registry.URL(), ca))})
+					check(t, os.WriteFile(ca, reg.CA(), 0o600))
+					registries := registry.New(registry.Options{HostsDir: hosts(t, reg.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", reg.URL(), ca))})
 					defer registries.CloseIdleConnections()
 					// As nestctl asks, and as the plugin does, which resolves with HEAD.
 					for _, base := range []remotes.Resolver{registries, struct{ remotes.ResolverWithOptions }{registries}} {
-						_, err := pull(nested.New(base, nested.Options{}), newStore(t), registry.Host()+"/"+parent+":v1")
+						_, err := pull(nested.New(base, nested.Options{}), newStore(t), reg.Host()+"/"+parent+":v1")
 						if (breaks == 1) != (err == nil) {
 							t.Errorf("got %v", err)
 						}
 					}
-					if n := registry.Count(); n > 100 {
+					if n := reg.Count(); n > 100 {
 						t.Errorf("%d requests", n)
 					}
 				})

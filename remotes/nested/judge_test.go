@@ -19,6 +19,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 const page = "<!DOCTYPE html>\n<html><title>Sign in</title></html>"
@@ -64,7 +65,7 @@ func TestNoManifest(t *testing.T) {
 					return // which containerd takes for an index of nothing
 				}
 				wantError(t, err, test.says, s.registry.Host())
-				var stray *nested.AnswerError
+				var stray *registry.AnswerError
 				if !errors.As(err, &stray) || errdefs.IsNotFound(err) || len(digests(s.store)) > 0 {
 					t.Errorf("%v, and in the store: %v", err, digests(s.store))
 				}
@@ -128,7 +129,7 @@ func TestRedirectedToPage(t *testing.T) {
 				})
 				_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 				wantError(t, err, "200 text/html, which is no manifest; is there a login page or proxy before it?")
-				var stray *nested.AnswerError
+				var stray *registry.AnswerError
 				if !errors.As(err, &stray) || len(digests(s.store)) > 0 {
 					t.Errorf("%v, and in the store: %v", err, digests(s.store))
 				}
@@ -221,16 +222,16 @@ func TestHeadIsRefused(t *testing.T) {
 
 // TestPublicWithoutHead: HEAD is for those who log in, GET for all.
 func TestPublicWithoutHead(t *testing.T) {
-	registry := newRegistry(t)
-	putImage(registry, parent, "a layer")
-	d := registry.Image(parent, registrytest.TarLayer(map[string]string{"a": "b"}))
-	registry.Tag(parent, "v1", d.Digest)
-	registry.Intercept(registrytest.Answer(401, http.Header{"Www-Authenticate": {`Basic realm="x"`}}, registrytest.Method(http.MethodHead)))
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	reg := newRegistry(t)
+	putImage(reg, parent, "a layer")
+	d := reg.Image(parent, registrytest.TarLayer(map[string]string{"a": "b"}))
+	reg.Tag(parent, "v1", d.Digest)
+	reg.Intercept(registrytest.Answer(401, http.Header{"Www-Authenticate": {`Basic realm="x"`}}, registrytest.Method(http.MethodHead)))
+	registries := registry.New(registry.Options{PlainHTTP: true})
 	t.Cleanup(registries.CloseIdleConnections)
-	_, err := pull(nested.New(headFirst{registries}, nested.Options{}), newStore(t), registry.Host()+"/"+parent+":v1")
+	_, err := pull(nested.New(headFirst{registries}, nested.Options{}), newStore(t), reg.Host()+"/"+parent+":v1")
 	check(t, err)
-	_, err = registries.Head(context.Background(), must(auth.ParseRepository(registry.Host()+"/"+parent)), "manifests/v1", "*/*")
+	_, err = registries.Head(context.Background(), must(auth.ParseRepository(reg.Host()+"/"+parent)), "manifests/v1", "*/*")
 	check(t, err)
 }
 
@@ -289,7 +290,7 @@ func TestFront(t *testing.T) {
 				s.registry.AllowAnonymous(parent, parent+"/web")
 			}
 			auths[s.registry.Host()+"/"+parent+"/web"] = authEntry("all", "secret")
-			registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true, Credentials: stores(t, object{"auths": auths})})
+			registries := registry.New(registry.Options{PlainHTTP: true, Credentials: stores(t, object{"auths": auths})})
 			t.Cleanup(registries.CloseIdleConnections)
 			s.resolver = nested.New(registries, nested.Options{})
 			if strings.HasSuffix(t.Name(), "HEAD") {

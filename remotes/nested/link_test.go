@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestNextPage: links in every form that RFC 8288 allows lead to the next page, and nowhere else.
@@ -42,7 +42,7 @@ func TestNextPage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := &http.Request{URL: must(url.Parse(asked))}
-			query, more, err := nested.NextPage(&http.Response{Request: req, Header: http.Header{"Link": test.links}})
+			query, more, err := registry.NextPage(&http.Response{Request: req, Header: http.Header{"Link": test.links}})
 			if (err != nil) != test.fails || more != (test.want != "") || query.Encode() != test.want {
 				t.Errorf("%v %v %v", query, more, err)
 			}
@@ -61,7 +61,7 @@ func TestNextPageAfterRedirect(t *testing.T) {
 		"<https://back.test/v2/secret/referrers/d?last=1>; rel=ne": true, // none
 		"<https://back.test/v2/a/referrers/d?last=1>; rel=next":    false,
 	} {
-		query, _, err := nested.NextPage(&http.Response{Request: last, Header: http.Header{"Link": {link}}})
+		query, _, err := registry.NextPage(&http.Response{Request: last, Header: http.Header{"Link": {link}}})
 		if (err == nil) != ok || ok && len(query) > 0 && query.Get("last") != "1" {
 			t.Errorf("%s: %v %v", link, query, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestReferrersInPages: a list in pages is read to its end, and what a member's
@@ -31,14 +32,14 @@ func TestReferrersInPages(t *testing.T) {
 		"10,000 a page":  {"same", manyReferrers(10_000), "larger than an index may be"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			registry := newRegistry(t, registrytest.ReferrersInPages(2))
-			member := putImage(registry, parent+"/web", "layer")
+			reg := newRegistry(t, registrytest.ReferrersInPages(2))
+			member := putImage(reg, parent+"/web", "layer")
 			for i := range 5 {
-				registry.Put(parent+"/web", ocispec.MediaTypeImageManifest, []byte(fmt.Sprintf(
+				reg.Put(parent+"/web", ocispec.MediaTypeImageManifest, []byte(fmt.Sprintf(
 					`{"schemaVersion":2,"mediaType":%q,"artifactType":"a/%d","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
 					ocispec.MediaTypeImageManifest, i, ocispec.DescriptorEmptyJSON.Digest, member.MediaType, member.Digest, member.Size)))
 			}
-			registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+			reg.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
 			if test.link == "same" {
 				test.link = fmt.Sprintf(`</v2/%s/web/referrers/%s>; rel="next"`, parent, member.Digest)
 			}
@@ -46,7 +47,7 @@ func TestReferrersInPages(t *testing.T) {
 				test.body = `{"schemaVersion":2,"manifests":[]}`
 			}
 			if test.body != "" {
-				registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+				reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 					if registrytest.Describe(req).Kind != registrytest.KindReferrers {
 						return false
 					}
@@ -56,10 +57,10 @@ func TestReferrersInPages(t *testing.T) {
 					return true
 				})
 			}
-			registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+			registries := registry.New(registry.Options{PlainHTTP: true})
 			defer registries.CloseIdleConnections()
 			resolver := nested.New(registries, nested.Options{})
-			ref, root, err := resolver.Resolve(t.Context(), registry.Host()+"/"+parent+":v1")
+			ref, root, err := resolver.Resolve(t.Context(), reg.Host()+"/"+parent+":v1")
 			check(t, err)
 			f, err := resolver.Fetcher(t.Context(), ref)
 			check(t, err)
@@ -71,17 +72,17 @@ func TestReferrersInPages(t *testing.T) {
 			if _, err = fetcher.Children(t.Context(), root); err != nil {
 				t.Fatal(err)
 			}
-			got, err := fetcher.Referrers(t.Context(), member.Descriptor, must(auth.ParseRepository(registry.Host()+"/"+parent+"/web")))
+			got, err := fetcher.Referrers(t.Context(), member.Descriptor, must(auth.ParseRepository(reg.Host()+"/"+parent+"/web")))
 			if test.want != "" {
 				wantError(t, err, test.want)
-				if n := registry.Count(registrytest.Of(registrytest.KindReferrers)); n > 100 {
+				if n := reg.Count(registrytest.Of(registrytest.KindReferrers)); n > 100 {
 					t.Errorf("%d requests", n)
 				}
 				return
 			}
 			check(t, err)
 			var asked int
-			for _, q := range registry.Log(registrytest.Of(registrytest.KindReferrers)) {
+			for _, q := range reg.Log(registrytest.Of(registrytest.KindReferrers)) {
 				if q.Repository == parent+"/web" && strings.HasSuffix(q.Path, member.Digest.String()) {
 					asked++
 				}

@@ -13,7 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestMirrors: a mirror is asked in the registry's place, each repository
@@ -21,24 +21,24 @@ import (
 func TestMirrors(t *testing.T) {
 	for name, prefix := range map[string]string{"plain": "", "below a path": "proxy/hub/"} {
 		t.Run(name, func(t *testing.T) {
-			registry, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+			reg, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
 			mirror.Allow("of-parent", "p1", prefix+parent)
 			mirror.Allow("of-web", "p2", prefix+parent+"/web")
 			member := putBundle(mirror, prefix)
-			dir := hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n",
-				registry.URL(), strings.TrimSuffix(mirror.URL()+"/v2/"+prefix, "/")))
-			check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+			dir := hosts(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n",
+				reg.URL(), strings.TrimSuffix(mirror.URL()+"/v2/"+prefix, "/")))
+			check(t, pullFrom(t, reg.Host(), registry.Options{
 				HostsDir: dir,
 				Credentials: stores(t, object{"auths": object{
 					mirror.Host() + "/" + prefix + parent:          authEntry("of-parent", "p1"),
 					mirror.Host() + "/" + prefix + parent + "/web": authEntry("of-web", "p2"),
-					registry.Host(): authEntry("of-registry", "p3"),
+					reg.Host(): authEntry("of-registry", "p3"),
 				}}),
 			}))
 			wantLog(t, mirror, tagGet(prefix+parent), member.all(prefix+parent+"/web"))
-			wantLog(t, registry)
+			wantLog(t, reg)
 			for _, q := range mirror.Log(registrytest.WithCredentials) {
-				if q.Kind != registrytest.KindToken && (q.Query != "ns="+url.QueryEscape(registry.Host()) || len(q.Scopes) != 1 || q.Scopes[0] != "repository:"+q.Repository+":pull") {
+				if q.Kind != registrytest.KindToken && (q.Query != "ns="+url.QueryEscape(reg.Host()) || len(q.Scopes) != 1 || q.Scopes[0] != "repository:"+q.Repository+":pull") {
 					t.Errorf("asked for %s?%s with a token for %q", q.Path, q.Query, q.Scopes)
 				}
 			}
@@ -50,7 +50,7 @@ func TestMirrors(t *testing.T) {
 // challenges what its repositories are called; each still gets a token of its
 // own.
 func TestMirrorOfOtherNames(t *testing.T) {
-	registry, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+	reg, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
 	mirror.Allow("all", "secret", "*")
 	member := putBundle(mirror, "remote/")
 	root := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -59,12 +59,12 @@ func TestMirrorOfOtherNames(t *testing.T) {
 	}})
 	defer root.Close()
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
-	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
-		HostsDir:    hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n", registry.URL(), root.URL+"/cache")),
+	check(t, pullFrom(t, reg.Host(), registry.Options{
+		HostsDir:    hosts(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n", reg.URL(), root.URL+"/cache")),
 		Credentials: userPassword(t, strings.TrimPrefix(root.URL, "http://"), "all", "secret"),
 	}))
 	wantLog(t, mirror, tagGet("remote/"+parent), member.all("remote/"+parent+"/web"))
-	wantLog(t, registry)
+	wantLog(t, reg)
 	var scopes []string
 	for _, q := range mirror.Log(registrytest.Of(registrytest.KindToken)) {
 		scopes = append(scopes, q.Scopes...)
@@ -76,11 +76,11 @@ func TestMirrorOfOtherNames(t *testing.T) {
 
 // TestMirrorWithoutTheMember: what a mirror lacks the registry has.
 func TestMirrorWithoutTheMember(t *testing.T) {
-	registry, mirror := newRegistry(t), newRegistry(t)
-	member := putBundle(registry, "")
+	reg, mirror := newRegistry(t), newRegistry(t)
+	member := putBundle(reg, "")
 	mirror.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
-	dir := hosts(t, registry.Host(), fmt.Sprintf("server = %q\n[host.%q]\n", registry.URL(), mirror.URL()))
-	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{HostsDir: dir}))
+	dir := hosts(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\n", reg.URL(), mirror.URL()))
+	check(t, pullFrom(t, reg.Host(), registry.Options{HostsDir: dir}))
 	wantLog(t, mirror, tagGet(parent), gets(parent+"/web", 404, member.Descriptor), gets(parent+"/web", 404, member.parts()...))
-	wantLog(t, registry, member.all(parent+"/web"))
+	wantLog(t, reg, member.all(parent+"/web"))
 }

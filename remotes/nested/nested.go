@@ -4,15 +4,15 @@
 //
 // [New] wraps any containerd remotes.Resolver. What it resolves and fetches
 // is what the wrapped one would, but for the members of nested indexes, which
-// it asks for in their own repositories. [Registries] is a resolver to wrap
-// that gives each repository its own token, with credentials from package
-// auth.
+// it asks for in their own repositories. The client of package registry is a
+// resolver to wrap that gives each repository its own token. Of what is wrapped
+// more is used where it has it: ResolveContent, KeepsReferences, ListReferrer
+// and a fetcher's ListReferrers, which are that client's.
 //
 // A reader meets: [Child], a child namespace and how it names the target
 // repository; reader (document.go, scan.go), which reads indexes and
 // manifests; trail, which remembers where content may be; [Fetcher], which
-// asks there; resolve.go, where a pull begins; and the glue to containerd's
-// docker resolver (registries.go, endpoint.go).
+// asks there; resolve.go, where a pull begins; and pusher.go.
 //
 // Documents that have to do with child namespaces are read strictly, and
 // everything else exactly as containerd reads it: no plain image may stop

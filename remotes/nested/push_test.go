@@ -12,29 +12,29 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestPushedDigest: what is no digest becomes no part of a request.
 func TestPushedDigest(t *testing.T) {
-	registry := newRegistry(t)
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	reg := newRegistry(t)
+	registries := registry.New(registry.Options{PlainHTTP: true})
 	defer registries.CloseIdleConnections()
-	pusher, err := registries.Pusher(t.Context(), registry.Host()+"/"+parent+":v1")
+	pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
 	check(t, err)
 	for _, d := range []string{ocispec.DescriptorEmptyJSON.Digest.String() + "&from=secret", "sha256:../../../x", "sha256:", ""} {
 		desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: digest.Digest(d), Size: 2}
 		_, err := pusher.Push(t.Context(), desc)
 		wantError(t, err, "digest")
 	}
-	wantLog(t, registry)
+	wantLog(t, reg)
 }
 
 // TestUploadLocations: an upload goes on where the registry says, in every form, and with the credential where that is
 // the registry itself.
 func TestUploadLocations(t *testing.T) {
 	var stored string
-	var registry *httptest.Server
+	var reg *httptest.Server
 	put := func(wantSecret bool) http.HandlerFunc {
 		return func(w http.ResponseWriter, req *http.Request) {
 			if _, secret, _ := req.BasicAuth(); wantSecret != (secret == "secret") {
@@ -61,15 +61,15 @@ func TestUploadLocations(t *testing.T) {
 		path     string // of the PUT, at the registry
 	}{
 		"path":           {func() string { return "/up/1?a=b" }, "/up/1"},
-		"absolute":       {func() string { return registry.URL + "/up/1" }, "/up/1"},
+		"absolute":       {func() string { return reg.URL + "/up/1" }, "/up/1"},
 		"relative":       {func() string { return "uploads-id" }, "/v2/" + parent + "/blobs/uploads/uploads-id"},
-		"without scheme": {func() string { return "//" + registry.Listener.Addr().String() + "/up/1" }, "/up/1"},
+		"without scheme": {func() string { return "//" + reg.Listener.Addr().String() + "/up/1" }, "/up/1"},
 		"elsewhere":      {func() string { return store.URL + "/up/1" }, ""},
 		"there, too":     {func() string { return "//" + store.Listener.Addr().String() + "/up/1" }, ""},
 		"redirected":     {func() string { return "id" }, "/v2/elsewhere/id"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			registry = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			reg = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				if _, secret, _ := req.BasicAuth(); secret != "secret" {
 					w.Header().Set("WWW-Authenticate", `Basic realm="r"`)
 					w.WriteHeader(http.StatusUnauthorized)
@@ -95,10 +95,10 @@ func TestUploadLocations(t *testing.T) {
 					w.WriteHeader(http.StatusNotFound)
 				}
 			}))
-			defer registry.Close()
-			host := registry.Listener.Addr().String()
-			registries := nested.NewRegistries(nested.RegistriesOptions{
-				HostsDir:    hosts(t, host, fmt.Sprintf("server = %q\n[header]\nX-Hosts = \"canary\"\n", registry.URL)),
+			defer reg.Close()
+			host := reg.Listener.Addr().String()
+			registries := registry.New(registry.Options{
+				HostsDir:    hosts(t, host, fmt.Sprintf("server = %q\n[header]\nX-Hosts = \"canary\"\n", reg.URL)),
 				Credentials: userPassword(t, host, "user", "secret"),
 				Header:      http.Header{"X-Client": {"canary"}}, UserAgent: "program",
 			})
@@ -124,8 +124,8 @@ func TestUploadLocations(t *testing.T) {
 func TestPushOtherScope(t *testing.T) {
 	var asked []string
 	var stored string
-	var registry *httptest.Server
-	registry = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	var reg *httptest.Server
+	reg = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/token" {
 			check(t, req.ParseForm())
 			asked = append(asked, req.Form.Get("scope"))
@@ -137,7 +137,7 @@ func TestPushOtherScope(t *testing.T) {
 			needed = "pull"
 		}
 		if req.Header.Get("Authorization") != "Bearer repository:back/"+parent+":pull,push" {
-			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="s",scope="repository:back/%s:%s"`, registry.URL, parent, needed))
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="s",scope="repository:back/%s:%s"`, reg.URL, parent, needed))
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
@@ -154,9 +154,9 @@ func TestPushOtherScope(t *testing.T) {
 			w.WriteHeader(http.StatusCreated)
 		}
 	}))
-	defer registry.Close()
-	host := registry.Listener.Addr().String()
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true, Credentials: userPassword(t, host, "user", "secret")})
+	defer reg.Close()
+	host := reg.Listener.Addr().String()
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, host, "user", "secret")})
 	defer registries.CloseIdleConnections()
 	for _, data := range []string{"one", "two"} {
 		desc := describe(ocispec.MediaTypeImageLayer, []byte(data))

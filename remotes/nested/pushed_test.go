@@ -13,7 +13,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestPushedManifestRedirected: a manifest's PUT goes on with its method, body and type, and with the credential to the
@@ -22,13 +22,13 @@ func TestPushedManifestRedirected(t *testing.T) {
 	for _, status := range []int{307, 308, 301, 302, 303} {
 		for _, elsewhere := range []bool{false, true} {
 			t.Run(fmt.Sprint(status, elsewhere), func(t *testing.T) {
-				registry, other := newRegistry(t, registrytest.WithBasicAuth()), newRegistry(t)
-				registry.Allow("all", "secret", parent, parent+"/moved")
-				at, base := registry, ""
+				reg, other := newRegistry(t, registrytest.WithBasicAuth()), newRegistry(t)
+				reg.Allow("all", "secret", parent, parent+"/moved")
+				at, base := reg, ""
 				if elsewhere {
 					at, base = other, other.URL()
 				}
-				registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+				reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 					q := registrytest.Describe(req)
 					if req.Method != http.MethodPut || q.Authorization == "" || q.Repository != parent {
 						return false
@@ -38,11 +38,11 @@ func TestPushedManifestRedirected(t *testing.T) {
 					return true
 				})
 				at.Intercept(at.Pushes(false))
-				registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true, Credentials: userPassword(t, registry.Host(), "all", "secret")})
+				registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
 				defer registries.CloseIdleConnections()
 				data := manifestOf(ocispec.DescriptorEmptyJSON)
 				desc := describe(ocispec.MediaTypeImageManifest, data)
-				pusher, err := registries.Pusher(t.Context(), registry.Host()+"/"+parent+":v1")
+				pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
 				check(t, err)
 				err = pushAgain(t, pusher, desc, data)
 				if status < 307 {
@@ -77,24 +77,24 @@ func pushAgain(t *testing.T, pusher remotes.Pusher, desc ocispec.Descriptor, dat
 // TestPushedMountRefused: whatever a registry answers to a mount, the blob is uploaded.
 func TestPushedMountRefused(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 405, 409, 500, 501, 502} {
-		registry := newRegistry(t)
+		reg := newRegistry(t)
 		data := []byte("a blob")
-		blob := registry.PutBlob(parent+"/web", "application/x-test", data)
-		registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		blob := reg.PutBlob(parent+"/web", "application/x-test", data)
+		reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 			if req.URL.Query().Get("mount") == "" {
 				return false
 			}
 			w.WriteHeader(status)
 			return true
 		})
-		registry.Intercept(registry.Pushes(false))
-		registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
-		pusher, err := registries.Pusher(t.Context(), registry.Host()+"/"+parent+":v1")
+		reg.Intercept(reg.Pushes(false))
+		registries := registry.New(registry.Options{PlainHTTP: true})
+		pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
 		check(t, err)
-		if err := pushAgain(t, pusher, oci.MountFrom(blob, must(auth.ParseRepository(registry.Host()+"/"+parent+"/web"))), data); err != nil {
+		if err := pushAgain(t, pusher, oci.MountFrom(blob, must(auth.ParseRepository(reg.Host()+"/"+parent+"/web"))), data); err != nil {
 			t.Errorf("%d: %v", status, err)
 		}
-		if n := registry.Count(registrytest.In(parent), registrytest.Method(http.MethodPut)); n != 1 {
+		if n := reg.Count(registrytest.In(parent), registrytest.Method(http.MethodPut)); n != 1 {
 			t.Errorf("%d: %d uploads", status, n)
 		}
 		registries.CloseIdleConnections()

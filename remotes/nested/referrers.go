@@ -50,6 +50,12 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 	return referrers, err
 }
 
+// referrersLister is a fetcher that lists whatever a registry says refers to
+// content, and leaves it to the caller to look whether it does.
+type referrersLister interface {
+	ListReferrers(context.Context, digest.Digest) ([]ocispec.Descriptor, error)
+}
+
 // listReferrers lists what a repository says refers to content.
 func (f *Fetcher) listReferrers(ctx context.Context, d digest.Digest, at auth.Repository) ([]ocispec.Descriptor, error) {
 	inner, err := f.innerFor(ctx, at, d)
@@ -57,9 +63,8 @@ func (f *Fetcher) listReferrers(ctx context.Context, d digest.Digest, at auth.Re
 		return nil, err
 	}
 	switch source := inner.(type) {
-	case explained: // whose tag's list is as good as any: all is looked at
-		listed, _, err := source.listReferrers(ctx, d, nil)
-		return listed, err
+	case referrersLister: // its tag's list is as good as any: all is looked at
+		return source.ListReferrers(ctx, d)
 	case remotes.ReferrersFetcher:
 		return source.FetchReferrers(ctx, d)
 	}

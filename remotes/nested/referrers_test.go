@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // answerReferrers is what a registry answers requests for referrers.
@@ -37,11 +38,11 @@ func answerReferrers(status int, contentType, body string, header ...string) reg
 }
 
 // listReferrers lists by the two ways that there are: of a pull, and of a registry's fetcher.
-func listReferrers(t *testing.T, registry *registrytest.Registry, of ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func listReferrers(t *testing.T, reg *registrytest.Registry, of ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	t.Helper()
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	registries := registry.New(registry.Options{PlainHTTP: true})
 	defer registries.CloseIdleConnections()
-	ref := registry.Host() + "/" + parent + "@" + of.Digest.String()
+	ref := reg.Host() + "/" + parent + "@" + of.Digest.String()
 	plain, err := registries.Fetcher(t.Context(), ref)
 	check(t, err)
 	listed, listErr := plain.(remotes.ReferrersFetcher).FetchReferrers(t.Context(), of.Digest)
@@ -53,7 +54,7 @@ func listReferrers(t *testing.T, registry *registrytest.Registry, of ocispec.Des
 	fetcher := f.(interface {
 		Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 	})
-	inPull, err := fetcher.Referrers(t.Context(), root, must(auth.ParseRepository(registry.Host()+"/"+parent)))
+	inPull, err := fetcher.Referrers(t.Context(), root, must(auth.ParseRepository(reg.Host()+"/"+parent)))
 	if (err == nil) != (listErr == nil) || !slices.EqualFunc(listed, inPull, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }) {
 		t.Errorf("a fetcher lists %v, %v; a pull %v, %v", listed, listErr, inPull, err)
 	}
@@ -107,19 +108,19 @@ func TestReferrersAPIMissing(t *testing.T) {
 }
 
 func checkAPI(t *testing.T, api registrytest.Interceptor, absent bool) {
-	registry := newRegistry(t)
-	subject := putImage(registry, parent, "layer")
-	registry.Intercept(api)
-	listed, err := listReferrers(t, registry, subject.Descriptor)
+	reg := newRegistry(t)
+	subject := putImage(reg, parent, "layer")
+	reg.Intercept(api)
+	listed, err := listReferrers(t, reg, subject.Descriptor)
 	if (err == nil) != absent || len(listed) > 0 || errdefs.IsNotFound(err) {
 		t.Errorf("without a tag: %v %v", listed, err)
 	}
 	if !absent {
 		return
 	}
-	signature := registry.Referrer(parent, subject.Descriptor, "application/x-signature")
-	registry.Tag(parent, oci.ReferrersTag(subject.Digest), registry.Index(parent, signature).Digest)
-	listed, err = listReferrers(t, registry, subject.Descriptor)
+	signature := reg.Referrer(parent, subject.Descriptor, "application/x-signature")
+	reg.Tag(parent, oci.ReferrersTag(subject.Digest), reg.Index(parent, signature).Digest)
+	listed, err = listReferrers(t, reg, subject.Descriptor)
 	if err != nil || len(listed) != 1 || listed[0].Digest != signature.Digest {
 		t.Errorf("with a tag: %v %v", listed, err)
 	}
@@ -153,11 +154,11 @@ func TestReferrersAreWhatSaysSo(t *testing.T) {
 		}, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			registry := newRegistry(t)
-			subject, tagged := test.put(registry)
-			registry.Tag(parent, oci.ReferrersTag(subject.Digest), tagged.Digest)
-			registry.Intercept(none)
-			listed, err := listReferrers(t, registry, subject)
+			reg := newRegistry(t)
+			subject, tagged := test.put(reg)
+			reg.Tag(parent, oci.ReferrersTag(subject.Digest), tagged.Digest)
+			reg.Intercept(none)
+			listed, err := listReferrers(t, reg, subject)
 			if len(listed) != test.want || (err != nil) != test.fails {
 				t.Errorf("%v %v", listed, err)
 			}
@@ -255,15 +256,15 @@ func TestHostileLists(t *testing.T) {
 }
 
 // pushManifest pushes a manifest as every user of a pusher does.
-func pushManifest(t *testing.T, registry *registrytest.Registry, desc ocispec.Descriptor, data []byte) error {
+func pushManifest(t *testing.T, reg *registrytest.Registry, desc ocispec.Descriptor, data []byte) error {
 	t.Helper()
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	registries := registry.New(registry.Options{PlainHTTP: true})
 	defer registries.CloseIdleConnections()
-	pusher, err := registries.Pusher(t.Context(), registry.Host()+"/"+parent+"@"+desc.Digest.String())
+	pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+"@"+desc.Digest.String())
 	check(t, err)
 	w, err := pusher.Push(t.Context(), desc)
 	if errdefs.IsAlreadyExists(err) {
-		return registries.ListReferrer(t.Context(), must(auth.ParseRepository(registry.Host()+"/"+parent)), desc, data)
+		return registries.ListReferrer(t.Context(), must(auth.ParseRepository(reg.Host()+"/"+parent)), desc, data)
 	}
 	if err != nil {
 		return err
@@ -284,11 +285,11 @@ func newReferrer(subject ocispec.Descriptor, name string) (ocispec.Descriptor, [
 }
 
 // taggedReferrers is the list under the tag.
-func taggedReferrers(t *testing.T, registry *registrytest.Registry, subject ocispec.Descriptor) []ocispec.Descriptor {
+func taggedReferrers(t *testing.T, reg *registrytest.Registry, subject ocispec.Descriptor) []ocispec.Descriptor {
 	t.Helper()
-	client := registry.Client()
+	client := reg.Client()
 	defer client.CloseIdleConnections()
-	resp, err := client.Get(registry.URL() + "/v2/" + parent + "/manifests/" + oci.ReferrersTag(subject.Digest))
+	resp, err := client.Get(reg.URL() + "/v2/" + parent + "/manifests/" + oci.ReferrersTag(subject.Digest))
 	check(t, err)
 	defer resp.Body.Close()
 	var index ocispec.Index
@@ -303,18 +304,18 @@ func taggedReferrers(t *testing.T, registry *registrytest.Registry, subject ocis
 func TestPushedReferrer(t *testing.T) {
 	without := answerReferrers(404, "application/json", "{}")
 	t.Run("no API", func(t *testing.T) {
-		registry := newRegistry(t)
-		image := putImage(registry, parent, "layer").Descriptor
-		registry.Intercept(without)
-		registry.Intercept(registry.Pushes(false))
+		reg := newRegistry(t)
+		image := putImage(reg, parent, "layer").Descriptor
+		reg.Intercept(without)
+		reg.Intercept(reg.Pushes(false))
 		first, firstData := newReferrer(image, "first")
 		second, secondData := newReferrer(image, "second")
-		registry.Put(parent, second.MediaType, secondData) // by a push that was broken off
+		reg.Put(parent, second.MediaType, secondData) // by a push that was broken off
 		for range 2 {
-			check(t, pushManifest(t, registry, first, firstData))
-			check(t, pushManifest(t, registry, second, secondData))
+			check(t, pushManifest(t, reg, first, firstData))
+			check(t, pushManifest(t, reg, second, secondData))
 		}
-		listed := taggedReferrers(t, registry, image)
+		listed := taggedReferrers(t, reg, image)
 		if len(listed) != 2 || listed[0].Digest != first.Digest || listed[0].ArtifactType != "application/x-first" || listed[0].Annotations["by"] != "first" || listed[1].Digest != second.Digest {
 			t.Errorf("%+v", listed)
 		}
@@ -329,35 +330,35 @@ func TestPushedReferrer(t *testing.T) {
 		"API": func(http.ResponseWriter, *http.Request) bool { return false },
 	} {
 		t.Run(name, func(t *testing.T) {
-			registry := newRegistry(t)
-			image := putImage(registry, parent, "layer").Descriptor
+			reg := newRegistry(t)
+			image := putImage(reg, parent, "layer").Descriptor
 			desc, data := newReferrer(image, "first")
-			registry.Intercept(api)
-			registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			reg.Intercept(api)
+			reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 				if req.Method == http.MethodPut && name == "OCI-Subject" {
 					w.Header().Set("OCI-Subject", image.Digest.String())
 				}
 				return false
 			})
-			registry.Intercept(registry.Pushes(false))
-			check(t, pushManifest(t, registry, desc, data))
-			if n := registry.Count(registrytest.Method(http.MethodPut)); n != 1 {
+			reg.Intercept(reg.Pushes(false))
+			check(t, pushManifest(t, reg, desc, data))
+			if n := reg.Count(registrytest.Method(http.MethodPut)); n != 1 {
 				t.Errorf("%d manifests were put", n)
 			}
 		})
 	}
 	t.Run("another subject is said", func(t *testing.T) {
-		registry := newRegistry(t)
-		image := putImage(registry, parent, "layer").Descriptor
+		reg := newRegistry(t)
+		image := putImage(reg, parent, "layer").Descriptor
 		desc, data := newReferrer(image, "first")
-		registry.Intercept(without)
-		registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		reg.Intercept(without)
+		reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 			w.Header().Set("OCI-Subject", desc.Digest.String())
 			return false
 		})
-		registry.Intercept(registry.Pushes(false))
-		check(t, pushManifest(t, registry, desc, data))
-		if got := taggedReferrers(t, registry, image); len(got) != 1 {
+		reg.Intercept(reg.Pushes(false))
+		check(t, pushManifest(t, reg, desc, data))
+		if got := taggedReferrers(t, reg, image); len(got) != 1 {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -367,38 +368,38 @@ func TestPushedReferrer(t *testing.T) {
 func TestPushedReferrerBesideOthers(t *testing.T) {
 	for _, minds := range []bool{true, false} {
 		for _, before := range []bool{true, false} {
-			registry := newRegistry(t)
-			image := putImage(registry, parent, "layer").Descriptor
-			earlier := registry.Referrer(parent, image, "application/x-earlier")
-			other := registry.Referrer(parent, image, "application/x-other")
+			reg := newRegistry(t)
+			image := putImage(reg, parent, "layer").Descriptor
+			earlier := reg.Referrer(parent, image, "application/x-earlier")
+			other := reg.Referrer(parent, image, "application/x-other")
 			want := []string{"application/x-mine", "application/x-other"}
 			tag := oci.ReferrersTag(image.Digest)
 			if before {
 				want = append(want, "application/x-earlier")
-				registry.Tag(parent, tag, registry.Index(parent, earlier).Digest)
+				reg.Tag(parent, tag, reg.Index(parent, earlier).Digest)
 			}
-			registry.Intercept(answerReferrers(404, "application/json", "{}"))
-			pushes := registry.Pushes(minds)
+			reg.Intercept(answerReferrers(404, "application/json", "{}"))
+			pushes := reg.Pushes(minds)
 			interferes := registrytest.First(1, registrytest.Method(http.MethodPut), func(q registrytest.Request) bool { return q.Reference == tag })
-			registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 				mine := interferes(registrytest.Describe(req))
 				var listed []ocispec.Descriptor
 				if mine {
-					listed = append(taggedReferrers(t, registry, image), other)
+					listed = append(taggedReferrers(t, reg, image), other)
 				}
 				if mine && minds { // before it
-					registry.Tag(parent, tag, registry.Index(parent, listed...).Digest)
+					reg.Tag(parent, tag, reg.Index(parent, listed...).Digest)
 				}
 				dealt := pushes(w, req)
 				if mine && !minds { // with what was there before it
-					registry.Tag(parent, tag, registry.Index(parent, listed...).Digest)
+					reg.Tag(parent, tag, reg.Index(parent, listed...).Digest)
 				}
 				return dealt
 			})
 			desc, data := newReferrer(image, "mine")
-			check(t, pushManifest(t, registry, desc, data))
+			check(t, pushManifest(t, reg, desc, data))
 			var got []string
-			for _, d := range taggedReferrers(t, registry, image) {
+			for _, d := range taggedReferrers(t, reg, image) {
 				got = append(got, d.ArtifactType)
 			}
 			slices.Sort(got)
@@ -420,17 +421,17 @@ func TestPushedReferrerHasNoPlace(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			registry := newRegistry(t)
-			index := registry.Index(parent, putImage(registry, parent, "layer").Descriptor)
-			registry.Tag(parent, oci.ReferrersTag(index.Digest), tagged(registry, index).Digest)
-			registry.Intercept(answerReferrers(404, "application/json", "{}"))
-			registry.Intercept(registry.Pushes(false))
+			reg := newRegistry(t)
+			index := reg.Index(parent, putImage(reg, parent, "layer").Descriptor)
+			reg.Tag(parent, oci.ReferrersTag(index.Digest), tagged(reg, index).Digest)
+			reg.Intercept(answerReferrers(404, "application/json", "{}"))
+			reg.Intercept(reg.Pushes(false))
 			desc, data := newReferrer(index, "first")
-			err := pushManifest(t, registry, desc, data)
+			err := pushManifest(t, reg, desc, data)
 			if err == nil || !strings.Contains(err.Error(), "among the referrers of") || errdefs.IsNotFound(err) {
 				t.Errorf("%v", err)
 			}
-			if n := registry.Count(registrytest.Method(http.MethodPut)); n != 1 {
+			if n := reg.Count(registrytest.Method(http.MethodPut)); n != 1 {
 				t.Errorf("%d manifests were put", n)
 			}
 		})

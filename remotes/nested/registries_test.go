@@ -22,6 +22,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // hosts is a directory with a hosts.toml for one registry.
@@ -36,16 +37,16 @@ func hosts(t *testing.T, host, toml string) string {
 }
 
 // putBundle puts a bundle of one member below a prefix of its repository.
-func putBundle(registry *registrytest.Registry, prefix string) (member image) {
-	member = putImage(registry, prefix+parent+"/web", "layer")
-	registry.Put(prefix+parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+func putBundle(reg *registrytest.Registry, prefix string) (member image) {
+	member = putImage(reg, prefix+parent+"/web", "layer")
+	reg.Put(prefix+parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
 	return member
 }
 
 // pullFrom pulls the bundle of a registry with other settings.
-func pullFrom(t *testing.T, host string, options nested.RegistriesOptions) error {
+func pullFrom(t *testing.T, host string, options registry.Options) error {
 	t.Helper()
-	registries := nested.NewRegistries(options)
+	registries := registry.New(options)
 	defer registries.CloseIdleConnections()
 	_, err := pull(nested.New(registries, nested.Options{}), newStore(t), host+"/"+parent+":v1")
 	return err
@@ -55,50 +56,50 @@ func pullFrom(t *testing.T, host string, options nested.RegistriesOptions) error
 // blobs are.
 func TestSkipVerify(t *testing.T) {
 	cdn := newRegistry(t, registrytest.WithTLS())
-	registry := newRegistry(t, registrytest.WithTLS(), registrytest.TokenOnOwnServer())
-	registry.Allow("all", "secret", "*")
-	member := putBundle(registry, "")
+	reg := newRegistry(t, registrytest.WithTLS(), registrytest.TokenOnOwnServer())
+	reg.Allow("all", "secret", "*")
+	member := putBundle(reg, "")
 	member.blobsIn(cdn, parent+"/web")
-	registry.Intercept(registrytest.Redirect(strings.Replace(cdn.URL(), "127.0.0.1", "localhost", 1), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
-	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
-		HostsDir:    hosts(t, registry.Host(), fmt.Sprintf("[host.%q]\nskip_verify = true\n", registry.URL())),
-		Credentials: userPassword(t, registry.Host(), "all", "secret"),
+	reg.Intercept(registrytest.Redirect(strings.Replace(cdn.URL(), "127.0.0.1", "localhost", 1), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
+	check(t, pullFrom(t, reg.Host(), registry.Options{
+		HostsDir:    hosts(t, reg.Host(), fmt.Sprintf("[host.%q]\nskip_verify = true\n", reg.URL())),
+		Credentials: userPassword(t, reg.Host(), "all", "secret"),
 	}))
 	wantLog(t, cdn, member.blobs(parent+"/web"))
 }
 
 func TestTLS(t *testing.T) {
-	registry := newRegistry(t, registrytest.WithTLS(), registrytest.WithTokenAuth())
-	registry.Allow("all", "secret", "*")
-	member := putBundle(registry, "")
+	reg := newRegistry(t, registrytest.WithTLS(), registrytest.WithTokenAuth())
+	reg.Allow("all", "secret", "*")
+	member := putBundle(reg, "")
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	check(t, os.WriteFile(ca, registry.CA(), 0o600))
+	check(t, os.WriteFile(ca, reg.CA(), 0o600))
 	named := "[host.%q]\nca = %q\n"
-	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
-		HostsDir:    hosts(t, registry.Host(), fmt.Sprintf(named, registry.URL(), ca)),
-		Credentials: userPassword(t, registry.Host(), "all", "secret"),
+	check(t, pullFrom(t, reg.Host(), registry.Options{
+		HostsDir:    hosts(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
+		Credentials: userPassword(t, reg.Host(), "all", "secret"),
 	}))
-	wantLog(t, registry, tagGet(parent), member.all(parent+"/web"))
+	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
 	t.Run("another CA", func(t *testing.T) {
-		registry.ResetLog()
+		reg.ResetLog()
 		other := newRegistry(t, registrytest.WithTLS())
 		check(t, os.WriteFile(ca, other.CA(), 0o600))
-		wantError(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
-			HostsDir: hosts(t, registry.Host(), fmt.Sprintf(named, registry.URL(), ca)),
+		wantError(t, pullFrom(t, reg.Host(), registry.Options{
+			HostsDir: hosts(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
 		}), "certificate")
-		wantLog(t, registry)
+		wantLog(t, reg)
 	})
 }
 
 // TestUnreadableHosts: containerd goes on without a hosts.toml that it cannot
 // read; here it is an error.
 func TestUnreadableHosts(t *testing.T) {
-	registry := newRegistry(t)
-	putBundle(registry, "")
+	reg := newRegistry(t)
+	putBundle(reg, "")
 	for _, toml := range []string{"server = ", "[host.\"http://mirror\"]\ncapabilities = [\"pul\"]\n", "[host.\"http://mirror\"]\nca = 7\n"} {
-		options := nested.RegistriesOptions{PlainHTTP: true, HostsDir: hosts(t, registry.Host(), toml)}
-		wantError(t, pullFrom(t, registry.Host(), options), registry.Host(), "hosts.toml")
-		wantLog(t, registry)
+		options := registry.Options{PlainHTTP: true, HostsDir: hosts(t, reg.Host(), toml)}
+		wantError(t, pullFrom(t, reg.Host(), options), reg.Host(), "hosts.toml")
+		wantLog(t, reg)
 	}
 }
 
@@ -119,10 +120,10 @@ func wantsCertificate(t *testing.T, server string) *httptest.Server {
 // redirects to does not.
 func TestClientCertificate(t *testing.T) {
 	var realm *httptest.Server
-	registry := newRegistry(t, registrytest.WithTokenAuth())
-	registry.Allow("all", "secret", "*")
-	realm = wantsCertificate(t, registry.URL())
-	registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+	reg := newRegistry(t, registrytest.WithTokenAuth())
+	reg.Allow("all", "secret", "*")
+	realm = wantsCertificate(t, reg.URL())
+	reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		if q := registrytest.Describe(req); q.Kind == registrytest.KindToken || q.Authorization != "" {
 			return false
 		}
@@ -130,8 +131,8 @@ func TestClientCertificate(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
 	})
-	putBundle(registry, "")
-	front := wantsCertificate(t, registry.URL())
+	putBundle(reg, "")
+	front := wantsCertificate(t, reg.URL())
 
 	host, file := strings.TrimPrefix(front.URL, "https://"), filepath.Join(t.TempDir(), "client.pem")
 	key := must(x509.MarshalPKCS8PrivateKey(front.TLS.Certificates[0].PrivateKey))
@@ -140,14 +141,14 @@ func TestClientCertificate(t *testing.T) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600))
 	toml := fmt.Sprintf("[host.%q]\nskip_verify = true\n", front.URL)
 	pullWith := func(toml string) error {
-		return pullFrom(t, host, nested.RegistriesOptions{
+		return pullFrom(t, host, registry.Options{
 			HostsDir: hosts(t, host, toml), Credentials: userPassword(t, host, "all", "secret"), Realms: []string{"127.0.0.1"},
 		})
 	}
 	wantError(t, pullWith(toml), "certificate required")
 	toml += fmt.Sprintf("client = %q\n", file)
 	check(t, pullWith(toml))
-	registry.Intercept(registrytest.Redirect(realm.URL, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
+	reg.Intercept(registrytest.Redirect(realm.URL, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
 	wantError(t, pullWith(toml), "certificate required")
 }
 
@@ -156,15 +157,15 @@ func TestClientCertificate(t *testing.T) {
 // them, as from containerd.
 func TestRedirectsAndHeaders(t *testing.T) {
 	cdn := newRegistry(t)
-	registry := newRegistry(t, registrytest.TokenOnOwnServer())
-	registry.Allow("all", "secret", "*")
-	member := putBundle(registry, "")
+	reg := newRegistry(t, registrytest.TokenOnOwnServer())
+	reg.Allow("all", "secret", "*")
+	member := putBundle(reg, "")
 	member.blobsIn(cdn, parent+"/web")
-	registry.Intercept(registrytest.Redirect(cdn.URL(), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
-	dir := hosts(t, registry.Host(), fmt.Sprintf("[host.%q]\n[host.%q.header]\nX-Custom = \"canary\"\n", registry.URL(), registry.URL()))
-	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{
+	reg.Intercept(registrytest.Redirect(cdn.URL(), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
+	dir := hosts(t, reg.Host(), fmt.Sprintf("[host.%q]\n[host.%q.header]\nX-Custom = \"canary\"\n", reg.URL(), reg.URL()))
+	check(t, pullFrom(t, reg.Host(), registry.Options{
 		HostsDir:    dir,
-		Credentials: userPassword(t, registry.Host(), "all", "secret"),
+		Credentials: userPassword(t, reg.Host(), "all", "secret"),
 	}))
 	wantLog(t, cdn, member.blobs(parent+"/web"))
 	for _, q := range cdn.Log() {
@@ -172,7 +173,7 @@ func TestRedirectsAndHeaders(t *testing.T) {
 			t.Errorf("the redirect's target got %v", q.Header)
 		}
 	}
-	for _, q := range registry.Log() {
+	for _, q := range reg.Log() {
 		if got := q.Header["X-Custom"]; len(got) != 1 {
 			t.Errorf("%s with X-Custom %q", q, got)
 		}
@@ -181,19 +182,19 @@ func TestRedirectsAndHeaders(t *testing.T) {
 
 // TestOtherScope: a front that rewrites paths, whose tokens have other names for repositories; each has its own.
 func TestOtherScope(t *testing.T) {
-	registry := newRegistry(t, registrytest.WithTokenAuth())
-	registry.Allow("web", "secret", parent+"/web", "back/"+parent+"/web")
-	registry.Allow("all", "secret", parent, "back/"+parent)
-	putBundle(registry, "back/")
-	plain := newImage("plain", "layer").in(registry, "back/"+parent)
-	registry.Tag("back/"+parent, "plain", plain.Digest)
-	registry.Intercept(registrytest.Prefixed("back"))
-	at := registry.Host() + "/" + parent
-	options := nested.RegistriesOptions{PlainHTTP: true, Credentials: stores(t, object{"auths": object{
+	reg := newRegistry(t, registrytest.WithTokenAuth())
+	reg.Allow("web", "secret", parent+"/web", "back/"+parent+"/web")
+	reg.Allow("all", "secret", parent, "back/"+parent)
+	putBundle(reg, "back/")
+	plain := newImage("plain", "layer").in(reg, "back/"+parent)
+	reg.Tag("back/"+parent, "plain", plain.Digest)
+	reg.Intercept(registrytest.Prefixed("back"))
+	at := reg.Host() + "/" + parent
+	options := registry.Options{PlainHTTP: true, Credentials: stores(t, object{"auths": object{
 		at: authEntry("all", "secret"), at + "/web": authEntry("web", "secret"),
 	}})}
-	check(t, pullFrom(t, registry.Host(), options))
-	registries := nested.NewRegistries(options)
+	check(t, pullFrom(t, reg.Host(), options))
+	registries := registry.New(options)
 	defer registries.CloseIdleConnections()
 	_, err := pull(nested.New(registries, nested.Options{}), newStore(t), at+":plain")
 	check(t, err)
@@ -201,7 +202,7 @@ func TestOtherScope(t *testing.T) {
 		parent + " all": 2, "back/" + parent + " all": 2, // in two pulls
 		parent + "/web web": 1, "back/" + parent + "/web web": 1,
 	}
-	for _, q := range registry.Log() {
+	for _, q := range reg.Log() {
 		if q.Kind == registrytest.KindToken {
 			want[strings.TrimSuffix(strings.TrimPrefix(q.Scopes[0], "repository:"), ":pull")+" "+q.User]--
 		}
@@ -243,11 +244,11 @@ func TestSignedURLs(t *testing.T) {
 // TestLocalhost: a registry on this machine may speak http without being
 // configured, as for containerd.
 func TestLocalhost(t *testing.T) {
-	registry := newRegistry(t, registrytest.WithTokenAuth())
-	registry.Allow("all", "secret", "*")
-	member := putBundle(registry, "")
-	check(t, pullFrom(t, registry.Host(), nested.RegistriesOptions{Credentials: userPassword(t, registry.Host(), "all", "secret")}))
-	wantLog(t, registry, tagGet(parent), member.all(parent+"/web"))
+	reg := newRegistry(t, registrytest.WithTokenAuth())
+	reg.Allow("all", "secret", "*")
+	member := putBundle(reg, "")
+	check(t, pullFrom(t, reg.Host(), registry.Options{Credentials: userPassword(t, reg.Host(), "all", "secret")}))
+	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
 }
 
 // proxyTest marks the process that pulls through a proxy.
@@ -258,13 +259,13 @@ const proxyTest = "NESTED_TEST_PULL_THROUGH_PROXY"
 func TestProxy(t *testing.T) {
 	const host = "registry.test"
 	if os.Getenv(proxyTest) != "" {
-		check(t, pullFrom(t, host, nested.RegistriesOptions{PlainHTTP: true, Credentials: userPassword(t, host, "all", "secret")}))
+		check(t, pullFrom(t, host, registry.Options{PlainHTTP: true, Credentials: userPassword(t, host, "all", "secret")}))
 		return
 	}
-	registry := newRegistry(t, registrytest.WithRealm("http://"+host+"/token"))
-	registry.Allow("all", "secret", "*")
-	member := putBundle(registry, "")
-	to := must(url.Parse(registry.URL()))
+	reg := newRegistry(t, registrytest.WithRealm("http://"+host+"/token"))
+	reg.Allow("all", "secret", "*")
+	member := putBundle(reg, "")
+	to := must(url.Parse(reg.URL()))
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
@@ -277,8 +278,8 @@ func TestProxy(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wantLog(t, registry, tagGet(parent), member.all(parent+"/web"))
-	for _, q := range registry.Log() {
+	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
+	for _, q := range reg.Log() {
 		if q.Host != host {
 			t.Errorf("asked for %s on %s", q.Path, q.Host)
 		}
@@ -310,15 +311,15 @@ func TestPrepare(t *testing.T) {
 
 // TestLenient: a hosts.toml that cannot be read is passed over, as containerd does, or else an error.
 func TestLenient(t *testing.T) {
-	registry := newRegistry(t)
-	content := putImage(registry, parent, "layer")
-	hosts := filepath.Join(t.TempDir(), registry.Host())
+	reg := newRegistry(t)
+	content := putImage(reg, parent, "layer")
+	hosts := filepath.Join(t.TempDir(), reg.Host())
 	check(t, os.Mkdir(hosts, 0o700))
 	check(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte("server = ["), 0o600))
 	for _, lenient := range []bool{false, true} {
-		registries := nested.NewRegistries(nested.RegistriesOptions{HostsDir: filepath.Dir(hosts), PlainHTTP: true, Lenient: lenient})
+		registries := registry.New(registry.Options{HostsDir: filepath.Dir(hosts), PlainHTTP: true, Lenient: lenient})
 		t.Cleanup(registries.CloseIdleConnections)
-		_, _, err := registries.Resolve(t.Context(), registry.Host()+"/"+parent+"@"+content.Digest.String())
+		_, _, err := registries.Resolve(t.Context(), reg.Host()+"/"+parent+"@"+content.Digest.String())
 		if lenient != (err == nil) {
 			t.Errorf("lenient %t: %v", lenient, err)
 		}
@@ -327,10 +328,10 @@ func TestLenient(t *testing.T) {
 
 // TestClientAndHeader: a program sees each client, and adds headers to requests for content.
 func TestClientAndHeader(t *testing.T) {
-	registry := newRegistry(t)
-	content := putImage(registry, parent, "layer")
+	reg := newRegistry(t)
+	content := putImage(reg, parent, "layer")
 	var seen []string
-	registries := nested.NewRegistries(nested.RegistriesOptions{
+	registries := registry.New(registry.Options{
 		PlainHTTP: true,
 		Header:    http.Header{"X-Team": {"blue"}},
 		UpdateClient: func(c *http.Client) error {
@@ -343,7 +344,7 @@ func TestClientAndHeader(t *testing.T) {
 		},
 	})
 	t.Cleanup(registries.CloseIdleConnections)
-	if _, _, err := registries.Resolve(t.Context(), registry.Host()+"/"+parent+"@"+content.Digest.String()); err != nil {
+	if _, _, err := registries.Resolve(t.Context(), reg.Host()+"/"+parent+"@"+content.Digest.String()); err != nil {
 		t.Fatal(err)
 	}
 	if len(seen) == 0 || seen[0] != "blue" {

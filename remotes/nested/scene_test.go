@@ -24,6 +24,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // parent is the repository of the roots in most tests.
@@ -36,21 +37,21 @@ type scene struct {
 	t        *testing.T
 	registry *registrytest.Registry
 	resolver *nested.Resolver
-	metrics  *nested.Metrics
+	metrics  *registry.Metrics
 	store    content.Store
 	source   *lookups
 }
 
 func newScene(t *testing.T, options nested.Options) *scene {
 	t.Helper()
-	registry := newRegistry(t, registrytest.WithTokenAuth())
-	registry.Allow("all", "secret", "*")
+	reg := newRegistry(t, registrytest.WithTokenAuth())
+	reg.Allow("all", "secret", "*")
 	s := &scene{
 		t:        t,
-		registry: registry,
-		metrics:  new(nested.Metrics),
+		registry: reg,
+		metrics:  new(registry.Metrics),
 		store:    newStore(t),
-		source:   &lookups{Source: userPassword(t, registry.Host(), "all", "secret")},
+		source:   &lookups{Source: userPassword(t, reg.Host(), "all", "secret")},
 	}
 	s.resolver = nested.New(s.registries(), options)
 	before := askedDNS.Load()
@@ -65,12 +66,12 @@ func newScene(t *testing.T, options nested.Options) *scene {
 
 // checkLedger fails when a password came to anything but the token service of its registry, a token anywhere else than
 // to the repository that it is for, or a request for another repository than the parents' and those below them.
-func checkLedger(t *testing.T, registry *registrytest.Registry, passwords ...string) {
+func checkLedger(t *testing.T, reg *registrytest.Registry, passwords ...string) {
 	t.Helper()
 	l := registrytest.NewLedger(parent, parent+"0", parent+"1", parent+"2")
-	l.Ask(registry)
+	l.Ask(reg)
 	for _, password := range passwords {
-		l.Show(password, registry, registrytest.Of(registrytest.KindToken))
+		l.Show(password, reg, registrytest.Of(registrytest.KindToken))
 	}
 	for _, breach := range l.Breaches() {
 		t.Error(breach)
@@ -80,8 +81,8 @@ func checkLedger(t *testing.T, registry *registrytest.Registry, passwords ...str
 	}
 }
 
-func (s *scene) registries() *nested.Registries {
-	registries := nested.NewRegistries(nested.RegistriesOptions{
+func (s *scene) registries() *registry.Client {
+	registries := registry.New(registry.Options{
 		PlainHTTP:   true,
 		Credentials: s.source,
 		Metrics:     s.metrics,
@@ -108,10 +109,10 @@ func (s *scene) want(lines ...[]string) {
 // every request it got.
 func newRegistry(t *testing.T, options ...registrytest.Option) *registrytest.Registry {
 	t.Helper()
-	registry := registrytest.New(options...)
-	t.Cleanup(registry.Close)
+	reg := registrytest.New(options...)
+	t.Cleanup(reg.Close)
 	t.Cleanup(func() {
-		for _, q := range registry.Log() {
+		for _, q := range reg.Log() {
 			if q.Kind == registrytest.KindToken && len(q.Scopes) != 1 {
 				t.Errorf("a token request with scopes %q", q.Scopes)
 			}
@@ -120,7 +121,7 @@ func newRegistry(t *testing.T, options ...registrytest.Option) *registrytest.Reg
 			}
 		}
 	})
-	return registry
+	return reg
 }
 
 // pull does what containerd does: it resolves, and fetches all that is
@@ -212,19 +213,19 @@ func (i image) add(mediaType string, body []byte) ocispec.Descriptor {
 }
 
 // in puts the whole image into a repository.
-func (i image) in(registry *registrytest.Registry, repository string) image {
-	i.blobsIn(registry, repository)
-	i.manifestIn(registry, repository)
+func (i image) in(reg *registrytest.Registry, repository string) image {
+	i.blobsIn(reg, repository)
+	i.manifestIn(reg, repository)
 	return i
 }
 
-func (i image) manifestIn(registry *registrytest.Registry, repository string) {
-	registry.Put(repository, i.MediaType, i.bytes[i.Digest])
+func (i image) manifestIn(reg *registrytest.Registry, repository string) {
+	reg.Put(repository, i.MediaType, i.bytes[i.Digest])
 }
 
-func (i image) blobsIn(registry *registrytest.Registry, repository string) {
+func (i image) blobsIn(reg *registrytest.Registry, repository string) {
 	for _, d := range i.parts() {
-		registry.PutBlob(repository, d.MediaType, i.bytes[d.Digest])
+		reg.PutBlob(repository, d.MediaType, i.bytes[d.Digest])
 	}
 }
 
@@ -234,8 +235,8 @@ func (i image) parts() []ocispec.Descriptor {
 }
 
 // putImage puts an image of its own into a repository.
-func putImage(registry *registrytest.Registry, repository string, layers ...string) image {
-	return newImage(repository, layers...).in(registry, repository)
+func putImage(reg *registrytest.Registry, repository string, layers ...string) image {
+	return newImage(repository, layers...).in(reg, repository)
 }
 
 func describe(mediaType string, body []byte) ocispec.Descriptor {

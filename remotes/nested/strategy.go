@@ -7,7 +7,7 @@ import (
 )
 
 // KeepsReferences asks a resolver's registry whether a nested index may be
-// pushed as it is ([Registries.KeepsReferences]). One that cannot be asked, or
+// pushed as it is (its method KeepsReferences). One that cannot be asked, or
 // does not answer, has not said so. Errors: the context's alone.
 func KeepsReferences(ctx context.Context, registries any, repository auth.Repository) (bool, error) {
 	r, ok := registries.(interface {

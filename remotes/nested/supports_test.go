@@ -20,6 +20,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // supporting is the statement of a registry that keeps nested indexes.
@@ -44,51 +45,51 @@ func TestKeepsReferences(t *testing.T) {
 		supporting + "}":                         false,
 		supporting + strings.Repeat(" ", 64<<10): false,
 	} {
-		registry := newRegistry(t, registrytest.SupportsChildNamespaces(statement))
-		registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+		reg := newRegistry(t, registrytest.SupportsChildNamespaces(statement))
+		registries := registry.New(registry.Options{PlainHTTP: true})
 		defer registries.CloseIdleConnections()
 		for _, name := range []string{"org/app", "org/app", "org/app/web"} {
-			got, err := registries.KeepsReferences(t.Context(), repositoryAt(t, registry, name))
+			got, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, name))
 			if got != want || err != nil {
 				t.Errorf("%.80s: %t %v, want %t", statement, got, err, want)
 			}
 		}
-		if n := registry.Count(); n != 1 {
+		if n := reg.Count(); n != 1 {
 			t.Errorf("%.80s: %d requests", statement, n)
 		}
 	}
 	for _, status := range []int{http.StatusAccepted, http.StatusNonAuthoritativeInfo, http.StatusPartialContent, http.StatusNotFound} {
-		registry := newRegistry(t, registrytest.SupportsChildNamespaces(supporting))
-		registry.Intercept(registrytest.Say(status, "application/json", supporting))
-		registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+		reg := newRegistry(t, registrytest.SupportsChildNamespaces(supporting))
+		reg.Intercept(registrytest.Say(status, "application/json", supporting))
+		registries := registry.New(registry.Options{PlainHTTP: true})
 		defer registries.CloseIdleConnections()
-		if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, registry, parent)); keeps || err != nil {
+		if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, parent)); keeps || err != nil {
 			t.Errorf("said with status %d: %t, %v", status, keeps, err)
 		}
 	}
 }
 
-func repositoryAt(t *testing.T, registry *registrytest.Registry, name string) auth.Repository {
+func repositoryAt(t *testing.T, reg *registrytest.Registry, name string) auth.Repository {
 	t.Helper()
-	return must(auth.ParseRepository(registry.Host() + "/" + name))
+	return must(auth.ParseRepository(reg.Host() + "/" + name))
 }
 
 // TestKeepsReferencesToken: it is asked with the repository's own token for pushing, together by all who want to know.
 func TestKeepsReferencesToken(t *testing.T) {
-	registry := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
-	registry.Allow("all", "secret", parent)
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true, Credentials: userPassword(t, registry.Host(), "all", "secret")})
+	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
+	reg.Allow("all", "secret", parent)
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
 	defer registries.CloseIdleConnections()
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
-			if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, registry, parent)); !keeps || err != nil {
+			if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, parent)); !keeps || err != nil {
 				t.Error(keeps, err)
 			}
 		})
 	}
 	group.Wait()
-	asked, tokens := registry.Log(registrytest.Of(registrytest.KindSupport)), registry.Log(registrytest.Of(registrytest.KindToken))
+	asked, tokens := reg.Log(registrytest.Of(registrytest.KindSupport)), reg.Log(registrytest.Of(registrytest.KindToken))
 	last := asked[len(asked)-1]
 	if want := []string{"repository:" + parent + ":pull,push"}; len(asked) != 2 || last.Status != http.StatusOK || !slices.Equal(last.Scopes, want) || len(tokens) != 1 {
 		t.Errorf("%v\n%v", asked, tokens)
@@ -97,10 +98,10 @@ func TestKeepsReferencesToken(t *testing.T) {
 
 // TestKeepsReferencesError: that it could not be found out is no answer, and not kept; for a strategy it is no.
 func TestKeepsReferencesError(t *testing.T) {
-	registry := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true, Credentials: userPassword(t, registry.Host(), "all", "secret")})
+	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
 	defer registries.CloseIdleConnections()
-	at := repositoryAt(t, registry, parent)
+	at := repositoryAt(t, reg, parent)
 	if _, err := registries.KeepsReferences(t.Context(), at); err == nil {
 		t.Error("no error with a wrong password")
 	}
@@ -115,7 +116,7 @@ func TestKeepsReferencesError(t *testing.T) {
 	if _, err := nested.KeepsReferences(ended, registries, at); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	registry.Allow("all", "secret", parent)
+	reg.Allow("all", "secret", parent)
 	if keeps, err := registries.KeepsReferences(t.Context(), at); !keeps || err != nil {
 		t.Error(keeps, err)
 	}
@@ -136,14 +137,14 @@ func TestPusherStrategies(t *testing.T) {
 		{nested.Carrier, supporting, "carrier", 0},
 	} {
 		t.Run(fmt.Sprintf("%s %.60s", test.strategy, test.says), func(t *testing.T) {
-			registry := newRegistry(t, registrytest.SupportsChildNamespaces(test.says))
-			registry.Intercept(registry.Pushes(false))
+			reg := newRegistry(t, registrytest.SupportsChildNamespaces(test.says))
+			reg.Intercept(reg.Pushes(false))
 			store := newStore(t)
 			db, web, own := storeImage(t, store, "db"), storeImage(t, store, "web"), storeImage(t, store, "own")
 			inner := storeDocument(t, store, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(db, "db")))
 			root := storeDocument(t, store, ocispec.MediaTypeImageIndex,
 				indexOf(registrytest.Member(web, "web"), registrytest.Member(inner, "data"), own))
-			registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+			registries := registry.New(registry.Options{PlainHTTP: true})
 			defer registries.CloseIdleConnections()
 			resolver := nested.New(registries, nested.Options{Store: store, Strategy: test.strategy})
 			tag := "nested-" + root.Digest.Encoded()[:12]
@@ -157,25 +158,25 @@ func TestPusherStrategies(t *testing.T) {
 			if test.want == "carrier" {
 				want["v1"], want["data:"+tag] = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageManifest
 			}
-			pushAll(t, resolver, registry.Host()+"/"+parent+":v1", root, store)
+			pushAll(t, resolver, reg.Host()+"/"+parent+":v1", root, store)
 			got := map[string]string{}
-			for _, q := range registry.Log(registrytest.Method(http.MethodPut), registrytest.Of(registrytest.KindManifest)) {
+			for _, q := range reg.Log(registrytest.Method(http.MethodPut), registrytest.Of(registrytest.KindManifest)) {
 				name := strings.TrimPrefix(strings.TrimPrefix(q.Repository, parent), "/")
 				got[strings.TrimPrefix(name+":"+q.Reference, ":")] = q.Header.Get("Content-Type")
 			}
 			if !maps.Equal(got, want) {
 				t.Errorf("manifests %v, want %v", got, want)
 			}
-			if n := registry.Count(registrytest.Of(registrytest.KindSupport)); n != test.asked {
+			if n := reg.Count(registrytest.Of(registrytest.KindSupport)); n != test.asked {
 				t.Errorf("asked %d times, want %d", n, test.asked)
 			}
-			desc, err := pull(nested.New(registries, nested.Options{}), newStore(t), registry.Host()+"/"+parent+":v1")
+			desc, err := pull(nested.New(registries, nested.Options{}), newStore(t), reg.Host()+"/"+parent+":v1")
 			if check(t, err); desc.Digest != root.Digest {
 				t.Errorf("pulled %s, want %s", desc.Digest, root.Digest)
 			}
-			registry.ResetLog()
-			pushAll(t, resolver, registry.Host()+"/"+parent+":v1", root, store)
-			if puts := registry.Log(registrytest.Method(http.MethodPut)); len(puts) > 0 {
+			reg.ResetLog()
+			pushAll(t, resolver, reg.Host()+"/"+parent+":v1", root, store)
+			if puts := reg.Log(registrytest.Method(http.MethodPut)); len(puts) > 0 {
 				t.Errorf("put again: %v", puts)
 			}
 		})
@@ -184,8 +185,8 @@ func TestPusherStrategies(t *testing.T) {
 
 // TestPusherOfCarrier: one that was pulled stays what it is, and the tags are those of the index that it carries.
 func TestPusherOfCarrier(t *testing.T) {
-	registry := newRegistry(t)
-	registry.Intercept(registry.Pushes(false))
+	reg := newRegistry(t)
+	reg.Intercept(reg.Pushes(false))
 	store := newStore(t)
 	web := storeImage(t, store, "web")
 	index := indexOf(registrytest.Member(web, "web"))
@@ -194,14 +195,14 @@ func TestPusherOfCarrier(t *testing.T) {
 	check(t, err)
 	storeDocument(t, store, ocispec.MediaTypeEmptyJSON, ocispec.DescriptorEmptyJSON.Data)
 	carrier := storeDocument(t, store, desc.MediaType, data)
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	registries := registry.New(registry.Options{PlainHTTP: true})
 	defer registries.CloseIdleConnections()
-	pushAll(t, nested.New(registries, nested.Options{Store: store}), registry.Host()+"/"+parent+":v1", carrier, store)
-	puts := registry.Log(registrytest.Method(http.MethodPut), registrytest.In(parent+"/web"), registrytest.Of(registrytest.KindManifest))
+	pushAll(t, nested.New(registries, nested.Options{Store: store}), reg.Host()+"/"+parent+":v1", carrier, store)
+	puts := reg.Log(registrytest.Method(http.MethodPut), registrytest.In(parent+"/web"), registrytest.Of(registrytest.KindManifest))
 	if want := "nested-" + inside.Digest.Encoded()[:12]; len(puts) != 1 || puts[0].Reference != want {
 		t.Errorf("%v, want %s", puts, want)
 	}
-	if n := registry.Count(registrytest.Of(registrytest.KindSupport)); n > 0 {
+	if n := reg.Count(registrytest.Of(registrytest.KindSupport)); n > 0 {
 		t.Errorf("asked %d times", n)
 	}
 }

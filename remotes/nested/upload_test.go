@@ -22,7 +22,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // inbox is a registry to push to, without a network, so that its time can be a test's. What it does to a request of a kind
@@ -143,13 +143,13 @@ func TestPushRetries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				registry := &inbox{faults: test.faults, asked: map[string]int{}, stored: map[string]string{}}
+				reg := &inbox{faults: test.faults, asked: map[string]int{}, stored: map[string]string{}}
 				began := time.Now()
-				err := pushTo(t, registry, strings.Repeat("content", 20_000))
+				err := pushTo(t, reg, strings.Repeat("content", 20_000))
 				took := time.Since(began)
 				var asked []string
 				for _, kind := range []string{"HEAD", "mount", "POST", "PUT", "manifest"} {
-					asked = append(asked, fmt.Sprint(registry.asked[kind]))
+					asked = append(asked, fmt.Sprint(reg.asked[kind]))
 				}
 				if got := strings.Join(asked, " "); got != test.asked || took < test.at || took > test.at+10*time.Second {
 					t.Errorf("%s requests in %v, want %s", got, took, test.asked)
@@ -165,16 +165,16 @@ func TestPushRetries(t *testing.T) {
 }
 
 // pushTo pushes as containerd does: a manifest when that is what the faults are about, a blob otherwise.
-func pushTo(t *testing.T, registry *inbox, data string) error {
-	registries := nested.NewRegistries(nested.RegistriesOptions{UpdateClient: func(client *http.Client) error {
-		client.Transport = registry
+func pushTo(t *testing.T, reg *inbox, data string) error {
+	registries := registry.New(registry.Options{UpdateClient: func(client *http.Client) error {
+		client.Transport = reg
 		return nil
 	}})
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString(data), Size: int64(len(data))}
-	if registry.faults["manifest"] != nil {
+	if reg.faults["manifest"] != nil {
 		desc.MediaType = ocispec.MediaTypeImageManifest
 	}
-	if registry.faults["mount"] != nil {
+	if reg.faults["mount"] != nil {
 		from, err := auth.ParseRepository("reg.test/other")
 		check(t, err)
 		desc = oci.MountFrom(desc, from)
@@ -190,7 +190,7 @@ func pushTo(t *testing.T, registry *inbox, data string) error {
 	}
 	err = content.Copy(t.Context(), w, bytes.NewReader([]byte(data)), desc.Size, desc.Digest)
 	if err == nil {
-		for path, stored := range registry.stored {
+		for path, stored := range reg.stored {
 			if stored != data || !strings.Contains(path, desc.Digest.String()) {
 				t.Errorf("stored %d bytes at %s", len(stored), path)
 			}
@@ -227,7 +227,7 @@ func TestUploadsWaitForNobody(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	registries := nested.NewRegistries(nested.RegistriesOptions{PlainHTTP: true})
+	registries := registry.New(registry.Options{PlainHTTP: true})
 	t.Cleanup(registries.CloseIdleConnections)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func TestMountSources(t *testing.T) {
 			}
 			return r
 		}
-		p := registryPusher{repository: at("org/app/web")}
+		p := pusher{repository: at("org/app/web")}
 		desc := ocispec.Descriptor{Annotations: map[string]string{"containerd.io/distribution.source." + label: "a/b,org/app,org/app/web,org/app/worker,UPPER"}}
 		want := []auth.Repository{at("org/app"), at("org/app/worker"), at("org/other"), at("a/b")}
 		if got := p.sources(oci.MountFrom(desc, at("org/other"), at("org/app"))); !slices.Equal(got, want) {
@@ -44,7 +44,7 @@ func TestListReferrerGivesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, subject := NewRegistries(RegistriesOptions{}), digest.FromString("subject")
+	r, subject := New(Options{}), digest.FromString("subject")
 	end, err := r.lists.Take(t.Context(), listOf{at, subject})
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -15,7 +15,7 @@ const maxURLs = 4
 
 // fetchElsewhere fetches a layer from its urls, in their order, then from the
 // registry.
-func (f explained) fetchElsewhere(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+func (f fetcher) fetchElsewhere(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	var hosts []Host
 	for _, text := range desc.URLs[:min(len(desc.URLs), maxURLs)] {
 		u, err := url.Parse(text)

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -22,24 +22,24 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// explained is docker's fetcher with errors that say more.
-type explained struct {
+// fetcher is docker's fetcher with errors that say more.
+type fetcher struct {
 	inner      remotes.Fetcher
-	registries *Registries
+	registries *Client
 	ref        string
 	repository auth.Repository
 	hosts      []Host
 }
 
 var (
-	_ remotes.Fetcher          = explained{}
-	_ remotes.FetcherByDigest  = explained{}
-	_ remotes.ReferrersFetcher = explained{}
+	_ remotes.Fetcher          = fetcher{}
+	_ remotes.FetcherByDigest  = fetcher{}
+	_ remotes.ReferrersFetcher = fetcher{}
 )
 
 // Fetch implements remotes.Fetcher.
-func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	if Brief(desc) {
+func (f fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if IsSmall(desc) {
 		ctx = auth.Brief(ctx)
 	}
 	if !oci.IsManifestOrIndex(desc.MediaType) {
@@ -59,7 +59,7 @@ func (f explained) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 }
 
 // FetchByDigest implements remotes.FetcherByDigest.
-func (f explained) FetchByDigest(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
+func (f fetcher) FetchByDigest(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
 	inner := f.inner.(remotes.FetcherByDigest)
 	body, desc, err := inner.FetchByDigest(ctx, d, opts...)
 	if err != nil && !errdefs.IsNotFound(err) {

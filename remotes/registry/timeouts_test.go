@@ -1,14 +1,20 @@
-package nested
+package registry
 
 import (
 	"testing"
 	"time"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // TestHeadersHaveATime: a registry that never begins to answer is not waited for. containerd's client says how long.
 func TestHeadersHaveATime(t *testing.T) {
-	r := NewRegistries(RegistriesOptions{})
-	if _, err := r.Hosts(repository(t, "reg.test/a")); err != nil {
+	r := New(Options{})
+	at, err := auth.ParseRepository("reg.test/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Hosts(at); err != nil {
 		t.Fatal(err)
 	}
 	for _, transport := range r.base {

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -58,7 +58,7 @@ func glance(req *http.Request, do func(*http.Request) (*http.Response, error)) (
 // the registry or a mirror. Where HEAD is refused, or answered with a page, GET
 // decides. The class of the error is errdefs.ErrNotFound for a 404; denials are
 // [auth.DeniedError].
-func (r *Registries) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
+func (r *Client) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
 	return r.atEach(repository, func(h Host) (http.Header, error) {
 		header, err := r.look(ctx, h, repository, path, accept)
 		if isRefusedHead(err) {
@@ -69,14 +69,14 @@ func (r *Registries) Head(ctx context.Context, repository auth.Repository, path,
 }
 
 // Glance is Head by a GET that is closed at once.
-func (r *Registries) Glance(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
+func (r *Client) Glance(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
 	ctx = context.WithValue(ctx, glanceKey{}, true)
 	return r.atEach(repository, func(h Host) (http.Header, error) { return r.look(ctx, h, repository, path, accept) })
 }
 
 // atEach asks the hosts from which a repository may be pulled, in their order,
 // until one answers.
-func (r *Registries) atEach(repository auth.Repository, ask func(Host) (http.Header, error)) (http.Header, error) {
+func (r *Client) atEach(repository auth.Repository, ask func(Host) (http.Header, error)) (http.Header, error) {
 	hosts, err := r.Hosts(repository)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (r *Registries) atEach(repository auth.Repository, ask func(Host) (http.Hea
 }
 
 // look asks one host.
-func (r *Registries) look(ctx context.Context, h Host, repository auth.Repository, path, accept string) (http.Header, error) {
+func (r *Client) look(ctx context.Context, h Host, repository auth.Repository, path, accept string) (http.Header, error) {
 	resp, err := r.ask(ctx, h, repository, http.MethodHead, h.URL(repository, path), accept)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -25,8 +25,8 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// RegistriesOptions are the settings of a [Registries].
-type RegistriesOptions struct {
+// Options are the settings of a [Registries].
+type Options struct {
 	// Credentials holds the credentials for repositories; nil means that
 	// there are none.
 	Credentials auth.Source
@@ -59,11 +59,11 @@ type RegistriesOptions struct {
 	Metrics *Metrics
 }
 
-// Registries is a resolver that gives each repository a docker resolver of
+// Client is the client of all registries, a resolver that gives each repository a docker resolver of
 // its own, with its own token. The resolvers of one registry share its
 // connections and its challenge. Proxies are those of the environment.
-type Registries struct {
-	options RegistriesOptions
+type Client struct {
+	options Options
 	hosts   docker.RegistryHosts
 	base    map[*http.Client]*http.Transport // by the client that containerd made
 
@@ -80,19 +80,19 @@ type Registries struct {
 }
 
 var (
-	_ remotes.ResolverWithOptions = (*Registries)(nil)
+	_ remotes.ResolverWithOptions = (*Client)(nil)
 )
 
-// NewRegistries returns a resolver for all registries. HostsDir is read for a
+// New returns a client of all registries. HostsDir is read for a
 // registry when it is first asked.
-func NewRegistries(options RegistriesOptions) *Registries {
+func New(options Options) *Client {
 	if options.Credentials == nil {
 		options.Credentials = auth.Sources{}
 	}
 	if options.Metrics == nil {
 		options.Metrics = new(Metrics)
 	}
-	r := &Registries{
+	r := &Client{
 		options:      options,
 		base:         map[*http.Client]*http.Transport{},
 		endpoints:    map[string][]*endpoint{},
@@ -113,7 +113,7 @@ func NewRegistries(options RegistriesOptions) *Registries {
 
 // keepTransport is called by containerd with each client that it makes,
 // before it may wrap the client's transport.
-func (r *Registries) keepTransport(client *http.Client) error {
+func (r *Client) keepTransport(client *http.Client) error {
 	transport, ok := client.Transport.(*http.Transport)
 	if !ok {
 		return fmt.Errorf("containerd made a client with a transport of type %T", client.Transport)
@@ -126,7 +126,7 @@ func (r *Registries) keepTransport(client *http.Client) error {
 }
 
 // endpointsOf returns the endpoints of a registry, which are made once.
-func (r *Registries) endpointsOf(registry string) ([]*endpoint, error) {
+func (r *Client) endpointsOf(registry string) ([]*endpoint, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if endpoints, ok := r.endpoints[registry]; ok {
@@ -162,7 +162,7 @@ func (r *Registries) endpointsOf(registry string) ([]*endpoint, error) {
 
 // newEndpoint puts our client in the place of containerd's. The caller holds
 // the lock.
-func (r *Registries) newEndpoint(host docker.RegistryHost) *endpoint {
+func (r *Client) newEndpoint(host docker.RegistryHost) *endpoint {
 	base := r.base[host.Client]
 	fallback := host.Client.Transport != http.RoundTripper(base)
 	e := &endpoint{
@@ -218,7 +218,7 @@ type Host struct {
 const maxRepositories = 10_000
 
 // Hosts returns the hosts of a repository's registry in the order of asking.
-func (r *Registries) Hosts(repository auth.Repository) ([]Host, error) {
+func (r *Client) Hosts(repository auth.Repository) ([]Host, error) {
 	endpoints, err := r.endpointsOf(repository.Host())
 	if err != nil {
 		return nil, err
@@ -242,7 +242,7 @@ func (r *Registries) Hosts(repository auth.Repository) ([]Host, error) {
 // Prepare asks for a repository's token when its registry is known to want
 // one, so that who asks for content next need not wait for it. What fails is
 // left to him.
-func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
+func (r *Client) Prepare(ctx context.Context, repository auth.Repository) {
 	hosts, err := r.Hosts(repository)
 	if err != nil || len(hosts) == 0 {
 		return
@@ -257,7 +257,7 @@ func (r *Registries) Prepare(ctx context.Context, repository auth.Repository) {
 
 // resolver returns the docker resolver for the repository of a reference, for
 // reading.
-func (r *Registries) resolver(ref string) (remotes.Resolver, []Host, error) {
+func (r *Client) resolver(ref string) (remotes.Resolver, []Host, error) {
 	repository, err := oci.RepositoryOf(ref)
 	if err != nil {
 		return nil, nil, err
@@ -280,7 +280,7 @@ func retryingHosts(hosts []Host) []Host {
 }
 
 // resolverAt returns a docker resolver that asks some hosts.
-func (r *Registries) resolverAt(hosts []Host) remotes.Resolver {
+func (r *Client) resolverAt(hosts []Host) remotes.Resolver {
 	plain := make([]docker.RegistryHost, len(hosts))
 	for i, h := range hosts {
 		plain[i] = h.RegistryHost
@@ -296,7 +296,7 @@ func (r *Registries) resolverAt(hosts []Host) remotes.Resolver {
 }
 
 // header goes to registries with each request for content.
-func (r *Registries) header() http.Header {
+func (r *Client) header() http.Header {
 	header := http.Header{}
 	maps.Copy(header, r.options.Header)
 	if r.options.UserAgent != "" {
@@ -307,7 +307,7 @@ func (r *Registries) header() http.Header {
 
 // SetOptions implements remotes.ResolverWithOptions. The options are those of
 // all pulls from then on; they replace earlier ones.
-func (r *Registries) SetOptions(options ...transfer.ImageResolverOption) {
+func (r *Client) SetOptions(options ...transfer.ImageResolverOption) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.transfer = options
@@ -316,7 +316,7 @@ func (r *Registries) SetOptions(options ...transfer.ImageResolverOption) {
 // Resolve implements remotes.Resolver. It asks with HEAD, as containerd does,
 // and with GET where HEAD is refused or says of nothing that could be a
 // manifest: the GET decides.
-func (r *Registries) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
+func (r *Client) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
 	ctx = looking(ctx)
 	name, desc, err := r.resolve(ctx, ref)
 	if err == nil && !isManifest(desc) && !lookupOf(ctx).absent || isRefusedHead(err) {
@@ -325,7 +325,7 @@ func (r *Registries) Resolve(ctx context.Context, ref string) (string, ocispec.D
 	return name, desc, err
 }
 
-func (r *Registries) resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
+func (r *Client) resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
 	resolver, hosts, err := r.resolver(ref)
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
@@ -337,14 +337,14 @@ func (r *Registries) resolve(ctx context.Context, ref string) (string, ocispec.D
 // ResolveContent is Resolve with the content of the manifest or index, which is
 // nil when that is not at hand: one GET in place of HEAD and GET. It is for
 // whoever would fetch it next, and nobody has verified it.
-func (r *Registries) ResolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
+func (r *Client) ResolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
 	ctx, got := byGet(looking(ctx))
 	name, desc, err := r.resolve(ctx, ref)
 	return name, desc, got.data, err
 }
 
 // Fetcher implements remotes.Resolver.
-func (r *Registries) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
+func (r *Client) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
 	resolver, hosts, err := r.resolver(ref)
 	if err != nil {
 		return nil, err
@@ -354,12 +354,12 @@ func (r *Registries) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, 
 		return nil, err
 	}
 	repository, err := oci.RepositoryOf(ref)
-	return explained{inner, r, ref, repository, hosts}, err
+	return fetcher{inner, r, ref, repository, hosts}, err
 }
 
 // CloseIdleConnections closes the connections that nobody uses. Otherwise
 // they close by themselves after half a minute.
-func (r *Registries) CloseIdleConnections() {
+func (r *Client) CloseIdleConnections() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, endpoints := range r.endpoints {

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"cmp"
@@ -20,7 +20,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Metrics counts the requests of a [Registries]. The zero value is ready for
+// Metrics counts the requests of a [Client]. The zero value is ready for
 // use.
 type Metrics struct {
 	auth.Metrics
@@ -33,9 +33,9 @@ type Metrics struct {
 // way to the registry and back, mostly.
 const brief = 256 << 10
 
-// Brief tells whether content is so small that many of its kind may be asked
+// IsSmall reports whether content is so small that many of its kind may be asked
 // for at once, and share a connection.
-func Brief(desc ocispec.Descriptor) bool { return desc.Size <= brief }
+func IsSmall(desc ocispec.Descriptor) bool { return desc.Size <= brief }
 
 // endpoint is one host of a registry: the registry itself or a mirror.
 type endpoint struct {
@@ -232,7 +232,7 @@ func checkType(req *http.Request, resp *http.Response) error {
 		return nil
 	}
 	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || got == expected || Generic(got) {
+	if err != nil || got == expected || IsGeneric(got) {
 		return nil
 	}
 	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, sanitize.Quote(got), sanitize.Quote(expected))

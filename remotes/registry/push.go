@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"cmp"
@@ -29,16 +29,16 @@ type mount struct{ from, to auth.Repository }
 // of the same registry that a descriptor's annotation
 // "containerd.io/distribution.source.<registry>" names, as containerd has it;
 // where that is refused they are uploaded. Errors: as those of a fetcher.
-func (r *Registries) Pusher(_ context.Context, ref string) (remotes.Pusher, error) {
+func (r *Client) Pusher(_ context.Context, ref string) (remotes.Pusher, error) {
 	repository, err := oci.RepositoryOf(ref)
 	if err != nil {
 		return nil, err
 	}
-	return &registryPusher{registries: r, ref: ref, repository: repository}, nil
+	return &pusher{registries: r, ref: ref, repository: repository}, nil
 }
 
-type registryPusher struct {
-	registries *Registries
+type pusher struct {
+	registries *Client
 	ref        string
 	repository auth.Repository
 	turns      oci.Turns
@@ -49,7 +49,7 @@ const maxMounts = 2
 
 // Push implements remotes.Pusher. What another Push of the same pusher is
 // writing is waited for.
-func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	if err := desc.Digest.Validate(); err != nil { // it becomes part of paths and queries
 		return nil, fmt.Errorf("%s: digest %s: %w", p.repository, sanitize.Quote(string(desc.Digest)), err)
 	}
@@ -58,7 +58,7 @@ func (p *registryPusher) Push(ctx context.Context, desc ocispec.Descriptor) (con
 
 // write writes a document so that it is listed among the referrers of its
 // subject, if it has one.
-func (p *registryPusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+func (p *pusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	if !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > docker.MaxManifestSize {
 		return p.mountOrUpload(ctx, desc)
 	}
@@ -70,7 +70,7 @@ func (p *registryPusher) write(ctx context.Context, desc ocispec.Descriptor) (co
 	return &referringWriter{Writer: w, registries: p.registries, at: p.repository, desc: desc, answer: said}, nil
 }
 
-func (p *registryPusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
+func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	retries := new(pushRetries)
 	ctx = auth.Sending(context.WithValue(ctx, pushRetriesKey{}, retries))
 	sources := p.sources(desc)
@@ -100,7 +100,7 @@ func isRefusal(err error) bool {
 
 // sources are the repositories that a blob could be mounted from, those that
 // are the most like the target first, as containerd has it.
-func (p *registryPusher) sources(desc ocispec.Descriptor) []auth.Repository {
+func (p *pusher) sources(desc ocispec.Descriptor) []auth.Repository {
 	if oci.IsManifestOrIndex(desc.MediaType) {
 		return nil
 	}
@@ -130,7 +130,7 @@ func commonComponents(a, b auth.Repository) int {
 }
 
 // push pushes with containerd's pusher, mounting from one repository or none.
-func (p *registryPusher) push(ctx context.Context, retries *pushRetries, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
+func (p *pusher) push(ctx context.Context, retries *pushRetries, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
 	w, hosts, err := p.open(ctx, desc, from...)
 	if err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (p *registryPusher) push(ctx context.Context, retries *pushRetries, desc oc
 	}}, nil
 }
 
-func (p *registryPusher) open(ctx context.Context, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
+func (p *pusher) open(ctx context.Context, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
 	endpoints, err := p.registries.endpointsOf(p.repository.Host())
 	if err != nil {
 		return nil, nil, err
@@ -183,13 +183,13 @@ func (a closingAuthorizer) Authorize(ctx context.Context, req *http.Request) err
 	return err
 }
 
-func (r *Registries) isUnmountable(m mount) bool {
+func (r *Client) isUnmountable(m mount) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.unmountable[m]
 }
 
-func (r *Registries) refuse(m mount) {
+func (r *Client) refuse(m mount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unmountable[m] = true

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"net/http"

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"bytes"
@@ -35,9 +35,9 @@ type listOf struct {
 // listed among the referrers of its subject: by the registry or, where that
 // has no referrers API, under the tag that stands for the list (distribution
 // spec, "Pushing Manifests with Subject"). What has no subject is none. A
-// [Registries]' pusher does so for what it writes; this is for what was there
+// [Client]'s pusher does so for what it writes; this is for what was there
 // already. Errors: as those of a pusher.
-func (r *Registries) ListReferrer(ctx context.Context, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
+func (r *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	subject, entry := oci.DescribeReferrer(ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}, data)
 	if subject.Validate() != nil {
 		return nil
@@ -51,7 +51,7 @@ func (r *Registries) ListReferrer(ctx context.Context, at auth.Repository, desc 
 	if err != nil {
 		return err
 	}
-	f := explained{registries: r, repository: at, hosts: []Host{h}}
+	f := fetcher{registries: r, repository: at, hosts: []Host{h}}
 	listed, err := f.listAt(ctx, docker.HostCapabilityPush, "referrers/"+subject.String(), nil, nil)
 	switch {
 	case err == nil && lists(listed, entry.Digest):
@@ -70,7 +70,7 @@ func lists(listed []ocispec.Descriptor, d digest.Digest) bool {
 }
 
 // pushHost is the host of a repository's registry that is pushed to.
-func (r *Registries) pushHost(at auth.Repository) (Host, error) {
+func (r *Client) pushHost(at auth.Repository) (Host, error) {
 	endpoints, err := r.endpointsOf(at.Host())
 	if err != nil {
 		return Host{}, err
@@ -95,7 +95,7 @@ const (
 // listUnderTag adds a descriptor to the list that a tag stands for, and keeps
 // what is there. Others may do so at the same time: where the registry minds
 // conditions none is lost, elsewhere a look afterwards finds nearly all.
-func (f explained) listUnderTag(ctx context.Context, h Host, subject digest.Digest, entry ocispec.Descriptor) error {
+func (f fetcher) listUnderTag(ctx context.Context, h Host, subject digest.Digest, entry ocispec.Descriptor) error {
 	u := h.URL(f.repository, "manifests/"+oci.ReferrersTag(subject))
 	for attempt := range maxChanges {
 		listed, now, err := f.tagged(ctx, h, u, subject)
@@ -132,7 +132,7 @@ func isConflict(err error) bool {
 }
 
 // putManifest puts an index under a tag, as long as that is what it was.
-func (r *Registries) putManifest(ctx context.Context, h Host, url string, data []byte, was tagged) error {
+func (r *Client) putManifest(ctx context.Context, h Host, url string, data []byte, was tagged) error {
 	resp, err := h.Exchange(ctx, func() (*http.Response, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(data))
 		if err != nil {
@@ -165,7 +165,7 @@ func (r *Registries) putManifest(ctx context.Context, h Host, url string, data [
 // does not say that it has seen its subject.
 type referringWriter struct {
 	content.Writer
-	registries *Registries
+	registries *Client
 	at         auth.Repository
 	desc       ocispec.Descriptor
 	data       []byte

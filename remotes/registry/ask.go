@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (h Host) Exchange(ctx context.Context, send func() (*http.Response, error))
 // Delete deletes a repository's "manifests/<tag>" or "manifests/<digest>".
 // Errors: as for Head; registries that do not delete answer 405, which is of
 // the class errdefs.ErrNotImplemented.
-func (r *Registries) Delete(ctx context.Context, repository auth.Repository, path string) error {
+func (r *Client) Delete(ctx context.Context, repository auth.Repository, path string) error {
 	endpoints, err := r.endpointsOf(repository.Host())
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (h Host) URL(repository auth.Repository, path string) *url.URL {
 
 // send makes a request without a body, and again for each challenge. The answer
 // has any status but 401, and is for the caller to close.
-func (r *Registries) send(ctx context.Context, h Host, method string, u *url.URL, accept string) (*http.Response, error) {
+func (r *Client) send(ctx context.Context, h Host, method string, u *url.URL, accept string) (*http.Response, error) {
 	resp, err := h.Exchange(ctx, func() (*http.Response, error) {
 		req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
 		if err != nil {
@@ -96,7 +96,7 @@ func (r *Registries) send(ctx context.Context, h Host, method string, u *url.URL
 
 // ask makes a request without a body, and returns the answer when it is a
 // success, for the caller to close.
-func (r *Registries) ask(ctx context.Context, h Host, repository auth.Repository, method string, u *url.URL, accept string) (*http.Response, error) {
+func (r *Client) ask(ctx context.Context, h Host, repository auth.Repository, method string, u *url.URL, accept string) (*http.Response, error) {
 	resp, err := r.send(ctx, h, method, u, accept)
 	if err != nil {
 		return nil, err

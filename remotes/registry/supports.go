@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (s statement) keeps() bool {
 // for the registry, errors are not. It may be called by several goroutines at
 // once, which ask once together. Errors: those of a request, where the registry
 // could not be asked.
-func (r *Registries) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
+func (r *Client) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
 	return r.keeping.Get(ctx, repository.Host(), statementBudget, func(ctx context.Context) (bool, time.Duration, error) {
 		keeps, err := r.askKeeps(ctx, repository)
 		return keeps, flight.Forever, err
@@ -60,7 +60,7 @@ func (r *Registries) KeepsReferences(ctx context.Context, repository auth.Reposi
 }
 
 // askKeeps asks the host that is pushed to.
-func (r *Registries) askKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
+func (r *Client) askKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
 	endpoints, err := r.endpointsOf(repository.Host())
 	if err != nil {
 		return false, err

@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"bufio"
@@ -107,9 +107,9 @@ func baseType(said string) string {
 	return t
 }
 
-// Generic reports whether a media type says nothing of what is served with it
+// IsGeneric reports whether a media type says nothing of what is served with it
 // (docs/spec.md, section 4).
-func Generic(mediaType string) bool {
+func IsGeneric(mediaType string) bool {
 	switch mediaType {
 	case "", "application/octet-stream", "binary/octet-stream", "application/json", "text/plain":
 		return true

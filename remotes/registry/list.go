@@ -1,4 +1,4 @@
-package nested
+package registry
 
 import (
 	"context"
@@ -33,7 +33,7 @@ const maxPages = 100
 // "Listing Referrers"). containerd's own takes a failure for an empty list, and
 // the first page for the whole one. Where no host has the API, a tag may stand
 // for it; what that lists counts when it states the subject itself.
-func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
+func (f fetcher) FetchReferrers(ctx context.Context, d digest.Digest, opts ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
 	config := remotes.FetchReferrersConfig{QueryFilters: url.Values{}}
 	for _, opt := range opts {
 		if err := opt(ctx, &config); err != nil {
@@ -54,9 +54,17 @@ func (f explained) FetchReferrers(ctx context.Context, d digest.Digest, opts ...
 	}), err
 }
 
+// ListReferrers lists what the registry says refers to content, whether by its
+// API or by a tag, and whether or not that states it. Errors: as for Fetch; a
+// list that cannot be read is one, and none is not.
+func (f fetcher) ListReferrers(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
+	listed, _, err := f.listReferrers(ctx, d, nil)
+	return listed, err
+}
+
 // listReferrers lists what is said to refer to content: by the referrers API
 // or, where no host has that, by the tag that stands for it.
-func (f explained) listReferrers(ctx context.Context, d digest.Digest, query url.Values) (listed []ocispec.Descriptor, byTag bool, err error) {
+func (f fetcher) listReferrers(ctx context.Context, d digest.Digest, query url.Values) (listed []ocispec.Descriptor, byTag bool, err error) {
 	listed, err = f.listAt(ctx, docker.HostCapabilityReferrers, "referrers/"+d.String(), query, nil)
 	// A denial may be one of this path alone.
 	if err == nil || !isAbsent(err) && !isDenial(err) {
@@ -88,7 +96,7 @@ func isAbsent(err error) bool {
 // listAt asks the hosts for a list, one after the other. That there is none,
 // errdefs.ErrNotFound, is only true when all say so. A tag's list is one of
 // what refers to the subject.
-func (f explained) listAt(ctx context.Context, capability docker.HostCapabilities, path string, query url.Values, subject *digest.Digest) ([]ocispec.Descriptor, error) {
+func (f fetcher) listAt(ctx context.Context, capability docker.HostCapabilities, path string, query url.Values, subject *digest.Digest) ([]ocispec.Descriptor, error) {
 	var failed error
 	hosts := slices.DeleteFunc(slices.Clone(f.hosts), func(h Host) bool { return !h.Capabilities.Has(capability) })
 	for i, h := range hosts {
@@ -118,7 +126,7 @@ func (f explained) listAt(ctx context.Context, capability docker.HostCapabilitie
 }
 
 // list reads a list of the referrers API to its end.
-func (f explained) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Descriptor, error) {
+func (f fetcher) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
 	left := int64(docker.MaxManifestSize)
 	for page := range maxPages {
@@ -156,7 +164,7 @@ func (f explained) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Desc
 
 // hasList closes and refuses an answer that shows that a host does not have
 // the referrers API.
-func (f explained) hasList(ctx context.Context, h Host, resp *http.Response) error {
+func (f fetcher) hasList(ctx context.Context, h Host, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK && !IsPage(resp.Header.Get("Content-Type")) {
 		return nil
 	}
@@ -202,7 +210,7 @@ func errorCode(body []byte) string {
 }
 
 // readPage reads an answer to its end, which has to be a part of a list.
-func (f explained) readPage(resp *http.Response, left *int64) ([]ocispec.Descriptor, error) {
+func (f fetcher) readPage(resp *http.Response, left *int64) ([]ocispec.Descriptor, error) {
 	path := resp.Request.URL.Path
 	data, err := io.ReadAll(io.LimitReader(resp.Body, *left+1))
 	err = errors.Join(err, resp.Body.Close())
@@ -258,7 +266,7 @@ type tagged struct {
 
 // tagged reads the list that a tag stands for. Some registries answer such a
 // tag with the subject itself, which lists nothing.
-func (f explained) tagged(ctx context.Context, h Host, u *url.URL, subject digest.Digest) ([]ocispec.Descriptor, tagged, error) {
+func (f fetcher) tagged(ctx context.Context, h Host, u *url.URL, subject digest.Digest) ([]ocispec.Descriptor, tagged, error) {
 	accept := strings.Join([]string{ocispec.MediaTypeImageIndex, images.MediaTypeDockerSchema2ManifestList,
 		ocispec.MediaTypeImageManifest, images.MediaTypeDockerSchema2Manifest, "*/*"}, ", ")
 	resp, err := f.registries.ask(ctx, h, f.repository, http.MethodGet, u, accept)

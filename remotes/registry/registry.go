@@ -1,0 +1,11 @@
+// Package registry is the client of registries: the one that resolves, fetches,
+// pushes and lists for everything else in this module.
+//
+// A [Client] knows each registry by its hosts.toml, in containerd's format, and
+// gives each repository a token of its own, with credentials from package auth.
+// It is a containerd remotes.Resolver, made of docker's with an http.Client of
+// ours in it: docker's resolver, fetcher and pusher know the API, and that client
+// decides what goes where, what an answer is worth, and what is asked again.
+// Whoever makes requests of their own to a registry has its hosts by
+// [Client.Hosts], and [Host.Exchange] for its challenges.
+package registry
