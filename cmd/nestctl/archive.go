@@ -55,16 +55,16 @@ func (a *archive) enter() (*os.Root, error) {
 	return root, nil
 }
 
-func (a *archive) close() error { return errors.Join(a.layout.close(), a.parent.Close()) }
+func (a *archive) Close() error { return errors.Join(a.layout.Close(), a.parent.Close()) }
 
-func (a *archive) finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
+func (a *archive) Finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
 	if err == nil {
 		err = a.root.Remove(ocispec.ImageIndexFile)
 	}
 	if err == nil {
-		err = a.layout.finish(ctx, w, ref, root)
+		err = a.layout.Finish(ctx, w, ref, root)
 	}
 	if err == nil {
 		err = a.commit()

@@ -29,7 +29,7 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, to.close()) }()
+	defer func() { err = errors.Join(err, to.Close()) }()
 	if from.label != "" && !isTerminal(stderr) {
 		stderr = renaming{stderr, from}
 	}
@@ -38,7 +38,7 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	if err := p.bring(ctx, to, from.w, from.root, from.name(place.reference), metrics, stderr); err != nil {
 		return nil, err
 	}
-	result := &copied{Ref: to.name(), Digest: from.root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load()}
+	result := &copied{Ref: to.Name(), Digest: from.root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load()}
 	for _, n := range from.w.MemberNodes(from.root) {
 		result.Members = append(result.Members, from.shown(n.Repository.String()+"@"+n.Digest.String()))
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/records"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
@@ -125,18 +124,18 @@ func (l *layout) readFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxLayoutIndex))
 }
 
-func (l *layout) name() string { return l.label }
+func (l *layout) Name() string { return l.label }
 
-func (l *layout) leased(ctx context.Context) (context.Context, error) { return ctx, nil }
+func (l *layout) Leased(ctx context.Context) (context.Context, error) { return ctx, nil }
 
-func (l *layout) stored(_ context.Context, _ *bundle.Walker, n *bundle.Node) error {
+func (l *layout) Stored(_ context.Context, _ *bundle.Walker, n *bundle.Node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.brought = append(l.brought, n.Digest)
 	return nil
 }
 
-func (l *layout) done(context.Context, *bundle.Walker, *bundle.Node) error { return nil }
+func (l *layout) Done(context.Context, *bundle.Walker, *bundle.Node) error { return nil }
 
 // Intact tells whether a blob that was there before is what its name says.
 func (l *layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
@@ -153,7 +152,7 @@ func (l *layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 }
 
 // finish names the root and its members in index.json.
-func (l *layout) finish(_ context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
+func (l *layout) Finish(_ context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
 	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
 		return located(l.dir, err)
 	}
@@ -161,7 +160,7 @@ func (l *layout) finish(_ context.Context, w *bundle.Walker, ref string, root *b
 	if err != nil {
 		return err
 	}
-	for _, r := range recordsOf(w, ref, root) {
+	for _, r := range w.Names(ref, root) {
 		index.Manifests = nameIn(index.Manifests, r)
 	}
 	for _, n := range root.Whole() {
@@ -183,7 +182,7 @@ func (l *layout) finish(_ context.Context, w *bundle.Walker, ref string, root *b
 // nameIn adds a name to index.json, in place of what had it. What comes from a
 // layout that does not say where from has no name of an image: only the root
 // is named, by its tag.
-func nameIn(entries []ocispec.Descriptor, r records.Member) []ocispec.Descriptor {
+func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 	d := r.Target
 	repository, tag := bundle.SplitRef(r.Name)
 	if nowhere := repository == layoutRepository; nowhere || strings.HasPrefix(repository, layoutRepository+"/") {
@@ -215,22 +214,7 @@ func nameIn(entries []ocispec.Descriptor, r records.Member) []ocispec.Descriptor
 	return append(entries, d)
 }
 
-func (l *layout) close() error { return errors.Join(l.syncs.wait(), l.unlock(), l.root.Close()) }
-
-// recordsOf are the names that a pull gives: the reference for the root, and
-// <registry>/<target>@<digest> for each member.
-func recordsOf(w *bundle.Walker, ref string, root *bundle.Node) []records.Member {
-	all := []records.Member{{Name: ref, Target: bundle.Bare(root.Descriptor)}}
-	seen := map[string]bool{ref: true}
-	for _, n := range w.MemberNodes(root) {
-		name := n.Repository.String() + "@" + n.Digest.String()
-		if !seen[name] {
-			seen[name] = true
-			all = append(all, records.Member{Name: name, Target: bundle.Bare(n.Descriptor)})
-		}
-	}
-	return all
-}
+func (l *layout) Close() error { return errors.Join(l.syncs.wait(), l.unlock(), l.root.Close()) }
 
 // write replaces a file by a value in JSON, whole or not at all.
 func (l *layout) write(name string, value any) error {

@@ -135,7 +135,7 @@ func pullOpen(t *testing.T, to interface {
 	l.Store = failingStore{l.Store, l.dir, l.before}
 	o := pullOptions{settings: &settings{plainHTTP: true}, quiet: true, concurrent: 1}
 	_, _, err := o.pull(t.Context(), to, ref, bundle.Selection{}, new(registry.Metrics), io.Discard)
-	return errors.Join(err, to.close())
+	return errors.Join(err, to.Close())
 }
 
 // TestPullInterrupted lets each change to a file fail while a bundle is pulled

@@ -56,7 +56,7 @@ func TestBriefBlobs(t *testing.T) {
 	if err != nil || string(data) != text {
 		t.Errorf("%q, %v", data, err)
 	}
-	if err = l.close(); err != nil {
+	if err = l.Close(); err != nil {
 		t.Error(err)
 	}
 	files, err := os.ReadDir(filepath.Join(l.dir, blobsDir))

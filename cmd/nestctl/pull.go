@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -67,29 +68,29 @@ pull goes on where it stopped when it is run again.`,
 	f.IntVar(&o.concurrent, "max-concurrent", 8, "large blobs at once; eight small requests count as one")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
 	f.StringVar(&o.format, "format", "text", "text or json")
-	f.StringVar(&o.address, "address", cmp.Or(os.Getenv("CONTAINERD_ADDRESS"), defaultAddress), "containerd's socket, or CONTAINERD_ADDRESS")
+	f.StringVar(&o.address, "address", cmp.Or(os.Getenv("CONTAINERD_ADDRESS"), ctd.DefaultAddress), "containerd's socket, or CONTAINERD_ADDRESS")
 	f.StringVarP(&o.namespace, "namespace", "n", cmp.Or(os.Getenv("CONTAINERD_NAMESPACE"), "default"), "containerd's namespace, or CONTAINERD_NAMESPACE")
 	f.StringVar(&o.snapshotter, "snapshotter", os.Getenv("CONTAINERD_SNAPSHOTTER"), "containerd's snapshotter, or CONTAINERD_SNAPSHOTTER (default: the daemon's)")
 	f.BoolVar(&o.noUnpack, "no-unpack", false, "do not unpack images in containerd")
-	f.BoolVar(&o.memberRecords, "member-records", false, "image records of members also in the namespace "+kubernetes)
+	f.BoolVar(&o.memberRecords, "member-records", false, "image records of members also in the namespace "+ctd.KubernetesNamespace)
 	return c
 }
 
 // target is where a pull goes.
 type target interface {
 	content.Store
-	// name is what the target is called in the result.
-	name() string
-	// leased returns a context under which what is stored stays.
-	leased(context.Context) (context.Context, error)
-	// stored is called for a node whose content is in the store.
-	stored(context.Context, *bundle.Walker, *bundle.Node) error
-	// done is called for a node when all below it is in the store.
-	done(context.Context, *bundle.Walker, *bundle.Node) error
-	// finish records what has arrived. Nothing is recorded before.
-	finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error
-	// close ends the use of the target, finished or not.
-	close() error
+	// Name is what the target is called in the result.
+	Name() string
+	// Leased returns a context under which what is stored stays.
+	Leased(context.Context) (context.Context, error)
+	// Stored is called for a node whose content is in the store.
+	Stored(context.Context, *bundle.Walker, *bundle.Node) error
+	// Done is called for a node when all below it is in the store.
+	Done(context.Context, *bundle.Walker, *bundle.Node) error
+	// Finish records what has arrived. Nothing is recorded before.
+	Finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error
+	// Close ends the use of the target, finished or not.
+	Close() error
 }
 
 // openTarget opens what --to names.
@@ -97,7 +98,13 @@ func (o *pullOptions) openTarget(ctx context.Context) (target, error) {
 	kind, path, found := strings.Cut(o.to, ":")
 	switch {
 	case kind == "containerd" && !found:
-		return openContainerd(ctx, o)
+		return ctd.Open(ctx, ctd.Options{
+			Address:       o.address,
+			Namespace:     o.namespace,
+			Snapshotter:   o.snapshotter,
+			NoUnpack:      o.noUnpack,
+			MemberRecords: o.memberRecords,
+		})
 	case kind == "oci-layout" && path != "":
 		l := newLayout(path)
 		return l, l.open()
@@ -131,7 +138,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, to.close()) }()
+	defer func() { err = errors.Join(err, to.Close()) }()
 	var metrics registry.Metrics
 	w, root, err := o.pull(ctx, to, ref, bundle.Selection{Platform: platform, Members: o.members}, &metrics, stderr)
 	if err != nil {
@@ -155,12 +162,12 @@ func (o *pullOptions) pull(ctx context.Context, to target, ref string, s bundle.
 
 // bring brings what a walker walks to into the target, the root under a name.
 func (o *pullOptions) bring(ctx context.Context, to target, w *bundle.Walker, root *bundle.Node, ref string, metrics *registry.Metrics, stderr io.Writer) (err error) {
-	if ctx, err = to.leased(ctx); err != nil {
+	if ctx, err = to.Leased(ctx); err != nil {
 		return err
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
-	_, isDaemon := to.(*daemon)
+	_, isDaemon := to.(*ctd.Target)
 	w.Distributed = !isDaemon // which is no copy to give away
 	w.Fetch = func(ctx context.Context, n *bundle.Node) error {
 		if err := bundle.CheckStorable(n.Descriptor); err != nil {
@@ -170,7 +177,7 @@ func (o *pullOptions) bring(ctx context.Context, to target, w *bundle.Walker, ro
 		if err := bundle.Store(ctx, to, w, n); err != nil {
 			return bundle.Explain(w, n, err)
 		}
-		return to.stored(ctx, w, n)
+		return to.Stored(ctx, w, n)
 	}
 	if len(w.Members) > 0 {
 		// A name that is not there is found before layers are fetched.
@@ -189,12 +196,12 @@ func (o *pullOptions) bring(ctx context.Context, to target, w *bundle.Walker, ro
 		if n.Member() {
 			show.member(n)
 		}
-		return to.done(ctx, w, n)
+		return to.Done(ctx, w, n)
 	}
 	if err := w.VisitAll(ctx, root); err != nil {
 		return err
 	}
-	return to.finish(ctx, w, ref, root)
+	return to.Finish(ctx, w, ref, root)
 }
 
 // result is what --format json prints.
@@ -246,7 +253,7 @@ func newResult(ref string, to target, w *bundle.Walker, root *bundle.Node, m *re
 		},
 		Bytes:   m.Bytes.Load(),
 		Seconds: took.Seconds(),
-		Target:  to.name(),
+		Target:  to.Name(),
 
 		NonDistributable: slices.Sorted(maps.Keys(w.Foreign)),
 	}

@@ -1,4 +1,4 @@
-package main
+package ctd
 
 import (
 	"context"
@@ -62,11 +62,11 @@ func (g gathered) Update(_ context.Context, info content.Info, _ ...string) (con
 // StoreFor is where a node's content goes: with its labels when it is
 // committed, because each change of them is a transaction of the daemon's own,
 // which waits for the disk.
-func (d *daemon) StoreFor(w *bundle.Walker, n *bundle.Node) content.Ingester {
-	return labelling{d.Store, func(ctx context.Context) (map[string]string, error) {
+func (t *Target) StoreFor(w *bundle.Walker, n *bundle.Node) content.Ingester {
+	return labelling{t.Store, func(ctx context.Context) (map[string]string, error) {
 		g := gathered{labels: map[string]string{}}
 		return g.labels, label(ctx, g, w, n)
-	}, func() { d.labelled.Store(n.Digest, true) }}
+	}, func() { t.labelled.Store(n.Digest, true) }}
 }
 
 // labelling is a store that commits with labels.

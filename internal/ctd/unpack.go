@@ -1,4 +1,4 @@
-package main
+package ctd
 
 import (
 	"context"
@@ -118,16 +118,16 @@ func (u *unpacker) label(ctx context.Context, of digest.Digest, key, value strin
 	return err
 }
 
-// done unpacks an image whose layers have arrived.
-func (d *daemon) done(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
-	if d.options.noUnpack || !images.IsManifestType(n.MediaType) {
+// Done unpacks an image whose layers have arrived.
+func (t *Target) Done(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
+	if t.options.NoUnpack || !images.IsManifestType(n.MediaType) {
 		return nil
 	}
 	config, layers, ok := imageParts(n)
 	if !ok {
 		return nil
 	}
-	data, err := d.readConfig(ctx, config)
+	data, err := t.readConfig(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (d *daemon) done(ctx context.Context, w *bundle.Walker, n *bundle.Node) err
 	if !matcher.Match(platforms.Normalize(image.Platform)) {
 		return nil
 	}
-	u, err := d.unpacker()
+	u, err := t.unpacker()
 	if err == nil {
 		err = u.unpack(ctx, config, image, layers)
 	}
@@ -155,7 +155,8 @@ func (d *daemon) done(ctx context.Context, w *bundle.Walker, n *bundle.Node) err
 // maxConfig bounds the image configs that are read; they are some KiB.
 const maxConfig = 4 << 20
 
-// imageParts tells whether a manifest is an image's, and of what it consists.
+// imageParts returns what an image's manifest consists of, and reports whether
+// it is one.
 func imageParts(n *bundle.Node) (config ocispec.Descriptor, layers []ocispec.Descriptor, ok bool) {
 	for _, c := range n.Children {
 		switch {
@@ -172,8 +173,8 @@ func imageParts(n *bundle.Node) (config ocispec.Descriptor, layers []ocispec.Des
 
 // readConfig reads a config. What is in the store under its digest may be
 // larger than its descriptor says.
-func (d *daemon) readConfig(ctx context.Context, config ocispec.Descriptor) (_ []byte, err error) {
-	r, err := d.ReaderAt(ctx, config)
+func (t *Target) readConfig(ctx context.Context, config ocispec.Descriptor) (_ []byte, err error) {
+	r, err := t.ReaderAt(ctx, config)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,138 @@
+// Package ctd keeps bundles in containerd, for nestctl pull: content with the
+// labels that garbage collection and later pushes go by, images unpacked, and
+// image records of the root and its members. It is the one package beside the
+// programs that imports containerd's client, which brings hundreds of packages.
+//
+// A [Target] (ctd.go) is protected by a lease until it is finished. Content gets
+// its labels when it is committed (labels.go), an image is unpacked as soon as all
+// its layers are there (unpack.go), and records are made at the end, so that what
+// is interrupted leaves none.
+package ctd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/leases"
+
+	"github.com/nestedoci/nested/internal/records"
+	"github.com/nestedoci/nested/remotes/bundle"
+)
+
+const (
+	// DefaultAddress is containerd's socket unless it is configured otherwise.
+	DefaultAddress = "/run/containerd/containerd.sock"
+	// KubernetesNamespace is the namespace of CRI. The kubelet takes an image
+	// that it has no record of pulling for one that every pod may use, so that
+	// no records of members are made there unless asked for.
+	KubernetesNamespace = "k8s.io"
+	// leaseLife is how long an interrupted pull can be gone on with.
+	leaseLife = 24 * time.Hour
+)
+
+// Options say where and how containerd keeps a bundle.
+type Options struct {
+	Address     string // of the socket: a path, or unix:// and a path
+	Namespace   string
+	Snapshotter string // "": the namespace's, or the daemon's
+	NoUnpack    bool   // keep content only
+	// MemberRecords makes image records of members in KubernetesNamespace, too.
+	MemberRecords bool
+}
+
+// Target is a namespace of containerd, into which one bundle is pulled. Its
+// methods are called in the order Leased; StoreFor, Stored and Done, from several
+// goroutines; Finish. Close may be called at any time after these.
+type Target struct {
+	content.Store
+	client   *client.Client
+	options  Options
+	lease    leases.Lease
+	unpacker func() (*unpacker, error) // when there is something to unpack
+
+	labelled sync.Map // digests of what was committed with its labels
+}
+
+// Open connects to containerd. It is an error when it does not answer within
+// five seconds.
+func Open(ctx context.Context, o Options) (*Target, error) {
+	c, err := dial(ctx, strings.TrimPrefix(o.Address, "unix://"), o.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("containerd does not answer at %s: %w; start it, name its --address, or pull into a directory with --to oci-layout:DIR", o.Address, err)
+	}
+	return &Target{
+		Store:    c.ContentStore(),
+		client:   c,
+		options:  o,
+		unpacker: sync.OnceValues(func() (*unpacker, error) { return newUnpacker(ctx, c, o.Snapshotter) }),
+	}, nil
+}
+
+// dial connects to containerd, and makes sure that it answers.
+func dial(ctx context.Context, socket, namespace string) (*client.Client, error) {
+	if _, err := os.Stat(socket); err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	const wait = 5 * time.Second
+	c, err := client.New(socket, client.WithTimeout(wait), client.WithDefaultNamespace(namespace))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if _, err := c.Version(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Name is what the target is called in results.
+func (t *Target) Name() string { return "containerd:" + t.options.Namespace }
+
+// Leased protects what is pulled from garbage collection. The lease is given
+// up at the end; after an interruption it ends by itself.
+func (t *Target) Leased(ctx context.Context) (context.Context, error) {
+	lease, err := t.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseLife))
+	if err != nil {
+		return nil, err
+	}
+	t.lease = lease
+	return leases.WithLease(ctx, lease.ID), nil
+}
+
+// Stored labels content that was there before.
+func (t *Target) Stored(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
+	if _, ok := t.labelled.Load(n.Digest); ok {
+		return nil
+	}
+	return label(ctx, t.Store, w, n)
+}
+
+// Finish records the members and the root, and gives up the lease.
+func (t *Target) Finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
+	names := w.Names(ref, root)
+	b := records.Bundle{Images: t.client.ImageService(), Name: ref}
+	if t.options.Namespace != KubernetesNamespace || t.options.MemberRecords {
+		members := make([]records.Member, len(names)-1)
+		for i, n := range names[1:] {
+			members[i] = records.Member(n)
+		}
+		if err := b.Members(ctx, members, nil, w.Skipped); err != nil {
+			return err
+		}
+	}
+	if err := b.Root(ctx, names[0].Target); err != nil {
+		return err
+	}
+	return t.client.LeasesService().Delete(ctx, t.lease)
+}
+
+// Close ends the connection. What was not finished stays until its lease ends.
+func (t *Target) Close() error { return t.client.Close() }
