@@ -55,7 +55,7 @@ func FuzzRequest(f *testing.F) {
 		if strings.ContainsAny(reference, "/%?#\\ ") || q.digest != "" && q.digest.Validate() != nil {
 			t.Errorf("%q %q: %q", p, query, reference)
 		}
-		if got, want := host.URL(q.repository, string(q.kind)+"/"+reference).String(), "https://reg.test:5000"+p; got != want {
+		if got, want := host.URL(registry.Request{Repository: q.repository, Path: string(q.kind) + "/" + reference}).String(), "https://reg.test:5000"+p; got != want {
 			t.Errorf("%q %q: upstream it is %s", p, query, got)
 		}
 	})

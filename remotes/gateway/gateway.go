@@ -121,8 +121,7 @@ func New(options Options) *Gateway {
 		g.registries[r] = true
 	}
 	g.upstream = &upstream{
-		metrics:   options.Metrics,
-		userAgent: options.UserAgent,
+		metrics: options.Metrics,
 		registries: registry.New(registry.Options{
 			Credentials: g.credentials(),
 			HostsDir:    options.HostsDir,

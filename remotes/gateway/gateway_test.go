@@ -3,7 +3,6 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
-	"github.com/nestedoci/nested/remotes/registry"
 )
 
 func TestBundle(t *testing.T) {
@@ -278,36 +276,6 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
-	}
-}
-
-// TestPassable: which redirects a client may be left to follow.
-func TestPassable(t *testing.T) {
-	h := registry.Host{}
-	h.Host = "reg.test:5000"
-	for target, want := range map[string]bool{
-		"https://cdn.test/x?signature=1": true,
-		"https://a.b.cdn-1.test:8443/x":  true,
-		"http://cdn.test/x":              false,
-		"ftp://cdn.test/x":               false,
-		"https://user@cdn.test/x":        false,
-		"https://reg.test/x":             false,
-		"https://REG.test:1/x":           false,
-		"https://localhost/x":            false,
-		"https://a.localhost/x":          false,
-		"https://127.0.0.1/x":            false,
-		"https://[::1]/x":                false,
-		"https://2130706433/x":           false,
-		"https://0x7f.1/x":               false,
-		"https://8.8.8.8/x":              false,
-	} {
-		u, err := url.Parse(target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := passable(u, h); got != want {
-			t.Errorf("%s: %v, want %v", target, got, want)
-		}
 	}
 }
 

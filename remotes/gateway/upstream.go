@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +24,6 @@ import (
 type upstream struct {
 	registries *registry.Client
 	metrics    *Metrics
-	userAgent  string
 }
 
 // query is what is asked of a registry.
@@ -121,101 +118,48 @@ func (u *upstream) ask(ctx context.Context, h registry.Host, repository auth.Rep
 	}
 }
 
-// exchange asks a host once, and again for its challenges.
+// exchange asks a host once, and again for its challenges, within the time that
+// the request has.
 func (u *upstream) exchange(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
-	resp, err := h.Exchange(ctx, func() (*http.Response, error) { return u.send(ctx, h, repository, q, last) })
-	if err != nil {
-		return nil, err
-	}
-	return u.judge(ctx, h, repository, q, resp)
-}
-
-// send makes one request.
-func (u *upstream) send(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
 	b := budgetOf(ctx)
-	if err := b.spend(); err != nil {
-		return nil, err
-	}
 	if q.kind != blobs {
 		ctx = auth.Brief(ctx)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	asking, cancel := context.WithCancelCause(ctx)
 	limit := b.left()
 	if !last {
 		limit /= 3 // leaves time for the hosts behind
 	}
 	timer := time.AfterFunc(limit, func() { cancel(errTimeout) })
-	defer timer.Stop()
-	req, err := q.request(ctx, h, repository)
-	if err == nil {
-		req.Header.Set("User-Agent", u.userAgent)
-		err = h.Authorizer.Authorize(ctx, req)
+	asked := q.of(repository)
+	asked.Before = func() error {
+		err := b.spend()
+		if err == nil {
+			u.metrics.upstream.WithLabelValues(string(q.kind)).Inc()
+		}
+		return err
 	}
-	var resp *http.Response
-	if err == nil {
-		u.metrics.upstream.WithLabelValues(string(q.kind)).Inc()
-		resp, err = q.client(h).Do(req)
-	}
+	resp, err := h.Do(asking, asked)
+	timer.Stop()
 	if err != nil {
-		cause := context.Cause(ctx)
+		cause := context.Cause(asking)
 		cancel(nil)
 		return nil, transportError(h, repository, err, cause)
 	}
 	resp.Body = &body{resp.Body, cancel}
-	return resp, nil
+	return u.judge(ctx, h, repository, q, resp)
 }
 
-// request builds the request for a host.
-func (q query) request(ctx context.Context, h registry.Host, repository auth.Repository) (*http.Request, error) {
-	u := h.URL(repository, string(q.kind)+"/"+q.reference)
-	values := u.Query()
-	maps.Copy(values, q.values)
-	u.RawQuery = values.Encode()
-	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Accept", q.accept)
-	req.Header.Set("Accept-Encoding", "identity") // what is verified is what the digest is of
+// of is the query to a repository's registry.
+func (q query) of(repository auth.Repository) registry.Request {
+	header := http.Header{"Accept": {q.accept}, "Accept-Encoding": {"identity"}} // what is verified is what the digest is of
 	for _, name := range []string{"Range", "If-Range"} {
 		if v := q.header.Get(name); v != "" {
-			req.Header.Set(name, v)
+			header.Set(name, v)
 		}
 	}
-	return req, nil
+	return registry.Request{Repository: repository, Method: q.method, Path: string(q.kind) + "/" + q.reference, Query: q.values, Header: header, HandOn: q.pass}
 }
-
-// client returns the host's client, which follows redirects by this project's
-// policy, or stops at the first when that is safe to be handed on.
-func (q query) client(h registry.Host) *http.Client {
-	if !q.pass || h.OwnTrust {
-		return h.Client
-	}
-	client := *h.Client
-	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if err := h.Client.CheckRedirect(req, via); err != nil {
-			return err
-		}
-		if len(via) == 1 && passable(req.URL, h) && !h.Authorizer.HasRedirectedTo(req.URL) {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}
-	return &client
-}
-
-// passable tells whether a redirect may be handed on to a caller, who follows
-// it by their own rules: only over https, to another host, and that by a name
-// which is not this machine's.
-func passable(to *url.URL, h registry.Host) bool {
-	name := strings.ToLower(to.Hostname())
-	registry := (&url.URL{Host: h.Host}).Hostname()
-	return to.Scheme == "https" && to.User == nil && name != strings.ToLower(registry) && domainName.MatchString(name) && !strings.HasSuffix(name, ".localhost")
-}
-
-// domainName is a name of several labels, the last of which is no number as
-// in the many spellings of addresses.
-var domainName = regexp.MustCompile(`^([a-z0-9_-]+\.)+[a-z][a-z0-9-]*$`)
 
 // judge makes errors of answers that are no content.
 func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.Repository, q query, resp *http.Response) (*http.Response, error) {

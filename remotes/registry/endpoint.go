@@ -3,46 +3,23 @@ package registry
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"path"
 	"strings"
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/oci"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
-
-// Metrics counts the requests of a [Client]. The zero value is ready for
-// use.
-type Metrics struct {
-	auth.Metrics
-	Manifests atomic.Int64 // requests for manifests and indexes
-	Blobs     atomic.Int64 // requests for other content
-	Bytes     atomic.Int64 // bytes of bodies
-}
-
-// brief is the size in bytes up to which a transfer takes less time than the
-// way to the registry and back, mostly.
-const brief = 256 << 10
-
-// IsSmall reports whether content is so small that many of its kind may be asked
-// for at once, and share a connection.
-func IsSmall(desc ocispec.Descriptor) bool { return desc.Size <= brief }
 
 // endpoint is one host of a registry: the registry itself or a mirror.
 type endpoint struct {
 	host     docker.RegistryHost // without authorizer
 	prefix   string              // in front of repository names, for mirrors below a path
 	registry *auth.Registry
-	header   http.Header // what docker's resolver adds, for the registry only
+	header   http.Header // what goes with each request, for the registry only
 	metrics  *Metrics
 	next     http.RoundTripper
 	ownTrust bool
@@ -53,7 +30,7 @@ func (e *endpoint) hostFor(name string) Host { return e.hostWith(name, e.registr
 
 func (e *endpoint) hostWith(name string, authorizer func(auth.Repository) *auth.Authorizer) Host {
 	name = e.nameOf(name)
-	host := Host{RegistryHost: e.host, Name: name, OwnTrust: e.ownTrust, elsewhere: e.registry.Elsewhere}
+	host := Host{RegistryHost: e.host, Name: name, OwnTrust: e.ownTrust, header: e.header, elsewhere: e.registry.Elsewhere}
 	host.Authorizer = authorizer(e.registry.Repository(name))
 	host.RegistryHost.Authorizer = host.Authorizer
 	return host
@@ -196,44 +173,4 @@ func (b countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.bytes.Add(int64(n))
 	return n, err
-}
-
-// take reads the body, and makes of the answer what HEAD would have got.
-func (r *resolution) take(resp *http.Response) error {
-	data, err := io.ReadAll(io.LimitReader(resp.Body, docker.MaxManifestSize+1))
-	if err != nil {
-		return err
-	}
-	if int64(len(data)) > docker.MaxManifestSize {
-		return fmt.Errorf("the manifest is larger than %d bytes", docker.MaxManifestSize)
-	}
-	t, err := ManifestType(askedFor(resp.Request), resp.Header.Get("Content-Type"), data)
-	if err != nil {
-		return auth.Final(err)
-	}
-	resp.Header.Set("Content-Type", t)
-	d := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
-	if d.Validate() != nil {
-		d = digest.FromBytes(data)
-	} else if d.Algorithm().FromBytes(data) != d {
-		return fmt.Errorf("%s answers with the digest %s and other content", askedFor(resp.Request), d)
-	}
-	resp.Header.Set("Docker-Content-Digest", d.String())
-	resp.ContentLength = int64(len(data))
-	r.data = data
-	return nil
-}
-
-// checkType compares a manifest's Content-Type with what is expected. Generic
-// ones say nothing.
-func checkType(req *http.Request, resp *http.Response) error {
-	expected, ok := oci.ExpectedType(req.Context())
-	if !ok || resp.StatusCode != http.StatusOK || !isOfManifest(req) {
-		return nil
-	}
-	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || got == expected || IsGeneric(got) {
-		return nil
-	}
-	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, sanitize.Quote(got), sanitize.Quote(expected))
 }

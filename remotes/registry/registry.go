@@ -1,4 +1,4 @@
-// Package registry is the client of registries: the one that resolves, fetches,
+// Package registry is the client of client: the one that resolves, fetches,
 // pushes and lists for everything else in this module.
 //
 // A [Client] knows each registry by its hosts.toml, in containerd's format, and
@@ -7,5 +7,5 @@
 // ours in it: docker's resolver, fetcher and pusher know the API, and that client
 // decides what goes where, what an answer is worth, and what is asked again.
 // Whoever makes requests of their own to a registry has its hosts by
-// [Client.Hosts], and [Host.Exchange] for its challenges.
+// [Client.Hosts], and asks each with [Host.Do].
 package registry

@@ -10,18 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/remotes/docker"
-	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
-
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// retrying makes a docker resolver's or pusher's requests to a host by the one
-// policy for that, [auth.Retry]: where hosts.toml names another host to be
+// retried returns the host with a client that makes requests by the one policy
+// for that, whoever makes them, [auth.Retry]: where hosts.toml names another host to be
 // asked after it, once. Docker's own tries, which ask again at once whatever
 // the registry says, do not come to it: they are for answers and errors that
 // it is not shown.
-func retrying(h docker.RegistryHost, last bool) docker.RegistryHost {
+func (h Host) retried(last bool) Host {
 	client := *h.Client
 	client.Transport = retryTransport{client.Transport, last}
 	h.Client = &client
@@ -124,16 +121,6 @@ func retryOf(req *http.Request) *auth.Retry {
 		return &of.put
 	}
 	return new(auth.Retry)
-}
-
-// newAnswer makes an error of an answer, whose body it closes.
-func newAnswer(resp *http.Response) error {
-	defer resp.Body.Close()
-	var status remoteerrors.ErrUnexpectedStatus
-	if err := remoteerrors.NewUnexpectedStatusErr(resp); !errors.As(err, &status) {
-		return err
-	}
-	return answer{ErrUnexpectedStatus: status, wait: auth.RetryAfter(resp)}
 }
 
 // known is how many bytes of a body the asker has already.

@@ -29,16 +29,16 @@ type mount struct{ from, to auth.Repository }
 // of the same registry that a descriptor's annotation
 // "containerd.io/distribution.source.<registry>" names, as containerd has it;
 // where that is refused they are uploaded. Errors: as those of a fetcher.
-func (r *Client) Pusher(_ context.Context, ref string) (remotes.Pusher, error) {
+func (c *Client) Pusher(_ context.Context, ref string) (remotes.Pusher, error) {
 	repository, err := oci.RepositoryOf(ref)
 	if err != nil {
 		return nil, err
 	}
-	return &pusher{registries: r, ref: ref, repository: repository}, nil
+	return &pusher{client: c, ref: ref, repository: repository}, nil
 }
 
 type pusher struct {
-	registries *Client
+	client     *Client
 	ref        string
 	repository auth.Repository
 	turns      oci.Turns
@@ -67,7 +67,7 @@ func (p *pusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Wr
 	if err != nil {
 		return nil, err
 	}
-	return &referringWriter{Writer: w, registries: p.registries, at: p.repository, desc: desc, answer: said}, nil
+	return &referringWriter{Writer: w, client: p.client, at: p.repository, desc: desc, answer: said}, nil
 }
 
 func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
@@ -76,14 +76,14 @@ func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (co
 	sources := p.sources(desc)
 	desc.Annotations = nil // of no use to registries
 	for _, from := range sources[:min(len(sources), maxMounts)] {
-		if p.registries.isUnmountable(mount{from, p.repository}) {
+		if p.client.isUnmountable(mount{from, p.repository}) {
 			continue
 		}
 		w, err := p.push(ctx, retries, desc, from)
 		if !isRefusal(err) {
 			return w, err
 		}
-		p.registries.refuse(mount{from, p.repository})
+		p.client.refuse(mount{from, p.repository})
 	}
 	return p.push(ctx, retries, desc)
 }
@@ -142,7 +142,7 @@ func (p *pusher) push(ctx context.Context, retries *pushRetries, desc ocispec.De
 }
 
 func (p *pusher) open(ctx context.Context, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
-	endpoints, err := p.registries.endpointsOf(p.repository.Host())
+	endpoints, err := p.client.endpointsOf(p.repository.Host())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,10 +155,10 @@ func (p *pusher) open(ctx context.Context, desc ocispec.Descriptor, from ...auth
 			}
 			return e.registry.PushAuthorizer(to, mounted...)
 		})
-		hosts[i].RegistryHost = retrying(hosts[i].RegistryHost, true)
+		hosts[i] = hosts[i].retried(true)
 		hosts[i].RegistryHost.Authorizer = closingAuthorizer{hosts[i].Authorizer}
 	}
-	pusher, err := p.registries.resolverAt(hosts).Pusher(ctx, p.ref)
+	pusher, err := p.client.resolverAt(hosts).Pusher(ctx, p.ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,14 +183,14 @@ func (a closingAuthorizer) Authorize(ctx context.Context, req *http.Request) err
 	return err
 }
 
-func (r *Client) isUnmountable(m mount) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.unmountable[m]
+func (c *Client) isUnmountable(m mount) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unmountable[m]
 }
 
-func (r *Client) refuse(m mount) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unmountable[m] = true
+func (c *Client) refuse(m mount) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unmountable[m] = true
 }

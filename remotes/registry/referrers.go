@@ -98,19 +98,13 @@ func isAbsent(err error) bool {
 // what refers to the subject.
 func (f fetcher) listAt(ctx context.Context, capability docker.HostCapabilities, path string, query url.Values, subject *digest.Digest) ([]ocispec.Descriptor, error) {
 	var failed error
-	hosts := slices.DeleteFunc(slices.Clone(f.hosts), func(h Host) bool { return !h.Capabilities.Has(capability) })
-	for i, h := range hosts {
-		h.RegistryHost = retrying(h.RegistryHost, i == len(hosts)-1)
-		u := h.URL(f.repository, path)
-		values := u.Query()
-		maps.Copy(values, query)
-		u.RawQuery = values.Encode()
+	for h := range inOrder(f.hosts, capability) {
 		var listed []ocispec.Descriptor
 		var err error
 		if subject == nil {
-			listed, err = f.list(ctx, h, u)
+			listed, err = f.list(ctx, h, Request{Repository: f.repository, Method: http.MethodGet, Path: path, Query: query, Header: accept(ocispec.MediaTypeImageIndex)})
 		} else {
-			listed, _, err = f.tagged(ctx, h, u, *subject)
+			listed, _, err = f.tagged(ctx, h, *subject)
 		}
 		switch {
 		case err == nil:
@@ -126,13 +120,13 @@ func (f fetcher) listAt(ctx context.Context, capability docker.HostCapabilities,
 }
 
 // list reads a list of the referrers API to its end.
-func (f fetcher) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Descriptor, error) {
+func (f fetcher) list(ctx context.Context, h Host, q Request) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
 	left := int64(docker.MaxManifestSize)
 	for page := range maxPages {
-		resp, err := f.registries.send(ctx, h, http.MethodGet, u, ocispec.MediaTypeImageIndex)
+		resp, err := h.Do(ctx, q)
 		if err != nil {
-			return nil, err
+			return nil, explain(ctx, []Host{h}, err)
 		}
 		if err = f.hasList(ctx, h, resp); isAbsent(err) && page > 0 {
 			return nil, fmt.Errorf("page %d: %v", page+1, err) //nolint:errorlint // the list is there
@@ -145,21 +139,15 @@ func (f fetcher) list(ctx context.Context, h Host, u *url.URL) ([]ocispec.Descri
 			return nil, err
 		}
 		all = append(all, listed...)
-		query, more, err := NextPage(resp)
-		if err != nil {
+		var more bool
+		if q.Query, more, err = NextPage(resp); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.repository, err)
 		}
 		if !more {
 			return all, nil
 		}
-		if ns := u.Query().Get("ns"); ns != "" { // a mirror has to be told each time
-			query.Set("ns", ns)
-		}
-		next := *u
-		next.RawQuery = query.Encode()
-		u = &next
 	}
-	return nil, fmt.Errorf("%s: %s has more than %d pages", f.repository, u.Path, maxPages)
+	return nil, fmt.Errorf("%s: %s has more than %d pages", f.repository, h.URL(q).Path, maxPages)
 }
 
 // hasList closes and refuses an answer that shows that a host does not have
@@ -266,10 +254,11 @@ type tagged struct {
 
 // tagged reads the list that a tag stands for. Some registries answer such a
 // tag with the subject itself, which lists nothing.
-func (f fetcher) tagged(ctx context.Context, h Host, u *url.URL, subject digest.Digest) ([]ocispec.Descriptor, tagged, error) {
-	accept := strings.Join([]string{ocispec.MediaTypeImageIndex, images.MediaTypeDockerSchema2ManifestList,
-		ocispec.MediaTypeImageManifest, images.MediaTypeDockerSchema2Manifest, "*/*"}, ", ")
-	resp, err := f.registries.ask(ctx, h, f.repository, http.MethodGet, u, accept)
+func (f fetcher) tagged(ctx context.Context, h Host, subject digest.Digest) ([]ocispec.Descriptor, tagged, error) {
+	q := Request{Repository: f.repository, Method: http.MethodGet, Path: "manifests/" + oci.ReferrersTag(subject), Header: accept(
+		ocispec.MediaTypeImageIndex, images.MediaTypeDockerSchema2ManifestList,
+		ocispec.MediaTypeImageManifest, images.MediaTypeDockerSchema2Manifest, "*/*")}
+	resp, err := h.ask(ctx, q)
 	if err != nil {
 		return nil, tagged{missing: errdefs.IsNotFound(err)}, err
 	}
@@ -286,7 +275,7 @@ func (f fetcher) tagged(ctx context.Context, h Host, u *url.URL, subject digest.
 		listed, err = readList(data)
 	}
 	if err != nil {
-		return nil, tagged{}, fmt.Errorf("%s: %s: %w", f.repository, u.Path, err)
+		return nil, tagged{}, fmt.Errorf("%s: %s: %w", f.repository, h.URL(q).Path, err)
 	}
 	etag := resp.Header.Get("Etag")
 	if !strings.HasPrefix(etag, `"`) {

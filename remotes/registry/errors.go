@@ -5,87 +5,34 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/remotes"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// fetcher is docker's fetcher with errors that say more.
-type fetcher struct {
-	inner      remotes.Fetcher
-	registries *Client
-	ref        string
-	repository auth.Repository
-	hosts      []Host
-}
-
-var (
-	_ remotes.Fetcher          = fetcher{}
-	_ remotes.FetcherByDigest  = fetcher{}
-	_ remotes.ReferrersFetcher = fetcher{}
-)
-
-// Fetch implements remotes.Fetcher.
-func (f fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	if IsSmall(desc) {
-		ctx = auth.Brief(ctx)
+// isRefusedHead reports whether a HEAD was answered, and not by the absence of
+// what it was for or by a failure that may pass: a GET may well be answered
+// otherwise, by registries that know no HEAD, and by storage whose URLs are
+// signed for GET.
+func isRefusedHead(err error) bool {
+	var denied *auth.DeniedError
+	var status remoteerrors.ErrUnexpectedStatus
+	switch {
+	case errors.As(err, &denied):
+		return !denied.NoToken
+	case errdefs.IsNotImplemented(err), errdefs.IsUnauthorized(err):
+		return true // 405, and 401 without a challenge
+	case !errors.As(err, &status):
+		return false
 	}
-	if !oci.IsManifestOrIndex(desc.MediaType) {
-		ctx = context.WithValue(ctx, wantedSize{}, desc.Size)
-	}
-	fetch := f.inner.Fetch
-	if oci.IsForeign(desc) {
-		fetch = f.fetchElsewhere
-	} else {
-		desc.URLs = nil
-	}
-	body, err := fetch(ctx, desc)
-	if err != nil {
-		return nil, explain(ctx, f.hosts, err)
-	}
-	return explainedBody{body, ctx, f.hosts}, nil
-}
-
-// FetchByDigest implements remotes.FetcherByDigest.
-func (f fetcher) FetchByDigest(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
-	inner := f.inner.(remotes.FetcherByDigest)
-	body, desc, err := inner.FetchByDigest(ctx, d, opts...)
-	if err != nil && !errdefs.IsNotFound(err) {
-		// It asks with HEAD for the size, and does not say what was answered.
-		body, desc, err = inner.FetchByDigest(context.WithValue(ctx, glanceKey{}, true), d, opts...)
-	}
-	return body, desc, explain(ctx, f.hosts, err)
-}
-
-// explainedBody: docker's fetcher asks the registry at the first Read.
-type explainedBody struct {
-	io.ReadCloser
-	ctx   context.Context
-	hosts []Host
-}
-
-func (b explainedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = explain(b.ctx, b.hosts, err)
-	}
-	return n, err
-}
-
-func (b explainedBody) Seek(offset int64, whence int) (int64, error) {
-	return b.ReadCloser.(io.Seeker).Seek(offset, whence)
+	return status.StatusCode != http.StatusNotFound && !auth.MayPass(status.StatusCode)
 }
 
 // explain says of a 401 or 403 which credential was shown, brings forward
@@ -204,3 +151,13 @@ type redacted struct {
 func (e redacted) Error() string { return e.text }
 
 func (e redacted) Unwrap() error { return e.error }
+
+// newAnswer makes an error of an answer, whose body it closes.
+func newAnswer(resp *http.Response) error {
+	defer resp.Body.Close()
+	var status remoteerrors.ErrUnexpectedStatus
+	if err := remoteerrors.NewUnexpectedStatusErr(resp); !errors.As(err, &status) {
+		return err
+	}
+	return answer{ErrUnexpectedStatus: status, wait: auth.RetryAfter(resp)}
+}

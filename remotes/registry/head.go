@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -58,33 +57,31 @@ func glance(req *http.Request, do func(*http.Request) (*http.Response, error)) (
 // the registry or a mirror. Where HEAD is refused, or answered with a page, GET
 // decides. The class of the error is errdefs.ErrNotFound for a 404; denials are
 // [auth.DeniedError].
-func (r *Client) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
-	return r.atEach(repository, func(h Host) (http.Header, error) {
-		header, err := r.look(ctx, h, repository, path, accept)
+func (c *Client) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
+	return c.atEach(repository, func(h Host) (http.Header, error) {
+		header, err := h.look(ctx, repository, path, accept)
 		if isRefusedHead(err) {
-			header, err = r.look(context.WithValue(ctx, glanceKey{}, true), h, repository, path, accept)
+			header, err = h.look(context.WithValue(ctx, glanceKey{}, true), repository, path, accept)
 		}
 		return header, err
 	})
 }
 
 // Glance is Head by a GET that is closed at once.
-func (r *Client) Glance(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
+func (c *Client) Glance(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
 	ctx = context.WithValue(ctx, glanceKey{}, true)
-	return r.atEach(repository, func(h Host) (http.Header, error) { return r.look(ctx, h, repository, path, accept) })
+	return c.atEach(repository, func(h Host) (http.Header, error) { return h.look(ctx, repository, path, accept) })
 }
 
 // atEach asks the hosts from which a repository may be pulled, in their order,
 // until one answers.
-func (r *Client) atEach(repository auth.Repository, ask func(Host) (http.Header, error)) (http.Header, error) {
-	hosts, err := r.Hosts(repository)
+func (c *Client) atEach(repository auth.Repository, ask func(Host) (http.Header, error)) (http.Header, error) {
+	hosts, err := c.Hosts(repository)
 	if err != nil {
 		return nil, err
 	}
 	err = fmt.Errorf("%s: no host to ask: %w", repository, errdefs.ErrNotFound)
-	hosts = slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return !h.Capabilities.Has(docker.HostCapabilityPull) })
-	for i, h := range hosts {
-		h.RegistryHost = retrying(h.RegistryHost, i == len(hosts)-1)
+	for h := range inOrder(hosts, docker.HostCapabilityPull) {
 		var header http.Header
 		if header, err = ask(h); err == nil {
 			return header, nil
@@ -94,8 +91,8 @@ func (r *Client) atEach(repository auth.Repository, ask func(Host) (http.Header,
 }
 
 // look asks one host.
-func (r *Client) look(ctx context.Context, h Host, repository auth.Repository, path, accept string) (http.Header, error) {
-	resp, err := r.ask(ctx, h, repository, http.MethodHead, h.URL(repository, path), accept)
+func (h Host) look(ctx context.Context, repository auth.Repository, path, mediaTypes string) (http.Header, error) {
+	resp, err := h.ask(ctx, Request{Repository: repository, Method: http.MethodHead, Path: path, Header: accept(mediaTypes)})
 	if err != nil {
 		return nil, err
 	}

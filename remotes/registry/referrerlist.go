@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -37,21 +36,22 @@ type listOf struct {
 // spec, "Pushing Manifests with Subject"). What has no subject is none. A
 // [Client]'s pusher does so for what it writes; this is for what was there
 // already. Errors: as those of a pusher.
-func (r *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
+func (c *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	subject, entry := oci.DescribeReferrer(ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}, data)
 	if subject.Validate() != nil {
 		return nil
 	}
-	end, err := r.lists.Take(ctx, listOf{at, subject})
+	end, err := c.lists.Take(ctx, listOf{at, subject})
 	if err != nil {
 		return err
 	}
 	defer end()
-	h, err := r.pushHost(at)
+	e, err := c.pushEndpoint(at)
 	if err != nil {
 		return err
 	}
-	f := fetcher{registries: r, repository: at, hosts: []Host{h}}
+	h := e.pushHost(at)
+	f := fetcher{client: c, repository: at, hosts: []Host{h}}
 	listed, err := f.listAt(ctx, docker.HostCapabilityPush, "referrers/"+subject.String(), nil, nil)
 	switch {
 	case err == nil && lists(listed, entry.Digest):
@@ -69,22 +69,6 @@ func lists(listed []ocispec.Descriptor, d digest.Digest) bool {
 	return slices.ContainsFunc(listed, func(other ocispec.Descriptor) bool { return other.Digest == d })
 }
 
-// pushHost is the host of a repository's registry that is pushed to.
-func (r *Client) pushHost(at auth.Repository) (Host, error) {
-	endpoints, err := r.endpointsOf(at.Host())
-	if err != nil {
-		return Host{}, err
-	}
-	for _, e := range endpoints {
-		if e.host.Capabilities.Has(docker.HostCapabilityPush) {
-			h := e.hostWith(at.Name(), func(to auth.Repository) *auth.Authorizer { return e.registry.PushAuthorizer(to) })
-			h.RegistryHost = retrying(h.RegistryHost, true)
-			return h, nil
-		}
-	}
-	return Host{}, fmt.Errorf("%s: hosts.toml allows no host to be pushed to: %w", at, errdefs.ErrNotFound)
-}
-
 // maxChanges bounds how often a list is changed anew because somebody else has
 // changed it meanwhile; pauses double.
 const (
@@ -96,9 +80,8 @@ const (
 // what is there. Others may do so at the same time: where the registry minds
 // conditions none is lost, elsewhere a look afterwards finds nearly all.
 func (f fetcher) listUnderTag(ctx context.Context, h Host, subject digest.Digest, entry ocispec.Descriptor) error {
-	u := h.URL(f.repository, "manifests/"+oci.ReferrersTag(subject))
 	for attempt := range maxChanges {
-		listed, now, err := f.tagged(ctx, h, u, subject)
+		listed, now, err := f.tagged(ctx, h, subject)
 		switch {
 		case now.missing:
 		case isAbsent(err):
@@ -113,7 +96,7 @@ func (f fetcher) listUnderTag(ctx context.Context, h Host, subject digest.Digest
 		if err != nil {
 			return err
 		}
-		err = f.registries.putManifest(ctx, h, u.String(), data, now)
+		err = f.putList(ctx, h, oci.ReferrersTag(subject), data, now)
 		if err != nil && !isConflict(err) {
 			return err
 		}
@@ -131,26 +114,16 @@ func isConflict(err error) bool {
 	return errors.As(err, &status) && (status.StatusCode == http.StatusPreconditionFailed || status.StatusCode == http.StatusConflict)
 }
 
-// putManifest puts an index under a tag, as long as that is what it was.
-func (r *Client) putManifest(ctx context.Context, h Host, url string, data []byte, was tagged) error {
-	resp, err := h.Exchange(ctx, func() (*http.Response, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		req.Header = r.header()
-		req.Header.Set("Content-Type", ocispec.MediaTypeImageIndex)
-		switch {
-		case was.missing:
-			req.Header.Set("If-None-Match", "*")
-		case was.etag != "":
-			req.Header.Set("If-Match", was.etag)
-		}
-		if err := h.Authorizer.Authorize(ctx, req); err != nil {
-			return nil, err
-		}
-		return h.Client.Do(req)
-	})
+// putList puts an index under a tag, as long as that is what it was.
+func (f fetcher) putList(ctx context.Context, h Host, tag string, data []byte, was tagged) error {
+	header := http.Header{"Content-Type": {ocispec.MediaTypeImageIndex}}
+	switch {
+	case was.missing:
+		header.Set("If-None-Match", "*")
+	case was.etag != "":
+		header.Set("If-Match", was.etag)
+	}
+	resp, err := h.Do(ctx, Request{Repository: f.repository, Method: http.MethodPut, Path: "manifests/" + tag, Header: header, Body: data})
 	if err != nil {
 		return explain(ctx, []Host{h}, err)
 	}
@@ -165,11 +138,11 @@ func (r *Client) putManifest(ctx context.Context, h Host, url string, data []byt
 // does not say that it has seen its subject.
 type referringWriter struct {
 	content.Writer
-	registries *Client
-	at         auth.Repository
-	desc       ocispec.Descriptor
-	data       []byte
-	answer     *manifestAnswer
+	client *Client
+	at     auth.Repository
+	desc   ocispec.Descriptor
+	data   []byte
+	answer *manifestAnswer
 }
 
 // manifestAnswer takes what a registry says about a manifest that was put.
@@ -212,5 +185,5 @@ func (w *referringWriter) Commit(ctx context.Context, size int64, expected diges
 	if subject, _ := oci.DescribeReferrer(w.desc, w.data); w.answer.says(subject) {
 		return err
 	}
-	return cmp.Or(w.registries.ListReferrer(ctx, w.at, w.desc, w.data), err)
+	return cmp.Or(w.client.ListReferrer(ctx, w.at, w.desc, w.data), err)
 }

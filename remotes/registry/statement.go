@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -52,33 +52,29 @@ func (s statement) keeps() bool {
 // for the registry, errors are not. It may be called by several goroutines at
 // once, which ask once together. Errors: those of a request, where the registry
 // could not be asked.
-func (r *Client) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
-	return r.keeping.Get(ctx, repository.Host(), statementBudget, func(ctx context.Context) (bool, time.Duration, error) {
-		keeps, err := r.askKeeps(ctx, repository)
+func (c *Client) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
+	return c.keeping.Get(ctx, repository.Host(), statementBudget, func(ctx context.Context) (bool, time.Duration, error) {
+		keeps, err := c.askKeeps(ctx, repository)
 		return keeps, flight.Forever, err
 	})
 }
 
-// askKeeps asks the host that is pushed to.
-func (r *Client) askKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
-	endpoints, err := r.endpointsOf(repository.Host())
+// askKeeps asks the host that is pushed to. Where there is none, nothing is said.
+func (c *Client) askKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
+	e, err := c.pushEndpoint(repository)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
-	for _, e := range endpoints {
-		if !e.host.Capabilities.Has(docker.HostCapabilityPush) {
-			continue
-		}
-		h := e.hostWith(repository.Name(), func(to auth.Repository) *auth.Authorizer { return e.registry.PushAuthorizer(to) })
-		h.RegistryHost = retrying(h.RegistryHost, true)
-		u := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: strings.TrimSuffix(h.Path, "/"+e.prefix) + supportPath}
-		resp, err := r.send(ctx, h, http.MethodGet, u, "application/json")
-		if err != nil {
-			return false, err
-		}
-		return readStatement(resp)
+	h := e.pushHost(repository)
+	u := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: strings.TrimSuffix(h.Path, "/"+e.prefix) + supportPath}
+	resp, err := h.do(ctx, u, Request{Method: http.MethodGet, Header: accept("application/json")})
+	if err != nil {
+		return false, explain(ctx, []Host{h}, err)
 	}
-	return false, nil
+	return readStatement(resp)
 }
 
 // readStatement reads an answer, and closes it.

@@ -1,0 +1,151 @@
+package registry
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	"github.com/containerd/containerd/v2/core/transfer"
+
+	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Options are the settings of a [Registries].
+type Options struct {
+	// Credentials holds the credentials for repositories; nil means that
+	// there are none.
+	Credentials auth.Source
+	// HostsDir is a directory with a hosts.toml per registry, in containerd's
+	// format (mirrors, CAs, client certificates, headers); empty means none.
+	HostsDir string
+	// CheckHosts is called for a registry before its files in HostsDir are
+	// read, when given. An error is that of every request to the registry.
+	CheckHosts func(registry string) error
+	// PlainHTTP speaks http to registries that hosts.toml does not describe.
+	PlainHTTP bool
+	// Realms are the token endpoints to allow; see [auth.RegistryOptions].
+	Realms []string
+	// Connections bounds the connections to one host for large content, and by
+	// themselves those for small; see [auth.RegistryOptions].
+	Connections int
+	// Passing says that content is passed on to others at their pace; see
+	// [auth.RegistryOptions].
+	Passing bool
+	// UserAgent names the program to registries.
+	UserAgent string
+	// Header goes to registries with each request for content.
+	Header http.Header
+	// Lenient passes over a hosts.toml that cannot be read, as containerd
+	// does, and logs it. Otherwise it is an error.
+	Lenient bool
+	// UpdateClient is called with each client that is made, when given.
+	UpdateClient func(*http.Client) error
+	// Metrics counts requests, when given.
+	Metrics *Metrics
+}
+
+// Client is the client of all registries, a resolver that gives each repository a docker resolver of
+// its own, with its own token. The resolvers of one registry share its
+// connections and its challenge. Proxies are those of the environment.
+type Client struct {
+	options Options
+	hosts   docker.RegistryHosts
+	base    map[*http.Client]*http.Transport // by the client that containerd made
+
+	complaints *complaints
+	lists      flight.Turns[listOf]
+
+	mu           sync.Mutex
+	endpoints    map[string][]*endpoint // by registry
+	repositories map[auth.Repository][]Host
+	transfer     []transfer.ImageResolverOption
+	unmountable  map[mount]bool // mounts that were refused
+
+	keeping flight.Group[string, bool] // by registry
+}
+
+var (
+	_ remotes.ResolverWithOptions = (*Client)(nil)
+)
+
+// New returns a client of all registries. HostsDir is read for a
+// registry when it is first asked.
+func New(options Options) *Client {
+	if options.Credentials == nil {
+		options.Credentials = auth.Sources{}
+	}
+	if options.Metrics == nil {
+		options.Metrics = new(Metrics)
+	}
+	r := &Client{
+		options:      options,
+		base:         map[*http.Client]*http.Transport{},
+		endpoints:    map[string][]*endpoint{},
+		repositories: map[auth.Repository][]Host{},
+		unmountable:  map[mount]bool{},
+	}
+	ho := config.HostOptions{UpdateClient: r.keepTransport}
+	if options.HostsDir != "" {
+		ho.HostDir = config.HostDirFromRoot(options.HostsDir)
+	}
+	if options.PlainHTTP {
+		ho.DefaultScheme = "http"
+	}
+	r.complaints = new(complaints)
+	r.hosts = config.ConfigureHosts(r.complaints.listen(), ho)
+	return r
+}
+
+// Prepare asks for a repository's token when its registry is known to want
+// one, so that who asks for content next need not wait for it. What fails is
+// left to him.
+func (c *Client) Prepare(ctx context.Context, repository auth.Repository) {
+	hosts, err := c.Hosts(repository)
+	if err != nil || len(hosts) == 0 {
+		return
+	}
+	u := url.URL{Scheme: hosts[0].Scheme, Host: hosts[0].Host, Path: hosts[0].Path}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return
+	}
+	_ = hosts[0].Authorizer.Authorize(ctx, req) // the request is not sent
+}
+
+// header goes to registries with each request for content.
+func (c *Client) header() http.Header {
+	header := http.Header{}
+	maps.Copy(header, c.options.Header)
+	if c.options.UserAgent != "" {
+		header.Set("User-Agent", c.options.UserAgent)
+	}
+	return header
+}
+
+// CloseIdleConnections closes the connections that nobody uses. Otherwise
+// they close by themselves after half a minute.
+func (c *Client) CloseIdleConnections() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, endpoints := range c.endpoints {
+		for _, e := range endpoints {
+			e.registry.CloseIdleConnections()
+		}
+	}
+}
+
+// Metrics counts the requests of a [Client]. The zero value is ready for
+// use.
+type Metrics struct {
+	auth.Metrics
+	Manifests atomic.Int64 // requests for manifests and indexes
+	Blobs     atomic.Int64 // requests for other content
+	Bytes     atomic.Int64 // bytes of bodies
+}

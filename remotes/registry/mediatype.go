@@ -1,0 +1,100 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/sanitize"
+)
+
+// ManifestType returns the media type of what a registry answered to a request
+// for a manifest: what it says, or else what the content says of itself, for
+// registries that serve all as octets. Errors are *[AnswerError]: no page,
+// no error in JSON and no empty answer is a manifest, whatever its status.
+func ManifestType(host, said string, data []byte) (string, error) {
+	t := baseType(said)
+	var content struct {
+		SchemaVersion int             `json:"schemaVersion"`
+		MediaType     string          `json:"mediaType"`
+		Manifests     json.RawMessage `json:"manifests"`
+		Config        json.RawMessage `json:"config"`
+		Layers        json.RawMessage `json:"layers"`
+	}
+	// What does not decode although it is an object, is for whoever reads it to refuse.
+	object := isObject(data)
+	known := object && (json.Unmarshal(data, &content) != nil ||
+		content.SchemaVersion != 0 || content.MediaType != "" || content.Manifests != nil || content.Config != nil || content.Layers != nil)
+	switch {
+	case oci.IsManifestOrIndex(t) && !object && !isMarkup(data) && len(data) > 0:
+		return t, nil // for whoever reads it to refuse
+	case !object || !known && !isVendors(t) || !known && oci.IsManifestOrIndex(t):
+		return "", &AnswerError{Host: host, MediaType: t, Is: whatIs(t, data)}
+	case oci.IsManifestOrIndex(t) || isVendors(t):
+		return t, nil
+	case oci.IsManifestOrIndex(content.MediaType):
+		return content.MediaType, nil
+	case content.SchemaVersion == 2 && content.MediaType == "" && content.Manifests != nil:
+		return ocispec.MediaTypeImageIndex, nil
+	case content.SchemaVersion == 2 && content.MediaType == "" && content.Config != nil:
+		return ocispec.MediaTypeImageManifest, nil
+	}
+	return said, nil
+}
+
+// baseType is a media type without parameters, in lower case.
+func baseType(said string) string {
+	t, _, err := mime.ParseMediaType(said)
+	if err != nil {
+		return said
+	}
+	return t
+}
+
+// IsGeneric reports whether a media type says nothing of what is served with it
+// (docs/spec.md, section 4).
+func IsGeneric(mediaType string) bool {
+	switch mediaType {
+	case "", "application/octet-stream", "binary/octet-stream", "application/json", "text/plain":
+		return true
+	}
+	return false
+}
+
+// IsPage reports whether a media type is one for people to look at.
+func IsPage(mediaType string) bool {
+	mediaType = baseType(mediaType)
+	return mediaType == "text/html" || mediaType == "application/xhtml+xml"
+}
+
+// isVendors reports whether a media type is one that somebody chose for this
+// content: none that servers give to whatever they know nothing of.
+func isVendors(mediaType string) bool { return strings.HasPrefix(mediaType, "application/vnd.") }
+
+func isObject(data []byte) bool {
+	data = bytes.TrimLeft(data, " \t\r\n")
+	return len(data) > 0 && data[0] == '{'
+}
+
+// isMarkup reports whether content begins as pages do.
+func isMarkup(data []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(data), []byte("<")) }
+
+// checkType compares a manifest's Content-Type with what is expected. Generic
+// ones say nothing.
+func checkType(req *http.Request, resp *http.Response) error {
+	expected, ok := oci.ExpectedType(req.Context())
+	if !ok || resp.StatusCode != http.StatusOK || !isOfManifest(req) {
+		return nil
+	}
+	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || got == expected || IsGeneric(got) {
+		return nil
+	}
+	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, sanitize.Quote(got), sanitize.Quote(expected))
+}
