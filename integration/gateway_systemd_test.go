@@ -57,6 +57,25 @@ func TestGatewaySystemd(t *testing.T) {
 	daemon.in("renewed").pullHosts(t, transfer, certsD, a.ref)
 	box.run(t, "nestctl", "doctor", a.ref)
 
+	// Units are left to who may write them: here the service of an earlier version runs a program at another place.
+	const units, later = "/etc/systemd/system/", "/usr/local/bin/nestctl-later"
+	box.run(t, "cp", "/usr/local/bin/nestctl", later)
+	unit := box.run(t, "cat", units+"nested-renew.service")
+	box.run(t, "mkdir", units+"nested-renew.service.d")
+	box.run(t, "sh", "-c", "printf '[Service]\nExecStart=\nExecStart="+later+" install --renew\n' >"+units+"nested-renew.service.d/later.conf")
+	box.run(t, "systemctl", "daemon-reload")
+	box.run(t, "rm", "/etc/nested/tls/gateway.pem")
+	box.run(t, "systemctl", "start", "nested-renew.service")
+	if got := box.run(t, "cat", units+"nested-renew.service"); got != unit {
+		t.Errorf("the service has changed its unit:\n%s", got)
+	}
+	box.run(t, later, "install")
+	if got := box.run(t, "cat", units+"nested-renew.service"); !strings.Contains(got, "\nExecStart="+later+" install\n") {
+		t.Errorf("an installation without options has not changed the unit:\n%s", got)
+	}
+	daemon.in("later").pullHosts(t, transfer, certsD, a.ref)
+	box.run(t, "rm", "-r", units+"nested-renew.service.d")
+
 	box.run(t, "systemctl", "stop", "nested-gateway.socket", "nested-gateway.service")
 	said, err := box.command("nestctl", "doctor", a.ref).Output()
 	if want := "problem: the gateway is not running: nothing listens on " + install[len(install)-1]; err == nil || !strings.HasPrefix(string(said), want) {

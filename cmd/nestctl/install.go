@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,42 +12,52 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
-	installer "github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/usage"
 )
 
+// stayInterval is how often install --stay installs once more: k3s and RKE2
+// write hosts.toml anew when they start, and members are not pulled until the
+// gateway is back in it.
+const stayInterval = 10 * time.Minute
+
 func newInstall() *cobra.Command {
-	var o installer.Options
+	var o node.Options
 	var root string
-	var renew, again bool
-	var every time.Duration
+	var stay bool
+	var earlier earlierInstall
 	defaults := config.Default()
 	c := &cobra.Command{
-		Use:   "install --mode node|pod --registry HOST...",
+		Use:   "install [--mode node|pod --registry HOST...]",
 		Short: "Make stock containerd pull nested bundles through a gateway on this node",
 		Long: "Makes certificates, puts the gateway before the hosts of the registries in containerd's hosts.toml files,\n" +
 			"and writes the gateway's configuration and systemd units. What an administrator has written stays;\n" +
-			"nestctl uninstall brings back what was there before.",
+			"nestctl uninstall brings back what was there before.\n\n" +
+			"Without options it installs once more what is installed: puts back what is missing, puts the gateway\n" +
+			"back where somebody has written hosts.toml anew, and renews the certificates when less than a third of\n" +
+			"their life is left. The timer of systemd does so every day.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkRepetition(renew, again, cmd.Flags().Changed); err != nil {
+			if err := earlier.check(cmd.Flags().Changed); err != nil {
 				return err
 			}
-			run := func() error { return runInstall(cmd.Context(), cmd.OutOrStdout(), root, o) }
-			switch {
-			case renew:
-				run = func() error { return runRenew(cmd.OutOrStdout(), root) }
-			case again:
-				run = func() error { return runAgain(cmd.Context(), cmd.OutOrStdout(), root) }
+			ctx, out := cmd.Context(), cmd.OutOrStdout()
+			install := func() error { return runInstall(ctx, out, root, o) }
+			if earlier.again || earlier.renew {
+				install = func() error { return runRepeat(ctx, out, root) }
 			}
-			if every > 0 {
-				return repeat(cmd.Context(), every, run)
+			every := earlier.every
+			if stay {
+				every = stayInterval
 			}
-			return run()
+			if err := install(); err != nil || every <= 0 {
+				return err
+			}
+			return repeat(ctx, out, root, every)
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+installer.ModesHelp)
+	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+node.ModesHelp)
 	flags.StringArrayVar(&o.Registries, "registry", nil, "registry whose bundles are to be pulled, host or host:port (repeatable)")
 	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories that are served, with all below: registry/path with * and ** (repeatable; default all)")
 	flags.StringArrayVar((*[]string)(&o.ContainerdCerts), "containerd-certs", nil, "containerd's directory with hosts.toml files\n"+
@@ -55,79 +66,90 @@ func newInstall() *cobra.Command {
 	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "write no systemd units")
-	flags.BoolVar(&renew, "renew", false, "only renew the certificates of an installation when less than a third of their life is left,\n"+
-		"and put the gateway back where somebody has written hosts.toml anew")
 	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration to install, in place of what other flags say of it")
-	flags.BoolVar(&again, "again", false, "install as it was installed before, with certificates that are about to end renewed")
-	flags.DurationVar(&every, "every", 0, "with --again or --renew: go on until it fails, and do it so often")
 	flags.StringVar(&root, "root", "", "directory of an image to install into, in place of this node")
+	flags.BoolVar(&stay, "stay", false, fmt.Sprintf("go on until SIGTERM, and install once more every %g minutes; for a container", stayInterval.Minutes()))
+	earlier.addFlags(c)
 	return c
 }
 
-// checkRepetition refuses flags that say what to install beside those that go
-// by what is installed.
-func checkRepetition(renew, again bool, given func(flag string) bool) error {
+// earlierInstall are flags that units and manifests of earlier versions have.
+type earlierInstall struct {
+	again, renew bool          // as without options
+	every        time.Duration // as --stay
+}
+
+func (e *earlierInstall) addFlags(c *cobra.Command) {
+	c.Flags().BoolVar(&e.again, "again", false, "")
+	c.Flags().BoolVar(&e.renew, "renew", false, "")
+	c.Flags().DurationVar(&e.every, "every", 0, "")
+	for _, name := range []string{"again", "renew", "every"} {
+		c.Flags().Lookup(name).Hidden = true
+	}
+}
+
+// check refuses them beside flags that say what to install.
+func (e *earlierInstall) check(given func(flag string) bool) error {
 	const help = "; see nestctl install --help"
 	says := []string{"mode", "registry", "allow", "address", "docker-config", "config", "containerd-certs", "no-systemd"}
-	if i := slices.IndexFunc(says, given); i >= 0 && (renew || again) {
-		return usage.Errorf("--%s: --again and --renew go by what was installed before"+help, says[i])
-	}
+	i := slices.IndexFunc(says, given)
 	switch {
-	case renew && again:
-		return usage.Errorf("--again renews, too; leave out --renew" + help)
-	case given("every") && !renew && !again:
+	case i >= 0 && (e.again || e.renew):
+		return usage.Errorf("--%s: --again and --renew go by what was installed before"+help, says[i])
+	case given("every") && !e.again && !e.renew:
 		return usage.Errorf("--every: needs --again or --renew" + help)
 	}
 	return nil
 }
 
-func runInstall(ctx context.Context, out io.Writer, root string, o installer.Options) error {
-	done, err := installer.Install(ctx, root, o)
+// runInstall installs what the options say. When they say nothing, what is
+// installed is installed once more.
+func runInstall(ctx context.Context, out io.Writer, root string, o node.Options) error {
+	if o.IsZero() {
+		if err := runRepeat(ctx, out, root); !errors.Is(err, node.ErrNotInstalled) {
+			return err
+		}
+	}
+	done, err := node.Install(ctx, root, o)
 	if err == nil {
 		printInstalled(out, root, done)
 	}
 	return err
 }
 
-func runAgain(ctx context.Context, out io.Writer, root string) error {
-	done, err := installer.Repeat(ctx, root)
-	if err == nil {
-		printChanges(out, done.Changes)
-	}
-	return err
-}
-
-func runRenew(out io.Writer, root string) error {
-	done, err := installer.Renew(root)
-	if err == nil && len(done.Paths()) == 0 {
-		_, err = fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", done.Until.Format(time.DateOnly))
+func runRepeat(ctx context.Context, out io.Writer, root string) error {
+	done, err := node.Repeat(ctx, root)
+	if err != nil {
 		return err
 	}
-	if err == nil {
-		printChanges(out, done.Changes)
+	printChanges(out, done.Changes)
+	if len(done.Paths()) == 0 {
+		_, err = fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", done.Until.Format(time.DateOnly))
 	}
 	return err
 }
 
-// repeat does something until the context ends, or it fails: whoever starts
-// it again sees that.
-func repeat(ctx context.Context, every time.Duration, do func() error) error {
+// repeat installs once more so often, until the context ends, or it fails:
+// whoever starts it again sees that. It prints what has changed.
+func repeat(ctx context.Context, out io.Writer, root string, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := do(); err != nil {
-			return err
-		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		done, err := node.Repeat(ctx, root)
+		if err != nil {
+			return err
+		}
+		printChanges(out, done.Changes)
 	}
 }
 
 // printInstalled says what was done and what is next.
-func printInstalled(out io.Writer, root string, done installer.Result) {
+func printInstalled(out io.Writer, root string, done node.Result) {
 	printChanges(out, done.Changes)
 	if len(done.Paths()) == 0 {
 		fmt.Fprintln(out, "installed already; nothing changed")
@@ -135,10 +157,10 @@ func printInstalled(out io.Writer, root string, done installer.Result) {
 	for _, note := range done.Notes {
 		fmt.Fprintln(out, "note:", note)
 	}
-	started := strings.Join(installer.StartedUnits(), " ")
+	started := strings.Join(node.StartedUnits(), " ")
 	switch {
 	case done.Options.NoSystemd:
-		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install --renew every day\n", done.Program, config.Path, done.Program)
+		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install every day\n", done.Program, config.Path, done.Program)
 	case root != "":
 		if done.ProgramMissing {
 			fmt.Fprintf(out, "next: put nestctl there as %s\n", done.Program)
@@ -153,7 +175,7 @@ func printInstalled(out io.Writer, root string, done installer.Result) {
 }
 
 // printChanges lists files.
-func printChanges(out io.Writer, c installer.Changes) {
+func printChanges(out io.Writer, c node.Changes) {
 	for _, list := range []struct {
 		verb  string
 		paths []string

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
-	installer "github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/internal/node"
 )
 
 func newUninstall() *cobra.Command {
@@ -31,12 +31,12 @@ func newUninstall() *cobra.Command {
 	}
 	c.Flags().StringVar(&root, "root", "", "directory of an image to uninstall from, in place of this node")
 	c.Flags().BoolVar(&purge, "purge", false, "remove "+config.Default().Gateway.StateDir+" too, where the gateway keeps what it has learnt")
-	c.Flags().BoolVar(&stay, "stay", false, "wait for SIGTERM afterwards, for a DaemonSet, whose containers are not to end")
+	c.Flags().BoolVar(&stay, "stay", false, "go on until SIGTERM, and do nothing; for a container, which is not to end")
 	return c
 }
 
 func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) error {
-	done, err := installer.Uninstall(ctx, root, purge)
+	done, err := node.Uninstall(ctx, root, purge)
 	if err != nil {
 		return err
 	}

@@ -269,9 +269,9 @@ func TestDoctor(t *testing.T) {
 		{name: "not a certificate", spoil: func(n *machine) { n.Must(os.WriteFile(n.one(reg+"nested-*.pem"), []byte("x"), 0o600)) },
 			want: "problem: *: does not begin with a certificate in PEM; fix: move /etc/nested/tls away*"},
 		{name: "about to end", spoil: func(n *machine) { n.now = n.now.Add(300 * 24 * time.Hour) },
-			want: "problem: the certificates that " + reg + "hosts.toml names end on 20* and should have been renewed; fix: nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"},
+			want: "problem: the certificates that " + reg + "hosts.toml names end on 20* and should have been renewed; fix: nestctl install, and see why systemctl status nested-renew.timer has not done it"},
 		{name: "ended", spoil: func(n *machine) { n.now = n.now.Add(400 * 24 * time.Hour) },
-			want: "problem: the certificates that " + reg + "hosts.toml names ended on 20*; fix: nestctl install --renew*"},
+			want: "problem: the certificates that " + reg + "hosts.toml names ended on 20*; fix: nestctl install, and see why*"},
 
 		// proxies
 		{name: "proxy", spoil: func(n *machine) {

@@ -242,9 +242,9 @@ func (d *doctor) checkPair(p *pair) []Problem {
 	case err != nil:
 		all = append(all, Problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
 	case until.Before(d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install, and see why systemctl status nested-renew.timer has not done it"})
 	case config.Due(until, d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install --renew, and see why systemctl status nested-renew.timer has not done it"})
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install, and see why systemctl status nested-renew.timer has not done it"})
 	default:
 		if err := p.Check(d.config.Gateway.Address, d.Now); err != nil {
 			all = append(all, Problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})

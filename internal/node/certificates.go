@@ -1,11 +1,7 @@
 package node
 
 import (
-	"bytes"
-	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/nestedoci/nested/config"
@@ -91,101 +87,4 @@ func caFile(certificates config.Certificates) []file {
 
 func gatewayFile(certificates config.Certificates) []file {
 	return []file{{path: gatewayPEM, contents: newContents(certificates.Gateway, 0o600)}}
-}
-
-// planCertificates lists all files with new certificates, or none when they are
-// not about to end. Files that certificates have no part in stay as they are.
-func (i installed) planCertificates(o Options, now time.Time) (plan, error) {
-	certificates, until, err := i.fittingCertificates(o.Address, now)
-	if err != nil {
-		return plan{}, err
-	}
-	p := plan{options: o, until: until}
-	current, err := i.data(gatewayPEM)
-	if err != nil || bytes.Equal(current, certificates.Gateway) && i.record.finished() {
-		return p, err
-	}
-	hosts, err := i.renewedHosts(o, certificates)
-	if err != nil {
-		return plan{}, err
-	}
-	var dirs []string
-	for _, f := range hosts {
-		dirs = append(dirs, filepath.Dir(f.path))
-	}
-	clients, err := i.clientFiles(dirs, o.Address, certificates)
-	if err != nil {
-		return plan{}, err
-	}
-	others, err := i.others(o)
-	p.files = slices.Concat(clients, caFile(certificates), hosts, gatewayFile(certificates), others)
-	return p, err
-}
-
-// renewedHosts are the hosts.toml files with the names of new certificates.
-func (i installed) renewedHosts(o Options, certificates config.Certificates) ([]file, error) {
-	gateway := config.NewGatewayHost(o.Address, certificates.ID())
-	var all []file
-	for _, e := range i.record.Files {
-		if !o.isHosts(e.Path) {
-			continue
-		}
-		current, err := i.disk.read(e.Path)
-		if err != nil {
-			return nil, err
-		}
-		if current == nil {
-			return nil, fmt.Errorf("%s: %w; run nestctl install again as it was run before", e.Path, os.ErrNotExist)
-		}
-		f, err := i.renamed(e.Path, current, gateway)
-		if err != nil {
-			return nil, err
-		}
-		if e.ours(current) {
-			f.edited = nil
-		}
-		all = append(all, f)
-	}
-	return all, nil
-}
-
-// others are the files that certificates have no part in.
-func (i installed) others(o Options) ([]file, error) {
-	certificates := append(i.record.named("nested-*.pem"), clientCAPEM, gatewayPEM)
-	var all []file
-	for _, e := range i.record.Files {
-		if o.isHosts(e.Path) || slices.Contains(certificates, e.Path) {
-			continue
-		}
-		kept, err := i.keep(e.Path)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, kept...)
-	}
-	return all, nil
-}
-
-// isHosts reports whether a path is a hosts.toml of containerd's.
-func (o *Options) isHosts(path string) bool {
-	return filepath.Base(path) == "hosts.toml" && slices.Contains(o.ContainerdCerts, filepath.Dir(filepath.Dir(path)))
-}
-
-// writtenAnew reports whether the gateway is not in a hosts.toml any more in
-// which it was installed: k3s and RKE2 write theirs anew when they start, and
-// remove those of registries that they do not know any more.
-func (i installed) writtenAnew() (bool, error) {
-	for _, e := range i.record.Files {
-		if !i.record.Options.isHosts(e.Path) {
-			continue
-		}
-		current, err := i.disk.read(e.Path)
-		if err != nil {
-			return false, err
-		}
-		if !e.ours(current) && !i.isEdited(e.Path, current) {
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -165,6 +165,10 @@ func (d *disk) isDir(path string) (bool, error) {
 	return true, nil
 }
 
+// isReadOnly reports whether nobody can write in a directory, whatever its mode:
+// it is in a file system that is mounted so.
+func (d *disk) isReadOnly(dir string) bool { return onReadOnly(d.at(dir)) }
+
 // leading explains the error of os.Root about a link.
 func leading(path string, err error) error {
 	if strings.Contains(err.Error(), "escapes") { // os.Root has no error to compare with

@@ -18,3 +18,10 @@ func ownerOf(info fs.FileInfo) (uid, gid int) {
 func lockFile(file *os.File) error {
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
+
+// onReadOnly reports whether a path is in a file system that is mounted
+// read-only.
+func onReadOnly(path string) bool {
+	const write = 2 // W_OK of access(2)
+	return syscall.Access(path, write) == syscall.EROFS
+}

@@ -38,7 +38,7 @@ func Install(ctx context.Context, root string, o Options) (Result, error) {
 	if w.ContainerdCerts = appendNew(i.record.Options.ContainerdCerts, w.ContainerdCerts); len(w.ContainerdCerts) == 0 {
 		w.ContainerdCerts = Directories{config.ContainerdCerts}
 	}
-	path, err := program(root)
+	path, err := program(root, !o.NoSystemd)
 	if err != nil {
 		return Result{}, err
 	}
@@ -46,76 +46,56 @@ func Install(ctx context.Context, root string, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if root == "" && !o.NoSystemd {
-		if err = checkProgram(path); err != nil {
-			return Result{}, err
-		}
-	}
-	result := Result{Options: p.options, Notes: p.notes, Until: p.until, Program: path, Systemd: hasSystemd(root)}
-	result.Changes, err = i.bring(ctx, p, result.Systemd)
-	if root != "" {
-		there, errRead := i.disk.read(path)
-		result.ProgramMissing = errRead == nil && there == nil
-	}
-	return result, err
-}
-
-// bring makes what is planned so, and starts the services or stops them.
-func (i installed) bring(ctx context.Context, p plan, systemd bool) (Changes, error) {
-	if systemd && p.options.NoSystemd && i.hasUnits() {
-		if err := stopUnits(ctx); err != nil {
-			return Changes{}, err
-		}
-	}
-	done, err := i.apply(p)
-	if err == nil && systemd && !p.options.NoSystemd {
-		err = startUnits(ctx, done.Paths())
-	}
-	return done, err
+	return i.bring(ctx, root, p, path)
 }
 
 // Repeat installs what is installed once more, with the options of then: what
-// is missing is put back, and certificates that are about to end are renewed. It
-// may write units and start them.
+// is missing or was written anew is put right, and certificates are renewed when
+// less than a third of their life is left. Without an installation it is
+// [ErrNotInstalled].
+//
+// The units are made to run this program, and started. Where they cannot be
+// written, as in the service that does this every day, they stay as they are: a
+// gateway that runs sees by itself what else has changed.
 func Repeat(ctx context.Context, root string) (Result, error) {
 	i, err := openInstalled(root)
 	if err != nil {
 		return Result{}, err
 	}
 	defer i.close()
-	path, err := program(root)
-	if err != nil {
-		return Result{}, err
+	path := ""
+	if !i.record.Options.NoSystemd && !i.disk.isReadOnly(UnitDir) {
+		if path, err = program(root, true); err != nil {
+			return Result{}, err
+		}
 	}
 	p, err := i.planRepeat(path, time.Now())
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Options: p.options, Notes: p.notes, Until: p.until, Program: path, Systemd: hasSystemd(root)}
-	result.Changes, err = i.apply(p)
-	if changed := result.Paths(); err == nil && result.Systemd && !p.options.NoSystemd && len(changed) > 0 {
-		err = startUnits(ctx, changed)
-	}
-	return result, err
+	return i.bring(ctx, root, p, path)
 }
 
-// Renew renews certificates that are about to end, and puts the gateway back
-// where somebody has written hosts.toml anew, or removed it. It leaves the units
-// as they are: the service that does this may not write there. A gateway that
-// runs sees by itself what has changed.
-func Renew(root string) (Result, error) {
-	i, err := openInstalled(root)
-	if err != nil {
-		return Result{}, err
+// bring makes what is planned so, and starts the services or stops them. Without
+// a program for them they are left alone.
+func (i installed) bring(ctx context.Context, root string, p plan, program string) (Result, error) {
+	result := Result{Options: p.options, Notes: p.notes, Until: p.until, Program: program, Systemd: hasSystemd(root)}
+	live := result.Systemd && program != ""
+	if live && p.options.NoSystemd && i.hasUnits() {
+		if err := stopUnits(ctx); err != nil {
+			return Result{}, err
+		}
 	}
-	defer i.close()
-	p, err := i.planRenewal(time.Now())
-	if err != nil {
-		return Result{}, err
+	var err error
+	if result.Changes, err = i.apply(p); err != nil {
+		return result, err
 	}
-	result := Result{Options: p.options, Notes: p.notes, Until: p.until}
-	if p.files != nil {
-		result.Changes, err = i.apply(p)
+	if root != "" && program != "" {
+		there, errRead := i.disk.read(program)
+		result.ProgramMissing = errRead == nil && there == nil
+	}
+	if live && !p.options.NoSystemd {
+		err = startUnits(ctx, result.Paths())
 	}
 	return result, err
 }

@@ -1,7 +1,7 @@
 package node
 
 import (
-	"cmp"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -62,15 +62,15 @@ func (n *machine) install(o Options) error {
 	return err
 }
 
+// renew installs once more as the service does it every day: units stay.
 func (n *machine) renew() error {
 	n.T.Helper()
 	i := n.open()
 	defer i.close()
-	p, err := i.planCertificates(i.record.Options, n.now)
-	if err != nil || p.files == nil {
-		return cmp.Or(err, errors.New("nothing to renew"))
+	p, err := i.planRepeat("", n.now)
+	if err == nil {
+		_, err = i.apply(p)
 	}
-	_, err = i.apply(p)
 	return err
 }
 
@@ -142,5 +142,37 @@ func TestOneInstallerAtATime(t *testing.T) {
 	n.open()
 	if _, err := open(n.Root, nil); err == nil || !strings.Contains(err.Error(), "another nestctl works here; wait for it") {
 		t.Fatal(err)
+	}
+}
+
+// TestUnitsOfEarlierVersion: units of an earlier version, with other flags, are
+// brought up to date by the next installation without options. The service that
+// renews leaves them as they are.
+func TestUnitsOfEarlierVersion(t *testing.T) {
+	const unit, earlier = UnitDir + "/nested-renew.service", "ExecStart=/usr/bin/nestctl install --renew\n"
+	n := newMachine(t, nil)
+	n.Must(n.install(installOn("reg.test")))
+	now := string(n.Read(unit))
+	n.Edit(unit, "ExecStart=/usr/bin/nestctl install\n", earlier)
+	r := n.record()
+	for i, e := range r.Files {
+		if e.Path == unit {
+			r.Files[i].SHA256 = hashOf(n.Read(unit))
+		}
+	}
+	text, err := json.Marshal(r)
+	n.Must(err)
+	n.Must(os.WriteFile(n.Path(recordPath), text, 0o600))
+	n.Must(n.renew())
+	if text := string(n.Read(unit)); !strings.Contains(text, earlier) {
+		t.Errorf("after a renewal it is\n%s", text)
+	}
+	i := n.open()
+	p, err := i.planRepeat("/usr/bin/nestctl", n.now)
+	n.Must(err)
+	_, err = i.apply(p)
+	n.Must(err)
+	if text := string(n.Read(unit)); text != now {
+		t.Errorf("after an installation it is\n%s", text)
 	}
 }

@@ -40,12 +40,11 @@ func TestK3sStarts(t *testing.T) {
 	const certs = "/var/lib/rancher/agent/etc/containerd/certs.d"
 	for _, program := range []string{"k3s", "rke2"} {
 		for command, run := range map[string]func(n *nodetest.Machine, o node.Options) error{
-			"--renew": func(n *nodetest.Machine, _ node.Options) error { _, err := node.Renew(n.Root); return err },
-			"--again": func(n *nodetest.Machine, _ node.Options) error {
+			"without options": func(n *nodetest.Machine, _ node.Options) error {
 				_, err := node.Repeat(t.Context(), n.Root)
 				return err
 			},
-			"install": install,
+			"as before": install,
 		} {
 			t.Run(program+" "+command, func(t *testing.T) {
 				n := nodetest.New(t, nil)
@@ -121,15 +120,15 @@ func treeOf(n *nodetest.Machine, dir string) map[string]string {
 	return all
 }
 
-// TestRenewNothing: as long as hosts.toml is as it was installed, or edited with
-// the gateway left in it, a renewal changes nothing.
-func TestRenewNothing(t *testing.T) {
+// TestRepeatNothing: as long as hosts.toml is as it was installed, or edited with
+// the gateway left in it, an installation once more changes nothing.
+func TestRepeatNothing(t *testing.T) {
 	n := nodetest.New(t, nil)
 	n.Must(install(n, node.Options{Mode: "node", Registries: []string{"reg.test"}}))
 	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	n.Put(map[string]string{hosts: string(n.Read(hosts)) + "# by hand\n"})
 	before := n.Tree()
-	done, err := node.Renew(n.Root)
+	done, err := node.Repeat(t.Context(), n.Root)
 	n.Must(err)
 	n.WantTree(before)
 	if changed := done.Paths(); changed != nil {

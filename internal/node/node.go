@@ -3,8 +3,8 @@
 // stay: where the gateway has to go into one, what was there before is recorded
 // and comes back, and what somebody has changed since is left alone.
 //
-// A reader meets: [Options], what an installation is for (options.go); [Install],
-// [Repeat] and [Renew] (install.go) and [Uninstall] (uninstall.go); the plan, all
+// A reader meets: [Options], what an installation is for (options.go); [Install]
+// and [Repeat] (install.go), and [Uninstall] (uninstall.go); the plan, all
 // files of an installation in the order in which they may be written (plan.go;
 // hosts.go, certificates.go, configuration.go and units.go have its parts); how
 // a disk is brought to it, one step at a time, so that containerd can go on
@@ -80,6 +80,9 @@ func lockAndLoad(d *disk) (*Record, error) {
 	return r, nil
 }
 
+// ErrNotInstalled is the error about an installation that there is not.
+var ErrNotInstalled = errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
+
 // openInstalled is open for what is installed.
 func openInstalled(root string) (installed, error) {
 	i, err := open(root, nil)
@@ -88,7 +91,7 @@ func openInstalled(root string) (installed, error) {
 	}
 	if len(i.record.Files) == 0 {
 		i.close()
-		return installed{}, errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
+		return installed{}, ErrNotInstalled
 	}
 	return i, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -33,6 +34,9 @@ type Options struct {
 	// place of what the other fields would say of it.
 	ConfigFile string `json:"config_file,omitempty"`
 }
+
+// IsZero reports whether the options say nothing.
+func (o Options) IsZero() bool { return reflect.ValueOf(o).IsZero() }
 
 // Directories have hosts.toml files, each those of one containerd. A record has
 // one as a string, as earlier versions write it.

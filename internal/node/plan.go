@@ -11,7 +11,7 @@ import (
 // known.
 type plan struct {
 	options Options
-	files   []file    // in the order of writing; nil: there is nothing to do
+	files   []file    // in the order of writing
 	notes   []string  // for whoever installs
 	until   time.Time // when the certificates end
 }
@@ -41,37 +41,20 @@ func (i installed) plan(w wish, program string, now time.Time) (plan, error) {
 	return i.planAll(options, configuration, services, now)
 }
 
-// planRepeat plans what is installed, once more. The configuration stays.
+// planRepeat plans what is installed, once more. The configuration stays, and
+// without a program for them so do the units.
 func (i installed) planRepeat(program string, now time.Time) (plan, error) {
 	options := i.record.Options
 	configuration, err := i.sameConfiguration(options)
 	if err != nil {
 		return plan{}, err
 	}
-	services, err := units(options, program)
-	if err != nil {
-		return plan{}, err
+	var services []file
+	if program == "" {
+		services, err = i.sameUnits()
+	} else {
+		services, err = units(options, program)
 	}
-	return i.planAll(options, configuration, services, now)
-}
-
-// planRenewal plans certificates in the place of those that are about to end.
-// Where the gateway is not in a hosts.toml any more everything but the units is
-// planned.
-func (i installed) planRenewal(now time.Time) (plan, error) {
-	options := i.record.Options
-	anew, err := i.writtenAnew()
-	if err != nil {
-		return plan{}, err
-	}
-	if !anew {
-		return i.planCertificates(options, now)
-	}
-	configuration, err := i.sameConfiguration(options)
-	if err != nil {
-		return plan{}, err
-	}
-	services, err := i.sameUnits(options)
 	if err != nil {
 		return plan{}, err
 	}

@@ -118,11 +118,6 @@ func (r *Record) without(other *Record) []entry {
 	return slices.DeleteFunc(slices.Clone(r.Files), func(e entry) bool { return other.Has(e.Path) })
 }
 
-// finished reports whether all files that were to be replaced are.
-func (r *Record) finished() bool {
-	return !slices.ContainsFunc(r.Files, func(e entry) bool { return len(e.Earlier) > 0 })
-}
-
 // ReadRecord reads the record of the installation on a root. Where nothing is
 // installed it is empty.
 func ReadRecord(root string) (*Record, error) {

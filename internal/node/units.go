@@ -69,10 +69,7 @@ func unitWords(paths []string) string {
 }
 
 // sameUnits are those that are installed.
-func (i installed) sameUnits(o Options) ([]file, error) {
-	if o.NoSystemd {
-		return nil, nil
-	}
+func (i installed) sameUnits() ([]file, error) {
 	var all []file
 	for _, name := range unitNames() {
 		kept, err := i.keep(filepath.Join(UnitDir, name))
@@ -93,9 +90,13 @@ func unitWord(path string) string {
 	return path
 }
 
-// program is the path of this program on the node.
-func program(root string) (string, error) {
+// program is the path of this program on the node. On this machine it is
+// refused when services are to run it and cannot, or must not.
+func program(root string, services bool) (string, error) {
 	path, err := os.Executable()
+	if err == nil && root == "" && services {
+		err = checkProgram(path)
+	}
 	if err != nil || root == "" {
 		return path, err
 	}
