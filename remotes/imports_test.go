@@ -45,8 +45,9 @@ func TestImportDirection(t *testing.T) {
 		"internal/trust":     {module},
 		"internal/usage":     {module},
 		// Rooms beside the library.
-		"internal/ctd": {module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
-		"internal/pin": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/gateway", module + "remotes/bundle"},
+		"internal/check": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
+		"internal/ctd":   {module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
+		"internal/pin":   {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/gateway", module + "remotes/bundle"},
 		// Who installs does not look, and who looks installs nothing in other ways.
 		"internal/node":   {containerd + "client", module + "cmd", module + "plugin", module + "internal/doctor", module + "internal/registrytest"},
 		"internal/doctor": {containerd + "client", module + "cmd", module + "plugin", module + "internal/registrytest"},

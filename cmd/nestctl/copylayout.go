@@ -149,8 +149,7 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, ou
 		return sanitize.WriteJSON(out, plan)
 	}
 	for _, p := range plan {
-		b := branch{MediaType: p.MediaType, ArtifactType: p.ArtifactType}
-		line := fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, amount.Bytes(p.Size), b.kind())
+		line := fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, amount.Bytes(p.Size), oci.Kind(p.MediaType, p.ArtifactType))
 		if _, err := fmt.Fprintln(out, sanitize.Text(line)); err != nil {
 			return err
 		}

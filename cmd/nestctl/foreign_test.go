@@ -100,7 +100,7 @@ func TestManifestsThatAreNotFollowed(t *testing.T) {
 				if status := run(t.Context(), []string{"pull", "--plain-http", "--hosts-dir=", "-q", "--to=oci-layout:" + layout, ref}, &said, &said); status != failure || !strings.Contains(said.String(), want) {
 					t.Errorf("pull: exit status %d: %s", status, &said)
 				}
-				if report := runCheck(t, failure, ref); report.Whole || len(report.Findings) != 1 || !strings.Contains(report.Findings[0].Message, want) {
+				if report := runCheck(t, failure, ref); report.Complete || len(report.Findings) != 1 || !strings.Contains(report.Findings[0].Message, want) {
 					t.Errorf("check: %+v", report)
 				}
 			})

@@ -9,10 +9,12 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/nestedoci/nested/internal/usage"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // layoutPlace is where OCI layouts and archives are, as --to and copy name
@@ -185,7 +187,7 @@ func listed(entries []ocispec.Descriptor) string {
 		}
 		name := "@" + d.Digest.String()
 		if own := namesOf(d); len(own) > 0 {
-			name = fmt.Sprintf("%.255s (%s)", own[0], shortDigest(d.Digest))
+			name = fmt.Sprintf("%.255s (%s)", own[0], oci.Short(d.Digest))
 		}
 		names = append(names, name)
 	}

@@ -89,7 +89,7 @@ func (m *mover) lacks(w *bundle.Walker, n *bundle.Node) error {
 	if at, ok := w.Source.Found(n.Digest); ok && at != n.Repository && !slices.Contains(n.Repository.Above(w.Top), at) {
 		elsewhere = fmt.Sprintf("only another member's repository, %s, has it, whose readers may be others; push it to %s", at, n.Repository)
 	}
-	return fmt.Errorf("child %s@%s: %s: %w", n.Repository, shortDigest(n.Digest), elsewhere, errdefs.ErrNotFound)
+	return fmt.Errorf("child %s@%s: %s: %w", n.Repository, oci.Short(n.Digest), elsewhere, errdefs.ErrNotFound)
 }
 
 // to is where a node's content goes.

@@ -263,7 +263,7 @@ func (m *mover) placeCarrier(w *bundle.Walker, n *bundle.Node, to auth.Repositor
 		return err
 	}
 	if home != homeOrOwn(n) {
-		return fmt.Errorf("child %s@%s: its carrier is in %s and the index in %s; push it again", n.Repository, shortDigest(n.Digest), home, homeOrOwn(n))
+		return fmt.Errorf("child %s@%s: its carrier is in %s and the index in %s; push it again", n.Repository, oci.Short(n.Digest), home, homeOrOwn(n))
 	}
 	p := indexPublisher{m.registries, m.document(n.Digest), n.Descriptor}
 	if err := p.putCarried(w.Ctx, to); err != nil {

@@ -112,18 +112,18 @@ func (s *settings) resolver(hostsDir string, store content.Provider, metrics *re
 
 // registries asks registries with the credentials of the user's Docker stores.
 func (s *settings) registries(hostsDir string, metrics *registry.Metrics) *registry.Client {
-	return s.registriesWith(userStores(metrics), hostsDir, metrics)
+	return registry.New(s.registryOptions(hostsDir, metrics))
 }
 
-func (s *settings) registriesWith(credentials auth.Source, hostsDir string, metrics *registry.Metrics) *registry.Client {
-	return registry.New(registry.Options{
-		Credentials: credentials,
+func (s *settings) registryOptions(hostsDir string, metrics *registry.Metrics) registry.Options {
+	return registry.Options{
+		Credentials: userStores(metrics),
 		HostsDir:    hostsDir,
 		PlainHTTP:   s.plainHTTP,
 		Connections: s.connections,
 		UserAgent:   "nestctl/" + version,
 		Metrics:     metrics,
-	})
+	}
 }
 
 // userStores are the user's Docker stores.

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/nestedoci/nested/internal/amount"
-	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 func newTree(s *settings) *cobra.Command {
@@ -73,7 +74,7 @@ func newBranch(w *bundle.Walker, n *bundle.Node, drawn map[*bundle.Node]bool) *b
 // print draws a branch; first stands in front of its line, rest in front of
 // those below it.
 func (b *branch) print(out io.Writer, first, rest string) error {
-	line := b.Repository + "@" + string(b.Digest) + "  " + b.kind()
+	line := b.Repository + "@" + string(b.Digest) + "  " + oci.Kind(b.MediaType, b.ArtifactType)
 	if b.Platform != "" {
 		line += "  " + b.Platform
 	}
@@ -90,17 +91,4 @@ func (b *branch) print(out io.Writer, first, rest string) error {
 		}
 	}
 	return nil
-}
-
-// kind is what the content is, in a word where there is one.
-func (b *branch) kind() string {
-	switch {
-	case b.ArtifactType != "":
-		return b.ArtifactType
-	case images.IsIndexType(b.MediaType):
-		return "index"
-	case images.IsManifestType(b.MediaType):
-		return "manifest"
-	}
-	return b.MediaType
 }

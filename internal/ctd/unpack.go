@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
@@ -16,10 +15,12 @@ import (
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/containerd/v2/pkg/rootfs"
 	"github.com/containerd/platforms"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // unpacksAtOnce is for layers that do not lie on one another.
@@ -33,9 +34,7 @@ type unpacker struct {
 	name   string // of the snapshotter
 	into   snapshots.Snapshotter
 	turns  chan struct{}
-
-	mu     sync.Mutex
-	layers map[digest.Digest]func() error // by chain ID
+	layers flight.Once[digest.Digest, struct{}] // by chain ID
 }
 
 // newUnpacker finds the snapshotter; without a name it is the namespace's.
@@ -54,7 +53,6 @@ func newUnpacker(ctx context.Context, c *client.Client, name string) (*unpacker,
 		name:   name,
 		into:   c.SnapshotService(name),
 		turns:  make(chan struct{}, unpacksAtOnce),
-		layers: map[digest.Digest]func() error{},
 	}, nil
 }
 
@@ -91,26 +89,20 @@ func (u *unpacker) fits(ctx context.Context, p ocispec.Platform) error {
 // apply applies a layer on others, once.
 func (u *unpacker) apply(ctx context.Context, layer rootfs.Layer, below []digest.Digest) error {
 	id := identity.ChainID(append(below, layer.Diff.Digest))
-	u.mu.Lock()
-	apply, ok := u.layers[id]
-	if !ok {
-		apply = sync.OnceValue(func() error {
-			select {
-			case u.turns <- struct{}{}:
-				defer func() { <-u.turns }()
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			applied, err := rootfs.ApplyLayerWithOpts(ctx, layer, below, u.into, u.client.DiffService(), nil, nil)
-			if err != nil || !applied {
-				return err
-			}
-			return u.label(ctx, layer.Blob.Digest, labels.LabelUncompressed, layer.Diff.Digest.String())
-		})
-		u.layers[id] = apply
-	}
-	u.mu.Unlock()
-	return apply()
+	_, err := u.layers.Do(id, func() (struct{}, error) {
+		select {
+		case u.turns <- struct{}{}:
+			defer func() { <-u.turns }()
+		case <-ctx.Done():
+			return struct{}{}, context.Cause(ctx)
+		}
+		applied, err := rootfs.ApplyLayerWithOpts(ctx, layer, below, u.into, u.client.DiffService(), nil, nil)
+		if err == nil && applied {
+			err = u.label(ctx, layer.Blob.Digest, labels.LabelUncompressed, layer.Diff.Digest.String())
+		}
+		return struct{}{}, err
+	})
+	return err
 }
 
 func (u *unpacker) label(ctx context.Context, of digest.Digest, key, value string) error {

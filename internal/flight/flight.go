@@ -5,6 +5,7 @@
 //     time, and keeps the result for as long as the work says;
 //   - turns.go: [Turns] lets one at a time have what a key stands for, where the
 //     work is the caller's own and nobody else's result will do;
+//   - once.go: [Once] does work once, whatever comes of it;
 //   - map.go: [Map] keeps values within a bound.
 //
 // Locks are held for the maps only, never while work is done or waited for, and

@@ -15,6 +15,20 @@ func IsManifestOrIndex(mediaType string) bool {
 	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
 }
 
+// Kind is what content is, for people: its artifact type where it has one,
+// "index", "manifest", or else the media type.
+func Kind(mediaType, artifactType string) string {
+	switch {
+	case artifactType != "":
+		return artifactType
+	case images.IsIndexType(mediaType):
+		return "index"
+	case images.IsManifestType(mediaType):
+		return "manifest"
+	}
+	return mediaType
+}
+
 // Verify says why bytes are not what a descriptor describes, or nothing.
 func Verify(d ocispec.Descriptor, data []byte) string {
 	if int64(len(data)) != d.Size {

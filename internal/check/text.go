@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"bytes"
@@ -10,13 +10,14 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// print prints the report for people.
-func (r *checkReport) print(out io.Writer) error {
+// Print writes the report for people. Errors: those of out.
+func (r *Report) Print(out io.Writer) error {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, sanitize.Text(r.title()))
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -55,24 +56,23 @@ func (r *checkReport) print(out io.Writer) error {
 }
 
 // title is the root in a line.
-func (r *checkReport) title() string {
+func (r *Report) title() string {
 	if r.Root.Digest == "" {
 		return r.Root.Ref
 	}
-	root := branch{MediaType: r.Root.MediaType}
-	return bundle.WithDigest(r.Root.Ref, r.Root.Digest) + "  " + root.kind() + "  " + amount.Bytes(r.Root.Size)
+	return bundle.WithDigest(r.Root.Ref, r.Root.Digest) + "  " + oci.Kind(r.Root.MediaType, "") + "  " + amount.Bytes(r.Root.Size)
 }
 
 // verdict is the last line.
-func (r *checkReport) verdict() string {
-	if !r.Whole {
+func (r *Report) verdict() string {
+	if !r.Complete {
 		return "not whole: " + amount.Count(len(r.Findings), "finding")
 	}
 	return fmt.Sprintf("whole: %s, %s, %s", amount.Count(r.members, "member"), amount.Count(r.Blobs, "blob"), amount.Bytes(r.Bytes))
 }
 
 // access is what a repository made of the credential.
-func (r checkedRepository) access() string {
+func (r Repository) access() string {
 	switch {
 	case r.Status == "denied":
 		return r.Granted
@@ -85,7 +85,7 @@ func (r checkedRepository) access() string {
 }
 
 // cells are a member's in the table.
-func (m checkedMember) cells() []string {
+func (m Member) cells() []string {
 	path := m.Path
 	if path == "" {
 		path = "."
@@ -95,17 +95,17 @@ func (m checkedMember) cells() []string {
 	case len(m.Missing) > 0:
 		names := make([]string, len(m.Missing))
 		for i, d := range m.Missing {
-			names[i] = shortDigest(d)
+			names[i] = oci.Short(d)
 		}
 		blobs = fmt.Sprintf("%d of %s, without %s", m.Blobs-len(m.Missing), blobs, strings.Join(names, ", "))
 	case m.Status != "ok":
 		blobs = m.Status
 	}
-	return []string{path, m.Platform, m.Repository + "@" + shortDigest(m.Digest), amount.Bytes(m.Size), blobs}
+	return []string{path, m.Platform, m.Repository + "@" + oci.Short(m.Digest), amount.Bytes(m.Size), blobs}
 }
 
 // about says in which member it is.
-func (r remark) about() string {
+func (r Remark) about() string {
 	about := strings.TrimSpace(r.Path + " " + r.Platform)
 	if about == "" {
 		return ""
@@ -114,12 +114,4 @@ func (r remark) about() string {
 }
 
 // short is where content is, for people.
-func short(r auth.Repository, d digest.Digest) string { return r.String() + "@" + shortDigest(d) }
-
-func shortDigest(d digest.Digest) string {
-	const shown = 12
-	if d.Validate() != nil {
-		return fmt.Sprintf("%.64q", string(d))
-	}
-	return d.Algorithm().String() + ":" + d.Encoded()[:shown]
-}
+func short(r auth.Repository, d digest.Digest) string { return r.String() + "@" + oci.Short(d) }

@@ -1,0 +1,171 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// access is what repositories made of the credentials.
+type access struct {
+	client      *registry.Client
+	credentials auth.Source
+
+	mu      sync.Mutex
+	answers map[auth.Repository]*answers
+}
+
+// answers are what the answers of a repository showed.
+type answers struct {
+	served bool
+	scheme string // of the authorization that it did not refuse
+	signs  sync.Once
+	err    error // the worst answer
+}
+
+func newAccess(client *registry.Client, credentials auth.Source) *access {
+	return &access{client: client, credentials: credentials, answers: map[auth.Repository]*answers{}}
+}
+
+// heard notes what asking for a manifest or index showed: of target, whose
+// content it is by its path, and found, which served it.
+func (a *access) heard(ctx context.Context, target, found auth.Repository, err error) {
+	var child *nested.Error
+	var other *nested.VerifyError
+	var bad *nested.InvalidError
+	switch {
+	case errors.As(err, &child):
+		for _, attempt := range child.Attempts {
+			a.answered(ctx, attempt.Repository, attempt.Err)
+		}
+	case errors.As(err, &other):
+		a.answered(ctx, other.Repository, nil)
+	case err == nil, errors.As(err, &bad):
+		a.answered(ctx, found, nil)
+	default:
+		a.answered(ctx, target, err)
+	}
+}
+
+// answered notes a repository's answer.
+func (a *access) answered(ctx context.Context, r auth.Repository, err error) {
+	a.mu.Lock()
+	of, ok := a.answers[r]
+	if !ok {
+		of = new(answers)
+		a.answers[r] = of
+	}
+	if err == nil {
+		of.served = true
+	} else if of.err == nil || classOf(err) < classOf(of.err) {
+		of.err = err
+	}
+	a.mu.Unlock()
+	if err == nil || classOf(err) == notFound {
+		of.signs.Do(func() { of.scheme = a.scheme(ctx, r) })
+	}
+}
+
+// scheme is the scheme of the authorization for a repository, or nothing when
+// its registry asks for none. A token that was just used is still kept.
+func (a *access) scheme(ctx context.Context, r auth.Repository) string {
+	hosts := a.hosts(r)
+	if len(hosts) == 0 {
+		return ""
+	}
+	u := hosts[0].Scheme + "://" + hosts[0].Host
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u, http.NoBody)
+	if err != nil || hosts[0].Authorizer.Authorize(ctx, req) != nil { // it is not sent
+		return ""
+	}
+	scheme, _, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	return scheme
+}
+
+// hosts are those from which a repository is pulled.
+func (a *access) hosts(r auth.Repository) []registry.Host {
+	all, _ := a.client.Hosts(r) // which has been asked
+	var hosts []registry.Host
+	for _, h := range all {
+		if h.Capabilities.Has(docker.HostCapabilityPull) {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// report is a line about a repository that was asked.
+func (a *access) report(ctx context.Context, r auth.Repository) Repository {
+	of := a.answers[r]
+	line := Repository{
+		Repository: r.String(),
+		Credential: a.credential(ctx, r),
+		Scope:      a.scope(r, of),
+		Granted:    "unknown",
+		Status:     "ok",
+	}
+	var refusal *auth.DeniedError
+	switch {
+	case errors.As(of.err, &refusal):
+		line.Granted = "denied: " + refusal.Answer
+	case of.err != nil && classOf(of.err) == denied:
+		line.Granted = "denied: " + of.err.Error()
+	case of.served && of.scheme == "":
+		line.Granted = "none asked"
+	case of.served:
+		line.Granted = "pull"
+	}
+	if of.err != nil && (!of.served || classOf(of.err) != notFound) {
+		line.Status = classOf(of.err).String()
+	}
+	line.Granted = sanitize.URLs(line.Granted)
+	return line
+}
+
+// scope is the scope that a repository's token was asked for with.
+func (a *access) scope(r auth.Repository, of *answers) string {
+	var refusal *auth.DeniedError
+	switch {
+	case errors.As(of.err, &refusal):
+		return refusal.Scope
+	case of.scheme != "Bearer":
+		return ""
+	}
+	name := r.Name()
+	if hosts := a.hosts(r); len(hosts) > 0 {
+		name = hosts[0].Name // a mirror's, maybe
+	}
+	return "repository:" + name + ":pull"
+}
+
+// credential says which credential each host of a repository gets.
+func (a *access) credential(ctx context.Context, r auth.Repository) string {
+	var sources []string
+	hosts := a.hosts(r)
+	for _, h := range hosts {
+		at, err := auth.ParseRepository(h.Host + "/" + h.Name)
+		if err != nil {
+			at = r // as mirrors may name it
+		}
+		credential, err := a.credentials.Lookup(ctx, at)
+		source := credential.Source
+		if err != nil {
+			source = "unknown: " + err.Error()
+		}
+		if len(hosts) > 1 {
+			source = h.Host + ": " + source
+		}
+		sources = append(sources, source)
+	}
+	return cmp.Or(strings.Join(sources, "; "), "none")
+}

@@ -1,0 +1,188 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// blob is content other than manifests and indexes.
+type blob struct {
+	nested.Entry
+	of     *bundle.Node // what lists it, or itself when an index does
+	served auth.Repository
+	err    error
+}
+
+// blobsOf lists what has to be there beside the manifests and indexes.
+func (c *checker) blobsOf(ctx context.Context, n *bundle.Node) []*blob {
+	if !oci.IsManifestOrIndex(n.MediaType) {
+		return []*blob{{Entry: n.Entry, of: n}}
+	}
+	var blobs []*blob
+	list := func(of *bundle.Node, carried bool) {
+		seen := map[digest.Digest]bool{}
+		for _, e := range c.entries(ctx, of) {
+			if !seen[e.Digest] && (carried || !e.Carried) {
+				blobs = append(blobs, &blob{Entry: e, of: of})
+			}
+			seen[e.Digest] = true
+		}
+	}
+	if n.Carrier != nil {
+		list(n.Carrier, false) // the walk has read what it carries
+	}
+	if carrier, ok := c.source.Carrier(); ok && n == c.root {
+		list(&bundle.Node{Entry: nested.Entry{Descriptor: carrier}, Repository: c.root.Repository}, true)
+	}
+	if images.IsManifestType(n.MediaType) && c.walker.Wanted(n.Namespace) {
+		list(n, false)
+	}
+	return blobs
+}
+
+// looks are the questions about a part, each to be asked by itself.
+func (c *checker) looks(ctx context.Context, p *part) []func() {
+	var looks []func()
+	for _, b := range p.blobs {
+		looks = append(looks, func() { c.lookAt(ctx, b) })
+	}
+	if p.subject != nil {
+		looks = append(looks, func() { p.subjectErr = c.lookForSubject(ctx, p) })
+	}
+	if c.strict && c.membersApart(ctx, p.Node) {
+		looks = append(looks, func() { p.apart = c.lookForMembers(ctx, p.Node) })
+	}
+	return looks
+}
+
+// lookAt asks for a blob where what lists it was found. Elsewhere it is looked
+// for as a pull would do it (docs/spec.md, section 4).
+func (c *checker) lookAt(ctx context.Context, b *blob) {
+	if b.err = b.Digest.Validate(); b.err != nil {
+		b.err = fmt.Errorf("digest %.128q: %w", b.Digest, b.err)
+		return
+	}
+	if b.err = nested.Unfollowed(b.of.Repository, b.Descriptor); b.err != nil {
+		return
+	}
+	ask := func(r auth.Repository) error { return c.head(ctx, r, b) }
+	home := c.walker.Found(b.of)
+	if home == b.of.Repository && ask(home) == nil {
+		b.served = home
+		return
+	}
+	b.served, b.err = c.source.Ask(ctx, b.Descriptor, ask)
+}
+
+// head asks one repository for a blob. An index may list content of any type,
+// which may be stored as a manifest.
+func (c *checker) head(ctx context.Context, r auth.Repository, b *blob) error {
+	size, err := c.size(ctx, r, "blobs/"+b.Digest.String(), "*/*", b.Size)
+	if b.of.Digest == b.Digest && errdefs.IsNotFound(err) {
+		size, err = c.size(ctx, r, "manifests/"+b.Digest.String(), b.MediaType, b.Size)
+	}
+	if err == nil && size >= 0 && size != b.Size {
+		err = &nested.VerifyError{Repository: r, Digest: b.Digest, Reason: fmt.Sprintf("size is %d, not %d", size, b.Size)}
+	}
+	return err
+}
+
+// request is a request that is made once.
+type request struct {
+	repository auth.Repository
+	path       string
+}
+
+// notThere is the size of what is not expected to be there.
+const notThere = -1
+
+// size is the Content-Length of "blobs/…" or "manifests/…", or -1 where the
+// registry does not say. A HEAD that denies what is expected is not believed: a
+// pull asks with GET, and proxies there are that fetch for nothing else.
+func (c *checker) size(ctx context.Context, r auth.Repository, path, accept string, expected int64) (int64, error) {
+	return c.sizes.Do(request{r, path}, func() (int64, error) {
+		size, err := lengthOf(c.client.Head(ctx, r, path, accept))
+		if expected != notThere && (errdefs.IsNotFound(err) || err == nil && size >= 0 && size != expected) {
+			size, err = c.glance(ctx, r, path, accept, expected)
+		}
+		c.access.answered(ctx, r, err)
+		return size, err
+	})
+}
+
+// glance is size by the beginning of a GET. A page in place of a blob is no
+// blob, whatever its status.
+func (c *checker) glance(ctx context.Context, r auth.Repository, path, accept string, expected int64) (int64, error) {
+	header, err := c.client.Glance(ctx, r, path, accept)
+	size, err := lengthOf(header, err)
+	if mediaType := header.Get("Content-Type"); err == nil && size != expected && registry.IsPage(mediaType) {
+		err = &registry.AnswerError{Host: r.String(), MediaType: mediaType, Blob: true}
+	}
+	return size, err
+}
+
+// lengthOf is the Content-Length of an answer, or -1.
+func lengthOf(header http.Header, err error) (int64, error) {
+	size, parseErr := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+	if parseErr != nil {
+		size = -1
+	}
+	return size, err
+}
+
+// lookForSubject asks for what a manifest or index refers to where that was
+// found.
+func (c *checker) lookForSubject(ctx context.Context, p *part) error {
+	at := c.walker.Found(p.Node)
+	if in, ok := c.source.Found(p.subject.Digest); ok && in == at {
+		return nil
+	}
+	if p.subject.Digest.Validate() != nil {
+		return fmt.Errorf("digest %.128q is none", p.subject.Digest)
+	}
+	_, err := c.size(ctx, at, "manifests/"+p.subject.Digest.String(), p.subject.MediaType, p.subject.Size)
+	return err
+}
+
+// membersApart reports whether a node is an index that is stored as one and has members
+// in other repositories.
+func (c *checker) membersApart(ctx context.Context, n *bundle.Node) bool {
+	return images.IsIndexType(n.MediaType) && n.Carrier == nil && len(c.membersOf(ctx, n)) > 0
+}
+
+func (c *checker) membersOf(ctx context.Context, n *bundle.Node) []nested.Entry {
+	var members []nested.Entry
+	for _, e := range c.entries(ctx, n) {
+		if e.Child != (nested.Child{}) {
+			members = append(members, e)
+		}
+	}
+	return members
+}
+
+// lookForMembers asks an index's own repository for the members' manifests.
+func (c *checker) lookForMembers(ctx context.Context, n *bundle.Node) []string {
+	var absent []string
+	at := c.walker.Found(n)
+	for _, m := range c.membersOf(ctx, n) {
+		if in, ok := c.source.Found(m.Digest); ok && in == at {
+			continue
+		}
+		if _, err := c.size(ctx, at, "manifests/"+m.Digest.String(), m.MediaType, notThere); err != nil {
+			absent = append(absent, m.Child.String())
+		}
+	}
+	return absent
+}

@@ -1,0 +1,208 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
+)
+
+// unresolved reports on a reference that leads to nothing.
+func unresolved(ctx context.Context, a *access, ref string, err error) (*Report, error) {
+	name, _ := bundle.SplitRef(ref)
+	repository, parseErr := auth.ParseRepository(name)
+	if parseErr != nil {
+		return nil, parseErr
+	}
+	a.heard(ctx, repository, repository, err)
+	next := nextStep(err)
+	if classOf(err) == notFound {
+		next = "push it, or look for another tag"
+	}
+	r := newReport(ref)
+	r.find(&bundle.Node{Repository: repository}, repository, "", err, next)
+	r.Repositories = append(r.Repositories, a.report(ctx, repository))
+	return r, nil
+}
+
+// report puts together what was found out.
+func (c *checker) report(ctx context.Context, ref string, parts []*part) *Report {
+	r := newReport(ref)
+	r.Root = Root{ref, c.root.Digest, c.root.MediaType, c.root.Size}
+	for _, p := range parts {
+		if c.walker.Wanted(p.Namespace) && !images.IsIndexType(p.MediaType) || p.err != nil {
+			r.Members = append(r.Members, c.member(p))
+		}
+		c.findings(r, p)
+		c.warnings(ctx, r, p)
+	}
+	for _, repository := range c.repositories(parts) {
+		r.Repositories = append(r.Repositories, c.access.report(ctx, repository))
+	}
+	r.Complete, r.members = len(r.Findings) == 0, len(c.walker.MemberNodes(c.root))
+	r.add(parts)
+	return r
+}
+
+// add counts content.
+func (r *Report) add(parts []*part) {
+	sizes, blobs := map[digest.Digest]int64{}, map[digest.Digest]bool{}
+	for _, p := range parts {
+		sizes[p.Digest] = p.Size
+		for _, b := range p.blobs {
+			sizes[b.Digest], blobs[b.Digest] = b.Size, true
+			sizes[b.of.Digest] = b.of.Size
+		}
+	}
+	for size := range maps.Values(sizes) {
+		r.Bytes += size
+	}
+	r.Blobs = len(blobs)
+}
+
+// member is a line about a part.
+func (c *checker) member(p *part) Member {
+	m := Member{
+		Path:         p.Namespace,
+		Repository:   c.where(p).String(),
+		Digest:       p.Digest,
+		MediaType:    p.MediaType,
+		ArtifactType: p.ArtifactType,
+		Platform:     bundle.PlatformOf(p.Platform),
+		Missing:      []digest.Digest{},
+	}
+	if oci.IsManifestOrIndex(p.MediaType) {
+		m.Size = p.Size
+	}
+	m.Status = "ok"
+	if p.err != nil {
+		m.Status = classOf(p.err).String()
+	}
+	for _, b := range p.blobs {
+		if b.of != p.Node {
+			continue // a carrier's
+		}
+		m.Blobs++
+		m.Size += b.Size
+		if b.err != nil && !b.foreign() {
+			m.Missing = append(m.Missing, b.Digest)
+			if m.Status = "incomplete"; !oci.IsManifestOrIndex(p.MediaType) {
+				m.Status = classOf(b.err).String()
+			}
+		}
+	}
+	return m
+}
+
+// where is the repository that has a part, or should have it.
+func (c *checker) where(p *part) auth.Repository {
+	if !oci.IsManifestOrIndex(p.MediaType) {
+		for _, b := range p.blobs {
+			if b.served != (auth.Repository{}) {
+				return b.served
+			}
+		}
+	}
+	return c.walker.Found(p.Node)
+}
+
+// findings adds what is missing or cannot be read.
+func (c *checker) findings(r *Report, p *part) {
+	if p.err != nil {
+		r.find(p.Node, c.where(p), p.Digest, p.err, nextStep(p.err))
+	}
+	for _, b := range p.blobs {
+		if b.err != nil && !b.foreign() {
+			r.find(p.Node, c.walker.Found(b.of), b.Digest, b.err, nextStep(b.err))
+		}
+	}
+}
+
+// foreign reports whether a blob need not be there: it is not to be
+// distributed, or a plain image says itself where else it is.
+func (b *blob) foreign() bool {
+	return b.err != nil && (len(b.URLs) > 0 || bundle.IsForeign(b.MediaType)) && classOf(b.err) == notFound
+}
+
+// warnings adds what others would object to.
+func (c *checker) warnings(ctx context.Context, r *Report, p *part) {
+	in := c.where(p)
+	warn := func(d digest.Digest, format string, args ...any) {
+		message := sanitize.URLs(fmt.Sprintf(format, args...))
+		r.Warnings = append(r.Warnings, Remark{"warning", p.Namespace, bundle.PlatformOf(p.Platform), in.String(), d, message})
+	}
+	if c.insisted(ctx, p) {
+		warn(p.Digest, "%s is stored as an index, and its members belong into other repositories%s; registries that insist on "+
+			"members refuse it; nestctl copy and nestctl index create use a carrier there", short(in, p.Digest), c.whichApart(p))
+	}
+	if p.err == nil && isCopy(p.Node, in) {
+		warn(p.Digest, "%s was found only as a copy in %s; clients fall back to it, with the rights on that repository; push it to its own",
+			short(p.Repository, p.Digest), in)
+	}
+	if p.subjectErr != nil {
+		warn(p.Digest, "%s refers to a subject that is not with it: %v; push the subject there, too", short(in, p.Digest), p.subjectErr)
+	}
+	for _, b := range p.blobs {
+		home := c.walker.Found(b.of)
+		switch {
+		case b.foreign():
+			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, as it is not to be distributed"))
+		case b.err == nil && b.served != home && home == b.of.Repository && oci.IsManifestOrIndex(b.of.MediaType):
+			warn(b.Digest, "%s is not there, only in %s; who pulls this member alone misses it; push the member again", short(home, b.Digest), b.served)
+		}
+	}
+}
+
+// isCopy reports whether a member was found in a repository above its own.
+func isCopy(n *bundle.Node, found auth.Repository) bool {
+	return strings.HasPrefix(n.Repository.String(), found.String()+"/")
+}
+
+// insisted reports whether a part is an index that a registry would refuse that
+// insists on members' presence.
+func (c *checker) insisted(ctx context.Context, p *part) bool {
+	_, carried := c.source.Carrier()
+	if p.Node == c.root && (carried || c.rootIsBlob) || !c.membersApart(ctx, p.Node) {
+		return false
+	}
+	return !c.strict || len(p.apart) > 0
+}
+
+// whichApart says which members of an index are not in its repository.
+func (c *checker) whichApart(p *part) string {
+	if c.strict {
+		return "; not in this one: " + strings.Join(p.apart, ", ")
+	}
+	return " (--strict asks whether they are in this one, too)"
+}
+
+// repositories are those that were asked, in the order of the bundle.
+func (c *checker) repositories(parts []*part) []auth.Repository {
+	var all []auth.Repository
+	listed := map[auth.Repository]bool{}
+	add := func(r auth.Repository) {
+		if _, asked := c.access.answers[r]; asked && !listed[r] {
+			all = append(all, r)
+			listed[r] = true
+		}
+	}
+	for _, p := range parts {
+		add(p.Repository)
+	}
+	for _, r := range slices.SortedFunc(maps.Keys(c.access.answers), func(a, b auth.Repository) int {
+		return strings.Compare(a.String(), b.String())
+	}) {
+		add(r)
+	}
+	return all
+}

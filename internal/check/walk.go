@@ -1,0 +1,126 @@
+package check
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// source is what a walk asks, and where else content may be.
+type source interface {
+	bundle.Source
+	Ask(context.Context, ocispec.Descriptor, func(auth.Repository) error) (auth.Repository, error)
+}
+
+// reading is what came of reading a manifest or index.
+type reading struct {
+	err     error
+	subject *ocispec.Descriptor
+}
+
+// readings are those of a walk.
+type readings struct {
+	mu sync.Mutex
+	of map[digest.Digest]reading
+}
+
+func (r *readings) get(d digest.Digest) reading {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of[d]
+}
+
+func (r *readings) put(d digest.Digest, one reading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil {
+		r.of = map[digest.Digest]reading{}
+	}
+	r.of[d] = one
+}
+
+// failed reports whether any manifest or index could not be read.
+func (r *readings) failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range r.of {
+		if one.err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// walk reads every manifest and index. What cannot be read is noted, and taken
+// for one that has no children.
+func (c *checker) walk(ctx context.Context) error {
+	c.walker.Source, c.walker.Fetch = tolerant{c.source, c}, c.read
+	err := c.walker.VisitAll(ctx, c.root)
+	var nothing bundle.MissingError
+	if errors.As(err, &nothing) && c.readings.failed() {
+		return nil // what was selected may be below that
+	}
+	return err
+}
+
+// tolerant is a source whose failures do not end a walk.
+type tolerant struct {
+	bundle.Source
+	c *checker
+}
+
+// Children implements bundle.Source.
+func (t tolerant) Children(ctx context.Context, desc ocispec.Descriptor) ([]nested.Entry, error) {
+	return t.c.children(ctx, desc)
+}
+
+// read reads a manifest or index.
+func (c *checker) read(ctx context.Context, n *bundle.Node) error {
+	data, err := bundle.FetchAll(ctx, c.source, n.Descriptor)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.access.heard(ctx, n.Repository, c.walker.Found(n), err)
+	if err != nil {
+		err = bundle.Explain(c.walker, n, err)
+	}
+	var parsed struct {
+		Subject *ocispec.Descriptor `json:"subject"`
+	}
+	if json.Unmarshal(data, &parsed) != nil {
+		parsed.Subject = nil // children says what is wrong
+	}
+	c.readings.put(n.Digest, reading{err, parsed.Subject})
+	return nil
+}
+
+// children returns the entries of what was read; none where that failed.
+func (c *checker) children(ctx context.Context, desc ocispec.Descriptor) ([]nested.Entry, error) {
+	r := c.readings.get(desc.Digest)
+	if r.err != nil {
+		return nil, nil
+	}
+	entries, err := c.source.Children(ctx, desc)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		r.err = err
+		c.readings.put(desc.Digest, r)
+	}
+	return entries, nil
+}
+
+// entries are those of what the walk has read.
+func (c *checker) entries(ctx context.Context, n *bundle.Node) []nested.Entry {
+	entries, _ := c.children(ctx, n.Descriptor)
+	return entries
+}
