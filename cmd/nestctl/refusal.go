@@ -11,6 +11,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // ecr are the hosts of Amazon's registries.
@@ -26,12 +27,12 @@ func refusal(to auth.Repository, err error) error {
 	case !errors.As(err, &status):
 		return fmt.Errorf("%s: %w", to, err)
 	}
-	body := strings.ToUpper(string(status.Body))
+	unknown := status.StatusCode == http.StatusNotFound && strings.EqualFold(registry.ComplaintIn(status.Body).Code, "NAME_UNKNOWN")
 	switch {
-	case status.StatusCode == http.StatusNotFound && strings.Contains(body, "NAME_UNKNOWN") && ecr.MatchString(to.Host()):
+	case unknown && ecr.MatchString(to.Host()):
 		return fmt.Errorf("%s: %w; Amazon ECR wants repositories created first: aws ecr create-repository --repository-name %s, "+
 			"or a repository creation template for create on push", to, err, to.Name())
-	case status.StatusCode == http.StatusNotFound && strings.Contains(body, "NAME_UNKNOWN"):
+	case unknown:
 		return fmt.Errorf("%s: %w; the registry does not know the repository: create it (or its project) first", to, err)
 	case status.StatusCode == http.StatusRequestEntityTooLarge:
 		return fmt.Errorf("%s: %w; the registry, or a proxy in front of it, has a limit below this size", to, err)

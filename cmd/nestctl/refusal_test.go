@@ -16,7 +16,7 @@ func TestRefusal(t *testing.T) {
 	for _, test := range []struct {
 		to     string
 		status int
-		body   string
+		code   string
 		want   string // "" for the error as it is
 	}{
 		{"123456789012.dkr.ecr.eu-west-1.amazonaws.com/org/app/web", 404, "NAME_UNKNOWN", "aws ecr create-repository --repository-name org/app/web"},
@@ -32,10 +32,10 @@ func TestRefusal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plain := fmt.Errorf("pushing: %w", remoteerrors.ErrUnexpectedStatus{StatusCode: test.status, Body: []byte(test.body)})
+		plain := fmt.Errorf("pushing: %w", remoteerrors.ErrUnexpectedStatus{StatusCode: test.status, Body: fmt.Appendf(nil, `{"errors":[{"code":%q,"message":"no"}]}`, test.code)})
 		got := refusal(to, plain)
 		if !errors.Is(got, plain) || (got.Error() == plain.Error()) != (test.want == "") || !strings.Contains(got.Error(), test.want) {
-			t.Errorf("%s %d %s: %v", test.to, test.status, test.body, got)
+			t.Errorf("%s %d %s: %v", test.to, test.status, test.code, got)
 		}
 	}
 	if err := refusal(auth.Repository{}, nil); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 const (
@@ -79,17 +80,6 @@ func (c *client) ask(ctx context.Context, limit time.Duration, path string) (sta
 	defer response.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	return response.StatusCode, body, err
-}
-
-// errorMessage is the message in the JSON of an error.
-func errorMessage(body []byte) string {
-	var answer struct {
-		Errors []struct{ Code, Message string }
-	}
-	if json.Unmarshal(body, &answer) != nil || len(answer.Errors) == 0 {
-		return ""
-	}
-	return answer.Errors[0].Message
 }
 
 // checkAnswers asks the gateway: for itself, and when it answers for each
@@ -222,7 +212,7 @@ func (d *doctor) get(ctx context.Context, c *client, what string, in auth.Reposi
 	case status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod":
 		return nil, nil // the pods have the credentials
 	}
-	message := cmp.Or(errorMessage(body), http.StatusText(status))
+	message := cmp.Or(registry.ComplaintIn(body).Message, http.StatusText(status))
 	return nil, because(fmt.Errorf("%s: the gateway answers %d: %s", what, status, message), d.fixOf(status))
 }
 

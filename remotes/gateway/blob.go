@@ -56,7 +56,7 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 		return g.exchangeBlob(ctx, from, ask)
 	}
 	if err == nil && isForeignPage(resp, q.digest, p.Descriptor.Size) {
-		return nil, errors.Join(&registry.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: mediaType(resp.Header), Blob: true}, resp.Body.Close())
+		return nil, errors.Join(&registry.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), Blob: true}, resp.Body.Close())
 	}
 	return resp, err
 }
@@ -65,7 +65,7 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 // the blob itself. The client finds out when it has all of it, and then asks no
 // other host.
 func isForeignPage(resp *http.Response, d digest.Digest, size int64) bool {
-	return registry.IsPage(mediaType(resp.Header)) && resp.StatusCode == http.StatusOK &&
+	return registry.IsPage(registry.MediaType(resp.Header.Get("Content-Type"))) && resp.StatusCode == http.StatusOK &&
 		resp.Header.Get("Docker-Content-Digest") != d.String() && (size == 0 || resp.ContentLength != size)
 }
 

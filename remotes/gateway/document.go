@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -56,7 +55,7 @@ func (g *Gateway) most(p nested.Place) int64 {
 
 // readDocument reads an answer. What is larger than most is only begun.
 func (g *Gateway) readDocument(ctx context.Context, resp *http.Response, most int64) (*document, error) {
-	d := &document{mediaType: mediaType(resp.Header), size: resp.ContentLength, header: told(resp.Header)}
+	d := &document{mediaType: registry.MediaType(resp.Header.Get("Content-Type")), size: resp.ContentLength, header: told(resp.Header)}
 	if d.size > most {
 		d.rest = resp.Body
 		return d, nil
@@ -145,11 +144,6 @@ func told(header http.Header) http.Header {
 // they are.
 var passedOfDocuments = []string{"Content-Encoding", "Etag", "Warning", "Docker-Distribution-Api-Version"}
 
-func mediaType(header http.Header) string {
-	t, _, _ := strings.Cut(header.Get("Content-Type"), ";")
-	return strings.TrimSpace(t)
-}
-
 // verified tells whether the document is what the digest says.
 func (d *document) verified(want digest.Digest) bool {
 	return d.whole() && want.Algorithm().FromBytes(d.data) == want
@@ -212,7 +206,6 @@ func (g *Gateway) askDocument(ctx context.Context, most int64, do func() (*http.
 
 // differs says in which way a document is not what its place describes.
 func (d *document) differs(p nested.Place) string {
-	served, _, err := mime.ParseMediaType(d.mediaType)
 	switch {
 	case !d.whole() && d.size < 0:
 		return fmt.Sprintf("it is longer than %d", p.Descriptor.Size)
@@ -220,10 +213,10 @@ func (d *document) differs(p nested.Place) string {
 		return fmt.Sprintf("size is %d, not %d", d.size, p.Descriptor.Size)
 	case !d.verified(p.Descriptor.Digest):
 		return "digest is another"
-	case isBlob(p), err != nil, registry.IsGeneric(served), served == p.Descriptor.MediaType:
+	case isBlob(p), registry.MayBe(d.mediaType, p.Descriptor.MediaType):
 		return ""
 	}
-	return fmt.Sprintf("it is served as %.64q, its descriptor says %.64q", served, p.Descriptor.MediaType)
+	return fmt.Sprintf("it is served as %.64q, its descriptor says %.64q", d.mediaType, p.Descriptor.MediaType)
 }
 
 // close gives back what the document holds.

@@ -40,7 +40,7 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (resp *http.Response, err error) { //nolint:bodyclose // sendPage closes it
 		resp, err = g.upstream.do(ctx, candidate, ask)
 		if err == nil && registry.LacksReferrers(resp, "") {
-			page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: candidate.String(), MediaType: mediaType(resp.Header), List: true}
+			page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: candidate.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), List: true}
 			err = fmt.Errorf("%w: %w", page, errdefs.ErrNotFound)
 			return nil, errors.Join(err, resp.Body.Close())
 		}
@@ -69,7 +69,7 @@ func (g *Gateway) sendPage(ctx context.Context, w *answer, q request, resp *http
 	}
 	begin := bytes.TrimSpace(data)
 	if !bytes.HasPrefix(begin, []byte("{")) || q.kind == referrers && !registry.IsList(data) {
-		page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: q.repository.String(), MediaType: mediaType(resp.Header), List: true}
+		page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: q.repository.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), List: true}
 		if q.kind == referrers && bytes.HasPrefix(begin, []byte("<")) {
 			return fmt.Errorf("%w: %w", page, errdefs.ErrNotFound) // as from a registry without the referrers API
 		}

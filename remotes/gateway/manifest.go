@@ -76,7 +76,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 // do not say enough, or may be those of a page.
 func described(resp *http.Response) *document {
 	_ = resp.Body.Close()
-	d := &document{mediaType: mediaType(resp.Header), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: told(resp.Header)}
+	d := &document{mediaType: registry.MediaType(resp.Header.Get("Content-Type")), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: told(resp.Header)}
 	if !oci.IsManifestOrIndex(d.mediaType) || d.digest.Validate() != nil || d.size < 0 {
 		return nil
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -169,11 +168,11 @@ func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.R
 	case q.pass && slices.Contains(redirects, code) && resp.Header.Get("Location") != "":
 		return resp, nil
 	}
-	message := registryMessage(resp)
+	complaint := complaintOf(resp)
 	_ = resp.Body.Close()
-	code, _, _ := strings.Cut(message, ":")
+	message := printable(complaint.String())
 	switch status := resp.StatusCode; {
-	case status == http.StatusNotFound, q.kind == referrers && registry.LacksReferrers(resp, code): // clients then ask for a tag
+	case status == http.StatusNotFound, q.kind == referrers && registry.LacksReferrers(resp, complaint.Code): // clients then ask for a tag
 		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
 	case status == http.StatusForbidden && h.Authorizer.Owns(resp.Request.URL):
 		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
@@ -188,16 +187,13 @@ var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.Status
 // maxErrorBody bounds what is read of an error for its text.
 const maxErrorBody = 16 << 10
 
-// registryMessage is the text of an error as the distribution spec forms it.
-func registryMessage(resp *http.Response) string {
-	var answer struct {
-		Errors []struct{ Code, Message string }
-	}
+// complaintOf is what an answer's body says, empty when it cannot be read.
+func complaintOf(resp *http.Response) registry.Complaint {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err != nil || json.Unmarshal(data, &answer) != nil || len(answer.Errors) == 0 {
-		return ""
+	if err != nil {
+		return registry.Complaint{}
 	}
-	return printable(answer.Errors[0].Code + ": " + answer.Errors[0].Message)
+	return registry.ComplaintIn(data)
 }
 
 // transportError names who did not answer, and takes the URL out of a client's

@@ -59,8 +59,8 @@ type Client struct {
 	hosts   docker.RegistryHosts
 	base    map[*http.Client]*http.Transport // by the client that containerd made
 
-	complaints *complaints
-	lists      flight.Turns[listOf]
+	problems *hostsProblems
+	lists    flight.Turns[listOf]
 
 	mu           sync.Mutex
 	endpoints    map[string][]*endpoint // by registry
@@ -98,8 +98,8 @@ func New(options Options) *Client {
 	if options.PlainHTTP {
 		ho.DefaultScheme = "http"
 	}
-	r.complaints = new(complaints)
-	r.hosts = config.ConfigureHosts(r.complaints.listen(), ho)
+	r.problems = new(hostsProblems)
+	r.hosts = config.ConfigureHosts(r.problems.listen(), ho)
 	return r
 }
 

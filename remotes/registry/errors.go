@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -98,16 +97,12 @@ func (a answer) Answer() (int, time.Duration) { return a.StatusCode, a.wait }
 // Error implements error. What is not plain text in the registry's words is
 // escaped, and they are cut.
 func (a answer) Error() string {
-	var said struct {
-		Errors []struct{ Code, Message string }
-	}
 	text := a.ErrUnexpectedStatus.Error()
 	if a.wait > 0 {
 		text += fmt.Sprintf(", asking to wait for %s", a.wait.Round(time.Second))
 	}
-	if json.Unmarshal(a.Body, &said) == nil && len(said.Errors) > 0 {
+	if words := ComplaintIn(a.Body).String(); words != "" {
 		const shown = 256
-		words := strings.TrimSuffix(said.Errors[0].Code+": "+said.Errors[0].Message, ": ")
 		quoted := strconv.QuoteToASCII(words[:min(len(words), shown)])
 		text += ": " + quoted[1:len(quoted)-1]
 	}

@@ -72,7 +72,7 @@ func (c *Client) endpointsOf(registry string) ([]*endpoint, error) {
 		}
 	}
 	hosts, err := c.hosts(registry)
-	if heard := c.complaints.heard(); heard != nil && c.options.Lenient {
+	if heard := c.problems.heard(); heard != nil && c.options.Lenient {
 		log.L.WithError(heard).WithField("registry", registry).Error("its hosts.toml is passed over")
 	} else {
 		err = errors.Join(err, heard)

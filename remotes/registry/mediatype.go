@@ -19,7 +19,7 @@ import (
 // registries that serve all as octets. Errors are *[AnswerError]: no page,
 // no error in JSON and no empty answer is a manifest, whatever its status.
 func ManifestType(host, said string, data []byte) (string, error) {
-	t := baseType(said)
+	t := MediaType(said)
 	var content struct {
 		SchemaVersion int             `json:"schemaVersion"`
 		MediaType     string          `json:"mediaType"`
@@ -48,13 +48,11 @@ func ManifestType(host, said string, data []byte) (string, error) {
 	return said, nil
 }
 
-// baseType is a media type without parameters, in lower case.
-func baseType(said string) string {
-	t, _, err := mime.ParseMediaType(said)
-	if err != nil {
-		return said
-	}
-	return t
+// MediaType returns the media type of a Content-Type: without parameters, in
+// lower case, whether or not it is well-formed.
+func MediaType(contentType string) string {
+	t, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(t))
 }
 
 // IsGeneric reports whether a media type says nothing of what is served with it
@@ -67,9 +65,17 @@ func IsGeneric(mediaType string) bool {
 	return false
 }
 
+// MayBe reports whether what is served with a Content-Type may be of the media
+// type that its descriptor says: of the same, or of one that says nothing or
+// cannot be read.
+func MayBe(contentType, mediaType string) bool {
+	served, _, err := mime.ParseMediaType(contentType)
+	return err != nil || IsGeneric(served) || served == mediaType
+}
+
 // IsPage reports whether a media type is one for people to look at.
 func IsPage(mediaType string) bool {
-	mediaType = baseType(mediaType)
+	mediaType = MediaType(mediaType)
 	return mediaType == "text/html" || mediaType == "application/xhtml+xml"
 }
 
@@ -92,9 +98,9 @@ func checkType(req *http.Request, resp *http.Response) error {
 	if !ok || resp.StatusCode != http.StatusOK || !isOfManifest(req) {
 		return nil
 	}
-	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || got == expected || IsGeneric(got) {
+	got := resp.Header.Get("Content-Type")
+	if MayBe(got, expected) {
 		return nil
 	}
-	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, sanitize.Quote(got), sanitize.Quote(expected))
+	return fmt.Errorf("%s serves it as %s, its descriptor says %s", req.URL.Host, sanitize.Quote(MediaType(got)), sanitize.Quote(expected))
 }

@@ -27,7 +27,7 @@ type AnswerError struct {
 }
 
 func (e *AnswerError) Error() string {
-	came, wanted := "200 "+printableType(baseType(e.MediaType)), "no manifest"
+	came, wanted := "200 "+printableType(MediaType(e.MediaType)), "no manifest"
 	if e.Is != "" {
 		came += " with " + e.Is
 	}
@@ -78,7 +78,7 @@ func whatIs(mediaType string, data []byte) string {
 // what verifies content says only that it is another. What a HEAD says is not to be relied
 // on, and is for whoever asked to ask again.
 func judge(req *http.Request, resp *http.Response) error {
-	t := baseType(resp.Header.Get("Content-Type"))
+	t := MediaType(resp.Header.Get("Content-Type"))
 	if isWrite(req.Method) && resp.StatusCode == http.StatusOK && IsPage(t) && resp.ContentLength != 0 { // frameworks give this type to nothing, too
 		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Write: true})
 	}
@@ -118,7 +118,7 @@ type wantedSize struct{}
 // page itself; one of another size is not it.
 func judgeBlob(req *http.Request, resp *http.Response) {
 	size, ok := req.Context().Value(wantedSize{}).(int64)
-	t := baseType(resp.Header.Get("Content-Type"))
+	t := MediaType(resp.Header.Get("Content-Type"))
 	if ok && IsPage(t) && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" {
 		resp.Body = &pageBody{resp.Body, size, &AnswerError{Host: req.URL.Host, Of: askedFor(req), MediaType: t, Blob: true}}
 	}

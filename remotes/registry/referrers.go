@@ -159,7 +159,7 @@ func (f fetcher) hasList(ctx context.Context, h Host, resp *http.Response) error
 	var status remoteerrors.ErrUnexpectedStatus
 	answer := remoteerrors.NewUnexpectedStatusErr(resp)
 	err := errors.Join(explain(ctx, []Host{h}, answer), resp.Body.Close())
-	if errors.As(answer, &status) && LacksReferrers(resp, errorCode(status.Body)) {
+	if errors.As(answer, &status) && LacksReferrers(resp, ComplaintIn(status.Body).Code) {
 		what := resp.Status
 		if IsPage(resp.Header.Get("Content-Type")) {
 			what = "a web page"
@@ -186,15 +186,6 @@ func LacksReferrers(resp *http.Response, code string) bool {
 	default:
 		return status/100 == 3 || status/100 == 4 || status == http.StatusNotImplemented
 	}
-}
-
-// errorCode is the first code of an error of the distribution spec's form.
-func errorCode(body []byte) string {
-	var said struct{ Errors []struct{ Code string } }
-	if json.Unmarshal(body, &said) != nil || len(said.Errors) == 0 {
-		return ""
-	}
-	return said.Errors[0].Code
 }
 
 // readPage reads an answer to its end, which has to be a part of a list.

@@ -10,33 +10,33 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// complaints listens to what containerd logs as an error while it reads
+// hostsProblems listens to what containerd logs as an error while it reads
 // hosts.toml. A file that it cannot read it leaves at that, and goes to the
 // registry itself, which the file may be there to prevent.
-type complaints struct{ err error }
+type hostsProblems struct{ err error }
 
-var _ logrus.Hook = (*complaints)(nil)
+var _ logrus.Hook = (*hostsProblems)(nil)
 
 // listen returns a context whose logger is listened to.
-func (c *complaints) listen() context.Context {
+func (p *hostsProblems) listen() context.Context {
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
-	logger.AddHook(c)
+	logger.AddHook(p)
 	return log.WithLogger(context.Background(), logrus.NewEntry(logger))
 }
 
 // heard returns what was logged since the last time.
-func (c *complaints) heard() error {
-	err := c.err
-	c.err = nil
+func (p *hostsProblems) heard() error {
+	err := p.err
+	p.err = nil
 	return err
 }
 
 // Levels implements [logrus.Hook].
-func (c *complaints) Levels() []logrus.Level { return []logrus.Level{logrus.ErrorLevel} }
+func (p *hostsProblems) Levels() []logrus.Level { return []logrus.Level{logrus.ErrorLevel} }
 
 // Fire implements [logrus.Hook].
-func (c *complaints) Fire(e *logrus.Entry) error {
-	c.err = errors.Join(c.err, fmt.Errorf("%s: %v", e.Message, e.Data[logrus.ErrorKey]))
+func (p *hostsProblems) Fire(e *logrus.Entry) error {
+	p.err = errors.Join(p.err, fmt.Errorf("%s: %v", e.Message, e.Data[logrus.ErrorKey]))
 	return nil
 }
