@@ -21,12 +21,16 @@ import (
 // gateway is back in it.
 const stayInterval = 10 * time.Minute
 
+// installCommand are the flags of install.
+type installCommand struct {
+	options node.Options
+	root    string
+	stay    bool
+	earlier earlierInstall
+}
+
 func newInstall() *cobra.Command {
-	var o node.Options
-	var root string
-	var stay bool
-	var earlier earlierInstall
-	defaults := config.Default()
+	var i installCommand
 	c := &cobra.Command{
 		Use:   "install [--mode node|pod --registry HOST...]",
 		Short: "Make stock containerd pull nested bundles through a gateway on this node",
@@ -37,26 +41,15 @@ func newInstall() *cobra.Command {
 			"back where somebody has written hosts.toml anew, and renews the certificates when less than a third of\n" +
 			"their life is left. The timer of systemd does so every day.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := earlier.check(cmd.Flags().Changed); err != nil {
-				return err
-			}
-			ctx, out := cmd.Context(), cmd.OutOrStdout()
-			install := func() error { return runInstall(ctx, out, root, o) }
-			if earlier.again || earlier.renew {
-				install = func() error { return runRepeat(ctx, out, root) }
-			}
-			every := earlier.every
-			if stay {
-				every = stayInterval
-			}
-			if err := install(); err != nil || every <= 0 {
-				return err
-			}
-			return repeat(ctx, out, root, every)
-		},
+		RunE: i.run,
 	}
-	flags := c.Flags()
+	i.addFlags(c)
+	i.earlier.addFlags(c)
+	return c
+}
+
+func (i *installCommand) addFlags(c *cobra.Command) {
+	o, flags, defaults := &i.options, c.Flags(), config.Default()
 	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+node.ModesHelp)
 	flags.StringArrayVar(&o.Registries, "registry", nil, "registry whose bundles are to be pulled, host or host:port (repeatable)")
 	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories that are served, with all below: registry/path with * and ** (repeatable; default all)")
@@ -67,10 +60,29 @@ func newInstall() *cobra.Command {
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "write no systemd units")
 	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration to install, in place of what other flags say of it")
-	flags.StringVar(&root, "root", "", "directory of an image to install into, in place of this node")
-	flags.BoolVar(&stay, "stay", false, fmt.Sprintf("go on until SIGTERM, and install once more every %g minutes; for a container", stayInterval.Minutes()))
-	earlier.addFlags(c)
-	return c
+	flags.StringVar(&i.root, "root", "", "directory of an image to install into, in place of this node")
+	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("go on until SIGTERM, and install once more every %g minutes; for a container", stayInterval.Minutes()))
+}
+
+func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
+	if err := i.earlier.check(cmd.Flags().Changed); err != nil {
+		return err
+	}
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	every := i.earlier.every
+	if i.stay {
+		every = stayInterval
+	}
+	var err error
+	if i.earlier.again || i.earlier.renew {
+		err = runRepeat(ctx, out, i.root)
+	} else {
+		err = runInstall(ctx, out, i.root, i.options)
+	}
+	if err != nil || every <= 0 {
+		return err
+	}
+	return repeat(ctx, out, i.root, every)
 }
 
 // earlierInstall are flags that units and manifests of earlier versions have.

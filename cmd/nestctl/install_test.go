@@ -27,7 +27,7 @@ func TestInstallStay(t *testing.T) {
 		c.SilenceErrors, c.SilenceUsage = true, true
 		c.SetOut(&out)
 		c.SetArgs([]string{"--mode", "node", "--registry", "reg.test", "--no-systemd", "--stay", "--root", root})
-		ended := make(chan error)
+		ended := make(chan error, 1)
 		stay := func() { ended <- c.ExecuteContext(ctx) }
 		go stay()
 		synctest.Wait()
@@ -51,15 +51,26 @@ func TestInstallStay(t *testing.T) {
 		if _, err := node.Uninstall(ctx, root, false); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(stayInterval)
-		if err := <-ended; !errors.Is(err, node.ErrNotInstalled) {
+		if err := within(t, ended); !errors.Is(err, node.ErrNotInstalled) {
 			t.Errorf("nothing is installed any more, and it ends with %v", err)
 		}
 		go stay()
 		synctest.Wait()
 		stop()
-		if err := <-ended; err != nil {
+		if err := within(t, ended); err != nil {
 			t.Errorf("it is told to end, and ends with %v", err)
 		}
 	})
+}
+
+// within waits for an end, for two intervals.
+func within(t *testing.T, ended <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(2 * stayInterval):
+		t.Fatal("it goes on")
+		return nil
+	}
 }

@@ -24,9 +24,9 @@ func TestLocalPullsDocumented(t *testing.T) {
 	}
 }
 
-// TestDoctorDockerDirectory: docker_config may name the directory of a
+// TestDoctorTakesDirectoryOfDockerConfig: docker_config may name the directory of a
 // config.json, there or not.
-func TestDoctorDockerDirectory(t *testing.T) {
+func TestDoctorTakesDirectoryOfDockerConfig(t *testing.T) {
 	const dir = "/etc/docker-of-nested"
 	o := installOn("reg.test")
 	o.DockerConfig = []string{dir, dockerJSON}

@@ -8,9 +8,9 @@ import (
 	"github.com/nestedoci/nested/internal/node"
 )
 
-// TestDoctorLocalPull has each setting with which CRI leaves the transfer
+// TestDoctorFindsLocalPull has each setting with which CRI leaves the transfer
 // service, in the two shapes of containerd's configuration.
-func TestDoctorLocalPull(t *testing.T) {
+func TestDoctorFindsLocalPull(t *testing.T) {
 	for setting, want := range map[string]string{
 		"disable_snapshot_annotations = false":                        "disable_snapshot_annotations = false: *; fix: remove it*",
 		"discard_unpacked_layers = true":                              "discard_unpacked_layers = true: *; fix: remove it, and restart containerd",
@@ -48,8 +48,8 @@ func TestDoctorLocalPull(t *testing.T) {
 	}
 }
 
-// TestDoctorProxy reads the files of both units.
-func TestDoctorProxy(t *testing.T) {
+// TestDoctorFindsProxyOfContainerdAlone reads the files of both units.
+func TestDoctorFindsProxyOfContainerdAlone(t *testing.T) {
 	for _, test := range []struct {
 		theirs, ours string
 		want         int

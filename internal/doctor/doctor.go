@@ -44,6 +44,7 @@ type Reference struct {
 	Version    string // tag or digest
 }
 
+// String is the reference as containerd takes it.
 func (r Reference) String() string {
 	if strings.Contains(r.Version, ":") {
 		return r.Repository.String() + "@" + r.Version
@@ -64,7 +65,7 @@ func (p Problem) String() string { return "problem: " + p.What + "; fix: " + p.F
 
 // Look reports each problem as soon as it is found, and whether there was any.
 // The error is about the options, or that of the context.
-func Look(ctx context.Context, o Options, report func(Problem)) (any bool, err error) {
+func Look(ctx context.Context, o Options, report func(Problem)) (found bool, err error) {
 	if o.Root != "" {
 		if _, err = os.Stat(o.Root); err != nil {
 			return false, err
@@ -80,12 +81,12 @@ func Look(ctx context.Context, o Options, report func(Problem)) (any bool, err e
 }
 
 // look is Look, where the gateway runs, or where only files are.
-func (d *doctor) look(ctx context.Context, runs bool, report func(Problem)) (any bool, err error) {
-	var found []Problem
+func (d *doctor) look(ctx context.Context, runs bool, report func(Problem)) (found bool, err error) {
+	var all []Problem
 	for _, c := range d.checks(runs) {
 		for _, p := range c.look(ctx) {
-			if !slices.ContainsFunc(found, p.follows) {
-				found = append(found, p)
+			if !slices.ContainsFunc(all, p.follows) {
+				all = append(all, p)
 				report(p)
 			}
 		}
@@ -93,7 +94,7 @@ func (d *doctor) look(ctx context.Context, runs bool, report func(Problem)) (any
 			break
 		}
 	}
-	return found != nil, err
+	return all != nil, err
 }
 
 // doctor is what the checks go by. What could not be read they find.

@@ -131,7 +131,7 @@ func (n *machine) one(pattern string) string {
 	return paths[0]
 }
 
-func TestDoctorHealthy(t *testing.T) {
+func TestDoctorFindsNothingOnHealthyNode(t *testing.T) {
 	n := healthy(t, installOn("reg.test", "other.test:5000"))
 	before := n.Tree()
 	if out := n.look("reg.test/org/app:v1"); out != "no problem found\n" {
@@ -144,9 +144,9 @@ func TestDoctorHealthy(t *testing.T) {
 	}
 }
 
-// TestDoctorServer: without server containerd takes the registry itself, over https. That is a problem only where the
+// TestDoctorSeesServerThatIsGone: without server containerd takes the registry itself, over https. That is a problem only where the
 // administrator had something else.
-func TestDoctorServer(t *testing.T) {
+func TestDoctorSeesServerThatIsGone(t *testing.T) {
 	for server, want := range map[string]string{
 		"https://reg.test": "no problem found\n",
 		"http://reg.test":  "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway goes by its copy, *; fix: nestctl install *, then systemctl reload nested-gateway\n",
@@ -169,9 +169,9 @@ func TestDoctorServer(t *testing.T) {
 	}
 }
 
-// TestDoctor makes one thing wrong on a healthy node, and looks for the one
+// TestDoctorNamesProblemAndFix makes one thing wrong on a healthy node, and looks for the one
 // line about it.
-func TestDoctor(t *testing.T) {
+func TestDoctorNamesProblemAndFix(t *testing.T) {
 	helpers := t.TempDir()
 	t.Setenv("PATH", helpers)
 	failing := filepath.Join(helpers, "docker-credential-failing")
@@ -350,9 +350,9 @@ func fits(pattern, text string) bool {
 	return ok && rest == ""
 }
 
-// TestDoctorPod does not look at the node's credentials, nor take it for a
+// TestDoctorLeavesCredentialsOfPods does not look at the node's credentials, nor take it for a
 // problem that the pods' are asked for.
-func TestDoctorPod(t *testing.T) {
+func TestDoctorLeavesCredentialsOfPods(t *testing.T) {
 	o := installOn("reg.test")
 	o.Mode = "pod"
 	n := healthy(t, o)
@@ -362,8 +362,8 @@ func TestDoctorPod(t *testing.T) {
 	}
 }
 
-// TestDoctorOfOthers: the doctor says who could change what.
-func TestDoctorOfOthers(t *testing.T) {
+// TestDoctorSaysWhoCouldChangeFiles: the doctor says who could change what.
+func TestDoctorSaysWhoCouldChangeFiles(t *testing.T) {
 	n := newMachine(t, map[string]string{config.Path: "x"})
 	n.Must(os.Chmod(n.Path("/etc/nested"), 0o777))
 	out := n.look()

@@ -11,8 +11,8 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// TestDoctorGateway has everything but the gateway at its address.
-func TestDoctorGateway(t *testing.T) {
+// TestDoctorTellsWhatIsNotTheGateway has everything but the gateway at its address.
+func TestDoctorTellsWhatIsNotTheGateway(t *testing.T) {
 	plain := func(conn net.Conn) { fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n\r\n"); conn.Close() }
 	for _, test := range []struct {
 		name   string

@@ -17,9 +17,9 @@ import (
 // nobody is another user.
 const nobody = 65533
 
-// TestImageOfOthers: in an image that others own or can write nothing is
+// TestImageOfOthersIsRefused: in an image that others own or can write nothing is
 // installed, renewed or taken back: they would have it done as root.
-func TestImageOfOthers(t *testing.T) {
+func TestImageOfOthersIsRefused(t *testing.T) {
 	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	chmod := func(path string, mode os.FileMode) func(n *machine) {
 		return func(n *machine) { n.Must(os.Chmod(n.Path(path), mode)) }
@@ -99,8 +99,8 @@ func (n *machine) tryUninstall() error {
 	return n.uninstall()
 }
 
-// TestLinkOfOthers: a link on this node by which others say where root writes.
-func TestLinkOfOthers(t *testing.T) {
+// TestLinkOfOthersIsRefused: a link on this node by which others say where root writes.
+func TestLinkOfOthersIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	n := on(&nodetest.Machine{T: t})
 	for _, name := range []string{"ours", "theirs", "certs"} {
@@ -124,9 +124,9 @@ func TestLinkOfOthers(t *testing.T) {
 	}
 }
 
-// TestProgramOfOthers: root's services run no program that others could replace,
+// TestProgramOfOthersIsRefused: root's services run no program that others could replace,
 // or that services do not see.
-func TestProgramOfOthers(t *testing.T) {
+func TestProgramOfOthersIsRefused(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "program") // services do not see /tmp, where this may be checked out
 	if err != nil {
 		t.Fatal(err)
@@ -161,18 +161,18 @@ func TestProgramOfOthers(t *testing.T) {
 	}
 }
 
-// TestStickyImage: a fresh tmpfs is everybody's with the sticky bit, in which
+// TestStickyImageIsInstalledInto: a fresh tmpfs is everybody's with the sticky bit, in which
 // nobody takes away what is ours.
-func TestStickyImage(t *testing.T) {
+func TestStickyImageIsInstalledInto(t *testing.T) {
 	n := on(&nodetest.Machine{T: t, Root: t.TempDir()})
 	n.Must(os.Chmod(n.Root, 0o777|os.ModeSticky))
 	n.Must(n.install(installOn("reg.test")))
 	n.Must(n.uninstall())
 }
 
-// TestRecordOfNothingOurs: a record makes nobody write, remove or restore what
+// TestRecordOfWhatIsNotOursIsRefused: a record makes nobody write, remove or restore what
 // no installation writes, nor give a file away or bits that are no permissions.
-func TestRecordOfNothingOurs(t *testing.T) {
+func TestRecordOfWhatIsNotOursIsRefused(t *testing.T) {
 	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	original := &contents{Data: []byte("#!/bin/sh\n"), Mode: 0o755}
 	for name, spoil := range map[string]func(r *Record){
@@ -220,9 +220,9 @@ func TestRecordOfNothingOurs(t *testing.T) {
 	}
 }
 
-// TestRestoredOwner: what comes back belongs to whoever what we wrote belongs
+// TestRestoredFileKeepsItsOwner: what comes back belongs to whoever what we wrote belongs
 // to, and not to whom a record names.
-func TestRestoredOwner(t *testing.T) {
+func TestRestoredFileKeepsItsOwner(t *testing.T) {
 	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	n := newMachine(t, map[string]string{hosts: "server = \"https://mirror.test\"\n"})
 	n.Must(n.install(installOn("reg.test")))
@@ -244,9 +244,9 @@ func TestRestoredOwner(t *testing.T) {
 	}
 }
 
-// TestFileForDirectory: a directory of the record in whose place somebody has
+// TestFileInPlaceOfDirectoryStays: a directory of the record in whose place somebody has
 // put a file stays.
-func TestFileForDirectory(t *testing.T) {
+func TestFileInPlaceOfDirectoryStays(t *testing.T) {
 	n := newMachine(t, nil)
 	n.Must(n.install(installOn("reg.test")))
 	file := filepath.Join(config.ContainerdCerts, "gone.test")

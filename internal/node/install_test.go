@@ -82,8 +82,8 @@ func (n *machine) uninstall() error {
 	return err
 }
 
-// TestNothingElse looks at the tree outside of what install names.
-func TestNothingElse(t *testing.T) {
+// TestInstallChangesNothingElse looks at the tree outside of what install names.
+func TestInstallChangesNothingElse(t *testing.T) {
 	n := newMachine(t, nil)
 	before := n.Tree()
 	n.Must(n.install(installOn("reg.test")))
@@ -95,8 +95,8 @@ func TestNothingElse(t *testing.T) {
 	}
 }
 
-// TestEditedMeanwhile: what somebody writes between plan and change is not lost.
-func TestEditedMeanwhile(t *testing.T) {
+// TestEditBetweenPlanAndChangeStays: what somebody writes between plan and change is not lost.
+func TestEditBetweenPlanAndChangeStays(t *testing.T) {
 	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
 	for _, path := range []string{config.Path, hosts} {
 		n := newMachine(t, nil)
@@ -117,9 +117,9 @@ func TestEditedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestFolderGone: when somebody has removed containerd's folder, what was
+// TestFolderThatIsGoneIsInstalledAgain: when somebody has removed containerd's folder, what was
 // installed in it is installed again, and uninstalled.
-func TestFolderGone(t *testing.T) {
+func TestFolderThatIsGoneIsInstalledAgain(t *testing.T) {
 	n := newMachine(t, nil)
 	n.Must(n.install(installOn("reg.test")))
 	installed := alike(n.Tree())
@@ -145,10 +145,10 @@ func TestOneInstallerAtATime(t *testing.T) {
 	}
 }
 
-// TestUnitsOfEarlierVersion: units of an earlier version, with other flags, are
+// TestUnitsOfEarlierVersionAreReplaced: units of an earlier version, with other flags, are
 // brought up to date by the next installation without options. The service that
 // renews leaves them as they are.
-func TestUnitsOfEarlierVersion(t *testing.T) {
+func TestUnitsOfEarlierVersionAreReplaced(t *testing.T) {
 	const unit, earlier = UnitDir + "/nested-renew.service", "ExecStart=/usr/bin/nestctl install --renew\n"
 	n := newMachine(t, nil)
 	n.Must(n.install(installOn("reg.test")))

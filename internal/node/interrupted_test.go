@@ -78,10 +78,10 @@ var scenes = []struct {
 
 var errCut = errors.New("the power is cut")
 
-// TestInterrupted cuts each change off before its n-th step. Whatever n is,
+// TestInterruptedChangeIsFinishedOrTakenBack cuts each change off before its n-th step. Whatever n is,
 // containerd can go on pulling, uninstall brings back every byte, and the same
 // command again ends as if nothing had been.
-func TestInterrupted(t *testing.T) {
+func TestInterruptedChangeIsFinishedOrTakenBack(t *testing.T) {
 	for _, scene := range scenes {
 		t.Run(scene.name, func(t *testing.T) {
 			t.Parallel()

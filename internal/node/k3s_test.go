@@ -34,9 +34,9 @@ func startK3s(n *nodetest.Machine, certs, program string, mirrors map[string]str
 	}
 }
 
-// TestK3sStarts: a registry that is not in registries.yaml any more keeps its
+// TestK3sStartLeavesNoEarlierMirror: a registry that is not in registries.yaml any more keeps its
 // mirrors neither in hosts.toml, nor in the gateway's copy, nor for uninstall.
-func TestK3sStarts(t *testing.T) {
+func TestK3sStartLeavesNoEarlierMirror(t *testing.T) {
 	const certs = "/var/lib/rancher/agent/etc/containerd/certs.d"
 	for _, program := range []string{"k3s", "rke2"} {
 		for command, run := range map[string]func(n *nodetest.Machine, o node.Options) error{
@@ -120,9 +120,9 @@ func treeOf(n *nodetest.Machine, dir string) map[string]string {
 	return all
 }
 
-// TestRepeatNothing: as long as hosts.toml is as it was installed, or edited with
+// TestRepeatChangesNothing: as long as hosts.toml is as it was installed, or edited with
 // the gateway left in it, an installation once more changes nothing.
-func TestRepeatNothing(t *testing.T) {
+func TestRepeatChangesNothing(t *testing.T) {
 	n := nodetest.New(t, nil)
 	n.Must(install(n, node.Options{Mode: "node", Registries: []string{"reg.test"}}))
 	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")

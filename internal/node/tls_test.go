@@ -24,9 +24,9 @@ func (n *machine) hosts(registry string) []docker.RegistryHost {
 	return hosts
 }
 
-// TestHandshake has containerd's own client meet the gateway's server: after
+// TestContainerdAndGatewayKnowEachOther has containerd's own client meet the gateway's server: after
 // an installation, on a connection from before a renewal, and after that.
-func TestHandshake(t *testing.T) {
+func TestContainerdAndGatewayKnowEachOther(t *testing.T) {
 	n := newMachine(t, map[string]string{"/etc/containerd/certs.d/reg.test/hosts.toml": "server = \"https://reg.test\"\n[host.\"https://mirror.test\"]\n"})
 	address := n.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS.PeerCertificates[0].Subject.CommonName != "containerd" {
@@ -66,9 +66,9 @@ func (n *machine) wantStatus(client *http.Client, address string) {
 	}
 }
 
-// TestStrangers are others than containerd at the gateway, and another than
-// the gateway in its place.
-func TestStrangers(t *testing.T) {
+// TestStrangersAreRefused: others than containerd at the gateway, and another
+// than the gateway in its place.
+func TestStrangersAreRefused(t *testing.T) {
 	n, other := newMachine(t, nil), newMachine(t, nil)
 	address := n.Serve(http.NotFoundHandler())
 	o := installOn("reg.test")
@@ -98,8 +98,8 @@ func TestStrangers(t *testing.T) {
 	conn.Close()
 }
 
-// TestNoKeys looks for private keys beside the two that are needed.
-func TestNoKeys(t *testing.T) {
+// TestNoKeyIsLeftOver looks for private keys beside the two that are needed.
+func TestNoKeyIsLeftOver(t *testing.T) {
 	n := newMachine(t, nil)
 	n.Must(n.install(installOn("reg.test")))
 	keys := 0
