@@ -71,7 +71,7 @@ func TestImportDirection(t *testing.T) {
 func TestImportCost(t *testing.T) {
 	for pkg, most := range map[string]int{
 		"remotes/auth":   25,
-		"remotes/nested": 85, // containerd's docker resolver would bring fifty more
+		"remotes/nested": 60, // containerd's docker resolver, and the errors that it makes, would bring eighty more
 	} {
 		const others = "{{if not .Standard}}{{.ImportPath}}{{end}}"
 		if deps := dependencies(t, "-f", others, module+pkg); len(deps) > most {

@@ -12,6 +12,10 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
+type withField struct{ StatusCode string }
+
+func (withField) Error() string { return "an error" }
+
 // TestIsDenied: which errors of a wrapped resolver, containerd's own included, say that another repository may be asked.
 func TestIsDenied(t *testing.T) {
 	t.Parallel()
@@ -29,6 +33,7 @@ func TestIsDenied(t *testing.T) {
 		"docker's token":               {docker.ErrInvalidAuthorization, true},
 		"docker's token, wrapped":      {fmt.Errorf("server message: denied: %w", docker.ErrInvalidAuthorization), true},
 		"docker's token, when closing": {errors.Join(fmt.Errorf("read: %w", docker.ErrInvalidAuthorization), io.ErrClosedPipe), true},
+		"a field of another kind":      {withField{StatusCode: "403"}, false},
 		"docker's words":               {errors.New("server message: authorization failed"), false},
 		"none":                         {nil, false},
 	} {

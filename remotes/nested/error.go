@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
+	"reflect"
 	"strings"
 
-	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 
@@ -103,37 +102,46 @@ func isDenied(err error) bool {
 	if errors.As(err, &denied) {
 		return !denied.Refused
 	}
-	if isInvalidAuthorization(err) {
-		return true
-	}
 	var answered auth.Answered
 	if errors.As(err, &answered) {
 		return false // of another host: the registry's own are denials by now
 	}
-	var status remoteerrors.ErrUnexpectedStatus
-	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
-}
-
-// isInvalidAuthorization reports whether an error is that of containerd's
-// authorizer about a token that was tried, docker.ErrInvalidAuthorization. It is
-// known by its text: to name it costs an importer fifty packages.
-func isInvalidAuthorization(err error) bool {
-	if err == nil || err.Error() == "authorization failed" {
-		return err != nil
-	}
-	switch e := err.(type) { //nolint:errorlint // the tree is walked here
-	case interface{ Unwrap() error }:
-		return isInvalidAuthorization(e.Unwrap())
-	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(e.Unwrap(), isInvalidAuthorization)
-	}
-	return false
+	status := dockerStatus(err)
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
 // isBusy reports whether a registry wants to be asked less: that is about who
 // asks, and not about the repository.
 func isBusy(err error) bool {
-	var status remoteerrors.ErrUnexpectedStatus
 	var busy interface{ Busy() bool }
-	return errors.As(err, &status) && status.StatusCode == http.StatusTooManyRequests || errors.As(err, &busy) && busy.Busy()
+	return dockerStatus(err) == http.StatusTooManyRequests || errors.As(err, &busy) && busy.Busy()
+}
+
+// dockerStatus is the status of an answer in an error of containerd's docker
+// resolver: of ErrUnexpectedStatus, which is known by its field, or of
+// ErrInvalidAuthorization, known by its text; 0 when there is none. To name the
+// two costs an importer eighty packages.
+func dockerStatus(err error) int {
+	if err == nil {
+		return 0
+	}
+	if err.Error() == "authorization failed" {
+		return http.StatusUnauthorized
+	}
+	if v := reflect.ValueOf(err); v.Kind() == reflect.Struct {
+		if status, ok := v.Type().FieldByName("StatusCode"); ok && status.Type.Kind() == reflect.Int {
+			return int(v.FieldByIndex(status.Index).Int())
+		}
+	}
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case interface{ Unwrap() error }:
+		return dockerStatus(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			if status := dockerStatus(one); status != 0 {
+				return status
+			}
+		}
+	}
+	return 0
 }
