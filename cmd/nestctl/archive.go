@@ -55,16 +55,18 @@ func (a *archive) enter() (*os.Root, error) {
 	return root, nil
 }
 
+// Close ends the use of the archive.
 func (a *archive) Close() error { return errors.Join(a.layout.Close(), a.parent.Close()) }
 
-func (a *archive) Finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
+// Finish implements [bundle.Target]: it makes the file.
+func (a *archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
 	if err == nil {
 		err = a.root.Remove(ocispec.ImageIndexFile)
 	}
 	if err == nil {
-		err = a.layout.Finish(ctx, w, ref, root)
+		err = a.layout.Finish(ctx, b, walked, name)
 	}
 	if err == nil {
 		err = a.commit()

@@ -3,21 +3,16 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
-	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -113,16 +108,18 @@ func (o *copyOptions) checkDestination(dst string) error {
 
 // copied is the result, for people and in JSON.
 type copied struct {
-	Ref      string        `json:"ref"`
-	Digest   digest.Digest `json:"digest"`
-	Strategy string        `json:"strategy,omitempty"` // of a nested index: reference, carrier
-	Members  []string      `json:"members"`
-	Missing  []string      `json:"missing,omitempty"`          // left out
-	Foreign  []string      `json:"nonDistributable,omitempty"` // layers that were left out
-	Uploaded int64         `json:"uploaded"`                   // blobs
-	There    int64         `json:"there"`                      // blobs that were there, or were mounted
-	Bytes    int64         `json:"bytes"`                      // of blobs uploaded
-	Seconds  float64       `json:"seconds"`
+	Ref      string          `json:"ref"`
+	Digest   digest.Digest   `json:"digest"`
+	Strategy bundle.Strategy `json:"strategy,omitempty"` // of a nested index: reference, carrier
+	Members  []string        `json:"members"`
+	Missing  []string        `json:"missing,omitempty"`          // left out
+	Foreign  []string        `json:"nonDistributable,omitempty"` // layers that were left out
+	Uploaded int64           `json:"uploaded"`                   // blobs
+	There    int64           `json:"there"`                      // blobs that were there, or were mounted
+	Bytes    int64           `json:"bytes"`                      // of blobs uploaded
+	Seconds  float64         `json:"seconds"`
+
+	walked *bundle.Walked
 }
 
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
@@ -137,8 +134,6 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	}
 	defer func() { err = errors.Join(err, from.close()) }()
 	defer func() { err = from.renamed(err) }()
-	from.w.Referrers, from.w.Sparse, from.w.Distributed = o.referrers, o.sparse, true
-	from.w.Absent = "--sparse leaves out what SRC does not have"
 	var result *copied
 	switch place, isLayout := parseLayout(dst); {
 	case o.dryRun:
@@ -151,10 +146,10 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	for _, n := range from.missing() {
+	for _, n := range result.walked.Missing() {
 		result.Missing = append(result.Missing, from.shown(n.Repository.String()+"@"+n.Digest.String()))
 	}
-	for _, layer := range slices.Sorted(maps.Keys(from.w.Foreign)) {
+	for _, layer := range result.walked.NonDistributable {
 		result.Foreign = append(result.Foreign, from.shown(layer))
 	}
 	result.Seconds = time.Since(started).Seconds()
@@ -164,15 +159,14 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	return result.print(stdout)
 }
 
-// copySource is an open source: the walk from its root.
+// copySource is an open source.
 type copySource struct {
-	w     *bundle.Walker
-	root  *bundle.Node
-	ref   string // the reference, or the layout's name
-	tag   string
-	from  *registry.Client // nil: a layout
-	label string           // of a layout that does not say where its content is from
-	close func() error
+	bundle     *bundle.Bundle
+	selection  bundle.Selection
+	tag        string
+	registries *registry.Client // nil: a layout
+	label      string           // of a layout that does not say where its content is from
+	close      func() error
 }
 
 // openSource opens a registry's bundle or a layout's.
@@ -181,54 +175,72 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *regis
 	if err != nil {
 		return nil, err
 	}
-	from := &copySource{ref: src, close: func() error { return nil }}
-	s := bundle.Selection{Platform: matcher, Members: o.members}
+	from := &copySource{selection: bundle.Selection{Platform: matcher, Members: o.members}}
 	if place, ok := parseLayout(src); ok {
-		var layout *layoutSource
-		if layout, err = openLayoutSource(ctx, place); err != nil {
-			return nil, err
-		}
-		from.close, from.tag, from.ref = layout.close, layout.tag(), layout.repository()
-		if from.ref == layoutRepository {
-			from.label = src
-		}
-		from.w, from.root, err = bundle.Open(ctx, nested.New(layout, nested.Options{}), from.ref+":"+cmp.Or(from.tag, "root"), s, o.concurrent)
-		if err != nil {
-			return nil, errors.Join(err, layout.close())
-		}
-		return from, nil
+		err = from.openLayout(ctx, place, src)
+	} else {
+		err = from.openRegistry(ctx, o.settings, src, metrics)
 	}
-	if from.ref, err = parseRef(src); err != nil {
-		return nil, err
-	}
-	if !strings.Contains(from.ref, "@") {
-		_, from.tag = bundle.SplitRef(from.ref)
-	}
-	if from.from, from.close, err = o.around(from.ref, metrics); err != nil {
-		return nil, err
-	}
-	if from.w, from.root, err = bundle.Open(ctx, nested.New(from.from, nested.Options{}), from.ref, s, o.concurrent); err != nil {
-		return nil, errors.Join(err, from.close())
-	}
-	return from, nil
+	return from, err
 }
 
-// missing are the members that were left out.
-func (s *copySource) missing() []*bundle.Node {
-	return slices.DeleteFunc(s.root.All(), func(n *bundle.Node) bool { return !n.Missing })
+func (s *copySource) openLayout(ctx context.Context, place layoutPlace, src string) error {
+	layout, err := openLayoutSource(ctx, place)
+	if err != nil {
+		return err
+	}
+	s.close, s.tag = layout.close, layout.tag()
+	repository := layout.repository()
+	if repository == layoutRepository {
+		s.label = src
+	}
+	ref, err := auth.ParseReference(repository + ":" + cmp.Or(s.tag, "root"))
+	if err == nil {
+		s.bundle, err = bundle.Open(ctx, nested.New(layout, nested.Options{}), ref)
+	}
+	if err != nil {
+		return errors.Join(err, layout.close())
+	}
+	return nil
 }
 
-// members are the references of the members at the destination.
-func (s *copySource) members(m *mover) ([]string, error) {
-	members := []string{}
-	for _, n := range s.w.MemberNodes(s.root) {
-		to, err := m.to(s.w, n)
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, to.String()+"@"+n.Placed().Digest.String())
+func (s *copySource) openRegistry(ctx context.Context, settings *settings, src string, metrics *registry.Metrics) error {
+	ref, err := parseRef(src)
+	if err != nil {
+		return err
 	}
-	return members, nil
+	s.tag = ref.Tag()
+	if s.registries, s.close, err = settings.around(ref.Repository(), metrics); err != nil {
+		return err
+	}
+	if s.bundle, err = bundle.Open(ctx, nested.New(s.registries, nested.Options{}), ref); err != nil {
+		return errors.Join(err, s.close())
+	}
+	return nil
+}
+
+// walk says how far the walk through a source leads.
+func (o *copyOptions) walk(from *copySource) bundle.Options {
+	return bundle.Options{
+		Selection:            from.selection,
+		Referrers:            o.referrers,
+		Sparse:               o.sparse,
+		AbsentHint:           "--sparse leaves out what SRC does not have",
+		OmitNonDistributable: true,
+		Concurrent:           o.concurrent,
+	}
+}
+
+func (o *copyOptions) bundle(from *copySource, show bundle.Progress) bundle.CopyOptions {
+	return bundle.CopyOptions{
+		Options:     o.walk(from),
+		From:        from.registries,
+		FromParents: o.parents,
+		Flatten:     o.flatten,
+		Strategy:    bundle.Strategy(o.strategy),
+		NoProtect:   o.noProtect,
+		Progress:    show,
+	}
 }
 
 // toRegistry brings everything to a registry, and tags the root last.
@@ -237,30 +249,17 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	if err != nil {
 		return nil, err
 	}
-	registries, closeAll, err := o.around(parent.String(), metrics)
+	registries, closeAll, err := o.around(parent, metrics)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
-	m := newMover(registries, parent, o.concurrent, show)
-	m.source, m.single, m.plain, m.fromParents = from.from, o.flatten, o.flatten, o.parents
-	if !o.noProtect && !o.flatten {
-		m.protection = nested.Protect(from.root.Digest)
-	}
 	if !o.flatten {
-		m.strategy = o.strategy
 		warnOfCleanUp(stderr, o.strategy, o.noProtect)
 	}
-	if err = m.move(ctx, from.w, from.root); err != nil {
-		return nil, err
-	}
-	how, d, err := m.finish(ctx, from.w, from.root, tag, o.strategy)
-	if err != nil {
-		return nil, err
-	}
-	members, err := from.members(m)
+	c, err := bundle.Copy(ctx, from.bundle, registries, parent, tag, o.bundle(from, show))
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +267,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	if tag != "" {
 		ref += ":" + tag
 	}
-	return &copied{Ref: ref, Digest: d, Strategy: how, Members: members, Uploaded: m.uploaded.Load(), There: m.there.Load(), Bytes: m.bytes.Load()}, nil
+	return &copied{Ref: ref, Digest: c.Digest, Strategy: c.Strategy, Members: c.Placed, Uploaded: c.Uploaded, There: c.There, Bytes: c.Bytes, walked: c.Walked}, nil
 }
 
 // parseDestination reads a reference without or with a tag, which else is the
@@ -281,55 +280,11 @@ func parseDestination(dst, tag string) (auth.Repository, string, error) {
 	if err != nil {
 		return auth.Repository{}, "", err
 	}
-	name, given := bundle.SplitRef(ref)
+	given := ref.Tag()
 	if strings.HasSuffix(dst, ":"+given) || tag == "" && given != "latest" {
 		tag = given
 	}
-	repository, err := auth.ParseRepository(name)
-	return repository, tag, err
-}
-
-// finish brings the root itself: everything that it points to is there.
-func (m *mover) finish(ctx context.Context, w *bundle.Walker, root *bundle.Node, tag, strategy string) (how string, d digest.Digest, err error) {
-	desc, data := bundle.Bare(root.Descriptor), m.document(root.Digest)
-	var members []nested.Entry
-	if m.plain {
-		desc, data, err = m.flatten(w, root)
-	} else {
-		members, err = w.Source.Members(ctx, root.Descriptor) // by what it says: of them none may be selected
-	}
-	if err != nil {
-		return "", "", err
-	}
-	if len(members) == 0 {
-		if !oci.IsManifestOrIndex(desc.MediaType) {
-			return "", "", fmt.Errorf("%s is neither a manifest nor an index", desc.Digest)
-		}
-		return "", desc.Digest, incomplete(m.parent, desc, putContent(ctx, m.registries, m.parent, tag, desc, data))
-	}
-	p := indexPublisher{m.registries, data, desc}
-	if root.Carrier != nil && strategy == "auto" {
-		return "carrier", desc.Digest, m.finishCarrier(ctx, root, p, tag)
-	}
-	how, err = p.publish(ctx, m.parent, tag, strategy)
-	return how, desc.Digest, err
-}
-
-// finishCarrier brings a root that was carried as it was.
-func (m *mover) finishCarrier(ctx context.Context, root *bundle.Node, p indexPublisher, tag string) error {
-	carrier := root.Carrier
-	data := m.document(carrier.Digest)
-	var manifest ocispec.Manifest
-	if err := json.Unmarshal(data, &manifest); err != nil {
-		return err
-	}
-	if manifest.Config.Digest != ocispec.DescriptorEmptyJSON.Digest { // somebody else's
-		return p.carry(ctx, m.parent, tag)
-	}
-	if err := p.putCarried(ctx, m.parent); err != nil {
-		return err
-	}
-	return putContent(ctx, m.registries, m.parent, tag, carrier.Descriptor, data)
+	return ref.Repository(), tag, nil
 }
 
 func (c *copied) print(w io.Writer) error {
@@ -348,7 +303,7 @@ func (c *copied) print(w io.Writer) error {
 		last = fmt.Sprintf("%s in %.1f s", amount.Bytes(c.Bytes), c.Seconds)
 	}
 	if c.Strategy != "" {
-		last = "as " + c.Strategy + ", " + last
+		last = "as " + string(c.Strategy) + ", " + last
 	}
 	for _, line := range append(lines, last) {
 		if _, err := fmt.Fprintln(w, sanitize.Text(line)); err != nil {

@@ -10,22 +10,22 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // toLayout brings everything into a layout, as pull does.
 func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layoutPlace, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
-	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.path, quiet: o.quiet, format: o.format, concurrent: o.concurrent}
+	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.path}
 	if place.archive {
 		p.to = "oci-archive:" + place.path
 	}
-	to, err := p.openTarget(ctx)
+	to, err := p.openTarget(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -33,13 +33,15 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	if from.label != "" && !isTerminal(stderr) {
 		stderr = renaming{stderr, from}
 	}
-	owner := &mover{source: from.from, fromParents: o.parents}
-	from.w.Home = func(n *bundle.Node) (auth.Repository, error) { return owner.home(from.w, n) }
-	if err := p.bring(ctx, to, from.w, from.root, from.name(place.reference), metrics, stderr); err != nil {
+	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
+	defer show.stop()
+	options := bundle.PullOptions{Options: o.walk(from), From: from.registries, FromParents: o.parents, Progress: show}
+	walked, err := bundle.Pull(ctx, from.bundle, to, from.name(place.reference), options)
+	if err != nil {
 		return nil, err
 	}
-	result := &copied{Ref: to.Name(), Digest: from.root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load()}
-	for _, n := range from.w.MemberNodes(from.root) {
+	result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), walked: walked}
+	for _, n := range walked.MemberNodes() {
 		result.Members = append(result.Members, from.shown(n.Repository.String()+"@"+n.Digest.String()))
 	}
 	return result, nil
@@ -85,12 +87,9 @@ func (w renaming) Write(p []byte) (int, error) {
 // name is the name of the root in a layout: the source's with another tag, if
 // one is given.
 func (s *copySource) name(tag string) string {
-	repository, _ := bundle.SplitRef(s.ref)
-	if tag == "" {
-		tag = s.tag
-	}
-	if tag == "" {
-		return repository + "@" + s.root.Digest.String()
+	repository := s.bundle.Repository.String()
+	if tag = cmp.Or(tag, s.tag); tag == "" {
+		return repository + "@" + s.bundle.Root.Digest.String()
 	}
 	return repository + ":" + tag
 }
@@ -104,41 +103,42 @@ type planned struct {
 	Size         int64         `json:"size"`
 }
 
+// contents are what would be copied, and where that would be.
+func (o *copyOptions) contents(ctx context.Context, from *copySource, dst string) ([]planned, error) {
+	plan := []planned{}
+	add := func(place string, d ocispec.Descriptor) {
+		plan = append(plan, planned{place, d.Digest, d.MediaType, d.ArtifactType, d.Size})
+	}
+	if _, isLayout := parseLayout(dst); isLayout {
+		options := o.walk(from)
+		options.Blobs = true
+		walked, err := from.bundle.Walk(ctx, options, bundle.Visitor{})
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range walked.Root.Whole() {
+			if !n.Missing {
+				add(dst, n.Descriptor)
+			}
+		}
+		return plan, nil
+	}
+	parent, _, err := parseDestination(dst, from.tag)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := bundle.Plan(ctx, from.bundle, parent, o.bundle(from, nil))
+	for _, c := range contents {
+		add(c.Repository.String(), c.Descriptor)
+	}
+	return plan, err
+}
+
 // plan prints what would be where.
 func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, out io.Writer) error {
-	place := func(n *bundle.Node) (string, error) { return dst, nil }
-	if _, isLayout := parseLayout(dst); !isLayout {
-		parent, _, err := parseDestination(dst, from.tag)
-		if err != nil {
-			return err
-		}
-		m := &mover{parent: parent, single: o.flatten, source: from.from, fromParents: o.parents}
-		from.w.Home = func(n *bundle.Node) (auth.Repository, error) { return m.home(from.w, n) }
-		place = func(n *bundle.Node) (string, error) {
-			to, err := m.to(from.w, n)
-			return to.String(), err
-		}
-	}
-	from.w.Blobs = true
-	from.w.Fetch = func(ctx context.Context, n *bundle.Node) error {
-		if !oci.IsManifestOrIndex(n.MediaType) {
-			return nil
-		}
-		_, err := from.w.Source.Children(ctx, n.Descriptor)
+	plan, err := o.contents(ctx, from, dst)
+	if err != nil {
 		return err
-	}
-	if err := from.w.VisitAll(ctx, from.root); err != nil {
-		return err
-	}
-	plan := []planned{}
-	for _, n := range from.root.Whole() {
-		to, err := place(n)
-		if err != nil {
-			return err
-		}
-		if !n.Missing {
-			plan = append(plan, planned{to, n.Digest, n.MediaType, n.ArtifactType, n.Size})
-		}
 	}
 	slices.SortFunc(plan, func(a, b planned) int {
 		return cmp.Or(strings.Compare(a.Repository, b.Repository), strings.Compare(a.Digest.String(), b.Digest.String()))

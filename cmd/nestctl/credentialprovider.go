@@ -13,7 +13,6 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/contextio"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 const (
@@ -103,11 +102,7 @@ func provideCredential(ctx context.Context, source auth.Source, in io.Reader, ou
 	if err != nil {
 		return err
 	}
-	name, _ := bundle.SplitRef(ref)
-	repository, err := auth.ParseRepository(name)
-	if err != nil {
-		return err
-	}
+	repository := ref.Repository()
 	credential, err := source.Lookup(ctx, repository)
 	if err != nil {
 		return err

@@ -1,19 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
-	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/doctor"
 	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/internal/usage"
-	"github.com/nestedoci/nested/remotes/auth"
 )
 
 func newDoctor() *cobra.Command {
@@ -45,23 +43,8 @@ func newDoctor() *cobra.Command {
 
 // parseImage parses a REF of the command line.
 func parseImage(arg string) (doctor.Reference, error) {
-	text, err := parseRef(arg)
-	if err != nil {
-		return doctor.Reference{}, err
-	}
-	named, err := reference.ParseDockerRef(text)
-	if err != nil {
-		return doctor.Reference{}, usage.Errorf("reference %q: %w", arg, err)
-	}
-	r := doctor.Reference{}
-	switch v := named.(type) {
-	case reference.Digested:
-		r.Version = v.Digest().String()
-	case reference.Tagged:
-		r.Version = v.Tag()
-	}
-	r.Repository, err = auth.ParseRepository(named.Name())
-	return r, err
+	ref, err := parseRef(arg)
+	return doctor.Reference{Repository: ref.Repository(), Version: cmp.Or(ref.Tag(), ref.Digest().String())}, err
 }
 
 // errProblems ends a doctor that found something; what, is printed.

@@ -9,27 +9,27 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/distribution/reference"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // open opens a bundle with the credentials of the user's Docker stores.
-func (s *settings) open(ctx context.Context, store content.Provider, metrics *registry.Metrics, ref string, sel bundle.Selection, concurrent int) (_ *bundle.Walker, _ *bundle.Node, err error) {
-	dir, remove, err := hostsAround(s.hostsDir, ref)
+func (s *settings) open(ctx context.Context, store content.Provider, metrics *registry.Metrics, ref auth.Reference) (_ *bundle.Bundle, err error) {
+	dir, remove, err := hostsAround(s.hostsDir, ref.Repository().Host())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	return bundle.Open(ctx, s.resolver(dir, store, metrics), ref, sel, concurrent)
+	return bundle.Open(ctx, s.resolver(dir, store, metrics), ref)
 }
 
-// around returns the registries for a reference, without a gateway. closeAll
+// around returns the registries for a repository, without a gateway. closeAll
 // ends the use of them.
-func (s *settings) around(ref string, metrics *registry.Metrics) (registries *registry.Client, closeAll func() error, err error) {
-	dir, remove, err := hostsAround(s.hostsDir, ref)
+func (s *settings) around(repository auth.Repository, metrics *registry.Metrics) (registries *registry.Client, closeAll func() error, err error) {
+	dir, remove, err := hostsAround(s.hostsDir, repository.Host())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -37,25 +37,24 @@ func (s *settings) around(ref string, metrics *registry.Metrics) (registries *re
 	return registries, func() error { registries.CloseIdleConnections(); return remove() }, nil
 }
 
-// hostsAround returns a directory of hosts.toml files for the registry of a
-// reference, without a gateway: nestctl follows child namespaces itself, with
+// hostsAround returns a directory of hosts.toml files for a registry,
+// without a gateway: nestctl follows child namespaces itself, with
 // its user's credentials, and only root could read the gateway's certificate.
 // It may be removed when the bundle is open.
-func hostsAround(hostsDir, ref string) (dir string, remove func() error, err error) {
+func hostsAround(hostsDir, registry string) (dir string, remove func() error, err error) {
 	nothing := func() error { return nil }
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil || hostsDir == "" {
-		return "", nothing, err
+	if hostsDir == "" {
+		return "", nothing, nil
 	}
 	if hostsDir, err = filepath.Abs(hostsDir); err != nil {
 		return "", nil, err
 	}
 	if os.Geteuid() == 0 { // anybody else names their own, which a group of theirs may write
-		if err = config.CheckHosts("", hostsDir, reference.Domain(named)); err != nil {
+		if err = config.CheckHosts("", hostsDir, registry); err != nil {
 			return "", nil, fmt.Errorf("--hosts-dir: %w", err)
 		}
 	}
-	for _, name := range config.HostDirs(reference.Domain(named)) {
+	for _, name := range config.HostDirs(registry) {
 		path := filepath.Join(hostsDir, name, "hosts.toml")
 		text, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -18,7 +18,7 @@ func TestHostsAround(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "hosts.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	around, remove, err := hostsAround("certs.d", "reg.test/org/app:v1")
+	around, remove, err := hostsAround("certs.d", "reg.test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestHostsAroundOthers(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := hostsAround(filepath.Dir(dir), "reg.test/org/app:v1")
+	_, _, err := hostsAround(filepath.Dir(dir), "reg.test")
 	if root := os.Geteuid() == 0; root != (err != nil) || root && !strings.Contains(err.Error(), "--hosts-dir: "+dir+": can be written by its group or others; chmod go-w "+dir) {
 		t.Errorf("%v", err)
 	}
@@ -64,7 +64,7 @@ func TestHostsAroundNone(t *testing.T) {
 	if err := os.Mkdir("reg.test", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if around, _, err := hostsAround("", "reg.test/org/app:v1"); err != nil || around != "" {
+	if around, _, err := hostsAround("", "reg.test"); err != nil || around != "" {
 		t.Errorf("%q, %v", around, err)
 	}
 }

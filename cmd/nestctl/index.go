@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
@@ -77,8 +75,9 @@ func newIndexCreate(s *settings) *cobra.Command {
 		Long:  "DEST is the index, registry/org/app:v1.\n" + sourcesHelp,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd, args[0], func(ctx context.Context, e *indexEdit) error {
-				return o.addAll(ctx, e, args[1:])
+			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, repository auth.Repository) (*bundle.Edit, error) {
+				e := bundle.NewIndex(registries, repository)
+				return e, o.add(ctx, e, args[1:])
 			})
 		},
 	}
@@ -95,11 +94,12 @@ func newIndexAdd(s *settings) *cobra.Command {
 		Long:  sourcesHelp,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd, args[0], func(ctx context.Context, e *indexEdit) error {
-				if err := e.read(ctx, args[0]); err != nil {
-					return err
+			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, _ auth.Repository) (*bundle.Edit, error) {
+				e, err := editIndex(ctx, registries, args[0])
+				if err == nil {
+					err = o.add(ctx, e, args[1:])
 				}
-				return o.addAll(ctx, e, args[1:])
+				return e, err
 			})
 		},
 	}
@@ -117,23 +117,28 @@ func newIndexRemove(s *settings) *cobra.Command {
 		Long:  "Each MEMBER is a child namespace, as web or a/b, or a digest.",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd, args[0], func(ctx context.Context, e *indexEdit) error {
-				if err := e.read(ctx, args[0]); err != nil {
-					return err
-				}
+			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, _ auth.Repository) (*bundle.Edit, error) {
+				e, err := editIndex(ctx, registries, args[0])
 				for _, member := range args[1:] {
-					if !e.remove(func(n nested.Entry) bool {
-						return n.Child != (nested.Child{}) && n.Child.String() == member || n.Digest.String() == member
-					}) {
-						return fmt.Errorf("%s: no member %s: %w", args[0], member, errdefs.ErrNotFound)
+					if err == nil {
+						err = e.Remove(member)
 					}
 				}
-				return nil
+				return e, err
 			})
 		},
 	}
 	o.flags(c)
 	return c
+}
+
+// editIndex begins with the index that is there.
+func editIndex(ctx context.Context, registries *registry.Client, arg string) (*bundle.Edit, error) {
+	ref, err := parseRef(arg)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.EditIndex(ctx, registries, ref)
 }
 
 func newIndexShow(s *settings) *cobra.Command {
@@ -146,14 +151,14 @@ func newIndexShow(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w, root, err := s.open(cmd.Context(), nil, new(registry.Metrics), ref, bundle.Selection{}, 1)
+			b, err := s.open(cmd.Context(), nil, new(registry.Metrics), ref)
 			if err != nil {
 				return err
 			}
-			if !images.IsIndexType(root.MediaType) {
-				return fmt.Errorf("%s is no index but %s", ref, root.MediaType)
+			if !images.IsIndexType(b.Root.MediaType) {
+				return fmt.Errorf("%s is no index but %s", ref, b.Root.MediaType)
 			}
-			data, err := bundle.FetchAll(cmd.Context(), w.Source, root.Descriptor)
+			data, err := b.ReadRoot(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -172,29 +177,29 @@ var mediaType = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}/[0-9
 
 // created is what was made, for people and in JSON.
 type created struct {
-	Ref      string        `json:"ref"`
-	Digest   digest.Digest `json:"digest"`
-	Strategy string        `json:"strategy"`
-	Members  []string      `json:"members"`
+	Ref      string          `json:"ref"`
+	Digest   digest.Digest   `json:"digest"`
+	Strategy bundle.Strategy `json:"strategy"`
+	Members  []string        `json:"members"`
 }
 
 // run makes an index with what edit makes of it, and publishes it.
-func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Context, *indexEdit) error) (err error) {
+func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Context, *registry.Client, auth.Repository) (*bundle.Edit, error)) (err error) {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	repository, tag, err := o.check(dest)
 	if err != nil {
 		return err
 	}
-	e := &indexEdit{settings: o.settings, repository: repository, document: newIndexDocument()}
-	var closeAll func() error
-	if e.registries, closeAll, err = o.around(repository.String(), new(registry.Metrics)); err != nil {
+	registries, closeAll, err := o.around(repository, new(registry.Metrics))
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	if err = edit(ctx, e); err != nil {
+	e, err := edit(ctx, registries, repository)
+	if err != nil {
 		return err
 	}
-	index, desc, err := e.document.bytes()
+	index, desc, err := e.Bytes()
 	if err != nil {
 		return err
 	}
@@ -203,17 +208,40 @@ func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Co
 		return err
 	}
 	warnOfCleanUp(cmd.ErrOrStderr(), o.strategy, o.noProtect)
-	strategy, err := o.publish(ctx, e, indexPublisher{e.registries, index, desc}, tag)
+	publish := bundle.PublishOptions{Strategy: bundle.Strategy(o.strategy), NoProtect: o.noProtect}
+	strategy, err := e.Publish(ctx, append([]string{tag}, o.tags...), publish)
 	if err != nil {
 		return err
 	}
-	result := created{Ref: repository.String() + ":" + tag, Digest: desc.Digest, Strategy: strategy, Members: []string{}}
-	for _, m := range e.members {
-		if ref := m.repository.String() + "@" + m.desc.Digest.String(); !slices.Contains(result.Members, ref) {
-			result.Members = append(result.Members, ref)
-		}
+	return created{repository.String() + ":" + tag, desc.Digest, strategy, e.Members()}.print(out, o.format)
+}
+
+// addOptions are the flags about new members.
+func (o *indexOptions) addOptions() (add bundle.AddOptions, err error) {
+	add = bundle.AddOptions{ArtifactType: o.artifactType, Property: o.property, Replace: o.replace}
+	if add.Annotations, err = pairs("annotation", o.annotations); err != nil {
+		return add, err
 	}
-	return result.print(out, o.format)
+	if add.MemberAnnotations, err = pairs("member-annotation", o.memberAnnotations); err != nil {
+		return add, err
+	}
+	if value, ok := add.MemberAnnotations[nested.Annotation]; ok {
+		return add, usage.Errorf("--member-annotation %s=%s: the child namespace is where the SOURCE is", nested.Annotation, value)
+	}
+	return add, nil
+}
+
+// add adds sources to an index.
+func (o *indexOptions) add(ctx context.Context, e *bundle.Edit, args []string) error {
+	add, err := o.addOptions()
+	if err != nil {
+		return err
+	}
+	sources, err := parseSources(args)
+	if err != nil {
+		return err
+	}
+	return e.Add(ctx, sources, add)
 }
 
 // check looks at the flags and at where the index is to be.
@@ -233,32 +261,7 @@ func (o *indexOptions) check(dest string) (auth.Repository, string, error) {
 			return repository, tag, err
 		}
 	}
-	return repository, tag, checkHub(repository)
-}
-
-// publish protects the members, and brings the index under its tags, the first
-// of which decides how. It returns the strategy.
-func (o *indexOptions) publish(ctx context.Context, e *indexEdit, p indexPublisher, tag string) (strategy string, err error) {
-	if !o.noProtect {
-		if err = e.manifests(ctx); err != nil {
-			return "", err
-		}
-		if err = p.protect(ctx, e.members); err != nil {
-			return "", err
-		}
-	}
-	strategy = o.strategy
-	if strategy == "anchor" {
-		if err = e.anchor(ctx); err != nil {
-			return "", err
-		}
-	}
-	for _, t := range append([]string{tag}, o.tags...) {
-		if strategy, err = p.publish(ctx, e.repository, t, strategy); err != nil {
-			return "", err
-		}
-	}
-	return strategy, nil
+	return repository, tag, bundle.CheckParent(repository)
 }
 
 func (c created) print(out io.Writer, format string) error {
@@ -275,14 +278,26 @@ func (c created) print(out io.Writer, format string) error {
 
 // parseTag reads a reference by tag.
 func parseTag(s string) (auth.Repository, string, error) {
-	text, err := parseRef(s)
-	if err != nil {
-		return auth.Repository{}, "", err
+	ref, err := parseRef(s)
+	if err == nil && ref.Tag() == "" {
+		err = usage.Errorf("%s: an index is made under a tag, not under a digest", s)
 	}
-	repository, tag := bundle.SplitRef(text)
-	if tag == "" || strings.Contains(text, "@") {
-		return auth.Repository{}, "", usage.Errorf("%s: an index is made under a tag, not under a digest", s)
+	return ref.Repository(), ref.Tag(), err
+}
+
+// parseSources reads [NAME=]SOURCE.
+func parseSources(args []string) ([]bundle.IndexSource, error) {
+	sources := make([]bundle.IndexSource, len(args))
+	for i, arg := range args {
+		name, text, named := strings.Cut(arg, "=")
+		if !named {
+			name, text = "", arg
+		}
+		ref, err := parseRef(text)
+		if err != nil {
+			return nil, err
+		}
+		sources[i] = bundle.IndexSource{Reference: ref, Name: name}
 	}
-	r, err := auth.ParseRepository(repository)
-	return r, tag, err
+	return sources, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
@@ -124,18 +125,22 @@ func (l *layout) readFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxLayoutIndex))
 }
 
+// Name is how the command line names it.
 func (l *layout) Name() string { return l.label }
 
-func (l *layout) Leased(ctx context.Context) (context.Context, error) { return ctx, nil }
+// Lease implements [bundle.Target].
+func (l *layout) Lease(ctx context.Context) (context.Context, error) { return ctx, nil }
 
-func (l *layout) Stored(_ context.Context, _ *bundle.Walker, n *bundle.Node) error {
+// Stored implements [bundle.Target].
+func (l *layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.brought = append(l.brought, n.Digest)
 	return nil
 }
 
-func (l *layout) Done(context.Context, *bundle.Walker, *bundle.Node) error { return nil }
+// Done implements [bundle.Target].
+func (l *layout) Done(context.Context, *bundle.Bundle, *bundle.Node) error { return nil }
 
 // Intact tells whether a blob that was there before is what its name says.
 func (l *layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
@@ -151,8 +156,8 @@ func (l *layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 	return r.Size() == d.Size && verifier.Verified(), nil
 }
 
-// finish names the root and its members in index.json.
-func (l *layout) Finish(_ context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
+// Finish implements [bundle.Target]: it names the root and its members in index.json.
+func (l *layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walked, name string) error {
 	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
 		return located(l.dir, err)
 	}
@@ -160,10 +165,10 @@ func (l *layout) Finish(_ context.Context, w *bundle.Walker, ref string, root *b
 	if err != nil {
 		return err
 	}
-	for _, r := range w.Names(ref, root) {
+	for _, r := range walked.Names(name) {
 		index.Manifests = nameIn(index.Manifests, r)
 	}
-	for _, n := range root.Whole() {
+	for _, n := range walked.Root.Whole() {
 		for _, r := range n.Referrers {
 			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
 			if !slices.ContainsFunc(index.Manifests, named) {
@@ -184,7 +189,7 @@ func (l *layout) Finish(_ context.Context, w *bundle.Walker, ref string, root *b
 // is named, by its tag.
 func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 	d := r.Target
-	repository, tag := bundle.SplitRef(r.Name)
+	repository, tag := splitName(r.Name)
 	if nowhere := repository == layoutRepository; nowhere || strings.HasPrefix(repository, layoutRepository+"/") {
 		if !nowhere {
 			return entries
@@ -214,6 +219,16 @@ func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 	return append(entries, d)
 }
 
+// splitName splits the name of a record into repository and tag.
+func splitName(name string) (repository, tag string) {
+	ref, err := auth.ParseReference(name)
+	if err != nil { // no image's
+		return name, ""
+	}
+	return ref.Repository().String(), ref.Tag()
+}
+
+// Close ends the use of the layout.
 func (l *layout) Close() error { return errors.Join(l.syncs.wait(), l.unlock(), l.root.Close()) }
 
 // write replaces a file by a value in JSON, whole or not at all.

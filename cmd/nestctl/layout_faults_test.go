@@ -134,7 +134,9 @@ func pullOpen(t *testing.T, to interface {
 	}
 	l.Store = failingStore{l.Store, l.dir, l.before}
 	o := pullOptions{settings: &settings{plainHTTP: true}, quiet: true, concurrent: 1}
-	_, _, err := o.pull(t.Context(), to, ref, bundle.Selection{}, new(registry.Metrics), io.Discard)
+	parsed, err := parseRef(ref)
+	noError(t, err)
+	_, err = o.pull(t.Context(), to, parsed, bundle.Selection{}, new(registry.Metrics), io.Discard)
 	return errors.Join(err, to.Close())
 }
 

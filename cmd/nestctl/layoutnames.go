@@ -9,12 +9,12 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // layoutPlace is where OCI layouts and archives are, as --to and copy name
@@ -83,18 +83,14 @@ func namesOf(d ocispec.Descriptor) []string {
 	return names
 }
 
-// imageName is the repository and the tag of a name, if it is an image's. A
-// tag alone is none.
-func imageName(name string) (repository, tag string, ok bool) {
-	if !strings.ContainsAny(name, ":/@") {
-		return "", "", false
+// imageName is a name, if it is an image's. A tag alone is none.
+func imageName(name string) (auth.Reference, bool) {
+	_, isLayout := parseLayout(name)
+	if isLayout || !strings.ContainsAny(name, ":/@") {
+		return auth.Reference{}, false
 	}
-	ref, err := parseRef(name)
-	if err != nil {
-		return "", "", false
-	}
-	repository, tag = bundle.SplitRef(ref)
-	return repository, tag, true
+	ref, err := auth.ParseReference(name)
+	return ref, err == nil
 }
 
 // namings are the ways in which an entry may have been named, the more exact ones
@@ -107,16 +103,16 @@ var namings = []func(d ocispec.Descriptor, reference string) bool{
 		return d.Digest.String() == reference || slices.Contains(namesOf(d), reference)
 	},
 	func(d ocispec.Descriptor, reference string) bool { // nginx:1.27 for docker.io/library/nginx:1.27
-		ref, err := parseRef(reference)
-		return err == nil && strings.ContainsAny(reference, ":/@") && slices.ContainsFunc(namesOf(d), func(name string) bool {
-			other, err := parseRef(name)
+		ref, ok := imageName(reference)
+		return ok && slices.ContainsFunc(namesOf(d), func(name string) bool {
+			other, err := auth.ParseReference(name)
 			return err == nil && other == ref
 		})
 	},
 	func(d ocispec.Descriptor, reference string) bool {
 		return slices.ContainsFunc(namesOf(d), func(name string) bool {
-			_, tag, ok := imageName(name)
-			return ok && tag == reference
+			ref, ok := imageName(name)
+			return ok && reference != "" && ref.Tag() == reference
 		})
 	},
 }
@@ -203,8 +199,8 @@ func (l *layoutSource) repository() string {
 	names := namesOf(entry)
 	slices.Reverse(names) // containerd's is whole
 	for _, name := range names {
-		if repository, _, ok := imageName(name); ok {
-			return repository
+		if ref, ok := imageName(name); ok {
+			return ref.Repository().String()
 		}
 	}
 	return layoutRepository
@@ -221,8 +217,8 @@ func (l *layoutSource) tag() string {
 		return ""
 	}
 	for _, name := range append([]string{l.reference}, namesOf(entry)...) {
-		if _, tag, ok := imageName(name); ok {
-			name = tag
+		if ref, ok := imageName(name); ok {
+			name = ref.Tag()
 		}
 		if validTag.MatchString(name) {
 			return name

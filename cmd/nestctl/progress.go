@@ -72,11 +72,11 @@ func (p *progress) update() {
 	}
 }
 
-// expect adds bytes to those that the pull will bring.
-func (p *progress) expect(bytes int64) { p.expected.Add(bytes) }
+// Expect adds bytes to those that the pull will bring.
+func (p *progress) Expect(bytes int64) { p.expected.Add(bytes) }
 
-// member says that a member has arrived.
-func (p *progress) member(n *bundle.Node) {
+// Member says that a member has arrived.
+func (p *progress) Member(n *bundle.Node) {
 	p.members.Add(1)
 	if !p.quiet && p.bars == nil {
 		fmt.Fprintln(p.out, sanitize.Text(fmt.Sprintf("%s %s", n.Repository, n.Digest)))

@@ -18,9 +18,9 @@ func TestProgressOnTerminal(t *testing.T) {
 	screen, terminal := openTerminal(t)
 	var metrics registry.Metrics
 	p := newProgress(terminal, false, &metrics)
-	p.expect(2 << 20)
+	p.Expect(2 << 20)
 	metrics.Bytes.Add(1 << 20)
-	p.member(&bundle.Node{})
+	p.Member(&bundle.Node{})
 
 	line, err := bufio.NewReader(screen).ReadString(']')
 	p.stop()

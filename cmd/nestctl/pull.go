@@ -6,20 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -78,23 +78,15 @@ pull goes on where it stopped when it is run again.`,
 
 // target is where a pull goes.
 type target interface {
-	content.Store
+	bundle.Target
 	// Name is what the target is called in the result.
 	Name() string
-	// Leased returns a context under which what is stored stays.
-	Leased(context.Context) (context.Context, error)
-	// Stored is called for a node whose content is in the store.
-	Stored(context.Context, *bundle.Walker, *bundle.Node) error
-	// Done is called for a node when all below it is in the store.
-	Done(context.Context, *bundle.Walker, *bundle.Node) error
-	// Finish records what has arrived. Nothing is recorded before.
-	Finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error
 	// Close ends the use of the target, finished or not.
 	Close() error
 }
 
 // openTarget opens what --to names.
-func (o *pullOptions) openTarget(ctx context.Context) (target, error) {
+func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher) (target, error) {
 	kind, path, found := strings.Cut(o.to, ":")
 	switch {
 	case kind == "containerd" && !found:
@@ -103,6 +95,7 @@ func (o *pullOptions) openTarget(ctx context.Context) (target, error) {
 			Namespace:     o.namespace,
 			Snapshotter:   o.snapshotter,
 			NoUnpack:      o.noUnpack,
+			Platform:      platform,
 			MemberRecords: o.memberRecords,
 		})
 	case kind == "oci-layout" && path != "":
@@ -134,17 +127,17 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	if err = checkMembers(o.members); err != nil {
 		return err
 	}
-	to, err := o.openTarget(ctx)
+	to, err := o.openTarget(ctx, platform)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	var metrics registry.Metrics
-	w, root, err := o.pull(ctx, to, ref, bundle.Selection{Platform: platform, Members: o.members}, &metrics, stderr)
+	walked, err := o.pull(ctx, to, ref, bundle.Selection{Platform: platform, Members: o.members}, &metrics, stderr)
 	if err != nil {
 		return err
 	}
-	result := newResult(ref, to, w, root, &metrics, time.Since(started))
+	result := newResult(ref, to, walked, &metrics, time.Since(started))
 	if o.format == "json" {
 		return sanitize.WriteJSON(stdout, result)
 	}
@@ -152,56 +145,16 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 }
 
 // pull brings the bundle to the target.
-func (o *pullOptions) pull(ctx context.Context, to target, ref string, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walker, *bundle.Node, error) {
-	w, root, err := o.open(ctx, to, metrics, ref, s, o.concurrent)
+func (o *pullOptions) pull(ctx context.Context, to target, ref auth.Reference, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
+	b, err := o.open(ctx, to, metrics, ref)
 	if err != nil {
-		return nil, nil, err
-	}
-	return w, root, o.bring(ctx, to, w, root, ref, metrics, stderr)
-}
-
-// bring brings what a walker walks to into the target, the root under a name.
-func (o *pullOptions) bring(ctx context.Context, to target, w *bundle.Walker, root *bundle.Node, ref string, metrics *registry.Metrics, stderr io.Writer) (err error) {
-	if ctx, err = to.Leased(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
-	_, isDaemon := to.(*ctd.Target)
-	w.Distributed = !isDaemon // which is no copy to give away
-	w.Fetch = func(ctx context.Context, n *bundle.Node) error {
-		if err := bundle.CheckStorable(n.Descriptor); err != nil {
-			return err
-		}
-		show.expect(n.Size)
-		if err := bundle.Store(ctx, to, w, n); err != nil {
-			return bundle.Explain(w, n, err)
-		}
-		return to.Stored(ctx, w, n)
-	}
-	if len(w.Members) > 0 {
-		// A name that is not there is found before layers are fetched.
-		first := *root
-		if err := w.VisitAll(ctx, &first); err != nil {
-			return err
-		}
-	}
-	w.Blobs = true
-	w.Visited = func(n *bundle.Node) error {
-		if w.Home != nil {
-			if _, err := w.Home(n); err != nil {
-				return err
-			}
-		}
-		if n.Member() {
-			show.member(n)
-		}
-		return to.Done(ctx, w, n)
-	}
-	if err := w.VisitAll(ctx, root); err != nil {
-		return err
-	}
-	return to.Finish(ctx, w, ref, root)
+	_, isDaemon := to.(*ctd.Target) // which is no copy to give away
+	walk := bundle.Options{Selection: s, OmitNonDistributable: !isDaemon, Concurrent: o.concurrent}
+	return bundle.Pull(ctx, b, to, ref.String(), bundle.PullOptions{Options: walk, Progress: show})
 }
 
 // result is what --format json prints.
@@ -223,6 +176,10 @@ type resultRoot struct {
 	Size      int64         `json:"size"`
 }
 
+func newResultRoot(ref auth.Reference, desc ocispec.Descriptor) resultRoot {
+	return resultRoot{ref.String(), desc.Digest, desc.MediaType, desc.Size}
+}
+
 type resultMember struct {
 	Namespace  string        `json:"namespace"`
 	Repository string        `json:"repository"`
@@ -240,9 +197,9 @@ type resultRequests struct {
 	HelperRuns int64 `json:"helperRuns"`
 }
 
-func newResult(ref string, to target, w *bundle.Walker, root *bundle.Node, m *registry.Metrics, took time.Duration) *result {
+func newResult(ref auth.Reference, to target, walked *bundle.Walked, m *registry.Metrics, took time.Duration) *result {
 	r := &result{
-		Root:    resultRoot{ref, root.Digest, root.MediaType, root.Size},
+		Root:    newResultRoot(ref, walked.Root.Descriptor),
 		Members: []resultMember{},
 		Requests: resultRequests{
 			Manifests:  m.Manifests.Load(),
@@ -255,9 +212,9 @@ func newResult(ref string, to target, w *bundle.Walker, root *bundle.Node, m *re
 		Seconds: took.Seconds(),
 		Target:  to.Name(),
 
-		NonDistributable: slices.Sorted(maps.Keys(w.Foreign)),
+		NonDistributable: walked.NonDistributable,
 	}
-	for _, n := range w.MemberNodes(root) {
+	for _, n := range walked.MemberNodes() {
 		r.Members = append(r.Members, resultMember{
 			n.Namespace, n.Repository.String(), n.Digest, n.MediaType, bundle.PlatformOf(n.Platform), n.Size,
 		})

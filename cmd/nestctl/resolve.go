@@ -55,13 +55,13 @@ of "reference". Nothing else changes, not even comments or the order.`,
 			if len(o.files) > 0 {
 				return s.pinManifests(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), o, args)
 			}
-			w, root, err := s.walk(cmd.Context(), args[0], o.platform, false, o.members)
+			b, walked, err := s.walk(cmd.Context(), args[0], o.platform, false, o.members)
 			if err != nil {
 				return err
 			}
-			members := pinned(w, root)
+			members := pinned(b, walked)
 			if len(members) == 0 {
-				members = []pin.Member{pinnedNode(w, root)}
+				members = []pin.Member{pinnedNode(b, walked.Root)}
 			}
 			return printMembers(cmd.OutOrStdout(), o.format, members)
 		},
@@ -96,7 +96,7 @@ func stdins(files []string) int {
 }
 
 // walk reads the documents of a bundle, and no other content.
-func (s *settings) walk(ctx context.Context, arg, platform string, all bool, members []string) (*bundle.Walker, *bundle.Node, error) {
+func (s *settings) walk(ctx context.Context, arg, platform string, all bool, members []string) (*bundle.Bundle, *bundle.Walked, error) {
 	ref, err := parseRef(arg)
 	if err != nil {
 		return nil, nil, err
@@ -108,12 +108,12 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 	if err = checkMembers(members); err != nil {
 		return nil, nil, err
 	}
-	const concurrent = 8
-	w, root, err := s.open(ctx, nil, new(registry.Metrics), ref, bundle.Selection{Platform: matcher, Members: members}, concurrent)
+	b, err := s.open(ctx, nil, new(registry.Metrics), ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	return w, root, w.VisitAll(ctx, root)
+	walked, err := b.Walk(ctx, bundle.Options{Selection: bundle.Selection{Platform: matcher, Members: members}}, bundle.Visitor{})
+	return b, walked, err
 }
 
 // pinManifests prints manifests with pinned references for the images that
@@ -134,31 +134,31 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 
 // bundle finds out what the images of a bundle become.
 func (s *settings) pinBundle(ctx context.Context, ref string, o resolveOptions) (pin.Bundle, error) {
-	w, root, err := s.walk(ctx, ref, o.platform, false, o.members)
+	b, walked, err := s.walk(ctx, ref, o.platform, false, o.members)
 	if err != nil {
 		return pin.Bundle{}, err
 	}
-	tagged := root.Digest
-	if carrier, ok := w.Source.Carrier(); ok {
+	tagged := walked.Root.Digest
+	if carrier, ok := b.Fetcher.Carrier(); ok {
 		tagged = carrier.Digest
 	}
-	return pin.Bundle{Ref: ref, Repository: w.Top, Digest: tagged, Members: pinned(w, root), Unselected: w.Passed}, nil
+	return pin.Bundle{Ref: ref, Repository: b.Repository, Digest: tagged, Members: pinned(b, walked), Unselected: walked.Unselected}, nil
 }
 
 // pinned are the members that other tools can pull: those that are not nested
 // indexes themselves, where they were found.
-func pinned(w *bundle.Walker, root *bundle.Node) []pin.Member {
+func pinned(b *bundle.Bundle, walked *bundle.Walked) []pin.Member {
 	var members []pin.Member
-	for _, n := range w.MemberNodes(root) {
-		if !slices.ContainsFunc(n.Children, (*bundle.Node).Member) {
-			members = append(members, pinnedNode(w, n))
+	for _, n := range walked.MemberNodes() {
+		if !slices.ContainsFunc(n.Children, (*bundle.Node).IsMember) {
+			members = append(members, pinnedNode(b, n))
 		}
 	}
 	return slices.Compact(members)
 }
 
-func pinnedNode(w *bundle.Walker, n *bundle.Node) pin.Member {
-	return pin.Member{Namespace: n.Namespace, Target: n.Repository, Repository: w.Found(n), Digest: n.Digest}
+func pinnedNode(b *bundle.Bundle, n *bundle.Node) pin.Member {
+	return pin.Member{Namespace: n.Namespace, Target: n.Repository, Repository: b.Found(n), Digest: n.Digest}
 }
 
 // resolvedMember is a member in JSON.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/log"
-	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -134,19 +133,16 @@ func userStores(metrics *registry.Metrics) *auth.Stores {
 	return auth.NewStores(stores)
 }
 
-// parseRef normalises a reference as docker does.
-func parseRef(s string) (string, error) {
+// parseRef reads a reference as docker does.
+func parseRef(s string) (auth.Reference, error) {
 	if _, ok := parseLayout(s); ok {
-		return "", usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
+		return auth.Reference{}, usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
 	}
-	named, err := reference.ParseDockerRef(s)
+	ref, err := auth.ParseReference(s)
 	if err != nil {
-		return "", usage.Errorf("reference %q: %w", s, err)
+		return ref, usage.Error{Err: err}
 	}
-	if _, err := auth.ParseRepository(reference.TrimNamed(named).Name()); err != nil {
-		return "", usage.Error{Err: err}
-	}
-	return named.String(), nil
+	return ref, nil
 }
 
 var validTag = regexp.MustCompile(`^\w[\w.-]{0,127}$`)

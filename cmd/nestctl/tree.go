@@ -23,11 +23,11 @@ func newTree(s *settings) *cobra.Command {
 			if err := oneOf("format", format, "text", "json"); err != nil {
 				return err
 			}
-			w, root, err := s.walk(cmd.Context(), args[0], "", true, nil)
+			b, walked, err := s.walk(cmd.Context(), args[0], "", true, nil)
 			if err != nil {
 				return err
 			}
-			tree := newBranch(w, root, map[*bundle.Node]bool{})
+			tree := newBranch(b, walked.Root, map[*bundle.Node]bool{})
 			if format == "json" {
 				return sanitize.WriteJSON(cmd.OutOrStdout(), tree)
 			}
@@ -51,10 +51,10 @@ type branch struct {
 }
 
 // newBranch draws what is below a node where it stands first.
-func newBranch(w *bundle.Walker, n *bundle.Node, drawn map[*bundle.Node]bool) *branch {
-	b := &branch{
+func newBranch(b *bundle.Bundle, n *bundle.Node, drawn map[*bundle.Node]bool) *branch {
+	drawing := &branch{
 		Namespace:    n.Namespace,
-		Repository:   w.Found(n).String(),
+		Repository:   b.Found(n).String(),
 		Digest:       n.Digest,
 		MediaType:    n.MediaType,
 		ArtifactType: n.ArtifactType,
@@ -62,13 +62,13 @@ func newBranch(w *bundle.Walker, n *bundle.Node, drawn map[*bundle.Node]bool) *b
 		Size:         n.Size,
 	}
 	if drawn[n] {
-		return b
+		return drawing
 	}
 	drawn[n] = true
 	for _, c := range n.Children {
-		b.Children = append(b.Children, newBranch(w, c, drawn))
+		drawing.Children = append(drawing.Children, newBranch(b, c, drawn))
 	}
-	return b
+	return drawing
 }
 
 // print draws a branch; first stands in front of its line, rest in front of

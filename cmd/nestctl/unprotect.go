@@ -32,18 +32,18 @@ on. Members keep the other tags that they have.`,
 }
 
 func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (err error) {
-	w, root, err := s.walk(ctx, ref, "", true, nil)
+	b, walked, err := s.walk(ctx, ref, "", true, nil)
 	if err != nil {
 		return err
 	}
-	registries, closeAll, err := s.around(root.Repository.String(), new(registry.Metrics))
+	registries, closeAll, err := s.around(b.Repository, new(registry.Metrics))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	for _, n := range append(w.MemberNodes(root), ownEntries(root)...) {
-		for _, at := range slices.Compact([]auth.Repository{n.Repository, w.Found(n)}) { // a copy may be protected above
-			for _, tag := range nested.Protect(root.Digest).Tags(n.Placed().Digest) {
+	for _, n := range append(walked.MemberNodes(), ownEntries(walked.Root)...) {
+		for _, at := range slices.Compact([]auth.Repository{n.Repository, b.Found(n)}) { // a copy may be protected above
+			for _, tag := range nested.Protect(walked.Root.Digest).Tags(n.Stored().Digest) {
 				if err := deleteTag(ctx, registries, at, tag, out); err != nil {
 					return err
 				}
@@ -58,11 +58,11 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 func ownEntries(root *bundle.Node) []*bundle.Node {
 	var own []*bundle.Node
 	for _, n := range root.All() {
-		if !slices.ContainsFunc(n.Children, (*bundle.Node).Member) {
+		if !slices.ContainsFunc(n.Children, (*bundle.Node).IsMember) {
 			continue
 		}
 		for _, c := range n.Children {
-			if !c.Member() && oci.IsManifestOrIndex(c.MediaType) {
+			if !c.IsMember() && oci.IsManifestOrIndex(c.MediaType) {
 				own = append(own, c)
 			}
 		}

@@ -43,10 +43,10 @@ func (c *checker) blobsOf(ctx context.Context, n *bundle.Node) []*blob {
 	if n.Carrier != nil {
 		list(n.Carrier, false) // the walk has read what it carries
 	}
-	if carrier, ok := c.source.Carrier(); ok && n == c.root {
-		list(&bundle.Node{Entry: nested.Entry{Descriptor: carrier}, Repository: c.root.Repository}, true)
+	if carrier, ok := c.bundle.Fetcher.Carrier(); ok && n.IsRoot {
+		list(&bundle.Node{Entry: nested.Entry{Descriptor: carrier}, Repository: c.bundle.Repository}, true)
 	}
-	if images.IsManifestType(n.MediaType) && c.walker.Wanted(n.Namespace) {
+	if images.IsManifestType(n.MediaType) && c.selection.Wanted(n.Namespace) {
 		list(n, false)
 	}
 	return blobs
@@ -78,12 +78,12 @@ func (c *checker) lookAt(ctx context.Context, b *blob) {
 		return
 	}
 	ask := func(r auth.Repository) error { return c.head(ctx, r, b) }
-	home := c.walker.Found(b.of)
+	home := c.bundle.Found(b.of)
 	if home == b.of.Repository && ask(home) == nil {
 		b.served = home
 		return
 	}
-	b.served, b.err = c.source.Ask(ctx, b.Descriptor, ask)
+	b.served, b.err = c.bundle.Fetcher.Ask(ctx, b.Descriptor, ask)
 }
 
 // head asks one repository for a blob. An index may list content of any type,
@@ -145,8 +145,8 @@ func lengthOf(header http.Header, err error) (int64, error) {
 // lookForSubject asks for what a manifest or index refers to where that was
 // found.
 func (c *checker) lookForSubject(ctx context.Context, p *part) error {
-	at := c.walker.Found(p.Node)
-	if in, ok := c.source.Found(p.subject.Digest); ok && in == at {
+	at := c.bundle.Found(p.Node)
+	if in, ok := c.bundle.Fetcher.Found(p.subject.Digest); ok && in == at {
 		return nil
 	}
 	if p.subject.Digest.Validate() != nil {
@@ -175,9 +175,9 @@ func (c *checker) membersOf(ctx context.Context, n *bundle.Node) []nested.Entry 
 // lookForMembers asks an index's own repository for the members' manifests.
 func (c *checker) lookForMembers(ctx context.Context, n *bundle.Node) []string {
 	var absent []string
-	at := c.walker.Found(n)
+	at := c.bundle.Found(n)
 	for _, m := range c.membersOf(ctx, n) {
-		if in, ok := c.source.Found(m.Digest); ok && in == at {
+		if in, ok := c.bundle.Fetcher.Found(m.Digest); ok && in == at {
 			continue
 		}
 		if _, err := c.size(ctx, at, "manifests/"+m.Digest.String(), m.MediaType, notThere); err != nil {

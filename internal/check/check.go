@@ -34,11 +34,11 @@ type Options struct {
 	Strict bool
 }
 
-// Bundle checks what ref leads to, a normalised reference with its registry. A
+// Bundle checks what ref leads to. A
 // bundle that is not complete, not there, or not to be read by these credentials
-// is no error but a report that says so. Errors: a ref that is none, and the end
-// of ctx, as there is no report on what was not asked to the end.
-func Bundle(ctx context.Context, ref string, o Options) (*Report, error) {
+// is no error but a report that says so. An error is the end of ctx, as there is no
+// report on what was not asked to the end.
+func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error) {
 	if o.Registries.Credentials == nil {
 		o.Registries.Credentials = auth.Sources{}
 	}
@@ -49,35 +49,33 @@ func Bundle(ctx context.Context, ref string, o Options) (*Report, error) {
 	client := registry.New(o.Registries)
 	defer client.CloseIdleConnections()
 	a := newAccess(client, o.Registries.Credentials)
-	w, root, err := bundle.Open(ctx, nested.New(client, nested.Options{Complete: true}), ref, o.Selection, Concurrent)
+	b, err := bundle.Open(ctx, nested.New(client, nested.Options{Complete: true}), ref)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return unresolved(ctx, a, ref, err)
+		return unresolved(ctx, a, ref, err), nil
 	}
 	c := &checker{
-		source: w.Source.(source),
-		walker: w,
-		root:   root,
-		client: client,
-		access: a,
-		strict: o.Strict,
+		bundle:    b,
+		selection: o.Selection,
+		client:    client,
+		access:    a,
+		strict:    o.Strict,
 		// A root that was read as a blob is stored as one.
 		rootIsBlob: o.Registries.Metrics.Blobs.Load() > blobs,
 	}
-	parts, err := c.run(ctx)
+	walked, parts, err := c.run(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.report(ctx, ref, parts), nil
+	return c.report(ctx, ref, walked, parts), nil
 }
 
 // checker looks at all of a bundle.
 type checker struct {
-	source     source
-	walker     *bundle.Walker
-	root       *bundle.Node
+	bundle     *bundle.Bundle
+	selection  bundle.Selection
 	client     *registry.Client
 	access     *access
 	strict     bool
@@ -87,14 +85,15 @@ type checker struct {
 }
 
 // run reads all manifests and indexes, and then asks for everything else.
-func (c *checker) run(ctx context.Context) ([]*part, error) {
-	if err := c.walk(ctx); err != nil {
-		return nil, err
+func (c *checker) run(ctx context.Context) (*bundle.Walked, []*part, error) {
+	walked, err := c.walk(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	var parts []*part
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(Concurrent)
-	for _, n := range c.root.All() {
+	for _, n := range walked.Root.All() {
 		p := &part{Node: n, reading: c.readings.get(n.Digest), blobs: c.blobsOf(ctx, n)}
 		parts = append(parts, p)
 		for _, look := range c.looks(groupCtx, p) {
@@ -104,7 +103,7 @@ func (c *checker) run(ctx context.Context) ([]*part, error) {
 			})
 		}
 	}
-	return parts, group.Wait()
+	return walked, parts, group.Wait()
 }
 
 // part is what was found out about a node.

@@ -36,7 +36,11 @@ func scene(t *testing.T) *registrytest.Registry {
 // checked is the report on a bundle of a scene, without credentials.
 func checked(t *testing.T, ref string) *Report {
 	t.Helper()
-	report, err := Bundle(t.Context(), ref, Options{Registries: registry.Options{PlainHTTP: true}})
+	parsed, err := auth.ParseReference(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Bundle(t.Context(), parsed, Options{Registries: registry.Options{PlainHTTP: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

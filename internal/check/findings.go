@@ -18,29 +18,25 @@ import (
 )
 
 // unresolved reports on a reference that leads to nothing.
-func unresolved(ctx context.Context, a *access, ref string, err error) (*Report, error) {
-	name, _ := bundle.SplitRef(ref)
-	repository, parseErr := auth.ParseRepository(name)
-	if parseErr != nil {
-		return nil, parseErr
-	}
+func unresolved(ctx context.Context, a *access, ref auth.Reference, err error) *Report {
+	repository := ref.Repository()
 	a.heard(ctx, repository, repository, err)
 	next := nextStep(err)
 	if classOf(err) == notFound {
 		next = "push it, or look for another tag"
 	}
-	r := newReport(ref)
+	r := newReport(ref.String())
 	r.find(&bundle.Node{Repository: repository}, repository, "", err, next)
 	r.Repositories = append(r.Repositories, a.report(ctx, repository))
-	return r, nil
+	return r
 }
 
 // report puts together what was found out.
-func (c *checker) report(ctx context.Context, ref string, parts []*part) *Report {
-	r := newReport(ref)
-	r.Root = Root{ref, c.root.Digest, c.root.MediaType, c.root.Size}
+func (c *checker) report(ctx context.Context, ref auth.Reference, walked *bundle.Walked, parts []*part) *Report {
+	r, root := newReport(ref.String()), walked.Root
+	r.Root = Root{ref.String(), root.Digest, root.MediaType, root.Size}
 	for _, p := range parts {
-		if c.walker.Wanted(p.Namespace) && !images.IsIndexType(p.MediaType) || p.err != nil {
+		if c.selection.Wanted(p.Namespace) && !images.IsIndexType(p.MediaType) || p.err != nil {
 			r.Members = append(r.Members, c.member(p))
 		}
 		c.findings(r, p)
@@ -49,7 +45,7 @@ func (c *checker) report(ctx context.Context, ref string, parts []*part) *Report
 	for _, repository := range c.repositories(parts) {
 		r.Repositories = append(r.Repositories, c.access.report(ctx, repository))
 	}
-	r.Complete, r.members = len(r.Findings) == 0, len(c.walker.MemberNodes(c.root))
+	r.Complete, r.members = len(r.Findings) == 0, len(walked.MemberNodes())
 	r.add(parts)
 	return r
 }
@@ -113,7 +109,7 @@ func (c *checker) where(p *part) auth.Repository {
 			}
 		}
 	}
-	return c.walker.Found(p.Node)
+	return c.bundle.Found(p.Node)
 }
 
 // findings adds what is missing or cannot be read.
@@ -123,7 +119,7 @@ func (c *checker) findings(r *Report, p *part) {
 	}
 	for _, b := range p.blobs {
 		if b.err != nil && !b.foreign() {
-			r.find(p.Node, c.walker.Found(b.of), b.Digest, b.err, nextStep(b.err))
+			r.find(p.Node, c.bundle.Found(b.of), b.Digest, b.err, nextStep(b.err))
 		}
 	}
 }
@@ -131,7 +127,7 @@ func (c *checker) findings(r *Report, p *part) {
 // foreign reports whether a blob need not be there: it is not to be
 // distributed, or a plain image says itself where else it is.
 func (b *blob) foreign() bool {
-	return b.err != nil && (len(b.URLs) > 0 || bundle.IsForeign(b.MediaType)) && classOf(b.err) == notFound
+	return b.err != nil && (len(b.URLs) > 0 || bundle.IsNonDistributable(b.MediaType)) && classOf(b.err) == notFound
 }
 
 // warnings adds what others would object to.
@@ -153,7 +149,7 @@ func (c *checker) warnings(ctx context.Context, r *Report, p *part) {
 		warn(p.Digest, "%s refers to a subject that is not with it: %v; push the subject there, too", short(in, p.Digest), p.subjectErr)
 	}
 	for _, b := range p.blobs {
-		home := c.walker.Found(b.of)
+		home := c.bundle.Found(b.of)
 		switch {
 		case b.foreign():
 			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, as it is not to be distributed"))
@@ -171,8 +167,8 @@ func isCopy(n *bundle.Node, found auth.Repository) bool {
 // insisted reports whether a part is an index that a registry would refuse that
 // insists on members' presence.
 func (c *checker) insisted(ctx context.Context, p *part) bool {
-	_, carried := c.source.Carrier()
-	if p.Node == c.root && (carried || c.rootIsBlob) || !c.membersApart(ctx, p.Node) {
+	_, carried := c.bundle.Fetcher.Carrier()
+	if p.IsRoot && (carried || c.rootIsBlob) || !c.membersApart(ctx, p.Node) {
 		return false
 	}
 	return !c.strict || len(p.apart) > 0

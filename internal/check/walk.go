@@ -9,16 +9,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
-
-// source is what a walk asks, and where else content may be.
-type source interface {
-	bundle.Source
-	Ask(context.Context, ocispec.Descriptor, func(auth.Repository) error) (auth.Repository, error)
-}
 
 // reading is what came of reading a manifest or index.
 type reading struct {
@@ -61,36 +54,25 @@ func (r *readings) failed() bool {
 
 // walk reads every manifest and index. What cannot be read is noted, and taken
 // for one that has no children.
-func (c *checker) walk(ctx context.Context) error {
-	c.walker.Source, c.walker.Fetch = tolerant{c.source, c}, c.read
-	err := c.walker.VisitAll(ctx, c.root)
+func (c *checker) walk(ctx context.Context) (*bundle.Walked, error) {
+	options := bundle.Options{Selection: c.selection, Concurrent: Concurrent}
+	walked, err := c.bundle.Walk(ctx, options, bundle.Visitor{Fetch: c.read, Children: c.children})
 	var nothing bundle.MissingError
 	if errors.As(err, &nothing) && c.readings.failed() {
-		return nil // what was selected may be below that
+		return walked, nil // what was selected may be below that
 	}
-	return err
-}
-
-// tolerant is a source whose failures do not end a walk.
-type tolerant struct {
-	bundle.Source
-	c *checker
-}
-
-// Children implements bundle.Source.
-func (t tolerant) Children(ctx context.Context, desc ocispec.Descriptor) ([]nested.Entry, error) {
-	return t.c.children(ctx, desc)
+	return walked, err
 }
 
 // read reads a manifest or index.
 func (c *checker) read(ctx context.Context, n *bundle.Node) error {
-	data, err := bundle.FetchAll(ctx, c.source, n.Descriptor)
+	data, err := bundle.FetchAll(ctx, c.bundle.Fetcher, n.Descriptor)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c.access.heard(ctx, n.Repository, c.walker.Found(n), err)
+	c.access.heard(ctx, n.Repository, c.bundle.Found(n), err)
 	if err != nil {
-		err = bundle.Explain(c.walker, n, err)
+		err = c.bundle.Explain(n, err)
 	}
 	var parsed struct {
 		Subject *ocispec.Descriptor `json:"subject"`
@@ -103,24 +85,24 @@ func (c *checker) read(ctx context.Context, n *bundle.Node) error {
 }
 
 // children returns the entries of what was read; none where that failed.
-func (c *checker) children(ctx context.Context, desc ocispec.Descriptor) ([]nested.Entry, error) {
-	r := c.readings.get(desc.Digest)
+func (c *checker) children(ctx context.Context, n *bundle.Node) ([]nested.Entry, error) {
+	r := c.readings.get(n.Digest)
 	if r.err != nil {
 		return nil, nil
 	}
-	entries, err := c.source.Children(ctx, desc)
+	entries, err := c.bundle.Fetcher.Children(ctx, n.Descriptor)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
 		r.err = err
-		c.readings.put(desc.Digest, r)
+		c.readings.put(n.Digest, r)
 	}
 	return entries, nil
 }
 
 // entries are those of what the walk has read.
 func (c *checker) entries(ctx context.Context, n *bundle.Node) []nested.Entry {
-	entries, _ := c.children(ctx, n.Descriptor)
+	entries, _ := c.children(ctx, n)
 	return entries
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/platforms"
 
 	"github.com/nestedoci/nested/internal/records"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -43,12 +44,14 @@ type Options struct {
 	Namespace   string
 	Snapshotter string // "": the namespace's, or the daemon's
 	NoUnpack    bool   // keep content only
+	// Platform is that of the images that are unpacked; nil: this host's.
+	Platform platforms.Matcher
 	// MemberRecords makes image records of members in KubernetesNamespace, too.
 	MemberRecords bool
 }
 
 // Target is a namespace of containerd, into which one bundle is pulled. Its
-// methods are called in the order Leased; StoreFor, Stored and Done, from several
+// methods are called in the order Lease; StoreFor, Stored and Done, from several
 // goroutines; Finish. Close may be called at any time after these.
 type Target struct {
 	content.Store
@@ -96,9 +99,9 @@ func dial(ctx context.Context, socket, namespace string) (*client.Client, error)
 // Name is what the target is called in results.
 func (t *Target) Name() string { return "containerd:" + t.options.Namespace }
 
-// Leased protects what is pulled from garbage collection. The lease is given
+// Lease protects what is pulled from garbage collection. The lease is given
 // up at the end; after an interruption it ends by itself.
-func (t *Target) Leased(ctx context.Context) (context.Context, error) {
+func (t *Target) Lease(ctx context.Context) (context.Context, error) {
 	lease, err := t.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseLife))
 	if err != nil {
 		return nil, err
@@ -108,23 +111,23 @@ func (t *Target) Leased(ctx context.Context) (context.Context, error) {
 }
 
 // Stored labels content that was there before.
-func (t *Target) Stored(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
+func (t *Target) Stored(ctx context.Context, b *bundle.Bundle, n *bundle.Node) error {
 	if _, ok := t.labelled.Load(n.Digest); ok {
 		return nil
 	}
-	return label(ctx, t.Store, w, n)
+	return label(ctx, t.Store, b, n)
 }
 
 // Finish records the members and the root, and gives up the lease.
-func (t *Target) Finish(ctx context.Context, w *bundle.Walker, ref string, root *bundle.Node) error {
-	names := w.Names(ref, root)
-	b := records.Bundle{Images: t.client.ImageService(), Name: ref}
+func (t *Target) Finish(ctx context.Context, _ *bundle.Bundle, walked *bundle.Walked, name string) error {
+	names := walked.Names(name)
+	b := records.Bundle{Images: t.client.ImageService(), Name: name}
 	if t.options.Namespace != KubernetesNamespace || t.options.MemberRecords {
 		members := make([]records.Member, len(names)-1)
 		for i, n := range names[1:] {
 			members[i] = records.Member(n)
 		}
-		if err := b.Members(ctx, members, nil, w.Skipped); err != nil {
+		if err := b.Members(ctx, members, nil, walked.Skipped); err != nil {
 			return err
 		}
 	}

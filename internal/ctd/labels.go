@@ -17,10 +17,10 @@ import (
 
 // label says of content what garbage collection and pushes need to know: what
 // it points to, and the repository that it came from.
-func label(ctx context.Context, to content.Manager, w *bundle.Walker, n *bundle.Node) error {
+func label(ctx context.Context, to content.Manager, b *bundle.Bundle, n *bundle.Node) error {
 	if oci.IsManifestOrIndex(n.MediaType) {
 		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-			entries, err := w.Source.Children(ctx, desc)
+			entries, err := b.Fetcher.Children(ctx, desc)
 			descriptors := make([]ocispec.Descriptor, len(entries))
 			for i, e := range entries {
 				descriptors[i] = e.Descriptor
@@ -31,10 +31,10 @@ func label(ctx context.Context, to content.Manager, w *bundle.Walker, n *bundle.
 			return err
 		}
 	}
-	if _, fetched := w.Source.Found(n.Digest); !fetched {
+	if _, fetched := b.Fetcher.Found(n.Digest); !fetched {
 		return nil // whoever brought it has said where from
 	}
-	source, err := docker.AppendDistributionSourceLabel(to, w.Found(n).String())
+	source, err := docker.AppendDistributionSourceLabel(to, b.Found(n).String())
 	if err != nil {
 		return err
 	}
@@ -62,10 +62,10 @@ func (g gathered) Update(_ context.Context, info content.Info, _ ...string) (con
 // StoreFor is where a node's content goes: with its labels when it is
 // committed, because each change of them is a transaction of the daemon's own,
 // which waits for the disk.
-func (t *Target) StoreFor(w *bundle.Walker, n *bundle.Node) content.Ingester {
+func (t *Target) StoreFor(b *bundle.Bundle, n *bundle.Node) content.Ingester {
 	return labelling{t.Store, func(ctx context.Context) (map[string]string, error) {
 		g := gathered{labels: map[string]string{}}
-		return g.labels, label(ctx, g, w, n)
+		return g.labels, label(ctx, g, b, n)
 	}, func() { t.labelled.Store(n.Digest, true) }}
 }
 

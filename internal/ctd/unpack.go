@@ -111,7 +111,7 @@ func (u *unpacker) label(ctx context.Context, of digest.Digest, key, value strin
 }
 
 // Done unpacks an image whose layers have arrived.
-func (t *Target) Done(ctx context.Context, w *bundle.Walker, n *bundle.Node) error {
+func (t *Target) Done(ctx context.Context, _ *bundle.Bundle, n *bundle.Node) error {
 	if t.options.NoUnpack || !images.IsManifestType(n.MediaType) {
 		return nil
 	}
@@ -127,7 +127,7 @@ func (t *Target) Done(ctx context.Context, w *bundle.Walker, n *bundle.Node) err
 	if err = json.Unmarshal(data, &image); err != nil {
 		return fmt.Errorf("config of %s@%s: %w", n.Repository, n.Digest, err)
 	}
-	matcher := w.Platform
+	matcher := t.options.Platform
 	if matcher == nil { // all: of them this host's is unpacked
 		matcher = platforms.OnlyStrict(bundle.HostPlatform())
 	}

@@ -30,7 +30,7 @@ func CheckStorable(d ocispec.Descriptor) error {
 
 // Store stores content that is not there yet; what is there in part goes on.
 // The annotations stay out of it: containerd makes names of one of them.
-func Store(ctx context.Context, store content.Store, w *Walker, n *Node) error {
+func Store(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
 	d := n.Descriptor
 	d.Annotations = nil
 	ref := remotes.MakeRefKey(ctx, d)
@@ -39,23 +39,23 @@ func Store(ctx context.Context, store content.Store, w *Walker, n *Node) error {
 	}
 	var to content.Ingester = store
 	if s, ok := store.(interface {
-		StoreFor(*Walker, *Node) content.Ingester
+		StoreFor(*Bundle, *Node) content.Ingester
 	}); ok {
-		to = s.StoreFor(w, n)
+		to = s.StoreFor(b, n)
 	}
-	err := remotes.Fetch(ctx, to, w.Source, d)
+	err := remotes.Fetch(ctx, to, b.Fetcher, d)
 	if errdefs.IsAlreadyExists(err) {
-		return recheck(ctx, store, w, n)
+		return recheck(ctx, store, b, n)
 	}
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, ErrOther) {
-		return &nested.VerifyError{Repository: w.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
+		return &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
 	}
 	if status, statusErr := store.Status(ctx, ref); errdefs.IsFailedPrecondition(err) && statusErr == nil && status.Offset >= d.Size {
 		// All is there and does not verify. Kept, it would fail every later pull.
-		bad := &nested.VerifyError{Repository: w.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
+		bad := &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
 		return errors.Join(bad, store.Abort(ctx, ref))
 	}
 	return err
@@ -63,7 +63,7 @@ func Store(ctx context.Context, store content.Store, w *Walker, n *Node) error {
 
 // recheck looks at content that was there before, where others than a store's
 // own daemon could have put it, and fetches it again if it is not intact.
-func recheck(ctx context.Context, store content.Store, w *Walker, n *Node) error {
+func recheck(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
 	l, ok := store.(interface {
 		Intact(context.Context, ocispec.Descriptor) (bool, error)
 	})
@@ -77,12 +77,12 @@ func recheck(ctx context.Context, store content.Store, w *Walker, n *Node) error
 	if err := store.Delete(ctx, n.Digest); err != nil {
 		return err
 	}
-	return Store(ctx, store, w, n)
+	return Store(ctx, store, b, n)
 }
 
 // Explain says what could not be stored, unless the error does so itself. Then
 // it is cut free of what content stores write around it.
-func Explain(w *Walker, n *Node, err error) error {
+func (b *Bundle) Explain(n *Node, err error) error {
 	var child *nested.Error
 	var bad *nested.InvalidError
 	var other *nested.VerifyError
@@ -97,7 +97,7 @@ func Explain(w *Walker, n *Node, err error) error {
 	case errors.As(err, &denied):
 		return denied
 	}
-	return fmt.Errorf("%s@%s: %w", w.Found(n), n.Digest, err)
+	return fmt.Errorf("%s@%s: %w", b.Found(n), n.Digest, err)
 }
 
 // ErrOther is content that is not what its descriptor says.

@@ -8,12 +8,12 @@ type Named struct {
 	Target ocispec.Descriptor // without what belongs to the index that it stood in
 }
 
-// Names are the names that a pull gives: ref for the root, first, and then
+// Names are the names that a pull gives: a name for the root, first, and then
 // <registry>/<target>@<digest> for each member that the walk selected.
-func (w *Walker) Names(ref string, root *Node) []Named {
-	all := []Named{{ref, Bare(root.Descriptor)}}
-	seen := map[string]bool{ref: true}
-	for _, n := range w.MemberNodes(root) {
+func (w *Walked) Names(name string) []Named {
+	all := []Named{{name, Bare(w.Root.Descriptor)}}
+	seen := map[string]bool{name: true}
+	for _, n := range w.MemberNodes() {
 		name := n.Repository.String() + "@" + n.Digest.String()
 		if !seen[name] {
 			seen[name] = true

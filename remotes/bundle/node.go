@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -16,21 +17,32 @@ import (
 // Node is content on one path from the root.
 type Node struct {
 	nested.Entry
+	IsRoot     bool
 	Listed     bool            // in an index
 	Aside      bool            // reached through what refers to something
 	Namespace  string          // composed path from the root; "" in the root's repository
 	Repository auth.Repository // where it is by that path
-	Home       auth.Repository // whose readers have it, where that was asked; see mover.home
-	Children   []*Node
-	Referrers  []*Node            // where they are asked for
-	Carrier    *Node              // that stood here for it
-	Flat       ocispec.Descriptor // what stands for it in plain indexes, where they are made
-	Missing    bool               // left out, as the source does not have it
-	Visit      func() error       // visits it once, however many paths lead to it
+	Children   []*Node         // as far as they are selected, in order
+	Referrers  []*Node         // where they are asked for
+	Carrier    *Node           // that stood here for it
+	Missing    bool            // left out, as the source does not have it
+
+	visit func() error // visits it once, however many paths lead to it
 }
 
-// Member tells whether a child-namespace descriptor points to the node.
-func (n *Node) Member() bool { return n.Child != (nested.Child{}) }
+// contentKey is content as a manifest or index or as a blob: a registry keeps
+// them apart.
+type contentKey struct {
+	digest          digest.Digest
+	manifestOrIndex bool
+}
+
+func (n *Node) key() contentKey { return contentKey{n.Digest, n.isManifestOrIndex()} }
+
+func (n *Node) isManifestOrIndex() bool { return oci.IsManifestOrIndex(n.MediaType) }
+
+// IsMember reports whether a child-namespace descriptor points to the node.
+func (n *Node) IsMember() bool { return n.Child != (nested.Child{}) }
 
 // carried returns the index that a carrier carries.
 func (n *Node) carried() *Node {
@@ -42,7 +54,7 @@ func (n *Node) carried() *Node {
 	return nil
 }
 
-// leads tells whether a node is or leads to something that is selected.
+// leads reports whether a node is or leads to something that is selected.
 func (n *Node) leads() bool {
 	return slices.ContainsFunc(n.All(), func(n *Node) bool { return !images.IsIndexType(n.MediaType) && !n.Missing })
 }
@@ -66,20 +78,12 @@ func (n *Node) All() []*Node {
 	return nodes
 }
 
+// PlatformOf is a platform for people, os/architecture[/variant]; "" for none.
 func PlatformOf(p *ocispec.Platform) string {
 	if p == nil {
 		return ""
 	}
 	return platforms.Format(*p)
-}
-
-// SplitRef splits a normalised reference into repository and tag.
-func SplitRef(ref string) (repository, tag string) {
-	repository, _, _ = strings.Cut(ref, "@")
-	if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
-		return repository[:i], repository[i+1:]
-	}
-	return repository, ""
 }
 
 // Whole is a node and everything below it, with what refers to any of it.
@@ -93,32 +97,19 @@ func (n *Node) Whole() []*Node {
 	return nodes
 }
 
-// Placed is what stands for a node where it was brought to.
-func (n *Node) Placed() *Node {
-	switch {
-	case n.Flat.Digest != "":
-		return &Node{Entry: nested.Entry{Descriptor: n.Flat}}
-	case n.Carrier != nil:
+// Stored is the node that stands for it in its repository: a carrier, where one
+// carries it.
+func (n *Node) Stored() *Node {
+	if n.Carrier != nil {
 		return n.Carrier
 	}
 	return n
 }
 
-// MemberNodes are the selected members below a node, by namespace.
-func (w *Walker) MemberNodes(root *Node) []*Node {
-	members := slices.DeleteFunc(root.All(), func(n *Node) bool {
-		return !n.Member() || !w.Wanted(n.Namespace) || !n.leads()
-	})
-	slices.SortStableFunc(members, func(a, b *Node) int { return strings.Compare(a.Namespace, b.Namespace) })
-	return members
-}
-
 // WithDigest is a reference with the digest of what it led to, which may be
 // another than its own: that of what a carrier carries.
 func WithDigest(ref string, d digest.Digest) string {
-	if strings.Contains(ref, "@") {
-		ref, _ = SplitRef(ref)
-	}
+	ref, _, _ = strings.Cut(ref, "@")
 	return ref + "@" + d.String()
 }
 
@@ -126,3 +117,10 @@ func WithDigest(ref string, d digest.Digest) string {
 func Bare(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform, ArtifactType: d.ArtifactType}
 }
+
+// IsNonDistributable reports whether content of a media type is not to be
+// distributed (image-spec, "Non-Distributable Layers"; Docker's foreign layers).
+// Such layers stay where they are: clients get them from their URLs. Copies,
+// layouts and archives leave them out as other tools do, also where a registry
+// happens to have one, and say so.
+func IsNonDistributable(mediaType string) bool { return images.IsNonDistributable(mediaType) }

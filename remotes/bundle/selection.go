@@ -10,7 +10,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 )
 
-// Selection says which nodes a command is about.
+// Selection says which members of a bundle are meant, and for which platform.
 type Selection struct {
 	Platform platforms.Matcher // nil means all
 	Members  []string          // composed paths; none means all
@@ -25,7 +25,7 @@ func HostPlatform() ocispec.Platform {
 	return p
 }
 
-// takes tells whether the entry of an index is selected, or may lead to what
+// takes reports whether the entry of an index is selected, or may lead to what
 // is.
 func (s Selection) takes(n *Node) bool {
 	if s.Platform != nil && n.Platform != nil && !s.Platform.Match(*n.Platform) {
@@ -39,8 +39,12 @@ func (s Selection) takes(n *Node) bool {
 	return oci.IsManifestOrIndex(n.MediaType) && slices.ContainsFunc(s.Members, leads)
 }
 
-// Wanted tells whether a namespace is one of the wanted members or below one.
+// Wanted reports whether a namespace is one of the wanted members or below one.
 func (s Selection) Wanted(namespace string) bool {
 	inside := func(m string) bool { return namespace == m || strings.HasPrefix(namespace, m+"/") }
 	return len(s.Members) == 0 || slices.ContainsFunc(s.Members, inside)
 }
+
+// selects reports whether a manifest is there for its own sake, and not only to
+// see whether it is a carrier.
+func (s Selection) selects(n *Node) bool { return n.Aside || s.Wanted(n.Namespace) }

@@ -1,4 +1,4 @@
-package main
+package bundle
 
 import (
 	"context"
@@ -15,56 +15,55 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// indexSource is a member of an index to be made.
-type indexSource struct {
+// IndexSource is what an index is to point to.
+type IndexSource struct {
+	Reference auth.Reference
+	Name      string // that the index gives it; may be empty
+}
+
+func (s IndexSource) String() string {
+	if s.Name != "" {
+		return s.Name + "=" + s.Reference.String()
+	}
+	return s.Reference.String()
+}
+
+// member is a member of an index that is being made.
+type member struct {
+	source     IndexSource // of one that is new
 	repository auth.Repository
 	child      nested.Child
-	name       string             // that the index gives it, may be empty
 	desc       ocispec.Descriptor // with what the index says of it
 	manifest   []byte
 }
 
-// readSources finds the sources, side by side, in their order.
-func readSources(ctx context.Context, base remotes.Resolver, parent auth.Repository, sources []string) ([]indexSource, error) {
-	members := make([]indexSource, len(sources))
+// ref is the member's reference by digest.
+func (m member) ref() string { return m.repository.String() + "@" + m.desc.Digest.String() }
+
+// readMembers finds sources, side by side, in their order.
+func readMembers(ctx context.Context, base remotes.Resolver, parent auth.Repository, sources []IndexSource) ([]member, error) {
+	members := make([]member, len(sources))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
+	group.SetLimit(DefaultConcurrent)
 	for i, source := range sources {
 		group.Go(func() (err error) {
-			members[i], err = readSource(ctx, base, parent, source)
+			members[i], err = readMember(ctx, base, parent, source)
 			return err
 		})
 	}
 	return members, group.Wait()
 }
 
-// readSource finds a source, [NAME=]REFERENCE, and what an index says of it.
-func readSource(ctx context.Context, base remotes.Resolver, parent auth.Repository, source string) (indexSource, error) {
-	m := indexSource{}
-	reference := source
-	if name, after, ok := strings.Cut(source, "="); ok {
-		m.name, reference = name, after
-	}
-	ref, err := parseRef(reference)
+// readMember finds a source, and what an index says of it.
+func readMember(ctx context.Context, base remotes.Resolver, parent auth.Repository, source IndexSource) (member, error) {
+	m, err := newMember(parent, source)
 	if err != nil {
 		return m, err
 	}
-	name, _ := bundle.SplitRef(ref)
-	below, ok := strings.CutPrefix(name, parent.String()+"/")
-	if !ok {
-		return m, usage.Errorf("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
-	}
-	if m.child, err = nested.ParseChild(below); err != nil {
-		return m, usage.Errorf("%s: %w", source, err)
-	}
-	if m.repository, err = m.child.In(parent); err != nil {
-		return m, usage.Errorf("%s: %w", source, err)
-	}
-	resolved, desc, err := base.Resolve(ctx, ref)
+	resolved, desc, err := base.Resolve(ctx, source.Reference.String())
 	if err != nil {
 		return m, err
 	}
@@ -72,25 +71,43 @@ func readSource(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	if err != nil {
 		return m, err
 	}
-	if m.manifest, err = bundle.FetchAll(ctx, f, desc); err != nil {
+	if m.manifest, err = FetchAll(ctx, f, desc); err != nil {
 		return m, fmt.Errorf("%s: %w", source, err)
 	}
 	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
-	if !oci.IsManifestOrIndex(desc.MediaType) { // which may be a nested index (docs/spec.md, section 8)
+	known := oci.IsManifestOrIndex(desc.MediaType)
+	if !known { // which may be a nested index (docs/spec.md, section 8)
 		m.desc.MediaType = ocispec.MediaTypeImageIndex
 	}
-	switch is, err := m.nested(oci.IsManifestOrIndex(desc.MediaType)); {
+	switch is, err := m.nested(known); {
 	case err != nil:
 		return m, err
-	case !is && !oci.IsManifestOrIndex(desc.MediaType):
+	case !is && !known:
 		return m, usage.Errorf("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
 	}
 	return m, m.describe(ctx, f)
 }
 
+// newMember is the member that a source becomes in an index in a repository.
+func newMember(parent auth.Repository, source IndexSource) (member, error) {
+	m := member{source: source, repository: source.Reference.Repository()}
+	path, ok := strings.CutPrefix(m.repository.String(), parent.String()+"/")
+	if !ok {
+		return m, usage.Errorf("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
+	}
+	var err error
+	if m.child, err = nested.ParseChild(path); err == nil {
+		m.repository, err = m.child.In(parent)
+	}
+	if err != nil {
+		return m, usage.Errorf("%s: %w", source, err)
+	}
+	return m, nil
+}
+
 // nested reports whether a member is a nested index itself. Read strictly, as
 // whoever pulls a member reads it, what is invalid is an error.
-func (m *indexSource) nested(strict bool) (bool, error) {
+func (m *member) nested(strict bool) (bool, error) {
 	place := nested.PlaceIn(m.repository, m.desc)
 	place.Strict = strict
 	_, is, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(place, m.manifest, m.repository)
@@ -98,12 +115,12 @@ func (m *indexSource) nested(strict bool) (bool, error) {
 }
 
 // invalid is an error about something that the member consists of.
-func (m *indexSource) invalid(d digest.Digest, err error) error {
+func (m *member) invalid(d digest.Digest, err error) error {
 	return &nested.InvalidError{Digest: d, In: m.repository, Position: -1, Err: err}
 }
 
 // describe reads platform and artifact type out of a manifest.
-func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
+func (m *member) describe(ctx context.Context, f remotes.Fetcher) error {
 	var manifest struct {
 		ArtifactType string             `json:"artifactType"`
 		Config       ocispec.Descriptor `json:"config"`
@@ -121,7 +138,7 @@ func (m *indexSource) describe(ctx context.Context, f remotes.Fetcher) error {
 		}
 		return nil
 	}
-	data, err := bundle.FetchAll(ctx, f, manifest.Config)
+	data, err := FetchAll(ctx, f, manifest.Config)
 	if err != nil {
 		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
 	}

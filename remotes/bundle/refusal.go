@@ -1,4 +1,4 @@
-package main
+package bundle
 
 import (
 	"errors"
@@ -7,7 +7,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/images"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -40,12 +42,21 @@ func refusal(to auth.Repository, err error) error {
 	return err
 }
 
-// checkHub refuses child repositories on Docker Hub, whose names have two
+// CheckParent refuses child repositories on Docker Hub, whose names have two
 // components.
-func checkHub(parent auth.Repository) error {
+func CheckParent(parent auth.Repository) error {
 	if parent.Host() != "docker.io" {
 		return nil
 	}
 	return usage.Errorf("Docker Hub has no repositories below %s: names there have two components. "+
 		"Use another registry, or nestctl copy --flatten to make a plain index in one repository (docs/registries.md)", parent)
+}
+
+// incomplete adds to a refusal of an index without child namespaces what can
+// be done.
+func incomplete(to auth.Repository, desc ocispec.Descriptor, err error) error {
+	if !images.IsIndexType(desc.MediaType) || !refused(err) {
+		return err
+	}
+	return fmt.Errorf("%w; %s wants all that an index points to, so copy without --platform, --member and --sparse, or use --flatten", err, to.Host())
 }

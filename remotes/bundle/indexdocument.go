@@ -1,4 +1,4 @@
-package main
+package bundle
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
@@ -15,8 +14,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/internal/usage"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -65,15 +62,15 @@ type indexEntry struct {
 }
 
 // add appends an entry for a member; one that is there already stays alone.
-func (d *indexDocument) add(m indexSource, annotations map[string]string, property bool) error {
+func (d *indexDocument) add(m member, o AddOptions) error {
 	entry := indexEntry{Descriptor: m.desc}
 	entry.Annotations = map[string]string{}
-	maps.Copy(entry.Annotations, annotations)
-	if m.name != "" {
-		entry.Annotations[ocispec.AnnotationRefName] = m.name
+	maps.Copy(entry.Annotations, o.MemberAnnotations)
+	if m.source.Name != "" {
+		entry.Annotations[ocispec.AnnotationRefName] = m.source.Name
 	}
 	entry.Annotations[nested.Annotation] = m.child.String()
-	if property {
+	if o.Property {
 		entry.Namespace = m.child.String()
 	}
 	data, err := json.Marshal(entry)
@@ -88,13 +85,13 @@ func (d *indexDocument) add(m indexSource, annotations map[string]string, proper
 }
 
 // annotate sets annotations and the artifact type where they are given.
-func (d *indexDocument) annotate(annotations map[string]string, artifactType string) {
-	if d.Annotations == nil && len(annotations) > 0 {
+func (d *indexDocument) annotate(o AddOptions) {
+	if d.Annotations == nil && len(o.Annotations) > 0 {
 		d.Annotations = map[string]string{}
 	}
-	maps.Copy(d.Annotations, annotations)
-	if artifactType != "" {
-		d.ArtifactType = artifactType
+	maps.Copy(d.Annotations, o.Annotations)
+	if o.ArtifactType != "" {
+		d.ArtifactType = o.ArtifactType
 	}
 }
 
@@ -107,21 +104,8 @@ func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
 		return nil, ocispec.Descriptor{}, err
 	}
 	data := sanitize.JSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // --dry-run and other tools print it
-	if len(data) > bundle.MaxManifest {
-		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), bundle.MaxManifest)
+	if len(data) > MaxManifest {
+		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), MaxManifest)
 	}
 	return data, ocispec.Descriptor{MediaType: d.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, nil
-}
-
-// pairs reads KEY=VALUE.
-func pairs(flag string, list []string) (map[string]string, error) {
-	all := map[string]string{}
-	for _, s := range list {
-		key, value, ok := strings.Cut(s, "=")
-		if !ok || key == "" {
-			return nil, usage.Errorf("--%s %q: must be KEY=VALUE", flag, s)
-		}
-		all[key] = value
-	}
-	return all, nil
 }

@@ -1,10 +1,9 @@
-package main
+package bundle
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -19,8 +18,25 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// indexPublisher brings an index to a registry (docs/spec.md, section 8).
-type indexPublisher struct {
+// Strategy is how a registry is to take a nested index (docs/spec.md, section 8).
+type Strategy string
+
+// The strategies.
+const (
+	// Auto is [AsCarrier], but [AsReference] where the registry says that it supports
+	// child namespaces.
+	Auto Strategy = "auto"
+	// AsReference puts the index as it is.
+	AsReference Strategy = "reference"
+	// AsCarrier puts an image manifest that carries the index.
+	AsCarrier Strategy = "carrier"
+	// AsAnchor puts the index as it is, and the members' content beside it, too: who may
+	// read its repository may read them.
+	AsAnchor Strategy = "anchor"
+)
+
+// publisher brings an index to a registry (docs/spec.md, section 8).
+type publisher struct {
 	registries remotes.Resolver // of which only Pusher is asked
 	index      []byte
 	desc       ocispec.Descriptor
@@ -72,39 +88,13 @@ func push(ctx context.Context, pusher remotes.Pusher, desc ocispec.Descriptor, d
 	}
 }
 
-// protect tags each member in its own repository, so that the registry's
-// clean-up keeps it.
-func (p *indexPublisher) protect(ctx context.Context, members []indexSource) error {
-	protection := nested.Protect(p.desc.Digest)
-	for _, m := range members {
-		is, err := m.nested(true)
-		if err != nil {
-			return err
-		}
-		tag := protection.Tag(m.repository, m.desc.Digest)
-		if is { // which may be a blob there
-			member := indexPublisher{p.registries, m.manifest, m.desc}
-			_, err = member.publish(ctx, m.repository, tag, "auto")
-		} else {
-			err = putContent(ctx, p.registries, m.repository, tag, m.desc, m.manifest)
-		}
-		switch {
-		case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
-			return fmt.Errorf("tag %s in %s: %w; without the right to push there use --no-protect", tag, m.repository, err)
-		case err != nil:
-			return fmt.Errorf("tag %s in %s: %w", tag, m.repository, err)
-		}
-	}
-	return nil
-}
-
 // publish pushes the index under a tag in a way of docs/spec.md, section 8, and
 // returns which it was. With auto, a registry that says that it keeps an index
 // as it is may refuse this one all the same, as one whose members the parent's
 // credential may not read: then a carrier.
-func (p *indexPublisher) publish(ctx context.Context, to auth.Repository, tag, strategy string) (string, error) {
-	asIs := strategy != "carrier"
-	if strategy == "auto" {
+func (p publisher) publish(ctx context.Context, to auth.Repository, tag string, strategy Strategy) (Strategy, error) {
+	asIs := strategy != AsCarrier
+	if strategy == Auto {
 		var err error
 		if asIs, err = nested.KeepsReferences(ctx, p.registries, to); err != nil {
 			return "", err
@@ -113,33 +103,20 @@ func (p *indexPublisher) publish(ctx context.Context, to auth.Repository, tag, s
 	if asIs {
 		err := putContent(ctx, p.registries, to, tag, p.desc, p.index)
 		switch {
-		case err == nil && strategy == "auto":
-			return "reference", nil
-		case err == nil || strategy == "anchor" || !refused(err):
+		case err == nil && strategy == Auto:
+			return AsReference, nil
+		case err == nil || strategy == AsAnchor || !refused(err):
 			return strategy, err
-		case strategy == "reference":
+		case strategy == AsReference:
 			return "", fmt.Errorf("%s does not take an index whose members are in other repositories: %w; "+
 				"use --strategy carrier (it takes an image manifest that carries the index), or --strategy anchor of nestctl index create "+
 				"(the members' content in %s, too, for all who may read that)", to.Host(), err, to.Name())
 		}
 	}
-	return "carrier", p.carry(ctx, to, tag)
+	return AsCarrier, p.carry(ctx, to, tag)
 }
 
-// warnOfCleanUp says what a registry's clean-up may do to what is published
-// (docs/spec.md, section 8b).
-func warnOfCleanUp(stderr io.Writer, strategy string, noProtect bool) {
-	if strategy == "reference" {
-		fmt.Fprintln(stderr, "warning: --strategy reference: the clean-up of a registry that does not know child namespaces may delete the index, "+
-			"or fail for the whole registry; --strategy carrier avoids that (docs/registries.md)")
-	}
-	if noProtect {
-		fmt.Fprintln(stderr, "warning: --no-protect: a registry's clean-up may delete members, or parts of them, that have no tag in their own repository; "+
-			"tag them there yourself (docs/registries.md)")
-	}
-}
-
-// refused tells whether a registry did not take a manifest for what it says.
+// refused reports whether a registry did not take a manifest for what it says.
 func refused(err error) bool {
 	var status remoteserrors.ErrUnexpectedStatus
 	return errors.As(err, &status) && (status.StatusCode == http.StatusBadRequest || status.StatusCode == http.StatusNotFound) &&
@@ -147,7 +124,7 @@ func refused(err error) bool {
 }
 
 // putCarried pushes what a carrier points to.
-func (p *indexPublisher) putCarried(ctx context.Context, to auth.Repository) error {
+func (p publisher) putCarried(ctx context.Context, to auth.Repository) error {
 	index, config := p.desc, ocispec.DescriptorEmptyJSON
 	index.MediaType = "application/octet-stream" // so that it is pushed as a blob
 	if err := putContent(ctx, p.registries, to, "", index, p.index); err != nil {
@@ -157,7 +134,7 @@ func (p *indexPublisher) putCarried(ctx context.Context, to auth.Repository) err
 }
 
 // carry pushes the index as a blob, and the carrier under the tag.
-func (p *indexPublisher) carry(ctx context.Context, to auth.Repository, tag string) error {
+func (p publisher) carry(ctx context.Context, to auth.Repository, tag string) error {
 	desc, data, err := nested.NewCarrier(p.desc, p.index)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
-package main
+package bundle
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,47 +10,47 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/oci"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // placeFlat brings a document into the parent: a manifest as it is, an index
 // as a plain one of what was selected in it.
-func (m *mover) placeFlat(w *bundle.Walker, n *bundle.Node) error {
-	desc, data, err := m.flatten(w, n)
+func (p *passage) placeFlat(ctx context.Context, n *Node) error {
+	desc, data, err := p.flatten(ctx, n)
 	if err != nil {
 		return err
 	}
-	return m.putDocument(w, n, m.parent, desc, data)
+	return p.putDocument(ctx, n, p.parent, desc, data)
 }
 
 // flatten returns a document without child namespaces. One that has none, and
 // all of whose entries are as they were, stays as it is.
-func (m *mover) flatten(w *bundle.Walker, n *bundle.Node) (ocispec.Descriptor, []byte, error) {
-	data := m.document(n.Digest)
-	n.Flat = bundle.Bare(n.Descriptor)
+func (p *passage) flatten(ctx context.Context, n *Node) (ocispec.Descriptor, []byte, error) {
+	data := p.document(n.Digest)
+	plain := Bare(n.Descriptor)
 	if !images.IsIndexType(n.MediaType) {
-		return n.Flat, data, nil
+		p.setPlain(n, plain)
+		return plain, data, nil
 	}
-	entries, err := w.Source.Children(w.Ctx, n.Descriptor)
+	entries, err := p.bundle.Fetcher.Children(ctx, n.Descriptor)
 	if err != nil {
-		return n.Flat, nil, err
+		return plain, nil, err
 	}
-	flat, err := flattenIndex(data, entries, n.Children)
+	flat, err := p.flattenIndex(data, entries, n.Children)
 	if err != nil {
-		return n.Flat, nil, fmt.Errorf("%s@%s: %w", n.Repository, n.Digest, err)
+		return plain, nil, fmt.Errorf("%s@%s: %w", n.Repository, n.Digest, err)
 	}
 	if flat != nil {
 		data = flat
-		n.Flat.Digest, n.Flat.Size = digest.FromBytes(data), int64(len(data))
+		plain.Digest, plain.Size = digest.FromBytes(data), int64(len(data))
 	}
-	return n.Flat, data, nil
+	p.setPlain(n, plain)
+	return plain, data, nil
 }
 
 // flattenIndex returns an index of the entries that have nodes, with the
 // nodes' flat descriptors; nil when nothing changes.
-func flattenIndex(data []byte, entries []nested.Entry, nodes []*bundle.Node) ([]byte, error) {
+func (p *passage) flattenIndex(data []byte, entries []nested.Entry, nodes []*Node) ([]byte, error) {
 	var index map[string]json.RawMessage
 	var raw []map[string]json.RawMessage
 	err := json.Unmarshal(data, &index)
@@ -66,12 +67,12 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*bundle.Node) ([]
 	kept := []map[string]json.RawMessage{}
 	for i, e := range entries {
 		n := nodeOf(e, nodes)
-		if n == nil || n.Missing || n.Flat.Digest == "" && oci.IsManifestOrIndex(n.MediaType) {
+		if n == nil || n.Missing || p.plainOf(n).Digest == "" && n.isManifestOrIndex() {
 			changed = true
 			continue
 		}
 		var different bool
-		if different, err = flattenEntry(raw[i], e, n); err != nil {
+		if different, err = flattenEntry(raw[i], e, p.plainOf(n)); err != nil {
 			return nil, err
 		}
 		changed = changed || different
@@ -87,7 +88,7 @@ func flattenIndex(data []byte, entries []nested.Entry, nodes []*bundle.Node) ([]
 }
 
 // nodeOf is the node for an entry, or for the carrier that it names.
-func nodeOf(e nested.Entry, nodes []*bundle.Node) *bundle.Node {
+func nodeOf(e nested.Entry, nodes []*Node) *Node {
 	for _, n := range nodes {
 		entry := n
 		if n.Carrier != nil {
@@ -102,10 +103,10 @@ func nodeOf(e nested.Entry, nodes []*bundle.Node) *bundle.Node {
 
 // flattenEntry takes the child namespace out of an entry, keeps it as the name
 // of the entry, and lets it point to the flat content.
-func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *bundle.Node) (changed bool, err error) {
-	if oci.IsManifestOrIndex(n.MediaType) && n.Flat.Digest != e.Digest {
+func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, plain ocispec.Descriptor) (changed bool, err error) {
+	if plain.Digest != "" && plain.Digest != e.Digest {
 		changed = true
-		for key, value := range map[string]any{"mediaType": n.Flat.MediaType, "digest": n.Flat.Digest, "size": n.Flat.Size} {
+		for key, value := range map[string]any{"mediaType": plain.MediaType, "digest": plain.Digest, "size": plain.Size} {
 			if entry[key], err = json.Marshal(value); err != nil {
 				return false, err
 			}
@@ -133,4 +134,19 @@ func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, n *bundle.No
 	}
 	entry["annotations"], err = json.Marshal(annotations)
 	return true, err
+}
+
+// setPlain takes note of what stands for a manifest or an index in plain indexes.
+func (m *mover) setPlain(n *Node, desc ocispec.Descriptor) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.plains[n] = desc
+}
+
+// plainOf is what stands for a manifest or an index in plain indexes; nothing for
+// other content.
+func (m *mover) plainOf(n *Node) ocispec.Descriptor {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.plains[n]
 }

@@ -1,0 +1,34 @@
+package auth_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// TestReference: what is read has a repository, and either a tag or a digest; its text is read back as the same.
+func TestReference(t *testing.T) {
+	sum := "sha256:" + strings.Repeat("a", 64)
+	for s, want := range map[string][3]string{
+		"nginx":                                {"docker.io/library/nginx", "latest", ""},
+		"docker.io/org/app:v1":                 {"docker.io/org/app", "v1", ""},
+		"registry.test:5000/org/app":           {"registry.test:5000/org/app", "latest", ""},
+		"registry.test/org/app@" + sum:         {"registry.test/org/app", "", sum},
+		"registry.test:5000/org/app:v1@" + sum: {"registry.test:5000/org/app", "", sum},
+		"[::1]:5000/app:v1":                    {"[::1]:5000/app", "v1", ""},
+	} {
+		r, err := auth.ParseReference(s)
+		if got := [3]string{r.Repository().String(), r.Tag(), r.Digest().String()}; err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", s, got, err, want)
+		}
+		if again, err := auth.ParseReference(r.String()); err != nil || again != r {
+			t.Errorf("%s: %s is read as %s, %v", s, r, again, err)
+		}
+	}
+	for _, s := range []string{"", "UPPER", "registry.test/org/app:", "registry.test/org/app@sha256:1", "oci-layout:app:v1", "registry.test/" + strings.Repeat("a", 300)} {
+		if r, err := auth.ParseReference(s); err == nil || r != (auth.Reference{}) {
+			t.Errorf("%s: got %s, %v", s, r, err)
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// Edit is an index on its way to its repository. It is for one goroutine.
+type Edit struct {
+	registries *registry.Client
+	repository auth.Repository
+	of         string // what was there, for errors
+	document   *indexDocument
+	entries    []nested.Entry // of the document, as far as it was there before
+	members    []member       // all of them
+	fetcher    Source         // of the index that was there before
+}
+
+// NewIndex begins an empty index for a repository.
+func NewIndex(registries *registry.Client, repository auth.Repository) *Edit {
+	return &Edit{registries: registries, repository: repository, of: repository.String(), document: newIndexDocument()}
+}
+
+// EditIndex begins with the index that is there. Entries that are kept keep all
+// that they have.
+func EditIndex(ctx context.Context, registries *registry.Client, ref auth.Reference) (*Edit, error) {
+	b, err := Open(ctx, nested.New(registries, nested.Options{Complete: true}), ref)
+	if err != nil {
+		return nil, err
+	}
+	if !images.IsIndexType(b.Root.MediaType) {
+		return nil, fmt.Errorf("%s is no index but %s; make one with nestctl index create", ref, b.Root.MediaType)
+	}
+	data, err := b.ReadRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := NewIndex(registries, b.Repository)
+	e.fetcher, e.of = b.Fetcher, ref.String()
+	if e.entries, err = b.Fetcher.Children(ctx, b.Root); err != nil {
+		return nil, err
+	}
+	if e.document, err = readIndexDocument(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", ref, err)
+	}
+	if len(e.entries) != len(e.document.Manifests) {
+		return nil, fmt.Errorf("%s: not all entries of the index can be read", ref)
+	}
+	return e, e.readEntries()
+}
+
+// readEntries takes the members of the index that was there before.
+func (e *Edit) readEntries() error {
+	for _, entry := range e.entries {
+		if entry.Child == (nested.Child{}) {
+			continue
+		}
+		repository, err := entry.Child.In(e.repository)
+		if err != nil {
+			return err
+		}
+		e.members = append(e.members, member{repository: repository, child: entry.Child, desc: entry.Descriptor})
+	}
+	return nil
+}
+
+// AddOptions say how members are added.
+type AddOptions struct {
+	Annotations       map[string]string // of the index
+	MemberAnnotations map[string]string // of each new entry; not the child namespace's
+	ArtifactType      string            // of the index; "" leaves it
+	Property          bool              // state child namespaces as the property of image-spec issue 1217, too
+	Replace           bool              // in place of the entries that have the same child namespace
+}
+
+// Add adds members. They are looked at first: each has to be a manifest or an
+// index in a repository below the index's, and a nested index has to be valid.
+func (e *Edit) Add(ctx context.Context, sources []IndexSource, o AddOptions) error {
+	members, err := readMembers(ctx, e.registries, e.repository, sources)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if o.Replace {
+			e.remove(func(n nested.Entry) bool { return n.Child == m.child })
+		}
+	}
+	for _, m := range members {
+		if err := e.document.add(m, o); err != nil {
+			return err
+		}
+	}
+	e.members = append(e.members, members...)
+	e.document.annotate(o)
+	return nil
+}
+
+// Remove removes the entries that were there before and have a child namespace,
+// or a digest. Its error's class is errdefs.ErrNotFound when there are none.
+func (e *Edit) Remove(member string) error {
+	if !e.remove(func(n nested.Entry) bool {
+		return n.Child != (nested.Child{}) && n.Child.String() == member || n.Digest.String() == member
+	}) {
+		return fmt.Errorf("%s: no member %s: %w", e.of, member, errdefs.ErrNotFound)
+	}
+	return nil
+}
+
+// remove removes entries that were there before, and reports whether there were
+// any.
+func (e *Edit) remove(which func(nested.Entry) bool) bool {
+	var kept []nested.Entry
+	removed := map[digest.Digest]bool{}
+	manifests := e.document.Manifests[:0:0]
+	for i, entry := range e.entries {
+		if which(entry) {
+			removed[entry.Digest] = true
+			continue
+		}
+		kept, manifests = append(kept, entry), append(manifests, e.document.Manifests[i])
+	}
+	e.document.Manifests = append(manifests, e.document.Manifests[len(e.entries):]...)
+	e.entries = kept
+	e.members = slices.DeleteFunc(e.members, func(m member) bool {
+		return removed[m.desc.Digest] && which(nested.Entry{Descriptor: m.desc, Child: m.child})
+	})
+	return len(removed) > 0
+}
+
+// Members are the references of the members by digest, each once.
+func (e *Edit) Members() []string {
+	members := []string{}
+	for _, m := range e.members {
+		if ref := m.ref(); !slices.Contains(members, ref) {
+			members = append(members, ref)
+		}
+	}
+	return members
+}
+
+// Bytes returns the index, the same each time, and its descriptor.
+func (e *Edit) Bytes() ([]byte, ocispec.Descriptor, error) { return e.document.bytes() }
+
+// PublishOptions say how an index is published.
+type PublishOptions struct {
+	Strategy Strategy // "" is [Auto]
+	// NoProtect leaves members without the tags that keep them from the registry's
+	// clean-up (docs/spec.md, section 8b).
+	NoProtect bool
+}
+
+// Publish protects the members, and brings the index to its repository under
+// tags, the first of which decides how. It returns the strategy.
+func (e *Edit) Publish(ctx context.Context, tags []string, o PublishOptions) (strategy Strategy, err error) {
+	data, desc, err := e.Bytes()
+	if err != nil {
+		return "", err
+	}
+	p := publisher{e.registries, data, desc}
+	if !o.NoProtect {
+		if err = e.manifests(ctx); err != nil {
+			return "", err
+		}
+		if err = p.protect(ctx, e.members); err != nil {
+			return "", err
+		}
+	}
+	strategy = cmp.Or(o.Strategy, Auto)
+	if strategy == AsAnchor {
+		if err = e.anchor(ctx); err != nil {
+			return "", err
+		}
+	}
+	for _, t := range tags {
+		if strategy, err = p.publish(ctx, e.repository, t, strategy); err != nil {
+			return "", err
+		}
+	}
+	return strategy, nil
+}
+
+// manifests fetches those of members that were there before and have stayed,
+// to be tagged. One that is gone can be removed.
+func (e *Edit) manifests(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(DefaultConcurrent)
+	for i := range e.members {
+		m := &e.members[i]
+		if m.manifest != nil {
+			continue
+		}
+		group.Go(func() (err error) {
+			m.manifest, err = FetchAll(ctx, e.fetcher, m.desc)
+			switch {
+			case errdefs.IsNotFound(err):
+				return fmt.Errorf("%s@%s: %w; take it out with nestctl index remove", m.repository, m.desc.Digest, err)
+			case err != nil:
+				return fmt.Errorf("%s@%s: %w", m.repository, m.desc.Digest, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// protect tags each member in its own repository, so that the registry's
+// clean-up keeps it.
+func (p publisher) protect(ctx context.Context, members []member) error {
+	protection := nested.Protect(p.desc.Digest)
+	for _, m := range members {
+		is, err := m.nested(true)
+		if err != nil {
+			return err
+		}
+		tag := protection.Tag(m.repository, m.desc.Digest)
+		if is { // which may be a blob there
+			member := publisher{p.registries, m.manifest, m.desc}
+			_, err = member.publish(ctx, m.repository, tag, Auto)
+		} else {
+			err = putContent(ctx, p.registries, m.repository, tag, m.desc, m.manifest)
+		}
+		switch {
+		case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
+			return fmt.Errorf("tag %s in %s: %w; without the right to push there use --no-protect", tag, m.repository, err)
+		case err != nil:
+			return fmt.Errorf("tag %s in %s: %w", tag, m.repository, err)
+		}
+	}
+	return nil
+}
+
+// anchor brings what the members hold into the index's repository.
+func (e *Edit) anchor(ctx context.Context) error {
+	m := newMover(e.registries, e.repository, AsAnchor, DefaultConcurrent, nil)
+	m.single = true
+	for _, member := range e.members {
+		ref, err := auth.ParseReference(member.ref())
+		if err != nil {
+			return err
+		}
+		b, err := Open(ctx, nested.New(e.registries, nested.Options{Complete: true}), ref)
+		if err != nil {
+			return err
+		}
+		if err := (&passage{m, newOwner(b, e.registries, false), Options{}}).moveAll(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// movedBlob is where a blob is by now. While it is on its way to the first
+// repository all others wait, to mount it from there.
+type movedBlob struct {
+	sync.Mutex
+	in []auth.Repository
+}
+
+// moveBlob brings a blob into a repository: from one of the same registry
+// where that can be, or else from where it is.
+func (p *passage) moveBlob(ctx context.Context, n *Node, to auth.Repository) error {
+	p.mu.Lock()
+	blob, ok := p.blobs[n.Digest]
+	if !ok {
+		blob = new(movedBlob)
+		p.blobs[n.Digest] = blob
+	}
+	p.mu.Unlock()
+	blob.Lock()
+	mountable := blob.in
+	if len(mountable) > 0 {
+		blob.Unlock()
+		return p.moveFrom(ctx, n, to, mountable)
+	}
+	defer blob.Unlock()
+	err := p.moveFrom(ctx, n, to, nil)
+	if err == nil {
+		blob.in = []auth.Repository{to}
+	}
+	return err
+}
+
+// moveFrom mounts or uploads a blob, which repositories of the destination may
+// have by now.
+func (p *passage) moveFrom(ctx context.Context, n *Node, to auth.Repository, mountable []auth.Repository) error {
+	return p.limited(ctx, func() error {
+		at, err := p.sources(ctx, n)
+		switch {
+		case err != nil:
+			return err
+		case p.source != nil && n.Repository.Host() == to.Host():
+			mountable = at
+		case len(mountable) > 0 && p.source != nil:
+			if _, err := p.whoHas(ctx, n); err != nil {
+				return err
+			}
+		}
+		return p.upload(ctx, n, to, mountable, at)
+	})
+}
+
+// sources are the repositories that a blob may come from.
+func (p *passage) sources(ctx context.Context, n *Node) ([]auth.Repository, error) {
+	home, err := p.home(ctx, n)
+	if p.fromParents && p.source != nil {
+		return append([]auth.Repository{home}, n.Repository.Above(p.bundle.Repository)...), err
+	}
+	return []auth.Repository{home}, err
+}
+
+// upload brings a blob from the first of some repositories that has it.
+func (p *passage) upload(ctx context.Context, n *Node, to auth.Repository, mountable, at []auth.Repository) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // an upload that nothing was written to ends with its context alone
+	pusher, err := p.registries.Pusher(ctx, to.String()+"@"+n.Digest.String())
+	if err != nil {
+		return err
+	}
+	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: n.Digest, Size: n.Size}
+	upload, err := pusher.Push(ctx, oci.MountFrom(desc, mountable...))
+	if errdefs.IsAlreadyExists(err) {
+		p.there.Add(1)
+		return nil
+	}
+	if err != nil {
+		return refusal(to, err)
+	}
+	defer upload.Close()
+	body, err := p.bundle.Fetcher.FetchFrom(ctx, n.Descriptor, at[0], at[1:]...)
+	if err != nil {
+		return p.unread(ctx, n, err)
+	}
+	defer body.Close()
+	p.show.Expect(n.Size)
+	from := &source{Reader: body, most: n.Size}
+	if err := content.Copy(ctx, upload, from, n.Size, n.Digest); err != nil {
+		if from.err != nil {
+			return p.unread(ctx, n, err)
+		}
+		return fmt.Errorf("%s@%s: %w", to, n.Digest, err)
+	}
+	p.uploaded.Add(1)
+	p.bytes.Add(n.Size)
+	return nil
+}
+
+// unread says of a blob why it could not be read.
+func (p *passage) unread(ctx context.Context, n *Node, err error) error {
+	if errdefs.IsNotFound(err) && p.source != nil {
+		return p.lacks(ctx, n)
+	}
+	return p.bundle.Explain(n, err)
+}
+
+// source is a body that remembers that it failed, so that it can be told from
+// where it goes to.
+type source struct {
+	io.Reader
+	most int64 // bytes
+	read int64
+	err  error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if s.read += int64(n); s.read > s.most {
+		n, err = 0, fmt.Errorf("more than the %d bytes of its descriptor", s.most)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// Seek implements io.Seeker, for an upload that begins again.
+func (s *source) Seek(offset int64, whence int) (int64, error) {
+	seeker, ok := s.Reader.(io.Seeker)
+	if !ok {
+		return 0, errors.New("its source cannot be read again")
+	}
+	at, err := seeker.Seek(offset, whence)
+	s.read = at
+	return at, err
+}

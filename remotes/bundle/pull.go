@@ -1,0 +1,81 @@
+package bundle
+
+import (
+	"context"
+
+	"github.com/containerd/containerd/v2/core/content"
+
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// Target is where a pull goes: a content store that can say what is in it. One
+// that is not a daemon's may have the method Intact(context.Context,
+// ocispec.Descriptor) (bool, error), which is asked about content that was there
+// before, and any may have StoreFor(*Bundle, *Node) content.Ingester, for where a
+// node's content goes.
+type Target interface {
+	content.Store
+	// Lease returns a context under which what is stored stays.
+	Lease(context.Context) (context.Context, error)
+	// Stored is called for a node whose content is in the store.
+	Stored(context.Context, *Bundle, *Node) error
+	// Done is called for a node when all below it is in the store.
+	Done(context.Context, *Bundle, *Node) error
+	// Finish records what has arrived, the root under a name. Nothing is recorded
+	// before.
+	Finish(ctx context.Context, b *Bundle, w *Walked, name string) error
+}
+
+// PullOptions say what of a bundle is pulled.
+type PullOptions struct {
+	// Options say what is pulled, with configs and layers whatever they say.
+	Options
+	// From, when given, are the registries that the bundle is read from: what is
+	// pulled is given to others, so that content has to be where its member's
+	// readers have it, or with FromParents in a repository above.
+	From        *registry.Client
+	FromParents bool
+	// Progress is told how far it is; nil for nobody.
+	Progress Progress
+}
+
+// Pull brings a bundle into a target, the root under a name. What is there is not
+// fetched again, so that a pull that was interrupted goes on where it stopped.
+func Pull(ctx context.Context, b *Bundle, to Target, name string, o PullOptions) (*Walked, error) {
+	ctx, err := to.Lease(ctx)
+	if err != nil {
+		return nil, err
+	}
+	show := o.Progress
+	if show == nil {
+		show = silent{}
+	}
+	own := newOwner(b, o.From, o.FromParents)
+	o.Blobs = true
+	walked, err := b.Walk(ctx, o.Options, Visitor{
+		Home: own.home,
+		Fetch: func(ctx context.Context, n *Node) error {
+			if err := CheckStorable(n.Descriptor); err != nil {
+				return err
+			}
+			show.Expect(n.Size)
+			if err := Store(ctx, to, b, n); err != nil {
+				return b.Explain(n, err)
+			}
+			return to.Stored(ctx, b, n)
+		},
+		Done: func(ctx context.Context, n *Node) error {
+			if _, err := own.home(ctx, n); err != nil {
+				return err
+			}
+			if n.IsMember() {
+				show.Member(n)
+			}
+			return to.Done(ctx, b, n)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return walked, to.Finish(ctx, b, walked, name)
+}
