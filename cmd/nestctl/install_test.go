@@ -22,7 +22,7 @@ func TestInstallStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		var out strings.Builder
+		var out sharedBuffer
 		c := newInstall()
 		c.SilenceErrors, c.SilenceUsage = true, true
 		c.SetOut(&out)
