@@ -2,17 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"regexp"
 	"slices"
-	"strings"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/pin"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -63,7 +58,7 @@ of "reference". Nothing else changes, not even comments or the order.`,
 			if len(members) == 0 {
 				members = []pin.Member{pinnedNode(b, walked.Root)}
 			}
-			return printMembers(cmd.OutOrStdout(), o.format, members)
+			return pin.List(cmd.OutOrStdout(), o.format, members)
 		},
 	}
 	o.flags(c)
@@ -87,7 +82,7 @@ func (o *resolveOptions) check(cmd *cobra.Command) error {
 	case stdins(o.files) > 1:
 		return usage.Errorf("--filename -: standard input can be read once only")
 	}
-	return oneOf("format", o.format, "ref", "json", "env", "kustomize")
+	return oneOf("format", o.format, pin.Formats()...)
 }
 
 // stdins is how often standard input is to be read.
@@ -95,7 +90,7 @@ func stdins(files []string) int {
 	return len(slices.DeleteFunc(slices.Clone(files), func(file string) bool { return file != "-" }))
 }
 
-// walk reads the documents of a bundle, and no other content.
+// walk reads the manifests and indexes of a bundle, and no other content.
 func (s *settings) walk(ctx context.Context, arg, platform string, all bool, members []string) (*bundle.Bundle, *bundle.Walked, error) {
 	ref, err := parseRef(arg)
 	if err != nil {
@@ -132,7 +127,7 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 	return pin.Write(out, streams, pin.NewPinner(bundles, o.allowUnmatched).Pin)
 }
 
-// bundle finds out what the images of a bundle become.
+// pinBundle finds out what the images of a bundle become.
 func (s *settings) pinBundle(ctx context.Context, ref string, o resolveOptions) (pin.Bundle, error) {
 	b, walked, err := s.walk(ctx, ref, o.platform, false, o.members)
 	if err != nil {
@@ -145,12 +140,12 @@ func (s *settings) pinBundle(ctx context.Context, ref string, o resolveOptions) 
 	return pin.Bundle{Ref: ref, Repository: b.Repository, Digest: tagged, Members: pinned(b, walked), Unselected: walked.Unselected}, nil
 }
 
-// pinned are the members that other tools can pull: those that are not nested
-// indexes themselves, where they were found.
+// pinned are the members that tools can pull which know nothing of child
+// namespaces, where they were found.
 func pinned(b *bundle.Bundle, walked *bundle.Walked) []pin.Member {
 	var members []pin.Member
 	for _, n := range walked.MemberNodes() {
-		if !slices.ContainsFunc(n.Children, (*bundle.Node).IsMember) {
+		if !n.IsNestedIndex() {
 			members = append(members, pinnedNode(b, n))
 		}
 	}
@@ -159,67 +154,4 @@ func pinned(b *bundle.Bundle, walked *bundle.Walked) []pin.Member {
 
 func pinnedNode(b *bundle.Bundle, n *bundle.Node) pin.Member {
 	return pin.Member{Namespace: n.Namespace, Target: n.Repository, Repository: b.Found(n), Digest: n.Digest}
-}
-
-// resolvedMember is a member in JSON.
-type resolvedMember struct {
-	Namespace  string        `json:"namespace"`
-	Repository string        `json:"repository"`
-	Digest     digest.Digest `json:"digest"`
-	Ref        string        `json:"ref"`
-}
-
-func printMembers(out io.Writer, format string, members []pin.Member) error {
-	if format == "json" {
-		resolved := make([]resolvedMember, len(members))
-		for i, m := range members {
-			resolved[i] = resolvedMember{m.Namespace, m.Repository.String(), m.Digest, m.Ref()}
-		}
-		return sanitize.WriteJSON(out, resolved)
-	}
-	var b strings.Builder
-	if format == "kustomize" {
-		b.WriteString("images:\n")
-	}
-	named := map[string]string{}
-	for _, m := range members {
-		name, line := "", m.Ref()+"\n"
-		switch format {
-		case "env":
-			name = variable(m.Namespace)
-			line = name + "=" + line
-		case "kustomize":
-			name, line = m.Target.String(), kustomize(m)
-		}
-		if other, ok := named[name]; ok && name != "" {
-			return fmt.Errorf("%s and %s would both be %s; choose with --member or use another --format", other, m.Ref(), name)
-		}
-		named[name] = m.Ref()
-		b.WriteString(line)
-	}
-	_, err := io.WriteString(out, b.String())
-	return err
-}
-
-// kustomize is an entry of images in a kustomization.
-func kustomize(m pin.Member) string {
-	entry := "- name: " + m.Target.String() + "\n"
-	if m.Repository != m.Target {
-		entry += "  newName: " + m.Repository.String() + "\n"
-	}
-	return entry + "  digest: " + m.Digest.String() + "\n"
-}
-
-var notInVariables = regexp.MustCompile(`[^A-Z0-9]+`)
-
-// variable is a namespace as the name of an environment variable.
-func variable(namespace string) string {
-	if namespace == "" {
-		return "IMAGE"
-	}
-	name := notInVariables.ReplaceAllString(strings.ToUpper(namespace), "_")
-	if name[0] >= '0' && name[0] <= '9' {
-		name = "_" + name
-	}
-	return name + "_IMAGE"
 }

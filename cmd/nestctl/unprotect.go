@@ -58,7 +58,7 @@ func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (er
 func ownEntries(root *bundle.Node) []*bundle.Node {
 	var own []*bundle.Node
 	for _, n := range root.All() {
-		if !slices.ContainsFunc(n.Children, (*bundle.Node).IsMember) {
+		if !n.IsNestedIndex() {
 			continue
 		}
 		for _, c := range n.Children {

@@ -34,10 +34,10 @@ type Options struct {
 	Strict bool
 }
 
-// Bundle checks what ref leads to. A
-// bundle that is not complete, not there, or not to be read by these credentials
-// is no error but a report that says so. An error is the end of ctx, as there is no
-// report on what was not asked to the end.
+// Bundle checks what ref leads to. A bundle that is not complete, not there, or
+// not to be read with these credentials is no error but a report that says so.
+// There is an error when ctx ends, and when the bundle has too many parts, as there
+// is no report on what was not asked to the end.
 func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error) {
 	if o.Registries.Credentials == nil {
 		o.Registries.Credentials = auth.Sources{}

@@ -44,6 +44,10 @@ func (n *Node) isManifestOrIndex() bool { return oci.IsManifestOrIndex(n.MediaTy
 // IsMember reports whether a child-namespace descriptor points to the node.
 func (n *Node) IsMember() bool { return n.Child != (nested.Child{}) }
 
+// IsNestedIndex reports whether the node has members of its own among what a
+// walk has selected: clients that know nothing of child namespaces cannot pull it.
+func (n *Node) IsNestedIndex() bool { return slices.ContainsFunc(n.Children, (*Node).IsMember) }
+
 // carried returns the index that a carrier carries.
 func (n *Node) carried() *Node {
 	for _, c := range n.Children {
