@@ -61,8 +61,8 @@ type document struct {
 // place is where a table or a value stands.
 type place struct {
 	offset   int
-	elements []int  // of a list
-	kind     string // how a table was made: by "header", "dots" or "braces"
+	elements []int // of a list
+	dotted   bool  // a table that dotted keys made, which more of them may use
 }
 
 func read(name string, text []byte) *document {
@@ -96,7 +96,10 @@ func (d *document) result() (*Config, error) {
 	return &d.config, nil
 }
 
-// walk takes over what the text says; it tells whether it came to the end.
+// walk takes over what the text says, and reports whether it came to the end.
+// It reads go-toml's syntax tree. go-toml's strict decoder has the places of
+// unknown keys only, not those of values, ends at the first value of a wrong
+// type or key that is there twice, and takes keys in any case.
 func (d *document) walk() bool {
 	var p unstable.Parser
 	p.Reset(d.text)
@@ -138,22 +141,21 @@ func (s section) key(name string) string {
 func (d *document) header(e *unstable.Node) section {
 	at := section{value: d.root}
 	for it := e.Key(); it.Next() && at.value.IsValid(); {
-		last := it.IsLast()
-		at = d.step(at, it.Node(), "")
-		if !last || !at.value.IsValid() {
+		at = d.step(at, it.Node())
+		if !it.IsLast() || !at.value.IsValid() {
 			continue
 		}
 		offset := int(it.Node().Raw.Offset)
 		if e.Kind == unstable.ArrayTable {
 			d.problem(at.name, offset, at.name+" is a list of tables", "must be one table, ["+at.name+"]")
 		}
-		d.enter(at.name, offset, "header")
+		d.enter(at.name, offset, false)
 	}
 	return at
 }
 
 // step goes from a table into one that it has.
-func (d *document) step(from section, part *unstable.Node, kind string) section {
+func (d *document) step(from section, part *unstable.Node) section {
 	name, offset := string(part.Data), int(part.Raw.Offset)
 	key := from.key(name)
 	f := field(from.value, name)
@@ -162,25 +164,21 @@ func (d *document) step(from section, part *unstable.Node, kind string) section 
 		d.unknown(from, name, offset)
 		return section{}
 	case f.Kind() != reflect.Struct:
-		d.wrongType(key, offset, "a table", f.Type())
+		d.wrongType(key, offset, "is a table", f.Type())
 		d.places[key] = place{offset: offset}
 		return section{}
-	}
-	if kind != "" {
-		d.enter(key, offset, kind)
 	}
 	return section{key, f}
 }
 
-// enter notes how a table is made. TOML knows three ways, which exclude each
-// other, and of which only dots may be used again.
-func (d *document) enter(key string, offset int, kind string) {
+// enter notes where a table is made. TOML makes it once, by a header, by
+// braces or by dotted keys, and only those may add to it later.
+func (d *document) enter(key string, offset int, dotted bool) {
 	before, ok := d.places[key]
-	if !ok {
-		d.places[key] = place{offset: offset, kind: kind}
-		return
-	}
-	if kind != "dots" || before.kind != "dots" {
+	switch {
+	case !ok:
+		d.places[key] = place{offset: offset, dotted: dotted}
+	case !dotted || !before.dotted:
 		d.twice(key, offset, before)
 	}
 }
@@ -194,11 +192,13 @@ func (d *document) twice(key string, offset int, before place) {
 func (d *document) keyValue(at section, e *unstable.Node) {
 	for it := e.Key(); it.Next() && at.value.IsValid(); {
 		part := it.Node()
+		name, offset := string(part.Data), int(part.Raw.Offset)
 		if !it.IsLast() {
-			at = d.step(at, part, "dots")
+			if at = d.step(at, part); at.value.IsValid() {
+				d.enter(at.name, offset, true)
+			}
 			continue
 		}
-		name, offset := string(part.Data), int(part.Raw.Offset)
 		f := field(at.value, name)
 		if !f.IsValid() {
 			d.unknown(at, name, offset)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -46,16 +47,9 @@ func (d *document) meant(at section, name string) string {
 	if best != "" {
 		return best
 	}
-	root := d.root.Type()
-	for i := range root.NumField() {
-		f := root.Field(i)
-		if f.Type.Kind() != reflect.Struct || f.Anonymous {
-			continue
-		}
-		for _, known := range names(f.Type) {
-			if name == known {
-				return f.Tag.Get("toml") + "." + known
-			}
+	for _, table := range fields(d.root.Type()) {
+		if table.Type.Kind() == reflect.Struct && slices.Contains(names(table.Type), name) {
+			return table.Tag.Get("toml") + "." + name
 		}
 	}
 	return ""
@@ -64,12 +58,8 @@ func (d *document) meant(at section, name string) string {
 // names lists the keys of a table.
 func names(t reflect.Type) []string {
 	var all []string
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Anonymous {
-			all = append(all, names(f.Type)...)
-		} else {
-			all = append(all, f.Tag.Get("toml"))
-		}
+	for _, f := range fields(t) {
+		all = append(all, f.Tag.Get("toml"))
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,16 +11,17 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
+// fields are those that keys set: those of a table, and of what is embedded
+// in it.
+func fields(t reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Anonymous })
+}
+
 // field finds the field of a key; it is not valid when there is none.
 func field(v reflect.Value, name string) reflect.Value {
-	for i := range v.NumField() {
-		switch f := v.Type().Field(i); {
-		case f.Anonymous:
-			if found := field(v.Field(i), name); found.IsValid() {
-				return found
-			}
-		case f.Tag.Get("toml") == name:
-			return v.Field(i)
+	for _, f := range fields(v.Type()) {
+		if f.Tag.Get("toml") == name {
+			return v.FieldByIndex(f.Index)
 		}
 	}
 	return reflect.Value{}
@@ -28,7 +30,7 @@ func field(v reflect.Value, name string) reflect.Value {
 // value sets a key, unless it was set before or has another type.
 func (d *document) value(key string, f reflect.Value, offset int, node *unstable.Node, valueOffset int) {
 	if f.Kind() == reflect.Struct && node.Kind == unstable.InlineTable {
-		d.enter(key, offset, "braces")
+		d.enter(key, offset, false)
 		for it := node.Children(); it.Next(); {
 			d.keyValue(section{key, f}, it.Node())
 		}
@@ -39,42 +41,36 @@ func (d *document) value(key string, f reflect.Value, offset int, node *unstable
 		return
 	}
 	d.places[key] = place{offset: valueOffset}
+	text := string(node.Data)
 	switch {
 	case f.Type() == typeOfDuration && node.Kind == unstable.String:
-		d.duration(key, f, string(node.Data))
+		duration, err := time.ParseDuration(text)
+		d.number(key, f, text, int64(duration), err)
 	case f.Kind() == reflect.String && node.Kind == unstable.String:
-		f.SetString(string(node.Data))
-	case f.Kind() == reflect.Int && f.Type() != typeOfDuration && node.Kind == unstable.Integer:
-		d.integer(key, f, string(node.Data))
+		f.SetString(text)
+	case f.Kind() == reflect.Int && node.Kind == unstable.Integer:
+		n, err := strconv.ParseInt(text, 0, strconv.IntSize)
+		d.number(key, f, text, n, err)
 	case f.Kind() == reflect.Slice && node.Kind == unstable.Array:
 		d.list(key, f, node)
 	default:
-		d.wrongType(key, valueOffset, kindName(node.Kind), f.Type())
+		d.wrongType(key, valueOffset, "is "+kindNames[node.Kind], f.Type())
 	}
 }
 
 var typeOfDuration = reflect.TypeFor[time.Duration]()
 
-func (d *document) duration(key string, f reflect.Value, text string) {
-	t, err := time.ParseDuration(text)
-	if err != nil {
-		d.wrong(key, key+" is "+quote(text), "must be "+typeName(f.Type()))
-		return
+// number sets an integer or a duration to what its text was read as.
+func (d *document) number(key string, f reflect.Value, text string, n int64, err error) {
+	offset := d.places[key].offset
+	switch {
+	case err == nil:
+		f.SetInt(n)
+	case errors.Is(err, strconv.ErrRange):
+		d.wrong(key, offset, "is "+shownCut(text), "must fit into "+strconv.Itoa(strconv.IntSize)+" bits")
+	default:
+		d.wrongType(key, offset, "is "+quote(text), f.Type())
 	}
-	f.SetInt(int64(t))
-}
-
-func (d *document) integer(key string, f reflect.Value, text string) {
-	n, err := strconv.ParseInt(text, 0, strconv.IntSize)
-	if errors.Is(err, strconv.ErrRange) {
-		d.wrong(key, key+" is "+shownCut(text), "must fit into "+strconv.Itoa(strconv.IntSize)+" bits")
-		return
-	}
-	if err != nil {
-		d.wrong(key, key+" is "+quote(text), "must be "+typeName(f.Type()))
-		return
-	}
-	f.SetInt(n)
 }
 
 // list sets a list of strings to those that are strings.
@@ -91,22 +87,20 @@ func (d *document) list(key string, f reflect.Value, node *unstable.Node) {
 		if e.Raw.Length > 0 { // a list in a list has no position
 			offset = int(e.Raw.Offset)
 		}
-		d.bad[key] = true
-		d.problem(key, offset, key+" has "+kindName(e.Kind)+" in it", "must be "+typeName(f.Type()))
+		d.wrongType(key, offset, "has "+kindNames[e.Kind]+" in it", f.Type())
 	}
 	d.places[key] = here
 	f.Set(reflect.ValueOf(list))
 }
 
 // wrong notes a value that cannot be taken over.
-func (d *document) wrong(key, wrong, right string) {
+func (d *document) wrong(key string, offset int, is, right string) {
 	d.bad[key] = true
-	d.problem(key, d.places[key].offset, wrong, right)
+	d.problem(key, offset, key+" "+is, right)
 }
 
 func (d *document) wrongType(key string, offset int, is string, want reflect.Type) {
-	d.bad[key] = true
-	d.problem(key, offset, key+" is "+is, "must be "+typeName(want))
+	d.wrong(key, offset, is, "must be "+typeName(want))
 }
 
 // typeName is a field's type for readers of the file.
@@ -124,22 +118,11 @@ func typeName(t reflect.Type) string {
 	return "a string"
 }
 
-func kindName(k unstable.Kind) string {
-	switch k {
-	case unstable.String:
-		return "a string"
-	case unstable.Bool:
-		return "a boolean"
-	case unstable.Float:
-		return "a float"
-	case unstable.Integer:
-		return "an integer"
-	case unstable.Array:
-		return "a list"
-	case unstable.InlineTable:
-		return "a table"
-	}
-	return "a date or time"
+// kindNames are a file's values for its readers.
+var kindNames = map[unstable.Kind]string{
+	unstable.String: "a string", unstable.Bool: "a boolean", unstable.Float: "a float", unstable.Integer: "an integer",
+	unstable.Array: "a list", unstable.InlineTable: "a table", unstable.LocalDate: "a date or time",
+	unstable.LocalTime: "a date or time", unstable.LocalDateTime: "a date or time", unstable.DateTime: "a date or time",
 }
 
 func shownCut(s string) string {
