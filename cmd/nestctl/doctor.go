@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ func newDoctor() *cobra.Command {
 			"it. Prints each problem with what puts it right; the exit status is 1 when there is one.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
-				ref, err := parseImage(arg)
+				ref, err := parseRef(arg)
 				if err != nil {
 					return err
 				}
@@ -39,12 +38,6 @@ func newDoctor() *cobra.Command {
 	flags.StringVar(&o.ContainerdConfig, "containerd-config", "/etc/containerd/config.toml", "containerd's configuration")
 	flags.StringVar(&o.Root, "root", "", "directory of an image to look at, in place of this node; what runs is not asked")
 	return c
-}
-
-// parseImage parses a REF of the command line.
-func parseImage(arg string) (doctor.Reference, error) {
-	ref, err := parseRef(arg)
-	return doctor.Reference{Repository: ref.Repository(), Version: cmp.Or(ref.Tag(), ref.Digest().String())}, err
 }
 
 // errProblems ends a doctor that found something; what, is printed.

@@ -34,22 +34,8 @@ type Options struct {
 	Config           string // the gateway's configuration, as the node names it
 	ContainerdConfig string // containerd's
 	// References are pulled through the gateway; none in an image.
-	References []Reference
+	References []auth.Reference
 	Now        time.Time // by which certificates are judged; zero for the time of looking
-}
-
-// Reference is an image that containerd is to pull.
-type Reference struct {
-	Repository auth.Repository
-	Version    string // tag or digest
-}
-
-// String is the reference as containerd takes it.
-func (r Reference) String() string {
-	if strings.Contains(r.Version, ":") {
-		return r.Repository.String() + "@" + r.Version
-	}
-	return r.Repository.String() + ":" + r.Version
 }
 
 // Problem is one thing that is wrong, and what puts it right. Both may have

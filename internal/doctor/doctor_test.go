@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distribution/reference"
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/node/nodetest"
@@ -97,7 +96,9 @@ func (n *machine) look(refs ...string) string {
 	n.T.Helper()
 	o := Options{Root: n.Root, Config: config.Path, ContainerdConfig: containerd, Now: n.now}
 	for _, arg := range refs {
-		o.References = append(o.References, n.reference(arg))
+		ref, err := auth.ParseReference(arg)
+		n.Must(err)
+		o.References = append(o.References, ref)
 	}
 	var out strings.Builder
 	found, err := load(o).look(n.T.Context(), true, func(p Problem) { fmt.Fprintln(&out, p) })
@@ -106,15 +107,6 @@ func (n *machine) look(refs ...string) string {
 		n.T.Fatalf("%t:\n%s", found, &out)
 	}
 	return cmp.Or(out.String(), "no problem found\n")
-}
-
-func (n *machine) reference(arg string) Reference {
-	n.T.Helper()
-	named, err := reference.ParseDockerRef(arg)
-	n.Must(err)
-	repository, err := auth.ParseRepository(named.Name())
-	n.Must(err)
-	return Reference{repository, named.(reference.Tagged).Tag()}
 }
 
 // one is the one path that fits a pattern.

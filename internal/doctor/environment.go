@@ -108,7 +108,7 @@ func (d *doctor) repositories() []string {
 		all = append(all, registry+"/x")
 	}
 	for _, ref := range d.References {
-		all = append(all, ref.Repository.String())
+		all = append(all, ref.Repository().String())
 	}
 	return all
 }

@@ -138,26 +138,26 @@ func (d *doctor) checkRefs(ctx context.Context, c *client) []Problem {
 }
 
 // checkServed looks at what the configuration says about a REF.
-func (d *doctor) checkServed(ref Reference) []Problem {
+func (d *doctor) checkServed(ref auth.Reference) []Problem {
 	g := d.config.Gateway
-	if registry := ref.Repository.Host(); !slices.Contains(g.Registries, registry) {
+	if registry := ref.Repository().Host(); !slices.Contains(g.Registries, registry) {
 		return []Problem{{fmt.Sprintf("%s: registry %s is not in gateway.registries", ref, registry), d.again(registry)}}
 	}
 	for _, allow := range g.Allow {
-		if pattern, err := gateway.ParsePattern(allow); err == nil && pattern.Match(ref.Repository) {
+		if pattern, err := gateway.ParsePattern(allow); err == nil && pattern.Match(ref.Repository()) {
 			return nil
 		}
 	}
 	if len(g.Allow) == 0 {
 		return nil
 	}
-	return []Problem{{fmt.Sprintf("%s: parent not allowed: no pattern of gateway.allow matches %s", ref, ref.Repository), fmt.Sprintf("add %q to gateway.allow", ref.Repository) + " in " + d.Config + ", then " + d.reload()}}
+	return []Problem{{fmt.Sprintf("%s: parent not allowed: no pattern of gateway.allow matches %s", ref, ref.Repository()), fmt.Sprintf("add %q to gateway.allow", ref.Repository()) + " in " + d.Config + ", then " + d.reload()}}
 }
 
 // checkManifest gets a manifest through the gateway, and those that an index
 // lists.
-func (d *doctor) checkManifest(ctx context.Context, c *client, ref Reference) []Problem {
-	body, problems := d.get(ctx, c, ref.String(), ref.Repository, ref.Version)
+func (d *doctor) checkManifest(ctx context.Context, c *client, ref auth.Reference) []Problem {
+	body, problems := d.get(ctx, c, ref.String(), ref.Repository(), cmp.Or(ref.Tag(), ref.Digest().String()))
 	var index ocispec.Index
 	if json.Unmarshal(body, &index) != nil {
 		return problems
@@ -167,7 +167,7 @@ func (d *doctor) checkManifest(ctx context.Context, c *client, ref Reference) []
 			break
 		}
 		if oci.IsManifestOrIndex(member.MediaType) && digest.DigestRegexpAnchored.MatchString(member.Digest.String()) { // what is no digest would be a path
-			_, found := d.get(ctx, c, fmt.Sprintf("%s: entry %d", ref, i), ref.Repository, member.Digest.String())
+			_, found := d.get(ctx, c, fmt.Sprintf("%s: entry %d", ref, i), ref.Repository(), member.Digest.String())
 			problems = append(problems, found...)
 		}
 	}
@@ -179,7 +179,7 @@ func (d *doctor) checkManifest(ctx context.Context, c *client, ref Reference) []
 func (d *doctor) checkRegistries(ctx context.Context, c *client) []Problem {
 	var all []Problem
 	for _, registry := range d.config.Gateway.Registries {
-		if slices.ContainsFunc(d.References, func(r Reference) bool { return r.Repository.Host() == registry }) {
+		if slices.ContainsFunc(d.References, func(r auth.Reference) bool { return r.Repository().Host() == registry }) {
 			continue
 		}
 		name := registry + "/nestctl-doctor"
