@@ -27,38 +27,38 @@ type access struct {
 
 // answers are what the answers of a repository showed.
 type answers struct {
-	served bool
-	scheme string // of the authorization that it did not refuse
-	signs  sync.Once
-	err    error // the worst answer
+	served  bool
+	err     error  // the worst answer
+	scheme  string // of the authorization that it did not refuse
+	schemes sync.Once
 }
 
 func newAccess(client *registry.Client, credentials auth.Source) *access {
 	return &access{client: client, credentials: credentials, answers: map[auth.Repository]*answers{}}
 }
 
-// heard notes what asking for a manifest or index showed: of target, whose
-// content it is by its path, and found, which served it.
-func (a *access) heard(ctx context.Context, target, found auth.Repository, err error) {
+// noteRead notes what reading a manifest or index showed of target, where it is
+// by its path, and of found, which served it.
+func (a *access) noteRead(ctx context.Context, target, found auth.Repository, err error) {
 	var child *nested.Error
 	var other *nested.VerifyError
 	var bad *nested.InvalidError
 	switch {
 	case errors.As(err, &child):
 		for _, attempt := range child.Attempts {
-			a.answered(ctx, attempt.Repository, attempt.Err)
+			a.note(ctx, attempt.Repository, attempt.Err)
 		}
 	case errors.As(err, &other):
-		a.answered(ctx, other.Repository, nil)
+		a.note(ctx, other.Repository, nil)
 	case err == nil, errors.As(err, &bad):
-		a.answered(ctx, found, nil)
+		a.note(ctx, found, nil)
 	default:
-		a.answered(ctx, target, err)
+		a.note(ctx, target, err)
 	}
 }
 
-// answered notes a repository's answer.
-func (a *access) answered(ctx context.Context, r auth.Repository, err error) {
+// note notes a repository's answer: nil for what it served.
+func (a *access) note(ctx context.Context, r auth.Repository, err error) {
 	a.mu.Lock()
 	of, ok := a.answers[r]
 	if !ok {
@@ -72,7 +72,7 @@ func (a *access) answered(ctx context.Context, r auth.Repository, err error) {
 	}
 	a.mu.Unlock()
 	if err == nil || classOf(err) == notFound {
-		of.signs.Do(func() { of.scheme = a.scheme(ctx, r) })
+		of.schemes.Do(func() { of.scheme = a.scheme(ctx, r) })
 	}
 }
 

@@ -117,7 +117,7 @@ func (c *checker) size(ctx context.Context, r auth.Repository, path, accept stri
 		if expected != notThere && (errdefs.IsNotFound(err) || err == nil && size >= 0 && size != expected) {
 			size, err = c.glance(ctx, r, path, accept, expected)
 		}
-		c.access.answered(ctx, r, err)
+		c.access.note(ctx, r, err)
 		return size, err
 	})
 }

@@ -234,7 +234,7 @@ func TestWorstAnswerCounts(t *testing.T) {
 	}
 	a := newAccess(registry.New(registry.Options{PlainHTTP: true}), auth.Sources{})
 	for _, answer := range []error{errdefs.ErrNotFound, &auth.DeniedError{Answer: "no"}, errdefs.ErrNotFound, errors.New("broken")} {
-		a.answered(t.Context(), repository, answer)
+		a.note(t.Context(), repository, answer)
 	}
 	if got := a.report(t.Context(), repository); got.Status != "denied" || got.Granted != "denied: no" {
 		t.Errorf("repository %+v", got)

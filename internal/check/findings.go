@@ -20,7 +20,7 @@ import (
 // unresolved reports on a reference that leads to nothing.
 func unresolved(ctx context.Context, a *access, ref auth.Reference, err error) *Report {
 	repository := ref.Repository()
-	a.heard(ctx, repository, repository, err)
+	a.noteRead(ctx, repository, repository, err)
 	next := nextStep(err)
 	if classOf(err) == notFound {
 		next = "push it, or look for another tag"
@@ -90,7 +90,7 @@ func (c *checker) member(p *part) Member {
 		}
 		m.Blobs++
 		m.Size += b.Size
-		if b.err != nil && !b.foreign() {
+		if b.err != nil && !b.mayBeElsewhere() {
 			m.Missing = append(m.Missing, b.Digest)
 			if m.Status = "incomplete"; !oci.IsManifestOrIndex(p.MediaType) {
 				m.Status = classOf(b.err).String()
@@ -118,15 +118,15 @@ func (c *checker) findings(r *Report, p *part) {
 		r.find(p.Node, c.where(p), p.Digest, p.err, nextStep(p.err))
 	}
 	for _, b := range p.blobs {
-		if b.err != nil && !b.foreign() {
+		if b.err != nil && !b.mayBeElsewhere() {
 			r.find(p.Node, c.bundle.Found(b.of), b.Digest, b.err, nextStep(b.err))
 		}
 	}
 }
 
-// foreign reports whether a blob need not be there: it is not to be
-// distributed, or a plain image says itself where else it is.
-func (b *blob) foreign() bool {
+// mayBeElsewhere reports whether a blob that is not there need not be: it is not
+// to be distributed, or a plain image says itself where else it is.
+func (b *blob) mayBeElsewhere() bool {
 	return b.err != nil && (len(b.URLs) > 0 || bundle.IsNonDistributable(b.MediaType)) && classOf(b.err) == notFound
 }
 
@@ -137,7 +137,7 @@ func (c *checker) warnings(ctx context.Context, r *Report, p *part) {
 		message := sanitize.URLs(fmt.Sprintf(format, args...))
 		r.Warnings = append(r.Warnings, Remark{"warning", p.Namespace, bundle.PlatformOf(p.Platform), in.String(), d, message})
 	}
-	if c.insisted(ctx, p) {
+	if c.isRefusable(ctx, p) {
 		warn(p.Digest, "%s is stored as an index, and its members belong into other repositories%s; registries that insist on "+
 			"members refuse it; nestctl copy and nestctl index create use a carrier there", short(in, p.Digest), c.whichApart(p))
 	}
@@ -151,7 +151,7 @@ func (c *checker) warnings(ctx context.Context, r *Report, p *part) {
 	for _, b := range p.blobs {
 		home := c.bundle.Found(b.of)
 		switch {
-		case b.foreign():
+		case b.mayBeElsewhere():
 			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, as it is not to be distributed"))
 		case b.err == nil && b.served != home && home == b.of.Repository && oci.IsManifestOrIndex(b.of.MediaType):
 			warn(b.Digest, "%s is not there, only in %s; who pulls this member alone misses it; push the member again", short(home, b.Digest), b.served)
@@ -164,9 +164,9 @@ func isCopy(n *bundle.Node, found auth.Repository) bool {
 	return strings.HasPrefix(n.Repository.String(), found.String()+"/")
 }
 
-// insisted reports whether a part is an index that a registry would refuse that
-// insists on members' presence.
-func (c *checker) insisted(ctx context.Context, p *part) bool {
+// isRefusable reports whether a part is an index that registries refuse which
+// insist on members' presence.
+func (c *checker) isRefusable(ctx context.Context, p *part) bool {
 	_, carried := c.bundle.Fetcher.Carrier()
 	if p.IsRoot && (carried || c.rootIsBlob) || !c.membersApart(ctx, p.Node) {
 		return false

@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -24,8 +23,15 @@ type Report struct {
 	Findings     []Remark     `json:"findings"`
 	Warnings     []Remark     `json:"warnings"`
 
-	members int   // counted as pull does
-	worst   error // of the findings
+	members int              // counted as pull does
+	worst   error            // of the findings
+	found   map[content]bool // what there is a finding about
+}
+
+// content is content of a member.
+type content struct {
+	path   string
+	digest digest.Digest
 }
 
 // Root is what the reference leads to. One that was not found has only the
@@ -101,21 +107,23 @@ func newReport(ref string) *Report {
 		Members:      []Member{},
 		Findings:     []Remark{},
 		Warnings:     []Remark{},
+		found:        map[content]bool{},
 	}
 }
 
 // find adds a finding, unless there is one about the same content of the same
 // member, for another platform maybe.
 func (r *Report) find(n *bundle.Node, in auth.Repository, d digest.Digest, err error, next string) {
+	about := content{n.Namespace, d}
+	if r.found[about] {
+		return
+	}
+	r.found[about] = true
 	message := err.Error()
 	if next != "" {
 		message += "; " + next
 	}
-	found := Remark{classOf(err).String(), n.Namespace, bundle.PlatformOf(n.Platform), in.String(), d, sanitize.URLs(message)}
-	if slices.ContainsFunc(r.Findings, func(f Remark) bool { return f.Path == found.Path && f.Digest == found.Digest }) {
-		return
-	}
-	r.Findings = append(r.Findings, found)
+	r.Findings = append(r.Findings, Remark{classOf(err).String(), n.Namespace, bundle.PlatformOf(n.Platform), in.String(), d, sanitize.URLs(message)})
 	if r.worst == nil || classOf(err) < classOf(r.worst) {
 		r.worst = err
 	}

@@ -70,7 +70,7 @@ func (c *checker) read(ctx context.Context, n *bundle.Node) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c.access.heard(ctx, n.Repository, c.bundle.Found(n), err)
+	c.access.noteRead(ctx, n.Repository, c.bundle.Found(n), err)
 	if err != nil {
 		err = c.bundle.Explain(n, err)
 	}
