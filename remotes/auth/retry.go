@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 const (
@@ -146,14 +144,19 @@ func MayPass(status int) bool { return slices.Contains(passing, status) }
 // so unless it is about who answers.
 func IsBroken(err error) bool {
 	var broken net.Error // every *url.Error is one
-	var stream http2.StreamError
 	var t tried
 	switch {
 	case errors.As(err, &t), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isFinal(err):
 		return false
 	}
-	return errors.As(err, &broken) || errors.As(err, &stream) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		err != nil && strings.Contains(err.Error(), "http2: ") // of a whole connection; net/http has no type for it
+	return errors.As(err, &broken) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err != nil && isHTTP2(err.Error())
+}
+
+// isHTTP2 reports whether an error says of a connection over HTTP/2, or of one
+// stream in it, that it broke. net/http exports no types of these, and those of
+// golang.org/x/net/http2 would cost who imports this package five more.
+func isHTTP2(says string) bool {
+	return strings.Contains(says, "http2: ") || strings.Contains(says, "stream error: stream ID ")
 }
 
 // isFinal reports whether a request failed because of who answers, or of where
