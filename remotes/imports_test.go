@@ -35,7 +35,10 @@ func TestImportDirection(t *testing.T) {
 		"remotes/nested":   {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "remotes/registry", module + "remotes/gateway", module + "config"},
 		"remotes/registry": {containerd + "client", module + "cmd", module + "internal", module + "remotes/nested", module + "remotes/gateway", module + "config"},
 		"remotes/gateway":  {containerd + "client", module + "cmd", module + "internal", module + "config"},
-		"config":           {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
+		// A layout is one of the targets of a bundle, which knows none of them.
+		"remotes/bundle":        {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout"},
+		"remotes/bundle/layout": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
+		"config":                {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
 		// Leaves.
 		"internal/amount":    {module},
 		"internal/contextio": {module},

@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -91,17 +92,17 @@ func (o *copyOptions) check() error {
 
 // checkDestination checks DST before SRC is asked.
 func (o *copyOptions) checkDestination(dst string) error {
-	place, isLayout := parseLayout(dst)
+	place, isLayout := layout.ParsePlace(dst)
 	switch {
 	case !isLayout:
 		_, _, err := parseDestination(dst, "")
 		return err
 	case o.flatten || o.strategy != "auto":
 		return usage.Errorf("--flatten and --strategy are for registries; a layout holds any index")
-	case digest.Digest(place.reference).Validate() == nil:
-		return usage.Errorf("%s: a copy has the digest of its source; name a tag, or none", place.path)
-	case place.reference != "":
-		return checkTag(place.path, place.reference)
+	case digest.Digest(place.Reference).Validate() == nil:
+		return usage.Errorf("%s: a copy has the digest of its source; name a tag, or none", place.Path)
+	case place.Reference != "":
+		return checkTag(place.Path, place.Reference)
 	}
 	return nil
 }
@@ -135,7 +136,7 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	defer func() { err = errors.Join(err, from.close()) }()
 	defer func() { err = from.renamed(err) }()
 	var result *copied
-	switch place, isLayout := parseLayout(dst); {
+	switch place, isLayout := layout.ParsePlace(dst); {
 	case o.dryRun:
 		return o.plan(ctx, from, dst, stdout)
 	case isLayout:
@@ -176,7 +177,7 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *regis
 		return nil, err
 	}
 	from := &copySource{selection: bundle.Selection{Platform: matcher, Members: o.members}}
-	if place, ok := parseLayout(src); ok {
+	if place, ok := layout.ParsePlace(src); ok {
 		err = from.openLayout(ctx, place, src)
 	} else {
 		err = from.openRegistry(ctx, o.settings, src, metrics)
@@ -184,22 +185,17 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *regis
 	return from, err
 }
 
-func (s *copySource) openLayout(ctx context.Context, place layoutPlace, src string) error {
-	layout, err := openLayoutSource(ctx, place)
+func (s *copySource) openLayout(ctx context.Context, place layout.Place, src string) error {
+	source, err := layout.Open(ctx, place)
 	if err != nil {
 		return err
 	}
-	s.close, s.tag = layout.close, layout.tag()
-	repository := layout.repository()
-	if repository == layoutRepository {
+	s.close, s.tag = source.Close, source.Tag()
+	if source.Repository().String() == layout.Nowhere {
 		s.label = src
 	}
-	ref, err := auth.ParseReference(repository + ":" + cmp.Or(s.tag, "root"))
-	if err == nil {
-		s.bundle, err = bundle.Open(ctx, nested.New(layout, nested.Options{}), ref)
-	}
-	if err != nil {
-		return errors.Join(err, layout.close())
+	if s.bundle, err = source.Bundle(ctx); err != nil {
+		return errors.Join(err, source.Close())
 	}
 	return nil
 }

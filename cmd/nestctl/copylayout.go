@@ -16,14 +16,15 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // toLayout brings everything into a layout, as pull does.
-func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layoutPlace, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
-	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.path}
-	if place.archive {
-		p.to = "oci-archive:" + place.path
+func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
+	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.Path}
+	if place.Archive {
+		p.to = "oci-archive:" + place.Path
 	}
 	to, err := p.openTarget(ctx, nil)
 	if err != nil {
@@ -36,7 +37,7 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
 	defer show.stop()
 	options := bundle.PullOptions{Options: o.walk(from), From: from.registries, FromParents: o.parents, Progress: show}
-	walked, err := bundle.Pull(ctx, from.bundle, to, from.name(place.reference), options)
+	walked, err := bundle.Pull(ctx, from.bundle, to, from.name(place.Reference), options)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (s *copySource) shown(text string) string {
 	if s.label == "" {
 		return text
 	}
-	return strings.ReplaceAll(text, layoutRepository, s.label)
+	return strings.ReplaceAll(text, layout.Nowhere, s.label)
 }
 
 func (s *copySource) renamed(err error) error {
@@ -109,7 +110,7 @@ func (o *copyOptions) contents(ctx context.Context, from *copySource, dst string
 	add := func(place string, d ocispec.Descriptor) {
 		plan = append(plan, planned{place, d.Digest, d.MediaType, d.ArtifactType, d.Size})
 	}
-	if _, isLayout := parseLayout(dst); isLayout {
+	if _, isLayout := layout.ParsePlace(dst); isLayout {
 		options := o.walk(from)
 		options.Blobs = true
 		walked, err := from.bundle.Walk(ctx, options, bundle.Visitor{})

@@ -98,7 +98,7 @@ func (s documentScene) layout(tb testing.TB, document, other string, member ocis
 	w := tar.NewWriter(&archive)
 	for name, data := range map[string]string{
 		"hostile/oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "hostile/index.json": document,
-		"hostile/" + blobFile(member.Digest): other, "hostile/" + blobFile(self.Digest): document,
+		"hostile/" + registrytest.LayoutBlob(member.Digest): other, "hostile/" + registrytest.LayoutBlob(self.Digest): document,
 		"pod.yaml": "image: " + s.Host() + "/org/app/web:v1\n",
 	} {
 		file := filepath.Join(s.dir, name)

@@ -6,6 +6,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -23,11 +24,11 @@ const (
 func exitStatus(err error) int {
 	var usage usage.Error
 	var bad *nested.InvalidError
-	var layout malformedError
+	var malformed layout.MalformedError
 	switch {
 	case errors.As(err, &usage):
 		return misuse
-	case errors.As(err, &bad), errors.As(err, &layout), errors.Is(err, gateway.ErrDamaged):
+	case errors.As(err, &bad), errors.As(err, &malformed), errors.Is(err, gateway.ErrDamaged):
 		return invalid
 	case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
 		return denied

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,11 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/nestedoci/nested/internal/registrytest"
 )
 
 // cmdLayout checks a layout and prints it: a line for each name in index.json
@@ -82,8 +86,12 @@ func printLayout(ts *testscript.TestScript, files map[string][]byte) {
 	var index ocispec.Index
 	ts.Check(json.Unmarshal(files[ocispec.ImageIndexFile], &index))
 	delete(files, ocispec.ImageIndexFile)
+	texts := registrytest.LayoutFiles{}
+	for name, data := range files {
+		texts[name] = string(data)
+	}
 	for _, d := range index.Manifests {
-		ts.Check(complete(files, d))
+		ts.Check(texts.Complete(d))
 		fmt.Fprintf(&out, "name %s %s\n", d.Annotations[images.AnnotationImageName], sceneOf(ts).called(d.Digest))
 	}
 	var blobs []string
@@ -100,31 +108,42 @@ func printLayout(ts *testscript.TestScript, files map[string][]byte) {
 	ts.Check(err)
 }
 
-// complete checks that a named descriptor's content is there. Of an index
-// only some entries need to be, of a manifest everything.
-func complete(files map[string][]byte, d ocispec.Descriptor) error {
-	data, ok := files["blobs/sha256/"+d.Digest.Encoded()]
-	if !ok || int64(len(data)) != d.Size {
-		return fmt.Errorf("%s is named and not there", d.Digest)
-	}
-	if d.MediaType != ocispec.MediaTypeImageManifest {
-		return nil
-	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return err
-	}
-	for _, below := range append(m.Layers, m.Config) {
-		if err := complete(files, below); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *scene) called(d digest.Digest) string {
 	if name, ok := s.names[d]; ok {
 		return name
 	}
 	return d.String()
+}
+
+func copyTo(tb testing.TB, src, dst string) (status int, stderr string) {
+	tb.Helper()
+	var out, errs bytes.Buffer
+	status = run(context.Background(), []string{"copy", "-q", src, dst}, &out, &errs)
+	return status, errs.String()
+}
+
+// TestNamelessLayout: what comes from a layout that does not say where its
+// content is from gets no name of a repository, neither where it is copied to
+// nor in what is printed.
+func TestNamelessLayout(t *testing.T) {
+	f, _ := registrytest.NamedLayout("v1", "1+2", "")
+	dir := t.TempDir()
+	noError(t, f.Write(filepath.Join(dir, "from")))
+	for _, name := range []string{"v1", "1+2", "v1"} {
+		if status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":"+name, "oci-layout:"+filepath.Join(dir, "to")); status != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "to", "index.json"))
+	noError(t, err)
+	var index ocispec.Index
+	noError(t, json.Unmarshal(data, &index))
+	if len(index.Manifests) != 2 || strings.Contains(string(data), ".invalid") || strings.Count(string(data), ocispec.AnnotationRefName) != 1 || !strings.Contains(string(data), `"v1"`) {
+		t.Errorf("index.json: %s", data)
+	}
+	noError(t, os.Remove(filepath.Join(dir, "from", registrytest.LayoutBlob(digest.FromString("{}")))))
+	status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":v1", "oci-layout:"+filepath.Join(dir, "other"))
+	if status != notFound || strings.Contains(stderr, ".invalid") || !strings.Contains(stderr, "oci-layout:"+dir) {
+		t.Errorf("exit status %d: %s", status, stderr)
+	}
 }

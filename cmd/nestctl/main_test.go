@@ -71,3 +71,10 @@ func setup(env *testscript.Env) error {
 	}
 	return s.config.write()
 }
+
+func noError(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}

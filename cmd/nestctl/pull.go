@@ -21,6 +21,7 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -99,11 +100,9 @@ func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher
 			MemberRecords: o.memberRecords,
 		})
 	case kind == "oci-layout" && path != "":
-		l := newLayout(path)
-		return l, l.open()
+		return layout.Create(path)
 	case kind == "oci-archive" && path != "":
-		a := newArchive(path)
-		return a, a.open()
+		return layout.CreateArchive(path)
 	}
 	return nil, usage.Errorf("--to %q: must be containerd, oci-layout:DIR or oci-archive:FILE", o.to)
 }

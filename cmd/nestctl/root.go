@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -15,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -135,7 +135,7 @@ func userStores(metrics *registry.Metrics) *auth.Stores {
 
 // parseRef reads a reference as docker does.
 func parseRef(s string) (auth.Reference, error) {
-	if _, ok := parseLayout(s); ok {
+	if _, ok := layout.ParsePlace(s); ok {
 		return auth.Reference{}, usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
 	}
 	ref, err := auth.ParseReference(s)
@@ -145,11 +145,9 @@ func parseRef(s string) (auth.Reference, error) {
 	return ref, nil
 }
 
-var validTag = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
-
 // checkTag checks a tag that no reference was read with.
 func checkTag(of, tag string) error {
-	if !validTag.MatchString(tag) {
+	if !auth.IsTag(tag) {
 		return usage.Errorf("%s: tag %.64q: must be up to 128 of letters, digits, _, . and -, and begin with neither . nor -", of, tag)
 	}
 	return nil

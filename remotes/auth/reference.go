@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -54,3 +55,9 @@ func (r Reference) String() string {
 	}
 	return r.repository.String() + ":" + r.tag
 }
+
+var validTag = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
+
+// IsTag reports whether a string may be a tag: up to 128 of letters, digits, _, .
+// and -, that begin with neither . nor -.
+func IsTag(s string) bool { return validTag.MatchString(s) }

@@ -1,4 +1,4 @@
-package main
+package layout
 
 import (
 	"context"
@@ -24,9 +24,9 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// layout is an OCI image layout as a target. Blobs are gathered in a folder
+// Layout is an OCI image layout as a target. Blobs are gathered in a folder
 // "ingest" inside it until they verify, so that an interrupted pull resumes.
-type layout struct {
+type Layout struct {
 	content.Store
 	dir    string                   // as it was named
 	enter  func() (*os.Root, error) // opens it
@@ -38,13 +38,23 @@ type layout struct {
 	// store; an error ends it. For tests.
 	before func(change, path string) error
 
-	writing sync.Mutex // of a brief blob
+	writing sync.Mutex // of a small blob
 	mu      sync.Mutex
 	brought []digest.Digest // or found
 }
 
-func newLayout(dir string) *layout {
-	l := &layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }}
+// Create makes a layout in a directory, or opens the one that is there. Nobody else
+// can pull into it until it is closed.
+func Create(dir string) (*Layout, error) {
+	l := newLayout(dir)
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func newLayout(dir string) *Layout {
+	l := &Layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }}
 	l.syncs.one = l.sync
 	l.enter = func() (*os.Root, error) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -56,7 +66,7 @@ func newLayout(dir string) *layout {
 }
 
 // open makes or checks the layout; from then on it is to be closed.
-func (l *layout) open() error {
+func (l *Layout) open() error {
 	err := l.before("create", l.dir)
 	if err == nil {
 		l.root, err = l.enter()
@@ -74,14 +84,14 @@ func (l *layout) open() error {
 }
 
 // prepare makes an empty layout, or checks the one that is there.
-func (l *layout) prepare() error {
+func (l *Layout) prepare() error {
 	if err := checkDirs(l.root, ocispec.ImageBlobsDir, blobsDir, ingestDir); err != nil {
 		return err
 	}
 	if _, err := l.readIndex(); err != nil {
 		return err
 	}
-	l.Store = &layoutStore{l.root, l.dir}
+	l.Store = &store{l.root, l.dir}
 	return errors.Join(removeNew(l.root), l.root.MkdirAll(blobsDir, 0o755))
 }
 
@@ -89,7 +99,7 @@ func (l *layout) prepare() error {
 var blobsDir = path.Join(ocispec.ImageBlobsDir, digest.Canonical.String())
 
 // readIndex reads index.json; where there is none it makes an empty one.
-func (l *layout) readIndex() (ocispec.Index, error) {
+func (l *Layout) readIndex() (ocispec.Index, error) {
 	index := ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageIndex,
@@ -113,26 +123,26 @@ func (l *layout) readIndex() (ocispec.Index, error) {
 }
 
 // readFile reads one of the layout's own files.
-func (l *layout) readFile(name string) ([]byte, error) {
+func (l *Layout) readFile(name string) ([]byte, error) {
 	file, info, err := openRegular(l.root, name)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	if info.Size() > maxLayoutIndex {
+	if info.Size() > maxIndex {
 		return nil, fmt.Errorf("%s: %d bytes are too many", name, info.Size())
 	}
-	return io.ReadAll(io.LimitReader(file, maxLayoutIndex))
+	return io.ReadAll(io.LimitReader(file, maxIndex))
 }
 
 // Name is how the command line names it.
-func (l *layout) Name() string { return l.label }
+func (l *Layout) Name() string { return l.label }
 
 // Lease implements [bundle.Target].
-func (l *layout) Lease(ctx context.Context) (context.Context, error) { return ctx, nil }
+func (l *Layout) Lease(ctx context.Context) (context.Context, error) { return ctx, nil }
 
 // Stored implements [bundle.Target].
-func (l *layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) error {
+func (l *Layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.brought = append(l.brought, n.Digest)
@@ -140,10 +150,10 @@ func (l *layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) err
 }
 
 // Done implements [bundle.Target].
-func (l *layout) Done(context.Context, *bundle.Bundle, *bundle.Node) error { return nil }
+func (l *Layout) Done(context.Context, *bundle.Bundle, *bundle.Node) error { return nil }
 
-// Intact tells whether a blob that was there before is what its name says.
-func (l *layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+// Intact reports whether a blob that was there before is what its name says.
+func (l *Layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	r, err := l.ReaderAt(ctx, d)
 	if err != nil {
 		return false, nil // a link, say: made anew
@@ -157,7 +167,7 @@ func (l *layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error)
 }
 
 // Finish implements [bundle.Target]: it names the root and its members in index.json.
-func (l *layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walked, name string) error {
+func (l *Layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walked, name string) error {
 	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
 		return located(l.dir, err)
 	}
@@ -190,7 +200,7 @@ func (l *layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walk
 func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 	d := r.Target
 	repository, tag := splitName(r.Name)
-	if nowhere := repository == layoutRepository; nowhere || strings.HasPrefix(repository, layoutRepository+"/") {
+	if nowhere := repository == Nowhere; nowhere || strings.HasPrefix(repository, Nowhere+"/") {
 		if !nowhere {
 			return entries
 		}
@@ -229,15 +239,15 @@ func splitName(name string) (repository, tag string) {
 }
 
 // Close ends the use of the layout.
-func (l *layout) Close() error { return errors.Join(l.syncs.wait(), l.unlock(), l.root.Close()) }
+func (l *Layout) Close() error { return errors.Join(l.syncs.wait(), l.unlock(), l.root.Close()) }
 
 // write replaces a file by a value in JSON, whole or not at all.
-func (l *layout) write(name string, value any) error {
+func (l *Layout) write(name string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	p := l.place(name, 0o600)
+	p := l.arrival(name, 0o600)
 	p.fill = l.whole(func(out io.Writer) error {
 		_, err := out.Write(data)
 		return err
@@ -246,8 +256,8 @@ func (l *layout) write(name string, value any) error {
 }
 
 // place is the place of a file in the layout.
-func (l *layout) place(name string, perm fs.FileMode) place {
-	return place{
+func (l *Layout) arrival(name string, perm fs.FileMode) arrival {
+	return arrival{
 		dir:     l.root,
 		perm:    perm,
 		before:  l.before,
@@ -258,7 +268,7 @@ func (l *layout) place(name string, perm fs.FileMode) place {
 }
 
 // whole fills a file that is done when it is on the disk.
-func (l *layout) whole(write func(io.Writer) error) func(*os.File) error {
+func (l *Layout) whole(write func(io.Writer) error) func(*os.File) error {
 	return func(file *os.File) error {
 		err := write(asking{file, l.before})
 		if err == nil {

@@ -1,4 +1,4 @@
-package main
+package layout
 
 import (
 	"context"
@@ -19,16 +19,16 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layoutStore is a layout's directory as a content store, as far as a pull
+// store is a layout's directory as a content store, as far as a pull
 // needs one. containerd's own looks up names by their paths, and writes into
 // whatever it finds there. Blobs are gathered in files ingest/*/data until they
 // verify, so that an interrupted pull goes on.
-type layoutStore struct {
+type store struct {
 	dir *os.Root
 	at  string // its name
 }
 
-var _ content.Store = (*layoutStore)(nil)
+var _ content.Store = (*store)(nil)
 
 const ingestDir = "ingest"
 
@@ -58,7 +58,7 @@ type storedBlob struct {
 func (b storedBlob) Size() int64 { return b.size }
 
 // ReaderAt implements content.Provider.
-func (s *layoutStore) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
+func (s *store) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
 	if err := bundle.CheckStorable(desc); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *layoutStore) ReaderAt(_ context.Context, desc ocispec.Descriptor) (cont
 }
 
 // Info implements content.InfoProvider.
-func (s *layoutStore) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
+func (s *store) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
 	r, err := s.ReaderAt(ctx, ocispec.Descriptor{Digest: d})
 	if err != nil {
 		return content.Info{}, err
@@ -79,7 +79,7 @@ func (s *layoutStore) Info(ctx context.Context, d digest.Digest) (content.Info, 
 }
 
 // Delete implements content.Manager.
-func (s *layoutStore) Delete(_ context.Context, d digest.Digest) error {
+func (s *store) Delete(_ context.Context, d digest.Digest) error {
 	if err := d.Validate(); err != nil {
 		return err
 	}
@@ -87,22 +87,22 @@ func (s *layoutStore) Delete(_ context.Context, d digest.Digest) error {
 }
 
 // Update implements content.Manager. A layout has no labels.
-func (s *layoutStore) Update(context.Context, content.Info, ...string) (content.Info, error) {
+func (s *store) Update(context.Context, content.Info, ...string) (content.Info, error) {
 	return content.Info{}, errdefs.ErrNotImplemented
 }
 
 // Walk implements content.Manager.
-func (s *layoutStore) Walk(context.Context, content.WalkFunc, ...string) error {
+func (s *store) Walk(context.Context, content.WalkFunc, ...string) error {
 	return errdefs.ErrNotImplemented
 }
 
 // ListStatuses implements content.IngestManager.
-func (s *layoutStore) ListStatuses(context.Context, ...string) ([]content.Status, error) {
+func (s *store) ListStatuses(context.Context, ...string) ([]content.Status, error) {
 	return nil, errdefs.ErrNotImplemented
 }
 
 // Status implements content.IngestManager.
-func (s *layoutStore) Status(_ context.Context, ref string) (content.Status, error) {
+func (s *store) Status(_ context.Context, ref string) (content.Status, error) {
 	info, err := s.dir.Lstat(ingestFile(ref))
 	if err != nil {
 		return content.Status{}, classed(err)
@@ -111,13 +111,13 @@ func (s *layoutStore) Status(_ context.Context, ref string) (content.Status, err
 }
 
 // Abort implements content.IngestManager.
-func (s *layoutStore) Abort(_ context.Context, ref string) error {
+func (s *store) Abort(_ context.Context, ref string) error {
 	return s.dir.RemoveAll(ingestOf(ref))
 }
 
 // Writer implements content.Ingester. One reference has one writer at a time:
 // the layout is locked, and a walk fetches content once.
-func (s *layoutStore) Writer(_ context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+func (s *store) Writer(_ context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
@@ -236,7 +236,7 @@ func (w *ingestWriter) Commit(_ context.Context, size int64, expected digest.Dig
 	if _, err = w.dir.Lstat(blobFile(expected)); err == nil {
 		return errors.Join(existsAlready(expected), w.dir.RemoveAll(ingestOf(w.ref)))
 	}
-	to := place{
+	to := arrival{
 		into:    path.Join(w.dir.Name(), blobFile(expected)),
 		rename:  func(name string) error { return w.dir.Rename(name, blobFile(expected)) },
 		arrived: func() (fs.FileInfo, error) { return w.dir.Lstat(blobFile(expected)) },

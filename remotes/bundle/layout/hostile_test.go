@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package layout
 
 import (
 	"archive/tar"
@@ -208,7 +208,7 @@ func TestHostileRenames(t *testing.T) {
 	}
 	a := newArchive(p.in("app"))
 	a.before = before
-	err := pullOpen(t, a, a.layout, p.ref)
+	err := pullOpen(t, a, a.Layout, p.ref)
 	if !found || err == nil || !strings.Contains(err.Error(), "is not what was written") {
 		t.Errorf("%v, %v", found, err)
 	}
@@ -244,7 +244,7 @@ func TestHostileGathering(t *testing.T) {
 			noError(t, err)
 			defer dir.Close()
 			noError(t, dir.MkdirAll(filepath.Dir(blobFile(desc.Digest)), 0o700))
-			w, err := (&layoutStore{dir, dir.Name()}).Writer(t.Context(), content.WithRef("x"), content.WithDescriptor(desc))
+			w, err := (&store{dir, dir.Name()}).Writer(t.Context(), content.WithRef("x"), content.WithDescriptor(desc))
 			noError(t, err)
 			_, err = w.Write([]byte(c.written))
 			noError(t, err)
@@ -285,9 +285,9 @@ func TestLinksInLayouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noError(t, os.RemoveAll(p.in("app", blobFile(p.layer.Digest))))
 			noError(t, c.link(c.to, p.in("app", blobFile(p.layer.Digest))))
-			l, err := openLayoutSource(t.Context(), layoutPlace{path: p.in("app")})
+			l, err := Open(t.Context(), Place{Path: p.in("app")})
 			noError(t, err)
-			defer l.close()
+			defer l.Close()
 			r, err := l.Fetch(t.Context(), p.layer)
 			if err != nil {
 				if c.error == "" || !strings.Contains(err.Error(), c.error) {
@@ -323,7 +323,7 @@ func TestPermissions(t *testing.T) {
 // TestArchiveFromPipe: an archive that comes through a pipe is read to its end;
 // one that nobody writes can be given up.
 func TestArchiveFromPipe(t *testing.T) {
-	f, _ := namedLayout(t, "v1")
+	f, _ := registrytest.NamedLayout("v1")
 	var entries []tar.Header
 	for name, text := range f {
 		entries = append(entries, fileEntry(name, text))
@@ -333,14 +333,11 @@ func TestArchiveFromPipe(t *testing.T) {
 	noError(t, syscall.Mkfifo(pipe, 0o600))
 	written := make(chan error, 1)
 	go func() { written <- os.WriteFile(pipe, tarEntries(t, entries...), 0o600) }()
-	status, stderr := copyTo(t, "oci-archive:"+pipe, "oci-layout:"+filepath.Join(dir, "out"))
-	if status != 0 {
-		t.Error(stderr)
-	}
+	noError(t, pullPlace(t, Place{Archive: true, Path: pipe}, filepath.Join(dir, "out")))
 	noError(t, <-written)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := openLayoutSource(ctx, layoutPlace{archive: true, path: pipe}); !errors.Is(err, context.Canceled) {
+	if _, err := Open(ctx, Place{Archive: true, Path: pipe}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	end, err := os.OpenFile(pipe, os.O_WRONLY, 0) // so that its reader ends

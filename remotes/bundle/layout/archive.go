@@ -1,4 +1,4 @@
-package main
+package layout
 
 import (
 	"archive/tar"
@@ -15,10 +15,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// archive is a layout in a tar file. The layout is gathered beside the file, in
+// Archive is a layout in a tar file. The layout is gathered beside the file, in
 // a directory that nobody else can write.
-type archive struct {
-	*layout
+type Archive struct {
+	*Layout
 	file   string
 	parent *os.Root // where it is
 }
@@ -27,15 +27,24 @@ type archive struct {
 // that an interrupted pull is gone on with.
 const partial = ".partial"
 
-func newArchive(file string) *archive {
+// CreateArchive begins an archive. What is at its place stays until it is finished.
+func CreateArchive(file string) (*Archive, error) {
+	a := newArchive(file)
+	if err := a.open(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func newArchive(file string) *Archive {
 	l := newLayout(file + partial)
 	l.label = "oci-archive:" + file
-	a := &archive{layout: l, file: file}
+	a := &Archive{Layout: l, file: file}
 	l.enter = a.enter
 	return a
 }
 
-func (a *archive) enter() (*os.Root, error) {
+func (a *Archive) enter() (*os.Root, error) {
 	// What is no file, such as /dev/stdout, would be replaced.
 	if info, err := os.Stat(a.file); a.file == "-" || err == nil && !info.Mode().IsRegular() {
 		return nil, usage.Errorf("oci-archive:%s is no file, which an archive has to be; name another", a.file)
@@ -56,17 +65,17 @@ func (a *archive) enter() (*os.Root, error) {
 }
 
 // Close ends the use of the archive.
-func (a *archive) Close() error { return errors.Join(a.layout.Close(), a.parent.Close()) }
+func (a *Archive) Close() error { return errors.Join(a.Layout.Close(), a.parent.Close()) }
 
 // Finish implements [bundle.Target]: it makes the file.
-func (a *archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
+func (a *Archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
 	if err == nil {
 		err = a.root.Remove(ocispec.ImageIndexFile)
 	}
 	if err == nil {
-		err = a.layout.Finish(ctx, b, walked, name)
+		err = a.Layout.Finish(ctx, b, walked, name)
 	}
 	if err == nil {
 		err = a.commit()
@@ -81,8 +90,8 @@ func (a *archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.W
 }
 
 // commit makes the file of the layout.
-func (a *archive) commit() error {
-	p := a.place("", 0o600)
+func (a *Archive) commit() error {
+	p := a.arrival("", 0o600)
 	p.into, p.fill = a.file, a.whole(a.pack)
 	name := filepath.Base(a.file)
 	p.rename = func(from string) error { return a.parent.Rename(filepath.Join(filepath.Base(a.dir), from), name) }
@@ -92,7 +101,7 @@ func (a *archive) commit() error {
 
 // remove removes the directory in which the layout was gathered: what is in it,
 // and not what may stand there under its name.
-func (a *archive) remove() error {
+func (a *Archive) remove() error {
 	names, err := fs.ReadDir(a.root.FS(), ".")
 	for _, e := range names {
 		err = errors.Join(err, a.root.RemoveAll(e.Name()))
@@ -101,7 +110,7 @@ func (a *archive) remove() error {
 }
 
 // pack writes the layout as a tar file, the same for the same content.
-func (a *archive) pack(out io.Writer) error {
+func (a *Archive) pack(out io.Writer) error {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
 	for _, d := range a.brought {
 		names = append(names, blobFile(d))

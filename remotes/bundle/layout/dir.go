@@ -1,4 +1,4 @@
-package main
+package layout
 
 import (
 	"crypto/rand"
@@ -121,7 +121,7 @@ func removeNew(dir *os.Root) error {
 }
 
 // place is a new file on its way to its place.
-type place struct {
+type arrival struct {
 	dir     *os.Root
 	perm    fs.FileMode
 	before  func(change, path string) error
@@ -132,7 +132,7 @@ type place struct {
 }
 
 // put puts the file in its place, whole or not at all.
-func (p place) put() error {
+func (p arrival) put() error {
 	name := newFile + rand.Text()
 	shown := filepath.Join(p.dir.Name(), name)
 	if err := p.before("create", shown); err != nil {
@@ -158,7 +158,7 @@ func (p place) put() error {
 
 // move renames the file. It stays open meanwhile, where that can be, so that
 // no other can pass for it.
-func (p place) move(file *os.File, name string) error {
+func (p arrival) move(file *os.File, name string) error {
 	written, err := file.Stat()
 	if err == nil && runtime.GOOS == "windows" {
 		err = file.Close()

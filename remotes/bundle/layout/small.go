@@ -1,4 +1,4 @@
-package main
+package layout
 
 import (
 	"bytes"
@@ -65,11 +65,11 @@ func (s *syncs) work() (err error) {
 // wait waits for all that was added, by callers that add no more.
 func (s *syncs) wait() error { return s.group.Wait() }
 
-// Writer implements content.Ingester. A brief blob is gathered in memory and
+// Writer implements content.Ingester. A small blob is gathered in memory and
 // written when it verifies: there is nothing to go on with after an
 // interruption, so that the local store's five files for each of them, which
 // took most of a pull's time, can be done without.
-func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+func (l *Layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
@@ -86,16 +86,16 @@ func (l *layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return &briefWriter{layout: l, desc: o.Desc, ref: o.Ref, began: time.Now()}, nil
+	return &smallWriter{layout: l, desc: o.Desc, ref: o.Ref, began: time.Now()}, nil
 }
 
 func existsAlready(d digest.Digest) error {
 	return fmt.Errorf("content %s: %w", d, errdefs.ErrAlreadyExists)
 }
 
-// briefWriter is the writer of one brief blob.
-type briefWriter struct {
-	layout *layout
+// smallWriter is the writer of one small blob.
+type smallWriter struct {
+	layout *Layout
 	desc   ocispec.Descriptor
 	ref    string
 	began  time.Time
@@ -103,12 +103,12 @@ type briefWriter struct {
 }
 
 var (
-	_ content.Writer = (*briefWriter)(nil)
-	_ io.ReaderFrom  = (*briefWriter)(nil)
+	_ content.Writer = (*smallWriter)(nil)
+	_ io.ReaderFrom  = (*smallWriter)(nil)
 )
 
 // Write implements io.Writer.
-func (w *briefWriter) Write(p []byte) (int, error) {
+func (w *smallWriter) Write(p []byte) (int, error) {
 	if int64(w.data.Len()+len(p)) > w.desc.Size {
 		return 0, bundle.ErrOther
 	}
@@ -116,7 +116,7 @@ func (w *briefWriter) Write(p []byte) (int, error) {
 }
 
 // ReadFrom implements io.ReaderFrom: nobody else's buffer of a megabyte is needed.
-func (w *briefWriter) ReadFrom(r io.Reader) (int64, error) {
+func (w *smallWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.data.Grow(int(w.desc.Size) + bytes.MinRead) // with room to see the end
 	n, err := w.data.ReadFrom(r)
 	if int64(w.data.Len()) > w.desc.Size {
@@ -126,25 +126,25 @@ func (w *briefWriter) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // Close implements io.Closer.
-func (w *briefWriter) Close() error { return nil }
+func (w *smallWriter) Close() error { return nil }
 
 // Digest implements content.Writer.
-func (w *briefWriter) Digest() digest.Digest { return digest.FromBytes(w.data.Bytes()) }
+func (w *smallWriter) Digest() digest.Digest { return digest.FromBytes(w.data.Bytes()) }
 
 // Status implements content.Writer.
-func (w *briefWriter) Status() (content.Status, error) {
+func (w *smallWriter) Status() (content.Status, error) {
 	return content.Status{Ref: w.ref, Offset: int64(w.data.Len()), Total: w.desc.Size, Expected: w.desc.Digest, StartedAt: w.began, UpdatedAt: time.Now()}, nil
 }
 
 // Truncate implements content.Writer.
-func (w *briefWriter) Truncate(size int64) error {
+func (w *smallWriter) Truncate(size int64) error {
 	w.data.Truncate(int(size))
 	return nil
 }
 
 // Commit implements content.Writer. The blob is on the disk when the layout's
 // syncs are done; nothing names it before.
-func (w *briefWriter) Commit(context.Context, int64, digest.Digest, ...content.Opt) error {
+func (w *smallWriter) Commit(context.Context, int64, digest.Digest, ...content.Opt) error {
 	if int64(w.data.Len()) != w.desc.Size || w.desc.Digest.Algorithm().FromBytes(w.data.Bytes()) != w.desc.Digest {
 		return bundle.ErrOther
 	}
@@ -156,7 +156,7 @@ func (w *briefWriter) Commit(context.Context, int64, digest.Digest, ...content.O
 }
 
 // sync brings a file to the disk.
-func (l *layout) sync(name string) error {
+func (l *Layout) sync(name string) error {
 	if err := l.before("sync", filepath.Join(l.dir, name)); err != nil {
 		return err
 	}
@@ -164,13 +164,13 @@ func (l *layout) sync(name string) error {
 }
 
 // writeBlob puts a blob into its place, whole or not at all.
-func (l *layout) writeBlob(d digest.Digest, data []byte) error {
+func (l *Layout) writeBlob(d digest.Digest, data []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if _, err := l.root.Lstat(blobFile(d)); err == nil {
 		return existsAlready(d) // as a document and as a blob, say
 	}
-	p := l.place(blobFile(d), 0o444)
+	p := l.arrival(blobFile(d), 0o444)
 	p.fill = func(file *os.File) error {
 		_, err := asking{file, l.before}.Write(data)
 		return err

@@ -1,7 +1,8 @@
-package main
+package layout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,37 +20,39 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// layoutSource is an OCI layout as a resolver: whatever repository is asked,
+// Source is an OCI layout as a resolver: whatever repository is asked,
 // the content is that of the layout.
-type layoutSource struct {
-	layoutPlace
-	dir   *os.Root    // of a layout
-	file  *os.File    // of an archive
-	tar   *tarFiles   // in it
-	index layoutIndex // index.json
+type Source struct {
+	Place
+	dir   *os.Root  // of a layout
+	file  *os.File  // of an archive
+	tar   *tarFiles // in it
+	index indexFile // index.json
 	once  func() (referrers map[digest.Digest][]ocispec.Descriptor, err error)
 }
 
-// maxLayoutIndex bounds an index.json, which may name ten thousand members and
+// maxIndex bounds an index.json, which may name ten thousand members and
 // their signatures.
-const maxLayoutIndex = 64 << 20
+const maxIndex = 64 << 20
 
-// layoutIndex is what counts of an index.json.
-type layoutIndex struct {
-	Manifests layoutEntries `json:"manifests"`
+// indexFile is what counts of an index.json.
+type indexFile struct {
+	Manifests indexEntries `json:"manifests"`
 }
 
-// layoutEntries are decoded one by one: empty ones take a hundred times the room of their text.
-type layoutEntries []ocispec.Descriptor
+// indexEntries are decoded one by one: empty ones take a hundred times the room of their text.
+type indexEntries []ocispec.Descriptor
 
-// maxLayoutEntries bounds them: as many as a bundle may have parts.
-const maxLayoutEntries = bundle.MaxNodes
+// maxEntries bounds them: as many as a bundle may have parts.
+const maxEntries = bundle.MaxNodes
 
 // UnmarshalJSON implements [json.Unmarshaler].
-func (e *layoutEntries) UnmarshalJSON(data []byte) error {
+func (e *indexEntries) UnmarshalJSON(data []byte) error {
 	*e = nil
 	d := json.NewDecoder(bytes.NewReader(data))
 	if start, err := d.Token(); err != nil || start == nil {
@@ -58,8 +61,8 @@ func (e *layoutEntries) UnmarshalJSON(data []byte) error {
 		return errors.New("manifests is no list")
 	}
 	for d.More() {
-		if len(*e) == maxLayoutEntries {
-			return fmt.Errorf("it has more than %d entries", maxLayoutEntries)
+		if len(*e) == maxEntries {
+			return fmt.Errorf("it has more than %d entries", maxEntries)
 		}
 		var entry ocispec.Descriptor
 		if err := d.Decode(&entry); err != nil {
@@ -70,54 +73,65 @@ func (e *layoutEntries) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// openLayoutSource opens a layout for reading. close ends the use of it.
-func openLayoutSource(ctx context.Context, p layoutPlace) (*layoutSource, error) {
-	l := &layoutSource{layoutPlace: p}
+// Open opens a layout or an archive for reading. An archive that cannot be read from
+// any position, as a pipe, is read to its end first.
+func Open(ctx context.Context, p Place) (*Source, error) {
+	l := &Source{Place: p}
 	l.once = sync.OnceValues(l.readReferrers)
 	var err error
-	if p.archive {
-		if l.file, err = openArchive(ctx, p.path); err != nil {
+	if p.Archive {
+		if l.file, err = openArchive(ctx, p.Path); err != nil {
 			return nil, err
 		}
 		if l.tar, err = readTar(l.file); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", p.path, err), l.close())
+			return nil, errors.Join(fmt.Errorf("%s: %w", p.Path, err), l.Close())
 		}
-	} else if l.dir, err = os.OpenRoot(p.path); err != nil {
-		return nil, fmt.Errorf("%s is not an OCI image layout: %w", p.path, classed(err))
+	} else if l.dir, err = os.OpenRoot(p.Path); err != nil {
+		return nil, fmt.Errorf("%s is not an OCI image layout: %w", p.Path, classed(err))
 	}
 	if err = l.readIndex(); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s is not an OCI image layout: %w", p.path, err), l.close())
+		return nil, errors.Join(fmt.Errorf("%s is not an OCI image layout: %w", p.Path, err), l.Close())
 	}
 	return l, nil
 }
 
-// malformedError is of a layout that is not what the image spec says.
-type malformedError struct{ error }
+// MalformedError is of a layout that is not what the image spec says.
+type MalformedError struct{ error }
 
-func (e malformedError) Unwrap() error { return e.error }
+func (e MalformedError) Unwrap() error { return e.error }
 
 // readIndex reads index.json. Its digests become names of files.
-func (l *layoutSource) readIndex() error {
-	data, err := l.read(ocispec.ImageIndexFile, maxLayoutIndex)
+func (l *Source) readIndex() error {
+	data, err := l.read(ocispec.ImageIndexFile, maxIndex)
 	if err != nil {
 		return err
 	}
 	if err = json.Unmarshal(data, &l.index); err != nil {
-		return malformedError{fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)}
+		return MalformedError{fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)}
 	}
 	for i, d := range l.index.Manifests {
 		if err = d.Digest.Validate(); err != nil {
-			return malformedError{fmt.Errorf("%s: manifests[%d]: digest %.64q: %w", ocispec.ImageIndexFile, i, d.Digest, err)}
+			return MalformedError{fmt.Errorf("%s: manifests[%d]: digest %.64q: %w", ocispec.ImageIndexFile, i, d.Digest, err)}
 		}
 	}
 	return nil
 }
 
-func (l *layoutSource) close() error {
+// Close ends the use of the layout.
+func (l *Source) Close() error {
 	if l.file == nil {
 		return l.dir.Close()
 	}
 	return l.file.Close()
+}
+
+// Bundle opens what the layout's reference names.
+func (l *Source) Bundle(ctx context.Context) (*bundle.Bundle, error) {
+	ref, err := auth.ParseReference(l.Repository().String() + ":" + cmp.Or(l.Tag(), "root"))
+	if err != nil {
+		return nil, err
+	}
+	return bundle.Open(ctx, nested.New(l, nested.Options{}), ref)
 }
 
 // blob is content that can be read, and from any position.
@@ -132,23 +146,23 @@ func (section) Close() error { return nil }
 
 // open opens a file of the layout. linked says that it may be any file, with
 // another name in another place: links are how some build tools make layouts.
-func (l *layoutSource) open(name string) (_ blob, size int64, linked bool, err error) {
-	if l.archive {
+func (l *Source) open(name string) (_ blob, size int64, linked bool, err error) {
+	if l.Archive {
 		f, absent := l.tar.find(name)
 		if absent != nil {
-			return nil, 0, false, fmt.Errorf("%s: %w", l.path, absent)
+			return nil, 0, false, fmt.Errorf("%s: %w", l.Path, absent)
 		}
 		return section{io.NewSectionReader(l.file, f.offset, f.size)}, f.size, false, nil
 	}
 	file, info, err := openRegular(l.dir, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // outside
 		linked = true
-		if file, err = os.OpenFile(filepath.Join(l.path, name), os.O_RDONLY|openNonblock, 0); err == nil {
+		if file, err = os.OpenFile(filepath.Join(l.Path, name), os.O_RDONLY|openNonblock, 0); err == nil {
 			info, err = checkRegular(file)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, false, fmt.Errorf("%s: %s: %w", l.path, name, errdefs.ErrNotFound)
+		return nil, 0, false, fmt.Errorf("%s: %s: %w", l.Path, name, errdefs.ErrNotFound)
 	}
 	if err != nil {
 		return nil, 0, false, err
@@ -157,7 +171,7 @@ func (l *layoutSource) open(name string) (_ blob, size int64, linked bool, err e
 }
 
 // read reads a file of the layout that is not large.
-func (l *layoutSource) read(name string, most int64) ([]byte, error) {
+func (l *Source) read(name string, most int64) ([]byte, error) {
 	file, size, _, err := l.open(name)
 	if err != nil {
 		return nil, err
@@ -174,13 +188,13 @@ func blobFile(d digest.Digest) string {
 }
 
 // Resolve implements remotes.Resolver: the layout's own reference counts.
-func (l *layoutSource) Resolve(_ context.Context, ref string) (string, ocispec.Descriptor, error) {
+func (l *Source) Resolve(_ context.Context, ref string) (string, ocispec.Descriptor, error) {
 	desc, err := l.root()
 	return ref, desc, err
 }
 
 // byDigest describes a document that index.json does not name.
-func (l *layoutSource) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
+func (l *Source) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
 	data, err := l.read(blobFile(d), bundle.MaxManifest)
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -189,21 +203,21 @@ func (l *layoutSource) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
 		MediaType string `json:"mediaType"`
 	}
 	if err := json.Unmarshal(data, &document); err != nil || !oci.IsManifestOrIndex(document.MediaType) {
-		return ocispec.Descriptor{}, fmt.Errorf("%s: %s does not say that it is a manifest or an index", l.path, d)
+		return ocispec.Descriptor{}, fmt.Errorf("%s: %s does not say that it is a manifest or an index", l.Path, d)
 	}
 	return ocispec.Descriptor{MediaType: document.MediaType, Digest: d, Size: int64(len(data))}, nil
 }
 
 // Fetcher implements remotes.Resolver.
-func (l *layoutSource) Fetcher(context.Context, string) (remotes.Fetcher, error) { return l, nil }
+func (l *Source) Fetcher(context.Context, string) (remotes.Fetcher, error) { return l, nil }
 
 // Pusher implements remotes.Resolver.
-func (l *layoutSource) Pusher(context.Context, string) (remotes.Pusher, error) {
+func (l *Source) Pusher(context.Context, string) (remotes.Pusher, error) {
 	return nil, errdefs.ErrNotImplemented
 }
 
 // Fetch implements remotes.Fetcher.
-func (l *layoutSource) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+func (l *Source) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := desc.Digest.Validate(); err != nil {
 		return nil, err
 	}
@@ -221,27 +235,27 @@ func (l *layoutSource) Fetch(_ context.Context, desc ocispec.Descriptor) (io.Rea
 
 // checkLink reads what a link leads to before it is sent anywhere: it may be any
 // file of the user's.
-func (l *layoutSource) checkLink(d digest.Digest, file blob) error {
+func (l *Source) checkLink(d digest.Digest, file blob) error {
 	verifier := d.Verifier()
 	if _, err := io.Copy(verifier, file); err != nil {
 		return err
 	}
 	if !verifier.Verified() {
-		return fmt.Errorf("%s: %s is a link to something else", l.path, blobFile(d))
+		return fmt.Errorf("%s: %s is a link to something else", l.Path, blobFile(d))
 	}
 	_, err := file.Seek(0, io.SeekStart)
 	return err
 }
 
-var _ remotes.ReferrersFetcher = (*layoutSource)(nil)
+var _ remotes.ReferrersFetcher = (*Source)(nil)
 
 // FetchReferrers implements remotes.ReferrersFetcher: they stand in index.json.
-func (l *layoutSource) FetchReferrers(_ context.Context, d digest.Digest, _ ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
+func (l *Source) FetchReferrers(_ context.Context, d digest.Digest, _ ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
 	referrers, err := l.once()
 	return referrers[d], err
 }
 
-func (l *layoutSource) readReferrers() (map[digest.Digest][]ocispec.Descriptor, error) {
+func (l *Source) readReferrers() (map[digest.Digest][]ocispec.Descriptor, error) {
 	referrers := map[digest.Digest][]ocispec.Descriptor{}
 	for _, d := range l.index.Manifests {
 		if !oci.IsManifestOrIndex(d.MediaType) || d.Digest.Validate() != nil {

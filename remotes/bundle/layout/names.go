@@ -1,9 +1,8 @@
-package main
+package layout
 
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,60 +15,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// layoutPlace is where OCI layouts and archives are, as --to and copy name
-// them: oci-layout:DIR or oci-archive:FILE, and for copy a name or a digest.
-type layoutPlace struct {
-	archive   bool
-	path      string
-	reference string // name or digest, may be empty
-}
-
-// parseLayout reads the name of a layout; it is none when it begins otherwise.
-// What stands after DIR may have colons and slashes itself: names of images do.
-// So a path that exists counts, the usual one before the shortest.
-func parseLayout(s string) (layoutPlace, bool) {
-	rest, layout := strings.CutPrefix(s, "oci-layout:")
-	if !layout {
-		var archive bool
-		if rest, archive = strings.CutPrefix(s, "oci-archive:"); !archive {
-			return layoutPlace{}, false
-		}
-	}
-	usual := layoutPlace{archive: !layout, path: rest}
-	if path, d, ok := strings.Cut(rest, "@"); ok && digest.Digest(d).Validate() == nil {
-		usual.path, usual.reference = path, d
-	} else if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') {
-		usual.path, usual.reference = rest[:i], rest[i+1:]
-	}
-	if usual.exists() {
-		return usual, usual.path != ""
-	}
-	for i, c := range rest {
-		if p := (layoutPlace{!layout, rest[:i], strings.TrimPrefix(rest[i:], string(c))}); (c == ':' || c == '@') && p.exists() {
-			return p, true
-		}
-	}
-	if whole := (layoutPlace{archive: !layout, path: rest}); whole.exists() {
-		return whole, true
-	}
-	return usual, usual.path != ""
-}
-
-func (p layoutPlace) exists() bool {
-	if p.path == "" {
-		return false
-	}
-	if p.archive && p.path == "-" {
-		return true
-	}
-	info, err := os.Stat(p.path)
-	return err == nil && info.IsDir() != p.archive
-}
-
-// layoutRepository is the repository of a layout that does not say where its
-// content is from; it exists nowhere, and is not shown or written.
-const layoutRepository = "oci-layout.invalid/root"
 
 // namesOf are the names that an entry of index.json has: the one that all tools
 // go by, which may be a tag, a version or an image's name, and containerd's.
@@ -85,7 +30,7 @@ func namesOf(d ocispec.Descriptor) []string {
 
 // imageName is a name, if it is an image's. A tag alone is none.
 func imageName(name string) (auth.Reference, bool) {
-	_, isLayout := parseLayout(name)
+	_, isLayout := ParsePlace(name)
 	if isLayout || !strings.ContainsAny(name, ":/@") {
 		return auth.Reference{}, false
 	}
@@ -118,49 +63,49 @@ var namings = []func(d ocispec.Descriptor, reference string) bool{
 }
 
 // root is the entry of index.json that was named, or the only one.
-func (l *layoutSource) root() (ocispec.Descriptor, error) {
+func (l *Source) root() (ocispec.Descriptor, error) {
 	entry, err := l.entry()
 	return bundle.Bare(entry), err
 }
 
 // entry is root with what index.json says of it.
-func (l *layoutSource) entry() (ocispec.Descriptor, error) {
-	if l.reference == "" {
+func (l *Source) entry() (ocispec.Descriptor, error) {
+	if l.Reference == "" {
 		return l.only()
 	}
 	for _, fit := range namings {
-		found := l.entries(func(d ocispec.Descriptor) bool { return fit(d, l.reference) })
+		found := l.entries(func(d ocispec.Descriptor) bool { return fit(d, l.Reference) })
 		switch len(found) {
 		case 0:
 		case 1:
 			return found[0], nil
 		default:
-			return ocispec.Descriptor{}, usage.Errorf("%s: %s is the name of several images; name one by digest or by its whole name: %s", l.path, l.reference, listed(found))
+			return ocispec.Descriptor{}, usage.Errorf("%s: %s is the name of several images; name one by digest or by its whole name: %s", l.Path, l.Reference, listed(found))
 		}
 	}
-	if d := digest.Digest(l.reference); d.Validate() == nil {
+	if d := digest.Digest(l.Reference); d.Validate() == nil {
 		return l.byDigest(d)
 	}
-	return ocispec.Descriptor{}, fmt.Errorf("%s: no %s in index.json, which has %s: %w", l.path, l.reference, listed(l.index.Manifests), errdefs.ErrNotFound)
+	return ocispec.Descriptor{}, fmt.Errorf("%s: no %s in index.json, which has %s: %w", l.Path, l.Reference, listed(l.index.Manifests), errdefs.ErrNotFound)
 }
 
 // only is the only entry that other tools see as an image, or the only one.
-func (l *layoutSource) only() (ocispec.Descriptor, error) {
+func (l *Source) only() (ocispec.Descriptor, error) {
 	found := l.entries(func(d ocispec.Descriptor) bool { return d.Annotations[ocispec.AnnotationRefName] != "" })
 	if len(found) == 0 {
 		found = l.entries(func(ocispec.Descriptor) bool { return true })
 	}
 	switch len(found) {
 	case 0:
-		return ocispec.Descriptor{}, fmt.Errorf("%s: no image in index.json: %w", l.path, errdefs.ErrNotFound)
+		return ocispec.Descriptor{}, fmt.Errorf("%s: no image in index.json: %w", l.Path, errdefs.ErrNotFound)
 	case 1:
 		return found[0], nil
 	}
-	return ocispec.Descriptor{}, usage.Errorf("%s holds several images; name one by its name or digest: %s", l.path, listed(found))
+	return ocispec.Descriptor{}, usage.Errorf("%s holds several images; name one by its name or digest: %s", l.Path, listed(found))
 }
 
 // entries are those of index.json that fit, one for each digest.
-func (l *layoutSource) entries(fit func(ocispec.Descriptor) bool) []ocispec.Descriptor {
+func (l *Source) entries(fit func(ocispec.Descriptor) bool) []ocispec.Descriptor {
 	var found []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
 	for _, d := range l.index.Manifests {
@@ -190,37 +135,36 @@ func listed(entries []ocispec.Descriptor) string {
 	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
-// repository is the repository that the chosen content came from.
-func (l *layoutSource) repository() string {
+// Repository returns the repository that the chosen content came from, or
+// [Nowhere] when the layout does not say it.
+func (l *Source) Repository() auth.Repository {
 	entry, err := l.entry()
-	if err != nil {
-		return layoutRepository
-	}
 	names := namesOf(entry)
 	slices.Reverse(names) // containerd's is whole
 	for _, name := range names {
-		if ref, ok := imageName(name); ok {
-			return ref.Repository().String()
+		if ref, ok := imageName(name); ok && err == nil {
+			return ref.Repository()
 		}
 	}
-	return layoutRepository
+	nowhere, _ := auth.ParseRepository(Nowhere) // which is one
+	return nowhere
 }
 
-// tag is the tag of what was chosen, if its name is one or has one: versions
+// Tag returns the tag of what was chosen, if its name is one or has one: versions
 // with a +, say, are names in layouts and no tags.
-func (l *layoutSource) tag() string {
-	if digest.Digest(l.reference).Validate() == nil {
+func (l *Source) Tag() string {
+	if digest.Digest(l.Reference).Validate() == nil {
 		return ""
 	}
 	entry, err := l.entry()
 	if err != nil {
 		return ""
 	}
-	for _, name := range append([]string{l.reference}, namesOf(entry)...) {
+	for _, name := range append([]string{l.Reference}, namesOf(entry)...) {
 		if ref, ok := imageName(name); ok {
 			name = ref.Tag()
 		}
-		if validTag.MatchString(name) {
+		if auth.IsTag(name) {
 			return name
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package layout
 
 import (
 	"errors"
@@ -14,9 +14,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// TestBriefBlobs: a brief blob is in a layout when it is what its descriptor says, and then only; it stands there once,
+// TestSmallBlobs: a small blob is in a layout when it is what its descriptor says, and then only; it stands there once,
 // and no file is left beside it.
-func TestBriefBlobs(t *testing.T) {
+func TestSmallBlobs(t *testing.T) {
 	l := newLayout(t.TempDir())
 	err := l.open()
 	if err != nil {

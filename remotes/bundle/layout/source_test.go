@@ -1,71 +1,37 @@
-package main
+package layout
 
 import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
-	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
-
-// files are those of a layout or an archive, by their names.
-type files map[string]string
-
-// namedLayout is a layout in which each name leads to a manifest of its own;
-// "a=b" gives containerd's name, too.
-func namedLayout(tb testing.TB, names ...string) (files, map[string]digest.Digest) {
-	tb.Helper()
-	f, digests := files{ocispec.ImageLayoutFile: `{"imageLayoutVersion":"1.0.0"}`}, map[string]digest.Digest{}
-	f[blobFile(digest.FromString(`{}`))] = `{}`
-	var index ocispec.Index
-	index.SchemaVersion = 2
-	for _, name := range names {
-		manifest := strings.Replace(manifestOf(`{}`), `"layers"`, `"annotations":{"n":`+jsonOf(tb, len(digests))+`},"layers"`, 1)
-		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(manifest), Size: int64(len(manifest)), Annotations: map[string]string{}}
-		own, whole, _ := strings.Cut(name, "=")
-		for key, value := range map[string]string{ocispec.AnnotationRefName: own, images.AnnotationImageName: whole} {
-			if value != "" {
-				d.Annotations[key] = value
-			}
-		}
-		index.Manifests, f[blobFile(d.Digest)], digests[name] = append(index.Manifests, d), manifest, d.Digest
-	}
-	f[ocispec.ImageIndexFile] = jsonOf(tb, index)
-	return f, digests
-}
-
-func (f files) write(tb testing.TB, dir string) {
-	tb.Helper()
-	for name, text := range f {
-		file := filepath.Join(dir, name)
-		noError(tb, os.MkdirAll(filepath.Dir(file), 0o755))
-		noError(tb, os.WriteFile(file, []byte(text), 0o600))
-	}
-}
 
 // TestNamesInLayouts: what a layout calls an image is how it can be named, as
 // far as that is clear, whatever tool made the layout. Tags are made only of
 // what is a tag.
 func TestNamesInLayouts(t *testing.T) {
 	const full, version, plain, containerd = "docker.io/library/nginx:1.27", "1.0.0+build.5", "v1", "v2=reg.test/org/app:v2"
-	f, digests := namedLayout(t, full, version, plain, containerd, "ghcr.io/org/one:twice", "ghcr.io/org/two:twice", "nobody.test/x@"+string(digest.FromString("x")))
+	f, digests := registrytest.NamedLayout(full, version, plain, containerd, "ghcr.io/org/one:twice", "ghcr.io/org/two:twice", "nobody.test/x@"+string(digest.FromString("x")))
 	dir := filepath.Join(t.TempDir(), "a:dir")
-	f.write(t, dir)
+	noError(t, f.Write(dir))
 	for _, c := range []struct{ reference, entry, tag, repository string }{
 		{full, full, "1.27", "docker.io/library/nginx"},
 		{"nginx:1.27", full, "1.27", "docker.io/library/nginx"},
 		{"1.27", full, "1.27", "docker.io/library/nginx"},
-		{version, version, "", layoutRepository},
-		{plain, plain, "v1", layoutRepository},
+		{version, version, "", Nowhere},
+		{plain, plain, "v1", Nowhere},
 		{"v2", containerd, "v2", "reg.test/org/app"},
 		{"reg.test/org/app:v2", containerd, "v2", "reg.test/org/app"},
 		{"ghcr.io/org/two:twice", "ghcr.io/org/two:twice", "twice", "ghcr.io/org/two"},
@@ -76,17 +42,17 @@ func TestNamesInLayouts(t *testing.T) {
 			if separator == "@" && digest.Digest(c.reference).Validate() != nil {
 				continue
 			}
-			place, ok := parseLayout("oci-layout:" + dir + separator + c.reference)
-			if !ok || place.path != dir || place.reference != c.reference {
+			place, ok := ParsePlace("oci-layout:" + dir + separator + c.reference)
+			if !ok || place.Path != dir || place.Reference != c.reference {
 				t.Errorf("%s: parsed as %+v", c.reference, place)
 			}
-			l, err := openLayoutSource(t.Context(), place)
+			l, err := Open(t.Context(), place)
 			noError(t, err)
 			root, err := l.root()
-			if err != nil || root.Digest != digests[c.entry] || l.tag() != c.tag || l.repository() != c.repository {
-				t.Errorf("%s: %s, %v, tag %q, repository %s", c.reference, root.Digest, err, l.tag(), l.repository())
+			if err != nil || root.Digest != digests[c.entry] || l.Tag() != c.tag || l.Repository().String() != c.repository {
+				t.Errorf("%s: %s, %v, tag %q, repository %s", c.reference, root.Digest, err, l.Tag(), l.Repository())
 			}
-			noError(t, l.close())
+			noError(t, l.Close())
 		}
 	}
 	for reference, want := range map[string]string{
@@ -97,13 +63,13 @@ func TestNamesInLayouts(t *testing.T) {
 		"app:v2":         "no app:v2 in index.json",
 		"docker.io/evil": "no docker.io/evil in index.json",
 	} {
-		place := layoutPlace{path: dir, reference: reference}
-		l, err := openLayoutSource(t.Context(), place)
+		place := Place{Path: dir, Reference: reference}
+		l, err := Open(t.Context(), place)
 		noError(t, err)
 		if _, err = l.root(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", reference, err, want)
 		}
-		noError(t, l.close())
+		noError(t, l.Close())
 	}
 }
 
@@ -115,24 +81,24 @@ func TestParseLayout(t *testing.T) {
 	for _, dir := range []string{"app", "both", "both:v1", "with:colon", "deep/er"} {
 		noError(t, os.MkdirAll(dir, 0o755))
 	}
-	for in, want := range map[string]layoutPlace{
-		"oci-layout:app":                    {path: "app"},
-		"oci-layout:app:v1":                 {path: "app", reference: "v1"},
-		"oci-layout:app:a/b:v1":             {path: "app", reference: "a/b:v1"},
-		"oci-layout:app:a/b":                {path: "app", reference: "a/b"},
-		"oci-layout:app@" + d:               {path: "app", reference: d},
-		"oci-layout:app:a/b@" + d:           {path: "app", reference: "a/b@" + d},
-		"oci-layout:both:v1":                {path: "both", reference: "v1"},
-		"oci-layout:with:colon":             {path: "with:colon"},
-		"oci-layout:with:colon:v1":          {path: "with:colon", reference: "v1"},
-		"oci-layout:deep/er:h:5000/a/b:1+2": {path: "deep/er", reference: "h:5000/a/b:1+2"},
-		"oci-layout:nowhere:v1":             {path: "nowhere", reference: "v1"},
-		"oci-layout:no/where":               {path: "no/where"},
-		"oci-archive:-:v1":                  {archive: true, path: "-", reference: "v1"},
-		"oci-archive:-":                     {archive: true, path: "-"},
-		"oci-archive:app:v1":                {archive: true, path: "app", reference: "v1"},
+	for in, want := range map[string]Place{
+		"oci-layout:app":                    {Path: "app"},
+		"oci-layout:app:v1":                 {Path: "app", Reference: "v1"},
+		"oci-layout:app:a/b:v1":             {Path: "app", Reference: "a/b:v1"},
+		"oci-layout:app:a/b":                {Path: "app", Reference: "a/b"},
+		"oci-layout:app@" + d:               {Path: "app", Reference: d},
+		"oci-layout:app:a/b@" + d:           {Path: "app", Reference: "a/b@" + d},
+		"oci-layout:both:v1":                {Path: "both", Reference: "v1"},
+		"oci-layout:with:colon":             {Path: "with:colon"},
+		"oci-layout:with:colon:v1":          {Path: "with:colon", Reference: "v1"},
+		"oci-layout:deep/er:h:5000/a/b:1+2": {Path: "deep/er", Reference: "h:5000/a/b:1+2"},
+		"oci-layout:nowhere:v1":             {Path: "nowhere", Reference: "v1"},
+		"oci-layout:no/where":               {Path: "no/where"},
+		"oci-archive:-:v1":                  {Archive: true, Path: "-", Reference: "v1"},
+		"oci-archive:-":                     {Archive: true, Path: "-"},
+		"oci-archive:app:v1":                {Archive: true, Path: "app", Reference: "v1"},
 	} {
-		if got, ok := parseLayout(in); !ok || got != want {
+		if got, ok := ParsePlace(in); !ok || got != want {
 			t.Errorf("%s: %+v, want %+v", in, got, want)
 		}
 	}
@@ -165,10 +131,28 @@ func linkEntry(kind byte, name, to string) tar.Header {
 	return tar.Header{Name: name, Typeflag: kind, Linkname: to}
 }
 
+// pullPlace pulls what a layout or an archive holds into a layout.
+func pullPlace(t *testing.T, p Place, dir string) error {
+	t.Helper()
+	from, err := Open(t.Context(), p)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	b, err := from.Bundle(t.Context())
+	if err != nil {
+		return err
+	}
+	to, err := Create(dir)
+	noError(t, err)
+	_, err = bundle.Pull(t.Context(), b, to, Nowhere+":v1", bundle.PullOptions{})
+	return errors.Join(err, to.Close())
+}
+
 // TestArchives: archives of every tool are read, or refused with what can be
 // done before anything is written.
 func TestArchives(t *testing.T) {
-	f, digests := namedLayout(t, "v1")
+	f, digests := registrytest.NamedLayout("v1")
 	manifest := blobFile(digests["v1"])
 	without := func(name string, more ...tar.Header) []tar.Header {
 		var entries []tar.Header
@@ -225,9 +209,9 @@ func TestArchives(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "app.tar")
 			noError(t, os.WriteFile(file, c.data, 0o600))
-			status, stderr := copyTo(t, "oci-archive:"+file, "oci-layout:"+filepath.Join(dir, "out"))
-			if c.error == "" && status != 0 || c.error != "" && (status == 0 || !strings.Contains(stderr, c.error)) {
-				t.Errorf("exit status %d, %s, want %q", status, stderr, c.error)
+			err := pullPlace(t, Place{Archive: true, Path: file}, filepath.Join(dir, "out"))
+			if c.error == "" && err != nil || c.error != "" && (err == nil || !strings.Contains(err.Error(), c.error)) {
+				t.Errorf("%v, want %q", err, c.error)
 			}
 			index, err := os.ReadFile(filepath.Join(dir, "out", "index.json"))
 			if written := err == nil && bytes.Contains(index, []byte(digests["v1"])); written != (c.error == "") {
@@ -237,7 +221,7 @@ func TestArchives(t *testing.T) {
 	}
 	t.Run("with holes", func(t *testing.T) {
 		dir := t.TempDir()
-		f.write(t, filepath.Join(dir, "layout"))
+		noError(t, f.Write(filepath.Join(dir, "layout")))
 		hole := filepath.Join(dir, "layout", "blobs", "sha256", strings.Repeat("0", 64))
 		noError(t, os.WriteFile(hole, nil, 0o600))
 		noError(t, os.Truncate(hole, 1<<20))
@@ -247,45 +231,12 @@ func TestArchives(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-			status, stderr := copyTo(t, "oci-archive:"+file, "oci-layout:"+filepath.Join(dir, "out"))
-			if status == 0 || !strings.Contains(stderr, "is stored with holes; make the archive without --sparse") {
-				t.Errorf("%s: exit status %d, %s", format, status, stderr)
+			err = pullPlace(t, Place{Archive: true, Path: file}, filepath.Join(dir, "out"))
+			if err == nil || !strings.Contains(err.Error(), "is stored with holes; make the archive without --sparse") {
+				t.Errorf("%s: %v", format, err)
 			}
 		}
 	})
-}
-
-func copyTo(tb testing.TB, src, dst string) (status int, stderr string) {
-	tb.Helper()
-	var out, errs bytes.Buffer
-	status = run(context.Background(), []string{"copy", "-q", src, dst}, &out, &errs)
-	return status, errs.String()
-}
-
-// TestNamelessLayout: what comes from a layout that does not say where its
-// content is from gets no name of a repository, neither where it is copied to
-// nor in what is printed.
-func TestNamelessLayout(t *testing.T) {
-	f, _ := namedLayout(t, "v1", "1+2", "")
-	dir := t.TempDir()
-	f.write(t, filepath.Join(dir, "from"))
-	for _, name := range []string{"v1", "1+2", "v1"} {
-		if status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":"+name, "oci-layout:"+filepath.Join(dir, "to")); status != 0 {
-			t.Fatal(stderr)
-		}
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "to", "index.json"))
-	noError(t, err)
-	var index ocispec.Index
-	noError(t, json.Unmarshal(data, &index))
-	if len(index.Manifests) != 2 || strings.Contains(string(data), ".invalid") || strings.Count(string(data), ocispec.AnnotationRefName) != 1 || !strings.Contains(string(data), `"v1"`) {
-		t.Errorf("index.json: %s", data)
-	}
-	noError(t, os.Remove(filepath.Join(dir, "from", blobFile(digest.FromString("{}")))))
-	status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":v1", "oci-layout:"+filepath.Join(dir, "other"))
-	if status != notFound || strings.Contains(stderr, ".invalid") || !strings.Contains(stderr, "oci-layout:"+dir) {
-		t.Errorf("exit status %d: %s", status, stderr)
-	}
 }
 
 // TestManyEntries: an index.json of empty entries does not take a hundred times its size in memory.
@@ -296,17 +247,17 @@ func TestManyEntries(t *testing.T) {
 		n     int
 		says  string
 	}{
-		"as many as there may be": {entry, maxLayoutEntries, ""},
-		"one more":                {entry, maxLayoutEntries + 1, "index.json: it has more than 100000 entries"},
-		"empty ones":              {"{}", maxLayoutIndex/3 - 10, "index.json: it has more than 100000 entries"},
+		"as many as there may be": {entry, maxEntries, ""},
+		"one more":                {entry, maxEntries + 1, "index.json: it has more than 100000 entries"},
+		"empty ones":              {"{}", maxIndex/3 - 10, "index.json: it has more than 100000 entries"},
 		"none of them":            {"1", 1, "index.json: json: cannot unmarshal number"},
 	} {
 		dir := t.TempDir()
-		files{ocispec.ImageLayoutFile: `{"imageLayoutVersion":"1.0.0"}`, ocispec.ImageIndexFile: `{"manifests":[` + strings.Repeat(test.entry+",", test.n-1) + test.entry + "]}"}.write(t, dir)
-		l, err := openLayoutSource(t.Context(), layoutPlace{path: dir})
+		noError(t, registrytest.LayoutFiles{ocispec.ImageLayoutFile: `{"imageLayoutVersion":"1.0.0"}`, ocispec.ImageIndexFile: `{"manifests":[` + strings.Repeat(test.entry+",", test.n-1) + test.entry + "]}"}.Write(dir))
+		l, err := Open(t.Context(), Place{Path: dir})
 		switch {
 		case err == nil:
-			if err = l.close(); test.says != "" || len(l.index.Manifests) != test.n || err != nil {
+			if err = l.Close(); test.says != "" || len(l.index.Manifests) != test.n || err != nil {
 				t.Errorf("%s: %d entries, %v", name, len(l.index.Manifests), err)
 			}
 		case test.says == "" || !strings.Contains(err.Error(), test.says):

@@ -1,4 +1,4 @@
-package main
+package layout
 
 import (
 	"archive/tar"
@@ -23,7 +23,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -116,7 +118,7 @@ func pullInto(t *testing.T, kind, path, ref string, f *failpoints) error {
 	if kind == "archive" {
 		a := newArchive(path)
 		a.before = f.before
-		return pullOpen(t, a, a.layout, ref)
+		return pullOpen(t, a, a.Layout, ref)
 	}
 	l := newLayout(path)
 	l.before = f.before
@@ -125,18 +127,22 @@ func pullInto(t *testing.T, kind, path, ref string, f *failpoints) error {
 
 // pullOpen opens a layout or an archive, and pulls into it.
 func pullOpen(t *testing.T, to interface {
-	target
+	bundle.Target
 	open() error
-}, l *layout, ref string) error {
+	Close() error
+}, l *Layout, ref string) error {
 	t.Helper()
 	if err := to.open(); err != nil {
 		return err
 	}
 	l.Store = failingStore{l.Store, l.dir, l.before}
-	o := pullOptions{settings: &settings{plainHTTP: true}, quiet: true, concurrent: 1}
-	parsed, err := parseRef(ref)
+	named, err := auth.ParseReference(ref)
 	noError(t, err)
-	_, err = o.pull(t.Context(), to, parsed, bundle.Selection{}, new(registry.Metrics), io.Discard)
+	client := registry.New(registry.Options{PlainHTTP: true})
+	defer client.CloseIdleConnections()
+	b, err := bundle.Open(t.Context(), nested.New(client, nested.Options{Store: to, Complete: true}), named)
+	noError(t, err)
+	_, err = bundle.Pull(t.Context(), b, to, ref, bundle.PullOptions{Options: bundle.Options{OmitNonDistributable: true, Concurrent: 1}})
 	return errors.Join(err, to.Close())
 }
 
@@ -244,19 +250,17 @@ func filesOf(t *testing.T, path string) map[string]string {
 // is named that is not all there.
 func checkIntact(t *testing.T, files map[string]string) {
 	t.Helper()
-	content := map[string][]byte{}
 	for name, data := range files {
-		content[name] = []byte(data)
 		if encoded, ok := strings.CutPrefix(name, "blobs/sha256/"); ok && digest.FromString(data).Encoded() != encoded {
 			t.Errorf("%s is something else", name)
 		}
 	}
 	var index ocispec.Index
-	if err := json.Unmarshal(content[ocispec.ImageIndexFile], &index); err != nil {
+	if err := json.Unmarshal([]byte(files[ocispec.ImageIndexFile]), &index); err != nil {
 		t.Error(err)
 	}
 	for _, d := range index.Manifests {
-		if err := complete(content, d); err != nil {
+		if err := registrytest.LayoutFiles(files).Complete(d); err != nil {
 			t.Error(fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err))
 		}
 	}
