@@ -1,10 +1,14 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // DeniedError says that a repository may not be read with the credential
@@ -95,3 +99,33 @@ func (e classedError) Error() string { return e.text }
 
 // Unwrap gives the error its class.
 func (e classedError) Unwrap() error { return e.class }
+
+// WithoutURL takes the URLs, which may hold secrets, out of the error of an
+// [http.Client]. The rest is a [net.Error] as before.
+func WithoutURL(err error) error {
+	for {
+		var client *url.Error
+		if !errors.As(err, &client) {
+			return err
+		}
+		err = bareError{client.Err, client.Timeout()}
+	}
+}
+
+// bareError is a client's error without its URL.
+type bareError struct {
+	error
+	timeout bool
+}
+
+func (e bareError) Unwrap() error { return e.error }
+
+// Timeout implements [net.Error].
+func (e bareError) Timeout() bool { return e.timeout }
+
+// Temporary implements [net.Error].
+func (e bareError) Temporary() bool { return e.timeout }
+
+// refuse is an error about a request that is not made, for the requester's own
+// sake, nor made again.
+func refuse(format string, args ...any) error { return retry.Final(fmt.Errorf(format, args...)) }

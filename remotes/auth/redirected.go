@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // redirected carries the requests of a registry also where it redirects them:
@@ -44,10 +45,10 @@ func (t redirected) RoundTrip(req *http.Request) (*http.Response, error) {
 			err = o.learn(refused)
 		}
 		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			return nil, Final(err)
+			return nil, retry.Final(err)
 		}
 	}
-	return nil, Final(o.denied(req, "answered 401 again and again"))
+	return nil, retry.Final(o.denied(req, "answered 401 again and again"))
 }
 
 // other is a repository of a registry that another one redirects to.
@@ -64,7 +65,7 @@ func (o *other) send(req *http.Request) (*http.Response, error) {
 	}
 	signed := req.Clone(o.context(req))
 	if err := o.authorizer.Authorize(signed.Context(), signed); err != nil {
-		return nil, Final(err)
+		return nil, retry.Final(err)
 	}
 	if signed.Header.Get("Authorization") == "" {
 		return o.from.transport.RoundTrip(req)
@@ -168,7 +169,7 @@ func (o *others) at(r *Registry, req *http.Request) (*other, error) {
 	found := &other{from: r, isAPI: isAPI}
 	credential, err := r.source.Lookup(found.context(req), repository)
 	if err != nil {
-		return nil, Final(err)
+		return nil, retry.Final(err)
 	}
 	key := otherKey{req.URL.Scheme, repository.host, !credential.Anonymous()}
 	if key.careful && key.scheme != "https" && reachOfName(hostname(req.URL)) != loopback {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // front is a registry that redirects all of /v2/ to another one.
@@ -85,7 +86,7 @@ func TestRedirectedRegistry(t *testing.T) {
 					t.Fatalf("%s: %v", method, err)
 				}
 				if test.denied {
-					if denied.Repository.String() != other.Host()+"/org/app" || IsBroken(err) {
+					if denied.Repository.String() != other.Host()+"/org/app" || retry.IsBroken(err) {
 						t.Errorf("denied: %v", err)
 					}
 					noLeak(t, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 const (
@@ -52,7 +53,7 @@ type tokens struct {
 }
 
 func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
-	return t.kept.Get(ctx, key, maxWait+2*tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
+	return t.kept.Get(ctx, key, retry.MaxWait+2*tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
 		token, lifetime, err := t.persist(ctx, key)
 		// Renewed a tenth of its life before the end, at most half a minute.
 		return token, lifetime - min(lifetime/10, 30*time.Second), err
@@ -66,7 +67,7 @@ func (t *tokens) forget(token string) {
 
 // persist fetches, and again when what failed may pass.
 func (t *tokens) persist(ctx context.Context, key tokenKey) (string, time.Duration, error) {
-	var retry Retry
+	var retry retry.Tries
 	for first := true; ; first = false {
 		token, lifetime, err := t.fetchInTime(ctx, key, first)
 		if err == nil {
@@ -237,7 +238,7 @@ func (t *tokens) ask(ctx context.Context, key tokenKey, build func(context.Conte
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", 0, &statusError{key.realm, resp.StatusCode, RetryAfter(resp)}
+		return "", 0, &statusError{key.realm, resp.StatusCode, retry.After(resp)}
 	}
 	token, lifetime, err := readToken(resp.Body)
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 var (
@@ -346,7 +348,7 @@ func TestTokenFailureIsNotKept(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			e, tokens := newEndpoint(append(failures, reply(200, `{"token":"t"}`))...)
-			if _, err := tokens.get(t.Context(), keyFor(withPassword)); err == nil || IsBroken(err) {
+			if _, err := tokens.get(t.Context(), keyFor(withPassword)); err == nil || retry.IsBroken(err) {
 				t.Fatalf("got %v", err)
 			}
 			if token, err := tokens.get(t.Context(), keyFor(withPassword)); err != nil || token != "t" || len(e.log) != len(failures)+1 {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // location is what is known of where a registry is.
@@ -191,7 +193,7 @@ type resumable struct {
 
 func (b resumable) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() == nil && IsBroken(err) {
+	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() == nil && retry.IsBroken(err) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

@@ -118,7 +118,7 @@ type statusError struct {
 	elsewhere  bool // it is a host to which the registry redirects
 }
 
-// Answer implements [auth.Answered].
+// Answer implements [retry.Answered].
 func (e *statusError) Answer() (int, time.Duration) { return e.code, e.retryAfter }
 
 func (e *statusError) Error() string {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // budget bounds what one request to the gateway may cost upstream before its
@@ -93,7 +93,7 @@ func (b *budget) spend() error {
 // sleep waits before another attempt. It returns false at once when that
 // would be too late.
 func (b *budget) sleep(ctx context.Context, wait time.Duration) bool {
-	return !b.hasty && wait < b.left() && auth.Sleep(ctx, wait)
+	return !b.hasty && wait < b.left() && retry.Sleep(ctx, wait)
 }
 
 // stallTimeout ends a transfer to a client that takes nothing; containerd then

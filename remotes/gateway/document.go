@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -188,7 +189,7 @@ func isBlob(p nested.Place) bool {
 
 // askDocument asks for a document, and again when its answer breaks off.
 func (g *Gateway) askDocument(ctx context.Context, most int64, do func() (*http.Response, error)) (*document, error) {
-	for retry := new(auth.Retry); ; {
+	for tries := new(retry.Tries); ; {
 		resp, err := do()
 		if err != nil {
 			return nil, err
@@ -197,7 +198,7 @@ func (g *Gateway) askDocument(ctx context.Context, most int64, do func() (*http.
 		if err == nil {
 			return d, nil
 		}
-		wait, again := retry.After(err)
+		wait, again := tries.After(err)
 		if !again || !budgetOf(ctx).sleep(ctx, wait) {
 			return d, err
 		}

@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -337,5 +338,5 @@ func isRefusedHead(err error) bool {
 		return !denied.NoToken
 	}
 	status, ok := errors.AsType[*statusError](err)
-	return ok && status.code >= http.StatusBadRequest && !auth.MayPass(status.code)
+	return ok && status.code >= http.StatusBadRequest && !retry.RetryableStatus(status.code)
 }

@@ -7,18 +7,19 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // resumed is the body of a blob. Where it breaks off, the rest is asked for, as
-// often as [auth.Retry] allows without a byte that comes. The caller notices
+// often as [retry.Tries] allows without a byte that comes. The caller notices
 // nothing: many clients do not ask for the rest themselves.
 type resumed struct {
 	io.ReadCloser
 	ctx       context.Context
 	next, end int64 // offsets in the blob: of the next byte, and behind the last
 	open      func(next, end int64) (*http.Response, error)
-	retry     auth.Retry
+	tries     retry.Tries
 }
 
 // Read implements [io.Reader].
@@ -26,12 +27,12 @@ func (b *resumed) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.next += int64(n)
 	if n > 0 {
-		b.retry = auth.Retry{}
+		b.tries = retry.Tries{}
 	}
 	if err == nil || errors.Is(err, io.EOF) || b.next >= b.end {
 		return n, err
 	}
-	if err = b.retry.Wait(b.ctx, err); err != nil {
+	if err = b.tries.Wait(b.ctx, err); err != nil {
 		return n, err
 	}
 	return n, b.reopen()

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -105,12 +106,12 @@ func (q query) capabilities() docker.HostCapabilities {
 
 // ask asks one host. The last one is asked again when its failure may pass.
 func (u *upstream) ask(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
-	for retry := new(auth.Retry); ; {
+	for tries := new(retry.Tries); ; {
 		resp, err := u.exchange(ctx, h, repository, q, last)
 		if err == nil || !last {
 			return resp, err
 		}
-		wait, again := retry.After(err)
+		wait, again := tries.After(err)
 		if !again || !budgetOf(ctx).sleep(ctx, wait) {
 			return nil, err
 		}
@@ -177,7 +178,7 @@ func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.R
 	case status == http.StatusForbidden && h.Authorizer.Owns(resp.Request.URL):
 		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
 	}
-	status := &statusError{host: resp.Request.URL.Host, code: resp.StatusCode, message: message, retryAfter: auth.RetryAfter(resp), elsewhere: !h.Authorizer.Owns(resp.Request.URL)}
+	status := &statusError{host: resp.Request.URL.Host, code: resp.StatusCode, message: message, retryAfter: retry.After(resp), elsewhere: !h.Authorizer.Owns(resp.Request.URL)}
 	return nil, fmt.Errorf("%s: %w", repository, status)
 }
 

@@ -5,16 +5,48 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
 type withField struct{ StatusCode string }
 
 func (withField) Error() string { return "an error" }
+
+// TestIsBusy: who asks for less, in the words of containerd's resolver and of this project's client.
+func TestIsBusy(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err  error
+		busy bool
+	}{
+		"docker's":            {fmt.Errorf("fetch: %w", remoteerrors.ErrUnexpectedStatus{StatusCode: 429}), true},
+		"docker's 503":        {remoteerrors.ErrUnexpectedStatus{StatusCode: 503}, false},
+		"an answer":           {retry.Spent(answered(429)), true},
+		"another answer":      {retry.Spent(answered(503)), false},
+		"of whom is in front": {fmt.Errorf("%w", busy{}), true},
+		"none":                {nil, false},
+	} {
+		if got := isBusy(test.err); got != test.busy {
+			t.Errorf("%s: %v is of one who is busy: %t", name, test.err, got)
+		}
+	}
+}
+
+type answered int
+
+func (answered) Error() string                  { return "an answer" }
+func (a answered) Answer() (int, time.Duration) { return int(a), 0 }
+
+type busy struct{ error }
+
+func (busy) Error() string { return "busy" }
+func (busy) Busy() bool    { return true }
 
 // TestIsDenied: which errors of a wrapped resolver, containerd's own included, say that another repository may be asked.
 func TestIsDenied(t *testing.T) {

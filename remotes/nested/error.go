@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -102,7 +103,7 @@ func isDenied(err error) bool {
 	if errors.As(err, &denied) {
 		return !denied.Refused
 	}
-	var answered auth.Answered
+	var answered retry.Answered
 	if errors.As(err, &answered) {
 		return false // of another host: the registry's own are denials by now
 	}
@@ -114,7 +115,12 @@ func isDenied(err error) bool {
 // asks, and not about the repository.
 func isBusy(err error) bool {
 	var busy interface{ Busy() bool }
-	return dockerStatus(err) == http.StatusTooManyRequests || errors.As(err, &busy) && busy.Busy()
+	var answered retry.Answered
+	status := dockerStatus(err)
+	if errors.As(err, &answered) {
+		status, _ = answered.Answer()
+	}
+	return status == http.StatusTooManyRequests || errors.As(err, &busy) && busy.Busy()
 }
 
 // dockerStatus is the status of an answer in an error of containerd's docker

@@ -13,6 +13,7 @@ import (
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -31,7 +32,7 @@ func isRefusedHead(err error) bool {
 	case !errors.As(err, &status):
 		return false
 	}
-	return status.StatusCode != http.StatusNotFound && !auth.MayPass(status.StatusCode)
+	return status.StatusCode != http.StatusNotFound && !retry.RetryableStatus(status.StatusCode)
 }
 
 // explain says of a 401 or 403 which credential was shown, brings forward
@@ -55,8 +56,8 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	var last answer
 	if errors.As(err, &last) {
 		last.RequestURL, _, _ = strings.Cut(last.RequestURL, "?")
-		if auth.IsSpent(err) {
-			return auth.Spent(last)
+		if retry.IsSpent(err) {
+			return retry.Spent(last)
 		}
 		return last
 	}
@@ -91,7 +92,7 @@ type answer struct {
 	elsewhere bool          // it is that of a host to which the registry redirects
 }
 
-// Answer implements [auth.Answered].
+// Answer implements [retry.Answered].
 func (a answer) Answer() (int, time.Duration) { return a.StatusCode, a.wait }
 
 // Error implements error. What is not plain text in the registry's words is
@@ -116,7 +117,7 @@ func (a answer) next() string {
 		return "; the registry redirects there, so that another login changes nothing: try again, or ask who runs the registry"
 	case a.elsewhere:
 		return "; the registry redirects there: try again, or ask who runs the registry"
-	case auth.MayPass(a.StatusCode):
+	case retry.RetryableStatus(a.StatusCode):
 		return "; try again later"
 	}
 	return ""
@@ -154,5 +155,5 @@ func newAnswer(resp *http.Response) error {
 	if err := remoteerrors.NewUnexpectedStatusErr(resp); !errors.As(err, &status) {
 		return err
 	}
-	return answer{ErrUnexpectedStatus: status, wait: auth.RetryAfter(resp)}
+	return answer{ErrUnexpectedStatus: status, wait: retry.After(resp)}
 }

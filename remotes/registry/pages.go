@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/internal/oci"
-	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // AnswerError says that a request for content was answered with 200 and with
@@ -80,7 +80,7 @@ func whatIs(mediaType string, data []byte) string {
 func judge(req *http.Request, resp *http.Response) error {
 	t := MediaType(resp.Header.Get("Content-Type"))
 	if isWrite(req.Method) && resp.StatusCode == http.StatusOK && IsPage(t) && resp.ContentLength != 0 { // frameworks give this type to nothing, too
-		return auth.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Write: true})
+		return retry.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Write: true})
 	}
 	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !isOfManifest(req) || isVendors(t) && !oci.IsManifestOrIndex(t) {
 		return nil
@@ -96,7 +96,7 @@ func judge(req *http.Request, resp *http.Response) error {
 	}
 	resp.Body = bufferedBody{buffered, resp.Body}
 	if isMarkup(begin) || IsPage(t) && !isObject(begin) {
-		return auth.Final(&AnswerError{Host: req.URL.Host, Of: askedFor(req), MediaType: t, Is: whatIs(t, begin)})
+		return retry.Final(&AnswerError{Host: req.URL.Host, Of: askedFor(req), MediaType: t, Is: whatIs(t, begin)})
 	}
 	return nil
 }

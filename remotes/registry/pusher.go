@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -95,7 +96,7 @@ func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (co
 func isRefusal(err error) bool {
 	var denied *auth.DeniedError
 	var status remoteerrors.ErrUnexpectedStatus
-	return errors.As(err, &denied) || errors.As(err, &status) && status.StatusCode >= 400 && !auth.IsSpent(err)
+	return errors.As(err, &denied) || errors.As(err, &status) && status.StatusCode >= 400 && !retry.IsSpent(err)
 }
 
 // sources are the repositories that a blob could be mounted from, those that
@@ -135,7 +136,7 @@ func (p *pusher) push(ctx context.Context, retries *pushRetries, desc ocispec.De
 	if err != nil {
 		return nil, err
 	}
-	return &uploadWriter{Writer: w, ctx: ctx, hosts: hosts, retry: &retries.put, reopen: func() (content.Writer, error) {
+	return &uploadWriter{Writer: w, ctx: ctx, hosts: hosts, tries: &retries.put, reopen: func() (content.Writer, error) {
 		w, _, err := p.open(ctx, desc)
 		return w, err
 	}}, nil

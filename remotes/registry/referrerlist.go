@@ -21,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -101,7 +102,7 @@ func (f fetcher) listUnderTag(ctx context.Context, h Host, subject digest.Digest
 			return err
 		}
 		pause := firstChangePause << attempt
-		if (err != nil || attempt > 0) && !auth.Sleep(ctx, pause/2+rand.N(pause)) {
+		if (err != nil || attempt > 0) && !retry.Sleep(ctx, pause/2+rand.N(pause)) {
 			return context.Cause(ctx)
 		}
 	}

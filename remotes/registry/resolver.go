@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -139,7 +140,7 @@ func (r *resolution) take(resp *http.Response) error {
 	}
 	t, err := ManifestType(askedFor(resp.Request), resp.Header.Get("Content-Type"), data)
 	if err != nil {
-		return auth.Final(err)
+		return retry.Final(err)
 	}
 	resp.Header.Set("Content-Type", t)
 	d := digest.Digest(resp.Header.Get("Docker-Content-Digest"))

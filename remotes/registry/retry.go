@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // retried returns the host with a client that makes requests by the one policy
-// for that, whoever makes them, [auth.Retry]: where hosts.toml names another host to be
+// for that, whoever makes them, [retry.Tries]: where hosts.toml names another host to be
 // asked after it, once. Docker's own tries, which ask again at once whatever
 // the registry says, do not come to it: they are for answers and errors that
 // it is not shown.
@@ -32,9 +32,9 @@ type retryTransport struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	for retry := retryOf(req); ; {
+	for tries := retryOf(req); ; {
 		resp, err := t.next.RoundTrip(req)
-		if err == nil && !auth.MayPass(resp.StatusCode) {
+		if err == nil && !retry.RetryableStatus(resp.StatusCode) {
 			noteAbsent(req, resp)
 			if req.Method == http.MethodGet {
 				resp.Body = &pausingBody{resp.Body, req.Context(), known(req, resp)}
@@ -48,9 +48,9 @@ func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if !isRepeatable(req, err) {
-			return nil, auth.Unrepeated(err)
+			return nil, retry.Unrepeated(err)
 		}
-		if err = retry.Wait(req.Context(), err); err != nil {
+		if err = tries.Wait(req.Context(), err); err != nil {
 			return nil, err
 		}
 		if req, err = rewound(req); err != nil {
@@ -65,7 +65,7 @@ func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // to it, unless the registry has refused to look at it. A mount that fails is an
 // upload's to mend, unless the registry wants it to be waited for.
 func isRepeatable(req *http.Request, err error) bool {
-	var answered auth.Answered
+	var answered retry.Answered
 	isAnswer := errors.As(err, &answered)
 	status, wait := 0, time.Duration(0)
 	if isAnswer {
@@ -108,11 +108,11 @@ func rewound(req *http.Request) (*http.Request, error) {
 
 // pushRetries are the tries of one push, by method, of which a push that
 // begins anew makes no more.
-type pushRetries struct{ post, put auth.Retry }
+type pushRetries struct{ post, put retry.Tries }
 
 type pushRetriesKey struct{}
 
-func retryOf(req *http.Request) *auth.Retry {
+func retryOf(req *http.Request) *retry.Tries {
 	of, ok := req.Context().Value(pushRetriesKey{}).(*pushRetries)
 	switch {
 	case ok && req.Method == http.MethodPost:
@@ -120,7 +120,7 @@ func retryOf(req *http.Request) *auth.Retry {
 	case ok && isUpload(req):
 		return &of.put
 	}
-	return new(auth.Retry)
+	return new(retry.Tries)
 }
 
 // known is how many bytes of a body the asker has already.
@@ -149,8 +149,8 @@ func (b *pausingBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.known -= int64(n)
 	if b.known >= 0 && errors.Is(err, io.ErrUnexpectedEOF) {
-		wait, _ := new(auth.Retry).After(err)
-		auth.Sleep(b.ctx, wait)
+		wait, _ := new(retry.Tries).After(err)
+		retry.Sleep(b.ctx, wait)
 	}
 	return n, err
 }

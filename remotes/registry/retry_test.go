@@ -15,7 +15,7 @@ import (
 
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 
-	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // TestRetry: what may pass is asked for again, after pauses at least as long as the registry asks for; the rest is not.
@@ -146,8 +146,8 @@ func TestRetryInTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
-		err := new(auth.Retry).Wait(ctx, answer{wait: 30 * time.Second, ErrUnexpectedStatus: remoteerrors.ErrUnexpectedStatus{StatusCode: 429}})
-		if took := time.Since(began); took != 0 || !auth.IsSpent(err) || !strings.Contains(err.Error(), "asking to wait for 30s") {
+		err := new(retry.Tries).Wait(ctx, answer{wait: 30 * time.Second, ErrUnexpectedStatus: remoteerrors.ErrUnexpectedStatus{StatusCode: 429}})
+		if took := time.Since(began); took != 0 || !retry.IsSpent(err) || !strings.Contains(err.Error(), "asking to wait for 30s") {
 			t.Errorf("got %v after %v", err, took)
 		}
 	})
@@ -174,7 +174,7 @@ func TestRetryHidden(t *testing.T) {
 					_ = resp.Body.Close()
 				}
 				var timeout net.Error
-				if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &timeout) && timeout.Timeout() || auth.IsBroken(err) {
+				if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &timeout) && timeout.Timeout() || retry.IsBroken(err) {
 					t.Errorf("docker would ask again after %v", err)
 				}
 				if want := map[string]int{"GET": 5, "PUT": 1}[method]; tries != want {

@@ -10,17 +10,17 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // uploadWriter is docker's writer with errors that say more. An upload that
 // breaks off in a way that may pass is begun anew, as often as one policy
-// allows ([auth.Retry]): its user gets content.ErrReset and writes once more.
+// allows ([retry.Tries]): its user gets content.ErrReset and writes once more.
 type uploadWriter struct {
 	content.Writer
 	ctx     context.Context
 	hosts   []Host
-	retry   *auth.Retry // of the upload, however often it begins
+	tries   *retry.Tries // of the upload, however often it begins
 	reopen  func() (content.Writer, error)
 	written bool
 	there   error // another upload has brought the content; of the class errdefs.ErrAlreadyExists
@@ -71,7 +71,7 @@ func (w *uploadWriter) failed(err error) error {
 	if errors.Is(err, io.ErrClosedPipe) {
 		err = errAnsweredEarly
 	}
-	if err = w.retry.Wait(w.ctx, err); err != nil {
+	if err = w.tries.Wait(w.ctx, err); err != nil {
 		return explain(w.ctx, w.hosts, err)
 	}
 	_ = w.Close() // it is of no use any more

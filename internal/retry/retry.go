@@ -1,15 +1,17 @@
-package auth
+// Package retry is the one policy by which failed requests are made again, at
+// registries and token endpoints, for reading and writing. [Tries] is the state
+// of a request under it; [Retryable] judges errors, and an error can be marked
+// for whoever judges it further up: [Final], [Spent], [Unrepeated].
+package retry
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,17 +22,17 @@ const (
 	// maxTries is as many as containerd makes.
 	maxTries   = 5
 	firstPause = 250 * time.Millisecond
-	// maxWait bounds the pauses of one request together: who is asked to wait
+	// MaxWait bounds the pauses of one request together: who is asked to wait
 	// for longer is better told so.
-	maxWait = time.Minute
+	MaxWait = time.Minute
 )
 
-// Retry is the policy by which a failed request is made again, for reading and
+// Tries is the policy by which a failed request is made again, for reading and
 // writing, at registries and token endpoints: five times at most, with pauses
 // that double and are never shorter than Retry-After asks for, and that are a
-// minute together at most. A Retry is the state of one request; its zero value
+// minute together at most. A Tries is the state of one request; its zero value
 // is ready for use. It is for one goroutine at a time.
-type Retry struct {
+type Tries struct {
 	failed int
 	waited time.Duration
 }
@@ -38,7 +40,7 @@ type Retry struct {
 // After takes note that a try has failed, and returns how long to wait before
 // the next one. It returns false when there is to be none: the failure is not
 // one that may pass (see [Retryable]), or was the last that is borne.
-func (r *Retry) After(err error) (time.Duration, bool) {
+func (r *Tries) After(err error) (time.Duration, bool) {
 	asked, ok := Retryable(err)
 	if !ok {
 		return 0, false
@@ -47,14 +49,14 @@ func (r *Retry) After(err error) (time.Duration, bool) {
 	wait := max(backoff/2+rand.N(backoff), asked)
 	r.failed++
 	r.waited += wait
-	return wait, r.failed < maxTries && r.waited <= maxWait
+	return wait, r.failed < maxTries && r.waited <= MaxWait
 }
 
 // Wait takes note that a try has failed, and waits until the next one is due.
 // It returns an error when there is to be none: err, or the context's cause.
 // Where it would wait for longer than the context lives, it returns at once.
 // An error that could pass is marked, so that nobody asks again, see [Spent].
-func (r *Retry) Wait(ctx context.Context, err error) error {
+func (r *Tries) Wait(ctx context.Context, err error) error {
 	wait, more := r.After(err)
 	if _, ok := Retryable(err); !ok {
 		return err
@@ -93,7 +95,7 @@ func Retryable(err error) (wait time.Duration, ok bool) {
 	var answer Answered
 	if errors.As(err, &answer) {
 		status, wait := answer.Answer()
-		return wait, MayPass(status)
+		return wait, RetryableStatus(status)
 	}
 	return 0, IsBroken(err)
 }
@@ -136,8 +138,8 @@ func (t tried) As(target any) bool {
 var passing = []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 	http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
-// MayPass reports whether a status may be another one a moment later.
-func MayPass(status int) bool { return slices.Contains(passing, status) }
+// RetryableStatus reports whether a status may be another one a moment later.
+func RetryableStatus(status int) bool { return slices.Contains(passing, status) }
 
 // IsBroken reports whether a connection failed, to a registry or to its token
 // endpoint, in a way that another one may not. What an [http.Client] says is
@@ -179,36 +181,9 @@ func (r refusal) Unwrap() error { return r.error }
 // Final marks an error as one that another try would meet, too.
 func Final(err error) error { return refusal{err} }
 
-func refuse(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
-
-// WithoutURL takes the URLs, which may hold secrets, out of the error of an
-// [http.Client]. The rest is a [net.Error] as before.
-func WithoutURL(err error) error {
-	for {
-		var client *url.Error
-		if !errors.As(err, &client) {
-			return err
-		}
-		err = bareError{client.Err, client.Timeout()}
-	}
-}
-
-// bareError is a client's error without its URL.
-type bareError struct {
-	error
-	timeout bool
-}
-
-func (e bareError) Unwrap() error { return e.error }
-
-// Timeout implements [net.Error].
-func (e bareError) Timeout() bool { return e.timeout }
-
-// Temporary implements [net.Error].
-func (e bareError) Temporary() bool { return e.timeout }
-
-// RetryAfter reads the header of that name, in seconds or as a date.
-func RetryAfter(resp *http.Response) time.Duration {
+// After reads the header Retry-After of an answer, in seconds or as a date; 0 when
+// there is none.
+func After(resp *http.Response) time.Duration {
 	value := resp.Header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // What a server over HTTP/2 does to a request, or to all on a connection, may
@@ -38,7 +40,7 @@ func TestBrokenStream(t *testing.T) {
 		if err == nil {
 			_ = resp.Body.Close()
 		}
-		if !IsBroken(err) {
+		if !retry.IsBroken(err) {
 			t.Errorf("%s: %v is final", name, err)
 		}
 	}
@@ -71,7 +73,7 @@ func TestClientRefuses(t *testing.T) {
 		if err == nil {
 			_ = resp.Body.Close()
 		}
-		if err == nil || IsBroken(err) {
+		if err == nil || retry.IsBroken(err) {
 			t.Errorf("%s: %v may pass", name, err)
 		}
 	}
@@ -90,7 +92,7 @@ func TestClientFails(t *testing.T) {
 	}
 	err = &url.Error{Op: "Post", URL: "https://another.test/?signed=secret", Err: err} // a client below a client
 	for _, err := range []error{err, WithoutURL(err)} {
-		if !IsBroken(err) || IsBroken(errors.Join(context.Canceled, err)) {
+		if !retry.IsBroken(err) || retry.IsBroken(errors.Join(context.Canceled, err)) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -109,7 +111,7 @@ func TestGoAway(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 	wantError(t, err, "http2: ")
-	if !IsBroken(err) {
+	if !retry.IsBroken(err) {
 		t.Errorf("%v is final", err)
 	}
 }
