@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
-	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
-	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -31,55 +28,22 @@ on. Members keep the other tags that they have.`,
 	}
 }
 
-func (s *settings) unprotect(ctx context.Context, out io.Writer, ref string) (err error) {
-	b, walked, err := s.walk(ctx, ref, "", true, nil)
+func (s *settings) unprotect(ctx context.Context, out io.Writer, arg string) (err error) {
+	ref, err := parseRef(arg)
 	if err != nil {
 		return err
 	}
-	registries, closeAll, err := s.around(b.Repository, new(registry.Metrics))
+	client, closeAll, err := s.around(ref.Repository(), new(registry.Metrics))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	for _, n := range append(walked.MemberNodes(), ownEntries(walked.Root)...) {
-		for _, at := range slices.Compact([]auth.Repository{n.Repository, b.Found(n)}) { // a copy may be protected above
-			for _, tag := range nested.Protect(walked.Root.Digest).Tags(n.Stored().Digest) {
-				if err := deleteTag(ctx, registries, at, tag, out); err != nil {
-					return err
-				}
-			}
-		}
+	b, err := bundle.Open(ctx, nested.New(client, nested.Options{Complete: true}), ref)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// ownEntries are the manifests and indexes in the repositories of nested
-// indexes that those name.
-func ownEntries(root *bundle.Node) []*bundle.Node {
-	var own []*bundle.Node
-	for _, n := range root.All() {
-		if !n.IsNestedIndex() {
-			continue
-		}
-		for _, c := range n.Children {
-			if !c.IsMember() && oci.IsManifestOrIndex(c.MediaType) {
-				own = append(own, c)
-			}
-		}
-	}
-	return own
-}
-
-// deleteTag deletes a tag, and says so when it was there.
-func deleteTag(ctx context.Context, registries *registry.Client, at auth.Repository, tag string, out io.Writer) error {
-	switch err := registries.Delete(ctx, at, "manifests/"+tag); {
-	case errdefs.IsNotFound(err):
-		return nil
-	case errdefs.IsNotImplemented(err):
-		return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", tag, err)
-	case err != nil:
-		return fmt.Errorf("tag %s: %w", tag, err)
-	}
-	_, err := fmt.Fprintf(out, "deleted %s:%s\n", at, tag)
-	return err
+	return bundle.Unprotect(ctx, b, client, func(at auth.Repository, tag string) error {
+		_, err := fmt.Fprintf(out, "deleted %s:%s\n", at, tag)
+		return err
+	})
 }

@@ -1,0 +1,65 @@
+package bundle
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// Unprotect deletes the tags that keep an index's members from the registry's
+// clean-up, for an index that is retired: those of all its members, which keep the
+// other tags that they have. deleted is called for each tag that was there.
+func Unprotect(ctx context.Context, b *Bundle, client *registry.Client, deleted func(auth.Repository, string) error) error {
+	walked, err := b.Walk(ctx, Options{}, Visitor{})
+	if err != nil {
+		return err
+	}
+	protection := nested.Protect(walked.Root.Digest)
+	for _, n := range append(walked.MemberNodes(), ownEntries(walked.Root)...) {
+		for _, at := range slices.Compact([]auth.Repository{n.Repository, b.Found(n)}) { // a copy may be protected above
+			for _, tag := range protection.Tags(n.Stored().Digest) {
+				if err := deleteTag(ctx, client, at, tag, deleted); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ownEntries are the manifests and indexes in the repositories of nested
+// indexes that those name.
+func ownEntries(root *Node) []*Node {
+	var own []*Node
+	for _, n := range root.All() {
+		if !n.IsNestedIndex() {
+			continue
+		}
+		for _, c := range n.Children {
+			if !c.IsMember() && oci.IsManifestOrIndex(c.MediaType) {
+				own = append(own, c)
+			}
+		}
+	}
+	return own
+}
+
+// deleteTag deletes a tag, and says so when it was there.
+func deleteTag(ctx context.Context, client *registry.Client, at auth.Repository, tag string, deleted func(auth.Repository, string) error) error {
+	switch err := client.Delete(ctx, at, "manifests/"+tag); {
+	case errdefs.IsNotFound(err):
+		return nil
+	case errdefs.IsNotImplemented(err):
+		return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", tag, err)
+	case err != nil:
+		return fmt.Errorf("tag %s: %w", tag, err)
+	}
+	return deleted(at, tag)
+}
