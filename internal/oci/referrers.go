@@ -14,23 +14,23 @@ import (
 // refers to nothing, and its descriptor as a list of referrers has it
 // (distribution spec, "Listing Referrers").
 func DescribeReferrer(desc ocispec.Descriptor, data []byte) (subject digest.Digest, _ ocispec.Descriptor) {
-	var document struct {
+	var said struct {
 		ArtifactType string             `json:"artifactType"`
 		Config       ocispec.Descriptor `json:"config"`
 		Subject      ocispec.Descriptor `json:"subject"`
 		Annotations  map[string]string  `json:"annotations"`
 	}
-	if err := json.Unmarshal(data, &document); err != nil {
+	if err := json.Unmarshal(data, &said); err != nil {
 		return "", desc
 	}
-	desc.ArtifactType, desc.Annotations = document.ArtifactType, document.Annotations
+	desc.ArtifactType, desc.Annotations = said.ArtifactType, said.Annotations
 	if desc.ArtifactType == "" && images.IsManifestType(desc.MediaType) {
-		desc.ArtifactType = document.Config.MediaType
+		desc.ArtifactType = said.Config.MediaType
 	}
-	return document.Subject.Digest, desc
+	return said.Subject.Digest, desc
 }
 
-// Refers reports whether a document says that it refers to content.
+// Refers reports whether a manifest or index says that it refers to content.
 func Refers(data []byte, d digest.Digest) bool {
 	subject, _ := DescribeReferrer(ocispec.Descriptor{}, data)
 	return subject == d

@@ -26,7 +26,7 @@ type Turns struct {
 // pushKey: a registry keeps manifests apart from blobs of the same digest.
 type pushKey struct {
 	digest   digest.Digest
-	document bool
+	manifest bool // … or index
 }
 
 // Push opens a writer with open. It first waits for the writer of another push

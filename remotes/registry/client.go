@@ -17,7 +17,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Options are the settings of a [Registries].
+// Options are the settings of a [Client].
 type Options struct {
 	// Credentials holds the credentials for repositories; nil means that
 	// there are none.
@@ -51,9 +51,11 @@ type Options struct {
 	Metrics *Metrics
 }
 
-// Client is the client of all registries, a resolver that gives each repository a docker resolver of
-// its own, with its own token. The resolvers of one registry share its
-// connections and its challenge. Proxies are those of the environment.
+// Client is the client of all registries, and a containerd resolver that gives
+// each repository a docker resolver of its own, with its own token. The resolvers
+// of one registry share its connections and its challenge. Proxies are those of
+// the environment. It may be used by several goroutines at once; others come from
+// [New].
 type Client struct {
 	options Options
 	hosts   docker.RegistryHosts
@@ -71,12 +73,9 @@ type Client struct {
 	keeping flight.Group[string, bool] // by registry
 }
 
-var (
-	_ remotes.ResolverWithOptions = (*Client)(nil)
-)
+var _ remotes.ResolverWithOptions = (*Client)(nil)
 
-// New returns a client of all registries. HostsDir is read for a
-// registry when it is first asked.
+// New returns a client. HostsDir is read for a registry when that is first asked.
 func New(options Options) *Client {
 	if options.Credentials == nil {
 		options.Credentials = auth.Sources{}
@@ -84,28 +83,28 @@ func New(options Options) *Client {
 	if options.Metrics == nil {
 		options.Metrics = new(Metrics)
 	}
-	r := &Client{
+	c := &Client{
 		options:      options,
 		base:         map[*http.Client]*http.Transport{},
 		endpoints:    map[string][]*endpoint{},
 		repositories: map[auth.Repository][]Host{},
 		unmountable:  map[mount]bool{},
 	}
-	ho := config.HostOptions{UpdateClient: r.keepTransport}
+	ho := config.HostOptions{UpdateClient: c.keepTransport}
 	if options.HostsDir != "" {
 		ho.HostDir = config.HostDirFromRoot(options.HostsDir)
 	}
 	if options.PlainHTTP {
 		ho.DefaultScheme = "http"
 	}
-	r.problems = new(hostsProblems)
-	r.hosts = config.ConfigureHosts(r.problems.listen(), ho)
-	return r
+	c.problems = new(hostsProblems)
+	c.hosts = config.ConfigureHosts(c.problems.listen(), ho)
+	return c
 }
 
 // Prepare asks for a repository's token when its registry is known to want
 // one, so that who asks for content next need not wait for it. What fails is
-// left to him.
+// left to them.
 func (c *Client) Prepare(ctx context.Context, repository auth.Repository) {
 	hosts, err := c.Hosts(repository)
 	if err != nil || len(hosts) == 0 {

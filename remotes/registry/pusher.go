@@ -57,7 +57,7 @@ func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Wri
 	return p.turns.Push(ctx, desc, func() (content.Writer, error) { return p.write(ctx, desc) })
 }
 
-// write writes a document so that it is listed among the referrers of its
+// write writes a manifest or index so that it is listed among the referrers of its
 // subject, if it has one.
 func (p *pusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	if !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > docker.MaxManifestSize {
@@ -89,7 +89,7 @@ func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (co
 	return p.push(ctx, retries, desc)
 }
 
-// isRefusal tells whether a mount was refused. A token endpoint may answer 401
+// isRefusal reports whether a mount was refused. A token endpoint may answer 401
 // to two scopes where it gives a token for each, and a registry 404 where it
 // may not say that the source is there: if it was about the target, the upload
 // is told so again. One that wants to be waited for wants the same for an upload.

@@ -275,7 +275,7 @@ func (f fetcher) tagged(ctx context.Context, h Host, subject digest.Digest) ([]o
 	return listed, tagged{etag: etag}, nil
 }
 
-// readFrom fetches and verifies a document that is no larger than one may be.
+// readFrom fetches and verifies a manifest or index that is no larger than one may be.
 func readFrom(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
 	if desc.Size > docker.MaxManifestSize {
 		return nil, fmt.Errorf("%s: %d bytes are too many for a manifest", desc.Digest, desc.Size)

@@ -1,4 +1,4 @@
-package nested_test
+package registry_test
 
 import (
 	"net/http"
@@ -41,7 +41,7 @@ func TestNextPage(t *testing.T) {
 		"no URL":              {links: []string{`<%zz://>; rel="next"`}, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			req := &http.Request{URL: must(url.Parse(asked))}
+			req := &http.Request{URL: parse(t, asked)}
 			query, more, err := registry.NextPage(&http.Response{Request: req, Header: http.Header{"Link": test.links}})
 			if (err != nil) != test.fails || more != (test.want != "") || query.Encode() != test.want {
 				t.Errorf("%v %v %v", query, more, err)
@@ -53,8 +53,8 @@ func TestNextPage(t *testing.T) {
 // TestNextPageAfterRedirect: a link is resolved against the URL that answered; the next page is asked for where the
 // first was.
 func TestNextPageAfterRedirect(t *testing.T) {
-	first := &http.Request{URL: must(url.Parse("https://front.test/v2/a/referrers/d"))}
-	last := &http.Request{URL: must(url.Parse("https://back.test/api/v2/a/referrers/d")), Response: &http.Response{Request: first}}
+	first := &http.Request{URL: parse(t, "https://front.test/v2/a/referrers/d")}
+	last := &http.Request{URL: parse(t, "https://back.test/api/v2/a/referrers/d"), Response: &http.Response{Request: first}}
 	for link, ok := range map[string]bool{
 		"<?last=1>; rel=next": true,
 		"<https://front.test/v2/a/referrers/d?last=1>; rel=next":   true,
@@ -66,4 +66,13 @@ func TestNextPageAfterRedirect(t *testing.T) {
 			t.Errorf("%s: %v %v", link, query, err)
 		}
 	}
+}
+
+func parse(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
