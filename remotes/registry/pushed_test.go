@@ -1,4 +1,4 @@
-package nested_test
+package registry_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
@@ -40,7 +41,7 @@ func TestPushedManifestRedirected(t *testing.T) {
 				at.Intercept(at.Pushes(false))
 				registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
 				defer registries.CloseIdleConnections()
-				data := manifestOf(ocispec.DescriptorEmptyJSON)
+				data := encode(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: ocispec.DescriptorEmptyJSON})
 				desc := describe(ocispec.MediaTypeImageManifest, data)
 				pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
 				check(t, err)

@@ -1,4 +1,4 @@
-package nested_test
+package registry_test
 
 import (
 	"bytes"

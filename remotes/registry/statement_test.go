@@ -1,0 +1,109 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// supporting is the statement of a registry that keeps nested indexes.
+const supporting = `{"version": 2, "validates": true, "serves": true, "cleansUp": true}`
+
+// TestKeepsReferences: an index is pushed as it is only where the registry says, in words that are understood, that it
+// looks for members where they are and that its clean-up does, too. It is asked once.
+func TestKeepsReferences(t *testing.T) {
+	for statement, want := range map[string]bool{
+		"":         false, // 404
+		supporting: true,
+		`{"cleansUp": true, "validates": true, "version": 2, "more": {"later": []}}`: true,
+		`{"version": 2, "validates": true, "serves": true, "cleansUp": false}`:       false,
+		`{"version": 2, "validates": false, "serves": true, "cleansUp": true}`:       false,
+		`{"version": 2}`: false,
+		`{"version": 1, "validates": true, "serves": true, "cleansUp": true}`:   false,
+		`{"version": 3, "validates": true, "serves": true, "cleansUp": true}`:   false,
+		`{"version": "2", "validates": true, "serves": true, "cleansUp": true}`: false,
+		`{"version": 2, "validates": "yes", "serves": true, "cleansUp": true}`:  false,
+		`<html>log in</html>`:                    false,
+		`null`:                                   false,
+		supporting + "}":                         false,
+		supporting + strings.Repeat(" ", 64<<10): false,
+	} {
+		reg := newRegistry(t, registrytest.SupportsChildNamespaces(statement))
+		registries := registry.New(registry.Options{PlainHTTP: true})
+		defer registries.CloseIdleConnections()
+		for _, name := range []string{"org/app", "org/app", "org/app/web"} {
+			got, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, name))
+			if got != want || err != nil {
+				t.Errorf("%.80s: %t %v, want %t", statement, got, err, want)
+			}
+		}
+		if n := reg.Count(); n != 1 {
+			t.Errorf("%.80s: %d requests", statement, n)
+		}
+	}
+	for _, status := range []int{http.StatusAccepted, http.StatusNonAuthoritativeInfo, http.StatusPartialContent, http.StatusNotFound} {
+		reg := newRegistry(t, registrytest.SupportsChildNamespaces(supporting))
+		reg.Intercept(registrytest.Say(status, "application/json", supporting))
+		registries := registry.New(registry.Options{PlainHTTP: true})
+		defer registries.CloseIdleConnections()
+		if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, parent)); keeps || err != nil {
+			t.Errorf("said with status %d: %t, %v", status, keeps, err)
+		}
+	}
+}
+
+// TestKeepsReferencesToken: it is asked with the repository's own token for pushing, together by all who want to know.
+func TestKeepsReferencesToken(t *testing.T) {
+	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
+	reg.Allow("all", "secret", parent)
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
+	defer registries.CloseIdleConnections()
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, parent)); !keeps || err != nil {
+				t.Error(keeps, err)
+			}
+		})
+	}
+	group.Wait()
+	asked, tokens := reg.Log(registrytest.Of(registrytest.KindSupport)), reg.Log(registrytest.Of(registrytest.KindToken))
+	last := asked[len(asked)-1]
+	if want := []string{"repository:" + parent + ":pull,push"}; len(asked) != 2 || last.Status != http.StatusOK || !slices.Equal(last.Scopes, want) || len(tokens) != 1 {
+		t.Errorf("%v\n%v", asked, tokens)
+	}
+}
+
+// TestKeepsReferencesError: that it could not be found out is no answer, and not kept; for a strategy it is no.
+func TestKeepsReferencesError(t *testing.T) {
+	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
+	defer registries.CloseIdleConnections()
+	at := repositoryAt(t, reg, parent)
+	if _, err := registries.KeepsReferences(t.Context(), at); err == nil {
+		t.Error("no error with a wrong password")
+	}
+	if keeps, err := nested.KeepsReferences(t.Context(), registries, at); keeps || err != nil {
+		t.Error(keeps, err)
+	}
+	if keeps, err := nested.KeepsReferences(t.Context(), nil, at); keeps || err != nil {
+		t.Error(keeps, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := nested.KeepsReferences(ended, registries, at); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	reg.Allow("all", "secret", parent)
+	if keeps, err := registries.KeepsReferences(t.Context(), at); !keeps || err != nil {
+		t.Error(keeps, err)
+	}
+}
