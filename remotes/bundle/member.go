@@ -109,7 +109,9 @@ func newMember(parent auth.Repository, source IndexSource) (member, error) {
 // whoever pulls a member reads it, what is invalid is an error.
 func (m *member) nested(strict bool) (bool, error) {
 	place := nested.PlaceIn(m.repository, m.desc)
-	place.Strict = strict
+	if strict {
+		place = place.AsStrict()
+	}
 	_, is, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(place, m.manifest, m.repository)
 	return is, err
 }

@@ -3,14 +3,12 @@ package gateway
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -180,17 +178,15 @@ func (p *pull) add(places []nested.Place, in *item) {
 	}
 	for _, place := range places {
 		suits := in != nil && in.suits
-		if place.Entry {
-			suits = place.Descriptor.Platform != nil
+		if place.Entry() {
+			suits = place.Descriptor().Platform != nil
 		}
-		d := place.Descriptor
+		d := place.Descriptor()
 		if !worthwhile(place, suits) || p.items[d.Digest] != nil || p.all.known >= aheadItems {
 			continue
 		}
-		place.Descriptor = ocispec.Descriptor{ // strings of its own: the document's share one copy of it
-			MediaType: strings.Clone(d.MediaType), Digest: digest.Digest(strings.Clone(string(d.Digest))), Size: d.Size}
-		i := &item{place: place, among: s, suits: suits}
-		p.items[place.Descriptor.Digest] = i
+		i := &item{place: place.Detached(), among: s, suits: suits}
+		p.items[i.place.Descriptor().Digest] = i
 		p.all.known++
 		s.items = append(s.items, i)
 	}
@@ -206,11 +202,11 @@ var platform = platforms.OnlyStrict(platforms.DefaultSpec())
 // worthwhile tells whether a client of this platform will ask for what is at
 // a place, and whether it is small. What has URLs it looks for there.
 func worthwhile(place nested.Place, suits bool) bool {
-	d := place.Descriptor
+	d := place.Descriptor()
 	switch {
 	case !registry.IsSmall(d), len(d.MediaType) > maxMediaType, len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
 		return false
-	case place.Entry:
+	case place.Entry():
 		return oci.IsManifestOrIndex(d.MediaType)
 	}
 	return suits || images.IsConfigType(d.MediaType)
@@ -324,7 +320,7 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 		return nil
 	}
 	i.asked = true
-	if i.place.Entry {
+	if i.place.Entry() {
 		i.among.asked++
 	}
 	if i.among.asked > 1 {

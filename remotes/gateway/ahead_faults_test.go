@@ -215,7 +215,7 @@ func TestSizeIsBound(t *testing.T) {
 	for name, length := range map[string]int64{"said": 8 << 20, "not said": -1} {
 		body := &counted{Reader: io.LimitReader(zeros{}, 8<<20)}
 		g := New(Options{Mode: Node})
-		p := nested.Place{Descriptor: ocispec.Descriptor{Digest: digest.FromString("small"), Size: 1 << 10}, Strict: true}
+		p := nested.PlaceIn(repository(t, "reg.test/p"), ocispec.Descriptor{Digest: digest.FromString("small"), Size: 1 << 10}).AsStrict()
 		ctx, cancel := withBudget(t.Context(), right{}, time.Minute)
 		defer cancel()
 		d, err := g.readDocument(ctx, &http.Response{Body: io.NopCloser(body), ContentLength: length, Header: http.Header{}}, g.most(p))
@@ -268,7 +268,9 @@ func TestWorthwhile(t *testing.T) {
 		{"long media type", with(layer, func(d *ocispec.Descriptor) { d.MediaType = strings.Repeat("x", 256) }), false, false},
 		{"elsewhere", with(layer, func(d *ocispec.Descriptor) { d.URLs = []string{"https://cdn.test/x"} }), false, false},
 	} {
-		if got := worthwhile(nested.Place{Descriptor: c.d, Entry: c.entry}, true); got != c.want {
+		p := fieldsOf(repository(t, "reg.test/p"), "", repository(t, "reg.test/p/a"))
+		p.Descriptor, p.Entry = c.d, c.entry
+		if got := worthwhile(p.place(), true); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
 	}

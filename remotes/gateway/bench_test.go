@@ -119,7 +119,7 @@ func BenchmarkTrail(b *testing.B) {
 				member := repository(b, fmt.Sprintf("reg.test/org/app/member-%d", i%100_000/1000))
 				var places []nested.Place
 				for j := range 1000 {
-					places = append(places, placeOf(of(i+j), member))
+					places = append(places, placeOf(parent, of(i+j), member))
 				}
 				_ = trail.Learn(b.Context(), parent, places...)
 			}

@@ -33,7 +33,7 @@ func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 
 // openBlob asks one candidate.
 func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
-	if d := p.Descriptor; d.Size > 0 && registry.IsSmall(d) {
+	if d := p.Descriptor(); d.Size > 0 && registry.IsSmall(d) {
 		ctx = auth.Brief(ctx)
 	}
 	resp, err := g.askBlob(ctx, q, p, from)
@@ -51,11 +51,11 @@ func (g *Gateway) askBlob(ctx context.Context, q request, p nested.Place, from a
 		ask.method = http.MethodHead
 	}
 	resp, err := g.exchangeBlob(ctx, from, ask)
-	if errdefs.IsNotFound(err) && p.Strict && p.Entry {
+	if errdefs.IsNotFound(err) && p.Strict() && p.Entry() {
 		ask.kind, ask.accept = manifests, acceptAll
 		return g.exchangeBlob(ctx, from, ask)
 	}
-	if err == nil && isForeignPage(resp, q.digest, p.Descriptor.Size) {
+	if err == nil && isForeignPage(resp, q.digest, p.Descriptor().Size) {
 		return nil, errors.Join(&registry.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), Blob: true}, resp.Body.Close())
 	}
 	return resp, err

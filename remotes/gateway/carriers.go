@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"strings"
-
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -20,8 +18,8 @@ type carriers struct {
 func (c *carriers) put(d digest.Digest, carried *nested.Place) {
 	var index *ocispec.Descriptor
 	if carried != nil {
-		i := carried.Descriptor // its strings may share one copy of the manifest
-		index = &ocispec.Descriptor{MediaType: strings.Clone(i.MediaType), Digest: digest.Digest(strings.Clone(string(i.Digest))), Size: i.Size}
+		desc := carried.Detached().Descriptor() // its strings may share one copy of the manifest
+		index = &desc
 	}
 	c.known.Put(d, index, flight.Forever)
 }

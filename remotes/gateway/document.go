@@ -48,8 +48,8 @@ func (d *document) whole() bool { return d.rest == nil }
 // Nobody looks for child namespaces beyond it.
 func (g *Gateway) most(p nested.Place) int64 {
 	most := 2 * g.rule.Limits().Document
-	if p.Strict {
-		return min(most, p.Descriptor.Size)
+	if p.Strict() {
+		return min(most, p.Descriptor().Size)
 	}
 	return most
 }
@@ -155,7 +155,7 @@ func (d *document) verified(want digest.Digest) bool {
 // only the digest counts, unless it cannot be told: containerd keeps what does
 // not verify, and refuses it at the next pull, too.
 func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Place) (*document, error) {
-	want := p.Descriptor
+	want := p.Descriptor()
 	ask := query{method: http.MethodGet, kind: manifests, reference: want.Digest.String(), accept: accept(want.MediaType)}
 	if isBlob(p) {
 		ask.kind, ask.accept = blobs, "*/*"
@@ -169,12 +169,12 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 		return nil, err
 	}
 	d.digest = want.Digest
-	if reason := d.differs(p); p.Strict && reason != "" {
+	if reason := d.differs(p); p.Strict() && reason != "" {
 		return nil, errors.Join(&nested.VerifyError{Repository: from, Digest: want.Digest, Reason: reason}, d.close())
 	} else if d.whole() && d.header.Get("Content-Encoding") == "" && !d.verified(want.Digest) {
 		return nil, errors.Join(&nested.VerifyError{Repository: from, Digest: want.Digest, Reason: "digest is another"}, d.close())
 	}
-	if want.MediaType != "" && p.Strict {
+	if want.MediaType != "" && p.Strict() {
 		d.mediaType = want.MediaType
 	}
 	return d, nil
@@ -183,8 +183,8 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 // isBlob tells whether content is under /blobs/: a config, a layer, or an index
 // that is stored as such.
 func isBlob(p nested.Place) bool {
-	t := p.Descriptor.MediaType
-	return p.Carried || !p.Entry && t != "" && !oci.IsManifestOrIndex(t)
+	t := p.Descriptor().MediaType
+	return p.Carried() || !p.Entry() && t != "" && !oci.IsManifestOrIndex(t)
 }
 
 // askDocument asks for a document, and again when its answer breaks off.
@@ -207,17 +207,18 @@ func (g *Gateway) askDocument(ctx context.Context, most int64, do func() (*http.
 
 // differs says in which way a document is not what its place describes.
 func (d *document) differs(p nested.Place) string {
+	want := p.Descriptor()
 	switch {
 	case !d.whole() && d.size < 0:
-		return fmt.Sprintf("it is longer than %d", p.Descriptor.Size)
-	case d.size != p.Descriptor.Size:
-		return fmt.Sprintf("size is %d, not %d", d.size, p.Descriptor.Size)
-	case !d.verified(p.Descriptor.Digest):
+		return fmt.Sprintf("it is longer than %d", want.Size)
+	case d.size != want.Size:
+		return fmt.Sprintf("size is %d, not %d", d.size, want.Size)
+	case !d.verified(want.Digest):
 		return "digest is another"
-	case isBlob(p), registry.MayBe(d.mediaType, p.Descriptor.MediaType):
+	case isBlob(p), registry.MayBe(d.mediaType, want.MediaType):
 		return ""
 	}
-	return fmt.Sprintf("it is served as %.64q, its descriptor says %.64q", d.mediaType, p.Descriptor.MediaType)
+	return fmt.Sprintf("it is served as %.64q, its descriptor says %.64q", d.mediaType, want.MediaType)
 }
 
 // close gives back what the document holds.
@@ -248,7 +249,7 @@ var acceptAll = strings.Join([]string{images.MediaTypeDockerSchema2Manifest, ima
 // before: but for a manifest that may be a carrier, nobody needs to hear that
 // again.
 func (g *Gateway) follow(ctx context.Context, q request, p nested.Place, d *document, served auth.Repository) ([]nested.Place, error) {
-	if (images.IsIndexType(d.mediaType) || p.Strict) && g.trail.Learnt(q.repository, d.at(p), served) {
+	if (images.IsIndexType(d.mediaType) || p.Strict()) && g.trail.Learnt(q.repository, d.at(p), served) {
 		return nil, nil
 	}
 	return g.learn(ctx, q, p, d, served)
@@ -268,7 +269,7 @@ func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *docum
 	learnt := g.trail.Learnt(q.repository, p, served)
 	switch {
 	case learnt:
-	case isNested || p.Strict:
+	case isNested || p.Strict():
 		if g.options.Prefetch > 0 {
 			d.fresh = g.trail.Fresh(q.repository, found)
 		}
@@ -278,7 +279,7 @@ func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *docum
 	case served == q.repository:
 		err = g.trail.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
 	}
-	if images.IsManifestType(d.mediaType) && !p.Strict {
+	if images.IsManifestType(d.mediaType) && !p.Strict() {
 		g.carriers.put(d.digest, carried)
 	}
 	return found, err
@@ -315,7 +316,7 @@ func (g *Gateway) followReferrer(ctx context.Context, q request, d *document, fr
 
 func carriedBy(places []nested.Place) *nested.Place {
 	for _, p := range places {
-		if p.Carried {
+		if p.Carried() {
 			return &p
 		}
 	}

@@ -102,10 +102,11 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 		for _, p := range r.current(young).places(parent, digest.FromString("x")) {
-			if len(p.Targets) == 0 {
+			f := p.Fields()
+			if len(f.Targets) == 0 {
 				t.Errorf("%q: nowhere", data)
 			}
-			for _, at := range slices.Concat(p.Targets, p.Fallbacks, []auth.Repository{p.By}) {
+			for _, at := range slices.Concat(f.Targets, f.Fallbacks, []auth.Repository{f.By}) {
 				if at != parent && (at.Host() != "reg.test" || !strings.HasPrefix(at.Name(), "org/app/") || path.Clean(at.Name()) != at.Name()) {
 					t.Errorf("%q: %s", data, at)
 				}

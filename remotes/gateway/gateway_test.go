@@ -95,7 +95,7 @@ func TestTrailSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if got := again.Roots(repository(t, s.registry.Host()+"/org/app"), maxRoots); len(got) != 1 || !got[0].Strict && got[0].Depth != 0 {
+	if got := again.Roots(repository(t, s.registry.Host()+"/org/app"), maxRoots); len(got) != 1 || !got[0].Strict() && got[0].Fields().Depth != 0 {
 		t.Errorf("roots %+v", got)
 	}
 }

@@ -120,7 +120,7 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	parent := repository(t, s.registry.Host()+"/org/app")
 	var b batch = map[string]record{}
 	for i := range smallBatch + 1 {
-		b.add(parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
+		b.add(parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), parent))
 	}
 	for s.trail.waiting < maxPending { // as much as there is room for
 		if err := s.trail.put(t.Context(), batch{fmt.Sprint(s.trail.waiting): {}}); err != nil {

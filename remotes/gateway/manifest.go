@@ -65,7 +65,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 		return d, nil
 	}
 	if carried := g.carriedIn(ctx, q, d.digest); carried != nil {
-		if err = g.trail.Learn(ctx, q.repository, nested.Place{By: q.repository, Descriptor: *carried, Targets: []auth.Repository{q.repository}, Strict: true, Carried: true}); err != nil {
+		if err = g.trail.Learn(ctx, q.repository, nested.CarriedIn(q.repository, *carried)); err != nil {
 			return nil, err
 		}
 		return &document{mediaType: carried.MediaType, digest: carried.Digest, size: carried.Size, header: http.Header{}}, nil
@@ -97,7 +97,8 @@ func (g *Gateway) carriedIn(ctx context.Context, q request, d digest.Digest) *oc
 	}
 	g.held.put(ctx, q, manifest)
 	if p := carriedBy(found); p != nil {
-		return &p.Descriptor
+		desc := p.Descriptor()
+		return &desc
 	}
 	return nil
 }
@@ -132,7 +133,7 @@ func (g *Gateway) askTag(ctx context.Context, q request, method string) (resp *h
 // byTag fetches what a tag names.
 func (g *Gateway) byTag(ctx context.Context, q request) (*document, error) {
 	var from auth.Repository
-	d, err := g.askDocument(ctx, g.most(nested.Place{}), func() (resp *http.Response, err error) {
+	d, err := g.askDocument(ctx, g.most(plain(q.repository, "")), func() (resp *http.Response, err error) {
 		resp, from, err = g.askTag(ctx, q, http.MethodGet)
 		return resp, err
 	})
@@ -176,7 +177,7 @@ func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err err
 		return g.hold(ctx, q, held), nil
 	}
 	err = g.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) error {
-		if q.head && !p.Strict && p.Descriptor.MediaType == "" { // nothing is known of it
+		if q.head && !p.Strict() && p.Descriptor().MediaType == "" { // nothing is known of it
 			if d, err = g.headDigest(ctx, q); d != nil || err != nil {
 				return err
 			}
@@ -185,8 +186,8 @@ func (g *Gateway) byDigest(ctx context.Context, q request) (d *document, err err
 			d = held
 			return nil
 		}
-		if isBlob(p) && !p.Carried {
-			p.Descriptor.MediaType = "" // the client takes it for a manifest
+		if isBlob(p) && !p.Carried() {
+			p = p.As("", p.Descriptor().Size) // the client takes it for a manifest
 		}
 		d, err = g.loadFrom(ctx, q, p, from)
 		return err
@@ -245,13 +246,14 @@ func (g *Gateway) load(ctx context.Context, q request, p nested.Place) (d *docum
 
 // fetchAny fetches the document at a place from the first candidate that has it.
 func (g *Gateway) fetchAny(ctx context.Context, q request, p nested.Place) (d *document, err error) {
-	served := p.Targets[0]
-	if data := p.Descriptor.Data; p.Carried && len(data) > 0 {
+	served := p.First()
+	if desc := p.Descriptor(); p.Carried() && len(desc.Data) > 0 {
+		data := desc.Data
 		room, failed := take(ctx, &g.memory.documents, int64(len(data)))
 		if failed != nil {
 			return nil, failed
 		}
-		d = &document{room: room, mediaType: p.Descriptor.MediaType, digest: p.Descriptor.Digest, data: data, size: int64(len(data)), header: http.Header{}}
+		d = &document{room: room, mediaType: desc.MediaType, digest: desc.Digest, data: data, size: int64(len(data)), header: http.Header{}}
 	} else if served, err = p.Ask(q.repository, func(candidate auth.Repository) (err error) {
 		d, err = g.fetch(ctx, candidate, p)
 		return err
@@ -265,8 +267,7 @@ func (g *Gateway) fetchAny(ctx context.Context, q request, p nested.Place) (d *d
 // findCarried finds a digest that the repository does not have under
 // /manifests/ as the index of a carrier: a blob that is a nested index.
 func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, bool) {
-	p := plain(q.repository, q.digest)
-	p.Carried = true
+	p := nested.BlobIn(q.repository, ocispec.Descriptor{Digest: q.digest})
 	d, err := g.fetch(ctx, q.repository, p)
 	if err != nil {
 		return p, false // the client hears of what is missing, not of this
@@ -276,7 +277,7 @@ func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, boo
 		return p, false
 	}
 	d.mediaType = indexType(d.data)
-	p.Strict = true
+	p = p.AsStrict()
 	found, isNested, err := g.read(ctx, d.at(p), d, q.repository)
 	if !isNested || err != nil {
 		_ = d.close()
@@ -302,8 +303,7 @@ func indexType(data []byte) string {
 
 // at is the place with what is known of the document.
 func (d *document) at(p nested.Place) nested.Place {
-	p.Descriptor.MediaType, p.Descriptor.Size = d.mediaType, d.size
-	return p
+	return p.As(d.mediaType, d.size)
 }
 
 // send answers with the document, or with its headers alone.

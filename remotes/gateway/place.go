@@ -65,7 +65,7 @@ func (g *Gateway) tryKnown(ctx context.Context, q request, try attempt) (nested.
 		return nil, missing
 	}
 	p, _, err := places.Ask(ctx, q.repository, plainly, try)
-	if err == nil && len(places) > 0 && !p.Strict && p.By == q.repository {
+	if err == nil && len(places) > 0 && !p.Strict() && p.By() == q.repository {
 		_ = g.trail.Learn(ctx, q.repository, plain(q.repository, q.digest)) // it only saves time
 	}
 	return places, err
@@ -120,12 +120,11 @@ const maxProofs = 3
 func (g *Gateway) prove(ctx context.Context, q request) (bool, error) {
 	roots := g.trail.Roots(q.repository, maxProofs)
 	for i := range maxProofs {
-		p := plain(q.repository, digest.FromString(fmt.Sprint(q.repository, i)))
-		p.Descriptor.MediaType = ocispec.MediaTypeImageIndex
+		p := plain(q.repository, digest.FromString(fmt.Sprint(q.repository, i))).As(ocispec.MediaTypeImageIndex, 0)
 		if i < len(roots) {
 			p = roots[i]
 		} else {
-			g.trail.Place(q.repository, p.Descriptor.Digest) // as long as a look for a root takes
+			g.trail.Place(q.repository, p.Descriptor().Digest) // as long as a look for a root takes
 		}
 		err := g.has(ctx, q.repository, p)
 		if errdefs.IsNotFound(err) {
@@ -141,7 +140,8 @@ func (g *Gateway) prove(ctx context.Context, q request) (bool, error) {
 
 // has asks a repository for the headers of a manifest, index or blob.
 func (g *Gateway) has(ctx context.Context, in auth.Repository, p nested.Place) error {
-	ask := query{method: http.MethodHead, kind: manifests, reference: p.Descriptor.Digest.String(), accept: accept(p.Descriptor.MediaType)}
+	desc := p.Descriptor()
+	ask := query{method: http.MethodHead, kind: manifests, reference: desc.Digest.String(), accept: accept(desc.MediaType)}
 	if isBlob(p) {
 		ask.kind = blobs
 	}

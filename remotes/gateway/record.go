@@ -55,19 +55,20 @@ const maxRoots = 100
 
 // newStatement is that of a place that was seen just now.
 func newStatement(parent auth.Repository, p nested.Place, now int64) statement {
+	f := p.Fields()
 	s := statement{
-		Times:     slices.Repeat([]int64{now}, len(p.Targets)),
-		MediaType: strings.Clone(p.Descriptor.MediaType), // the document's strings may share one copy of it
-		Size:      p.Descriptor.Size,
-		Targets:   relative(parent, p.Targets),
-		Fallbacks: relative(parent, p.Fallbacks),
-		Depth:     p.Depth,
-		Strict:    p.Strict,
-		Entry:     p.Entry,
-		Carried:   p.Carried,
+		Times:     slices.Repeat([]int64{now}, len(f.Targets)),
+		MediaType: strings.Clone(f.Descriptor.MediaType), // the document's strings may share one copy of it
+		Size:      f.Descriptor.Size,
+		Targets:   relative(parent, f.Targets),
+		Fallbacks: relative(parent, f.Fallbacks),
+		Depth:     f.Depth,
+		Strict:    f.Strict,
+		Entry:     f.Entry,
+		Carried:   f.Carried,
 	}
 	if !p.Own(parent) {
-		s.By = relative(parent, []auth.Repository{p.By})[0]
+		s.By = relative(parent, []auth.Repository{f.By})[0]
 	}
 	return s
 }
@@ -204,21 +205,23 @@ func (r record) places(parent auth.Repository, d digest.Digest) nested.Places {
 }
 
 func (s statement) place(parent auth.Repository, d digest.Digest) (nested.Place, bool) {
-	p := nested.Place{
+	by, ok := absolute(parent, []string{s.By})
+	targets, all := absolute(parent, s.Targets)
+	fallbacks, both := absolute(parent, s.Fallbacks)
+	if !ok || !all || !both {
+		return nested.Place{}, false
+	}
+	p, err := nested.PlaceFields{
+		By:         by[0],
 		Descriptor: ocispec.Descriptor{MediaType: s.MediaType, Digest: d, Size: s.Size},
+		Targets:    targets,
+		Fallbacks:  fallbacks,
 		Depth:      s.Depth,
 		Strict:     s.Strict,
 		Entry:      s.Entry,
 		Carried:    s.Carried,
-	}
-	by, ok := absolute(parent, []string{s.By})
-	targets, all := absolute(parent, s.Targets)
-	fallbacks, both := absolute(parent, s.Fallbacks)
-	if !ok || !all || !both || len(targets) == 0 {
-		return p, false
-	}
-	p.By, p.Targets, p.Fallbacks = by[0], targets, fallbacks
-	return p, true
+	}.Place()
+	return p, err == nil
 }
 
 func absolute(parent auth.Repository, names []string) ([]auth.Repository, bool) {

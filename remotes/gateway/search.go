@@ -80,11 +80,12 @@ type question struct {
 // pass takes note of what was tried, and reports whether any of it is new.
 func (s *search) pass(places nested.Places) (fresh bool) {
 	for _, p := range places {
-		for _, at := range slices.Concat(p.Targets, p.Fallbacks) {
-			if at == s.q.repository && !slices.Contains(p.Targets, at) {
+		f := p.Fields()
+		for _, at := range slices.Concat(f.Targets, f.Fallbacks) {
+			if at == s.q.repository && !slices.Contains(f.Targets, at) {
 				continue // it was asked itself
 			}
-			ask := question{at, p.Descriptor.MediaType, p.Descriptor.Size}
+			ask := question{at, f.Descriptor.MediaType, f.Descriptor.Size}
 			fresh = fresh || !s.tried[ask]
 			s.tried[ask] = true
 		}
@@ -237,7 +238,7 @@ func (s *search) visitAll(ctx context.Context, queue *queues) error {
 			break
 		}
 		for _, p := range s.g.trail.Places(s.q.repository, d) {
-			if p.By != by || s.found {
+			if p.By() != by || s.found {
 				continue
 			}
 			if err := s.visit(ctx, queue, p); err != nil {
@@ -284,11 +285,12 @@ func (s *search) below(ctx context.Context, p nested.Place) (string, error) {
 	}
 	var below []digest.Digest
 	for _, next := range found {
-		if next.Descriptor.Digest == s.q.digest && s.may() && s.at(ctx, next) {
+		desc := next.Descriptor()
+		if desc.Digest == s.q.digest && s.may() && s.at(ctx, next) {
 			return "", nil
 		}
-		if next.Strict && oci.IsManifestOrIndex(next.Descriptor.MediaType) {
-			below = append(below, next.Descriptor.Digest)
+		if next.Strict() && oci.IsManifestOrIndex(desc.MediaType) {
+			below = append(below, desc.Digest)
 		}
 	}
 	return s.walked.remember(at, below)

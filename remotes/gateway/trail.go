@@ -67,7 +67,7 @@ func documentKey(parent auth.Repository, p nested.Place, served auth.Repository)
 	s := newStatement(parent, p, 0)
 	s.Times = nil
 	text, _ := json.Marshal([]any{s, relative(parent, []auth.Repository{served})}) // a struct of strings and numbers
-	return "d\x00" + parent.String() + "\x00" + p.Descriptor.Digest.String() + "\x00" + digest.FromBytes(text).Encoded()
+	return "d\x00" + parent.String() + "\x00" + p.Descriptor().Digest.String() + "\x00" + digest.FromBytes(text).Encoded()
 }
 
 // Places returns where content may be that was asked for in a repository.
@@ -132,7 +132,7 @@ func (t *Trail) Learn(ctx context.Context, parent auth.Repository, places ...nes
 
 // has reports whether the same as a place says was learnt not long ago.
 func (t *Trail) has(parent auth.Repository, p nested.Place) bool {
-	r, _ := t.record(key(parent, p.Descriptor.Digest))
+	r, _ := t.record(key(parent, p.Descriptor().Digest))
 	s := newStatement(parent, p, 0)
 	for _, known := range r.Says {
 		if known.isAbout(s) {
@@ -184,7 +184,7 @@ func (t *Trail) Fresh(parent auth.Repository, places []nested.Place) (fresh []ne
 	}
 	_ = t.db.View(func(tx *bbolt.Tx) error {
 		for _, p := range places {
-			if !known(tx.Bucket(formatBucket), key(parent, p.Descriptor.Digest)) {
+			if !known(tx.Bucket(formatBucket), key(parent, p.Descriptor().Digest)) {
 				fresh = append(fresh, p)
 			}
 		}
@@ -198,10 +198,11 @@ func (t *Trail) Fresh(parent auth.Repository, places []nested.Place) (fresh []ne
 func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) error {
 	b, fresh := batch{}, map[digest.Digest]bool{}
 	for _, p := range t.Fresh(parent, append(found[:len(found):len(found)], p)) {
-		fresh[p.Descriptor.Digest] = true
+		fresh[p.Descriptor().Digest] = true
 	}
 	for _, p := range append(found[:len(found):len(found)], p) {
-		if known, _ := t.Place(parent, p.Descriptor.Digest); !fresh[p.Descriptor.Digest] && (!known.Own(parent) || !slices.Contains(known.Targets, parent)) {
+		d := p.Descriptor().Digest
+		if known, _ := t.Place(parent, d); !fresh[d] && (!known.Own(parent) || !slices.Contains(known.Fields().Targets, parent)) {
 			b.add(parent, p)
 		}
 	}
@@ -215,14 +216,15 @@ func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Pla
 func (b batch) add(parent auth.Repository, places ...nested.Place) {
 	at := now()
 	for _, p := range places {
-		k, s := key(parent, p.Descriptor.Digest), newStatement(parent, p, at)
+		d := p.Descriptor().Digest
+		k, s := key(parent, d), newStatement(parent, p, at)
 		r := b[k]
 		r.Seen = at
 		r.add(s)
 		b[k] = r
 		if s.root() {
 			roots := b[rootsKey(parent)]
-			b[rootsKey(parent)] = record{Seen: at, Roots: append(roots.Roots, rootRecord{p.Descriptor.Digest, at})}
+			b[rootsKey(parent)] = record{Seen: at, Roots: append(roots.Roots, rootRecord{d, at})}
 		}
 	}
 }

@@ -18,7 +18,7 @@ func FuzzTrailFile(f *testing.F) {
 	}
 	parent := repository(f, "reg.test/p")
 	known := digest.FromString("known")
-	_ = trail.Learn(f.Context(), parent, placeOf(known, repository(f, "reg.test/p/web")))
+	_ = trail.Learn(f.Context(), parent, placeOf(parent, known, repository(f, "reg.test/p/web")))
 	if err = trail.Close(); err != nil {
 		f.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func FuzzTrailFile(f *testing.F) {
 		trail.Place(parent, known)
 		trail.Roots(parent, maxRoots)
 		d := digest.FromString("new")
-		_ = trail.Learn(t.Context(), parent, placeOf(d, parent))
+		_ = trail.Learn(t.Context(), parent, placeOf(parent, d, parent))
 		if _, ok := trail.Place(parent, d); !ok {
 			t.Error("it does not learn")
 		}

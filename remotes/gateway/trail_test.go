@@ -69,8 +69,24 @@ func openTest(t *testing.T, path string, o TrailOptions) *Trail {
 	return trail
 }
 
-func placeOf(d digest.Digest, targets ...auth.Repository) nested.Place {
-	return nested.Place{Descriptor: ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: 7}, Targets: targets, Strict: true, Entry: true, Depth: 1}
+func placeOf(parent auth.Repository, d digest.Digest, targets ...auth.Repository) nested.Place {
+	return fieldsOf(parent, d, targets...).place()
+}
+
+// fields are the parts of a place of a test.
+type fields nested.PlaceFields
+
+// fieldsOf are those of an entry of a nested index in a repository.
+func fieldsOf(parent auth.Repository, d digest.Digest, targets ...auth.Repository) fields {
+	return fields{By: parent, Descriptor: ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: 7}, Targets: targets, Strict: true, Entry: true, Depth: 1}
+}
+
+func (f fields) place() nested.Place {
+	p, err := nested.PlaceFields(f).Place()
+	if err != nil {
+		panic(err)
+	}
+	return p
 }
 
 func TestTrailRemembers(t *testing.T) {
@@ -78,17 +94,16 @@ func TestTrailRemembers(t *testing.T) {
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b/c")
 	d := digest.FromString("content")
 	first := openTest(t, path, TrailOptions{})
-	_ = first.Learn(context.Background(), parent, placeOf(d, a))
-	if p, ok := first.Place(parent, d); !ok || !slices.Equal(p.Targets, []auth.Repository{a}) {
+	_ = first.Learn(context.Background(), parent, placeOf(parent, d, a))
+	if p, ok := first.Place(parent, d); !ok || !slices.Equal(p.Fields().Targets, []auth.Repository{a}) {
 		t.Errorf("at once: %+v, %v", p, ok)
 	}
-	_ = first.Learn(context.Background(), parent, placeOf(d, b)) // moved: asked first, from now on
+	_ = first.Learn(context.Background(), parent, placeOf(parent, d, b)) // moved: asked first, from now on
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again := openTest(t, path, TrailOptions{Probe: probe})
-	want := placeOf(d, b, a)
-	want.By = parent
+	want := placeOf(parent, d, b, a)
 	if p, ok := again.Place(parent, d); !ok || fmt.Sprint(p) != fmt.Sprint(want) {
 		t.Errorf("after a restart: %+v, want %+v", p, want)
 	}
@@ -113,7 +128,7 @@ func TestTrailDamaged(t *testing.T) {
 	sound := filepath.Join(t.TempDir(), "sound")
 	trail := openTest(t, sound, TrailOptions{})
 	for i := range 2000 {
-		_ = trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
+		_ = trail.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
 	}
 	if err := trail.Close(); err != nil {
 		t.Fatal(err)
@@ -153,7 +168,7 @@ func TestTrailDamaged(t *testing.T) {
 				return err
 			}})
 			d := digest.FromString("new")
-			_ = trail.Learn(context.Background(), parent, placeOf(d, parent))
+			_ = trail.Learn(context.Background(), parent, placeOf(parent, d, parent))
 			if err := trail.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -220,19 +235,19 @@ func TestTrailAges(t *testing.T) {
 	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxAge: time.Hour})
 	d := digest.FromString("moved")
 	k := key(parent, d)
-	_ = trail.put(t.Context(), batch{k: said(parent, placeOf(d, a), time.Now().Add(-59*time.Minute))})
-	_ = trail.Learn(t.Context(), parent, placeOf(d, b))
+	_ = trail.put(t.Context(), batch{k: said(parent, placeOf(parent, d, a), time.Now().Add(-59*time.Minute))})
+	_ = trail.Learn(t.Context(), parent, placeOf(parent, d, b))
 	for range 2 { // pending, and written
-		if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b, a}) {
-			t.Errorf("targets %v", p.Targets)
+		if p, _ := trail.Place(parent, d); !slices.Equal(p.Fields().Targets, []auth.Repository{b, a}) {
+			t.Errorf("targets %v", p.Fields().Targets)
 		}
 		if err := trail.flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	trail.options.MaxAge = 58 * time.Minute
-	if p, _ := trail.Place(parent, d); !slices.Equal(p.Targets, []auth.Repository{b}) {
-		t.Errorf("later: targets %v", p.Targets)
+	if p, _ := trail.Place(parent, d); !slices.Equal(p.Fields().Targets, []auth.Repository{b}) {
+		t.Errorf("later: targets %v", p.Fields().Targets)
 	}
 }
 
@@ -244,12 +259,12 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 	d := digest.FromString("content")
 	learn := func(by string, size int64, targets ...string) {
 		t.Helper()
-		p := placeOf(d)
+		p := fieldsOf(parent, d)
 		p.By, p.Descriptor.Size = repository(t, by), size
 		for _, target := range targets {
 			p.Targets = append(p.Targets, repository(t, target))
 		}
-		if err := trail.Learn(t.Context(), parent, p); err != nil {
+		if err := trail.Learn(t.Context(), parent, p.place()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -264,7 +279,7 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 		places := trail.Places(parent, d)
 		var by []string
 		for _, p := range places {
-			by = append(by, p.By.Name())
+			by = append(by, p.By().Name())
 		}
 		if len(by) > 10 || by[0] != "p" || !slices.Contains(by, "p/web") || !places.Known(parent) {
 			t.Errorf("%s: %q", state, by)
@@ -275,10 +290,9 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 	}
 	many := make([]nested.Place, 9900)
 	for i := range many {
-		many[i] = placeOf(digest.FromString("often"), parent)
-		many[i].Descriptor.Size = int64(i)
+		many[i] = placeOf(parent, digest.FromString("often"), parent).As("application/octet-stream", int64(i))
 	}
-	if err := errors.Join(trail.LearnDocument(t.Context(), parent, placeOf(d, parent), parent, many), trail.flush()); err != nil {
+	if err := errors.Join(trail.LearnDocument(t.Context(), parent, placeOf(parent, d, parent), parent, many), trail.flush()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(trail.Places(parent, digest.FromString("often"))); n != maxTargets {
@@ -294,12 +308,12 @@ func TestTrailLearnsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			_ = trail.Learn(context.Background(), parent, placeOf(d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
+			_ = trail.Learn(context.Background(), parent, placeOf(parent, d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
 		})
 	}
 	all.Wait()
-	if p, _ := trail.Place(parent, d); len(p.Targets) != 8 {
-		t.Errorf("targets %v", p.Targets)
+	if p, _ := trail.Place(parent, d); len(p.Fields().Targets) != 8 {
+		t.Errorf("targets %v", p.Fields().Targets)
 	}
 	if err := trail.Close(); err != nil || trail.Size() != 0 {
 		t.Errorf("closed: %v, %d bytes", err, trail.Size())
@@ -312,13 +326,13 @@ func TestTrailBounded(t *testing.T) {
 	parent := repository(t, "reg.test/p")
 	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxBytes: 1 << 20, MaxAge: time.Hour})
 	old := digest.FromString("old")
-	_ = trail.put(t.Context(), batch{key(parent, old): said(parent, placeOf(old, parent), time.Now().Add(-2*time.Hour))})
+	_ = trail.put(t.Context(), batch{key(parent, old): said(parent, placeOf(parent, old, parent), time.Now().Add(-2*time.Hour))})
 	if p, ok := trail.Place(parent, old); ok {
 		t.Errorf("too old: %+v", p)
 	}
 	for i := range 20_000 {
 		d := digest.FromString(fmt.Sprint(i))
-		_ = trail.put(t.Context(), batch{key(parent, d): said(parent, placeOf(d, parent), time.Now().Add(time.Duration(i-20_000)*time.Second/10))})
+		_ = trail.put(t.Context(), batch{key(parent, d): said(parent, placeOf(parent, d, parent), time.Now().Add(time.Duration(i-20_000)*time.Second/10))})
 	}
 	if err := errors.Join(trail.flush(), trail.prune()); err != nil {
 		t.Fatal(err)
@@ -348,7 +362,7 @@ func learnForEver(path string) {
 		panic(err)
 	}
 	for i := 0; ; i++ {
-		_ = trail.Learn(context.Background(), parent, placeOf(digest.FromString(fmt.Sprint(i)), parent))
+		_ = trail.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), parent))
 		if err := trail.flush(); err != nil {
 			panic(err)
 		}

@@ -46,7 +46,8 @@ type step struct {
 }
 
 func stepOf(p nested.Place) step {
-	return step{p.Targets[0], digest.Digest(strings.Clone(string(p.Descriptor.Digest))), p.Descriptor.Size}
+	d := p.Detached().Descriptor()
+	return step{p.First(), d.Digest, d.Size}
 }
 
 // remember remembers what a document names. What is wider than there is memory

@@ -47,12 +47,11 @@ func TestTrailPinsNoText(t *testing.T) {
 		d := digest.FromString(strconv.Itoa(i))
 		data := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"annotations":{"org.test.x":%q},"manifests":[{"mediaType":%[1]q,"digest":%[3]q,"size":2,"platform":{"os":"linux","architecture":"amd64"},"annotations":{%[4]q:"web"}}]}`,
 			ocispec.MediaTypeImageIndex, strings.Repeat("x", 1<<20), d, Annotation)
-		p := Place{By: root, Targets: []auth.Repository{root}, Descriptor: ocispec.Descriptor{
-			MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))}}
+		p := PlaceIn(root, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))})
 		if err := trail.learn(p, data, root); err != nil {
 			t.Fatal(err)
 		}
-		if known, ok := trail.place(d); !ok || known.Targets[0].Name() != "org/app/web" {
+		if known, ok := trail.place(d); !ok || known.targets[0].Name() != "org/app/web" {
 			t.Fatalf("%+v", known)
 		}
 	}
@@ -76,12 +75,12 @@ func placesOf(t *testing.T, root auth.Repository, says ...string) Places {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := Place{By: at(by), Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: size}}
+		p := Place{by: at(by), descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: size}}
 		for _, name := range words[1:] {
-			p.Targets = append(p.Targets, at(name))
+			p.targets = append(p.targets, at(name))
 		}
 		for _, name := range strings.Fields(fallbacks) {
-			p.Fallbacks = append(p.Fallbacks, at(name))
+			p.fallbacks = append(p.fallbacks, at(name))
 		}
 		places = places.add(root, p)
 	}
@@ -120,8 +119,8 @@ func TestPlacesOfClaims(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for _, p := range placesOf(t, root, test.says...) {
-				text := fmt.Sprintf("%s: %d", cmp.Or(below(root, p.By), "."), p.Descriptor.Size)
-				for _, at := range p.Targets {
+				text := fmt.Sprintf("%s: %d", cmp.Or(below(root, p.by), "."), p.descriptor.Size)
+				for _, at := range p.targets {
 					text += " " + below(root, at)
 				}
 				got = append(got, text)
@@ -131,8 +130,8 @@ func TestPlacesOfClaims(t *testing.T) {
 			}
 		})
 	}
-	if p := (Place{}); !p.Own(root) || below(root, p.By) != "" {
-		t.Error("a place without a source is a claim")
+	if p := PlaceIn(root, ocispec.Descriptor{}); !p.Own(root) || below(root, p.by) != "" {
+		t.Error("what the root's repository says is a claim")
 	}
 }
 

@@ -70,7 +70,7 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 		}
 		return f.root.Fetch(ctx, desc)
 	}
-	if p := s.places[0]; !oci.IsManifestOrIndex(p.Descriptor.MediaType) || !f.readable(p) {
+	if p := s.places[0]; !oci.IsManifestOrIndex(p.descriptor.MediaType) || !f.readable(p.descriptor) {
 		return &candidateReader{ctx: ctx, fetcher: f, sought: s}, nil
 	}
 	data, err := f.readAndLearn(ctx, s)
@@ -86,10 +86,10 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 // them all; it is for who gives it to other readers.
 func (f *Fetcher) FetchFrom(ctx context.Context, desc ocispec.Descriptor, at auth.Repository, others ...auth.Repository) (io.ReadCloser, error) {
 	p, ok := f.trail.place(desc.Digest)
-	if !ok || !p.Strict {
-		p.Descriptor = desc
+	if !ok || !p.strict {
+		p.descriptor = desc
 	}
-	p.Targets, p.Fallbacks, p.By = []auth.Repository{at}, others, f.trail.root
+	p.targets, p.fallbacks, p.by = []auth.Repository{at}, others, f.trail.root
 	return &candidateReader{ctx: ctx, fetcher: f, sought: sought{desc: desc, places: Places{p}, known: true}}, nil
 }
 
@@ -105,8 +105,8 @@ func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entr
 	switch {
 	case err != nil:
 		return nil, err
-	case !f.readable(p):
-		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.Descriptor.Size))
+	case !f.readable(p.descriptor):
+		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.descriptor.Size))
 	case doc.unread != nil:
 		return nil, p.invalid(doc.unread)
 	}
@@ -131,7 +131,7 @@ func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place,
 		return Place{}, document{}, err
 	}
 	p := s.places[0]
-	if !f.readable(p) {
+	if !f.readable(p.descriptor) {
 		return p, document{}, nil
 	}
 	doc, ok := f.trail.document(desc.Digest)
@@ -145,7 +145,7 @@ func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place,
 		return p, document{}, err
 	}
 	if doc, ok = f.trail.document(desc.Digest); !ok {
-		return p, document{}, &VerifyError{p.first(), desc.Digest, "what was served is something else"}
+		return p, document{}, &VerifyError{p.First(), desc.Digest, "what was served is something else"}
 	}
 	return p, doc, nil
 }
@@ -154,8 +154,8 @@ func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place,
 // ones are, or they would not be on the trail. A plain one may be larger than
 // what is allowed below nested indexes; past a second limit nobody looks
 // whether child namespaces are in it.
-func (f *Fetcher) readable(p Place) bool {
-	return p.Descriptor.Size <= 2*f.trail.rule.limits.Document
+func (f *Fetcher) readable(d ocispec.Descriptor) bool {
+	return d.Size <= 2*f.trail.rule.limits.Document
 }
 
 // Ask asks the repositories in which content of this pull may be, in their
@@ -201,7 +201,7 @@ func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err 
 	}
 	var invalid error // it is so wherever it is, when it is read strictly
 	_, served, err := f.askAll(ctx, s, func(p Place, candidate auth.Repository) error {
-		if invalid != nil && !p.Strict {
+		if invalid != nil && !p.strict {
 			return invalid
 		}
 		if data, err = f.readFrom(ctx, p, candidate); err != nil {
@@ -220,11 +220,11 @@ func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err 
 
 // learnFrom follows what was served as a document.
 func (f *Fetcher) learnFrom(p Place, data []byte, served auth.Repository) error {
-	if reason := oci.Verify(p.Descriptor, data); reason != "" {
-		if !p.Strict {
+	if reason := oci.Verify(p.descriptor, data); reason != "" {
+		if !p.strict {
 			return nil
 		}
-		return &VerifyError{served, p.Descriptor.Digest, reason}
+		return &VerifyError{served, p.descriptor.Digest, reason}
 	}
 	return f.trail.learn(p, data, served)
 }
@@ -233,7 +233,7 @@ func (f *Fetcher) learnFrom(p Place, data []byte, served auth.Repository) error 
 func (f *Fetcher) readFrom(ctx context.Context, p Place, candidate auth.Repository) (data []byte, err error) {
 	err = f.askOne(ctx, p, candidate, func(body io.ReadCloser) error {
 		defer body.Close()
-		data, err = io.ReadAll(io.LimitReader(body, p.Descriptor.Size+1))
+		data, err = io.ReadAll(io.LimitReader(body, p.descriptor.Size+1))
 		return err
 	})
 	return data, err
@@ -252,15 +252,15 @@ func (f *Fetcher) ask(ctx context.Context, s sought, use func(io.ReadCloser) err
 // askOne asks one repository, under each media type that decides between
 // manifests and blobs.
 func (f *Fetcher) askOne(ctx context.Context, p Place, repository auth.Repository, use func(io.ReadCloser) error) error {
-	inner, err := f.innerFor(ctx, repository, p.Descriptor.Digest)
+	inner, err := f.innerFor(ctx, repository, p.descriptor.Digest)
 	if err != nil {
 		return err
 	}
-	desc := p.Descriptor
-	if p.Strict || !oci.IsForeign(desc) {
+	desc := p.descriptor
+	if p.strict || !oci.IsForeign(desc) {
 		desc.URLs = nil // content of a member comes from its repository
 	}
-	if p.Strict {
+	if p.strict {
 		ctx = oci.ExpectType(ctx, desc.MediaType)
 	}
 	for _, desc.MediaType = range p.MediaTypes() {

@@ -44,13 +44,13 @@ func (f *Fetcher) seek(desc ocispec.Descriptor, places Places) sought {
 	root := f.trail.root
 	described := desc.Size > 0 && desc.MediaType != ""
 	for i, p := range places {
-		if !p.Strict || described && !p.Own(root) {
-			places[i].Descriptor = desc
+		if !p.strict || described && !p.Own(root) {
+			places[i].descriptor = desc
 		}
 	}
 	s := sought{desc: desc, places: places, known: f.complete && len(places) > 0 || places.Known(root)}
 	if !s.known {
-		s.plain = Places{{By: root, Descriptor: desc, Targets: []auth.Repository{root}}}
+		s.plain = Places{PlaceIn(root, desc)}
 	}
 	return s
 }
@@ -110,7 +110,7 @@ func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(co
 			if found() {
 				return nil
 			}
-			q := asked{p.Descriptor.Digest, p.question(p.By)}
+			q := asked{p.descriptor.Digest, p.question(p.by)}
 			if _, ok := f.trail.document(q.digest); ok || tried[q] {
 				continue
 			}
@@ -130,11 +130,11 @@ func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(co
 // learnFromStore follows a document that is in the content store or at hand.
 // It is an absence when it is in neither, or too large to be read.
 func (f *Fetcher) learnFromStore(ctx context.Context, p Place) error {
-	d := p.Descriptor
+	d := p.descriptor
 	if data, ok := f.trail.heldBytes(d.Digest); ok {
 		return f.trail.learn(p, data, f.trail.root)
 	}
-	if f.store == nil || !f.readable(p) {
+	if f.store == nil || !f.readable(p.descriptor) {
 		return errdefs.ErrNotFound
 	}
 	data, err := readStored(ctx, f.store, d)
@@ -163,10 +163,10 @@ func readStored(ctx context.Context, store content.Provider, d ocispec.Descripto
 
 // learnFromRegistry follows a document by fetching it.
 func (f *Fetcher) learnFromRegistry(ctx context.Context, p Place) error {
-	if !f.readable(p) {
+	if !f.readable(p.descriptor) {
 		return errdefs.ErrNotFound
 	}
-	_, err := f.readAndLearn(ctx, sought{desc: p.Descriptor, places: Places{p}, known: true})
+	_, err := f.readAndLearn(ctx, sought{desc: p.descriptor, places: Places{p}, known: true})
 	return err
 }
 
@@ -219,10 +219,10 @@ type referrersFetcher struct{ f *Fetcher }
 // hide what another has.
 func (r referrersFetcher) FetchReferrers(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchReferrersOpt) (all []ocispec.Descriptor, err error) {
 	s := r.f.at(dgst)
-	repositories := union(nil, slices.Concat(s.places, s.plain)[0].Targets[:1])
+	repositories := union(nil, slices.Concat(s.places, s.plain)[0].targets[:1])
 	if !s.known {
 		for _, p := range slices.Concat(s.places, s.plain) {
-			repositories = append(repositories, p.Targets...)
+			repositories = append(repositories, p.targets...)
 		}
 	}
 	slices.SortFunc(repositories, func(a, b auth.Repository) int { return strings.Compare(a.String(), b.String()) })
@@ -245,7 +245,9 @@ func (r referrersFetcher) FetchReferrers(ctx context.Context, dgst digest.Digest
 func (f *Fetcher) at(d digest.Digest) sought {
 	desc := ocispec.Descriptor{Digest: d}
 	if repository, ok := f.Found(d); ok {
-		return sought{desc: desc, places: Places{{By: f.trail.root, Descriptor: desc, Targets: []auth.Repository{repository}}}, known: true}
+		p := PlaceIn(repository, desc)
+		p.by = f.trail.root // it is known, whoever has said so
+		return sought{desc: desc, places: Places{p}, known: true}
 	}
 	return f.seek(desc, f.trail.placesOf(d))
 }

@@ -135,10 +135,10 @@ func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 		if len(places) > maxVersions {
 			t.Errorf("%q has %d places, of one document", d, len(places))
 		}
-		if len(p.Targets) == 0 || len(p.Targets)+len(p.Fallbacks) > 2*maxCandidates {
-			t.Errorf("%q has %d candidates", d, len(p.Targets))
+		if len(p.targets) == 0 || len(p.targets)+len(p.fallbacks) > 2*maxCandidates {
+			t.Errorf("%q has %d candidates", d, len(p.targets))
 		}
-		for _, candidate := range union(p.Targets, p.Fallbacks) {
+		for _, candidate := range union(p.targets, p.fallbacks) {
 			if candidate != parent && !strings.HasPrefix(candidate.String(), parent.String()+"/") {
 				t.Errorf("%q is looked for in %s", d, candidate)
 			}

@@ -25,9 +25,8 @@ type Places []Place
 // index, as what a manifest names, or as what a carrier carries.
 const maxClaims, maxClaimants, maxVersions = 8, 8, 3
 
-// Own reports whether the root's repository itself says so. A place without a
-// source is taken for that.
-func (p Place) Own(root auth.Repository) bool { return p.By == root || p.By == auth.Repository{} }
+// Own reports whether the root's repository itself says so.
+func (p Place) Own(root auth.Repository) bool { return p.by == root }
 
 // own is the number of places that are no claims.
 func (s Places) own(root auth.Repository) int {
@@ -45,18 +44,18 @@ func (s Places) Known(root auth.Repository) bool { return s.own(root) > 0 }
 func (s Places) but(others Places) Places {
 	tried := map[auth.Repository]bool{}
 	for _, p := range others {
-		for _, r := range union(p.Targets, p.Fallbacks) {
+		for _, r := range union(p.targets, p.fallbacks) {
 			tried[r] = true
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(s), func(p Place) bool {
-		return !slices.ContainsFunc(union(p.Targets, p.Fallbacks), func(r auth.Repository) bool { return !tried[r] })
+		return !slices.ContainsFunc(union(p.targets, p.fallbacks), func(r auth.Repository) bool { return !tried[r] })
 	})
 }
 
 // describes reports whether two places say the same of the content itself.
 func (p Place) describes(q Place) bool {
-	return p.question(q.By) == q.question(q.By)
+	return p.question(q.by) == q.question(q.by)
 }
 
 // add returns the places with one more: as part of the one from the same source
@@ -64,7 +63,7 @@ func (p Place) describes(q Place) bool {
 // for which there is no room is left out.
 func (s Places) add(root auth.Repository, p Place) Places {
 	for i, known := range s {
-		if known.By == p.By && known.describes(p) {
+		if known.by == p.by && known.describes(p) {
 			s[i] = known.Merge(p)
 			return s
 		}
@@ -74,7 +73,7 @@ func (s Places) add(root auth.Repository, p Place) Places {
 		return s
 	case p.Own(root):
 		return slices.Insert(slices.Clip(s), s.own(root), p)
-	case HasRoom(len(s), func(i int) string { return below(root, s[i].By) }, below(root, p.By)):
+	case HasRoom(len(s), func(i int) string { return below(root, s[i].by) }, below(root, p.by)):
 		return append(slices.Clip(s), p)
 	}
 	return s
@@ -134,7 +133,7 @@ func (s Places) Ask(ctx context.Context, root auth.Repository, plain Places, ask
 	a := attempts{root: root, failed: &Error{Parent: root, Err: errNowhere}, answered: map[int]bool{}}
 	for i, step := range s.steps(root, plain) {
 		if i == 0 {
-			a.failed.Target, a.failed.Digest = step.at, step.place.Descriptor.Digest
+			a.failed.Target, a.failed.Digest = step.at, step.place.descriptor.Digest
 		}
 		if step.fallback && a.answered[step.of] || step.of == plainly && a.absent {
 			continue
@@ -162,7 +161,7 @@ type question struct {
 }
 
 func (p Place) question(at auth.Repository) question {
-	return question{at, p.Descriptor.Size, p.Descriptor.MediaType, p.Entry, p.Carried}
+	return question{at, p.descriptor.Size, p.descriptor.MediaType, p.entry, p.carried}
 }
 
 // steps are the questions in their order.
@@ -172,10 +171,10 @@ func (s Places) steps(root auth.Repository, plain Places) []step {
 	questions := map[question]bool{}
 	for i, p := range s {
 		own := p.Own(root)
-		asked = asked || own && (slices.Contains(p.Targets, root) || slices.Contains(p.Fallbacks, root))
-		for j, at := range union(p.Targets, p.Fallbacks) {
-			next := step{place: p, at: at, of: stated, fallback: j >= len(p.Targets)}
-			first := firstOf(below(root, p.By))
+		asked = asked || own && (slices.Contains(p.targets, root) || slices.Contains(p.fallbacks, root))
+		for j, at := range union(p.targets, p.fallbacks) {
+			next := step{place: p, at: at, of: stated, fallback: j >= len(p.targets)}
+			first := firstOf(below(root, p.by))
 			switch {
 			case own && next.fallback:
 				fallbacks = append(fallbacks, next)
@@ -221,7 +220,7 @@ func (a *attempts) fail(s step, err error) {
 		a.answered[s.of] = true
 	case errdefs.IsNotFound(err):
 		rank = rankAbsent
-		a.absent = a.absent || s.at == a.root && !s.place.Carried
+		a.absent = a.absent || s.at == a.root && !s.place.carried
 	default:
 		a.answered[s.of] = true
 		a.over = !s.claim || isBusy(err)

@@ -161,13 +161,13 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 	var places []Place
 	for _, mediaType := range []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest} { // read as the other it names nothing
 		root := ocispec.Descriptor{MediaType: mediaType, Digest: p.digest, Size: size}
-		places = append(places, Place{Descriptor: root, Targets: []auth.Repository{p.root}})
+		places = append(places, PlaceIn(p.root, root))
 	}
 	number, protection := 0, Protect(p.digest)
 	for len(places) > 0 {
 		place := places[0]
 		places = places[1:]
-		data, err := readStored(ctx, p.resolver.store, place.Descriptor)
+		data, err := readStored(ctx, p.resolver.store, place.descriptor)
 		if errdefs.IsNotFound(err) {
 			continue // not selected
 		}
@@ -179,26 +179,26 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 			return err
 		}
 		if nested { // clients ask for an entry of a plain index as a manifest alone
-			to.nested[place.Descriptor.Digest] = place.Strict || place.Descriptor.Digest == p.digest
+			to.nested[place.descriptor.Digest] = place.strict || place.descriptor.Digest == p.digest
 		}
 		for _, next := range found {
-			d, at := next.Descriptor, next.Targets[0]
-			if listed, known := to.blobs[d.Digest]; next.Carried {
-				to.carried[place.Descriptor.Digest] = d
-				if place.Descriptor.Digest == p.digest {
+			d, at := next.descriptor, next.targets[0]
+			if listed, known := to.blobs[d.Digest]; next.carried {
+				to.carried[place.descriptor.Digest] = d
+				if place.descriptor.Digest == p.digest {
 					protection = Protect(d.Digest)
 				}
 				to.blobs[d.Digest] = !known || listed
 			} else if oci.IsManifestOrIndex(d.MediaType) {
 				to.blobs[d.Digest] = false
 			}
-			if nested && next.Entry && oci.IsManifestOrIndex(d.MediaType) {
+			if nested && next.entry && oci.IsManifestOrIndex(d.MediaType) {
 				to.tags[kept{at, d.Digest}] = protection.Tag(at, d.Digest)
 			}
 			if slices.Contains(to.targets[d.Digest], at) {
 				continue
 			}
-			if number++; next.Strict && number > p.resolver.rule.limits.Descriptors {
+			if number++; next.strict && number > p.resolver.rule.limits.Descriptors {
 				return fmt.Errorf("%s: more than %d descriptors in one push", p.digest, number-1)
 			}
 			to.targets[d.Digest] = append(to.targets[d.Digest], at)

@@ -61,7 +61,7 @@ func (r *candidateReader) named(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || r.served == root {
 		return err
 	}
-	return &Error{root, r.sought.places[0].first(), r.sought.desc.Digest, err, []Attempt{{r.served, err}}}
+	return &Error{root, r.sought.places[0].First(), r.sought.desc.Digest, err, []Attempt{{r.served, err}}}
 }
 
 // readAt reads the first bytes from an offset on. The end is not an error.
@@ -87,7 +87,7 @@ func (r *candidateReader) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += r.offset
 	case io.SeekEnd:
-		offset += r.sought.places[0].Descriptor.Size
+		offset += r.sought.places[0].descriptor.Size
 	}
 	if offset < 0 {
 		return 0, errors.New("seek to a negative offset")

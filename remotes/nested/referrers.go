@@ -26,7 +26,9 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 		return nil, err
 	}
 	place := func(d ocispec.Descriptor) Place {
-		return Place{By: at, Descriptor: d, Targets: []auth.Repository{at}, Depth: s.places[0].Depth + 1, Strict: s.places[0].Strict}
+		p := PlaceIn(at, d)
+		p.depth, p.strict = s.places[0].depth+1, s.places[0].strict
+		return p
 	}
 	for _, d := range listed { // what is left out here would be a lost signature
 		if err = Unfollowed(at, d); err != nil {
@@ -75,7 +77,7 @@ func (f *Fetcher) listReferrers(ctx context.Context, d digest.Digest, at auth.Re
 // and a tag that happens to look like one, may say what they like. It is kept
 // for whoever fetches it next.
 func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (bool, error) {
-	d, at := p.Descriptor, p.Targets[0]
+	d, at := p.descriptor, p.targets[0]
 	data, ok := f.trail.heldBytes(d.Digest)
 	if !ok {
 		var err error
@@ -98,12 +100,12 @@ func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (b
 
 // refer puts a referrer on the trail.
 func (t *trail) refer(p Place) error {
-	if p.Depth > t.rule.limits.Depth {
+	if p.depth > t.rule.limits.Depth {
 		return fmt.Errorf("more than %d steps from the root", t.rule.limits.Depth)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, known := t.places[p.Descriptor.Digest]; !known && len(t.places) >= t.rule.limits.Descriptors {
+	if _, known := t.places[p.descriptor.Digest]; !known && len(t.places) >= t.rule.limits.Descriptors {
 		return fmt.Errorf("more than %d descriptors in one pull", t.rule.limits.Descriptors)
 	}
 	t.put(p)
@@ -122,7 +124,7 @@ func (f *Fetcher) Carrier() (ocispec.Descriptor, bool) {
 	first := t.order[0]
 	for _, e := range t.documents[first].entries {
 		if e.Carried {
-			return t.places[first][0].Descriptor, true
+			return t.places[first][0].descriptor, true
 		}
 	}
 	return ocispec.Descriptor{}, false

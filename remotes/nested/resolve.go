@@ -77,7 +77,7 @@ func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc 
 
 // carried returns the index that a manifest carries, if it is a carrier.
 func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispec.Descriptor, error) {
-	if !f.readable(Place{Descriptor: desc}) {
+	if !f.readable(desc) {
 		return nil, nil
 	}
 	p, _ := f.trail.place(desc.Digest)
@@ -102,7 +102,7 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 // isNestedBlob tells whether a blob is an index with a child namespace, and
 // if so begins the trail with it.
 func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (bool, error) {
-	p := Place{By: f.trail.root, Descriptor: index, Targets: []auth.Repository{f.trail.root}, Carried: true}
+	p := BlobIn(f.trail.root, index)
 	data, ok := f.trail.take(index.Digest)
 	var err error
 	if !ok {

@@ -39,7 +39,11 @@ func newTrail(root auth.Repository, r Rule) *trail {
 func (t *trail) start(root ocispec.Descriptor, carried bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.put(Place{By: t.root, Descriptor: root, Targets: []auth.Repository{t.root}, Carried: carried, Strict: carried})
+	p := PlaceIn(t.root, root)
+	if carried {
+		p = CarriedIn(t.root, root)
+	}
+	t.put(p)
 }
 
 // hold keeps the bytes of a document, if they are that document.
@@ -105,7 +109,7 @@ func (t *trail) unread() []Place {
 	for _, d := range t.order {
 		if _, ok := t.documents[d]; !ok {
 			for _, p := range t.places[d] {
-				if oci.IsManifestOrIndex(p.Descriptor.MediaType) {
+				if oci.IsManifestOrIndex(p.descriptor.MediaType) {
 					unread = append(unread, p)
 				}
 			}
@@ -119,7 +123,7 @@ func (t *trail) unread() []Place {
 // repository that served it, the zero value when it came from elsewhere.
 // Errors are of type [InvalidError].
 func (t *trail) learn(p Place, data []byte, served auth.Repository) error {
-	doc, err := t.rule.read(p.Descriptor.MediaType, data, p.Strict)
+	doc, err := t.rule.read(p.descriptor.MediaType, data, p.strict)
 	if err != nil {
 		return p.invalid(err)
 	}
@@ -128,10 +132,10 @@ func (t *trail) learn(p Place, data []byte, served auth.Repository) error {
 		return err
 	}
 	for _, e := range embedded {
-		if known, ok := t.place(e.Descriptor.Digest); ok && known.Own(t.root) && !known.describes(e) {
+		if known, ok := t.place(e.descriptor.Digest); ok && known.Own(t.root) && !known.describes(e) {
 			continue // it says otherwise of what is known
 		}
-		if err := t.learn(e, e.Descriptor.Data, served); err != nil {
+		if err := t.learn(e, e.descriptor.Data, served); err != nil {
 			return err
 		}
 	}
@@ -143,7 +147,7 @@ func (t *trail) learn(p Place, data []byte, served auth.Repository) error {
 func (t *trail) follow(p Place, doc document, served auth.Repository) (embedded []Place, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.documents[p.Descriptor.Digest]; ok {
+	if _, ok := t.documents[p.descriptor.Digest]; ok {
 		return nil, nil
 	}
 	p = t.best(p)
@@ -156,8 +160,8 @@ func (t *trail) follow(p Place, doc document, served auth.Repository) (embedded 
 			return nil, p.invalid(next.at(i, err))
 		}
 		t.put(next)
-		if next.Carried && p.Depth == 0 && len(next.Descriptor.Data) > 0 {
-			t.held[next.Descriptor.Digest] = next.Descriptor.Data // the root: Resolve returns it, and Fetch will be asked for it
+		if next.carried && p.depth == 0 && len(next.descriptor.Data) > 0 {
+			t.held[next.descriptor.Digest] = next.descriptor.Data // the root: Resolve returns it, and Fetch will be asked for it
 		}
 		if next.embedded() {
 			embedded = append(embedded, next)
@@ -165,19 +169,19 @@ func (t *trail) follow(p Place, doc document, served auth.Repository) (embedded 
 	}
 	for i, e := range doc.entries {
 		doc.entries[i].Descriptor = lean(e.Descriptor)
-		if !p.Strict && !doc.nested {
+		if !p.strict && !doc.nested {
 			doc.entries[i].URLs = e.URLs // plain content may be where containerd finds it
 		}
 	}
-	t.documents[p.Descriptor.Digest] = doc
+	t.documents[p.descriptor.Digest] = doc
 	return embedded, nil
 }
 
 // checkNumber keeps what is reached through a nested index within bounds. The
 // caller holds the lock.
 func (t *trail) checkNumber(p Place) error {
-	_, known := t.places[p.Descriptor.Digest]
-	if most := t.rule.limits.Descriptors; p.Strict && !known && len(t.places) >= most {
+	_, known := t.places[p.descriptor.Digest]
+	if most := t.rule.limits.Descriptors; p.strict && !known && len(t.places) >= most {
 		return fmt.Errorf("more than %d descriptors in one pull", most)
 	}
 	return nil
@@ -186,8 +190,8 @@ func (t *trail) checkNumber(p Place) error {
 // best is a place with all that was said of it by the same source, or what the
 // root's repository says of the same. The caller holds the lock.
 func (t *trail) best(p Place) Place {
-	for _, known := range t.places[p.Descriptor.Digest] {
-		if known.describes(p) && (known.By == p.By || known.Own(t.root)) {
+	for _, known := range t.places[p.descriptor.Digest] {
+		if known.describes(p) && (known.by == p.by || known.Own(t.root)) {
 			return known
 		}
 	}
@@ -196,11 +200,11 @@ func (t *trail) best(p Place) Place {
 
 // put adds a place. The caller holds the lock.
 func (t *trail) put(p Place) {
-	d := p.Descriptor.Digest
-	p.Descriptor = lean(p.Descriptor)
-	p.Targets, p.Fallbacks = union(nil, p.Targets), union(nil, p.Fallbacks)
+	d := p.descriptor.Digest
+	p.descriptor = lean(p.descriptor)
+	p.targets, p.fallbacks = union(nil, p.targets), union(nil, p.fallbacks)
 	known := t.places[d]
-	if oci.IsManifestOrIndex(p.Descriptor.MediaType) && !slices.ContainsFunc(known, func(p Place) bool { return oci.IsManifestOrIndex(p.Descriptor.MediaType) }) {
+	if oci.IsManifestOrIndex(p.descriptor.MediaType) && !slices.ContainsFunc(known, func(p Place) bool { return oci.IsManifestOrIndex(p.descriptor.MediaType) }) {
 		t.order = append(t.order, d)
 	}
 	t.places[d] = known.add(t.root, p)

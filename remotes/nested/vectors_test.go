@@ -84,7 +84,7 @@ func candidates(t testing.TB, parent string, entry json.RawMessage) ([]string, e
 		t.Fatal("the entry has no place")
 	}
 	var names []string
-	for _, r := range union(p.Targets, p.Fallbacks) {
+	for _, r := range union(p.targets, p.fallbacks) {
 		names = append(names, r.String())
 	}
 	return names, nil
