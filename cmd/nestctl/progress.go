@@ -31,7 +31,7 @@ type progress struct {
 	end  chan struct{}
 }
 
-// isTerminal tells whether there is a terminal with room for a bar.
+// isTerminal reports whether there is a terminal with room for a bar.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

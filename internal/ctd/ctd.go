@@ -63,6 +63,11 @@ type Target struct {
 	labelled sync.Map // digests of what was committed with its labels
 }
 
+var (
+	_ bundle.Target = (*Target)(nil)
+	_ bundle.Storer = (*Target)(nil)
+)
+
 // Open connects to containerd. It is an error when it does not answer within
 // five seconds.
 func Open(ctx context.Context, o Options) (*Target, error) {

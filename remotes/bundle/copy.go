@@ -119,7 +119,7 @@ func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions)
 
 // finish brings the root itself: everything that it points to is there.
 func (p *passage) finish(ctx context.Context, root *Node, tag string) (how Strategy, d digest.Digest, err error) {
-	desc, data := Bare(root.Descriptor), p.document(root.Digest)
+	desc, data := Bare(root.Descriptor), p.bytesOf(root.Digest)
 	var members []nested.Entry
 	if p.plain {
 		desc, data, err = p.flatten(ctx, root)
@@ -146,7 +146,7 @@ func (p *passage) finish(ctx context.Context, root *Node, tag string) (how Strat
 
 // finishCarrier brings a root that was carried as it was.
 func (p *passage) finishCarrier(ctx context.Context, carrier *Node, index publisher, tag string) error {
-	data := p.document(carrier.Digest)
+	data := p.bytesOf(carrier.Digest)
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(data, &manifest); err != nil {
 		return err

@@ -38,9 +38,7 @@ func Store(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
 		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
 	}
 	var to content.Ingester = store
-	if s, ok := store.(interface {
-		StoreFor(*Bundle, *Node) content.Ingester
-	}); ok {
+	if s, ok := store.(Storer); ok {
 		to = s.StoreFor(b, n)
 	}
 	err := remotes.Fetch(ctx, to, b.Fetcher, d)
@@ -62,16 +60,14 @@ func Store(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
 }
 
 // recheck looks at content that was there before, where others than a store's
-// own daemon could have put it, and fetches it again if it is not intact.
+// own daemon could have put it, and fetches it again if it does not verify.
 func recheck(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
-	l, ok := store.(interface {
-		Intact(context.Context, ocispec.Descriptor) (bool, error)
-	})
+	v, ok := store.(Verifier)
 	if !ok {
 		return nil
 	}
-	intact, err := l.Intact(ctx, n.Descriptor)
-	if err != nil || intact {
+	verified, err := v.Verify(ctx, n.Descriptor)
+	if err != nil || verified {
 		return err
 	}
 	if err := store.Delete(ctx, n.Digest); err != nil {
@@ -106,7 +102,7 @@ var ErrOther = errors.New("another digest or size")
 // MaxManifest is what docs/spec.md allows, section 5.
 const MaxManifest = 4 << 20
 
-// FetchAll fetches and verifies a document.
+// FetchAll fetches and verifies a manifest, an index or a config.
 func FetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
 	if desc.Size > MaxManifest {
 		return nil, fmt.Errorf("%s: %d bytes are too many", desc.Digest, desc.Size)

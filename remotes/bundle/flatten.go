@@ -13,20 +13,20 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// placeFlat brings a document into the parent: a manifest as it is, an index
+// placeFlat brings a manifest or an index into the parent: a manifest as it is, an index
 // as a plain one of what was selected in it.
 func (p *passage) placeFlat(ctx context.Context, n *Node) error {
 	desc, data, err := p.flatten(ctx, n)
 	if err != nil {
 		return err
 	}
-	return p.putDocument(ctx, n, p.parent, desc, data)
+	return p.putManifest(ctx, n, p.parent, desc, data)
 }
 
-// flatten returns a document without child namespaces. One that has none, and
+// flatten returns a manifest or an index without child namespaces. One that has none, and
 // all of whose entries are as they were, stays as it is.
 func (p *passage) flatten(ctx context.Context, n *Node) (ocispec.Descriptor, []byte, error) {
-	data := p.document(n.Digest)
+	data := p.bytesOf(n.Digest)
 	plain := Bare(n.Descriptor)
 	if !images.IsIndexType(n.MediaType) {
 		p.setPlain(n, plain)

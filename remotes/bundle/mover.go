@@ -38,8 +38,8 @@ type mover struct {
 	uploaded, there, bytes atomic.Int64 // bytes of what was uploaded
 
 	mu        sync.Mutex
-	documents map[digest.Digest][]byte
-	held      int64        // bytes of the documents
+	manifests map[digest.Digest][]byte
+	held      int64        // bytes of these
 	kept      map[put]bool // that get a tag
 	blobs     map[digest.Digest]*movedBlob
 	plains    map[*Node]ocispec.Descriptor // what stands for nodes in plain indexes
@@ -61,7 +61,7 @@ func newMover(registries *registry.Client, parent auth.Repository, strategy Stra
 		strategy:   strategy,
 		show:       show,
 		limiter:    semaphore.NewWeighted(int64(concurrent)),
-		documents:  map[digest.Digest][]byte{},
+		manifests:  map[digest.Digest][]byte{},
 		kept:       map[put]bool{},
 		blobs:      map[digest.Digest]*movedBlob{},
 		plains:     map[*Node]ocispec.Descriptor{},
@@ -128,14 +128,14 @@ func (m *mover) hold(d digest.Digest, data []byte) error {
 	if m.held += int64(len(data)); m.held > maxHeld {
 		return fmt.Errorf("its manifests and indexes have more than %s", amount.Bytes(maxHeld))
 	}
-	m.documents[d] = data
+	m.manifests[d] = data
 	return nil
 }
 
-func (m *mover) document(d digest.Digest) []byte {
+func (m *mover) bytesOf(d digest.Digest) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.documents[d]
+	return m.manifests[d]
 }
 
 // reserve gives the entries of a nested index their tags in its order, so that
@@ -201,7 +201,7 @@ func (p *passage) place(ctx context.Context, n *Node) error {
 	case n.Carrier != nil:
 		return p.placeCarrier(ctx, n, to)
 	}
-	return p.putDocument(ctx, n, to, n.Descriptor, p.document(n.Digest))
+	return p.putManifest(ctx, n, to, n.Descriptor, p.bytesOf(n.Digest))
 }
 
 // to is where a node's content goes.
@@ -253,15 +253,15 @@ func (p *passage) placeCarrier(ctx context.Context, n *Node, to auth.Repository)
 	if carrier != index {
 		return fmt.Errorf("child %s@%s: its carrier is in %s and the index in %s; push it again", n.Repository, oci.Short(n.Digest), carrier, index)
 	}
-	if err := (publisher{p.registries, p.document(n.Digest), n.Descriptor}).putCarried(ctx, to); err != nil {
+	if err := (publisher{p.registries, p.bytesOf(n.Digest), n.Descriptor}).putCarried(ctx, to); err != nil {
 		return err
 	}
-	return p.putDocument(ctx, n, to, n.Carrier.Descriptor, p.document(n.Carrier.Digest))
+	return p.putManifest(ctx, n, to, n.Carrier.Descriptor, p.bytesOf(n.Carrier.Digest))
 }
 
-// putDocument puts a manifest or an index that is below a root, under a tag
+// putManifest puts a manifest or an index that is below a root, under a tag
 // that protects it when it is a member.
-func (p *passage) putDocument(ctx context.Context, n *Node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
+func (p *passage) putManifest(ctx context.Context, n *Node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	key := put{to, contentKey{desc.Digest, true}}
 	tag, err := p.tag(ctx, n, key)
 	if err != nil {

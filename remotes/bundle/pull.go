@@ -4,15 +4,13 @@ import (
 	"context"
 
 	"github.com/containerd/containerd/v2/core/content"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// Target is where a pull goes: a content store that can say what is in it. One
-// that is not a daemon's may have the method Intact(context.Context,
-// ocispec.Descriptor) (bool, error), which is asked about content that was there
-// before, and any may have StoreFor(*Bundle, *Node) content.Ingester, for where a
-// node's content goes.
+// Target is where a pull goes: a content store that can say what is in it. It may
+// be a [Verifier] and a [Storer], too.
 type Target interface {
 	content.Store
 	// Lease returns a context under which what is stored stays.
@@ -24,6 +22,20 @@ type Target interface {
 	// Finish records what has arrived, the root under a name. Nothing is recorded
 	// before.
 	Finish(ctx context.Context, b *Bundle, w *Walked, name string) error
+}
+
+// Verifier is a target whose content others than its own daemon could have put
+// there.
+type Verifier interface {
+	// Verify reports whether content that was there before is what its descriptor
+	// says. What is not is fetched again.
+	Verify(context.Context, ocispec.Descriptor) (bool, error)
+}
+
+// Storer is a target that wants to know which node content is stored for.
+type Storer interface {
+	// StoreFor returns where a node's content goes.
+	StoreFor(*Bundle, *Node) content.Ingester
 }
 
 // PullOptions say what of a bundle is pulled.
@@ -55,18 +67,11 @@ func Pull(ctx context.Context, b *Bundle, to Target, name string, o PullOptions)
 	walked, err := b.Walk(ctx, o.Options, Visitor{
 		Home: own.home,
 		Fetch: func(ctx context.Context, n *Node) error {
-			if err := CheckStorable(n.Descriptor); err != nil {
-				return err
-			}
-			show.Expect(n.Size)
-			if err := Store(ctx, to, b, n); err != nil {
-				return b.Explain(n, err)
-			}
-			return to.Stored(ctx, b, n)
+			return bring(ctx, b, n, to, show)
 		},
 		Done: func(ctx context.Context, n *Node) error {
-			if _, err := own.home(ctx, n); err != nil {
-				return err
+			if _, unowned := own.home(ctx, n); unowned != nil {
+				return unowned
 			}
 			if n.IsMember() {
 				show.Member(n)
@@ -78,4 +83,16 @@ func Pull(ctx context.Context, b *Bundle, to Target, name string, o PullOptions)
 		return nil, err
 	}
 	return walked, to.Finish(ctx, b, walked, name)
+}
+
+// bring stores a node's content.
+func bring(ctx context.Context, b *Bundle, n *Node, to Target, show Progress) error {
+	if err := CheckStorable(n.Descriptor); err != nil {
+		return err
+	}
+	show.Expect(n.Size)
+	if err := Store(ctx, to, b, n); err != nil {
+		return b.Explain(n, err)
+	}
+	return to.Stored(ctx, b, n)
 }

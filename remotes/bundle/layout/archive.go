@@ -27,6 +27,11 @@ type Archive struct {
 // that an interrupted pull is gone on with.
 const partial = ".partial"
 
+var (
+	_ bundle.Target   = (*Archive)(nil)
+	_ bundle.Verifier = (*Archive)(nil)
+)
+
 // CreateArchive begins an archive. What is at its place stays until it is finished.
 func CreateArchive(file string) (*Archive, error) {
 	a := newArchive(file)

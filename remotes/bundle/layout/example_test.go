@@ -28,7 +28,7 @@ func ExampleCreate() {
 	defer os.RemoveAll(dir)
 	ctx, path := context.Background(), filepath.Join(dir, "app")
 
-	if err := pull(ctx, server.Host()+"/org/app:v1", path); err != nil {
+	if err = pull(ctx, server.Host()+"/org/app:v1", path); err != nil {
 		log.Fatal(err)
 	}
 	place, _ := layout.ParsePlace("oci-layout:" + path + ":v1")

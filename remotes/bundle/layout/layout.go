@@ -43,6 +43,11 @@ type Layout struct {
 	brought []digest.Digest // or found
 }
 
+var (
+	_ bundle.Target   = (*Layout)(nil)
+	_ bundle.Verifier = (*Layout)(nil)
+)
+
 // Create makes a layout in a directory, or opens the one that is there. Nobody else
 // can pull into it until it is closed.
 func Create(dir string) (*Layout, error) {
@@ -152,8 +157,8 @@ func (l *Layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) err
 // Done implements [bundle.Target].
 func (l *Layout) Done(context.Context, *bundle.Bundle, *bundle.Node) error { return nil }
 
-// Intact reports whether a blob that was there before is what its name says.
-func (l *Layout) Intact(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+// Verify reports whether a blob that was there before is what its descriptor says.
+func (l *Layout) Verify(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	r, err := l.ReaderAt(ctx, d)
 	if err != nil {
 		return false, nil // a link, say: made anew
