@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"sync"
 
@@ -83,12 +82,11 @@ func (a *access) scheme(ctx context.Context, r auth.Repository) string {
 	if len(hosts) == 0 {
 		return ""
 	}
-	u := hosts[0].Scheme + "://" + hosts[0].Host
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u, http.NoBody)
-	if err != nil || hosts[0].Authorizer.Authorize(ctx, req) != nil { // it is not sent
+	authorization, err := hosts[0].Authorization(ctx)
+	if err != nil {
 		return ""
 	}
-	scheme, _, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	scheme, _, _ := strings.Cut(authorization, " ")
 	return scheme
 }
 

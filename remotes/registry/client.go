@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 
@@ -106,16 +105,9 @@ func New(options Options) *Client {
 // one, so that who asks for content next need not wait for it. What fails is
 // left to them.
 func (c *Client) Prepare(ctx context.Context, repository auth.Repository) {
-	hosts, err := c.Hosts(repository)
-	if err != nil || len(hosts) == 0 {
-		return
+	if hosts, err := c.Hosts(repository); err == nil && len(hosts) > 0 {
+		_, _ = hosts[0].Authorization(ctx)
 	}
-	u := url.URL{Scheme: hosts[0].Scheme, Host: hosts[0].Host, Path: hosts[0].Path}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
-	if err != nil {
-		return
-	}
-	_ = hosts[0].Authorizer.Authorize(ctx, req) // the request is not sent
 }
 
 // header goes to registries with each request for content.

@@ -119,6 +119,21 @@ func (h Host) exchange(ctx context.Context, send func() (*http.Response, error))
 	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 again and again")
 }
 
+// Authorization returns the header of that name as requests to the host have it,
+// and has a token fetched where they need one. It is empty as long as the
+// registry has not asked for any, and holds a secret otherwise. Errors: those of the host's authorizer.
+func (h Host) Authorization(ctx context.Context) (string, error) {
+	u := url.URL{Scheme: h.Scheme, Host: h.Host, Path: h.Path}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u.String(), http.NoBody) // it is not sent
+	if err == nil {
+		err = h.Authorizer.Authorize(ctx, req)
+	}
+	if err != nil {
+		return "", err
+	}
+	return req.Header.Get("Authorization"), nil
+}
+
 // handingOn returns the host's client, which stops at the first redirect if that
 // can be handed on.
 func (h Host) handingOn() *http.Client {
