@@ -78,7 +78,7 @@ func (e *positionError) Unwrap() error { return e.error }
 // read strictly (docs/spec.md, section 4).
 func (r Rule) read(mediaType string, data []byte, strict bool) (document, error) {
 	if images.IsIndexType(mediaType) {
-		if doc, ok := r.readRegular(mediaType, data); ok {
+		if doc, ok := r.readFast(mediaType, data); ok {
 			return doc, nil
 		}
 	}

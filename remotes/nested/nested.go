@@ -10,8 +10,8 @@
 // and a fetcher's ListReferrers, which are that client's.
 //
 // A reader meets: [Child], a child namespace and how it names the target
-// repository; reader (document.go, scan.go), which reads indexes and
-// manifests; trail, which remembers where content may be; [Fetcher], which
+// repository; reader (document.go, scan.go, fast.go), which reads indexes
+// and manifests; trail, which remembers where content may be; [Fetcher], which
 // asks there; resolve.go, where a pull begins; and pusher.go.
 //
 // Documents that have to do with child namespaces are read strictly, and

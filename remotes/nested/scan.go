@@ -11,7 +11,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
-// scan is what the tokens of a document tell that its decoded form hides:
+// scan is what the tokens of a document say that its decoded form hides:
 // encoding/json matches keys without regard to case and takes the last of
 // several.
 type scan struct {
@@ -96,7 +96,7 @@ func (s *scan) object(decoder *json.Decoder, path []string) error {
 	return err
 }
 
-// states tells whether a key in an object states a child namespace.
+// states reports whether a key in an object states a child namespace.
 func (s *scan) states(path []string, key string, value any) bool {
 	switch {
 	case slices.Equal(path, []string{"manifests", "[]", "annotations"}):
@@ -124,7 +124,7 @@ var foldedKeys = func() map[string]string {
 	return folded
 }()
 
-// variant tells whether a key is one that matters, in another case.
+// variant reports whether a key is one that matters, in another case.
 func (s *scan) variant(key, folded string) bool {
 	if known, ok := foldedKeys[folded]; ok && known != key {
 		return true
@@ -143,7 +143,7 @@ func containsFold(keys []string, folded string) bool {
 
 // fold maps keys to one another that encoding/json takes for the same.
 func fold(key string) string {
-	if isPlainKey(key) {
+	if isLowerCase(key) {
 		return key
 	}
 	return strings.ToLower(strings.ToUpper(key))
