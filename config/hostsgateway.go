@@ -65,9 +65,9 @@ func (h Host) IsGateway() bool {
 	})
 }
 
-// WithoutGateway returns a hosts.toml without the gateway, with absolute
+// withoutGateway returns a hosts.toml without the gateway, with absolute
 // files; false when it is not in it, or the file is not to be read at all.
-func WithoutGateway(name string, text []byte) ([]byte, bool) {
+func withoutGateway(name string, text []byte) ([]byte, bool) {
 	hosts, err := ParseHosts(name, text)
 	if err != nil || !slices.ContainsFunc(hosts.Hosts, Host.IsGateway) {
 		return nil, false

@@ -250,7 +250,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
+	show := newProgress(stderr, o.quiet, o.format, metrics)
 	defer show.stop()
 	if !o.flatten {
 		warnOfCleanUp(stderr, o.strategy, o.noProtect)

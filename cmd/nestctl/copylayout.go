@@ -22,11 +22,7 @@ import (
 
 // toLayout brings everything into a layout, as pull does.
 func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
-	p := pullOptions{settings: o.settings, to: "oci-layout:" + place.Path}
-	if place.Archive {
-		p.to = "oci-archive:" + place.Path
-	}
-	to, err := p.openTarget(ctx, nil)
+	to, err := layout.CreateAt(place)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +30,7 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	if from.label != "" && !isTerminal(stderr) {
 		stderr = renaming{stderr, from}
 	}
-	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
+	show := newProgress(stderr, o.quiet, o.format, metrics)
 	defer show.stop()
 	options := bundle.PullOptions{Options: o.walk(from), From: from.registries, FromParents: o.parents, Progress: show}
 	walked, err := bundle.Pull(ctx, from.bundle, to, from.name(place.Reference), options)

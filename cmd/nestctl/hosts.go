@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -37,14 +36,12 @@ func (s *settings) around(repository auth.Repository, metrics *registry.Metrics)
 	return registries, func() error { registries.CloseIdleConnections(); return remove() }, nil
 }
 
-// hostsAround returns a directory of hosts.toml files for a registry,
-// without a gateway: nestctl follows child namespaces itself, with
-// its user's credentials, and only root could read the gateway's certificate.
+// hostsAround returns a directory of hosts.toml files for a registry, without a
+// gateway: nestctl follows child namespaces itself, with its user's credentials.
 // It may be removed when the bundle is open.
 func hostsAround(hostsDir, registry string) (dir string, remove func() error, err error) {
-	nothing := func() error { return nil }
 	if hostsDir == "" {
-		return "", nothing, nil
+		return "", func() error { return nil }, nil
 	}
 	if hostsDir, err = filepath.Abs(hostsDir); err != nil {
 		return "", nil, err
@@ -54,32 +51,5 @@ func hostsAround(hostsDir, registry string) (dir string, remove func() error, er
 			return "", nil, fmt.Errorf("--hosts-dir: %w", err)
 		}
 	}
-	for _, name := range config.HostDirs(registry) {
-		path := filepath.Join(hostsDir, name, "hosts.toml")
-		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			break // containerd's code says what is wrong
-		}
-		without, ok := config.WithoutGateway(path, text)
-		if !ok {
-			break
-		}
-		dir, err := os.MkdirTemp("", "nestctl-")
-		if err != nil {
-			return "", nil, err
-		}
-		remove := func() error { return os.RemoveAll(dir) }
-		err = os.Mkdir(filepath.Join(dir, name), 0o700)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name, "hosts.toml"), without, 0o600)
-		}
-		if err != nil {
-			return "", nil, errors.Join(err, remove())
-		}
-		return dir, remove, nil
-	}
-	return hostsDir, nothing, nil
+	return config.HostsWithoutGateway(hostsDir, registry)
 }

@@ -41,7 +41,9 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && width > 0
 }
 
-func newProgress(out io.Writer, quiet bool, metrics *registry.Metrics) *progress {
+// newProgress shows progress, unless that is not wanted: with JSON only on a terminal.
+func newProgress(out io.Writer, quiet bool, format string, metrics *registry.Metrics) *progress {
+	quiet = quiet || format == "json" && !isTerminal(out)
 	p := &progress{out: out, quiet: quiet, metrics: metrics, end: make(chan struct{})}
 	if quiet || !isTerminal(out) {
 		return p

@@ -17,7 +17,7 @@ import (
 func TestProgressOnTerminal(t *testing.T) {
 	screen, terminal := openTerminal(t)
 	var metrics registry.Metrics
-	p := newProgress(terminal, false, &metrics)
+	p := newProgress(terminal, false, "text", &metrics)
 	p.Expect(2 << 20)
 	metrics.Bytes.Add(1 << 20)
 	p.Member(&bundle.Node{})

@@ -77,17 +77,8 @@ pull goes on where it stopped when it is run again.`,
 	return c
 }
 
-// target is where a pull goes.
-type target interface {
-	bundle.Target
-	// Name is what the target is called in the result.
-	Name() string
-	// Close ends the use of the target, finished or not.
-	Close() error
-}
-
 // openTarget opens what --to names.
-func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher) (target, error) {
+func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher) (layout.Target, error) {
 	kind, path, found := strings.Cut(o.to, ":")
 	switch {
 	case kind == "containerd" && !found:
@@ -144,12 +135,12 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 }
 
 // pull brings the bundle to the target.
-func (o *pullOptions) pull(ctx context.Context, to target, ref auth.Reference, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
+func (o *pullOptions) pull(ctx context.Context, to layout.Target, ref auth.Reference, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
 	b, err := o.open(ctx, to, metrics, ref)
 	if err != nil {
 		return nil, err
 	}
-	show := newProgress(stderr, o.quiet || o.format == "json" && !isTerminal(stderr), metrics)
+	show := newProgress(stderr, o.quiet, o.format, metrics)
 	defer show.stop()
 	_, isDaemon := to.(*ctd.Target) // which is no copy to give away
 	walk := bundle.Options{Selection: s, OmitNonDistributable: !isDaemon, Concurrent: o.concurrent}
@@ -196,7 +187,7 @@ type resultRequests struct {
 	HelperRuns int64 `json:"helperRuns"`
 }
 
-func newResult(ref auth.Reference, to target, walked *bundle.Walked, m *registry.Metrics, took time.Duration) *result {
+func newResult(ref auth.Reference, to layout.Target, walked *bundle.Walked, m *registry.Metrics, took time.Duration) *result {
 	r := &result{
 		Root:    newResultRoot(ref, walked.Root.Descriptor),
 		Members: []resultMember{},

@@ -44,9 +44,26 @@ type Layout struct {
 }
 
 var (
-	_ bundle.Target   = (*Layout)(nil)
+	_ Target          = (*Layout)(nil)
 	_ bundle.Verifier = (*Layout)(nil)
 )
+
+// Target is a layout or an archive that is being made.
+type Target interface {
+	bundle.Target
+	// Name is how a command line names it.
+	Name() string
+	// Close ends the use of it, finished or not.
+	Close() error
+}
+
+// CreateAt is [Create] or [CreateArchive].
+func CreateAt(p Place) (Target, error) {
+	if p.Archive {
+		return CreateArchive(p.Path)
+	}
+	return Create(p.Path)
+}
 
 // Create makes a layout in a directory, or opens the one that is there. Nobody else
 // can pull into it until it is closed.
