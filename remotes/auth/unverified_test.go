@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 )
@@ -78,7 +77,7 @@ func TestUnverifiedReachesNoOther(t *testing.T) {
 			return send(clientOf(r), request(http.MethodGet, origin+"/v2/another/blobs/x"))
 		}, 1, true},
 		"what a manifest names": {func(r *Registry) error {
-			return send(r.Elsewhere(must[*url.URL](t)(url.Parse(other.URL+"/layer"))), request(http.MethodGet, origin))
+			return send(foreignClient(r), request(http.MethodGet, other.URL+"/layer"))
 		}, 0, true},
 		"a token": {func(r *Registry) error { return askForToken(t, r, other.URL+"/token") }, 0, true},
 	} {

@@ -30,7 +30,7 @@ func (e *endpoint) hostFor(name string) Host { return e.hostWith(name, e.registr
 
 func (e *endpoint) hostWith(name string, authorizer func(auth.Repository) *auth.Authorizer) Host {
 	name = e.nameOf(name)
-	host := Host{RegistryHost: e.host, Name: name, OwnTrust: e.ownTrust, header: e.header, elsewhere: e.registry.Elsewhere}
+	host := Host{RegistryHost: e.host, Name: name, OwnTrust: e.ownTrust, header: e.header, registry: e.registry}
 	host.Authorizer = authorizer(e.registry.Repository(name))
 	host.RegistryHost.Authorizer = host.Authorizer
 	return host

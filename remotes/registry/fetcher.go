@@ -104,7 +104,7 @@ func (f fetcher) fetchElsewhere(ctx context.Context, desc ocispec.Descriptor) (i
 			continue // as containerd has it
 		}
 		h := f.hosts[len(f.hosts)-1] // the registry itself, unless hosts.toml says otherwise
-		h.Client, h.Capabilities = h.elsewhere(u), docker.HostCapabilityPull
+		h.Client, h.Capabilities = elsewhere(h.registry, u), docker.HostCapabilityPull
 		h.RegistryHost.Authorizer = nil
 		if update := f.client.options.UpdateClient; update != nil {
 			if err := update(h.Client); err != nil {

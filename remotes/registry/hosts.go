@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -25,9 +24,8 @@ type Host struct {
 	// Authorizer signs the requests; it is the RegistryHost's, too.
 	Authorizer *auth.Authorizer
 	// header goes with each request.
-	header http.Header
-	// elsewhere makes a client for a place that a manifest names.
-	elsewhere func(*url.URL) *http.Client
+	header   http.Header
+	registry *auth.Registry
 	// OwnTrust says that hosts.toml gives CAs for this host or turns
 	// verification off, so that others may not be able to verify what it
 	// redirects to.

@@ -1,4 +1,4 @@
-package auth
+package registry
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // elsewhereTimeout is how long a place that a manifest names has to answer,
@@ -16,44 +18,33 @@ import (
 // drops what is sent, a layer is not to wait for longer.
 const elsewhereTimeout = 10 * time.Second
 
-// Elsewhere returns a client that asks a target in place of the registry, for
+// elsewhere returns a client that asks a target in place of a registry, for
 // content that a manifest says to be there ("urls"). It takes what it is asked
-// for for redirected there by the registry. Beyond what holds for redirects, no
-// credential, header or certificate of the registry's goes there, even to the
-// registry itself, and to no address less public than the registry's own. What
-// has not answered in ten seconds is given up.
-func (r *Registry) Elsewhere(target *url.URL) *http.Client {
-	return &http.Client{Transport: elsewhere{r.guarded, target}, CheckRedirect: r.CheckRedirect}
+// for for redirected there by the registry, by the policy for that; see
+// [auth.Registry.Foreign]. What has not answered in ten seconds is given up.
+func elsewhere(registry *auth.Registry, target *url.URL) *http.Client {
+	return &http.Client{Transport: redirecting{registry, target}, CheckRedirect: registry.CheckRedirect}
 }
 
-type elsewhere struct {
-	next   *transport
-	target *url.URL
+type redirecting struct {
+	registry *auth.Registry
+	target   *url.URL
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (e elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Response == nil { // the first, which the registry does not see
-		resp := &http.Response{
-			Status: "307 Temporary Redirect", StatusCode: http.StatusTemporaryRedirect,
-			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-			Header: http.Header{"Location": {e.target.String()}, "Date": {time.Now().Format(time.RFC3339Nano)}}, Body: http.NoBody, Request: req,
-		}
-		if err := checkLocation(req, resp); err != nil {
-			return nil, err
-		}
-		return resp, nil
+func (e redirecting) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Response != nil {
+		return inTime(req, e.registry.Foreign().RoundTrip)
 	}
-	if err := e.next.allowHost(req.URL); err != nil {
-		return nil, err
+	to := &http.Request{Method: req.Method, URL: e.target, Header: http.Header{}}
+	if err := e.registry.CheckRedirect(to, []*http.Request{req}); err != nil {
+		return nil, err // a client would quote the whole URL
 	}
-	req = req.Clone(req.Context())
-	keepOnly(req.Header, forOthers...)
-	over := e.next.to(req.URL)
-	if dialAddress(req.URL) == e.next.registry {
-		over = e.next.foreign // without the certificate
-	}
-	return inTime(req, func(req *http.Request) (*http.Response, error) { return e.next.send(req, over) })
+	return &http.Response{ // to the first, which the registry does not see
+		Status: "307 Temporary Redirect", StatusCode: http.StatusTemporaryRedirect,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Location": {e.target.String()}, "Date": {time.Now().Format(time.RFC3339Nano)}}, Body: http.NoBody, Request: req,
+	}, nil
 }
 
 // begin is when the first of the requests was made that led to one. The answer to
