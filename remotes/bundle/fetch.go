@@ -28,22 +28,22 @@ func CheckStorable(d ocispec.Descriptor) error {
 	return nil
 }
 
-// Store stores content that is not there yet; what is there in part goes on.
+// store stores content that is not there yet; what is there in part goes on.
 // The annotations stay out of it: containerd makes names of one of them.
-func Store(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
+func store(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 	d := n.Descriptor
 	d.Annotations = nil
 	ref := remotes.MakeRefKey(ctx, d)
 	if d.Size == 0 {
-		return content.WriteBlob(ctx, store, ref, strings.NewReader(""), d)
+		return content.WriteBlob(ctx, to, ref, strings.NewReader(""), d)
 	}
-	var to content.Ingester = store
-	if s, ok := store.(Storer); ok {
-		to = s.StoreFor(b, n)
+	var into content.Ingester = to
+	if s, ok := to.(Storer); ok {
+		into = s.StoreFor(b, n)
 	}
-	err := remotes.Fetch(ctx, to, b.Fetcher, d)
+	err := remotes.Fetch(ctx, into, b.Fetcher, d)
 	if errdefs.IsAlreadyExists(err) {
-		return recheck(ctx, store, b, n)
+		return recheck(ctx, to, b, n)
 	}
 	if err == nil {
 		return nil
@@ -51,18 +51,18 @@ func Store(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
 	if errors.Is(err, ErrOther) {
 		return &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
 	}
-	if status, statusErr := store.Status(ctx, ref); errdefs.IsFailedPrecondition(err) && statusErr == nil && status.Offset >= d.Size {
+	if status, statusErr := to.Status(ctx, ref); errdefs.IsFailedPrecondition(err) && statusErr == nil && status.Offset >= d.Size {
 		// All is there and does not verify. Kept, it would fail every later pull.
 		bad := &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
-		return errors.Join(bad, store.Abort(ctx, ref))
+		return errors.Join(bad, to.Abort(ctx, ref))
 	}
 	return err
 }
 
 // recheck looks at content that was there before, where others than a store's
 // own daemon could have put it, and fetches it again if it does not verify.
-func recheck(ctx context.Context, store content.Store, b *Bundle, n *Node) error {
-	v, ok := store.(Verifier)
+func recheck(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
+	v, ok := to.(Verifier)
 	if !ok {
 		return nil
 	}
@@ -70,10 +70,10 @@ func recheck(ctx context.Context, store content.Store, b *Bundle, n *Node) error
 	if err != nil || verified {
 		return err
 	}
-	if err := store.Delete(ctx, n.Digest); err != nil {
+	if err := to.Delete(ctx, n.Digest); err != nil {
 		return err
 	}
-	return Store(ctx, store, b, n)
+	return store(ctx, to, b, n)
 }
 
 // Explain says what could not be stored, unless the error does so itself. Then

@@ -91,7 +91,7 @@ func bring(ctx context.Context, b *Bundle, n *Node, to Target, show Progress) er
 		return err
 	}
 	show.Expect(n.Size)
-	if err := Store(ctx, to, b, n); err != nil {
+	if err := store(ctx, to, b, n); err != nil {
 		return b.Explain(n, err)
 	}
 	return to.Stored(ctx, b, n)
