@@ -1,4 +1,4 @@
-package main
+package handover
 
 import (
 	"errors"
@@ -25,13 +25,13 @@ func pemOf(t *testing.T, text string) string {
 }
 
 // openDoor opens a handover that ends with the test.
-func openDoor(t *testing.T, name, secret string) *handover {
+func openDoor(t *testing.T, name, secret string) *Sockets {
 	t.Helper()
-	h, err := openHandover(t.Context(), name, secret)
+	h, err := Open(t.Context(), name, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.close)
+	t.Cleanup(h.Close)
 	return h
 }
 
@@ -41,23 +41,23 @@ func TestHandover(t *testing.T) {
 	name, secret, ctx := doorOf(t), pemOf(t, "key"), t.Context()
 	const address = "127.0.0.1:0"
 	current := openDoor(t, name, secret)
-	socket, err := current.listen(ctx, address)
+	socket, err := current.Listen(ctx, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	current.start()
+	current.Start()
 	for range 2 {
-		for range handoverPeers - 1 {
+		for range maxPeers - 1 {
 			silent := dialDoor(t, name)
 			defer silent.Close()
 		}
 		next := openDoor(t, name, secret)
-		handed, err := next.listen(ctx, address)
+		handed, err := next.Listen(ctx, address)
 		if err != nil || handed.Addr().String() != socket.Addr().String() {
 			t.Fatalf("%v in place of %v, %v", handed, socket.Addr(), err)
 		}
-		next.start()
-		current.close()
+		next.Start()
+		current.Close()
 		if err = socket.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -89,28 +89,28 @@ func dialDoor(t *testing.T, name string) *net.UnixConn {
 func TestHandoverStranger(t *testing.T) {
 	name, secret, ctx := doorOf(t), pemOf(t, "key"), t.Context()
 	ours := openDoor(t, name, secret)
-	socket, err := ours.listen(ctx, "127.0.0.1:0")
+	socket, err := ours.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	ours.start()
+	ours.Start()
 
 	conn := dialDoor(t, name)
 	defer conn.Close()
-	nonce := make([]byte, handoverNonce)
+	nonce := make([]byte, nonceSize)
 	if _, err := io.ReadFull(conn, nonce); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Write([]byte(strings.Repeat("x", 1000))); err != nil {
 		t.Fatal(err)
 	}
-	rights := make([]byte, syscall.CmsgSpace(4*handoverSockets))
+	rights := make([]byte, syscall.CmsgSpace(4*maxSockets))
 	if _, m, _, _, err := conn.ReadMsgUnix(nonce, rights); err == nil && m > 0 {
 		t.Error("sockets for nothing")
 	}
 
-	if _, err := openHandover(ctx, name, pemOf(t, "another key")); err == nil {
+	if _, err := Open(ctx, name, pemOf(t, "another key")); err == nil {
 		t.Error("sockets for another key")
 	}
 }
@@ -125,7 +125,7 @@ func TestHandoverSquatter(t *testing.T) {
 	}
 	defer squatter.Close()
 	go give(squatter)
-	if _, err := openHandover(t.Context(), name, pemOf(t, "key")); !errors.Is(err, errStranger) {
+	if _, err := Open(t.Context(), name, pemOf(t, "key")); !errors.Is(err, errStranger) {
 		t.Errorf("%v", err)
 	}
 }
@@ -137,8 +137,8 @@ func give(squatter net.Listener) {
 		return
 	}
 	defer conn.Close()
-	_, _ = conn.Write(make([]byte, handoverNonce))
-	_, _ = io.ReadFull(conn, make([]byte, handoverNonce+32))
+	_, _ = conn.Write(make([]byte, nonceSize))
+	_, _ = io.ReadFull(conn, make([]byte, nonceSize+32))
 	door, err := squatter.(*net.UnixListener).File()
 	if err != nil {
 		return

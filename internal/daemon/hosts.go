@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"fmt"
@@ -17,25 +17,28 @@ import (
 const hostsInterval = 10 * time.Second
 
 // followHosts reads the hosts.toml files again when they were replaced. When
-// others decide about them by now, it goes on with those that it has.
-func (d *daemonProcess) followHosts() {
-	seen := hostsSeen(d.config.Gateway.HostsDir)
-	if seen == d.hosts {
+// others decide about them by now, it goes on with those that it has, and says
+// so once.
+func (d *daemon) followHosts() {
+	current := d.settings.Load()
+	seen := hostsSeen(current.config.Gateway.HostsDir)
+	if seen == current.hosts {
 		return
 	}
-	d.hosts = seen
-	err := d.config.CheckHosts()
+	err := current.config.CheckHosts()
 	if err == nil {
-		err = d.use(d.config)
+		err = d.use(current.config)
 	}
 	if err != nil {
+		d.settings.Store(&settings{config: current.config, gateway: current.gateway, hosts: seen})
 		log.L.WithError(err).Error("the files of gateway.hosts_dir were replaced; what was read before stays in force")
 		return
 	}
 	log.L.Info("the files of gateway.hosts_dir were read again")
 }
 
-// hostsSeen changes with the files in the directories of registries.
+// hostsSeen returns a text that changes with the files in the directories of
+// registries.
 func hostsSeen(dir string) string {
 	var seen strings.Builder
 	paths := []string{dir}

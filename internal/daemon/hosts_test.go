@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"net/http"
@@ -44,11 +44,11 @@ func TestFollowHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { trail.Close() })
-	d := &daemonProcess{trail: trail, memory: gateway.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
+	d := &daemon{trail: trail, memory: gateway.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
 	if err := d.use(&c); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.current.Load().Close() })
+	t.Cleanup(func() { d.settings.Load().gateway.Close() })
 	for _, step := range []struct {
 		change func()
 		want   string
@@ -68,7 +68,7 @@ func TestFollowHosts(t *testing.T) {
 		}, "another one"},
 	} {
 		step.change()
-		before := d.current.Load()
+		before := d.settings.Load().gateway
 		d.followHosts()
 		d.followHosts()
 		asked = ""
@@ -78,7 +78,7 @@ func TestFollowHosts(t *testing.T) {
 		if asked != step.want {
 			t.Errorf("asked was %q, want %q", asked, step.want)
 		}
-		if step.want == "first" && before != d.current.Load() {
+		if step.want == "first" && before != d.settings.Load().gateway {
 			t.Error("it was read again although nothing had changed")
 		}
 	}

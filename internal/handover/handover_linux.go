@@ -1,4 +1,4 @@
-package main
+package handover
 
 import (
 	"bytes"
@@ -19,33 +19,34 @@ import (
 )
 
 const (
-	// handoverTime is how long a gateway may take to hand its sockets over.
-	handoverTime = 5 * time.Second
-	// handoverSockets bounds how many there may be.
-	handoverSockets = 8
-	// handoverPeers bounds those who are at the door at once.
-	handoverPeers = 8
-	// handoverNonce is how much each side chooses at random.
-	handoverNonce = 32
+	// exchangeTime bounds one exchange at the door, from connecting to the
+	// sockets: what is said is short, and both sides are on one machine.
+	exchangeTime = 5 * time.Second
+	// maxSockets bounds what a message can bring; a gateway has the door and two.
+	maxSockets = 8
+	// maxPeers bounds the exchanges at once: any process may connect and say
+	// nothing until exchangeTime is over.
+	maxPeers = 8
+	// nonceSize is how many bytes each side chooses at random.
+	nonceSize = 32
 )
 
-// handover lets the next gateway listen on the sockets of the one before,
-// while that one ends: no connection meets nobody, and none is lost that
-// waits to be accepted. The sockets are asked for at an abstract address, the
-// door, which is handed over with them. All processes of the network namespace
-// reach that, as pods with host network do: both sides prove that they can read
-// the gateway's certificate and key, which only root of the node can.
-type handover struct {
+// Sockets are those of this gateway, which the next one may take. They are for
+// one goroutine; after Start, Close alone may be called.
+type Sockets struct {
 	secret   string // the file with certificate and key
 	door     *net.UnixListener
-	names    []string // addresses of the sockets, as the configuration has them
+	names    []string // addresses of the sockets, as Listen got them
 	sockets  []net.Listener
 	received map[string]net.Listener // not used so far
 }
 
-// openHandover takes the sockets of the gateway that runs, if one does.
-func openHandover(ctx context.Context, name, secret string) (*handover, error) {
-	h := &handover{secret: secret, received: map[string]net.Listener{}}
+// Open takes the sockets of the gateway that runs under a name, if one does.
+// The name is that of an abstract Unix address, without the @. secret is the
+// file with the gateway's certificate and key; it is read at each exchange, as
+// it may be renewed.
+func Open(ctx context.Context, name, secret string) (*Sockets, error) {
+	h := &Sockets{secret: secret, received: map[string]net.Listener{}}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", "@"+name)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		door, listenErr := new(net.ListenConfig).Listen(ctx, "unix", "@"+name)
@@ -60,30 +61,30 @@ func openHandover(ctx context.Context, name, secret string) (*handover, error) {
 	}
 	defer conn.Close()
 	if err := h.receive(conn.(*net.UnixConn)); err != nil {
-		h.close()
+		h.Close()
 		return nil, fmt.Errorf("who listens as @%s does not hand over a gateway's sockets: %w", name, err)
 	}
 	return h, nil
 }
 
 // receive gets the door and the sockets.
-func (h *handover) receive(conn *net.UnixConn) error {
-	nonces := make([]byte, 2*handoverNonce) // theirs, ours
-	if err := conn.SetDeadline(time.Now().Add(handoverTime)); err != nil {
+func (h *Sockets) receive(conn *net.UnixConn) error {
+	nonces := make([]byte, 2*nonceSize) // theirs, ours
+	if err := conn.SetDeadline(time.Now().Add(exchangeTime)); err != nil {
 		return err
 	}
-	if _, err := io.ReadFull(conn, nonces[:handoverNonce]); err != nil {
+	if _, err := io.ReadFull(conn, nonces[:nonceSize]); err != nil {
 		return err
 	}
-	_, _ = rand.Read(nonces[handoverNonce:]) // never fails
+	_, _ = rand.Read(nonces[nonceSize:]) // never fails
 	asks, gives, err := h.proofs(nonces)
 	if err != nil {
 		return err
 	}
-	if _, err = conn.Write(append(nonces[handoverNonce:], asks...)); err != nil {
+	if _, err = conn.Write(append(nonces[nonceSize:], asks...)); err != nil {
 		return err
 	}
-	text, rights := make([]byte, 4096), make([]byte, syscall.CmsgSpace(4*handoverSockets))
+	text, rights := make([]byte, 4096), make([]byte, syscall.CmsgSpace(4*maxSockets))
 	n, m, _, _, err := conn.ReadMsgUnix(text, rights)
 	if err != nil {
 		return err
@@ -137,8 +138,8 @@ var errStranger = errors.New("it does not prove that it can read the gateway's c
 
 // proofs are what the one who asks and the one who gives say to each other's
 // nonces.
-func (h *handover) proofs(nonces []byte) (asks, gives []byte, err error) {
-	secret, err := os.ReadFile(h.secret) // it may have been renewed
+func (h *Sockets) proofs(nonces []byte) (asks, gives []byte, err error) {
+	secret, err := os.ReadFile(h.secret) // anew, as it may have been renewed
 	if err != nil {
 		return nil, nil, err
 	}
@@ -171,8 +172,9 @@ func sameUser(conn *net.UnixConn) error {
 	return nil
 }
 
-// listen takes a socket that was handed over, or makes one.
-func (h *handover) listen(ctx context.Context, address string) (net.Listener, error) {
+// Listen returns the socket for a TCP address (host:port) that was handed over,
+// or makes one. Whoever calls it closes it.
+func (h *Sockets) Listen(ctx context.Context, address string) (net.Listener, error) {
 	listener, ok := h.received[address]
 	if !ok {
 		var err error
@@ -185,8 +187,9 @@ func (h *handover) listen(ctx context.Context, address string) (net.Listener, er
 	return listener, nil
 }
 
-// start hands the sockets to whoever comes next, until close.
-func (h *handover) start() {
+// Start hands the sockets to whoever comes next, until Close. Sockets that were
+// handed over and that nobody asked Listen for are closed.
+func (h *Sockets) Start() {
 	for _, l := range h.received { // of an address that is not used any more
 		_ = l.Close()
 	}
@@ -194,15 +197,15 @@ func (h *handover) start() {
 	go h.serve()
 }
 
-func (h *handover) serve() {
-	peers := make(chan struct{}, handoverPeers)
+func (h *Sockets) serve() {
+	peers := make(chan struct{}, maxPeers)
 	for {
 		peers <- struct{}{}
 		conn, err := h.door.AcceptUnix()
 		if err != nil {
 			return
 		}
-		go func() { // who says nothing keeps nobody waiting
+		go func() { // a peer that says nothing keeps nobody waiting
 			defer func() { _ = conn.Close(); <-peers }()
 			if err := h.send(conn); err != nil {
 				log.L.WithError(err).Warn("the sockets were not handed over")
@@ -211,27 +214,27 @@ func (h *handover) serve() {
 	}
 }
 
-// send gives the sockets to who proves to be a gateway. Another user's process
+// send gives the sockets to who proves that they can read the secret. Another user's process
 // takes none of the places at the door.
-func (h *handover) send(conn *net.UnixConn) error {
-	nonces := make([]byte, 2*handoverNonce) // ours, theirs
-	_, _ = rand.Read(nonces[:handoverNonce])
-	if err := errors.Join(sameUser(conn), conn.SetDeadline(time.Now().Add(handoverTime))); err != nil {
+func (h *Sockets) send(conn *net.UnixConn) error {
+	nonces := make([]byte, 2*nonceSize) // ours, theirs
+	_, _ = rand.Read(nonces[:nonceSize])
+	if err := errors.Join(sameUser(conn), conn.SetDeadline(time.Now().Add(exchangeTime))); err != nil {
 		return err
 	}
-	if _, err := conn.Write(nonces[:handoverNonce]); err != nil {
+	if _, err := conn.Write(nonces[:nonceSize]); err != nil {
 		return err
 	}
-	asked := make([]byte, handoverNonce+sha256.Size)
+	asked := make([]byte, nonceSize+sha256.Size)
 	if _, err := io.ReadFull(conn, asked); err != nil {
 		return err
 	}
-	copy(nonces[handoverNonce:], asked)
+	copy(nonces[nonceSize:], asked)
 	asks, gives, err := h.proofs(nonces)
 	if err != nil {
 		return err
 	}
-	if !hmac.Equal(asks, asked[handoverNonce:]) {
+	if !hmac.Equal(asks, asked[nonceSize:]) {
 		return errStranger
 	}
 	text, err := json.Marshal(h.names)
@@ -262,8 +265,9 @@ func withDescriptors(holders []syscall.Conn, fds []int, do func([]int) error) er
 	return errors.Join(err, doErr)
 }
 
-// close ends the handing over; what was handed over is the next gateway's.
-func (h *handover) close() {
+// Close ends the handing over; what was handed over is the next gateway's. It
+// may be called more than once.
+func (h *Sockets) Close() {
 	if h.door != nil {
 		_ = h.door.Close()
 	}

@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/nestedoci/nested/internal/handover"
+)
+
+// sockets makes the listeners of the process.
+type sockets struct {
+	handover *handover.Sockets // nil: they are not handed over
+}
+
+// openSockets takes the sockets of the gateway that runs under the name, if
+// there is a name.
+func openSockets(ctx context.Context, name, certificate string) (sockets, error) {
+	if name == "" {
+		return sockets{}, nil
+	}
+	taken, err := handover.Open(ctx, name, certificate)
+	return sockets{taken}, err
+}
+
+// gateway returns the socket that systemd passes, that of the gateway before, or
+// a new one.
+func (s sockets) gateway(ctx context.Context, address string) (net.Listener, error) {
+	passed, err := activation.Listeners()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(passed) > 1:
+		return nil, fmt.Errorf("systemd passes %d sockets; one is enough", len(passed))
+	case len(passed) == 1 && passed[0] != nil:
+		if s.handedOver() {
+			return nil, errors.New("systemd passes a socket; leave out --handover")
+		}
+		return passed[0], nil
+	}
+	return s.listen(ctx, address)
+}
+
+// listen returns the socket of the gateway before, or a new one.
+func (s sockets) listen(ctx context.Context, address string) (net.Listener, error) {
+	if s.handedOver() {
+		return s.handover.Listen(ctx, address)
+	}
+	return new(net.ListenConfig).Listen(ctx, "tcp", address)
+}
+
+// handedOver reports whether the next gateway gets the sockets.
+func (s sockets) handedOver() bool { return s.handover != nil }
+
+// start lets the next gateway take what listen and gateway returned.
+func (s sockets) start() {
+	if s.handedOver() {
+		s.handover.Start()
+	}
+}
+
+// close ends that. The sockets themselves stay open.
+func (s sockets) close() {
+	if s.handedOver() {
+		s.handover.Close()
+	}
+}

@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/gateway"
+)
+
+// probeFailed is the exit status of a probe that says that something else is
+// wrong than the file.
+const probeFailed = 1
+
+// probe returns what reads a trail in a process of its own: this program with
+// these arguments and the path. However that ends, the file is damaged, unless
+// the process says that something else is wrong.
+func probe(arguments []string) func(path string) error {
+	return func(path string) error {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		return probeResult(exec.CommandContext(context.Background(), self, append(slices.Clone(arguments), path)...)) // it ends by itself
+	}
+}
+
+func probeResult(probe *exec.Cmd) error {
+	_, err := probe.Output()
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) {
+		return err
+	}
+	said, _, _ := strings.Cut(string(ended.Stderr), "\n") // a panic prints more lines
+	err = fmt.Errorf("reading it: %w: %s", err, sanitize.Text(said))
+	if ended.ExitCode() == probeFailed {
+		return err
+	}
+	return fmt.Errorf("%w: %w", gateway.ErrDamaged, err)
+}

@@ -1,0 +1,57 @@
+package daemon
+
+import (
+	"errors"
+
+	"github.com/containerd/log"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/gateway"
+)
+
+// settings are what requests are answered by. They do not change: others take
+// their place.
+type settings struct {
+	config  *config.Config
+	gateway *gateway.Gateway
+	hosts   string // see hostsSeen; before the gateway read the files
+}
+
+// use makes a configuration the one by which requests are answered.
+func (d *daemon) use(c *config.Config) error {
+	hosts := hostsSeen(c.Gateway.HostsDir)
+	g, err := c.NewGateway(d.trail, d.memory, d.metrics, d.options.UserAgent)
+	if err != nil {
+		return err
+	}
+	level := c.Log.Level
+	if d.options.Debug {
+		level = "debug"
+	}
+	if err := errors.Join(log.SetLevel(level), log.SetFormat(log.OutputFormat(c.Log.Format))); err != nil {
+		return err
+	}
+	if err := g.Check(); err != nil {
+		log.L.WithError(err).Warn("pulls from these registries will fail") // others are served
+	}
+	if old := d.settings.Swap(&settings{config: c, gateway: g, hosts: hosts}); old != nil {
+		old.gateway.Close() // its transfers go on
+	}
+	return nil
+}
+
+// reload reads the configuration again; a bad one changes nothing.
+func (d *daemon) reload() {
+	c, err := config.Load(d.options.Config)
+	if err == nil {
+		err = c.NeedsRestart(d.settings.Load().config)
+	}
+	if err == nil {
+		err = d.use(c)
+	}
+	if err != nil {
+		log.L.WithError(err).Error("the configuration stays as it was")
+		return
+	}
+	log.L.Info("the configuration was read again")
+}
