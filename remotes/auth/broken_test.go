@@ -167,7 +167,7 @@ func TestBrokenStreamOfABody(t *testing.T) {
 		roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 		r := NewRegistry("https", strings.TrimPrefix(s.URL, "https://"), &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Sources{}, RegistryOptions{})
 		t.Cleanup(r.CloseIdleConnections)
-		req := must[*http.Request](t)(http.NewRequestWithContext(Brief(t.Context()), http.MethodGet, s.URL, nil))
+		req := must[*http.Request](t)(http.NewRequestWithContext(Small(t.Context()), http.MethodGet, s.URL, nil))
 		resp, err := clientOf(r).Do(req)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -9,7 +9,7 @@ import (
 )
 
 // lines are the connections to hosts of one kind. What takes long to read has a
-// connection to itself, over HTTP/1.1. Brief requests share one where the
+// connection to itself, over HTTP/1.1. Small requests share one where the
 // server speaks HTTP/2: many at once need no handshakes of their own. The
 // connections for what is read are bounded; those for what is sent are as many
 // as are sent at once, which their user bounds: a body that is sent waits for
@@ -21,7 +21,7 @@ type lines struct {
 }
 
 const (
-	// sharedStream bounds what a brief answer may have arrived of and is not
+	// sharedStream bounds what a small answer may have arrived of and is not
 	// read yet, sharedConnection that of all on one connection.
 	sharedStream     = 1 << 20
 	sharedConnection = 16 << 20
@@ -57,12 +57,12 @@ func (l lines) each(change func(*http.Transport)) {
 // forRequest chooses the connections for a request.
 func (l lines) forRequest(req *http.Request) *http.Transport {
 	ctx := req.Context()
-	brief := ctx.Value(briefKey{}) != nil
-	if paced := ctx.Value(pacedKey{}) != nil; brief && paced && l.unbounded {
-		_, brief = l.multiplexed.Load(dialAddress(req.URL))
+	small := ctx.Value(smallKey{}) != nil
+	if paced := ctx.Value(pacedKey{}) != nil; small && paced && l.unbounded {
+		_, small = l.multiplexed.Load(dialAddress(req.URL))
 	}
 	switch {
-	case brief:
+	case small:
 		return l.shared
 	case ctx.Value(sendingKey{}) != nil, req.Method != http.MethodGet && req.Method != http.MethodHead:
 		return l.sent
@@ -77,10 +77,10 @@ func (l lines) answered(req *http.Request, resp *http.Response) {
 	}
 }
 
-type briefKey struct{}
+type smallKey struct{}
 
-// Brief marks the requests of a context as such whose answers are small.
-func Brief(ctx context.Context) context.Context { return context.WithValue(ctx, briefKey{}, true) }
+// Small marks the requests of a context as such whose answers are small.
+func Small(ctx context.Context) context.Context { return context.WithValue(ctx, smallKey{}, true) }
 
 type pacedKey struct{}
 

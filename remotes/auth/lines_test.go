@@ -40,7 +40,7 @@ func askFor(ctx context.Context, t *testing.T, r *Registry, url string) string {
 	return resp.Proto
 }
 
-// Brief requests share a connection over HTTP/2, tokens among them; others
+// Small requests share a connection over HTTP/2, tokens among them; others
 // have connections to themselves.
 func TestBriefShare(t *testing.T) {
 	t.Parallel()
@@ -53,18 +53,18 @@ func TestBriefShare(t *testing.T) {
 	_, host, _ := strings.Cut(server.URL, "://")
 	r := NewRegistry("https", host, base, &heldCredentials{}, RegistryOptions{})
 	t.Cleanup(r.CloseIdleConnections)
-	brief := Brief(t.Context())
-	askFor(brief, t, r, server.URL)
+	small := Small(t.Context())
+	askFor(small, t, r, server.URL)
 	var all sync.WaitGroup
 	for range atOnce {
 		all.Go(func() {
-			if got := askFor(brief, t, r, server.URL); got != "HTTP/2.0" {
-				t.Errorf("a brief request goes by %s", got)
+			if got := askFor(small, t, r, server.URL); got != "HTTP/2.0" {
+				t.Errorf("a small request goes by %s", got)
 			}
 		})
 	}
 	all.Wait()
-	resp, err := r.tokens.client.Do(must[*http.Request](t)(http.NewRequestWithContext(brief, http.MethodGet, server.URL+"/token", http.NoBody)))
+	resp, err := r.tokens.client.Do(must[*http.Request](t)(http.NewRequestWithContext(small, http.MethodGet, server.URL+"/token", http.NoBody)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestBriefShare(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 	if got := askFor(t.Context(), t, r, server.URL); got != "HTTP/1.1" || connections.Load() != 2 {
-		t.Errorf("a request that is not brief goes by %s, over connection %d", got, connections.Load())
+		t.Errorf("a request that is not small goes by %s, over connection %d", got, connections.Load())
 	}
 }
 
@@ -108,7 +108,7 @@ func TestHeaderIsBound(t *testing.T) {
 	_, host, _ := strings.Cut(server.URL, "://")
 	r := NewRegistry("https", host, base, &heldCredentials{}, RegistryOptions{})
 	t.Cleanup(r.CloseIdleConnections)
-	for name, ctx := range map[string]context.Context{"own": t.Context(), "shared": Brief(t.Context())} {
+	for name, ctx := range map[string]context.Context{"own": t.Context(), "shared": Small(t.Context())} {
 		req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil))
 		resp, err := clientOf(r).Do(req)
 		if err == nil {
@@ -124,7 +124,7 @@ func TestHeaderIsBound(t *testing.T) {
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	const atOnce = 60
-	brief, sending := Brief, Sending
+	small, sending := Small, Sending
 	same := func(ctx context.Context) context.Context { return ctx }
 	for name, test := range map[string]struct {
 		options RegistryOptions
@@ -134,16 +134,16 @@ func TestConnectionsAreBounded(t *testing.T) {
 		want    int64 // connections, all of which are held when that many requests have come
 	}{
 		"large":                 {RegistryOptions{}, false, same, http.MethodGet, DefaultConnections},
-		"small":                 {RegistryOptions{}, false, brief, http.MethodGet, DefaultConnections},
+		"small":                 {RegistryOptions{}, false, small, http.MethodGet, DefaultConnections},
 		"heads":                 {RegistryOptions{}, false, same, http.MethodHead, DefaultConnections},
 		"as many as are asked":  {RegistryOptions{Connections: 20}, false, same, http.MethodGet, 20},
 		"sent":                  {RegistryOptions{}, false, same, http.MethodPut, atOnce},
 		"of a push":             {RegistryOptions{}, false, sending, http.MethodHead, atOnce},
 		"passed on":             {RegistryOptions{Passing: true}, false, same, http.MethodGet, atOnce},
-		"small, passed on":      {RegistryOptions{Passing: true}, false, func(ctx context.Context) context.Context { return Paced(Brief(ctx)) }, http.MethodGet, atOnce},
-		"small, for oneself":    {RegistryOptions{Passing: true}, false, brief, http.MethodGet, DefaultConnections},
-		"small, shared":         {RegistryOptions{}, true, brief, http.MethodGet, 0},
-		"small, passed, shared": {RegistryOptions{Passing: true}, true, func(ctx context.Context) context.Context { return Paced(Brief(ctx)) }, http.MethodGet, 0},
+		"small, passed on":      {RegistryOptions{Passing: true}, false, func(ctx context.Context) context.Context { return Paced(Small(ctx)) }, http.MethodGet, atOnce},
+		"small, for oneself":    {RegistryOptions{Passing: true}, false, small, http.MethodGet, DefaultConnections},
+		"small, shared":         {RegistryOptions{}, true, small, http.MethodGet, 0},
+		"small, passed, shared": {RegistryOptions{Passing: true}, true, func(ctx context.Context) context.Context { return Paced(Small(ctx)) }, http.MethodGet, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,7 +168,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			r := NewRegistry(scheme, host, base, Sources{}, test.options)
 			t.Cleanup(r.CloseIdleConnections)
 			if test.http2 {
-				askFor(Brief(t.Context()), t, r, server.URL) // so that what it speaks is known
+				askFor(Small(t.Context()), t, r, server.URL) // so that what it speaks is known
 			}
 			var all sync.WaitGroup
 			for range atOnce {

@@ -16,9 +16,9 @@ const (
 	stallBytes = 64 << 10
 )
 
-// impatient is a body that breaks when too little of it comes. Only the time that a reader waits counts, so that one who
+// stallLimited is a body that breaks when too little of it comes. Only the time that a reader waits counts, so that one who
 // takes its time breaks nothing. It is for one reader at a time, as any body.
-type impatient struct {
+type stallLimited struct {
 	body   io.ReadCloser
 	cancel context.CancelFunc // ends the request, and with it a Read that waits
 	waited time.Duration      // for less than stallBytes
@@ -27,8 +27,8 @@ type impatient struct {
 	broken atomic.Bool
 }
 
-// withPatience sends a request whose body will be impatient.
-func withPatience(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+// withStallLimit sends a request whose body breaks when too little of it comes.
+func withStallLimit(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
 	resp, err := send(req.WithContext(ctx))
 	if err != nil {
@@ -36,7 +36,7 @@ func withPatience(req *http.Request, send func(*http.Request) (*http.Response, e
 		return nil, err
 	}
 	resp.Request = req
-	b := &impatient{body: resp.Body, cancel: cancel}
+	b := &stallLimited{body: resp.Body, cancel: cancel}
 	b.timer = time.AfterFunc(stallTimeout, func() {
 		b.broken.Store(true)
 		cancel()
@@ -47,7 +47,7 @@ func withPatience(req *http.Request, send func(*http.Request) (*http.Response, e
 }
 
 // Read implements [io.Reader].
-func (b *impatient) Read(p []byte) (int, error) {
+func (b *stallLimited) Read(p []byte) (int, error) {
 	began := time.Now()
 	b.timer.Reset(stallTimeout - b.waited)
 	n, err := b.body.Read(p)
@@ -63,7 +63,7 @@ func (b *impatient) Read(p []byte) (int, error) {
 }
 
 // Close implements [io.Closer].
-func (b *impatient) Close() error {
+func (b *stallLimited) Close() error {
 	defer b.cancel()
 	return b.body.Close()
 }

@@ -37,7 +37,7 @@ func TestStalledBody(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				resp, err := withPatience(req, func(req *http.Request) (*http.Response, error) {
+				resp, err := withStallLimit(req, func(req *http.Request) (*http.Response, error) {
 					context.AfterFunc(req.Context(), func() { _ = reader.CloseWithError(context.Canceled) })
 					return &http.Response{Body: reader, Request: req}, nil
 				})
@@ -91,7 +91,7 @@ func TestCallersEndIsNoStall(t *testing.T) {
 	req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/v2/p/blobs/"+blob.Digest.String(), nil))
 	resp := must[*http.Response](t)(s.client.Do(req)) //nolint:bodyclose // it is, in the next line
 	defer resp.Body.Close()
-	if _, ok := resp.Body.(resumable).ReadCloser.(*impatient); !ok {
+	if _, ok := resp.Body.(resumable).ReadCloser.(*stallLimited); !ok {
 		t.Errorf("a body of type %T", resp.Body)
 	}
 	if _, err := io.CopyN(io.Discard, resp.Body, 1000); err != nil {

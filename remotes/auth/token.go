@@ -224,7 +224,7 @@ func postRequest(ctx context.Context, key tokenKey) (*http.Request, error) {
 
 // ask sends a request and reads the token out of the answer.
 func (t *tokens) ask(ctx context.Context, key tokenKey, build func(context.Context, tokenKey) (*http.Request, error)) (string, time.Duration, error) {
-	req, err := build(Brief(ctx), key)
+	req, err := build(Small(ctx), key)
 	if err != nil {
 		return "", 0, err
 	}

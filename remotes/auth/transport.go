@@ -141,7 +141,7 @@ func (t *transport) setHeader(header http.Header) {
 
 // send sends a request over lines, and checks the answer.
 func (t *transport) send(req *http.Request, over lines) (*http.Response, error) {
-	resp, err := withPatience(req, func(req *http.Request) (*http.Response, error) {
+	resp, err := withStallLimit(req, func(req *http.Request) (*http.Response, error) {
 		return over.forRequest(req).RoundTrip(t.throughProxy(withQuery(req)))
 	})
 	if err != nil {

@@ -123,7 +123,7 @@ func (a *ahead) newPull(q request) *pull {
 		return nil
 	}
 	p := &pull{all: a, of: q.right(), seen: time.Now(), items: map[digest.Digest]*item{}}
-	p.ctx, p.end = context.WithCancel(auth.Brief(context.WithValue(context.Background(), callerKey{}, q.caller)))
+	p.ctx, p.end = context.WithCancel(auth.Small(context.WithValue(context.Background(), callerKey{}, q.caller)))
 	p.expiry = time.AfterFunc(aheadTime, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()

@@ -34,7 +34,7 @@ func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
 // openBlob asks one candidate.
 func (g *Gateway) openBlob(ctx context.Context, q request, p nested.Place, from auth.Repository) (*http.Response, error) {
 	if d := p.Descriptor(); d.Size > 0 && registry.IsSmall(d) {
-		ctx = auth.Brief(ctx)
+		ctx = auth.Small(ctx)
 	}
 	resp, err := g.askBlob(ctx, q, p, from)
 	if err == nil {

@@ -123,7 +123,7 @@ func (u *upstream) ask(ctx context.Context, h registry.Host, repository auth.Rep
 func (u *upstream) exchange(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
 	b := budgetOf(ctx)
 	if q.kind != blobs {
-		ctx = auth.Brief(ctx)
+		ctx = auth.Small(ctx)
 	}
 	asking, cancel := context.WithCancelCause(ctx)
 	limit := b.left()

@@ -43,7 +43,7 @@ type answered int
 func (answered) Error() string                  { return "an answer" }
 func (a answered) Answer() (int, time.Duration) { return int(a), 0 }
 
-type busy struct{ error }
+type busy struct{}
 
 func (busy) Error() string { return "busy" }
 func (busy) Busy() bool    { return true }

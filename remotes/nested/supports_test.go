@@ -14,18 +14,12 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // supporting is the statement of a registry that keeps nested indexes.
 const supporting = `{"version": 2, "validates": true, "serves": true, "cleansUp": true}`
-
-func repositoryAt(t *testing.T, reg *registrytest.Registry, name string) auth.Repository {
-	t.Helper()
-	return must(auth.ParseRepository(reg.Host() + "/" + name))
-}
 
 // TestPusherStrategies: how a bundle comes to a registry, and that all that a nested index names has a tag in its own
 // repository: its member, its own entry, and what an inner index names.

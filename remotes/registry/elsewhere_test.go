@@ -149,15 +149,16 @@ func TestElsewhereTakesItsTime(t *testing.T) {
 			}
 			return client.Do(req)
 		}
-		resp, err := ask(t.Context()) //nolint:bodyclose // it is, after it was read
+		resp, err := ask(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if data, err := io.ReadAll(resp.Body); string(data) != "layer" || err != nil {
+		data, err := io.ReadAll(resp.Body)
+		if string(data) != "layer" || err != nil {
 			t.Errorf("got %q, %v", data, err)
 		}
-		if err := resp.Body.Close(); err != nil {
+		if err = resp.Body.Close(); err != nil {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)

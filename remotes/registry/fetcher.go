@@ -34,7 +34,7 @@ var (
 // Fetch implements remotes.Fetcher.
 func (f fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	if IsSmall(desc) {
-		ctx = auth.Brief(ctx)
+		ctx = auth.Small(ctx)
 	}
 	if !oci.IsManifestOrIndex(desc.MediaType) {
 		ctx = context.WithValue(ctx, wantedSize{}, desc.Size)
@@ -82,13 +82,13 @@ func (b explainedBody) Seek(offset int64, whence int) (int64, error) {
 	return b.ReadCloser.(io.Seeker).Seek(offset, whence)
 }
 
-// brief is the size in bytes up to which a transfer takes less time than the
+// small is the size in bytes up to which a transfer takes less time than the
 // way to the registry and back, mostly.
-const brief = 256 << 10
+const small = 256 << 10
 
 // IsSmall reports whether content is so small that many of its kind may be asked
 // for at once, and share a connection.
-func IsSmall(desc ocispec.Descriptor) bool { return desc.Size <= brief }
+func IsSmall(desc ocispec.Descriptor) bool { return desc.Size <= small }
 
 // maxURLs bounds the places besides the registry that are asked for a layer;
 // Windows' base layers have one or two.

@@ -36,7 +36,7 @@ func (c *Client) resolve(ctx context.Context, ref string) (string, ocispec.Descr
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	name, desc, err := resolver.Resolve(auth.Brief(ctx), ref)
+	name, desc, err := resolver.Resolve(auth.Small(ctx), ref)
 	return name, desc, explain(ctx, hosts, err)
 }
 
