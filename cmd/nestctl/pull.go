@@ -78,7 +78,7 @@ pull goes on where it stopped when it is run again.`,
 }
 
 // openTarget opens what --to names.
-func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher) (layout.Target, error) {
+func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher) (bundle.Target, error) {
 	kind, path, found := strings.Cut(o.to, ":")
 	switch {
 	case kind == "containerd" && !found:
@@ -135,7 +135,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 }
 
 // pull brings the bundle to the target.
-func (o *pullOptions) pull(ctx context.Context, to layout.Target, ref auth.Reference, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
+func (o *pullOptions) pull(ctx context.Context, to bundle.Target, ref auth.Reference, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
 	b, err := o.open(ctx, to, metrics, ref)
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ type resultRequests struct {
 	HelperRuns int64 `json:"helperRuns"`
 }
 
-func newResult(ref auth.Reference, to layout.Target, walked *bundle.Walked, m *registry.Metrics, took time.Duration) *result {
+func newResult(ref auth.Reference, to bundle.Target, walked *bundle.Walked, m *registry.Metrics, took time.Duration) *result {
 	r := &result{
 		Root:    newResultRoot(ref, walked.Root.Descriptor),
 		Members: []resultMember{},

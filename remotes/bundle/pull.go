@@ -13,6 +13,8 @@ import (
 // be a [Verifier] and a [Storer], too.
 type Target interface {
 	content.Store
+	// Name is how a command line names it.
+	Name() string
 	// Lease returns a context under which what is stored stays.
 	Lease(context.Context) (context.Context, error)
 	// Stored is called for a node whose content is in the store.
@@ -22,6 +24,8 @@ type Target interface {
 	// Finish records what has arrived, the root under a name. Nothing is recorded
 	// before.
 	Finish(ctx context.Context, b *Bundle, w *Walked, name string) error
+	// Close ends the use of it, finished or not. It is its user's to call.
+	Close() error
 }
 
 // Verifier is a target whose content others than its own daemon could have put

@@ -28,7 +28,7 @@ type Archive struct {
 const partial = ".partial"
 
 var (
-	_ Target          = (*Archive)(nil)
+	_ bundle.Target   = (*Archive)(nil)
 	_ bundle.Verifier = (*Archive)(nil)
 )
 

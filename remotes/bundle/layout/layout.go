@@ -44,21 +44,12 @@ type Layout struct {
 }
 
 var (
-	_ Target          = (*Layout)(nil)
+	_ bundle.Target   = (*Layout)(nil)
 	_ bundle.Verifier = (*Layout)(nil)
 )
 
-// Target is a layout or an archive that is being made.
-type Target interface {
-	bundle.Target
-	// Name is how a command line names it.
-	Name() string
-	// Close ends the use of it, finished or not.
-	Close() error
-}
-
 // CreateAt is [Create] or [CreateArchive].
-func CreateAt(p Place) (Target, error) {
+func CreateAt(p Place) (bundle.Target, error) {
 	if p.Archive {
 		return CreateArchive(p.Path)
 	}
