@@ -15,38 +15,43 @@ import (
 // the last host that was asked, the registry itself, has no such manifest.
 type lookup struct{ absent bool }
 
-type lookupKey struct{}
-
-// looking returns the context of resolving a reference.
-func looking(ctx context.Context) context.Context {
-	return context.WithValue(ctx, lookupKey{}, new(lookup))
-}
-
-func lookupOf(ctx context.Context) *lookup {
-	l, _ := ctx.Value(lookupKey{}).(*lookup)
-	return l
+// at returns a host as it is asked by the lookup.
+func (l *lookup) at(h Host) Host {
+	h = h.through(func(next http.RoundTripper) http.RoundTripper { return lookupTransport{next, l} })
+	h.RegistryHost.Authorizer = manifestFirst{h.Authorizer, l}
+	return h
 }
 
 var errManifestFirst = errors.New("not looked for among the blobs: whether there is such a manifest is not known")
 
-// manifestFirst is the authorizer of a resolver.
-type manifestFirst struct{ *auth.Authorizer }
+// manifestFirst is the authorizer of a lookup.
+type manifestFirst struct {
+	*auth.Authorizer
+	lookup *lookup
+}
 
 // Authorize implements docker.Authorizer.
 func (a manifestFirst) Authorize(ctx context.Context, req *http.Request) error {
-	switch l := lookupOf(ctx); {
-	case l == nil:
+	switch {
 	case isOfManifest(req):
-		l.absent = false
-	case !l.absent:
+		a.lookup.absent = false
+	case !a.lookup.absent:
 		return errManifestFirst
 	}
 	return a.Authorizer.Authorize(ctx, req)
 }
 
-// noteAbsent takes note of an answer.
-func noteAbsent(req *http.Request, resp *http.Response) {
-	if l := lookupOf(req.Context()); l != nil && isOfManifest(req) {
-		l.absent = resp.StatusCode == http.StatusNotFound
+// lookupTransport takes note of what is answered in the end.
+type lookupTransport struct {
+	next   http.RoundTripper
+	lookup *lookup
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t lookupTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err == nil && isOfManifest(req) {
+		t.lookup.absent = resp.StatusCode == http.StatusNotFound
 	}
+	return resp, err
 }

@@ -62,14 +62,14 @@ type Client struct {
 
 	problems *hostsProblems
 	lists    flight.Turns[listOf]
+	keeping  flight.Group[string, bool] // by registry
 
-	mu           sync.Mutex
-	endpoints    map[string][]*endpoint // by registry
-	repositories map[auth.Repository][]Host
-	transfer     []transfer.ImageResolverOption
-	unmountable  map[mount]bool // mounts that were refused
+	repositories flight.Map[auth.Repository, []Host]
+	unmountable  flight.Map[mount, bool] // mounts that were refused
 
-	keeping flight.Group[string, bool] // by registry
+	mu        sync.Mutex
+	endpoints map[string][]*endpoint // by registry
+	transfer  []transfer.ImageResolverOption
 }
 
 var _ remotes.ResolverWithOptions = (*Client)(nil)
@@ -83,11 +83,9 @@ func New(options Options) *Client {
 		options.Metrics = new(Metrics)
 	}
 	c := &Client{
-		options:      options,
-		base:         map[*http.Client]*http.Transport{},
-		endpoints:    map[string][]*endpoint{},
-		repositories: map[auth.Repository][]Host{},
-		unmountable:  map[mount]bool{},
+		options:   options,
+		base:      map[*http.Client]*http.Transport{},
+		endpoints: map[string][]*endpoint{},
 	}
 	ho := config.HostOptions{UpdateClient: c.keepTransport}
 	if options.HostsDir != "" {

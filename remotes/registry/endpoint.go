@@ -51,27 +51,12 @@ func (e *endpoint) client() *http.Client {
 }
 
 // RoundTrip implements [http.RoundTripper]. It counts, it checks media types
-// where they matter, and it answers the HEAD of a resolver with the headers
-// of a GET, whose body it keeps.
+// where they matter, and asks with GET what is answered with a page to HEAD.
 func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
-	r, resolving := req.Context().Value(resolutionKey{}).(*resolution)
-	resolving = resolving && req.Method == http.MethodHead && isOfManifest(req)
-	if resolving {
-		req = req.Clone(req.Context())
-		req.Method = http.MethodGet
-	}
-	if glancing(req) {
-		return glance(req, e.roundTrip)
-	}
 	resp, err := e.roundTrip(req)
 	if err == nil && req.Method == http.MethodHead && resp.StatusCode == http.StatusOK && IsPage(resp.Header.Get("Content-Type")) {
 		if err = resp.Body.Close(); err == nil {
 			return glance(req, e.roundTrip) // GET decides
-		}
-	}
-	if err == nil && resolving && resp.StatusCode == http.StatusOK {
-		if err = r.take(resp); err != nil {
-			return nil, errors.Join(err, resp.Body.Close())
 		}
 	}
 	return resp, err
@@ -96,9 +81,6 @@ func (e *endpoint) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	e.count(req, resp)
 	e.settleLocation(req, resp)
-	if said, ok := req.Context().Value(manifestAnswerKey{}).(*manifestAnswer); ok && req.Method == http.MethodPut && isOfManifest(req) {
-		said.take(resp)
-	}
 	if err := cmp.Or(judge(req, resp), checkType(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}

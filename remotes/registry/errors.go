@@ -63,7 +63,7 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	}
 	var client *url.Error
 	if errors.As(err, &client) {
-		return withoutQuery(ctx, err, client)
+		return withoutQuery(err, client)
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	if !errors.As(err, &status) {
@@ -127,15 +127,20 @@ func (a answer) Unwrap() error { return a.ErrUnexpectedStatus }
 
 // withoutQuery takes the query of a client error's URL out of the text of an
 // error around it, which was put together before.
-// The resolver's HEAD that was made as a GET is called one.
-func withoutQuery(ctx context.Context, err error, client *url.Error) error {
+func withoutQuery(err error, client *url.Error) error {
 	text, whole := err.Error(), client.URL
 	client.URL, _, _ = strings.Cut(whole, "?")
-	if _, ok := ctx.Value(resolutionKey{}).(*resolution); ok && client.Op == "Head" {
-		text = strings.ReplaceAll(text, fmt.Sprintf("Head %q", whole), fmt.Sprintf("Get %q", whole))
-		client.Op = "Get"
-	}
 	return redacted{err, strings.ReplaceAll(text, whole, client.URL)}
+}
+
+// calledGet calls the HEAD in an error a GET, which it was made as.
+func calledGet(err error) error {
+	client, ok := errors.AsType[*url.Error](err)
+	if !ok || client.Op != "Head" {
+		return err
+	}
+	client.Op = "Get"
+	return redacted{err, strings.ReplaceAll(err.Error(), fmt.Sprintf("Head %q", client.URL), fmt.Sprintf("Get %q", client.URL))}
 }
 
 // redacted is an error with another text.

@@ -58,9 +58,19 @@ func (f fetcher) FetchByDigest(ctx context.Context, d digest.Digest, opts ...rem
 	body, desc, err := inner.FetchByDigest(ctx, d, opts...)
 	if err != nil && !errdefs.IsNotFound(err) {
 		// It asks with HEAD for the size, and does not say what was answered.
-		body, desc, err = inner.FetchByDigest(context.WithValue(ctx, glanceKey{}, true), d, opts...)
+		body, desc, err = f.glance(ctx, d, opts...)
 	}
 	return body, desc, explain(ctx, f.hosts, err)
+}
+
+// glance is docker's FetchByDigest where HEAD is made as GET.
+func (f fetcher) glance(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
+	hosts := prepared(f.hosts, func(h Host, last bool) Host { return h.retried(last).glancing() })
+	inner, err := f.client.resolverAt(hosts).Fetcher(ctx, f.ref)
+	if err != nil {
+		return nil, ocispec.Descriptor{}, err
+	}
+	return inner.(remotes.FetcherByDigest).FetchByDigest(ctx, d, opts...)
 }
 
 // explainedBody: docker's fetcher asks the registry at the first Read.
@@ -113,7 +123,7 @@ func (f fetcher) fetchElsewhere(ctx context.Context, desc ocispec.Descriptor) (i
 		}
 		hosts = append(hosts, h)
 	}
-	inner, err := f.client.resolverAt(append(hosts, retryingHosts(f.hosts)...)).Fetcher(ctx, f.ref)
+	inner, err := f.client.resolverAt(append(hosts, prepared(f.hosts, Host.retried)...)).Fetcher(ctx, f.ref)
 	if err != nil {
 		return nil, err
 	}

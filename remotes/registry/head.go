@@ -13,11 +13,19 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// glanceKey is the key of a context whose HEADs are made as GETs of one byte.
-type glanceKey struct{}
+// glancing returns the host with a client that makes HEADs as GETs of one byte.
+func (h Host) glancing() Host {
+	return h.through(func(next http.RoundTripper) http.RoundTripper { return glanceTransport{next} })
+}
 
-func glancing(req *http.Request) bool {
-	return req.Method == http.MethodHead && req.Context().Value(glanceKey{}) != nil
+type glanceTransport struct{ next http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (t glanceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodHead {
+		return glance(req, t.next.RoundTrip)
+	}
+	return t.next.RoundTrip(req)
 }
 
 // glance makes of the answer to a GET what HEAD would have got. Of a blob it
@@ -61,7 +69,7 @@ func (c *Client) Head(ctx context.Context, repository auth.Repository, path, acc
 	return c.atEach(repository, func(h Host) (http.Header, error) {
 		header, err := h.look(ctx, repository, path, accept)
 		if isRefusedHead(err) {
-			header, err = h.look(context.WithValue(ctx, glanceKey{}, true), repository, path, accept)
+			header, err = h.glancing().look(ctx, repository, path, accept)
 		}
 		return header, err
 	})
@@ -69,8 +77,7 @@ func (c *Client) Head(ctx context.Context, repository auth.Repository, path, acc
 
 // Glance is Head by a GET that is closed at once.
 func (c *Client) Glance(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
-	ctx = context.WithValue(ctx, glanceKey{}, true)
-	return c.atEach(repository, func(h Host) (http.Header, error) { return h.look(ctx, repository, path, accept) })
+	return c.atEach(repository, func(h Host) (http.Header, error) { return h.glancing().look(ctx, repository, path, accept) })
 }
 
 // atEach asks the hosts from which a repository may be pulled, in their order,

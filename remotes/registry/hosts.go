@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/log"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -32,8 +33,15 @@ type Host struct {
 	OwnTrust bool
 }
 
-// maxRepositories bounds the repositories whose hosts are remembered.
-const maxRepositories = 10_000
+// through returns the host with a client whose requests go through what wrap
+// makes of its transport. That is how something is asked for, or heard of, that
+// docker's resolver has no parameter for.
+func (h Host) through(wrap func(http.RoundTripper) http.RoundTripper) Host {
+	client := *h.Client
+	client.Transport = wrap(client.Transport)
+	h.Client = &client
+	return h
+}
 
 // Hosts returns the hosts of a repository's registry in the order of asking.
 func (c *Client) Hosts(repository auth.Repository) ([]Host, error) {
@@ -41,20 +49,13 @@ func (c *Client) Hosts(repository auth.Repository) ([]Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if hosts, ok := c.repositories[repository]; ok {
-		return hosts, nil
-	}
-	hosts := make([]Host, len(endpoints))
-	for i, e := range endpoints {
-		hosts[i] = e.hostFor(repository.Name())
-	}
-	if len(c.repositories) >= maxRepositories {
-		clear(c.repositories)
-	}
-	c.repositories[repository] = hosts
-	return hosts, nil
+	return c.repositories.GetOrPut(repository, flight.Forever, func() []Host {
+		hosts := make([]Host, len(endpoints))
+		for i, e := range endpoints {
+			hosts[i] = e.hostFor(repository.Name())
+		}
+		return hosts
+	}), nil
 }
 
 // endpointsOf returns the endpoints of a registry, which are made once.

@@ -15,6 +15,7 @@ import (
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/internal/sanitize"
@@ -61,32 +62,38 @@ func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Wri
 // subject, if it has one.
 func (p *pusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	if !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > docker.MaxManifestSize {
-		return p.mountOrUpload(ctx, desc)
+		return p.mountOrUpload(ctx, desc, new(onePush))
 	}
-	said := new(manifestAnswer)
-	w, err := p.mountOrUpload(context.WithValue(ctx, manifestAnswerKey{}, said), desc)
+	one := new(onePush)
+	w, err := p.mountOrUpload(ctx, desc, one)
 	if err != nil {
 		return nil, err
 	}
-	return &referringWriter{Writer: w, client: p.client, at: p.repository, desc: desc, answer: said}, nil
+	return &referringWriter{Writer: w, client: p.client, at: p.repository, desc: desc, answer: &one.answer}, nil
 }
 
-func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
-	retries := new(pushRetries)
-	ctx = auth.Sending(context.WithValue(ctx, pushRetriesKey{}, retries))
+// onePush is what the requests of one push have in common, however often it
+// begins anew.
+type onePush struct {
+	tries  pushTries
+	answer manifestAnswer
+}
+
+func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor, one *onePush) (content.Writer, error) {
+	ctx = auth.Sending(ctx)
 	sources := p.sources(desc)
 	desc.Annotations = nil // of no use to registries
 	for _, from := range sources[:min(len(sources), maxMounts)] {
-		if p.client.isUnmountable(mount{from, p.repository}) {
+		if refused, _ := p.client.unmountable.Get(mount{from, p.repository}); refused {
 			continue
 		}
-		w, err := p.push(ctx, retries, desc, from)
+		w, err := p.push(ctx, one, desc, from)
 		if !isRefusal(err) {
 			return w, err
 		}
-		p.client.refuse(mount{from, p.repository})
+		p.client.unmountable.Put(mount{from, p.repository}, true, flight.Forever)
 	}
-	return p.push(ctx, retries, desc)
+	return p.push(ctx, one, desc)
 }
 
 // isRefusal reports whether a mount was refused. A token endpoint may answer 401
@@ -131,18 +138,18 @@ func commonComponents(a, b auth.Repository) int {
 }
 
 // push pushes with containerd's pusher, mounting from one repository or none.
-func (p *pusher) push(ctx context.Context, retries *pushRetries, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
-	w, hosts, err := p.open(ctx, desc, from...)
+func (p *pusher) push(ctx context.Context, one *onePush, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
+	w, hosts, err := p.open(ctx, one, desc, from...)
 	if err != nil {
 		return nil, err
 	}
-	return &uploadWriter{Writer: w, ctx: ctx, hosts: hosts, tries: &retries.put, reopen: func() (content.Writer, error) {
-		w, _, err := p.open(ctx, desc)
+	return &uploadWriter{Writer: w, ctx: ctx, hosts: hosts, tries: &one.tries.put, reopen: func() (content.Writer, error) {
+		w, _, err := p.open(ctx, one, desc)
 		return w, err
 	}}, nil
 }
 
-func (p *pusher) open(ctx context.Context, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
+func (p *pusher) open(ctx context.Context, one *onePush, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
 	endpoints, err := p.client.endpointsOf(p.repository.Host())
 	if err != nil {
 		return nil, nil, err
@@ -156,7 +163,7 @@ func (p *pusher) open(ctx context.Context, desc ocispec.Descriptor, from ...auth
 			}
 			return e.registry.PushAuthorizer(to, mounted...)
 		})
-		hosts[i] = hosts[i].retried(true)
+		hosts[i] = one.answer.at(hosts[i].retriedIn(&one.tries, true))
 		hosts[i].RegistryHost.Authorizer = closingAuthorizer{hosts[i].Authorizer}
 	}
 	pusher, err := p.client.resolverAt(hosts).Pusher(ctx, p.ref)
@@ -182,16 +189,4 @@ func (a closingAuthorizer) Authorize(ctx context.Context, req *http.Request) err
 		_ = req.Body.Close() // of a pipe
 	}
 	return err
-}
-
-func (c *Client) isUnmountable(m mount) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.unmountable[m]
-}
-
-func (c *Client) refuse(m mount) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.unmountable[m] = true
 }

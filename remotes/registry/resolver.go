@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,20 +24,22 @@ import (
 // and with GET where HEAD is refused or says of nothing that could be a
 // manifest: the GET decides.
 func (c *Client) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
-	ctx = looking(ctx)
-	name, desc, err := c.resolve(ctx, ref)
-	if err == nil && !isManifest(desc) && !lookupOf(ctx).absent || isRefusedHead(err) {
+	look := new(lookup)
+	name, desc, err := c.resolve(ctx, ref, func(h Host, last bool) Host { return look.at(h.retried(last)) })
+	if err == nil && !isManifest(desc) && !look.absent || isRefusedHead(err) {
 		name, desc, _, err = c.ResolveContent(ctx, ref)
 	}
 	return name, desc, err
 }
 
-func (c *Client) resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
-	resolver, hosts, err := c.resolver(ref)
+// resolve resolves a reference at the hosts that prepare makes of those for
+// reading.
+func (c *Client) resolve(ctx context.Context, ref string, prepare func(h Host, last bool) Host) (string, ocispec.Descriptor, error) {
+	hosts, err := c.hostsFor(ref)
 	if err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	name, desc, err := resolver.Resolve(auth.Small(ctx), ref)
+	name, desc, err := c.resolverAt(prepared(hosts, prepare)).Resolve(auth.Small(ctx), ref)
 	return name, desc, explain(ctx, hosts, err)
 }
 
@@ -44,18 +47,18 @@ func (c *Client) resolve(ctx context.Context, ref string) (string, ocispec.Descr
 // nil when that is not at hand: one GET in place of HEAD and GET. It is for
 // whoever would fetch it next, and nobody has verified it.
 func (c *Client) ResolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
-	ctx, got := byGet(looking(ctx))
-	name, desc, err := c.resolve(ctx, ref)
-	return name, desc, got.data, err
+	look, got := new(lookup), new(resolution)
+	name, desc, err := c.resolve(ctx, ref, func(h Host, last bool) Host { return look.at(got.at(h).retried(last)) })
+	return name, desc, got.data, calledGet(err)
 }
 
 // Fetcher implements remotes.Resolver.
 func (c *Client) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
-	resolver, hosts, err := c.resolver(ref)
+	hosts, err := c.hostsFor(ref)
 	if err != nil {
 		return nil, err
 	}
-	inner, err := resolver.Fetcher(ctx, ref)
+	inner, err := c.resolverAt(prepared(hosts, Host.retried)).Fetcher(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -63,26 +66,21 @@ func (c *Client) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, erro
 	return fetcher{inner, c, ref, repository, hosts}, err
 }
 
-// resolver returns the docker resolver for the repository of a reference, for
-// reading.
-func (c *Client) resolver(ref string) (remotes.Resolver, []Host, error) {
+// hostsFor returns the hosts of the repository of a reference, for reading.
+func (c *Client) hostsFor(ref string) ([]Host, error) {
 	repository, err := oci.RepositoryOf(ref)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	hosts, err := c.Hosts(repository)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c.resolverAt(retryingHosts(hosts)), hosts, nil
+	return c.Hosts(repository)
 }
 
-// retryingHosts asks hosts again, each as long as there is no other to ask.
-func retryingHosts(hosts []Host) []Host {
+// prepared returns what prepare makes of each host. The last one is asked again
+// when its failure may pass.
+func prepared(hosts []Host, prepare func(h Host, last bool) Host) []Host {
 	asked := slices.Clone(hosts)
 	for i, h := range asked {
-		asked[i] = h.retried(i == len(asked)-1)
-		asked[i].RegistryHost.Authorizer = manifestFirst{h.Authorizer}
+		asked[i] = prepare(h, i == len(asked)-1)
 	}
 	return asked
 }
@@ -111,16 +109,35 @@ func (c *Client) SetOptions(options ...transfer.ImageResolverOption) {
 	c.transfer = options
 }
 
-type resolutionKey struct{}
-
-// resolution takes the body when a resolver looks at a manifest's headers.
+// resolution makes the HEAD of a manifest by which a resolver looks at its
+// headers as a GET, whose body it keeps.
 type resolution struct{ data []byte }
 
-// byGet returns a context in which a resolver's HEAD of a manifest is made as
-// a GET, whose body is kept.
-func byGet(ctx context.Context) (context.Context, *resolution) {
-	r := new(resolution)
-	return context.WithValue(ctx, resolutionKey{}, r), r
+// at returns a host as it is asked for a resolution. What breaks off is asked
+// for again when the host is retried.
+func (r *resolution) at(h Host) Host {
+	return h.through(func(next http.RoundTripper) http.RoundTripper { return resolutionTransport{next, r} })
+}
+
+type resolutionTransport struct {
+	next       http.RoundTripper
+	resolution *resolution
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t resolutionTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodHead || !isOfManifest(req) {
+		return t.next.RoundTrip(req)
+	}
+	req = req.Clone(req.Context())
+	req.Method = http.MethodGet
+	resp, err := t.next.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusOK {
+		if err = t.resolution.take(resp); err != nil {
+			return nil, errors.Join(err, resp.Body.Close())
+		}
+	}
+	return resp, err
 }
 
 // isManifest reports whether a resolver brought the descriptor of a manifest or

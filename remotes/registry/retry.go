@@ -18,24 +18,24 @@ import (
 // asked after it, once. Docker's own tries, which ask again at once whatever
 // the registry says, do not come to it: they are for answers and errors that
 // it is not shown.
-func (h Host) retried(last bool) Host {
-	client := *h.Client
-	client.Transport = retryTransport{client.Transport, last}
-	h.Client = &client
-	return h
+func (h Host) retried(last bool) Host { return h.retriedIn(nil, last) }
+
+// retriedIn is retried for requests that are part of a push.
+func (h Host) retriedIn(push *pushTries, last bool) Host {
+	return h.through(func(next http.RoundTripper) http.RoundTripper { return retryTransport{next, push, last} })
 }
 
 type retryTransport struct {
 	next http.RoundTripper
-	last bool // of the hosts that are asked
+	push *pushTries // that the requests are part of; nil: of none
+	last bool       // of the hosts that are asked
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	for tries := retryOf(req); ; {
+	for tries := t.push.of(req); ; {
 		resp, err := t.next.RoundTrip(req)
 		if err == nil && !retry.RetryableStatus(resp.StatusCode) {
-			noteAbsent(req, resp)
 			if req.Method == http.MethodGet {
 				resp.Body = &pausingBody{resp.Body, req.Context(), known(req, resp)}
 			}
@@ -106,19 +106,17 @@ func rewound(req *http.Request) (*http.Request, error) {
 	return req, nil
 }
 
-// pushRetries are the tries of one push, by method, of which a push that
-// begins anew makes no more.
-type pushRetries struct{ post, put retry.Tries }
+// pushTries are the tries of one push, by method, of which a push that begins
+// anew makes no more.
+type pushTries struct{ post, put retry.Tries }
 
-type pushRetriesKey struct{}
-
-func retryOf(req *http.Request) *retry.Tries {
-	of, ok := req.Context().Value(pushRetriesKey{}).(*pushRetries)
+// of returns the tries of a request, which are its own outside a push.
+func (t *pushTries) of(req *http.Request) *retry.Tries {
 	switch {
-	case ok && req.Method == http.MethodPost:
-		return &of.post
-	case ok && isUpload(req):
-		return &of.put
+	case t != nil && req.Method == http.MethodPost:
+		return &t.post
+	case t != nil && isUpload(req):
+		return &t.put
 	}
 	return new(retry.Tries)
 }
