@@ -12,9 +12,10 @@
 // (copy.go): every node goes to the repository of its child namespace before those
 // that point to it (mover.go, moveblob.go), content only to readers who could have it
 // before (owner.go), an index as it is, in a carrier (publish.go) or flat
-// (flatten.go). [NewIndex] and [EditIndex] make indexes and publish them (edit.go,
-// member.go, indexdocument.go). What registries refuse is told with what to do
-// (refusal.go).
+// (flatten.go). Both tell a [Progress] how far they are. [NewIndex] and [EditIndex]
+// make indexes and publish them (edit.go, member.go, indexdocument.go); [Unprotect]
+// gives up the tags that kept the members of one (unprotect.go). What registries
+// refuse is told with what to do (refusal.go).
 //
 // Errors are those of package nested, with classes of errdefs.
 package bundle
