@@ -7,6 +7,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -22,9 +23,9 @@ func (c *Config) CheckHosts() error {
 // searchRequests find what a bundle of a hundred members has, one request each.
 const searchRequests = 100
 
-// NewGateway makes the gateway that the file describes, on a trail that was
+// NewGateway makes the gateway that the file describes, on a location cache that was
 // opened before, with a budget of memory: both outlive a change of the file.
-func (c *Config) NewGateway(trail *gateway.Trail, memory *gateway.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
+func (c *Config) NewGateway(cache *locations.Cache, memory *gateway.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
 	allow, err := patterns(c.Gateway.Allow)
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func (c *Config) NewGateway(trail *gateway.Trail, memory *gateway.Memory, metric
 		Mode:           modes[c.Gateway.Mode],
 		Registries:     c.Gateway.Registries,
 		Allow:          allow,
-		Trail:          trail,
+		Locations:      cache,
 		Credentials:    c.Credentials.Stores(&metrics.Registries.Metrics),
 		HostsDir:       c.Gateway.HostsDir,
 		CheckHosts:     func(registry string) error { return CheckHosts("", c.Gateway.HostsDir, registry) },

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 const mirrored = `ca = "server.crt"
@@ -218,12 +219,12 @@ func TestHostsOfOthers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	trail, err := gateway.OpenTrail(filepath.Join(root, "state/trail.db"), gateway.TrailOptions{})
+	cache, err := locations.Open(filepath.Join(root, "state/trail.db"), locations.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer trail.Close()
-	g, err := c.NewGateway(trail, gateway.NewMemory(1<<20), gateway.NewMetrics(), "test")
+	defer cache.Close()
+	g, err := c.NewGateway(cache, gateway.NewMemory(1<<20), gateway.NewMetrics(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestHostsOfOthers(t *testing.T) {
 	}
 }
 
-// TestState: a directory for the trail that others can write is refused, and
+// TestState: a directory for the location cache that others can write is refused, and
 // an empty one, as Kubernetes makes them for pods, taken over.
 func TestState(t *testing.T) {
 	for _, test := range []struct {

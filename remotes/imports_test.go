@@ -22,13 +22,14 @@ var shared = []string{module + "internal/flight", module + "internal/retry"}
 
 // leaves are for the rooms that are named with them.
 var leaves = map[string][]string{
-	"remotes/auth":     {},
-	"remotes/nested":   {module + "internal/oci", module + "internal/sanitize"},
-	"remotes/registry": {module + "internal/oci", module + "internal/sanitize"},
-	"remotes/gateway":  {module + "internal/oci", module + "internal/sanitize", trust},
-	"config":           {module + "internal/oci", module + "internal/sanitize", trust},
-	"plugin":           {module + "internal/oci", module + "internal/sanitize", trust},
-	"internal/oci":     {module + "internal/sanitize", module + "remotes/auth"},
+	"remotes/auth":              {},
+	"remotes/nested":            {module + "internal/oci", module + "internal/sanitize"},
+	"remotes/registry":          {module + "internal/oci", module + "internal/sanitize"},
+	"remotes/gateway":           {module + "internal/oci", module + "internal/sanitize", trust},
+	"remotes/gateway/locations": {module + "internal/oci", module + "internal/sanitize", trust},
+	"config":                    {module + "internal/oci", module + "internal/sanitize", trust},
+	"plugin":                    {module + "internal/oci", module + "internal/sanitize", trust},
+	"internal/oci":              {module + "internal/sanitize", module + "remotes/auth"},
 }
 
 func TestImportDirection(t *testing.T) {
@@ -37,6 +38,8 @@ func TestImportDirection(t *testing.T) {
 		"remotes/nested":   {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "remotes/registry", module + "remotes/gateway", module + "config"},
 		"remotes/registry": {containerd + "client", module + "cmd", module + "internal", module + "remotes/nested", module + "remotes/gateway", module + "config"},
 		"remotes/gateway":  {containerd + "client", module + "cmd", module + "internal", module + "config"},
+		// It is asked by key, and asks nobody.
+		"remotes/gateway/locations": {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "config", module + "remotes/registry", module + "remotes/gateway"},
 		// A layout is one of the targets of a bundle, which knows none of them.
 		"remotes/bundle":        {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout"},
 		"remotes/bundle/layout": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
-	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -28,7 +28,7 @@ func exitStatus(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return misuse
-	case errors.As(err, &bad), errors.As(err, &malformed), errors.Is(err, gateway.ErrDamaged):
+	case errors.As(err, &bad), errors.As(err, &malformed), errors.Is(err, locations.ErrDamaged):
 		return invalid
 	case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
 		return denied

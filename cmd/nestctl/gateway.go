@@ -5,7 +5,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/daemon"
-	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 func newGateway(s *settings) *cobra.Command {
@@ -26,7 +26,7 @@ func newGateway(s *settings) *cobra.Command {
 		Use:    "probe-trail FILE",
 		Hidden: true, // a damaged file may end the process that reads it
 		Args:   cobra.ExactArgs(1),
-		RunE:   func(_ *cobra.Command, args []string) error { return gateway.ProbeTrail(args[0]) },
+		RunE:   func(_ *cobra.Command, args []string) error { return locations.Probe(args[0]) },
 	})
 	return c
 }

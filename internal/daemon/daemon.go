@@ -1,5 +1,5 @@
 // Package daemon runs the gateway of a configuration as a process: [Run] opens
-// the trail and the sockets, serves, and ends with a while for transfers.
+// the location cache and the sockets, serves, and ends with a while for transfers.
 //
 //	daemon.go   from the start to the end
 //	settings.go what requests are answered by, and how that is replaced: on
@@ -7,7 +7,7 @@
 //	listen.go   whose sockets they are: systemd's, those of the gateway before
 //	            (package handover), or new ones
 //	observe.go  metrics and health
-//	probe.go    the trail is read first in a process that a damaged file may end
+//	probe.go    the location cache is read first in a process that a damaged file may end
 //
 // What a file says is package config's, and who may ask for what is package
 // gateway's. Only one can run in a process: it goes by the process's signals,
@@ -31,6 +31,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 // Options say which gateway runs. Config, UserAgent and Probe are required.
@@ -44,8 +45,8 @@ type Options struct {
 	Handover string
 	// UserAgent is what registries are told.
 	UserAgent string
-	// Probe are the arguments with which this program reads a trail, whose path
-	// is added, and ends as [gateway.ProbeTrail] says: with exit status 0, with
+	// Probe are the arguments with which this program reads a location cache, whose path
+	// is added, and ends as [locations.Probe] says: with exit status 0, with
 	// 1 when something else is wrong than the file, or in any other way when the
 	// file is damaged.
 	Probe []string
@@ -54,12 +55,12 @@ type Options struct {
 // daemon is a gateway as a process. What answers requests is replaced when the
 // configuration is read again; the rest stays.
 type daemon struct {
-	options  Options
-	trail    *gateway.Trail
-	memory   *gateway.Memory
-	metrics  *gateway.Metrics
-	settings atomic.Pointer[settings]
-	ready    atomic.Bool
+	options   Options
+	locations *locations.Cache
+	memory    *gateway.Memory
+	metrics   *gateway.Metrics
+	settings  atomic.Pointer[settings]
+	ready     atomic.Bool
 }
 
 // Run serves until the context ends, and then lets transfers go on for the
@@ -72,13 +73,13 @@ func Run(ctx context.Context, o Options) error {
 	if err = gateway.CheckServer(c.Gateway.Certificate, c.Gateway.ClientCA); err != nil {
 		return err
 	}
-	trail, err := gateway.OpenTrail(filepath.Join(c.Gateway.StateDir, "trail.db"), gateway.TrailOptions{Probe: probe(o.Probe)})
+	cache, err := locations.Open(filepath.Join(c.Gateway.StateDir, "trail.db"), locations.Options{Probe: probe(o.Probe)})
 	if err != nil {
 		return err
 	}
-	defer trail.Close()
-	d := &daemon{options: o, trail: trail, memory: limitMemory(c), metrics: gateway.NewMetrics()}
-	d.metrics.WatchTrail(trail)
+	defer cache.Close()
+	d := &daemon{options: o, locations: cache, memory: limitMemory(c), metrics: gateway.NewMetrics()}
+	d.metrics.WatchLocations(cache)
 	if err = d.use(c); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 // TestFollowHosts: the gateway goes by hosts.toml as it is now, without being
@@ -39,12 +40,12 @@ func TestFollowHosts(t *testing.T) {
 	write(first)
 	c := config.Default()
 	c.Gateway.Mode, c.Gateway.Registries, c.Gateway.HostsDir = "pod", []string{"reg.test"}, dir
-	trail, err := gateway.OpenTrail(filepath.Join(t.TempDir(), "trail.db"), gateway.TrailOptions{})
+	cache, err := locations.Open(filepath.Join(t.TempDir(), "trail.db"), locations.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { trail.Close() })
-	d := &daemon{trail: trail, memory: gateway.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
+	t.Cleanup(func() { cache.Close() })
+	d := &daemon{locations: cache, memory: gateway.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
 	if err := d.use(&c); err != nil {
 		t.Fatal(err)
 	}

@@ -10,14 +10,14 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 // probeFailed is the exit status of a probe that says that something else is
 // wrong than the file.
 const probeFailed = 1
 
-// probe returns what reads a trail in a process of its own: this program with
+// probe returns what reads a location cache in a process of its own: this program with
 // these arguments and the path. However that ends, the file is damaged, unless
 // the process says that something else is wrong.
 func probe(arguments []string) func(path string) error {
@@ -41,5 +41,5 @@ func probeResult(probe *exec.Cmd) error {
 	if ended.ExitCode() == probeFailed {
 		return err
 	}
-	return fmt.Errorf("%w: %w", gateway.ErrDamaged, err)
+	return fmt.Errorf("%w: %w", locations.ErrDamaged, err)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nestedoci/nested/remotes/gateway"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 // TestProbeResult: a trail is damaged when the process that reads it is ended by that, and not when it says what else is wrong.
@@ -20,14 +20,14 @@ func TestProbeResult(t *testing.T) {
 		"kill -9 $$": true,
 	} {
 		err := probeResult(exec.CommandContext(context.Background(), "sh", "-c", script))
-		if err == nil || errors.Is(err, gateway.ErrDamaged) != damaged || strings.Contains(err.Error(), "\n") {
+		if err == nil || errors.Is(err, locations.ErrDamaged) != damaged || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", script, err)
 		}
 	}
 	if err := probeResult(exec.CommandContext(context.Background(), "true")); err != nil {
 		t.Error(err)
 	}
-	if err := probeResult(exec.CommandContext(context.Background(), "/nonexistent")); err == nil || errors.Is(err, gateway.ErrDamaged) {
+	if err := probeResult(exec.CommandContext(context.Background(), "/nonexistent")); err == nil || errors.Is(err, locations.ErrDamaged) {
 		t.Errorf("no process: %v", err)
 	}
 }

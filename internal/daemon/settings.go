@@ -20,7 +20,7 @@ type settings struct {
 // use makes a configuration the one by which requests are answered.
 func (d *daemon) use(c *config.Config) error {
 	hosts := hostsSeen(c.Gateway.HostsDir)
-	g, err := c.NewGateway(d.trail, d.memory, d.metrics, d.options.UserAgent)
+	g, err := c.NewGateway(d.locations, d.memory, d.metrics, d.options.UserAgent)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ const (
 // failed it asks for itself. Of a member whose entry states no platform only
 // the config is fetched: what it says may not suit the client.
 //
-// Nothing is fetched ahead of which the trail knew, since the client will have
+// Nothing is fetched ahead of which the location cache knew, since the client will have
 // it, nor before a client has asked for a second entry of the index: some want
 // one only.
 type ahead struct {

@@ -268,9 +268,14 @@ func TestWorthwhile(t *testing.T) {
 		{"long media type", with(layer, func(d *ocispec.Descriptor) { d.MediaType = strings.Repeat("x", 256) }), false, false},
 		{"elsewhere", with(layer, func(d *ocispec.Descriptor) { d.URLs = []string{"https://cdn.test/x"} }), false, false},
 	} {
-		p := fieldsOf(repository(t, "reg.test/p"), "", repository(t, "reg.test/p/a"))
-		p.Descriptor, p.Entry = c.d, c.entry
-		if got := worthwhile(p.place(), true); got != c.want {
+		p, err := nested.PlaceFields{
+			By: repository(t, "reg.test/p"), Descriptor: c.d, Targets: []auth.Repository{repository(t, "reg.test/p/a")},
+			Strict: true, Entry: c.entry, Depth: 1,
+		}.Place()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := worthwhile(p, true); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
 	}
@@ -313,7 +318,7 @@ func TestAheadMirror(t *testing.T) {
 	}
 }
 
-// TestLayerIsNoManifest: a layer that is on the trail is not under /manifests/, at the registry and here.
+// TestLayerIsNoManifest: a layer that is in the location cache is not under /manifests/, at the registry and here.
 func TestLayerIsNoManifest(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(1)

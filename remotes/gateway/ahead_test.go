@@ -181,7 +181,7 @@ func (s *scene) idle(a *ahead) bool {
 	return true
 }
 
-// TestAheadLeavesOut: what the client will not or may not ask for, what is large, and what is on the trail, is not asked for.
+// TestAheadLeavesOut: what the client will not or may not ask for, what is large, and what is in the location cache, is not asked for.
 func TestAheadLeavesOut(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(4)
@@ -214,7 +214,7 @@ func TestAheadLeavesOut(t *testing.T) {
 		t.Errorf("the layer of a member of no platform was asked for before: %q", before)
 	}
 	s.registry.ResetLog()
-	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() }) // but not the trail
+	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() }) // but not the location cache
 	s.get("manifests", root.Digest)
 	for _, m := range members[:3] {
 		s.get("manifests", m.Digest)

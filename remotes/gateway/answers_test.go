@@ -136,7 +136,7 @@ func TestTagsThatAreNone(t *testing.T) {
 			t.Errorf("%s: %s", q, q.Path)
 		}
 	}
-	if s.registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)) == 0 || len(s.trail.Places(repository(t, s.registry.Host()+"/org/app"), root.Digest)) == 0 {
+	if s.registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)) == 0 || len(s.locations.Places(repository(t, s.registry.Host()+"/org/app"), root.Digest)) == 0 {
 		t.Error("nothing was searched for behind the tag that is one")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 // BenchmarkManifest asks the handler for a plain manifest again and again, and so the registry.
@@ -32,11 +31,11 @@ func BenchmarkManifest(b *testing.B) {
 // benchGateway is a gateway in mode Node, as the function that gets a manifest of org/app from it.
 func benchGateway(b *testing.B, r *registrytest.Registry) (ask func(digest.Digest)) {
 	b.Helper()
-	trail, err := OpenTrail(filepath.Join(b.TempDir(), "trail"), TrailOptions{})
+	trail, err := locations.Open(filepath.Join(b.TempDir(), "trail"), locations.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	g := New(Options{Mode: Node, Registries: []string{r.Host()}, Credentials: auth.NewStores(auth.StoresOptions{}), Trail: trail})
+	g := New(Options{Mode: Node, Registries: []string{r.Host()}, Credentials: auth.NewStores(auth.StoresOptions{}), Locations: trail})
 	b.Cleanup(func() {
 		g.Close()
 		_ = trail.Close()
@@ -102,44 +101,4 @@ func BenchmarkLargeIndex(b *testing.B) {
 		close(stop)
 		others.Wait()
 	})
-}
-
-// BenchmarkTrail looks content up that is on the trail, among as many digests, each in a member of its own hundred.
-func BenchmarkTrail(b *testing.B) {
-	for _, digests := range []int{1_000, 1_000_000} {
-		b.Run(strconv.Itoa(digests), func(b *testing.B) {
-			file := filepath.Join(b.TempDir(), "trail")
-			trail, err := OpenTrail(file, TrailOptions{MaxBytes: 1 << 40})
-			if err != nil {
-				b.Fatal(err)
-			}
-			parent := repository(b, "reg.test/org/app")
-			of := func(i int) digest.Digest { return digest.FromString(strconv.Itoa(i)) }
-			for i := 0; i < digests; i += 1000 {
-				member := repository(b, fmt.Sprintf("reg.test/org/app/member-%d", i%100_000/1000))
-				var places []nested.Place
-				for j := range 1000 {
-					places = append(places, placeOf(parent, of(i+j), member))
-				}
-				_ = trail.Learn(b.Context(), parent, places...)
-			}
-			if err = trail.Close(); err != nil { // all is written
-				b.Fatal(err)
-			}
-			if trail, err = OpenTrail(file, TrailOptions{MaxBytes: 1 << 40}); err != nil {
-				b.Fatal(err)
-			}
-			defer trail.Close()
-			size := trail.Size()
-			i := 0
-			for b.Loop() {
-				i = (i + 7919) % digests
-				if _, ok := trail.Place(parent, of(i)); !ok {
-					b.Fatal("it is not there")
-				}
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "look-ups/s")
-			b.ReportMetric(float64(size)/float64(digests), "bytes/digest")
-		})
-	}
 }

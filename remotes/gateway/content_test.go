@@ -194,11 +194,11 @@ func TestUnverifiedSaysNothing(t *testing.T) {
 		if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); got.status != http.StatusOK || got.body != body || got.header.Get("Docker-Content-Digest") != string(another) {
 			t.Errorf("%d: %+v", i, got)
 		}
-		if places := append(s.trail.Places(parent, c.of), s.trail.Places(parent, another)...); len(places) > 0 {
+		if places := append(s.locations.Places(parent, c.of), s.locations.Places(parent, another)...); len(places) > 0 {
 			t.Errorf("%d: learnt %v", i, places)
 		}
 		s.registry.Tag(c.in, c.tag, c.is.Digest) // and of the same that is what it says
-		if s.do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); len(s.trail.Places(parent, c.of)) == 0 {
+		if s.do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); len(s.locations.Places(parent, c.of)) == 0 {
 			t.Errorf("%d: nothing is learnt of what verifies", i)
 		}
 	}

@@ -35,7 +35,7 @@ type document struct {
 	size      int64 // of all, -1 when it is not known
 	header    http.Header
 	served    auth.Repository // who sent it; the zero value is the repository that was asked for
-	fresh     []nested.Place  // what it points to, below a nested index, that was not on the trail; nil without Prefetch
+	fresh     []nested.Place  // what it points to, below a nested index, that was not in the location cache; nil without Prefetch
 	room      *portion        // for data and header
 	decoded   *portion        // for what was made of it: places
 }
@@ -244,12 +244,12 @@ var acceptAll = strings.Join([]string{images.MediaTypeDockerSchema2Manifest, ima
 	"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json", "*/*"}, ", ")
 
 // follow puts what a document at a place, which served has served, points to on
-// the trail when it has to do with child namespaces. It returns what it points
+// the location cache when it has to do with child namespaces. It returns what it points
 // to, nothing for what is no document, no longer verifies or was learnt there
 // before: but for a manifest that may be a carrier, nobody needs to hear that
 // again.
 func (g *Gateway) follow(ctx context.Context, q request, p nested.Place, d *document, served auth.Repository) ([]nested.Place, error) {
-	if (images.IsIndexType(d.mediaType) || p.Strict()) && g.trail.Learnt(q.repository, d.at(p), served) {
+	if (images.IsIndexType(d.mediaType) || p.Strict()) && g.locations.Learnt(q.repository, d.at(p), served) {
 		return nil, nil
 	}
 	return g.learn(ctx, q, p, d, served)
@@ -266,18 +266,18 @@ func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *docum
 		return nil, err
 	}
 	carried := carriedBy(found)
-	learnt := g.trail.Learnt(q.repository, p, served)
+	learnt := g.locations.Learnt(q.repository, p, served)
 	switch {
 	case learnt:
 	case isNested || p.Strict():
 		if g.options.Prefetch > 0 {
-			d.fresh = g.trail.Fresh(q.repository, found)
+			d.fresh = g.locations.Fresh(q.repository, found)
 		}
-		err = g.trail.LearnDocument(ctx, q.repository, p, served, found)
+		err = g.locations.LearnDocument(ctx, q.repository, p, served, found)
 	case carried != nil:
-		err = g.trail.LearnDocument(ctx, q.repository, p, served, []nested.Place{*carried})
+		err = g.locations.LearnDocument(ctx, q.repository, p, served, []nested.Place{*carried})
 	case served == q.repository:
-		err = g.trail.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
+		err = g.locations.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
 	}
 	if images.IsManifestType(d.mediaType) && !p.Strict() {
 		g.carriers.put(d.digest, carried)
@@ -288,7 +288,7 @@ func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *docum
 // decodedFactor is how many times its size a document takes while it is read,
 // at most. Measured, as what is live after each of many collections: a list of
 // empty urls takes 14 times its size, an index of 9,900 members 5 times, and as
-// much again on its way to the trail.
+// much again on its way to the location cache.
 const decodedFactor = 14
 
 // read reads a document, having taken memory for what becomes of it. The
@@ -304,14 +304,14 @@ func (g *Gateway) read(ctx context.Context, p nested.Place, d *document, served 
 // repository, which may claim anything.
 func (g *Gateway) followReferrer(ctx context.Context, q request, d *document, from auth.Repository) error {
 	p := d.at(plain(from, d.digest))
-	if !d.verified(d.digest) || g.trail.Learnt(q.repository, p, from) {
+	if !d.verified(d.digest) || g.locations.Learnt(q.repository, p, from) {
 		return nil
 	}
 	found, _, err := g.read(ctx, p, d, from)
 	if err != nil {
 		return nil //nolint:nilerr // what cannot be read points to nothing; the client gets it as it is
 	}
-	return g.trail.LearnDocument(ctx, q.repository, p, from, found)
+	return g.locations.LearnDocument(ctx, q.repository, p, from, found)
 }
 
 func carriedBy(places []nested.Place) *nested.Place {

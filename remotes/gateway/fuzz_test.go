@@ -1,15 +1,11 @@
 package gateway
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -82,35 +78,6 @@ func FuzzNextPage(f *testing.F) {
 		values, err := url.ParseQuery(query)
 		if !ok || !end || err != nil || strings.ContainsAny(query, "<>\r\n\" ") || len(values["ns"]) != 1 || values.Get("ns") != "reg.test" {
 			t.Errorf("%q: %q", link, next)
-		}
-	})
-}
-
-// FuzzRecord: whatever is in the trail's file, content is looked for in the parent or below it.
-func FuzzRecord(f *testing.F) {
-	for _, s := range []string{`{}`, `{"r":["web"],"w":[99999999999]}`, `{"b":"web","r":["web/a"],"w":[99999999999]}`, `{"b":"../up","r":["web"],"w":[99999999999]}`, `{"r":["../victim"],"w":[99999999999]}`, `{"r":[""],"f":["a/b","X"]}`, `{"r":["a","b"],"w":[99999999999]}`, `{"r":null,"w":[1,2,3]}`} {
-		f.Add([]byte(`{"s":99999999999,"p":[` + s + `]}`))
-	}
-	parent, err := auth.ParseRepository("reg.test/org/app")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		young := func(int64) bool { return false }
-		var r record
-		if json.Unmarshal(data, &r) != nil {
-			return
-		}
-		for _, p := range r.current(young).places(parent, digest.FromString("x")) {
-			f := p.Fields()
-			if len(f.Targets) == 0 {
-				t.Errorf("%q: nowhere", data)
-			}
-			for _, at := range slices.Concat(f.Targets, f.Fallbacks, []auth.Repository{f.By}) {
-				if at != parent && (at.Host() != "reg.test" || !strings.HasPrefix(at.Name(), "org/app/") || path.Clean(at.Name()) != at.Name()) {
-					t.Errorf("%q: %s", data, at)
-				}
-			}
 		}
 	})
 }

@@ -10,13 +10,28 @@
 // the registry's is known to be good, so that a client can go on to the next
 // host.
 //
-// A reader meets: [Gateway], the handler; request, what a client asks for, and
-// failure, how it is told no (request.go, answer.go, guard.go); upstream, which
-// asks registries (upstream.go, budget.go); [Memory], which bounds what is held of
-// their answers; the content that it serves
-// (document.go, manifest.go, blob.go, list.go); [Trail], which remembers on
-// disk where the content of bundles may be, and search.go, for when it does
-// not; [NewServer], who may connect.
+// In which order to read it:
+//
+//   - [Gateway], the handler, and answer, which knows whether it has begun
+//     (gateway.go);
+//   - who may ask, and for what: [NewServer] and its certificates (server.go),
+//     guard (guard.go), request, which is parsed once (request.go), [Pattern]
+//     (allow.go); failure, how a client is told no (answer.go);
+//   - what a request may cost: budget, its time and its requests (budget.go),
+//     and [Memory], the bytes of all (memory.go);
+//   - how registries are asked: upstream (upstream.go), and again for the rest of
+//     a transfer that broke (resume.go);
+//   - what is served: document, which is read, verified and learnt (document.go),
+//     manifests and indexes (manifest.go), blobs (blob.go), lists of tags and
+//     referrers (list.go), carriers (carriers.go), and what a HEAD has left for
+//     the GET that follows (held.go);
+//   - where content is asked for: candidates, in order, and the rights of callers
+//     (place.go); what they come from is remembered by the room below,
+//     [locations.Cache], and searched for when that knows nothing (search.go,
+//     walks.go);
+//   - what the client of a nested index will ask for next, fetched before it does
+//     (ahead.go);
+//   - [Metrics], what is counted of all that (metrics.go).
 package gateway
 
 import (
@@ -28,6 +43,7 @@ import (
 	"time"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -40,17 +56,17 @@ const (
 	// pod's secrets to whoever asks for them.
 	Node Mode = iota + 1
 	// Pod uses those that the caller shows, asked for with Basic, for each
-	// request and for each look into the trail.
+	// request and for each look into the location cache.
 	Pod
 )
 
-// Options are the settings of a [Gateway]. Mode, Registries and Trail are
+// Options are the settings of a [Gateway]. Mode, Registries and Locations are
 // required.
 type Options struct {
 	Mode       Mode
 	Registries []string // that are served, as references name them
 	Allow      []Pattern
-	Trail      *Trail
+	Locations  *locations.Cache
 
 	// Credentials are the node's, for mode Node. Where a registry redirects to
 	// another one, those for what is not allowed stay unused.
@@ -84,7 +100,7 @@ type Gateway struct {
 	registries map[string]bool
 	rule       nested.Rule
 	upstream   *upstream
-	trail      *Trail
+	locations  *locations.Cache
 	metrics    *Metrics
 	memory     *Memory
 	held       held
@@ -108,7 +124,7 @@ func New(options Options) *Gateway {
 		options:    options,
 		registries: map[string]bool{},
 		rule:       nested.NewRule(options.Keys, options.Limits),
-		trail:      options.Trail,
+		locations:  options.Locations,
 		metrics:    options.Metrics,
 		memory:     options.Memory,
 	}

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -87,15 +88,15 @@ func TestTrailSurvives(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trail")
 	s.start(file)
 	s.pull("v1")
-	if err := s.trail.Close(); err != nil {
+	if err := s.locations.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := OpenTrail(file, TrailOptions{Probe: ProbeTrail})
+	again, err := locations.Open(file, locations.Options{Probe: locations.Probe})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if got := again.Roots(repository(t, s.registry.Host()+"/org/app"), maxRoots); len(got) != 1 || !got[0].Strict() && got[0].Fields().Depth != 0 {
+	if got := again.Roots(repository(t, s.registry.Host()+"/org/app"), locations.MaxRoots); len(got) != 1 || !got[0].Strict() && got[0].Fields().Depth != 0 {
 		t.Errorf("roots %+v", got)
 	}
 }
@@ -147,7 +148,7 @@ func TestCarrier(t *testing.T) {
 			return false
 		})
 		got := s.get("manifests", another)
-		if places := s.trail.Places(repository(t, s.registry.Host()+"/org/app"), another); got.status != http.StatusNotFound || len(places) > 0 {
+		if places := s.locations.Places(repository(t, s.registry.Host()+"/org/app"), another); got.status != http.StatusNotFound || len(places) > 0 {
 			t.Errorf("a nested index under the digest of another blob, encoding %q: %+v, learnt %v", encoding, got, places)
 		}
 	}

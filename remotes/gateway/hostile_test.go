@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -89,7 +90,7 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 	s.do(http.MethodGet, "/v2/org/app/manifests/"+tag)
 	s.wantAll(append(s.children(s.registry.Body(web.Digest)), web)...) // by a client that has the index
 	s.pull("v1")
-	if roots := s.trail.Roots(repository(t, s.registry.Host()+"/org/app"), maxRoots); len(roots) != 1 {
+	if roots := s.locations.Roots(repository(t, s.registry.Host()+"/org/app"), locations.MaxRoots); len(roots) != 1 {
 		t.Errorf("roots %v", roots)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // largeIndex puts an index of so many members, none of which is there.
@@ -29,10 +30,10 @@ func largeIndex(r *registrytest.Registry, repository, name string, members int) 
 // learnt waits until all is written, and returns in how many transactions.
 func (s *scene) learnt() int64 {
 	s.t.Helper()
-	if err := s.trail.flush(); err != nil {
+	if err := s.locations.Sync(); err != nil {
 		s.t.Fatal(err)
 	}
-	return s.trail.transactions.Load()
+	return s.locations.Stats().Transactions
 }
 
 // TestLearntOnce: a document is learnt in one transaction, and then not again: from its second request on nothing is
@@ -73,24 +74,20 @@ func TestLearntOnce(t *testing.T) {
 	if n := s.learnt(); n != first {
 		t.Errorf("%d transactions for what was learnt", n-first)
 	}
-	s.trail.options.MaxAge = refreshes * time.Nanosecond // what was seen is a day old
-	s.do(http.MethodGet, "/v2/org/app/manifests/large")
-	if n := s.learnt(); n != first+1 {
-		t.Errorf("%d transactions for what is to be seen again", n-first)
+	for age, want := range map[time.Duration]int64{0: 0, time.Nanosecond: 1} { // by then it is old
+		if err := s.locations.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.remember.MaxAge = age
+		s.start(s.file)
+		s.do(http.MethodGet, "/v2/org/app/manifests/large")
+		if n := s.learnt(); n != want {
+			t.Errorf("after a restart, for what is remembered for %v: %d transactions, want %d", age, n, want)
+		}
 	}
 }
 
 const nestedCarrier = "application/vnd.nestedoci.carrier.v1+json"
-
-// stall keeps the trail from being written until the test lets it go on.
-func (s *scene) stall() (goOn func()) {
-	s.t.Helper()
-	tx, err := s.trail.db.Begin(true)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return func() { _ = tx.Rollback() } // nothing was changed
-}
 
 // TestLearningKeepsNobodyWaiting: while large documents are being learnt, more than there is room for, others are
 // answered, and find what they learn. Who waits for room does so until the request ends, and no longer than the
@@ -99,7 +96,10 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 2 * time.Second
 	s.start(filepath.Join(t.TempDir(), "trail"))
-	goOn := s.stall()
+	goOn, err := s.locations.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var large []ocispec.Descriptor
 	for i := range 4 {
 		large = append(large, largeIndex(s.registry, "org/app", fmt.Sprint("m", i, "x"), 9000))
@@ -118,17 +118,20 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	gone := errors.New("the client is gone")
 	cancel(gone)
 	parent := repository(t, s.registry.Host()+"/org/app")
-	var b batch = map[string]record{}
-	for i := range smallBatch + 1 {
-		b.add(parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), parent))
-	}
-	for s.trail.waiting < maxPending { // as much as there is room for
-		if err := s.trail.put(t.Context(), batch{fmt.Sprint(s.trail.waiting): {}}); err != nil {
-			t.Fatal(err)
+	some := func(from, n int) (places []nested.Place) {
+		for i := range n {
+			places = append(places, plain(parent, digest.FromString(fmt.Sprint(from+i))))
 		}
+		return places
 	}
-	if err := s.trail.put(ctx, b); !errors.Is(err, gone) {
+	for i := 0; err == nil; i += 101 { // as much as there is room for
+		err = s.locations.Learn(ctx, parent, some(i, 101)...)
+	}
+	if !errors.Is(err, gone) {
 		t.Errorf("whose client is gone: %v", err)
+	}
+	if err = s.locations.Learn(t.Context(), parent, some(1<<20, 100)...); err != nil { // more than that
+		t.Fatal(err)
 	}
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
 	s.registry.Tag("org/app", "v2", s.registry.Index("org/app", registrytest.Member(web, "web")).Digest)
@@ -166,7 +169,7 @@ func TestStrangerAndTrail(t *testing.T) {
 				s.user = [2]string{"nobody", "no-secret"}
 				s.do(http.MethodGet, "/v2/org/app/tags/list") // the token is there, from now on, and nothing was searched for
 				s.registry.ResetLog()
-				before := s.trail.looks.Load()
+				before := s.locations.Stats().LookUps
 				text := ""
 				for _, path := range []string{"blobs/" + string(digest.FromString("m1")), "manifests/" + string(digest.FromString("m1")), "manifests/" + string(index.Digest),
 					"referrers/" + string(digest.FromString("m1")), "manifests/" + strings.Replace(string(digest.FromString("m1")), ":", "-", 1)} {
@@ -176,7 +179,7 @@ func TestStrangerAndTrail(t *testing.T) {
 				for _, q := range s.registry.Log() {
 					text += s.line(q) + "\n"
 				}
-				seen = append(seen, fmt.Sprintf("%s%d looks at the trail\n", text, s.trail.looks.Load()-before))
+				seen = append(seen, fmt.Sprintf("%s%d looks at the trail\n", text, s.locations.Stats().LookUps-before))
 			}
 			if seen[0] != seen[1] {
 				t.Errorf("before and after a pull:\n%s\n%s", seen[0], seen[1])

@@ -65,7 +65,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 		return d, nil
 	}
 	if carried := g.carriedIn(ctx, q, d.digest); carried != nil {
-		if err = g.trail.Learn(ctx, q.repository, nested.CarriedIn(q.repository, *carried)); err != nil {
+		if err = g.locations.Learn(ctx, q.repository, nested.CarriedIn(q.repository, *carried)); err != nil {
 			return nil, err
 		}
 		return &document{mediaType: carried.MediaType, digest: carried.Digest, size: carried.Size, header: http.Header{}}, nil
@@ -284,7 +284,7 @@ func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, boo
 		return p, false
 	}
 	p = d.at(p)
-	if g.trail.LearnDocument(ctx, q.repository, p, q.repository, found) != nil {
+	if g.locations.LearnDocument(ctx, q.repository, p, q.repository, found) != nil {
 		_ = d.close()
 		return p, false
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -42,8 +43,8 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// WatchTrail adds the size of a trail.
-func (m *Metrics) WatchTrail(t *Trail) {
+// WatchLocations adds the size of a location cache.
+func (m *Metrics) WatchLocations(t *locations.Cache) {
 	m.derived = append(m.derived, prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "nested_trail_bytes", Help: "Bytes in use of the trail's file."}, func() float64 { return float64(t.Size()) }))
 }

@@ -19,7 +19,7 @@ import (
 type attempt func(p nested.Place, from auth.Repository) error
 
 // tryPlaces tries where the content of a request may be, each place when the
-// one before did not have it: what the trail says, the repository itself, what
+// one before did not have it: what the location cache says, the repository itself, what
 // a search finds. Where the repository says itself where its content is, a
 // search would find the same; claims may be anybody's. The error is that of the
 // first.
@@ -41,7 +41,7 @@ func (g *Gateway) tryPlaces(ctx context.Context, q request, try attempt) error {
 
 // tryKnown tries what is known, and the repository itself. In mode Pod the
 // trail is only for callers who may read the repository. Others are told what
-// the registry tells them, in a time that says nothing of the trail. Whatever
+// the registry tells them, in a time that says nothing of the location cache. Whatever
 // the repository has in spite of what others claim, is known from then on.
 func (g *Gateway) tryKnown(ctx context.Context, q request, try attempt) (nested.Places, error) {
 	plainly := nested.Places{plain(q.repository, q.digest)}
@@ -60,13 +60,13 @@ func (g *Gateway) tryKnown(ctx context.Context, q request, try attempt) (nested.
 		}
 		plainly = nil
 	}
-	places := g.trail.Places(q.repository, q.digest)
+	places := g.locations.Places(q.repository, q.digest)
 	if len(places) == 0 && plainly == nil {
 		return nil, missing
 	}
 	p, _, err := places.Ask(ctx, q.repository, plainly, try)
 	if err == nil && len(places) > 0 && !p.Strict() && p.By() == q.repository {
-		_ = g.trail.Learn(ctx, q.repository, plain(q.repository, q.digest)) // it only saves time
+		_ = g.locations.Learn(ctx, q.repository, plain(q.repository, q.digest)) // it only saves time
 	}
 	return places, err
 }
@@ -81,7 +81,7 @@ func (g *Gateway) home(ctx context.Context, q request, d digest.Digest) (nested.
 			return here, err
 		}
 	}
-	places := g.trail.Places(q.repository, d)
+	places := g.locations.Places(q.repository, d)
 	if len(places) == 0 {
 		return here, nil
 	}
@@ -97,7 +97,7 @@ func (g *Gateway) home(ctx context.Context, q request, d digest.Digest) (nested.
 		return err
 	}
 	if has(here, q.repository) == nil {
-		return here, g.trail.Learn(ctx, q.repository, here)
+		return here, g.locations.Learn(ctx, q.repository, here)
 	}
 	_, _, err := places.Ask(ctx, q.repository, nil, has)
 	if err != nil && ctx.Err() == nil {
@@ -118,13 +118,13 @@ const maxProofs = 3
 // them an index in it. Where none is known, others are asked for that are not
 // there, so that the time does not tell.
 func (g *Gateway) prove(ctx context.Context, q request) (bool, error) {
-	roots := g.trail.Roots(q.repository, maxProofs)
+	roots := g.locations.Roots(q.repository, maxProofs)
 	for i := range maxProofs {
 		p := plain(q.repository, digest.FromString(fmt.Sprint(q.repository, i))).As(ocispec.MediaTypeImageIndex, 0)
 		if i < len(roots) {
 			p = roots[i]
 		} else {
-			g.trail.Place(q.repository, p.Descriptor().Digest) // as long as a look for a root takes
+			g.locations.Place(q.repository, p.Descriptor().Digest) // as long as a look for a root takes
 		}
 		err := g.has(ctx, q.repository, p)
 		if errdefs.IsNotFound(err) {

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -77,11 +78,11 @@ type timed struct {
 
 func newTimed(t *testing.T, mode Mode) *timed {
 	s := &timed{t: t, content: map[string][]byte{}, may: map[string]bool{}}
-	trail, err := OpenTrail(filepath.Join(t.TempDir(), "trail"), TrailOptions{})
+	trail, err := locations.Open(filepath.Join(t.TempDir(), "trail"), locations.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.gateway = New(Options{Mode: mode, Registries: []string{"registry.test"}, Trail: trail, SearchRequests: 10})
+	s.gateway = New(Options{Mode: mode, Registries: []string{"registry.test"}, Locations: trail, SearchRequests: 10})
 	s.gateway.upstream.registries = registry.New(registry.Options{
 		Credentials:  s.gateway.credentials(),
 		UpdateClient: func(c *http.Client) error { c.Transport = inProcess{s}; return nil },

@@ -16,7 +16,7 @@ import (
 )
 
 // TestPod: the caller's own rights count, for every request and for every look
-// into the trail.
+// into the location cache.
 func TestPod(t *testing.T) {
 	s := newScene(t, Pod)
 	root := s.publish()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 // claims are what an index in a child can say of content that is none of its own.
@@ -134,18 +135,17 @@ func TestClaimsBehindTheTruth(t *testing.T) {
 			s.pull(tag)
 		}
 		parent := repository(t, s.registry.Host()+"/org/app")
-		roots := fmt.Sprint(s.trail.Roots(parent, maxRoots))
+		roots := fmt.Sprint(s.locations.Roots(parent, locations.MaxRoots))
 		s.poison()
 		s.wantAll(all...)
-		if got := s.trail.Roots(parent, maxRoots); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
+		if got := s.locations.Roots(parent, locations.MaxRoots); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
 			t.Errorf("the roots are %v, and were %s", got, roots)
 		}
-		file := s.trail.db.Path()
 		s.server.Close()
-		if err := s.trail.Close(); err != nil {
+		if err := s.locations.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s.start(file)
+		s.start(s.file)
 		s.registry.ResetLog()
 		s.wantAll(all...)
 		for _, q := range s.registry.Log(registrytest.Below("org/app/worker")) {
@@ -161,7 +161,7 @@ func TestClaimsBeforeTheTruth(t *testing.T) {
 		all := s.victims(says)
 		for _, d := range slices.Backward(all) { // blobs first: nobody has asked for what names them
 			s.server.Close()
-			_ = s.trail.Close()
+			_ = s.locations.Close()
 			s.start(filepath.Join(t.TempDir(), "trail"))
 			s.poison()
 			s.wantAll(d)

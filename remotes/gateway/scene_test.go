@@ -17,6 +17,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
 // scene is a gateway before a registry in which each repository has a user of
@@ -24,7 +25,9 @@ import (
 type scene struct {
 	t            *testing.T
 	registry     *registrytest.Registry
-	trail        *Trail
+	locations    *locations.Cache
+	file         string            // of the location cache
+	remember     locations.Options // how the location cache does
 	server       *httptest.Server
 	options      Options
 	user         [2]string              // shown to the gateway, in mode Pod
@@ -76,17 +79,17 @@ func perRepository(t *testing.T, r *registrytest.Registry) auth.Source {
 	return auth.NewStores(auth.StoresOptions{Inline: auth.Secret(config)})
 }
 
-// start starts a gateway with the trail in a file.
+// start starts a gateway with the location cache in a file.
 func (s *scene) start(file string) {
 	s.t.Helper()
 	var err error
-	if s.trail, err = OpenTrail(file, TrailOptions{}); err != nil {
+	if s.locations, err = locations.Open(file, s.remember); err != nil {
 		s.t.Fatal(err)
 	}
-	s.options.Trail = s.trail
+	s.file, s.options.Locations = file, s.locations
 	g := New(s.options)
 	s.server = httptest.NewServer(g)
-	server, trail := s.server, s.trail
+	server, trail := s.server, s.locations
 	s.t.Cleanup(func() {
 		server.Close()
 		g.Close()

@@ -16,14 +16,15 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// search looks for content of which the trail knows nothing that leads there:
+// search looks for content of which the location cache knows nothing that leads there:
 // in the indexes of the repository that were served before, then behind its
 // tags. missing is the error when nothing names the content, tried what was
 // tried already. One search at a time is made in a repository for a caller; who
-// waits for it finds on the trail what it learnt, and one that gave up is gone
+// waits for it finds in the location cache what it learnt, and one that gave up is gone
 // on with by the next.
 func (g *Gateway) search(ctx context.Context, q request, missing error, tried nested.Places, try attempt) error {
 	if g.options.SearchRequests == 0 {
@@ -47,7 +48,7 @@ func (g *Gateway) search(ctx context.Context, q request, missing error, tried ne
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, errSpent) && s.may() && len(g.trail.Roots(q.repository, 1)) > 0:
+	case errors.Is(err, errSpent) && s.may() && len(g.locations.Roots(q.repository, 1)) > 0:
 		return &failure{http.StatusServiceUnavailable, "UNKNOWN", fmt.Sprintf(
 			"%s@%s: nothing is known of it any more, and it was not found with %d requests; try again to search on, or pull the bundle again by its tag where it is new", q.repository, q.digest, g.options.SearchRequests)}
 	case looks && err == nil && !s.failed:
@@ -118,7 +119,7 @@ func (s *search) look(ctx context.Context) error {
 	b.limit(s.g.options.SearchRequests)
 	defer b.unlimit()
 	if s.may() {
-		for _, root := range s.g.trail.Roots(s.q.repository, maxRoots) {
+		for _, root := range s.g.locations.Roots(s.q.repository, locations.MaxRoots) {
 			if err := s.walk(ctx, root); err != nil || s.found {
 				return err
 			}
@@ -137,13 +138,13 @@ func (s *search) look(ctx context.Context) error {
 	return s.visitAll(ctx, &s.claims)
 }
 
-// may reports whether the caller may know what the trail says.
+// may reports whether the caller may know what the location cache says.
 func (s *search) may() bool { return s.g.options.Mode != Pod || s.g.rights.granted(s.q) }
 
-// learnt tries what the trail knows by now.
+// learnt tries what the location cache knows by now.
 func (s *search) learnt(ctx context.Context) bool {
 	if s.may() {
-		for _, p := range s.g.trail.Places(s.q.repository, s.q.digest) {
+		for _, p := range s.g.locations.Places(s.q.repository, s.q.digest) {
 			if s.at(ctx, p) {
 				return true
 			}
@@ -183,7 +184,7 @@ func (s *search) tags(ctx context.Context) error {
 		if err != nil || d.close() != nil || !images.IsIndexType(d.mediaType) {
 			continue
 		}
-		p, known := s.g.trail.Place(s.q.repository, d.digest)
+		p, known := s.g.locations.Place(s.q.repository, d.digest)
 		if !known || !p.Own(s.q.repository) {
 			p = d.at(plain(s.q.repository, d.digest))
 		}
@@ -228,7 +229,7 @@ func (s *search) walk(ctx context.Context, p nested.Place) error {
 	return s.visitAll(ctx, &own)
 }
 
-// visitAll visits what is queued. Where that is the trail knows: it has learnt
+// visitAll visits what is queued. Where that is the location cache knows: it has learnt
 // it of who named it. Those of different ones take turns: one can name what it
 // likes, and is not to keep the others from being looked at.
 func (s *search) visitAll(ctx context.Context, queue *queues) error {
@@ -237,7 +238,7 @@ func (s *search) visitAll(ctx context.Context, queue *queues) error {
 		if !ok {
 			break
 		}
-		for _, p := range s.g.trail.Places(s.q.repository, d) {
+		for _, p := range s.g.locations.Places(s.q.repository, d) {
 			if p.By() != by || s.found {
 				continue
 			}

@@ -86,7 +86,7 @@ func (c *queues) add(parent auth.Repository, n named) {
 	if n.digests == "" {
 		return
 	}
-	name, _, _ := strings.Cut(relative(parent, []auth.Repository{n.by})[0], "/")
+	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(n.by.Name(), parent.Name()), "/"), "/")
 	if c.all == nil {
 		c.all = map[string][]named{}
 	}

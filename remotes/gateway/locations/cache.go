@@ -1,4 +1,19 @@
-package gateway
+// Package locations is the location cache of a gateway: which repositories may
+// have content that was asked for in another one, on disk, so that a gateway
+// that starts again knows what the one before had learnt. It knows nothing of
+// HTTP, of modes or of callers: whoever asks it decides who may see an answer.
+//
+// It promises three things. What it answers is below the repository of the
+// question, whatever the file says. What was learnt is known at once and never
+// on the path of an answer to be written. And no file keeps a gateway from
+// starting: a damaged one is put aside.
+//
+// A reader meets: [Cache], what is looked up and what is learnt (cache.go);
+// record, what the file holds under a key, and how what was learnt later joins
+// it, so that what a child says of others takes no room of theirs (record.go;
+// docs/spec.md, section 4); how that is written, and how the oldest is
+// forgotten (file.go); [Open] and [Probe], which trust no file (open.go).
+package locations
 
 import (
 	"context"
@@ -15,25 +30,25 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// TrailOptions are the settings of a [Trail].
-type TrailOptions struct {
+// Options are the settings of a [Cache].
+type Options struct {
 	MaxAge   time.Duration // what was not seen for so long is forgotten; 30 days
 	MaxBytes int64         // of the file; beyond it the oldest is forgotten; 64 MiB
-	// Probe reads a file as [ProbeTrail] does, where it may end the process:
-	// bbolt faults on some damaged files. Its error is [ErrDamaged] when that
-	// is what the file is. nil means that the file is sound.
+	// Probe reads a file as the function [Probe] does, where it may end the
+	// process: bbolt faults on some damaged files. Its error is [ErrDamaged]
+	// when that is what the file is. Without one every file is taken for sound.
 	Probe func(path string) error
 }
 
-// Trail remembers on disk where content may be: for a repository that bundles
+// Cache remembers on disk where content may be: for a repository that bundles
 // were pulled from and a digest, [nested.Places]; which nested indexes were
 // found in the repository; and which documents were learnt. Each is looked up
 // by its key. What was learnt is known at once and written soon after, a
 // document in one transaction, and merged with what is there already only
 // then. A crash loses at most what was not written, which is then searched
-// for.
-type Trail struct {
-	options TrailOptions
+// for. It may be used by any number of goroutines; one process has the file.
+type Cache struct {
+	options Options
 	db      *bbolt.DB
 
 	writing sync.Mutex // held while pending batches are written
@@ -71,14 +86,14 @@ func documentKey(parent auth.Repository, p nested.Place, served auth.Repository)
 }
 
 // Places returns where content may be that was asked for in a repository.
-func (t *Trail) Places(parent auth.Repository, d digest.Digest) nested.Places {
-	r, _ := t.record(key(parent, d))
+func (c *Cache) Places(parent auth.Repository, d digest.Digest) nested.Places {
+	r, _ := c.record(key(parent, d))
 	return r.places(parent, d)
 }
 
 // Place returns the first of the places.
-func (t *Trail) Place(parent auth.Repository, d digest.Digest) (nested.Place, bool) {
-	if places := t.Places(parent, d); len(places) > 0 {
+func (c *Cache) Place(parent auth.Repository, d digest.Digest) (nested.Place, bool) {
+	if places := c.Places(parent, d); len(places) > 0 {
 		return places[0], true
 	}
 	return nested.Place{}, false
@@ -86,13 +101,13 @@ func (t *Trail) Place(parent auth.Repository, d digest.Digest) (nested.Place, bo
 
 // record looks a record up. What is pending is looked at first: once it is not,
 // it is in the file.
-func (t *Trail) record(key string) (record, bool) {
-	t.looks.Add(1)
-	t.mu.Lock()
-	pending := t.pending
-	t.mu.Unlock()
+func (c *Cache) record(key string) (record, bool) {
+	c.looks.Add(1)
+	c.mu.Lock()
+	pending := c.pending
+	c.mu.Unlock()
 	var r record
-	_ = t.db.View(func(tx *bbolt.Tx) error { // a closed file knows nothing
+	_ = c.db.View(func(tx *bbolt.Tx) error { // a closed file knows nothing
 		r = stored(tx, key)
 		return nil
 	})
@@ -101,7 +116,7 @@ func (t *Trail) record(key string) (record, bool) {
 			r = r.merge(later)
 		}
 	}
-	return r.current(t.old), r.Seen > 0 && !t.old(r.Seen)
+	return r.current(c.old), r.Seen > 0 && !c.old(r.Seen)
 }
 
 // stored is a record of the file, empty when there is none.
@@ -113,32 +128,32 @@ func stored(tx *bbolt.Tx, key string) (r record) {
 }
 
 // old reports whether what was seen at a time is to be forgotten.
-func (t *Trail) old(seen int64) bool {
-	return time.Since(time.Unix(seen, 0)) > t.options.MaxAge
+func (c *Cache) old(seen int64) bool {
+	return time.Since(time.Unix(seen, 0)) > c.options.MaxAge
 }
 
-// Learn puts places on the trail of a repository, unless the same was learnt
+// Learn puts places in the location cache of a repository, unless the same was learnt
 // there not long ago. It is an error when the context ends before there is room
 // for them.
-func (t *Trail) Learn(ctx context.Context, parent auth.Repository, places ...nested.Place) error {
+func (c *Cache) Learn(ctx context.Context, parent auth.Repository, places ...nested.Place) error {
 	b := batch{}
 	for _, p := range places {
-		if !t.has(parent, p) {
+		if !c.has(parent, p) {
 			b.add(parent, p)
 		}
 	}
-	return t.put(ctx, b)
+	return c.put(ctx, b)
 }
 
 // has reports whether the same as a place says was learnt not long ago.
-func (t *Trail) has(parent auth.Repository, p nested.Place) bool {
-	r, _ := t.record(key(parent, p.Descriptor().Digest))
+func (c *Cache) has(parent auth.Repository, p nested.Place) bool {
+	r, _ := c.record(key(parent, p.Descriptor().Digest))
 	s := newStatement(parent, p, 0)
 	for _, known := range r.Says {
 		if known.isAbout(s) {
 			return !slices.ContainsFunc(s.Targets, func(target string) bool {
 				i := slices.Index(known.Targets, target)
-				return i < 0 || !t.recent(known.Times[i])
+				return i < 0 || !c.recent(known.Times[i])
 			})
 		}
 	}
@@ -146,34 +161,34 @@ func (t *Trail) has(parent auth.Repository, p nested.Place) bool {
 }
 
 // recent reports whether what was seen at a time need not be written again.
-func (t *Trail) recent(seen int64) bool {
-	return time.Since(time.Unix(seen, 0)) < t.options.MaxAge/refreshes
+func (c *Cache) recent(seen int64) bool {
+	return time.Since(time.Unix(seen, 0)) < c.options.MaxAge/refreshes
 }
 
 // LearnDocument is Learn for what a document at a place points to, and that
 // itself. served is who sent it.
-func (t *Trail) LearnDocument(ctx context.Context, parent auth.Repository, p nested.Place, served auth.Repository, found []nested.Place) error {
+func (c *Cache) LearnDocument(ctx context.Context, parent auth.Repository, p nested.Place, served auth.Repository, found []nested.Place) error {
 	b := batch{}
 	b.add(parent, found...)
 	b.add(parent, p)
 	b[documentKey(parent, p, served)] = record{Seen: now()}
-	return t.put(ctx, b)
+	return c.put(ctx, b)
 }
 
 // refreshes is how often in its lifetime what is seen again is written again.
 const refreshes = 30
 
 // Learnt reports whether a document at a place was learnt, not long ago.
-func (t *Trail) Learnt(parent auth.Repository, p nested.Place, served auth.Repository) bool {
-	r, ok := t.record(documentKey(parent, p, served))
-	return ok && t.recent(r.Seen)
+func (c *Cache) Learnt(parent auth.Repository, p nested.Place, served auth.Repository) bool {
+	r, ok := c.record(documentKey(parent, p, served))
+	return ok && c.recent(r.Seen)
 }
 
 // Fresh returns those of the places of which nothing is known.
-func (t *Trail) Fresh(parent auth.Repository, places []nested.Place) (fresh []nested.Place) {
-	t.mu.Lock()
-	pending := t.pending
-	t.mu.Unlock()
+func (c *Cache) Fresh(parent auth.Repository, places []nested.Place) (fresh []nested.Place) {
+	c.mu.Lock()
+	pending := c.pending
+	c.mu.Unlock()
 	known := func(b *bbolt.Bucket, key string) bool {
 		for _, learnt := range pending {
 			if _, ok := learnt[key]; ok {
@@ -182,7 +197,7 @@ func (t *Trail) Fresh(parent auth.Repository, places []nested.Place) (fresh []ne
 		}
 		return b.Get([]byte(key)) != nil
 	}
-	_ = t.db.View(func(tx *bbolt.Tx) error {
+	_ = c.db.View(func(tx *bbolt.Tx) error {
 		for _, p := range places {
 			if !known(tx.Bucket(formatBucket), key(parent, p.Descriptor().Digest)) {
 				fresh = append(fresh, p)
@@ -195,21 +210,21 @@ func (t *Trail) Fresh(parent auth.Repository, places []nested.Place) (fresh []ne
 
 // Prefer is LearnDocument for a plain document that the repository itself has,
 // and what that points to, as far as others say that it is elsewhere.
-func (t *Trail) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) error {
+func (c *Cache) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) error {
 	b, fresh := batch{}, map[digest.Digest]bool{}
-	for _, p := range t.Fresh(parent, append(found[:len(found):len(found)], p)) {
+	for _, p := range c.Fresh(parent, append(found[:len(found):len(found)], p)) {
 		fresh[p.Descriptor().Digest] = true
 	}
 	for _, p := range append(found[:len(found):len(found)], p) {
 		d := p.Descriptor().Digest
-		if known, _ := t.Place(parent, d); !fresh[d] && (!known.Own(parent) || !slices.Contains(known.Fields().Targets, parent)) {
+		if known, _ := c.Place(parent, d); !fresh[d] && (!known.Own(parent) || !slices.Contains(known.Fields().Targets, parent)) {
 			b.add(parent, p)
 		}
 	}
 	if len(fresh) == 0 {
 		b[documentKey(parent, p, parent)] = record{Seen: now()}
 	}
-	return t.put(ctx, b)
+	return c.put(ctx, b)
 }
 
 // add adds what places have to say.
@@ -236,22 +251,22 @@ const maxPending, smallBatch = 30_000, 100
 
 // put makes a batch known, and has it written. It is not learnt when the
 // context ends before there is room for it.
-func (t *Trail) put(ctx context.Context, b batch) error {
+func (c *Cache) put(ctx context.Context, b batch) error {
 	if len(b) == 0 {
 		return nil
 	}
 	for {
-		t.mu.Lock()
-		if t.stuck && t.waiting >= maxPending {
-			t.pending, t.waiting = nil, 0
+		c.mu.Lock()
+		if c.stuck && c.waiting >= maxPending {
+			c.pending, c.waiting = nil, 0
 		}
-		if t.waiting == 0 || t.waiting+len(b) <= maxPending || len(b) <= smallBatch && t.waiting < 2*maxPending {
-			t.pending, t.waiting = append(t.pending, b), t.waiting+len(b)
-			t.mu.Unlock()
+		if c.waiting == 0 || c.waiting+len(b) <= maxPending || len(b) <= smallBatch && c.waiting < 2*maxPending {
+			c.pending, c.waiting = append(c.pending, b), c.waiting+len(b)
+			c.mu.Unlock()
 			break
 		}
-		written := t.written
-		t.mu.Unlock()
+		written := c.written
+		c.mu.Unlock()
 		select {
 		case <-written:
 		case <-ctx.Done():
@@ -259,7 +274,7 @@ func (t *Trail) put(ctx context.Context, b batch) error {
 		}
 	}
 	select {
-	case t.wake <- struct{}{}:
+	case c.wake <- struct{}{}:
 	default:
 	}
 	return nil
@@ -267,11 +282,11 @@ func (t *Trail) put(ctx context.Context, b batch) error {
 
 // Roots returns the nested indexes that were found in a repository itself, the
 // latest first, and not more than so many.
-func (t *Trail) Roots(parent auth.Repository, most int) []nested.Place {
-	r, _ := t.record(rootsKey(parent))
+func (c *Cache) Roots(parent auth.Repository, most int) []nested.Place {
+	r, _ := c.record(rootsKey(parent))
 	var roots []nested.Place
 	for _, root := range r.Roots[:min(len(r.Roots), most)] {
-		content, _ := t.record(key(parent, root.Digest))
+		content, _ := c.record(key(parent, root.Digest))
 		for _, s := range content.Says {
 			if p, ok := s.place(parent, root.Digest); ok && s.root() {
 				roots = append(roots, p)

@@ -1,4 +1,4 @@
-package gateway
+package locations
 
 import (
 	"bufio"
@@ -16,38 +16,30 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/sirupsen/logrus"
 	"go.etcd.io/bbolt"
 
 	"github.com/nestedoci/nested/internal/leaktest"
-	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // probeVariable makes the test binary the process that probes a file.
-const probeVariable = "GATEWAY_TEST_PROBE"
+const probeVariable = "LOCATIONS_TEST_PROBE"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(learnVariable); path != "" {
 		learnForEver(path)
 	}
 	if path := os.Getenv(probeVariable); path != "" {
-		if ProbeTrail(path) != nil {
+		if Probe(path) != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
-	log.L.Logger.SetOutput(&logged)
-	log.L.Logger.SetLevel(logrus.DebugLevel)
 	leaktest.Main(m)
 }
-
-// logged is all that was logged, at the most talkative.
-var logged registrytest.Output
 
 // probe is a Probe in a process of its own, which may end in any way.
 func probe(path string) error {
@@ -59,14 +51,23 @@ func probe(path string) error {
 	return nil
 }
 
-func openTest(t *testing.T, path string, o TrailOptions) *Trail {
+func repository(t testing.TB, name string) auth.Repository {
 	t.Helper()
-	trail, err := OpenTrail(path, o)
+	r, err := auth.ParseRepository(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = trail.Close() })
-	return trail
+	return r
+}
+
+func openTest(t *testing.T, path string, o Options) *Cache {
+	t.Helper()
+	cache, err := Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cache.Close() })
+	return cache
 }
 
 func placeOf(parent auth.Repository, d digest.Digest, targets ...auth.Repository) nested.Place {
@@ -93,7 +94,7 @@ func TestTrailRemembers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trail")
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b/c")
 	d := digest.FromString("content")
-	first := openTest(t, path, TrailOptions{})
+	first := openTest(t, path, Options{})
 	_ = first.Learn(context.Background(), parent, placeOf(parent, d, a))
 	if p, ok := first.Place(parent, d); !ok || !slices.Equal(p.Fields().Targets, []auth.Repository{a}) {
 		t.Errorf("at once: %+v, %v", p, ok)
@@ -102,7 +103,7 @@ func TestTrailRemembers(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := openTest(t, path, TrailOptions{Probe: probe})
+	again := openTest(t, path, Options{Probe: probe})
 	want := placeOf(parent, d, b, a)
 	if p, ok := again.Place(parent, d); !ok || fmt.Sprint(p) != fmt.Sprint(want) {
 		t.Errorf("after a restart: %+v, want %+v", p, want)
@@ -110,13 +111,13 @@ func TestTrailRemembers(t *testing.T) {
 	if p, ok := again.Place(repository(t, "reg.test/other"), d); ok {
 		t.Errorf("in another repository: %+v", p)
 	}
-	if _, err := OpenTrail(path, TrailOptions{Probe: probe}); err == nil || !strings.Contains(err.Error(), "another process") {
+	if _, err := Open(path, Options{Probe: probe}); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("a file that is in use: %v", err)
 	}
 	if aside, err := filepath.Glob(path + ".*"); err != nil || len(aside) > 0 {
 		t.Errorf("put aside: %q, %v", aside, err)
 	}
-	if _, err := OpenTrail(path, TrailOptions{Probe: func(string) error { return errors.New("no more processes") }}); err == nil {
+	if _, err := Open(path, Options{Probe: func(string) error { return errors.New("no more processes") }}); err == nil {
 		t.Error("a file that could not be probed was opened")
 	}
 }
@@ -126,11 +127,11 @@ func TestTrailRemembers(t *testing.T) {
 func TestTrailDamaged(t *testing.T) {
 	parent := repository(t, "reg.test/p")
 	sound := filepath.Join(t.TempDir(), "sound")
-	trail := openTest(t, sound, TrailOptions{})
+	cache := openTest(t, sound, Options{})
 	for i := range 2000 {
-		_ = trail.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
+		_ = cache.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
 	}
-	if err := trail.Close(); err != nil {
+	if err := cache.Close(); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(sound)
@@ -160,7 +161,7 @@ func TestTrailDamaged(t *testing.T) {
 			if err := os.WriteFile(path, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			trail := openTest(t, path, TrailOptions{Probe: func(path string) error {
+			cache := openTest(t, path, Options{Probe: func(path string) error {
 				err := probe(path)
 				if name == "huge page" && (err == nil || !strings.Contains(err.Error(), "fills the memory")) {
 					t.Errorf("the probe: %v", err)
@@ -168,11 +169,11 @@ func TestTrailDamaged(t *testing.T) {
 				return err
 			}})
 			d := digest.FromString("new")
-			_ = trail.Learn(context.Background(), parent, placeOf(parent, d, parent))
-			if err := trail.Close(); err != nil {
+			_ = cache.Learn(context.Background(), parent, placeOf(parent, d, parent))
+			if err := cache.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if _, ok := openTest(t, path, TrailOptions{Probe: probe}).Place(parent, d); !ok {
+			if _, ok := openTest(t, path, Options{Probe: probe}).Place(parent, d); !ok {
 				t.Error("what was learnt afterwards is lost")
 			}
 		})
@@ -215,7 +216,7 @@ func TestTrailNotOurs(t *testing.T) {
 			if err := spoil(path); err != nil {
 				t.Fatal(err)
 			}
-			openTest(t, path, TrailOptions{Probe: probe})
+			openTest(t, path, Options{Probe: probe})
 			if aside, err := filepath.Glob(path + ".unreadable-*"); err != nil || len(aside) != 1 {
 				t.Errorf("put aside: %q, %v", aside, err)
 			}
@@ -232,21 +233,21 @@ func said(parent auth.Repository, p nested.Place, seen time.Time) record {
 // often the content is seen elsewhere.
 func TestTrailAges(t *testing.T) {
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b")
-	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxAge: time.Hour})
+	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{MaxAge: time.Hour})
 	d := digest.FromString("moved")
 	k := key(parent, d)
-	_ = trail.put(t.Context(), batch{k: said(parent, placeOf(parent, d, a), time.Now().Add(-59*time.Minute))})
-	_ = trail.Learn(t.Context(), parent, placeOf(parent, d, b))
+	_ = cache.put(t.Context(), batch{k: said(parent, placeOf(parent, d, a), time.Now().Add(-59*time.Minute))})
+	_ = cache.Learn(t.Context(), parent, placeOf(parent, d, b))
 	for range 2 { // pending, and written
-		if p, _ := trail.Place(parent, d); !slices.Equal(p.Fields().Targets, []auth.Repository{b, a}) {
+		if p, _ := cache.Place(parent, d); !slices.Equal(p.Fields().Targets, []auth.Repository{b, a}) {
 			t.Errorf("targets %v", p.Fields().Targets)
 		}
-		if err := trail.flush(); err != nil {
+		if err := cache.Sync(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	trail.options.MaxAge = 58 * time.Minute
-	if p, _ := trail.Place(parent, d); !slices.Equal(p.Fields().Targets, []auth.Repository{b}) {
+	cache.options.MaxAge = 58 * time.Minute
+	if p, _ := cache.Place(parent, d); !slices.Equal(p.Fields().Targets, []auth.Repository{b}) {
 		t.Errorf("later: targets %v", p.Fields().Targets)
 	}
 }
@@ -255,7 +256,7 @@ func TestTrailAges(t *testing.T) {
 // its own, the repository's come first, and there are not many.
 func TestTrailKeepsClaimsApart(t *testing.T) {
 	parent := repository(t, "reg.test/p")
-	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{})
+	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{})
 	d := digest.FromString("content")
 	learn := func(by string, size int64, targets ...string) {
 		t.Helper()
@@ -264,7 +265,7 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 		for _, target := range targets {
 			p.Targets = append(p.Targets, repository(t, target))
 		}
-		if err := trail.Learn(t.Context(), parent, p.place()); err != nil {
+		if err := cache.Learn(t.Context(), parent, p.place()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -276,7 +277,7 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 	learn("reg.test/p", 7, "reg.test/p")
 	learn("reg.test/p/evil", 9, "reg.test/p/evil/x")
 	for _, state := range []string{"pending", "written"} {
-		places := trail.Places(parent, d)
+		places := cache.Places(parent, d)
 		var by []string
 		for _, p := range places {
 			by = append(by, p.By().Name())
@@ -284,7 +285,7 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 		if len(by) > 10 || by[0] != "p" || !slices.Contains(by, "p/web") || !places.Known(parent) {
 			t.Errorf("%s: %q", state, by)
 		}
-		if err := trail.flush(); err != nil {
+		if err := cache.Sync(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -292,10 +293,10 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 	for i := range many {
 		many[i] = placeOf(parent, digest.FromString("often"), parent).As("application/octet-stream", int64(i))
 	}
-	if err := errors.Join(trail.LearnDocument(t.Context(), parent, placeOf(parent, d, parent), parent, many), trail.flush()); err != nil {
+	if err := errors.Join(cache.LearnDocument(t.Context(), parent, placeOf(parent, d, parent), parent, many), cache.Sync()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(trail.Places(parent, digest.FromString("often"))); n != maxTargets {
+	if n := len(cache.Places(parent, digest.FromString("often"))); n != maxTargets {
 		t.Errorf("%d of one document", n)
 	}
 }
@@ -303,20 +304,20 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 // TestTrailLearnsAtOnce: nothing that is learnt at the same time is lost.
 func TestTrailLearnsAtOnce(t *testing.T) {
 	parent := repository(t, "reg.test/p")
-	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{})
+	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{})
 	d := digest.FromString("content")
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			_ = trail.Learn(context.Background(), parent, placeOf(parent, d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
+			_ = cache.Learn(context.Background(), parent, placeOf(parent, d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
 		})
 	}
 	all.Wait()
-	if p, _ := trail.Place(parent, d); len(p.Fields().Targets) != 8 {
+	if p, _ := cache.Place(parent, d); len(p.Fields().Targets) != 8 {
 		t.Errorf("targets %v", p.Fields().Targets)
 	}
-	if err := trail.Close(); err != nil || trail.Size() != 0 {
-		t.Errorf("closed: %v, %d bytes", err, trail.Size())
+	if err := cache.Close(); err != nil || cache.Size() != 0 {
+		t.Errorf("closed: %v, %d bytes", err, cache.Size())
 	}
 }
 
@@ -324,32 +325,32 @@ func TestTrailLearnsAtOnce(t *testing.T) {
 // file grows too large.
 func TestTrailBounded(t *testing.T) {
 	parent := repository(t, "reg.test/p")
-	trail := openTest(t, filepath.Join(t.TempDir(), "trail"), TrailOptions{MaxBytes: 1 << 20, MaxAge: time.Hour})
+	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{MaxBytes: 1 << 20, MaxAge: time.Hour})
 	old := digest.FromString("old")
-	_ = trail.put(t.Context(), batch{key(parent, old): said(parent, placeOf(parent, old, parent), time.Now().Add(-2*time.Hour))})
-	if p, ok := trail.Place(parent, old); ok {
+	_ = cache.put(t.Context(), batch{key(parent, old): said(parent, placeOf(parent, old, parent), time.Now().Add(-2*time.Hour))})
+	if p, ok := cache.Place(parent, old); ok {
 		t.Errorf("too old: %+v", p)
 	}
 	for i := range 20_000 {
 		d := digest.FromString(fmt.Sprint(i))
-		_ = trail.put(t.Context(), batch{key(parent, d): said(parent, placeOf(parent, d, parent), time.Now().Add(time.Duration(i-20_000)*time.Second/10))})
+		_ = cache.put(t.Context(), batch{key(parent, d): said(parent, placeOf(parent, d, parent), time.Now().Add(time.Duration(i-20_000)*time.Second/10))})
 	}
-	if err := errors.Join(trail.flush(), trail.prune()); err != nil {
+	if err := errors.Join(cache.Sync(), cache.prune()); err != nil {
 		t.Fatal(err)
 	}
-	if size := trail.Size(); size > 1<<20 {
+	if size := cache.Size(); size > 1<<20 {
 		t.Errorf("%d bytes are in use", size)
 	}
-	if _, ok := trail.Place(parent, digest.FromString("19999")); !ok {
+	if _, ok := cache.Place(parent, digest.FromString("19999")); !ok {
 		t.Error("the latest is forgotten")
 	}
-	if _, ok := trail.Place(parent, digest.FromString("1")); ok {
+	if _, ok := cache.Place(parent, digest.FromString("1")); ok {
 		t.Error("the oldest is kept")
 	}
 }
 
 // learnVariable makes the test binary a process that learns until it is killed.
-const learnVariable = "GATEWAY_TEST_LEARN"
+const learnVariable = "LOCATIONS_TEST_LEARN"
 
 // learnForEver says of each place that it is written.
 func learnForEver(path string) {
@@ -357,13 +358,13 @@ func learnForEver(path string) {
 	if err != nil {
 		panic(err)
 	}
-	trail, err := OpenTrail(path, TrailOptions{})
+	cache, err := Open(path, Options{})
 	if err != nil {
 		panic(err)
 	}
 	for i := 0; ; i++ {
-		_ = trail.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), parent))
-		if err := trail.flush(); err != nil {
+		_ = cache.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), parent))
+		if err := cache.Sync(); err != nil {
 			panic(err)
 		}
 		fmt.Println(i)
@@ -396,13 +397,13 @@ func TestTrailKilled(t *testing.T) {
 		if written < 1+13*round {
 			t.Fatalf("it ended after %d", written)
 		}
-		trail := openTest(t, path, TrailOptions{Probe: probe})
+		cache := openTest(t, path, Options{Probe: probe})
 		for i := range written {
-			if _, ok := trail.Place(parent, digest.FromString(fmt.Sprint(i))); !ok {
+			if _, ok := cache.Place(parent, digest.FromString(fmt.Sprint(i))); !ok {
 				t.Errorf("%d of %d is lost", i, written)
 			}
 		}
-		if err := trail.Close(); err != nil {
+		if err := cache.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package gateway
+package locations
 
 import (
 	"slices"
@@ -13,7 +13,7 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// record is a value of the trail's file: what was said of content, which roots
+// record is a value of the file: what was said of content, which roots
 // a repository has, or, with neither, that a document was learnt.
 type record struct {
 	Seen  int64        `json:"s"` // Unix time in seconds
@@ -49,9 +49,9 @@ type statement struct {
 // repository keeps of its own (docs/spec.md, section 4).
 const maxTargets = 8
 
-// maxRoots bounds the roots that are remembered of a repository: searches walk
+// MaxRoots bounds the roots that are remembered of a repository: searches walk
 // from them, and make fewer requests than that.
-const maxRoots = 100
+const MaxRoots = 100
 
 // newStatement is that of a place that was seen just now.
 func newStatement(parent auth.Repository, p nested.Place, now int64) statement {
@@ -135,7 +135,7 @@ func (r record) merge(later record) record {
 		r.Roots = slices.DeleteFunc(r.Roots, func(old rootRecord) bool { return old.Digest == root.Digest })
 		r.Roots = slices.Insert(r.Roots, 0, root)
 	}
-	r.Roots = r.Roots[:min(len(r.Roots), maxRoots)]
+	r.Roots = r.Roots[:min(len(r.Roots), MaxRoots)]
 	return r
 }
 

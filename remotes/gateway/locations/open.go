@@ -1,4 +1,4 @@
-package gateway
+package locations
 
 import (
 	"bytes"
@@ -18,24 +18,24 @@ import (
 	"github.com/nestedoci/nested/internal/trust"
 )
 
-// ErrDamaged is the error about a file that cannot be read as a trail.
+// ErrDamaged is the error about a file that cannot be read as a location cache.
 var ErrDamaged = errors.New("damaged")
 
 // formatBucket holds all records, and tells the format by its name. The first
 // one did not say who had said what.
 var formatBucket = []byte("nested-trail-2")
 
-// OpenTrail opens the file, and makes it when there is none. One that is
+// Open opens the file, and makes it when there is none. One that is
 // damaged, of another format or not this process's own is put aside under a
 // name of its own, with a warning, and an empty one takes its place. It is an
 // error when another process has it open.
-func OpenTrail(path string, options TrailOptions) (*Trail, error) {
-	db, err := openTrail(path, options.Probe)
+func Open(path string, options Options) (*Cache, error) {
+	db, err := openChecked(path, options.Probe)
 	if errors.Is(err, ErrDamaged) {
 		aside := fmt.Sprintf("%s.unreadable-%d", path, time.Now().Unix())
 		log.L.WithError(err).Warnf("the trail is put aside as %s; bundles are found again when they are next pulled", aside)
 		if err = os.Rename(path, aside); err == nil {
-			db, err = openTrail(path, nil)
+			db, err = openChecked(path, nil)
 		}
 	}
 	if errors.Is(err, bbolterrors.ErrTimeout) {
@@ -46,7 +46,7 @@ func OpenTrail(path string, options TrailOptions) (*Trail, error) {
 	}
 	options.MaxAge = cmp.Or(options.MaxAge, 30*24*time.Hour)
 	options.MaxBytes = cmp.Or(options.MaxBytes, 64<<20)
-	t := &Trail{
+	c := &Cache{
 		options: options,
 		db:      db,
 		written: make(chan struct{}),
@@ -54,11 +54,11 @@ func OpenTrail(path string, options TrailOptions) (*Trail, error) {
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
-	go t.write()
-	return t, nil
+	go c.write()
+	return c, nil
 }
 
-func openTrail(path string, probe func(string) error) (*bbolt.DB, error) {
+func openChecked(path string, probe func(string) error) (*bbolt.DB, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case err != nil: // the file is made, or that fails below
@@ -101,11 +101,11 @@ func openFile(path string) (*bbolt.DB, error) {
 	return db, err
 }
 
-// ProbeTrail reads a whole file. The error is [ErrDamaged]
+// Probe reads a whole file. The error is [ErrDamaged]
 // when that is what the file is. It may not return: a damaged one ends the
 // process when reading it does not end by itself, or fills the memory. A file
 // that another process has open is not read, and no error.
-func ProbeTrail(path string) error {
+func Probe(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func ProbeTrail(path string) error {
 	}
 	b := tx.Bucket(formatBucket)
 	if b == nil {
-		return nil // OpenTrail looks into that
+		return nil // Open looks into that
 	}
 	return b.ForEach(func(_, v []byte) error {
 		if json.Unmarshal(v, new(record)) != nil {
