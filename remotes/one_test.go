@@ -20,6 +20,7 @@ func TestOneOfEach(t *testing.T) {
 		{"reader of a Link header", `(Get|Values)\("Link"\)`, []string{"remotes/registry/pagelink.go"}},
 		{"reader of a media type", `mime\.ParseMediaType\(`, []string{"remotes/registry/mediatype.go"}},
 		{"reader of Retry-After", `Get\("Retry-After"\)`, []string{"internal/retry/retry.go"}},
+		{"protocol of the kubelet's plugins", `"CredentialProvider(Request|Response)"`, []string{"remotes/auth/kubeletprotocol.go"}},
 		{"maker of requests", `http\.NewRequest`, []string{
 			"remotes/registry/request.go",
 			"remotes/auth/token.go",      // to a token endpoint

@@ -2,32 +2,22 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/contextio"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-const (
-	// providerVersion is the version of the kubelet's exec plugins that is
-	// spoken.
-	providerVersion = "credentialprovider.kubelet.k8s.io/v1"
-	// maxProviderRequest bounds the kubelet's request, which is an image's name
-	// and perhaps a service account's token and annotations.
-	maxProviderRequest = 1 << 20
-	// providerTime ends a lookup within the minute that the kubelet waits.
-	providerTime = 50 * time.Second
-	// providerCache is how long the kubelet keeps a helper's answer: some
-	// helpers' tokens live five minutes.
-	providerCache = 4*time.Minute + 30*time.Second
-)
+// providerTime ends a lookup within the minute that the kubelet waits.
+const providerTime = 50 * time.Second
 
 func newCredentialProvider() *cobra.Command {
 	var stores []string
@@ -35,7 +25,7 @@ func newCredentialProvider() *cobra.Command {
 		Use:   "credential-provider",
 		Short: "Answer the kubelet's questions for credentials from the node's Docker credential stores",
 		Long: `Answer the kubelet's question for an image's credentials, as one of its exec
-plugins (` + providerVersion + `), from the node's Docker
+plugins (` + auth.KubeletVersion + `), from the node's Docker
 credential stores: the most specific key for the image's repository counts. The
 request is read from standard input and the response written to standard output.`,
 		Args: cobra.NoArgs,
@@ -69,71 +59,18 @@ func providerStores(files []string) (auth.Source, error) {
 	return auth.NewStores(auth.StoresOptions{Files: files}), nil
 }
 
-// providerRequest is what the kubelet asks.
-type providerRequest struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Image      string `json:"image"`
-}
-
-// providerResponse is what it is told.
-type providerResponse struct {
-	APIVersion    string                  `json:"apiVersion"`
-	Kind          string                  `json:"kind"`
-	CacheKeyType  string                  `json:"cacheKeyType"`
-	CacheDuration string                  `json:"cacheDuration"`
-	Auth          map[string]providerAuth `json:"auth"`
-}
-
-type providerAuth struct {
-	Username string `json:"username"`
-	Password string `json:"password"`
-}
-
-// provideCredential answers one request. The kubelet takes keys for plain
-// prefixes of images: the answer names the full repository, and is not to be
-// looked up for another image.
+// provideCredential answers one request.
 func provideCredential(ctx context.Context, source auth.Source, in io.Reader, out io.Writer) error {
-	image, err := readProviderRequest(ctx, in)
+	request, err := contextio.ReadAll(ctx, io.LimitReader(in, auth.MaxKubeletRequest+1))
 	if err != nil {
-		return err
+		return fmt.Errorf("the request on standard input: %w", err)
 	}
-	ref, err := parseRef(image)
-	if err != nil {
-		return err
+	response, err := auth.AnswerKubelet(ctx, source, request)
+	if errdefs.IsInvalidArgument(err) {
+		return usage.Error{Err: err}
 	}
-	repository := ref.Repository()
-	credential, err := source.Lookup(ctx, repository)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = out.Write(response)
 	}
-	response := providerResponse{providerVersion, "CredentialProviderResponse", "Image", "0s", map[string]providerAuth{}}
-	switch {
-	case credential.Anonymous(): // not kept: a credential may come
-	case credential.Password == "":
-		return fmt.Errorf("%s: %s holds a token, which the kubelet cannot pass on: store a user and a password", repository, credential.Source)
-	default:
-		response.CacheDuration = providerCache.String()
-		response.Auth[repository.String()] = providerAuth{credential.Username, string(credential.Password)}
-	}
-	return json.NewEncoder(out).Encode(response)
-}
-
-// readProviderRequest reads the image's name.
-func readProviderRequest(ctx context.Context, in io.Reader) (string, error) {
-	data, err := contextio.ReadAll(ctx, io.LimitReader(in, maxProviderRequest+1))
-	if err != nil {
-		return "", fmt.Errorf("the request on standard input: %w", err)
-	}
-	if len(data) > maxProviderRequest {
-		return "", fmt.Errorf("the request is larger than %d bytes", maxProviderRequest)
-	}
-	var request providerRequest
-	if json.Unmarshal(data, &request) != nil {
-		return "", errors.New("the request on standard input is not JSON: this command is for the kubelet")
-	}
-	if request.APIVersion != providerVersion || request.Kind != "CredentialProviderRequest" {
-		return "", fmt.Errorf("request of version %.100q and kind %.100q; understood is a CredentialProviderRequest of %s", request.APIVersion, request.Kind, providerVersion)
-	}
-	return request.Image, nil
+	return err
 }

@@ -29,7 +29,7 @@ func TestCredentialProviderHangs(t *testing.T) {
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), test.command)
 		source := auth.NewStores(auth.StoresOptions{Inline: auth.Secret(`{"credsStore":"hangs"}`), HelperTimeout: test.helper})
-		request := fmt.Sprintf(`{"kind":"CredentialProviderRequest","apiVersion":%q,"image":"reg.test/org/app:v1"}`, providerVersion)
+		request := fmt.Sprintf(`{"kind":"CredentialProviderRequest","apiVersion":%q,"image":"reg.test/org/app:v1"}`, auth.KubeletVersion)
 		var out bytes.Buffer
 		began := time.Now()
 		err := provideCredential(ctx, source, strings.NewReader(request), &out)

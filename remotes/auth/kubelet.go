@@ -194,7 +194,7 @@ func (k *KubeletProviders) run(ctx context.Context, p kubeletProvider, repositor
 	if reason = distrustProgram(path); reason != "" {
 		return Credential{}, 0, reason
 	}
-	request, err := json.Marshal(map[string]string{"apiVersion": p.APIVersion, "kind": "CredentialProviderRequest", "image": repository.String()})
+	request, err := json.Marshal(kubeletRequest{APIVersion: p.APIVersion, Image: repository.String(), Kind: kubeletRequestKind})
 	if err != nil {
 		return Credential{}, 0, "it cannot be asked"
 	}
@@ -213,16 +213,9 @@ func (k *KubeletProviders) run(ctx context.Context, p kubeletProvider, repositor
 
 // read reads a plugin's answer.
 func (p kubeletProvider) read(output []byte, repository Repository) (_ Credential, keep time.Duration, reason string) {
-	var answer struct {
-		Kind          string  `json:"kind"`
-		CacheDuration *string `json:"cacheDuration"`
-		Auth          map[string]struct {
-			Username string `json:"username"`
-			Password Secret `json:"password"`
-		} `json:"auth"`
-	}
-	if err := json.Unmarshal(output, &answer); err != nil || answer.Kind != "CredentialProviderResponse" {
-		return Credential{}, 0, "its answer is no CredentialProviderResponse"
+	var answer kubeletResponse
+	if err := json.Unmarshal(output, &answer); err != nil || answer.Kind != kubeletResponseKind {
+		return Credential{}, 0, "its answer is no " + kubeletResponseKind
 	}
 	text := p.DefaultCacheDuration
 	if answer.CacheDuration != nil {
@@ -248,5 +241,5 @@ func (p kubeletProvider) read(output []byte, repository Repository) (_ Credentia
 	if c.Username == "" || c.Password == "" {
 		return Credential{}, 0, "its answer lacks user name or password"
 	}
-	return UserCredential(c.Username, string(c.Password), fmt.Sprintf("kubelet's credential provider %s, key %q", p.Name, found)), keep, ""
+	return UserCredential(c.Username, c.Password, fmt.Sprintf("kubelet's credential provider %s, key %q", p.Name, found)), keep, ""
 }
