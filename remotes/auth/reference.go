@@ -17,10 +17,17 @@ type Reference struct {
 	digest     digest.Digest
 }
 
+// maxReference is what the longest repository, tag and digest (SHA-512) have
+// together, and some. What is longer is not shown in errors.
+const maxReference = maxRepository + 512
+
 // ParseReference reads a reference as docker does: what names no registry is on
 // docker.io, what has neither a tag nor a digest has the tag latest, and where
 // there are both, the digest counts.
 func ParseReference(s string) (Reference, error) {
+	if len(s) > maxReference {
+		return Reference{}, fmt.Errorf("reference %.64q…: longer than %d characters", s, maxReference)
+	}
 	named, err := reference.ParseDockerRef(s)
 	if err != nil {
 		return Reference{}, fmt.Errorf("reference %q: %w", s, err)

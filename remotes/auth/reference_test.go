@@ -32,3 +32,16 @@ func TestReference(t *testing.T) {
 		}
 	}
 }
+
+// TestReferenceLength: the longest reference is read, and of what no reference can be only the beginning is shown.
+func TestReferenceLength(t *testing.T) {
+	longest := "reg.test/" + strings.Repeat("a", 246) + ":" + strings.Repeat("b", 128) + "@sha512:" + strings.Repeat("c", 128)
+	if _, err := auth.ParseReference(longest); err != nil {
+		t.Error(err)
+	}
+	for _, s := range []string{strings.Repeat("a", 1<<20), strings.Repeat("\n", 1<<20)} {
+		if _, err := auth.ParseReference(s); err == nil || len(err.Error()) > 300 {
+			t.Errorf("an error of %d characters", len(err.Error()))
+		}
+	}
+}
