@@ -145,9 +145,9 @@ func TestMembersGiveNoRights(t *testing.T) {
 	rights, mine := &s.server.Config.Handler.(*Gateway).rights, right{parent, caller{"all", "all-secret"}}
 	before := time.Now().Add(-rightsTime / 2)
 	shown := func(set time.Time) time.Time {
-		before, _ := rights.shown.Get(mine)
+		last, _ := rights.shown.Get(mine)
 		rights.shown.Put(mine, set, rightsTime)
-		return before
+		return last
 	}
 	if shown(before).IsZero() {
 		t.Fatal("the pull gave no right")
