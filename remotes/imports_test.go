@@ -17,8 +17,9 @@ const (
 	trust      = module + "internal/trust" // who decides about a file; for all that read files of a node
 )
 
-// shared is for all: what goroutines share by a key, and the policy for requests that failed.
-var shared = []string{module + "internal/flight", module + "internal/retry"}
+// shared is for all: what goroutines share by a key, the policy for requests that failed, and how public an
+// address is.
+var shared = []string{module + "internal/flight", module + "internal/retry", module + "internal/reach"}
 
 // leaves are for the rooms that are named with them.
 var leaves = map[string][]string{
@@ -51,6 +52,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/handover":  {module, containerd},
 		"internal/oci":       {module, containerd + "client", containerd + "core/remotes"},
 		"internal/retry":     {module, containerd},
+		"internal/reach":     {module, containerd},
 		"internal/sanitize":  {module},
 		"internal/trust":     {module},
 		"internal/usage":     {module},

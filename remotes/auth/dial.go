@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nestedoci/nested/internal/reach"
 )
 
 // guard lets each connection of a transport be judged.
@@ -78,7 +80,7 @@ func (t *transport) judge(at, host string) error {
 	if err != nil {
 		return nil // not TCP: a dialer of the caller's
 	}
-	r := reachOf(remote.Addr())
+	r := reach.Of(remote.Addr())
 	if host == t.registry {
 		t.observe(r)
 		return nil
@@ -88,17 +90,17 @@ func (t *transport) judge(at, host string) error {
 
 // observe notes where the registry is: at the most public address at which it
 // was reached, so that it cannot move to where the client's own services are.
-func (t *transport) observe(r reach) {
+func (t *transport) observe(r reach.Reach) {
 	for {
 		known := t.reach.Load()
-		if reach(known) != unknown && reach(known) <= r || t.reach.CompareAndSwap(known, int32(r)) {
+		if reach.Reach(known) != reach.Unknown && reach.Reach(known) <= r || t.reach.CompareAndSwap(known, int32(r)) {
 			return
 		}
 	}
 }
 
-func (t *transport) allow(r reach, address string) error {
-	if r == public || r != never && (t.isListed(address) || r <= reach(t.reach.Load())) || r == private && t.lenient {
+func (t *transport) allow(r reach.Reach, address string) error {
+	if r == reach.Public || r != reach.Never && (t.isListed(address) || r <= reach.Reach(t.reach.Load())) || r == reach.Private && t.lenient {
 		return nil
 	}
 	return refuse("refused to connect to %s: the registry sent us there, to an address that is not public", address)
@@ -108,14 +110,14 @@ func (t *transport) allow(r reach, address string) error {
 // behind a proxy there is nothing else to judge. A proxy that resolves names
 // has to keep its clients from the inside itself.
 func (t *transport) allowHost(u *url.URL) error {
-	address, name := dialAddress(u), hostname(u)
+	address, name := dialAddress(u), reach.Hostname(u)
 	if address == t.registry {
 		return nil
 	}
-	if r := reachOfName(name); r != unknown {
+	if r := reachOfName(name); r != reach.Unknown {
 		return t.allow(r, address)
 	}
-	if endsInNumber(name) {
+	if reach.EndsInNumber(name) {
 		return refuse("refused to connect to %q: the registry sent us there, to a number that is no address as they are written", address)
 	}
 	return nil
@@ -123,14 +125,14 @@ func (t *transport) allowHost(u *url.URL) error {
 
 // reachOfName is that of a literal address or of this machine's name; unknown
 // of others.
-func reachOfName(name string) reach {
+func reachOfName(name string) reach.Reach {
 	if ip, err := netip.ParseAddr(name); err == nil {
-		return reachOf(ip)
+		return reach.Of(ip)
 	}
-	if isLocalhost(name) {
-		return loopback
+	if reach.IsLocalhost(name) {
+		return reach.Loopback
 	}
-	return unknown
+	return reach.Unknown
 }
 
 type proxyKey struct{}
@@ -160,5 +162,5 @@ func dialAddress(u *url.URL) string {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
 	}
-	return net.JoinHostPort(hostname(u), port)
+	return net.JoinHostPort(reach.Hostname(u), port)
 }

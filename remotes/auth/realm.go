@@ -1,6 +1,10 @@
 package auth
 
-import "net/url"
+import (
+	"net/url"
+
+	"github.com/nestedoci/nested/internal/reach"
+)
 
 // checkRealm is the policy for token endpoints; see RegistryOptions.Realms.
 // What it cannot judge from the URL, the transport judges when it dials.
@@ -23,7 +27,7 @@ func (r *Registry) checkRealm(realm string) error {
 	case len(r.options.Realms) > 0 && !r.transport.isListed(dialAddress(u)):
 		return refuse("it is not among the realms that the configuration allows")
 	}
-	if endsInNumber(hostname(u)) && reachOfName(hostname(u)) == unknown {
+	if reach.EndsInNumber(reach.Hostname(u)) && reachOfName(reach.Hostname(u)) == reach.Unknown {
 		return refuse("its host is a number that is no address")
 	}
 	if err := r.endpoint.allowHost(u); err != nil {

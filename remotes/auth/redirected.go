@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/internal/reach"
 	"github.com/nestedoci/nested/internal/retry"
 )
 
@@ -172,7 +173,7 @@ func (o *others) at(r *Registry, req *http.Request) (*other, error) {
 		return nil, retry.Final(err)
 	}
 	key := otherKey{req.URL.Scheme, repository.host, !credential.Anonymous()}
-	if key.careful && key.scheme != "https" && reachOfName(hostname(req.URL)) != loopback {
+	if key.careful && key.scheme != "https" && reachOfName(reach.Hostname(req.URL)) != reach.Loopback {
 		key.careful = false // it stays anonymous: nobody has said that this host is spoken to over http
 	}
 	registry := o.registries.GetOrPut(key, flight.Forever, func() *Registry { return r.other(key, req.URL) })

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/nestedoci/nested/internal/reach"
 	"github.com/nestedoci/nested/internal/retry"
 )
 
@@ -49,7 +50,7 @@ func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions
 	if !options.HTTPFallback {
 		t.scheme = origin.Scheme
 	}
-	if r := reachOfName(hostname(origin)); r != unknown {
+	if r := reachOfName(reach.Hostname(origin)); r != reach.Unknown {
 		t.observe(r)
 	}
 	for _, other := range []lines{t.foreign, t.verified} {

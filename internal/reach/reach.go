@@ -1,4 +1,7 @@
-package auth
+// Package reach says how public addresses are, and what can be told of a host by
+// its name alone: whether somebody outside may lead a client there is decided by
+// that ([Of] an address, before it is connected to; names in package auth).
+package reach
 
 import (
 	"net/netip"
@@ -9,22 +12,22 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// reach says how public an address is.
-type reach int32
+// Reach says how public an address is.
+type Reach int32
 
 const (
-	unknown reach = iota
-	public
-	private
-	loopback
-	never // link-local, multicast, and the addresses of clouds' metadata services
+	Unknown Reach = iota // a name
+	Public               // globally reachable, unicast
+	Private
+	Loopback
+	Never // link-local, multicast, and the addresses of clouds' metadata services
 )
 
-// reachOf says how public an address is. Public is what the IANA's registries
+// Of says how public an address is. Public is what the IANA's registries
 // of special-purpose addresses (RFC 6890) call globally reachable, and unicast.
 // An address that holds an IPv4 address, which a gateway on the way takes out
 // of it, is at most as public as that.
-func reachOf(ip netip.Addr) reach {
+func Of(ip netip.Addr) Reach {
 	ip = ip.Unmap().WithZone("") // a prefix contains no address with a zone
 	r := ownReach(ip)
 	for _, held := range heldIn(ip) {
@@ -34,18 +37,18 @@ func reachOf(ip netip.Addr) reach {
 }
 
 // ownReach does not look at what an address holds.
-func ownReach(ip netip.Addr) reach {
+func ownReach(ip netip.Addr) Reach {
 	switch {
 	case contains(metadata, ip), ip.IsLinkLocalUnicast(), ip.IsMulticast():
-		return never
+		return Never
 	case ip.IsLoopback(), ip == netip.IPv6Unspecified(), thisNetwork.Contains(ip):
-		return loopback
+		return Loopback
 	case contains(reachable, ip):
-		return public
+		return Public
 	case ip.Is4() && !contains(special, ip), ip.Is6() && globalUnicast.Contains(ip) && !contains(special, ip):
-		return public
+		return Public
 	}
-	return private
+	return Private
 }
 
 func contains(prefixes []netip.Prefix, ip netip.Addr) bool {
@@ -150,9 +153,9 @@ func withoutPadding(all ...netip.Addr) []netip.Addr {
 	return kept
 }
 
-// hostname is the host of a URL as net/http asks for it: in lower case, and
+// Hostname is the host of a URL as net/http asks for it: in lower case, and
 // what is not ASCII as IDNA has it, which makes digits of full-width ones.
-func hostname(u *url.URL) string {
+func Hostname(u *url.URL) string {
 	name := u.Hostname()
 	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
 		if ascii, err := idna.Lookup.ToASCII(name); err == nil {
@@ -162,16 +165,16 @@ func hostname(u *url.URL) string {
 	return strings.ToLower(name)
 }
 
-// isLocalhost reports whether a name is this machine's; RFC 6761, section 6.3.
-func isLocalhost(name string) bool {
+// IsLocalhost reports whether a name is this machine's; RFC 6761, section 6.3.
+func IsLocalhost(name string) bool {
 	name = strings.TrimSuffix(name, ".")
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// endsInNumber reports whether the last label of a name is a number, decimal,
+// EndsInNumber reports whether the last label of a name is a number, decimal,
 // octal or hexadecimal, so that some take the name for an IPv4 address; WHATWG
 // URL, section 3.5, "ends in a number".
-func endsInNumber(name string) bool {
+func EndsInNumber(name string) bool {
 	name = strings.TrimSuffix(name, ".")
 	label := name[strings.LastIndexByte(name, '.')+1:]
 	digits, hexadecimal := strings.CutPrefix(strings.ToLower(label), "0x")
