@@ -178,8 +178,7 @@ func (r *Registry) answerPart(w http.ResponseWriter, req *http.Request, n int) [
 	return body[n:]
 }
 
-// reset closes the connection with a TCP reset. On loopback the client still gets what was written,
-// as long as it fits into the socket's buffers.
+// reset closes the connection with a TCP reset, after what was written has arrived.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -190,6 +189,7 @@ func reset(w http.ResponseWriter) {
 		raw = secure.NetConn()
 	}
 	if tcp, ok := raw.(*net.TCPConn); ok {
+		drain(tcp)
 		_ = tcp.SetLinger(0)
 	}
 	_ = raw.Close()
