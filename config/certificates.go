@@ -205,7 +205,7 @@ func (c Certificates) Until() (time.Time, error) {
 	return until, nil
 }
 
-// Due tells whether certificates that end then are to be renewed: less than a
+// Due reports whether certificates that end then are to be renewed: less than a
 // third of their life is left.
 func Due(until, now time.Time) bool { return until.Sub(now) < certificateLife/3 }
 

@@ -232,7 +232,7 @@ func isPattern(s string) bool {
 
 var hostPort = regexp.MustCompile(`^(?:[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]+))?$`)
 
-// isHost tells whether a string is host or host:port.
+// isHost reports whether a string is host or host:port.
 func isHost(s string) bool {
 	parts := hostPort.FindStringSubmatch(s)
 	if parts == nil || parts[2] != "" && !isPort(parts[2]) {
@@ -255,7 +255,7 @@ func isLoopback(hostport string) bool {
 	return err == nil && host == "localhost" && isPort(port)
 }
 
-// collide tells whether two loopback addresses cannot be listened on at once.
+// collide reports whether two loopback addresses cannot be listened on at once.
 // Port 0 is any free one.
 func collide(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
@@ -266,7 +266,7 @@ func collide(a, b string) bool {
 	return hostA == hostB || hostA == "localhost" || hostB == "localhost"
 }
 
-// overlap tells whether one directory is the other, or lies in it.
+// overlap reports whether one directory is the other, or lies in it.
 func overlap(a, b string) bool {
 	in := func(a, b string) bool {
 		way, err := filepath.Rel(a, b)

@@ -88,7 +88,7 @@ func wantFileError(t *testing.T, err error, want string) {
 	}
 }
 
-// TestCheckOwner: what belongs to another user is refused, links too: he may have them lead elsewhere tomorrow.
+// TestCheckOwner: what belongs to another user is refused, links too: that user may have them lead elsewhere tomorrow.
 func TestCheckOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to give files away")

@@ -57,7 +57,7 @@ func NewGatewayHost(address, id string) GatewayHost {
 	return GatewayHost{Address: address, CA: "nested-" + id + "-ca.pem", Client: "nested-" + id + ".pem"}
 }
 
-// IsGateway tells whether a host is a gateway, by the name of its CA.
+// IsGateway reports whether a host is a gateway, by the name of its CA.
 func (h Host) IsGateway() bool {
 	return slices.ContainsFunc(h.CA, func(path string) bool {
 		ok, err := filepath.Match("nested-????????-ca.pem", filepath.Base(path))
@@ -81,7 +81,7 @@ func withoutGateway(name string, text []byte) ([]byte, bool) {
 // URL is the gateway as a hosts.toml names it.
 func (h GatewayHost) URL() string { return "https://" + h.Address }
 
-// Is tells whether a URL is the gateway's, whatever its scheme and path and
+// Is reports whether a URL is the gateway's, whatever its scheme and path and
 // the spelling of loopback.
 func (h GatewayHost) Is(raw string) bool {
 	if !strings.HasPrefix(raw, "http") { // as containerd has it

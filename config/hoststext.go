@@ -123,7 +123,7 @@ func RebaseHosts(text []byte, dir string) []byte {
 	return append(rebased, text[from:]...)
 }
 
-// namesFiles tells whether the value of a key is files.
+// namesFiles reports whether the value of a key is files.
 func namesFiles(key []string) bool {
 	if len(key) == 3 && key[0] == "host" {
 		key = key[2:]

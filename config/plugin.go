@@ -127,7 +127,7 @@ func (r *rules) plugin(p *Plugin) {
 	}
 }
 
-// Allows tells whether the indexes of a repository are followed.
+// Allows reports whether the indexes of a repository are followed.
 func (p *Plugin) Allows(repository auth.Repository) bool {
 	allow, err := patterns(p.Allow)
 	if err != nil {
@@ -141,7 +141,7 @@ func (p *Plugin) Allows(repository auth.Repository) bool {
 	return len(allow) == 0
 }
 
-// Records tells whether members get image records in a namespace of
+// Records reports whether members get image records in a namespace of
 // containerd's.
 func (p *Plugin) Records(namespace string) bool {
 	only := false

@@ -96,7 +96,7 @@ func (n nestctl) fails(t testing.TB, code int, words []string, args ...string) {
 
 var base64Text = regexp.MustCompile(`[A-Za-z0-9+/]{12,}`)
 
-// leaks tells whether the text holds one of the tests' secrets, as it is or in base64.
+// leaks reports whether the text holds one of the tests' secrets, as it is or in base64.
 func leaks(text string) bool {
 	for _, word := range base64Text.FindAllString(text, -1) {
 		plain, _ := base64.RawStdEncoding.DecodeString(word[:len(word)/4*4]) // other text, mostly

@@ -163,7 +163,7 @@ func (s *soak) runNestctl(t testing.TB, args ...string) (string, error) {
 	return string(out), err
 }
 
-// whole tells whether every image in the namespace is complete.
+// whole reports whether every image in the namespace is complete.
 func (c *containerd) whole(t testing.TB) error {
 	out, err := c.checkImages(t)
 	if err != nil && strings.Contains(err.Error(), "not found") { // an image was collected after ctr had listed it

@@ -96,7 +96,7 @@ func (p *pull) hand(ctx context.Context, m member, v *view) error {
 	return nil
 }
 
-// isBrief tells whether a member is a manifest that points to small content only.
+// isBrief reports whether a member is a manifest that points to small content only.
 func (p *pull) isBrief(ctx context.Context, m member) bool {
 	if !images.IsManifestType(m.MediaType) {
 		return false

@@ -136,7 +136,7 @@ func (p *pull) prepareAll(ctx context.Context, members []member) {
 	_ = group.Wait()
 }
 
-// start tells whether a member is not being transferred yet.
+// start reports whether a member is not being transferred yet.
 func (p *pull) start(m member) (first bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

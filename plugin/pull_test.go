@@ -117,7 +117,7 @@ func (s *scene) names() []string {
 	return names
 }
 
-// noLeases tells whether a lease is left.
+// noLeases reports whether a lease is left.
 func (s *scene) noLeases() {
 	s.t.Helper()
 	if list, err := s.leases.List(s.ctx); err != nil || len(list) > 0 {

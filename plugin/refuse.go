@@ -37,7 +37,7 @@ func (p *pull) refuse(ctx context.Context, root auth.Repository, members []membe
 	return fmt.Errorf("%s@%s has no image for the platform that is asked for; its members: %s: %w", root, p.root.Digest, strings.Join(names, ", "), errdefs.ErrNotFound)
 }
 
-// runs tells whether content is or leads to an image for the platform, by
+// runs reports whether content is or leads to an image for the platform, by
 // documents alone and by no more of them than it takes.
 func (p *pull) runs(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	isIndex := images.IsIndexType(desc.MediaType)

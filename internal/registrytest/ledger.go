@@ -114,7 +114,7 @@ func (q Request) text() string {
 	return text
 }
 
-// shows tells whether a text holds a secret, as it is or in base64, at any of the three offsets that it can have there.
+// shows reports whether a text holds a secret, as it is or in base64, at any of the three offsets that it can have there.
 func shows(text, secret string) bool {
 	if strings.Contains(text, secret) {
 		return true
@@ -130,7 +130,7 @@ func shows(text, secret string) bool {
 	return false
 }
 
-// issued tells whether a text holds one of the registry's tokens.
+// issued reports whether a text holds one of the registry's tokens.
 func (r *Registry) issued(text string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -68,7 +68,7 @@ func FuzzConfigFile(f *testing.F) {
 	})
 }
 
-// hasKeyFor tells whether a configuration has a key for a repository or what is above it.
+// hasKeyFor reports whether a configuration has a key for a repository or what is above it.
 func hasKeyFor(t *testing.T, data []byte, repository Repository) bool {
 	t.Helper()
 	c, err := parseConfig("x", data)
@@ -117,7 +117,7 @@ func FuzzKubeletAnswer(f *testing.F) {
 	})
 }
 
-// hasKeyLike tells whether an answer has a key of two labels whose path is the begin of /a/b.
+// hasKeyLike reports whether an answer has a key of two labels whose path is the begin of /a/b.
 func hasKeyLike(t *testing.T, data []byte) bool {
 	t.Helper()
 	var answer struct{ Auth map[string]any }

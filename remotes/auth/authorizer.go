@@ -155,7 +155,7 @@ func (a *Authorizer) shown(r *http.Response) string {
 
 func (a *Authorizer) isSigned(r *http.Response) bool { return a.shown(r) != "" }
 
-// answers tells whether a challenge is the one that Authorize answers.
+// answers reports whether a challenge is the one that Authorize answers.
 func (a *Authorizer) answers(c Challenge) bool {
 	used := a.current()
 	return used != nil && used.Scheme == c.Scheme && used.Realm == c.Realm && used.Service == c.Service &&

@@ -132,7 +132,7 @@ func (p kubeletProvider) matches(repository Repository) bool {
 	return false
 }
 
-// matchesImage tells whether a pattern of the kubelet fits: * in a part of the
+// matchesImage reports whether a pattern of the kubelet fits: * in a part of the
 // host's name stands for that part or some of it, the port has to be the same,
 // and the path is a prefix, here at a slash.
 func matchesImage(pattern string, repository Repository) bool {
@@ -152,7 +152,7 @@ func matchesImage(pattern string, repository Repository) bool {
 	return prefix == "" || repository.name == prefix || strings.HasPrefix(repository.name, prefix+"/")
 }
 
-// moreSpecific tells whether one of two keys that fit is to be preferred: that
+// moreSpecific reports whether one of two keys that fit is to be preferred: that
 // with the longer path, and of two hosts the one that says more, as * sorts
 // before what it stands for.
 func moreSpecific(key, other string) bool {

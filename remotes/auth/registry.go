@@ -171,7 +171,7 @@ func (r *Registry) Owns(u *url.URL) bool {
 	return SameOrigin(u, r.origin) || r.options.HTTPFallback && SameOrigin(u, &overHTTP)
 }
 
-// plain tells whether the registry is spoken to over http.
+// plain reports whether the registry is spoken to over http.
 func (r *Registry) plain() bool {
 	return r.origin.Scheme == "http" || r.options.HTTPFallback && r.transport.plain.Load()
 }

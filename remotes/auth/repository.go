@@ -71,7 +71,7 @@ func (r Repository) Below(path string) (Repository, error) {
 	return ParseRepository(below.String())
 }
 
-// isComponent tells whether a path is one component of the grammar, of its
+// isComponent reports whether a path is one component of the grammar, of its
 // simplest form. It is asked for each entry of an index.
 func isComponent(path string) bool {
 	for _, c := range []byte(path) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// sessionLeader tells whether the process leads a session of its own.
+// sessionLeader reports whether the process leads a session of its own.
 func sessionLeader() bool {
 	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {

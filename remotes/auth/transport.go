@@ -98,7 +98,7 @@ func (t *transport) onRegistryHost(u *url.URL) bool {
 	return strings.EqualFold(u.Hostname(), host)
 }
 
-// isListed tells whether a host:port is among the realms of the configuration.
+// isListed reports whether a host:port is among the realms of the configuration.
 func (t *transport) isListed(address string) bool {
 	host, _, _ := net.SplitHostPort(address)
 	return slices.ContainsFunc(t.realms, func(listed string) bool {

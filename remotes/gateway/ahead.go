@@ -199,7 +199,7 @@ func (p *pull) add(places []nested.Place, in *item) {
 // take where there is nothing else.
 var platform = platforms.OnlyStrict(platforms.DefaultSpec())
 
-// worthwhile tells whether a client of this platform will ask for what is at
+// worthwhile reports whether a client of this platform will ask for what is at
 // a place, and whether it is small. What has URLs it looks for there.
 func worthwhile(place nested.Place, suits bool) bool {
 	d := place.Descriptor()

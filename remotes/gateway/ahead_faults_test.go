@@ -40,7 +40,7 @@ func (s *scene) begin(members []ocispec.Descriptor) {
 	}
 }
 
-// TestAheadHeld: a registry that gives no answer to what is fetched ahead leaves the client time for his own request.
+// TestAheadHeld: a registry that gives no answer to what is fetched ahead leaves the client time for its own request.
 func TestAheadHeld(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 3 * time.Second
@@ -79,7 +79,7 @@ func TestAheadFails(t *testing.T) {
 	})
 }
 
-// TestAheadGone: a client that goes away while his answer is on its way gets it when he comes again.
+// TestAheadGone: a client that goes away while its answer is on its way gets it when it comes again.
 func TestAheadGone(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(3)

@@ -53,7 +53,7 @@ func (s *scene) await(content int) {
 	}
 }
 
-// TestAhead: after a client has asked for two members the rest is asked for without him, and each content once in all.
+// TestAhead: after a client has asked for two members the rest is asked for without it, and each content once in all.
 func TestAhead(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
@@ -171,7 +171,7 @@ func (s *scene) awaitAhead(so func(*ahead) bool) {
 	}
 }
 
-// idle tells whether nothing is on its way.
+// idle reports whether nothing is on its way.
 func (s *scene) idle(a *ahead) bool {
 	for _, p := range a.pulls {
 		if p.busy > 0 {

@@ -37,12 +37,12 @@ func ParsePattern(s string) (Pattern, error) {
 // String returns the pattern, which [ParsePattern] reads back.
 func (p Pattern) String() string { return p.registry + "/" + strings.Join(p.components, "/") }
 
-// Match tells whether a repository, or one above it, fits the pattern.
+// Match reports whether a repository, or one above it, fits the pattern.
 func (p Pattern) Match(repository auth.Repository) bool {
 	return p.registry == repository.Host() && matchPrefix(p.components, strings.Split(repository.Name(), "/"))
 }
 
-// matchPrefix tells whether the pattern's components match the first ones of
+// matchPrefix reports whether the pattern's components match the first ones of
 // a name.
 func matchPrefix(pattern, name []string) bool {
 	switch {

@@ -40,7 +40,7 @@ type document struct {
 	decoded   *portion        // for what was made of it: places
 }
 
-// whole tells whether all of the document is in data.
+// whole reports whether all of the document is in data.
 func (d *document) whole() bool { return d.rest == nil }
 
 // most is how much of a document is read: what its place says where it must be
@@ -145,7 +145,7 @@ func told(header http.Header) http.Header {
 // they are.
 var passedOfDocuments = []string{"Content-Encoding", "Etag", "Warning", "Docker-Distribution-Api-Version"}
 
-// verified tells whether the document is what the digest says.
+// verified reports whether the document is what the digest says.
 func (d *document) verified(want digest.Digest) bool {
 	return d.whole() && want.Algorithm().FromBytes(d.data) == want
 }
@@ -180,7 +180,7 @@ func (g *Gateway) fetch(ctx context.Context, from auth.Repository, p nested.Plac
 	return d, nil
 }
 
-// isBlob tells whether content is under /blobs/: a config, a layer, or an index
+// isBlob reports whether content is under /blobs/: a config, a layer, or an index
 // that is stored as such.
 func isBlob(p nested.Place) bool {
 	t := p.Descriptor().MediaType

@@ -22,7 +22,7 @@ func guard(r *http.Request) error {
 	return nil
 }
 
-// isLoopback tells whether a Host header names this machine.
+// isLoopback reports whether a Host header names this machine.
 func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

@@ -39,7 +39,7 @@ type request struct {
 // right is whose request it is, and in which repository.
 func (q request) right() right { return right{q.repository, q.caller} }
 
-// whole tells whether all of the content is asked for. containerd says so with
+// whole reports whether all of the content is asked for. containerd says so with
 // a Range where it downloads a layer in parts. Documents are not asked for in
 // parts.
 func (q request) whole() bool {

@@ -153,7 +153,7 @@ func (s *search) learnt(ctx context.Context) bool {
 	return false
 }
 
-// ends tells whether an error ends the search. Any other leads nowhere: what
+// ends reports whether an error ends the search. Any other leads nowhere: what
 // cannot be read in one place says nothing of the next.
 func (s *search) ends(ctx context.Context, err error) bool {
 	if errors.Is(err, errSpent) || refused(err) || ctx.Err() != nil {

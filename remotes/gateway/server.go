@@ -102,7 +102,7 @@ func serverTLS(certificate, clientCA string) (*tls.Config, error) {
 	}, nil
 }
 
-// CheckServer tells whether the files for [NewServer] can be used.
+// CheckServer reports whether the files for [NewServer] can be used.
 func CheckServer(certificate, clientCA string) error {
 	_, err := serverTLS(certificate, clientCA)
 	return err

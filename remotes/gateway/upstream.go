@@ -77,7 +77,7 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	return nil, err
 }
 
-// isSame tells whether two entries of a hosts.toml are one host.
+// isSame reports whether two entries of a hosts.toml are one host.
 func isSame(a, b registry.Host) bool {
 	return a.Scheme == b.Scheme && a.Host == b.Host && a.Path == b.Path
 }

@@ -95,7 +95,7 @@ func answerOf(err error) string {
 	return err.Error()
 }
 
-// isDenied tells whether a repository answered that the puller may not read
+// isDenied reports whether a repository answered that the puller may not read
 // it, so that another one may still be asked. A credential that was refused
 // as such is not that answer; it ends the pull.
 func isDenied(err error) bool {

@@ -150,7 +150,7 @@ func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place,
 	return p, doc, nil
 }
 
-// readable tells whether a document is small enough to be read whole. Strict
+// readable reports whether a document is small enough to be read whole. Strict
 // ones are, or they would not be on the trail. A plain one may be larger than
 // what is allowed below nested indexes; past a second limit nobody looks
 // whether child namespaces are in it.

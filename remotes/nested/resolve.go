@@ -99,7 +99,7 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 	return nil, nil
 }
 
-// isNestedBlob tells whether a blob is an index with a child namespace, and
+// isNestedBlob reports whether a blob is an index with a child namespace, and
 // if so begins the trail with it.
 func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (bool, error) {
 	p := BlobIn(f.trail.root, index)

@@ -94,7 +94,7 @@ func (p Place) at(position int, err error) error {
 	return &positionError{position, err}
 }
 
-// embedded tells whether the place's content is a document that its
+// embedded reports whether the place's content is a document that its
 // descriptor holds.
 func (p Place) embedded() bool {
 	d := p.descriptor

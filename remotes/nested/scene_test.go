@@ -162,7 +162,7 @@ func newStore(t *testing.T) content.Store {
 	return store
 }
 
-// stored tells whether content is complete in a store.
+// stored reports whether content is complete in a store.
 func stored(store content.Store, d ocispec.Descriptor) bool {
 	_, err := store.Info(context.Background(), d.Digest)
 	return err == nil
