@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -94,7 +95,7 @@ func TestCarrierThatLies(t *testing.T) {
 			if !errors.As(err, &invalid) {
 				t.Fatalf("got %v, want an InvalidError", err)
 			}
-			wantError(t, err, test.says)
+			clienttest.WantError(t, err, test.says)
 			s.want(tagGet(parent))
 		})
 	}

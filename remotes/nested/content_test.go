@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -37,7 +38,7 @@ func TestDocumentsThatDoNotVerify(t *testing.T) {
 			member.in(s.registry, parent) // nobody asks for a second opinion
 			s.registry.PutAs(parent+"/web", member.MediaType, member.Digest, test.serve(slices.Clone(member.bytes[member.Digest])))
 			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
-			wantError(t, err, test.says, parent+"/web")
+			clienttest.WantError(t, err, test.says, parent+"/web")
 			var verify *nested.VerifyError
 			if name != "a byte more" && (!errors.As(err, &verify) || !errdefs.IsDataLoss(err) || verify.Digest != member.Digest) {
 				t.Errorf("got %v, want a VerifyError", err)
@@ -58,7 +59,7 @@ func TestBlobsThatDoNotVerify(t *testing.T) {
 			member := putImage(s.registry, parent+"/web", "layer")
 			s.registry.PutBlobAs(parent+"/web", member.layers[0].Digest, []byte(body))
 			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
-			wantError(t, err)
+			clienttest.WantError(t, err)
 			if stored(s.store, member.layers[0]) {
 				t.Error("the layer is stored")
 			}
@@ -86,7 +87,7 @@ func TestReadsAreBounded(t *testing.T) {
 		return true
 	})
 	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
-	wantError(t, err, "size")
+	clienttest.WantError(t, err, "size")
 	if n := s.metrics.Bytes.Load(); n > 8<<10 {
 		t.Errorf("%d bytes were read", n)
 	}
@@ -154,7 +155,7 @@ func TestServedMediaTypes(t *testing.T) {
 				s.want(tagGet(parent), member.all(parent+"/web"))
 				return
 			}
-			wantError(t, err, "its descriptor says", contentType)
+			clienttest.WantError(t, err, "its descriptor says", contentType)
 			s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
 		})
 	}
@@ -302,7 +303,7 @@ func TestOtherMediaTypes(t *testing.T) {
 func TestSchema1(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	d := s.registry.Put(parent+"/web", images.MediaTypeDockerSchema1Manifest, []byte(`{"schemaVersion":1}`))
-	wantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))), "not supported")
+	clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))), "not supported")
 	s.want(tagGet(parent))
 }
 
@@ -322,7 +323,7 @@ func TestSHA512(t *testing.T) {
 			s.registry.PutAs(parent+"/web", d.MediaType, d.Digest, body)
 			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web"))))
 			if lie {
-				wantError(t, err, "digest is not sha512:")
+				clienttest.WantError(t, err, "digest is not sha512:")
 				return
 			}
 			check(t, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -42,9 +43,9 @@ func passwordOf(suffix string) string { return "secret" + strings.ReplaceAll(suf
 func pathKeys(t *testing.T, host string) auth.Source {
 	auths := object{}
 	for _, suffix := range []string{"", "/web", "/worker"} {
-		auths[host+"/"+parent+suffix] = authEntry(userOf(suffix), passwordOf(suffix))
+		auths[host+"/"+parent+suffix] = clienttest.Entry(userOf(suffix), passwordOf(suffix))
 	}
-	return stores(t, object{"auths": auths})
+	return clienttest.Stores(t, object{"auths": auths})
 }
 
 // helperKeys has them in a helper, of which it knows for which keys to ask.
@@ -55,7 +56,7 @@ func helperKeys(t *testing.T, host string) auth.Source {
 		keys[host+"/"+parent+suffix] = "fake"
 	}
 	installHelper(t, logins)
-	return stores(t, object{"credHelpers": keys})
+	return clienttest.Stores(t, object{"credHelpers": keys})
 }
 
 func TestACredentialPerRepository(t *testing.T) {
@@ -114,10 +115,10 @@ func (s *scene) wantNoSecret(q registrytest.Request, suffix string) {
 // TestTheWrongUser: the error says which repository refused which credential.
 func TestTheWrongUser(t *testing.T) {
 	s, _, _ := tenants(t, func(t *testing.T, host string) auth.Source {
-		return stores(t, object{"auths": object{
-			host + "/" + parent:             authEntry(userOf(""), passwordOf("")),
-			host + "/" + parent + "/web":    authEntry(userOf("/web"), passwordOf("/web")),
-			host + "/" + parent + "/worker": authEntry(userOf("/web"), passwordOf("/web")),
+		return clienttest.Stores(t, object{"auths": object{
+			host + "/" + parent:             clienttest.Entry(userOf(""), passwordOf("")),
+			host + "/" + parent + "/web":    clienttest.Entry(userOf("/web"), passwordOf("/web")),
+			host + "/" + parent + "/worker": clienttest.Entry(userOf("/web"), passwordOf("/web")),
 		}})
 	})
 	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
@@ -127,7 +128,7 @@ func TestTheWrongUser(t *testing.T) {
 		!strings.Contains(denied.Credential, `key "`+repository+`"`) || denied.Anonymous || denied.Refused {
 		t.Errorf("denied: %+v", denied)
 	}
-	wantError(t, err, "child "+repository+"@", denied.Credential, denied.Scope)
+	clienttest.WantError(t, err, "child "+repository+"@", denied.Credential, denied.Scope)
 	if n := s.registry.Count(registrytest.Of(registrytest.KindToken), func(q registrytest.Request) bool {
 		return slices.Contains(q.Scopes, denied.Scope)
 	}); n > 2 {
@@ -152,7 +153,7 @@ func wantDenied(t *testing.T, err error, class func(error) bool) *auth.DeniedErr
 // the parent denies; the children are not asked.
 func TestChildButNotParent(t *testing.T) {
 	s, _, _ := tenants(t, func(t *testing.T, host string) auth.Source {
-		return userPassword(t, host, userOf("/web"), passwordOf("/web"))
+		return clienttest.UserPassword(t, host, userOf("/web"), passwordOf("/web"))
 	})
 	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	denied := wantDenied(t, err, errdefs.IsPermissionDenied)
@@ -167,7 +168,7 @@ func TestChildButNotParent(t *testing.T) {
 // TestNoCredential: what has none is asked for anonymously.
 func TestNoCredential(t *testing.T) {
 	s, _, _ := tenants(t, func(t *testing.T, host string) auth.Source {
-		return userPassword(t, host+"/"+parent+"/web", userOf("/web"), passwordOf("/web"))
+		return clienttest.UserPassword(t, host+"/"+parent+"/web", userOf("/web"), passwordOf("/web"))
 	})
 	s.registry.AllowAnonymous(parent)
 	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
@@ -175,16 +176,16 @@ func TestNoCredential(t *testing.T) {
 	if denied.Repository.String() != s.registry.Host()+"/"+parent+"/worker" || !denied.Anonymous {
 		t.Errorf("denied: %+v", denied)
 	}
-	wantError(t, err, "docker login")
+	clienttest.WantError(t, err, "docker login")
 }
 
 // TestRefusedCredential: the token endpoint's 401 ends the pull at once. No
 // other repository is asked for the member.
 func TestRefusedCredential(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	s.source.Source = stores(t, object{"auths": object{
-		s.registry.Host():                       authEntry("all", "secret"),
-		s.registry.Host() + "/" + parent + "/a": authEntry("all", "outdated"),
+	s.source.Source = clienttest.Stores(t, object{"auths": object{
+		s.registry.Host():                       clienttest.Entry("all", "secret"),
+		s.registry.Host() + "/" + parent + "/a": clienttest.Entry("all", "outdated"),
 	}})
 	member := putImage(s.registry, parent, "layer").in(s.registry, parent+"/a")
 	member.in(s.registry, parent+"/b")
@@ -204,8 +205,8 @@ func TestRefusedCredential(t *testing.T) {
 func TestFailingHelper(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	t.Setenv("PATH", t.TempDir())
-	s.source.Source = stores(t, object{
-		"auths":       object{s.registry.Host(): authEntry("all", "secret")},
+	s.source.Source = clienttest.Stores(t, object{
+		"auths":       object{s.registry.Host(): clienttest.Entry("all", "secret")},
 		"credHelpers": object{s.registry.Host() + "/" + parent + "/web": "missing"},
 	})
 	member := putImage(s.registry, parent+"/web", "layer").in(s.registry, parent)
@@ -214,7 +215,7 @@ func TestFailingHelper(t *testing.T) {
 	if !errors.As(err, &helper) {
 		t.Fatalf("got %v, want a HelperError", err)
 	}
-	wantError(t, err, "docker-credential-missing", parent+"/web")
+	clienttest.WantError(t, err, "docker-credential-missing", parent+"/web")
 	s.want(tagGet(parent))
 }
 
@@ -225,7 +226,7 @@ func TestForbidden(t *testing.T) {
 	s.answer(member, "/web", http.StatusForbidden)
 	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
 	denied := wantDenied(t, err, errdefs.IsPermissionDenied)
-	wantError(t, err, "403 Forbidden", denied.Credential)
+	clienttest.WantError(t, err, "403 Forbidden", denied.Credential)
 }
 
 // TestExpiredTokens are renewed.

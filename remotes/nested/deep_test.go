@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -62,20 +63,20 @@ func TestEmbeddedTooMuch(t *testing.T) {
 	d.Data = []byte(strings.Repeat(" ", 10<<20))
 	s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
 	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-	wantError(t, err, "larger than")
+	clienttest.WantError(t, err, "larger than")
 	s.want(tagGet(parent))
 	inner := s.registry.Put(parent+"/a", ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
 	s.registry.ResetLog()
-	wantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))), "size")
+	clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))), "size")
 	s.want(tagGet(parent))
 }
 
 // TestOneMemberIsEnough: who may read the parent and one child pulls that child.
 func TestOneMemberIsEnough(t *testing.T) {
 	s, web, worker := tenants(t, pathKeys)
-	s.source.Source = stores(t, object{"auths": object{
-		s.registry.Host() + "/" + parent:          authEntry(userOf(""), passwordOf("")),
-		s.registry.Host() + "/" + parent + "/web": authEntry(userOf("/web"), passwordOf("/web")),
+	s.source.Source = clienttest.Stores(t, object{"auths": object{
+		s.registry.Host() + "/" + parent:          clienttest.Entry(userOf(""), passwordOf("")),
+		s.registry.Host() + "/" + parent + "/web": clienttest.Entry(userOf("/web"), passwordOf("/web")),
 	}})
 	children := images.ChildrenHandler(s.store)
 	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1", images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -84,7 +85,7 @@ func TestContentEncoding(t *testing.T) {
 				runtime.ReadMemStats(&before)
 				err := s.pull(root)
 				runtime.ReadMemStats(&after)
-				wantError(t, err, test.want, "/web@")
+				clienttest.WantError(t, err, test.want, "/web@")
 				if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
 					t.Errorf("%d MiB were allocated", n>>20)
 				}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -40,7 +41,7 @@ func TestSignedURLHasEnded(t *testing.T) {
 				})
 				err := s.pull(pulled.Descriptor)
 				if always {
-					wantError(t, err, fmt.Sprint(status))
+					clienttest.WantError(t, err, fmt.Sprint(status))
 				} else {
 					check(t, err)
 				}

@@ -20,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -92,7 +93,7 @@ func TestRangesIgnored(t *testing.T) {
 			err := s.pull(root)
 			took, n := time.Since(began), s.registry.Count(ofLayer)
 			if always {
-				wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "unexpected EOF")
+				clienttest.WantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "unexpected EOF")
 				if n < 3 || n > 30 || took < 500*time.Millisecond || took > time.Minute || stored(s.store, layer) {
 					t.Errorf("%d requests in %v", n, took)
 				}
@@ -122,7 +123,7 @@ func TestRegistryIsBusy(t *testing.T) {
 	s, root, _, ofLayer := layered(t)
 	s.registry.Intercept(registrytest.Answer(http.StatusTooManyRequests, http.Header{"Retry-After": {"86400"}}, ofLayer))
 	err := s.pull(root)
-	wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "429", "asking to wait for 24h0m0s")
+	clienttest.WantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "429", "asking to wait for 24h0m0s")
 	if n := s.registry.Count(ofLayer); n != 1 {
 		t.Errorf("%d requests", n)
 	}
@@ -143,7 +144,7 @@ func TestShortTokens(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	s.registry = newRegistry(t, registrytest.WithTokenAuth(), registrytest.TokenLifetime(time.Second))
 	s.registry.Allow("all", "secret", "*")
-	s.source = &lookups{Source: userPassword(t, s.registry.Host(), "all", "secret")}
+	s.source = &lookups{Source: clienttest.UserPassword(t, s.registry.Host(), "all", "secret")}
 	s.resolver = nested.New(s.registries(), nested.Options{})
 	var layers []string
 	for i := range 20 {
@@ -190,8 +191,8 @@ func TestNoWay(t *testing.T) {
 		"name of another one": {localhost, trusted(secure, localhost), "valid for", new(x509.HostnameError)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := pullFrom(t, test.host, registry.Options{HostsDir: hosts(t, test.host, test.toml)})
-			wantError(t, err, test.want, test.host)
+			err := pullFrom(t, test.host, registry.Options{HostsDir: clienttest.HostsDir(t, test.host, test.toml)})
+			clienttest.WantError(t, err, test.want, test.host)
 			if !strings.Contains(err.Error(), parent) {
 				t.Errorf("error %q does not name the repository", err)
 			}
@@ -279,7 +280,7 @@ func TestBrokenStreams(t *testing.T) {
 					reg.Intercept(reg.Truncate(at, registrytest.Of(kind), registrytest.Method(http.MethodGet), registrytest.First(breaks)))
 					ca := filepath.Join(t.TempDir(), "ca.pem")
 					check(t, os.WriteFile(ca, reg.CA(), 0o600))
-					registries := registry.New(registry.Options{HostsDir: hosts(t, reg.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", reg.URL(), ca))})
+					registries := registry.New(registry.Options{HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", reg.URL(), ca))})
 					defer registries.CloseIdleConnections()
 					// As nestctl asks, and as the plugin does, which resolves with HEAD.
 					for _, base := range []remotes.Resolver{registries, struct{ remotes.ResolverWithOptions }{registries}} {

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -64,7 +65,7 @@ func TestNoManifest(t *testing.T) {
 				if name == "an error as an index" && strings.HasSuffix(t.Name(), "HEAD") {
 					return // which containerd takes for an index of nothing
 				}
-				wantError(t, err, test.says, s.registry.Host())
+				clienttest.WantError(t, err, test.says, s.registry.Host())
 				var stray *registry.AnswerError
 				if !errors.As(err, &stray) || errdefs.IsNotFound(err) || len(digests(s.store)) > 0 {
 					t.Errorf("%v, and in the store: %v", err, digests(s.store))
@@ -128,7 +129,7 @@ func TestRedirectedToPage(t *testing.T) {
 					return true
 				})
 				_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-				wantError(t, err, "200 text/html, which is no manifest; is there a login page or proxy before it?")
+				clienttest.WantError(t, err, "200 text/html, which is no manifest; is there a login page or proxy before it?")
 				var stray *registry.AnswerError
 				if !errors.As(err, &stray) || len(digests(s.store)) > 0 {
 					t.Errorf("%v, and in the store: %v", err, digests(s.store))
@@ -145,7 +146,7 @@ func TestPageForMember(t *testing.T) {
 		member := putBundle(s.registry, "")
 		s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html", page, registrytest.WithCredentials, registrytest.In(parent+"/web"), registrytest.Of(kind)))
 		err := s.pull(describe(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
-		wantError(t, err, "answered 200 text/html, which is ", "is there a login page or proxy before it?")
+		clienttest.WantError(t, err, "answered 200 text/html, which is ", "is there a login page or proxy before it?")
 	}
 	s := newScene(t, nested.Options{})
 	i := newImage("page", page).in(s.registry, parent)
@@ -250,7 +251,7 @@ func TestRefusedElsewhere(t *testing.T) {
 			return true
 		})
 		err := s.pull(describe(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
-		wantError(t, err, strconv.Itoa(status), "the registry redirects there", "ask who runs the registry")
+		clienttest.WantError(t, err, strconv.Itoa(status), "the registry redirects there", "ask who runs the registry")
 		for _, wrong := range []string{"denied", "log in:", "not implemented", "Head "} {
 			if strings.Contains(err.Error(), wrong) {
 				t.Errorf("%d: %v", status, err)
@@ -267,7 +268,7 @@ func TestGetIsCalledGet(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	s.registry.Intercept(registrytest.Reset(registrytest.Of(registrytest.KindManifest)))
 	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-	wantError(t, err, `Get "http`)
+	clienttest.WantError(t, err, `Get "http`)
 	if strings.Contains(err.Error(), "Head") {
 		t.Error(err)
 	}
@@ -283,14 +284,14 @@ func TestFront(t *testing.T) {
 			}))
 			t.Cleanup(front.Close)
 			host := strings.TrimPrefix(front.URL, "http://")
-			auths := object{host: authEntry("first", "canary")}
+			auths := object{host: clienttest.Entry("first", "canary")}
 			if credential {
-				auths[s.registry.Host()+"/"+parent] = authEntry("all", "secret")
+				auths[s.registry.Host()+"/"+parent] = clienttest.Entry("all", "secret")
 			} else {
 				s.registry.AllowAnonymous(parent, parent+"/web")
 			}
-			auths[s.registry.Host()+"/"+parent+"/web"] = authEntry("all", "secret")
-			registries := registry.New(registry.Options{PlainHTTP: true, Credentials: stores(t, object{"auths": auths})})
+			auths[s.registry.Host()+"/"+parent+"/web"] = clienttest.Entry("all", "secret")
+			registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.Stores(t, object{"auths": auths})})
 			t.Cleanup(registries.CloseIdleConnections)
 			s.resolver = nested.New(registries, nested.Options{})
 			if strings.HasSuffix(t.Name(), "HEAD") {

@@ -5,6 +5,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -58,7 +59,7 @@ func TestContradictions(t *testing.T) {
 			member := putImage(s.registry, parent+"/a", "layer")
 			err := s.pull(s.put(ocispec.MediaTypeImageIndex, replace(`"digest"`, test.says)(indexOf(member.Descriptor))))
 			wantInvalid(t, err, 0)
-			wantError(t, err, test.want...)
+			clienttest.WantError(t, err, test.want...)
 			s.want(tagGet(parent))
 		})
 	}

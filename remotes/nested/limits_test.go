@@ -10,6 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -40,7 +41,7 @@ func TestChains(t *testing.T) {
 				return
 			}
 			wantInvalid(t, err, 0)
-			wantError(t, err, "more than 16 steps from the root")
+			clienttest.WantError(t, err, "more than 16 steps from the root")
 			if n := len(asked(s.registry)); n != 17 {
 				t.Errorf("%d requests", n)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -74,7 +75,7 @@ func TestReferrersInPages(t *testing.T) {
 			}
 			got, err := fetcher.Referrers(t.Context(), member.Descriptor, must(auth.ParseRepository(reg.Host()+"/"+parent+"/web")))
 			if test.want != "" {
-				wantError(t, err, test.want)
+				clienttest.WantError(t, err, test.want)
 				if n := reg.Count(registrytest.Of(registrytest.KindReferrers)); n > 100 {
 					t.Errorf("%d requests", n)
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -53,7 +54,7 @@ func TestSameDigestUnderSeveralNamespaces(t *testing.T) {
 			case test.class != nil:
 				s.wantAttempts(err, member.Digest, test.asked, test.class)
 			case test.a == 500:
-				wantError(t, err, "child "+s.registry.Host()+"/"+parent+"/a@", "500")
+				clienttest.WantError(t, err, "child "+s.registry.Host()+"/"+parent+"/a@", "500")
 			default:
 				check(t, err)
 				s.wantBlobsIn(parent + test.asked[len(test.asked)-1])
@@ -142,7 +143,7 @@ func (s *scene) wantAttempts(err error, d digest.Digest, asked []string, class f
 		if errdefs.IsPermissionDenied(a.Err) {
 			answer = "denied"
 		}
-		wantError(s.t, err, a.Repository.String()+": "+answer)
+		clienttest.WantError(s.t, err, a.Repository.String()+": "+answer)
 	}
 }
 
@@ -194,7 +195,7 @@ func TestMissingEverywhere(t *testing.T) {
 	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "a"))))
 	s.want(tagGet(parent), gets(parent+"/a", 404, member.Descriptor), gets(parent, 404, member.Descriptor))
 	s.wantAttempts(err, member.Digest, []string{"/a", ""}, errdefs.IsNotFound)
-	wantError(t, err, fmt.Sprintf("child %s/%s/a@sha256:%.12s: ", s.registry.Host(), parent, member.Digest.Encoded()))
+	clienttest.WantError(t, err, fmt.Sprintf("child %s/%s/a@sha256:%.12s: ", s.registry.Host(), parent, member.Digest.Encoded()))
 }
 
 // TestCandidatesAreBounded: eight repositories are asked for one digest.

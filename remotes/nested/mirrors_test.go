@@ -12,6 +12,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -25,14 +26,14 @@ func TestMirrors(t *testing.T) {
 			mirror.Allow("of-parent", "p1", prefix+parent)
 			mirror.Allow("of-web", "p2", prefix+parent+"/web")
 			member := putBundle(mirror, prefix)
-			dir := hosts(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n",
+			dir := clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n",
 				reg.URL(), strings.TrimSuffix(mirror.URL()+"/v2/"+prefix, "/")))
 			check(t, pullFrom(t, reg.Host(), registry.Options{
 				HostsDir: dir,
-				Credentials: stores(t, object{"auths": object{
-					mirror.Host() + "/" + prefix + parent:          authEntry("of-parent", "p1"),
-					mirror.Host() + "/" + prefix + parent + "/web": authEntry("of-web", "p2"),
-					reg.Host(): authEntry("of-registry", "p3"),
+				Credentials: clienttest.Stores(t, object{"auths": object{
+					mirror.Host() + "/" + prefix + parent:          clienttest.Entry("of-parent", "p1"),
+					mirror.Host() + "/" + prefix + parent + "/web": clienttest.Entry("of-web", "p2"),
+					reg.Host(): clienttest.Entry("of-registry", "p3"),
 				}}),
 			}))
 			wantLog(t, mirror, tagGet(prefix+parent), member.all(prefix+parent+"/web"))
@@ -60,8 +61,8 @@ func TestMirrorOfOtherNames(t *testing.T) {
 	defer root.Close()
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
 	check(t, pullFrom(t, reg.Host(), registry.Options{
-		HostsDir:    hosts(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n", reg.URL(), root.URL+"/cache")),
-		Credentials: userPassword(t, strings.TrimPrefix(root.URL, "http://"), "all", "secret"),
+		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n", reg.URL(), root.URL+"/cache")),
+		Credentials: clienttest.UserPassword(t, strings.TrimPrefix(root.URL, "http://"), "all", "secret"),
 	}))
 	wantLog(t, mirror, tagGet("remote/"+parent), member.all("remote/"+parent+"/web"))
 	wantLog(t, reg)
@@ -79,7 +80,7 @@ func TestMirrorWithoutTheMember(t *testing.T) {
 	reg, mirror := newRegistry(t), newRegistry(t)
 	member := putBundle(reg, "")
 	mirror.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
-	dir := hosts(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\n", reg.URL(), mirror.URL()))
+	dir := clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\n", reg.URL(), mirror.URL()))
 	check(t, pullFrom(t, reg.Host(), registry.Options{HostsDir: dir}))
 	wantLog(t, mirror, tagGet(parent), gets(parent+"/web", 404, member.Descriptor), gets(parent+"/web", 404, member.parts()...))
 	wantLog(t, reg, member.all(parent+"/web"))

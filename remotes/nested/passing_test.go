@@ -7,6 +7,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -50,7 +51,7 @@ func TestRetriedPull(t *testing.T) {
 			if test.says == nil {
 				check(t, err)
 			} else {
-				wantError(t, err, test.says...)
+				clienttest.WantError(t, err, test.says...)
 			}
 			if took < test.least || took > test.least+20*time.Second {
 				t.Errorf("it took %s", took)

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -244,7 +245,7 @@ func TestHostileLists(t *testing.T) {
 				_, err = f.Referrers(t.Context(), signature, at)
 			}
 			if test.err != "" {
-				wantError(t, err, test.err)
+				clienttest.WantError(t, err, test.err)
 			} else if err != nil || len(got) != 1 {
 				t.Errorf("%v %v", got, err)
 			}

@@ -19,22 +19,12 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
-
-// hosts is a directory with a hosts.toml for one registry.
-func hosts(t *testing.T, host, toml string) string {
-	t.Helper()
-	dir := t.TempDir()
-	name, port, _ := strings.Cut(host, ":")
-	at := filepath.Join(dir, name+"_"+port+"_")
-	check(t, os.Mkdir(at, 0o755))
-	check(t, os.WriteFile(filepath.Join(at, "hosts.toml"), []byte(toml), 0o600))
-	return dir
-}
 
 // putBundle puts a bundle of one member below a prefix of its repository.
 func putBundle(reg *registrytest.Registry, prefix string) (member image) {
@@ -62,8 +52,8 @@ func TestSkipVerify(t *testing.T) {
 	member.blobsIn(cdn, parent+"/web")
 	reg.Intercept(registrytest.Redirect(strings.Replace(cdn.URL(), "127.0.0.1", "localhost", 1), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
 	check(t, pullFrom(t, reg.Host(), registry.Options{
-		HostsDir:    hosts(t, reg.Host(), fmt.Sprintf("[host.%q]\nskip_verify = true\n", reg.URL())),
-		Credentials: userPassword(t, reg.Host(), "all", "secret"),
+		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\nskip_verify = true\n", reg.URL())),
+		Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret"),
 	}))
 	wantLog(t, cdn, member.blobs(parent+"/web"))
 }
@@ -76,16 +66,16 @@ func TestTLS(t *testing.T) {
 	check(t, os.WriteFile(ca, reg.CA(), 0o600))
 	named := "[host.%q]\nca = %q\n"
 	check(t, pullFrom(t, reg.Host(), registry.Options{
-		HostsDir:    hosts(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
-		Credentials: userPassword(t, reg.Host(), "all", "secret"),
+		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
+		Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret"),
 	}))
 	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
 	t.Run("another CA", func(t *testing.T) {
 		reg.ResetLog()
 		other := newRegistry(t, registrytest.WithTLS())
 		check(t, os.WriteFile(ca, other.CA(), 0o600))
-		wantError(t, pullFrom(t, reg.Host(), registry.Options{
-			HostsDir: hosts(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
+		clienttest.WantError(t, pullFrom(t, reg.Host(), registry.Options{
+			HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
 		}), "certificate")
 		wantLog(t, reg)
 	})
@@ -97,8 +87,8 @@ func TestUnreadableHosts(t *testing.T) {
 	reg := newRegistry(t)
 	putBundle(reg, "")
 	for _, toml := range []string{"server = ", "[host.\"http://mirror\"]\ncapabilities = [\"pul\"]\n", "[host.\"http://mirror\"]\nca = 7\n"} {
-		options := registry.Options{PlainHTTP: true, HostsDir: hosts(t, reg.Host(), toml)}
-		wantError(t, pullFrom(t, reg.Host(), options), reg.Host(), "hosts.toml")
+		options := registry.Options{PlainHTTP: true, HostsDir: clienttest.HostsDir(t, reg.Host(), toml)}
+		clienttest.WantError(t, pullFrom(t, reg.Host(), options), reg.Host(), "hosts.toml")
 		wantLog(t, reg)
 	}
 }
@@ -142,14 +132,14 @@ func TestClientCertificate(t *testing.T) {
 	toml := fmt.Sprintf("[host.%q]\nskip_verify = true\n", front.URL)
 	pullWith := func(toml string) error {
 		return pullFrom(t, host, registry.Options{
-			HostsDir: hosts(t, host, toml), Credentials: userPassword(t, host, "all", "secret"), Realms: []string{"127.0.0.1"},
+			HostsDir: clienttest.HostsDir(t, host, toml), Credentials: clienttest.UserPassword(t, host, "all", "secret"), Realms: []string{"127.0.0.1"},
 		})
 	}
-	wantError(t, pullWith(toml), "certificate required")
+	clienttest.WantError(t, pullWith(toml), "certificate required")
 	toml += fmt.Sprintf("client = %q\n", file)
 	check(t, pullWith(toml))
 	reg.Intercept(registrytest.Redirect(realm.URL, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
-	wantError(t, pullWith(toml), "certificate required")
+	clienttest.WantError(t, pullWith(toml), "certificate required")
 }
 
 // TestRedirectsAndHeaders: what a registry redirects to gets neither the
@@ -162,10 +152,10 @@ func TestRedirectsAndHeaders(t *testing.T) {
 	member := putBundle(reg, "")
 	member.blobsIn(cdn, parent+"/web")
 	reg.Intercept(registrytest.Redirect(cdn.URL(), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
-	dir := hosts(t, reg.Host(), fmt.Sprintf("[host.%q]\n[host.%q.header]\nX-Custom = \"canary\"\n", reg.URL(), reg.URL()))
+	dir := clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\n[host.%q.header]\nX-Custom = \"canary\"\n", reg.URL(), reg.URL()))
 	check(t, pullFrom(t, reg.Host(), registry.Options{
 		HostsDir:    dir,
-		Credentials: userPassword(t, reg.Host(), "all", "secret"),
+		Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret"),
 	}))
 	wantLog(t, cdn, member.blobs(parent+"/web"))
 	for _, q := range cdn.Log() {
@@ -190,8 +180,8 @@ func TestOtherScope(t *testing.T) {
 	reg.Tag("back/"+parent, "plain", plain.Digest)
 	reg.Intercept(registrytest.Prefixed("back"))
 	at := reg.Host() + "/" + parent
-	options := registry.Options{PlainHTTP: true, Credentials: stores(t, object{"auths": object{
-		at: authEntry("all", "secret"), at + "/web": authEntry("web", "secret"),
+	options := registry.Options{PlainHTTP: true, Credentials: clienttest.Stores(t, object{"auths": object{
+		at: clienttest.Entry("all", "secret"), at + "/web": clienttest.Entry("web", "secret"),
 	}})}
 	check(t, pullFrom(t, reg.Host(), options))
 	registries := registry.New(options)
@@ -236,7 +226,7 @@ func TestSignedURLs(t *testing.T) {
 			cdn.Intercept(fault)
 			s.store = newStore(t)
 			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
-			wantError(t, err)
+			clienttest.WantError(t, err)
 		})
 	}
 }
@@ -247,7 +237,7 @@ func TestLocalhost(t *testing.T) {
 	reg := newRegistry(t, registrytest.WithTokenAuth())
 	reg.Allow("all", "secret", "*")
 	member := putBundle(reg, "")
-	check(t, pullFrom(t, reg.Host(), registry.Options{Credentials: userPassword(t, reg.Host(), "all", "secret")}))
+	check(t, pullFrom(t, reg.Host(), registry.Options{Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")}))
 	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
 }
 
@@ -259,7 +249,7 @@ const proxyTest = "NESTED_TEST_PULL_THROUGH_PROXY"
 func TestProxy(t *testing.T) {
 	const host = "registry.test"
 	if os.Getenv(proxyTest) != "" {
-		check(t, pullFrom(t, host, registry.Options{PlainHTTP: true, Credentials: userPassword(t, host, "all", "secret")}))
+		check(t, pullFrom(t, host, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, host, "all", "secret")}))
 		return
 	}
 	reg := newRegistry(t, registrytest.WithRealm("http://"+host+"/token"))

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -57,7 +58,7 @@ func TestResolve(t *testing.T) {
 				}
 				return
 			}
-			wantError(t, err, test.says)
+			clienttest.WantError(t, err, test.says)
 			if errdefs.IsNotFound(err) != (test.says == "not found") || len(digests(s.store)) != 0 {
 				t.Errorf("got %v, and %q in the store", err, digests(s.store))
 			}
@@ -72,7 +73,7 @@ func TestDigestOfOtherContent(t *testing.T) {
 	other := digest.FromString("other")
 	s.registry.PutAs(parent, ocispec.MediaTypeImageIndex, other, indexOf())
 	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+other.String())
-	wantError(t, err)
+	clienttest.WantError(t, err)
 	if found := digests(s.store); len(found) != 0 {
 		t.Errorf("%q is stored", found)
 	}

@@ -1,9 +1,7 @@
 package nested_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -21,6 +19,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -51,7 +50,7 @@ func newScene(t *testing.T, options nested.Options) *scene {
 		registry: reg,
 		metrics:  new(registry.Metrics),
 		store:    newStore(t),
-		source:   &lookups{Source: userPassword(t, reg.Host(), "all", "secret")},
+		source:   &lookups{Source: clienttest.UserPassword(t, reg.Host(), "all", "secret")},
 	}
 	s.resolver = nested.New(s.registries(), options)
 	before := askedDNS.Load()
@@ -168,24 +167,7 @@ func stored(store content.Store, d ocispec.Descriptor) bool {
 	return err == nil
 }
 
-// stores returns a credential source over a Docker configuration.
-func stores(t *testing.T, config any) auth.Source {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "config.json")
-	check(t, os.WriteFile(file, encode(config), 0o600))
-	return auth.NewStores(auth.StoresOptions{Files: []string{file}})
-}
-
 type object = map[string]any
-
-func userPassword(t *testing.T, key, user, password string) auth.Source {
-	t.Helper()
-	return stores(t, object{"auths": object{key: authEntry(user, password)}})
-}
-
-func authEntry(user, password string) object {
-	return object{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
-}
 
 // image is an image and what it consists of.
 type image struct {
@@ -297,25 +279,6 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// wantError fails unless err says all of that on one line of ASCII.
-func wantError(t *testing.T, err error, says ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want one that says %q", says)
-	}
-	for _, s := range says {
-		if !strings.Contains(err.Error(), s) {
-			t.Errorf("error %q does not say %q", err, s)
-		}
-	}
-	if bytes.ContainsFunc([]byte(err.Error()), func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		t.Errorf("error with control characters: %q", err)
-	}
-	if strings.Contains(err.Error(), "secret") {
-		t.Errorf("error with a secret: %q", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -112,7 +113,7 @@ func TestNotJSON(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
 			member := putImage(s.registry, parent+"/web", "layer")
-			wantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, change(indexOf(registrytest.Member(member.Descriptor, "web"))))))
+			clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, change(indexOf(registrytest.Member(member.Descriptor, "web"))))))
 			s.want(tagGet(parent))
 		})
 	}

@@ -17,7 +17,7 @@ type lookup struct{ absent bool }
 
 // at returns a host as it is asked by the lookup.
 func (l *lookup) at(h Host) Host {
-	h = h.through(func(next http.RoundTripper) http.RoundTripper { return lookupTransport{next, l} })
+	h = h.through(l.listen)
 	h.RegistryHost.Authorizer = manifestFirst{h.Authorizer, l}
 	return h
 }
@@ -41,17 +41,11 @@ func (a manifestFirst) Authorize(ctx context.Context, req *http.Request) error {
 	return a.Authorizer.Authorize(ctx, req)
 }
 
-// lookupTransport takes note of what is answered in the end.
-type lookupTransport struct {
-	next   http.RoundTripper
-	lookup *lookup
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (t lookupTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(req)
+// listen takes note of what is answered in the end.
+func (l *lookup) listen(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+	resp, err := next.RoundTrip(req)
 	if err == nil && isOfManifest(req) {
-		t.lookup.absent = resp.StatusCode == http.StatusNotFound
+		l.absent = resp.StatusCode == http.StatusNotFound
 	}
 	return resp, err
 }

@@ -15,17 +15,12 @@ import (
 
 // glancing returns the host with a client that makes HEADs as GETs of one byte.
 func (h Host) glancing() Host {
-	return h.through(func(next http.RoundTripper) http.RoundTripper { return glanceTransport{next} })
-}
-
-type glanceTransport struct{ next http.RoundTripper }
-
-// RoundTrip implements [http.RoundTripper].
-func (t glanceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method == http.MethodHead {
-		return glance(req, t.next.RoundTrip)
-	}
-	return t.next.RoundTrip(req)
+	return h.through(func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		if req.Method == http.MethodHead {
+			return glance(req, next.RoundTrip)
+		}
+		return next.RoundTrip(req)
+	})
 }
 
 // glance makes of the answer to a GET what HEAD would have got. Of a blob it

@@ -33,15 +33,21 @@ type Host struct {
 	OwnTrust bool
 }
 
-// through returns the host with a client whose requests go through what wrap
-// makes of its transport. That is how something is asked for, or heard of, that
+// through returns the host with a client that leaves each request to do, with
+// the transport below. That is how something is asked for, or heard of, that
 // docker's resolver has no parameter for.
-func (h Host) through(wrap func(http.RoundTripper) http.RoundTripper) Host {
+func (h Host) through(do func(next http.RoundTripper, req *http.Request) (*http.Response, error)) Host {
 	client := *h.Client
-	client.Transport = wrap(client.Transport)
+	next := client.Transport
+	client.Transport = roundTripper(func(req *http.Request) (*http.Response, error) { return do(next, req) })
 	h.Client = &client
 	return h
 }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements [http.RoundTripper].
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // Hosts returns the hosts of a repository's registry in the order of asking.
 func (c *Client) Hosts(repository auth.Repository) ([]Host, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -25,7 +26,7 @@ func TestPushedDigest(t *testing.T) {
 	for _, d := range []string{ocispec.DescriptorEmptyJSON.Digest.String() + "&from=secret", "sha256:../../../x", "sha256:", ""} {
 		desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: digest.Digest(d), Size: 2}
 		_, err := pusher.Push(t.Context(), desc)
-		wantError(t, err, "digest")
+		clienttest.WantError(t, err, "digest")
 	}
 	if log := reg.Log(); len(log) > 0 {
 		t.Errorf("asked: %v", log)
@@ -100,25 +101,31 @@ func TestUploadLocations(t *testing.T) {
 			defer reg.Close()
 			host := reg.Listener.Addr().String()
 			registries := registry.New(registry.Options{
-				HostsDir:    hosts(t, host, fmt.Sprintf("server = %q\n[header]\nX-Hosts = \"canary\"\n", reg.URL)),
-				Credentials: userPassword(t, host, "user", "secret"),
+				HostsDir:    clienttest.HostsDir(t, host, fmt.Sprintf("server = %q\n[header]\nX-Hosts = \"canary\"\n", reg.URL)),
+				Credentials: clienttest.UserPassword(t, host, "user", "secret"),
 				Header:      http.Header{"X-Client": {"canary"}}, UserAgent: "program",
 			})
 			defer registries.CloseIdleConnections()
 			data := "content of " + name
-			desc := describe(ocispec.MediaTypeImageLayer, []byte(data))
-			pusher, err := registries.Pusher(t.Context(), host+"/"+parent+"@"+desc.Digest.String())
-			check(t, err)
-			w, err := pusher.Push(t.Context(), desc)
-			check(t, err)
-			_, err = w.Write([]byte(data))
-			check(t, err)
-			check(t, w.Commit(t.Context(), desc.Size, desc.Digest))
+			pushLayer(t, registries, host, data)
 			if stored != data {
 				t.Errorf("stored %q", stored)
 			}
 		})
 	}
+}
+
+// pushLayer pushes a layer to parent.
+func pushLayer(t *testing.T, registries *registry.Client, host, data string) {
+	t.Helper()
+	desc := describe(ocispec.MediaTypeImageLayer, []byte(data))
+	pusher, err := registries.Pusher(t.Context(), host+"/"+parent+"@"+desc.Digest.String())
+	check(t, err)
+	w, err := pusher.Push(t.Context(), desc)
+	check(t, err)
+	_, err = w.Write([]byte(data))
+	check(t, err)
+	check(t, w.Commit(t.Context(), desc.Size, desc.Digest))
 }
 
 // TestPushOtherScope: a push to a front that rewrites paths. What a registry names before the upload is for pulling alone;
@@ -158,17 +165,10 @@ func TestPushOtherScope(t *testing.T) {
 	}))
 	defer reg.Close()
 	host := reg.Listener.Addr().String()
-	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, host, "user", "secret")})
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, host, "user", "secret")})
 	defer registries.CloseIdleConnections()
 	for _, data := range []string{"one", "two"} {
-		desc := describe(ocispec.MediaTypeImageLayer, []byte(data))
-		pusher, err := registries.Pusher(t.Context(), host+"/"+parent+"@"+desc.Digest.String())
-		check(t, err)
-		w, err := pusher.Push(t.Context(), desc)
-		check(t, err)
-		_, err = w.Write([]byte(data))
-		check(t, err)
-		check(t, w.Commit(t.Context(), desc.Size, desc.Digest))
+		pushLayer(t, registries, host, data)
 	}
 	if want := []string{"repository:" + parent + ":pull,push", "repository:back/" + parent + ":pull,push"}; stored != "onetwo" || !slices.Equal(asked, want) {
 		t.Errorf("stored %q, tokens for %q, want %q", stored, asked, want)

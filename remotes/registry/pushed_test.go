@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -39,7 +40,7 @@ func TestPushedManifestRedirected(t *testing.T) {
 					return true
 				})
 				at.Intercept(at.Pushes(false))
-				registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
+				registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 				defer registries.CloseIdleConnections()
 				data := encode(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: ocispec.DescriptorEmptyJSON})
 				desc := describe(ocispec.MediaTypeImageManifest, data)
@@ -47,7 +48,7 @@ func TestPushedManifestRedirected(t *testing.T) {
 				check(t, err)
 				err = pushAgain(t, pusher, desc, data)
 				if status < 307 {
-					wantError(t, err, "redirect")
+					clienttest.WantError(t, err, "redirect")
 					if n := at.Count(registrytest.In(parent + "/moved")); n > 0 {
 						t.Errorf("%d requests went there", n)
 					}

@@ -154,21 +154,13 @@ type manifestAnswer struct {
 
 // at returns a host whose answers are heard.
 func (a *manifestAnswer) at(h Host) Host {
-	return h.through(func(next http.RoundTripper) http.RoundTripper { return answerTransport{next, a} })
-}
-
-type answerTransport struct {
-	next   http.RoundTripper
-	answer *manifestAnswer
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (t answerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(req)
-	if err == nil && req.Method == http.MethodPut && isOfManifest(req) {
-		t.answer.take(resp)
-	}
-	return resp, err
+	return h.through(func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err == nil && req.Method == http.MethodPut && isOfManifest(req) {
+			a.take(resp)
+		}
+		return resp, err
+	})
 }
 
 // take keeps the header of a manifest's answer.

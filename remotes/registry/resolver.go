@@ -115,25 +115,18 @@ type resolution struct{ data []byte }
 
 // at returns a host as it is asked for a resolution. What breaks off is asked
 // for again when the host is retried.
-func (r *resolution) at(h Host) Host {
-	return h.through(func(next http.RoundTripper) http.RoundTripper { return resolutionTransport{next, r} })
-}
+func (r *resolution) at(h Host) Host { return h.through(r.ask) }
 
-type resolutionTransport struct {
-	next       http.RoundTripper
-	resolution *resolution
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (t resolutionTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+// ask makes the request.
+func (r *resolution) ask(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodHead || !isOfManifest(req) {
-		return t.next.RoundTrip(req)
+		return next.RoundTrip(req)
 	}
 	req = req.Clone(req.Context())
 	req.Method = http.MethodGet
-	resp, err := t.next.RoundTrip(req)
+	resp, err := next.RoundTrip(req)
 	if err == nil && resp.StatusCode == http.StatusOK {
-		if err = t.resolution.take(resp); err != nil {
+		if err = r.take(resp); err != nil {
 			return nil, errors.Join(err, resp.Body.Close())
 		}
 	}

@@ -22,7 +22,9 @@ func (h Host) retried(last bool) Host { return h.retriedIn(nil, last) }
 
 // retriedIn is retried for requests that are part of a push.
 func (h Host) retriedIn(push *pushTries, last bool) Host {
-	return h.through(func(next http.RoundTripper) http.RoundTripper { return retryTransport{next, push, last} })
+	return h.through(func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		return retryTransport{next, push, last}.RoundTrip(req)
+	})
 }
 
 type retryTransport struct {

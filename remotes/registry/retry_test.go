@@ -112,10 +112,6 @@ func wantBusy(t *testing.T, err error, after string) {
 	}
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
 // TestRetryEnds: who gives up does not wait for the registry.
 func TestRetryEnds(t *testing.T) {
 	t.Parallel()

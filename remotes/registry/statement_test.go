@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -64,7 +65,7 @@ func TestKeepsReferences(t *testing.T) {
 func TestKeepsReferencesToken(t *testing.T) {
 	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
 	reg.Allow("all", "secret", parent)
-	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 	defer registries.CloseIdleConnections()
 	var group sync.WaitGroup
 	for range 4 {
@@ -85,7 +86,7 @@ func TestKeepsReferencesToken(t *testing.T) {
 // TestKeepsReferencesError: that it could not be found out is no answer, and not kept; for a strategy it is no.
 func TestKeepsReferencesError(t *testing.T) {
 	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
-	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: userPassword(t, reg.Host(), "all", "secret")})
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 	defer registries.CloseIdleConnections()
 	at := repositoryAt(t, reg, parent)
 	if _, err := registries.KeepsReferences(t.Context(), at); err == nil {

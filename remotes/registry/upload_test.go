@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -155,7 +156,7 @@ func TestPushRetries(t *testing.T) {
 					t.Errorf("%s requests in %v, want %s", got, took, test.asked)
 				}
 				if test.says != "" {
-					wantError(t, err, test.says)
+					clienttest.WantError(t, err, test.says)
 				} else if err != nil {
 					t.Error(err)
 				}

@@ -1,0 +1,74 @@
+// Package clienttest has what tests of clients of registries need beside a
+// registry: what is configured for one, and what an error has to say.
+package clienttest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// HostsDir is a directory with a hosts.toml for one host, which goes with the
+// test.
+func HostsDir(t testing.TB, host, toml string) string {
+	t.Helper()
+	dir := t.TempDir()
+	name, port, _ := strings.Cut(host, ":")
+	at := filepath.Join(dir, name+"_"+port+"_")
+	check(t, os.Mkdir(at, 0o755))
+	check(t, os.WriteFile(filepath.Join(at, "hosts.toml"), []byte(toml), 0o600))
+	return dir
+}
+
+// Stores are credential stores over one Docker configuration.
+func Stores(t testing.TB, config any) auth.Source {
+	t.Helper()
+	data, err := json.Marshal(config)
+	check(t, err)
+	file := filepath.Join(t.TempDir(), "config.json")
+	check(t, os.WriteFile(file, data, 0o600))
+	return auth.NewStores(auth.StoresOptions{Files: []string{file}})
+}
+
+// UserPassword are stores with one credential.
+func UserPassword(t testing.TB, key, user, password string) auth.Source {
+	t.Helper()
+	return Stores(t, map[string]any{"auths": map[string]any{key: Entry(user, password)}})
+}
+
+// Entry is an entry of auths.
+func Entry(user, password string) any {
+	return map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
+}
+
+// WantError fails unless err says all of that on one line of ASCII, and no
+// secret.
+func WantError(t testing.TB, err error, says ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want one that says %q", says)
+	}
+	for _, s := range says {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("error %q does not say %q", err, s)
+		}
+	}
+	if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		t.Errorf("error with control characters: %q", err)
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("error with a secret: %q", err)
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
