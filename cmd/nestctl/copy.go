@@ -111,7 +111,7 @@ func (o *copyOptions) checkDestination(dst string) error {
 type copied struct {
 	Ref      string          `json:"ref"`
 	Digest   digest.Digest   `json:"digest"`
-	Strategy bundle.Strategy `json:"strategy,omitempty"` // of a nested index: reference, carrier
+	Strategy nested.Strategy `json:"strategy,omitempty"` // of a nested index: reference, carrier
 	Members  []string        `json:"members"`
 	Missing  []string        `json:"missing,omitempty"`          // left out
 	Foreign  []string        `json:"nonDistributable,omitempty"` // layers that were left out
@@ -233,7 +233,7 @@ func (o *copyOptions) bundle(from *copySource, show bundle.Progress) bundle.Copy
 		From:        from.registries,
 		FromParents: o.parents,
 		Flatten:     o.flatten,
-		Strategy:    bundle.Strategy(o.strategy),
+		Strategy:    nested.Strategy(o.strategy),
 		NoProtect:   o.noProtect,
 		Progress:    show,
 	}

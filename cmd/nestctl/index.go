@@ -179,7 +179,7 @@ var mediaType = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}/[0-9
 type created struct {
 	Ref      string          `json:"ref"`
 	Digest   digest.Digest   `json:"digest"`
-	Strategy bundle.Strategy `json:"strategy"`
+	Strategy nested.Strategy `json:"strategy"`
 	Members  []string        `json:"members"`
 }
 
@@ -208,7 +208,7 @@ func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Co
 		return err
 	}
 	warnOfCleanUp(cmd.ErrOrStderr(), o.strategy, o.noProtect)
-	publish := bundle.PublishOptions{Strategy: bundle.Strategy(o.strategy), NoProtect: o.noProtect}
+	publish := bundle.PublishOptions{Strategy: nested.Strategy(o.strategy), NoProtect: o.noProtect}
 	strategy, err := e.Publish(ctx, append([]string{tag}, o.tags...), publish)
 	if err != nil {
 		return err

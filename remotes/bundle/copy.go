@@ -30,8 +30,8 @@ type CopyOptions struct {
 	// Flatten brings all into one repository, in plain indexes without child
 	// namespaces.
 	Flatten bool
-	// Strategy is that of nested indexes; "" is [Auto].
-	Strategy Strategy
+	// Strategy is that of nested indexes; "" is [nested.Auto].
+	Strategy nested.Strategy
 	// NoProtect leaves members without the tags that keep them from the registry's
 	// clean-up (docs/spec.md, section 8b).
 	NoProtect bool
@@ -42,12 +42,12 @@ type CopyOptions struct {
 // Copied is what a copy did.
 type Copied struct {
 	*Walked
-	Digest   digest.Digest // of the root at the destination
-	Strategy Strategy      // by which a nested index was put; "" for another root
-	Placed   []string      // the members at the destination, repository@digest
-	Uploaded int64         // blobs
-	There    int64         // blobs that were there, or were mounted
-	Bytes    int64         // of the blobs that were uploaded
+	Digest   digest.Digest   // of the root at the destination
+	Strategy nested.Strategy // by which a nested index was put; "" for another root
+	Placed   []string        // the members at the destination, repository@digest
+	Uploaded int64           // blobs
+	There    int64           // blobs that were there, or were mounted
+	Bytes    int64           // of the blobs that were uploaded
 }
 
 // Copy copies a bundle to a repository, its members to the repositories below
@@ -83,7 +83,7 @@ func newPassage(b *Bundle, to *registry.Client, parent auth.Repository, o CopyOp
 	if o.Concurrent == 0 {
 		o.Concurrent = DefaultConcurrent
 	}
-	m := newMover(to, parent, cmp.Or(o.Strategy, Auto), o.Concurrent, o.Progress)
+	m := newMover(to, parent, cmp.Or(o.Strategy, nested.Auto), o.Concurrent, o.Progress)
 	m.single, m.plain = o.Flatten, o.Flatten
 	return &passage{m, newOwner(b, o.From, o.FromParents), o.Options}
 }
@@ -118,7 +118,7 @@ func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions)
 }
 
 // finish brings the root itself: everything that it points to is there.
-func (p *passage) finish(ctx context.Context, root *Node, tag string) (how Strategy, d digest.Digest, err error) {
+func (p *passage) finish(ctx context.Context, root *Node, tag string) (how nested.Strategy, d digest.Digest, err error) {
 	desc, data := Bare(root.Descriptor), p.bytesOf(root.Digest)
 	var members []nested.Entry
 	if p.plain {
@@ -137,8 +137,8 @@ func (p *passage) finish(ctx context.Context, root *Node, tag string) (how Strat
 		return "", desc.Digest, incomplete(p.parent, desc, putContent(ctx, to, p.parent, tag, desc, data))
 	}
 	index := publisher{to, data, desc}
-	if root.Carrier != nil && p.strategy == Auto {
-		return AsCarrier, desc.Digest, p.finishCarrier(ctx, root.Carrier, index, tag)
+	if root.Carrier != nil && p.strategy == nested.Auto {
+		return nested.Carrier, desc.Digest, p.finishCarrier(ctx, root.Carrier, index, tag)
 	}
 	how, err = index.publish(ctx, p.parent, tag, p.strategy)
 	return how, desc.Digest, err

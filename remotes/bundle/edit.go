@@ -92,8 +92,8 @@ func (e *Edit) Add(ctx context.Context, sources []IndexSource, o AddOptions) err
 	if err != nil {
 		return err
 	}
-	for _, m := range members {
-		if o.Replace {
+	if o.Replace {
+		for _, m := range members {
 			e.remove(func(n nested.Entry) bool { return n.Child == m.child })
 		}
 	}
@@ -155,7 +155,7 @@ func (e *Edit) Bytes() ([]byte, ocispec.Descriptor, error) { return e.document.b
 
 // PublishOptions say how an index is published.
 type PublishOptions struct {
-	Strategy Strategy // "" is [Auto]
+	Strategy nested.Strategy // "" is [nested.Auto]
 	// NoProtect leaves members without the tags that keep them from the registry's
 	// clean-up (docs/spec.md, section 8b).
 	NoProtect bool
@@ -163,7 +163,7 @@ type PublishOptions struct {
 
 // Publish protects the members, and brings the index to its repository under
 // tags, the first of which decides how. It returns the strategy.
-func (e *Edit) Publish(ctx context.Context, tags []string, o PublishOptions) (strategy Strategy, err error) {
+func (e *Edit) Publish(ctx context.Context, tags []string, o PublishOptions) (strategy nested.Strategy, err error) {
 	data, desc, err := e.Bytes()
 	if err != nil {
 		return "", err
@@ -177,8 +177,8 @@ func (e *Edit) Publish(ctx context.Context, tags []string, o PublishOptions) (st
 			return "", err
 		}
 	}
-	strategy = cmp.Or(o.Strategy, Auto)
-	if strategy == AsAnchor {
+	strategy = cmp.Or(o.Strategy, nested.Auto)
+	if strategy == Anchor {
 		if err = e.anchor(ctx); err != nil {
 			return "", err
 		}
@@ -227,7 +227,7 @@ func (p publisher) protect(ctx context.Context, members []member) error {
 		tag := protection.Tag(m.repository, m.desc.Digest)
 		if is { // which may be a blob there
 			member := publisher{p.registries, m.manifest, m.desc}
-			_, err = member.publish(ctx, m.repository, tag, Auto)
+			_, err = member.publish(ctx, m.repository, tag, nested.Auto)
 		} else {
 			err = putContent(ctx, p.registries, m.repository, tag, m.desc, m.manifest)
 		}
@@ -243,7 +243,7 @@ func (p publisher) protect(ctx context.Context, members []member) error {
 
 // anchor brings what the members hold into the index's repository.
 func (e *Edit) anchor(ctx context.Context) error {
-	m := newMover(e.registries, e.repository, AsAnchor, DefaultConcurrent, nil)
+	m := newMover(e.registries, e.repository, Anchor, DefaultConcurrent, nil)
 	m.single = true
 	for _, member := range e.members {
 		ref, err := auth.ParseReference(member.ref())

@@ -136,7 +136,7 @@ func ExampleNewIndex() {
 	if err := index.Add(ctx, []bundle.IndexSource{{Reference: reference(server.Host() + "/org/app/web:v1")}}, bundle.AddOptions{}); err != nil {
 		log.Fatal(err)
 	}
-	strategy, err := index.Publish(ctx, []string{dst.Tag()}, bundle.PublishOptions{Strategy: bundle.AsReference})
+	strategy, err := index.Publish(ctx, []string{dst.Tag()}, bundle.PublishOptions{Strategy: nested.Reference})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type mover struct {
 	parent     auth.Repository
 	single     bool               // all to the parent
 	plain      bool               // in plain indexes
-	strategy   Strategy           // for nested indexes
+	strategy   nested.Strategy    // for nested indexes
 	protection *nested.Protection // nil: members get no tags
 	show       Progress
 	limiter    *semaphore.Weighted
@@ -51,7 +51,7 @@ type put struct {
 	what contentKey
 }
 
-func newMover(registries *registry.Client, parent auth.Repository, strategy Strategy, concurrent int, show Progress) *mover {
+func newMover(registries *registry.Client, parent auth.Repository, strategy nested.Strategy, concurrent int, show Progress) *mover {
 	if show == nil {
 		show = silent{}
 	}

@@ -18,22 +18,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// Strategy is how a registry is to take a nested index (docs/spec.md, section 8).
-type Strategy string
-
-// The strategies.
-const (
-	// Auto is [AsCarrier], but [AsReference] where the registry says that it supports
-	// child namespaces.
-	Auto Strategy = "auto"
-	// AsReference puts the index as it is.
-	AsReference Strategy = "reference"
-	// AsCarrier puts an image manifest that carries the index.
-	AsCarrier Strategy = "carrier"
-	// AsAnchor puts the index as it is, and the members' content beside it, too: who may
-	// read its repository may read them.
-	AsAnchor Strategy = "anchor"
-)
+// Anchor is a strategy of [Edit.Publish] alone: the index as it is, and the
+// members' content beside it, too. Who may read its repository may read them.
+const Anchor nested.Strategy = "anchor"
 
 // publisher brings an index to a registry (docs/spec.md, section 8).
 type publisher struct {
@@ -92,9 +79,9 @@ func push(ctx context.Context, pusher remotes.Pusher, desc ocispec.Descriptor, d
 // returns which it was. With auto, a registry that says that it keeps an index
 // as it is may refuse this one all the same, as one whose members the parent's
 // credential may not read: then a carrier.
-func (p publisher) publish(ctx context.Context, to auth.Repository, tag string, strategy Strategy) (Strategy, error) {
-	asIs := strategy != AsCarrier
-	if strategy == Auto {
+func (p publisher) publish(ctx context.Context, to auth.Repository, tag string, strategy nested.Strategy) (nested.Strategy, error) {
+	asIs := strategy != nested.Carrier
+	if strategy == nested.Auto {
 		var err error
 		if asIs, err = nested.KeepsReferences(ctx, p.registries, to); err != nil {
 			return "", err
@@ -103,17 +90,17 @@ func (p publisher) publish(ctx context.Context, to auth.Repository, tag string, 
 	if asIs {
 		err := putContent(ctx, p.registries, to, tag, p.desc, p.index)
 		switch {
-		case err == nil && strategy == Auto:
-			return AsReference, nil
-		case err == nil || strategy == AsAnchor || !refused(err):
+		case err == nil && strategy == nested.Auto:
+			return nested.Reference, nil
+		case err == nil || strategy == Anchor || !refused(err):
 			return strategy, err
-		case strategy == AsReference:
+		case strategy == nested.Reference:
 			return "", fmt.Errorf("%s does not take an index whose members are in other repositories: %w; "+
 				"use --strategy carrier (it takes an image manifest that carries the index), or --strategy anchor of nestctl index create "+
 				"(the members' content in %s, too, for all who may read that)", to.Host(), err, to.Name())
 		}
 	}
-	return AsCarrier, p.carry(ctx, to, tag)
+	return nested.Carrier, p.carry(ctx, to, tag)
 }
 
 // refused reports whether a registry did not take a manifest for what it says.
