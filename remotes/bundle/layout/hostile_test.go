@@ -340,7 +340,7 @@ func TestArchiveFromPipe(t *testing.T) {
 	if _, err := Open(ctx, Place{Archive: true, Path: pipe}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	end, err := os.OpenFile(pipe, os.O_WRONLY, 0) // so that its reader ends
+	end, err := os.OpenFile(pipe, os.O_RDWR, 0) // so that its reader ends, where it still waits
 	noError(t, err)
 	noError(t, end.Close())
 }

@@ -13,9 +13,10 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // openArchive opens an archive for reading from any position. A pipe is read to
@@ -39,11 +40,16 @@ func openArchive(ctx context.Context, name string) (*os.File, error) {
 		return file, err
 	case info.IsDir():
 		return nil, errors.Join(usage.Errorf("%s is a directory; name it as oci-layout:%s", name, name), file.Close())
+	case file == os.Stdin:
+		return gather(ctx, func() (io.ReadCloser, error) { return file, nil })
+	case info.Mode()&fs.ModeNamedPipe != 0:
+		defer context.AfterFunc(ctx, func() { _ = file.Close() })() // so that nobody goes on to wait for a writer
+		return gather(ctx, func() (io.ReadCloser, error) { return connected(file) })
 	}
-	if file != os.Stdin && file.Close() == nil {
-		return gather(ctx, func() (io.ReadCloser, error) { return os.Open(name) }) // now waits for who writes
+	if err = file.Close(); err != nil {
+		return nil, err
 	}
-	return gather(ctx, func() (io.ReadCloser, error) { return file, nil })
+	return gather(ctx, func() (io.ReadCloser, error) { return os.Open(name) }) // which waits for what it reads
 }
 
 // gather copies what is read to a file that has no name, and is gone when it is
@@ -66,6 +72,9 @@ func gather(ctx context.Context, open func() (io.ReadCloser, error)) (*os.File, 
 	select {
 	case err = <-done:
 	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil && ctx.Err() != nil { // whose end may have closed what was read
 		err = context.Cause(ctx)
 	}
 	if err == nil {
