@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -32,7 +31,7 @@ var errTimeout = errors.New("no answer in time")
 
 // fail is the funnel that turns errors into answers. containerd goes on to
 // the next host whatever the status, and shows the message to its user.
-func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, err error) {
+func (g *Gateway) fail(ctx context.Context, q request, err error) *http.Response {
 	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) && !refused(err) {
 		err = fmt.Errorf("%s: %w", q.repository, errTimeout)
 	}
@@ -41,9 +40,7 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	}
 	f := classify(err, q.kind)
 	message := printable(f.message)
-	header := w.Header()
-	clear(header)
-	q.namespace(header)
+	header := http.Header{"Content-Type": {"application/json"}, "X-Content-Type-Options": {"nosniff"}}
 	if g.options.Mode == Pod && f.status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", `Basic realm="nested"`)
 	} else if f.status == http.StatusUnauthorized {
@@ -53,15 +50,8 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	if failed != nil {
 		body = nil // strings encode
 	}
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("X-Content-Type-Options", "nosniff")
 	if refused(err) {
 		header.Set("Retry-After", memoryRetry)
-	}
-	w.WriteHeader(f.status)
-	if !q.head {
-		_, _ = w.Write(body) // who went away has no use for it
 	}
 	fields := log.Fields{"status": f.status}
 	if q.repository != (auth.Repository{}) {
@@ -76,6 +66,7 @@ func (g *Gateway) fail(ctx context.Context, w http.ResponseWriter, q request, er
 	default:
 		logger.Warn(message)
 	}
+	return answerWith(f.status, header, body)
 }
 
 // classify finds the answer for an error. What cannot be told to be the

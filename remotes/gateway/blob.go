@@ -3,10 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
-	"sync"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -16,19 +14,18 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// serveBlob passes a blob on as it comes, from the first candidate that has
-// it. The client verifies it.
-func (g *Gateway) serveBlob(ctx context.Context, w *answer, q request) error {
-	var resp *http.Response
-	err := g.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) (err error) {
-		resp, err = g.openBlob(ctx, q, p, from) //nolint:bodyclose // it is closed below
+// findBlob finds a blob, to be passed on as it comes, at the first candidate
+// that has it. The client verifies it.
+func (g *Gateway) findBlob(ctx context.Context, q request) (resp *http.Response, err error) {
+	err = g.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) (err error) {
+		resp, err = g.openBlob(ctx, q, p, from) //nolint:bodyclose // the caller closes it
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer resp.Body.Close()
-	return pass(ctx, w, q, resp)
+	resp.Header = passable(q, resp)
+	return resp, nil
 }
 
 // openBlob asks one candidate.
@@ -92,34 +89,17 @@ func (g *Gateway) exchangeBlob(ctx context.Context, from auth.Repository, ask qu
 var passed = []string{"Content-Type", "Content-Range", "Content-Encoding", "Accept-Ranges", "Etag", "Last-Modified",
 	"Docker-Content-Digest", "Docker-Distribution-Api-Version", "Location", "Warning", "Oci-Filters-Applied"}
 
-// pass passes an answer on.
-func pass(ctx context.Context, w *answer, q request, resp *http.Response) error {
-	header := w.Header()
-	for _, name := range passed {
-		if v := resp.Header.Values(name); len(v) > 0 {
-			header[name] = v
-		}
-	}
+// passable is the header of a registry's answer as it reaches the client.
+func passable(q request, resp *http.Response) http.Header {
+	header := kept(resp.Header, passed)
 	if header.Get("Docker-Content-Digest") == "" && q.digest != "" {
 		header.Set("Docker-Content-Digest", q.digest.String())
 	}
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", "application/octet-stream")
 	}
-	if redirect := resp.StatusCode/100 == 3; redirect {
-		return w.send(ctx, resp.StatusCode, nil, q.head)
-	}
-	if resp.ContentLength >= 0 {
+	if resp.ContentLength >= 0 && resp.StatusCode/100 != 3 {
 		header.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
-	if err := w.send(ctx, resp.StatusCode, nil, q.head); err != nil || q.head {
-		return err
-	}
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	_, err := io.CopyBuffer(w, resp.Body, *buffer)
-	return err
+	return header
 }
-
-// buffers hold two records of TLS, more than which no read returns.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}

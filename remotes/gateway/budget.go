@@ -103,12 +103,12 @@ const stallTimeout = time.Minute
 // body is the body of an answer, with which its request ends.
 type body struct {
 	io.ReadCloser
-	cancel context.CancelCauseFunc
+	end func()
 }
 
 // Close implements [io.Closer].
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
-	b.cancel(nil)
+	b.end()
 	return err
 }

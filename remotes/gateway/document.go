@@ -132,13 +132,18 @@ func headerBytes(header http.Header) (size int64) {
 // told is what of an answer's header is told to clients or looked at. Documents
 // are kept, and the rest may be large.
 func told(header http.Header) http.Header {
-	kept := http.Header{}
-	for _, name := range append([]string{"Docker-Content-Digest"}, passedOfDocuments...) {
+	return kept(header, append([]string{"Docker-Content-Digest"}, passedOfDocuments...))
+}
+
+// kept are the headers of these names.
+func kept(header http.Header, names []string) http.Header {
+	k := http.Header{}
+	for _, name := range names {
 		if v := header.Values(name); len(v) > 0 {
-			kept[name] = slices.Clone(v)
+			k[name] = slices.Clone(v)
 		}
 	}
-	return kept
+	return k
 }
 
 // passedOfDocuments are the headers of a document that reach the client as

@@ -12,8 +12,7 @@
 //
 // In which order to read it:
 //
-//   - [Gateway], the handler, and answer, which knows whether it has begun
-//     (gateway.go);
+//   - [Gateway], the handler, and how an answer is found and sent (gateway.go);
 //   - who may ask, and for what: [NewServer] and its certificates (server.go),
 //     guard (guard.go), request, which is parsed once (request.go), [Pattern]
 //     (allow.go); failure, how a client is told no (answer.go);
@@ -35,11 +34,15 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"io"
+	"maps"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -184,82 +187,85 @@ func (g *Gateway) Close() {
 
 // ServeHTTP implements [http.Handler].
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q, resp := g.answer(r)
+	defer resp.Body.Close()
+	maps.Copy(w.Header(), resp.Header)
+	w.WriteHeader(resp.StatusCode)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	n, err := io.CopyBuffer(&paced{w, http.NewResponseController(w)}, resp.Body, *buffer)
+	g.metrics.request(q.kind, resp.StatusCode, n)
+	if err != nil {
+		panic(http.ErrAbortHandler) // a body that ends early must not look whole
+	}
+}
+
+// buffers hold two records of TLS, more than which no read returns.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// paced is a body on its way, which ends when its reader has stalled.
+type paced struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+// Write implements [io.Writer].
+func (p *paced) Write(data []byte) (int, error) {
+	err := p.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.Writer.Write(data)
+}
+
+// answer answers a request, which ends when the body of the answer is closed.
+// What failed is an answer, too.
+func (g *Gateway) answer(r *http.Request) (request, *http.Response) {
 	q, err := request{}, guard(r)
 	if err == nil {
 		q, err = g.parse(r)
 	}
 	ctx := auth.Paced(context.WithValue(r.Context(), callerKey{}, q.caller))
-	ctx, cancel := withBudget(ctx, q.right(), g.options.Timeout)
-	defer cancel()
-	answer := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
-	defer func() { g.metrics.request(q.kind, answer.status, answer.bytes) }()
+	ctx, end := withBudget(ctx, q.right(), g.options.Timeout)
+	var resp *http.Response
 	if err == nil {
-		q.namespace(answer.Header())
-		err = g.serve(ctx, answer, q)
+		resp, err = g.find(ctx, q)
 	}
-	switch {
-	case err == nil:
-	case answer.status == 0:
-		g.fail(ctx, answer, q, err)
-	default:
-		panic(http.ErrAbortHandler) // a body that ends early must not look whole
+	if err != nil {
+		resp = g.fail(ctx, q, err)
 	}
+	budgetOf(ctx).begun()
+	q.namespace(resp.Header)
+	if q.head {
+		_ = resp.Body.Close()
+		resp.Body = http.NoBody
+	}
+	resp.Body = &body{resp.Body, end}
+	return q, resp
 }
 
-func (g *Gateway) serve(ctx context.Context, w *answer, q request) error {
+// find finds what a request asks for.
+func (g *Gateway) find(ctx context.Context, q request) (*http.Response, error) {
 	if d := g.ahead.claim(ctx, q); d != nil {
 		g.metrics.hop(q, d.served)
-		return d.send(ctx, w, false)
+		return d.answer(), nil
 	}
 	switch q.kind {
 	case manifests:
-		return g.serveManifest(ctx, w, q)
+		return g.findManifest(ctx, q)
 	case blobs:
-		return g.serveBlob(ctx, w, q)
+		return g.findBlob(ctx, q)
 	case referrers:
-		return g.serveReferrers(ctx, w, q)
+		return g.findReferrers(ctx, q)
 	case tags:
-		return g.serveTags(ctx, w, q)
+		return g.findTags(ctx, q)
 	}
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	w.Header().Set("Content-Length", strconv.Itoa(len("{}")))
-	w.Header().Set("Content-Type", "application/json")
-	return w.send(ctx, http.StatusOK, []byte("{}"), q.head)
+	header := http.Header{"Docker-Distribution-Api-Version": {"registry/2.0"}, "Content-Type": {"application/json"}}
+	return answerWith(http.StatusOK, header, []byte("{}")), nil
 }
 
-// answer is the answer on its way. It knows whether it has begun, and ends one
-// whose reader has stalled.
-type answer struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	status  int
-	bytes   int64
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (a *answer) WriteHeader(status int) {
-	a.status = status
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (a *answer) Write(p []byte) (int, error) {
-	err := a.control.SetWriteDeadline(time.Now().Add(stallTimeout))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
-	}
-	n, err := a.ResponseWriter.Write(p)
-	a.bytes += int64(n)
-	return n, err
-}
-
-// send sends a whole answer, whose headers are set. The answer to a HEAD has no body.
-func (a *answer) send(ctx context.Context, status int, body []byte, head bool) error {
-	budgetOf(ctx).begun()
-	a.WriteHeader(status)
-	if head {
-		return nil
-	}
-	_, err := a.Write(body)
-	return err
+// answerWith is an answer whose body is at hand.
+func answerWith(status int, header http.Header, data []byte) *http.Response {
+	header.Set("Content-Length", strconv.Itoa(len(data)))
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(data)), ContentLength: int64(len(data))}
 }

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/containerd/errdefs"
 
@@ -19,25 +18,25 @@ import (
 // maxList bounds a page of tags or referrers, which is what an index may have.
 const maxList = 4 << 20
 
-// serveTags serves a page of the tags of the repository.
-func (g *Gateway) serveTags(ctx context.Context, w *answer, q request) error {
-	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json", values: q.page()}) //nolint:bodyclose // sendPage closes it
+// findTags finds a page of the tags of the repository.
+func (g *Gateway) findTags(ctx context.Context, q request) (*http.Response, error) {
+	resp, err := g.upstream.do(ctx, q.repository, query{method: http.MethodGet, kind: tags, reference: "list", accept: "application/json", values: q.page()}) //nolint:bodyclose // readPage closes it
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return g.sendPage(ctx, w, q, resp)
+	return g.readPage(ctx, q, resp)
 }
 
-// serveReferrers serves a page of what refers to content, from where that
+// findReferrers finds a page of what refers to content, from where that
 // content is (docs/spec.md, section 4).
-func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) error {
+func (g *Gateway) findReferrers(ctx context.Context, q request) (*http.Response, error) {
 	p, err := g.home(ctx, q, q.digest)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ask := query{method: http.MethodGet, kind: referrers, reference: q.digest.String(),
 		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page()}
-	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (resp *http.Response, err error) { //nolint:bodyclose // sendPage closes it
+	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (resp *http.Response, err error) { //nolint:bodyclose // readPage closes it
 		resp, err = g.upstream.do(ctx, candidate, ask)
 		if err == nil && registry.LacksReferrers(resp, "") {
 			page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: candidate.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), List: true}
@@ -47,10 +46,10 @@ func (g *Gateway) serveReferrers(ctx context.Context, w *answer, q request) erro
 		return resp, err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	g.metrics.hop(q, served)
-	return g.sendPage(ctx, w, q, resp)
+	return g.readPage(ctx, q, resp)
 }
 
 // page are the parameters that go upstream: links to further pages have those
@@ -61,34 +60,29 @@ func (q request) page() url.Values {
 	return values
 }
 
-// sendPage passes a page on, whole, with its link to the next.
-func (g *Gateway) sendPage(ctx context.Context, w *answer, q request, resp *http.Response) error {
+// readPage is the answer with a page, all of it, and its link to the next.
+func (g *Gateway) readPage(ctx context.Context, q request, resp *http.Response) (*http.Response, error) {
 	data, _, err := g.readList(ctx, q, resp)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	begin := bytes.TrimSpace(data)
 	if !bytes.HasPrefix(begin, []byte("{")) || q.kind == referrers && !registry.IsList(data) {
 		page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: q.repository.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), List: true}
 		if q.kind == referrers && bytes.HasPrefix(begin, []byte("<")) {
-			return fmt.Errorf("%w: %w", page, errdefs.ErrNotFound) // as from a registry without the referrers API
+			return nil, fmt.Errorf("%w: %w", page, errdefs.ErrNotFound) // as from a registry without the referrers API
 		}
-		return page
+		return nil, page
 	}
-	header := w.Header()
-	header.Set("Content-Type", resp.Header.Get("Content-Type"))
-	header.Set("Content-Length", strconv.Itoa(len(data)))
-	if v := resp.Header.Get("Oci-Filters-Applied"); v != "" {
-		header.Set("OCI-Filters-Applied", v)
-	}
+	header := kept(resp.Header, []string{"Content-Type", "Oci-Filters-Applied"})
 	link, err := q.nextPage(resp)
 	if err != nil {
-		return fmt.Errorf("registry %s: %s: %w", resp.Request.URL.Host, q.repository, err)
+		return nil, fmt.Errorf("registry %s: %s: %w", resp.Request.URL.Host, q.repository, err)
 	}
 	if link != "" {
 		header.Set("Link", link)
 	}
-	return w.send(ctx, http.StatusOK, data, q.head)
+	return answerWith(http.StatusOK, header, data), nil
 }
 
 // readList reads a page of tags or referrers, and closes it.

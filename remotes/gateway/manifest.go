@@ -1,10 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -20,25 +20,25 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// serveManifest serves an index or a manifest, after it was followed. For a
-// tag of a carrier it serves the index that the carrier carries.
-func (g *Gateway) serveManifest(ctx context.Context, w *answer, q request) error {
-	serve := g.byDigest
+// findManifest finds an index or a manifest, and follows it. For a tag of a
+// carrier it finds the index that the carrier carries.
+func (g *Gateway) findManifest(ctx context.Context, q request) (*http.Response, error) {
+	find := g.byDigest
 	switch {
 	case q.head && q.tag != "":
-		serve = g.headTag
+		find = g.headTag
 	case q.tag != "":
-		serve = g.byTag
+		find = g.byTag
 	}
-	d, err := serve(ctx, q)
+	d, err := find(ctx, q)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !q.head {
 		g.ahead.expect(q, d)
 	}
 	g.metrics.hop(q, d.served)
-	return d.send(ctx, w, q.head)
+	return d.answer(), nil
 }
 
 // headTag asks with HEAD, as the client does: registries count what is fetched
@@ -306,29 +306,38 @@ func (d *document) at(p nested.Place) nested.Place {
 	return p.As(d.mediaType, d.size)
 }
 
-// send answers with the document, or with its headers alone.
-func (d *document) send(ctx context.Context, w *answer, head bool) error {
-	defer d.close()
+// answer is the answer with the document, which its body holds from then on.
+func (d *document) answer() *http.Response {
 	d.decoded.release()
-	header := w.Header()
-	for _, name := range passedOfDocuments {
-		if v := d.header.Values(name); len(v) > 0 {
-			header[name] = v
-		}
-	}
+	header := kept(d.header, passedOfDocuments)
 	header.Set("Content-Type", d.mediaType)
 	header.Set("Docker-Content-Digest", d.digest.String())
 	if d.size >= 0 {
 		header.Set("Content-Length", strconv.FormatInt(d.size, 10))
 	}
-	if err := w.send(ctx, http.StatusOK, d.data, head); err != nil || d.whole() || head {
-		return err
-	}
-	d.data = nil
-	d.room.release() // the rest may take as long as the client likes
-	_, err := io.Copy(w, d.rest)
-	return err
+	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: &sent{d, bytes.NewReader(d.data)}, ContentLength: d.size}
 }
+
+// sent is a document as the body of an answer.
+type sent struct {
+	document *document
+	begin    *bytes.Reader
+}
+
+// Read implements [io.Reader].
+func (s *sent) Read(p []byte) (int, error) {
+	if n, err := s.begin.Read(p); err == nil || s.document.whole() {
+		return n, err
+	}
+	if s.document.data != nil { // the rest may take as long as the client likes
+		s.begin, s.document.data = bytes.NewReader(nil), nil
+		s.document.room.release()
+	}
+	return s.document.rest.Read(p)
+}
+
+// Close implements [io.Closer].
+func (s *sent) Close() error { return s.document.close() }
 
 // isRefusedHead reports whether a HEAD was answered, and neither by an absence
 // nor by a failure that may pass: registries that know no HEAD, and storage

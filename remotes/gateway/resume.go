@@ -90,7 +90,7 @@ func (g *Gateway) resume(ctx context.Context, from auth.Repository, ask query, r
 			return nil, err
 		}
 		budgetOf(asking).begun()
-		resp.Body = &body{resp.Body, func(error) { cancel() }}
+		resp.Body = &body{resp.Body, cancel}
 		return resp, nil
 	}}
 }

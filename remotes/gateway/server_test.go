@@ -126,7 +126,7 @@ func TestStalledReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener, took := newPipes(), make(chan time.Duration, 1)
 		s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			a, began := &answer{ResponseWriter: w, control: http.NewResponseController(w)}, time.Now()
+			a, began := &paced{w, http.NewResponseController(w)}, time.Now()
 			for err := error(nil); err == nil && time.Since(began) < time.Hour; {
 				_, err = a.Write(make([]byte, 64<<10))
 			}

@@ -146,7 +146,7 @@ func (u *upstream) exchange(ctx context.Context, h registry.Host, repository aut
 		cancel(nil)
 		return nil, transportError(h, repository, err, cause)
 	}
-	resp.Body = &body{resp.Body, cancel}
+	resp.Body = &body{resp.Body, func() { cancel(nil) }}
 	return u.judge(ctx, h, repository, q, resp)
 }
 
