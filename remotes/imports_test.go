@@ -14,7 +14,8 @@ import (
 const (
 	module     = "github.com/nestedoci/nested/"
 	containerd = "github.com/containerd/containerd/v2/"
-	trust      = module + "internal/trust" // who decides about a file; for all that read files of a node
+	trust      = module + "internal/trust"  // who decides about a file; for all that read files of a node
+	memory     = module + "internal/memory" // what all requests to a gateway may take; for it, and what stands on it
 )
 
 // shared is for all: what goroutines share by a key, the policy for requests that failed, and how public an
@@ -26,10 +27,10 @@ var leaves = map[string][]string{
 	"remotes/auth":              {},
 	"remotes/nested":            {module + "internal/oci", module + "internal/sanitize"},
 	"remotes/registry":          {module + "internal/oci", module + "internal/sanitize"},
-	"remotes/gateway":           {module + "internal/oci", module + "internal/sanitize", trust},
+	"remotes/gateway":           {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"remotes/gateway/locations": {module + "internal/oci", module + "internal/sanitize", trust},
-	"config":                    {module + "internal/oci", module + "internal/sanitize", trust},
-	"plugin":                    {module + "internal/oci", module + "internal/sanitize", trust},
+	"config":                    {module + "internal/oci", module + "internal/sanitize", trust, memory},
+	"plugin":                    {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"internal/oci":              {module + "internal/sanitize", module + "remotes/auth"},
 }
 
@@ -50,6 +51,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/contextio": {module},
 		"internal/flight":    {module, "github.com", "golang.org"},
 		"internal/handover":  {module, containerd},
+		"internal/memory":    {module, "github.com", "golang.org"},
 		"internal/oci":       {module, containerd + "client", containerd + "core/remotes"},
 		"internal/retry":     {module, containerd},
 		"internal/reach":     {module, containerd},

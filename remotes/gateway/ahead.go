@@ -144,7 +144,7 @@ func (p *pull) forget() {
 	p.end()
 	for _, i := range p.items {
 		if d := p.take(i); d != nil {
-			d.room.release()
+			d.room.Release()
 		}
 	}
 }
@@ -282,7 +282,7 @@ func (p *pull) fetch(i *item) {
 		p.add(d.fresh, i)
 		d.fresh = nil // it may be larger than the document
 		budgetOf(ctx).leave(d.room)
-		d.room.keep(func() {
+		d.room.Idle(func() {
 			p.all.mu.Lock()
 			defer p.all.mu.Unlock()
 			p.take(i)
@@ -298,7 +298,7 @@ func (p *pull) take(i *item) *document {
 		return nil
 	}
 	p.all.taken--
-	if !d.room.use() {
+	if !d.room.Use() {
 		return nil // its memory was needed
 	}
 	return d
@@ -346,7 +346,7 @@ func (a *ahead) claim(ctx context.Context, q request) *document {
 		return nil
 	}
 	if time.Since(i.since) > a.keep {
-		d.room.release()
+		d.room.Release()
 		return nil
 	}
 	budgetOf(ctx).adopt(d.room)

@@ -36,7 +36,7 @@ func withBudget(ctx context.Context, of right, limit time.Duration) (context.Con
 		b.timer.Stop()
 		cancel(nil)
 		for _, c := range b.taken {
-			c.release()
+			c.Release()
 		}
 	}
 }
@@ -48,30 +48,16 @@ func (b *budget) begun() { b.timer.Stop() }
 
 func (b *budget) left() time.Duration { return time.Until(b.deadline) }
 
-// take takes memory for the request, until it ends at the latest.
-func take(ctx context.Context, p *pool, bytes int64) (c *portion, err error) {
-	b := budgetOf(ctx)
-	if bytes += b.of.bytes(); b.hasty {
-		c, err = p.takeFree(b.of, bytes)
-	} else {
-		c, err = p.take(ctx, b.of, bytes)
-	}
-	if err == nil {
-		b.adopt(c)
-	}
-	return c, err
-}
-
 // adopt makes a portion the request's.
 func (b *budget) adopt(c *portion) {
 	b.taken = append(b.taken, c)
-	c.usedBy(func() { b.cancel(noMemory(b.of)) })
+	c.OnPreempt(func() { b.cancel(noMemory(b.of)) })
 }
 
 // leave makes it somebody else's.
 func (b *budget) leave(c *portion) {
 	b.taken = slices.DeleteFunc(b.taken, func(t *portion) bool { return t == c })
-	c.usedBy(nil)
+	c.OnPreempt(nil)
 }
 
 // limit bounds the requests from now on.

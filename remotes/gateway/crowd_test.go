@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/memory"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -86,11 +87,8 @@ func (c *crowd) come(method string, path func(i int) string) {
 
 func (c *crowd) awaitWaiting(so func(waiting int) bool) {
 	c.t.Helper()
-	p := &c.options.Memory.documents
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		p.mu.Lock()
-		waiting := len(p.waiting)
-		p.mu.Unlock()
+		waiting := c.options.Memory.documents.Waiting()
 		if so(waiting) {
 			return
 		}
@@ -162,19 +160,31 @@ func TestCrowdTooLong(t *testing.T) {
 	c.options.Timeout = time.Second
 	c.start(filepath.Join(t.TempDir(), "trail"))
 	c.publish()
-	all := func(sign int64) {
-		p := &c.options.Memory.documents
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.add(right{repository: c.repository("org/other")}, sign*p.size)
-	}
-	all(+1)
+	giveBack := fill(t, c.options.Memory.documents)
 	got := c.do(http.MethodGet, "/v2/org/app/manifests/v1")
-	all(-1)
+	giveBack()
 	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") != memoryRetry || !strings.Contains(got.body, "max_memory") {
 		t.Errorf("%d %v %s", got.status, got.header, got.body)
 	}
 	c.pull("v1")
+}
+
+// fill takes all of a pool, for many, and returns what gives it back.
+func fill(t *testing.T, p *pool) (giveBack func()) {
+	t.Helper()
+	var all []*portion
+	for i := 0; p.Free() > 1; i++ {
+		c, ok := p.TakeFree(holder(t, fmt.Sprint("other", i)), p.Free()/2)
+		if !ok {
+			t.Fatalf("half of %d bytes are not free", p.Free())
+		}
+		all = append(all, c)
+	}
+	return func() {
+		for _, c := range all {
+			c.Release()
+		}
+	}
 }
 
 // TestWideWalk: a search below more than there is memory for ends, and others search beside it.
@@ -198,7 +208,7 @@ func TestWideWalk(t *testing.T) {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 	}
-	if n := c.options.Memory.walked.taken(); n > 1<<10 {
+	if n := c.options.Memory.walked.Used(); n > 1<<10 {
 		t.Errorf("%d bytes are kept of it", n)
 	}
 	c.fetch(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: c.pull("v1")})
@@ -219,8 +229,8 @@ func TestKeptIsGivenUp(t *testing.T) {
 		}
 	}
 	held := len(c.server.Config.Handler.(*Gateway).held.all)
-	if used, size := c.options.Memory.documents.taken(), c.options.Memory.documents.size; held == 0 || held == 40 || used > size {
-		t.Errorf("%d are held, %d bytes of %d", held, used, size)
+	if free := c.options.Memory.documents.Free(); held == 0 || held == 40 || free < 0 {
+		t.Errorf("%d are held, %d bytes are free", held, free)
 	}
 	for _, m := range members[2:] {
 		c.fetch(m)
@@ -234,12 +244,12 @@ func TestKeptIsGivenUp(t *testing.T) {
 
 // TestAheadNeedsRoom: for what nobody asked for yet nothing is given up, and memory not waited for.
 func TestAheadNeedsRoom(t *testing.T) {
-	p := &pool{size: 8 << 10}
-	kept, err := p.takeFree(holder(t, "a"), 3<<10)
-	if err != nil {
-		t.Fatal(err)
+	p := memory.NewPool[right](8 << 10)
+	kept, ok := p.TakeFree(holder(t, "a"), 3<<10)
+	if !ok {
+		t.Fatal("it is not free")
 	}
-	kept.keep(func() { t.Error("it was given up") })
+	kept.Idle(func() { t.Error("it was given up") })
 	ctx, cancel := withBudget(t.Context(), holder(t, "b"), time.Minute)
 	defer cancel()
 	budgetOf(ctx).hasty = true
@@ -290,10 +300,10 @@ func TestCrowdOfAllSizes(t *testing.T) {
 	})
 	ctx, leave := context.WithCancel(t.Context())
 	c.leave = leave
-	p := &c.options.Memory.documents
+	p := c.options.Memory.documents
 	const more = 2000 // than its length is what is taken for a document
-	for n := int64(1<<20 - more); n > 0; n = min(1<<20, (p.size-p.taken())/2) - more {
-		before := p.taken()
+	for n := int64(1<<20 - more); n > 0; n = min(1<<20, p.Free()/2) - more {
+		before := p.Free()
 		path := fmt.Sprintf("%s/v2/org/evil/%d/%d/manifests/v1?ns=%s", c.server.URL, n, before, c.registry.Host())
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
 		if err != nil {
@@ -304,9 +314,9 @@ func TestCrowdOfAllSizes(t *testing.T) {
 				_ = resp.Body.Close()
 			}
 		})
-		for deadline := time.Now().Add(10 * time.Second); p.taken() == before; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); p.Free() == before; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("no room for %d bytes beside %d of %d", n, before, p.size)
+				t.Fatalf("no room for %d bytes, %d are free", n, before)
 			}
 		}
 	}

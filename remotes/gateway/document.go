@@ -84,7 +84,7 @@ func (g *Gateway) readBody(ctx context.Context, resp *http.Response, most int64)
 	if resp.ContentLength >= 0 {
 		expected = min(most, resp.ContentLength)
 	}
-	room, err = take(ctx, &g.memory.documents, expected+1+headerBytes(resp.Header))
+	room, err = take(ctx, g.memory.documents, expected+1+headerBytes(resp.Header))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,10 +97,10 @@ func (g *Gateway) readBody(ctx context.Context, resp *http.Response, most int64)
 		data, _, err = readInto(resp.Body, append(make([]byte, 0, most+1), data...))
 	}
 	if err != nil {
-		room.release()
+		room.Release()
 		return nil, nil, fmt.Errorf("registry %s: %w", resp.Request.URL.Host, err)
 	}
-	room.shrink(budgetOf(ctx).of.bytes() + int64(cap(data)) + headerBytes(resp.Header))
+	room.Shrink(budgetOf(ctx).of.bytes() + int64(cap(data)) + headerBytes(resp.Header))
 	return data, room, nil
 }
 
@@ -228,8 +228,8 @@ func (d *document) differs(p nested.Place) string {
 
 // close gives back what the document holds.
 func (d *document) close() error {
-	d.decoded.release()
-	d.room.release()
+	d.decoded.Release()
+	d.room.Release()
 	if d.rest == nil {
 		return nil
 	}
@@ -299,7 +299,7 @@ const decodedFactor = 14
 // read reads a document, having taken memory for what becomes of it. The
 // document holds that until it is closed, sent or kept.
 func (g *Gateway) read(ctx context.Context, p nested.Place, d *document, served auth.Repository) (found []nested.Place, isNested bool, err error) {
-	if d.decoded, err = take(ctx, &g.memory.decoded, decodedFactor*int64(len(d.data))); err != nil {
+	if d.decoded, err = take(ctx, g.memory.decoded, decodedFactor*int64(len(d.data))); err != nil {
 		return nil, false, err
 	}
 	return g.rule.Follow(p, d.data, served)

@@ -17,7 +17,7 @@
 //     guard (guard.go), request, which is parsed once (request.go), [Pattern]
 //     (allow.go); failure, how a client is told no (answer.go);
 //   - what a request may cost: budget, its time and its requests (budget.go),
-//     and [Memory], the bytes of all (memory.go);
+//     and [Memory], the bytes of all, by what package memory makes (memory.go);
 //   - how registries are asked: upstream (upstream.go), and again for the rest of
 //     a transfer that broke (resume.go);
 //   - what is served: document, which is read, verified and learnt (document.go),
@@ -131,7 +131,7 @@ func New(options Options) *Gateway {
 		metrics:    options.Metrics,
 		memory:     options.Memory,
 	}
-	g.searches.memory = &g.memory.walked
+	g.searches.memory = g.memory.walked
 	g.ahead = ahead{load: g.load, room: options.Prefetch, wait: options.Timeout / 3, keep: aheadTime, pulls: map[right]*pull{}}
 	if options.Mode == Pod {
 		g.ahead.keep = rightsTime

@@ -42,10 +42,10 @@ func (h *held) put(ctx context.Context, q request, d *document) *document {
 		_ = d.close() // only its headers are wanted
 		return &head
 	}
-	if n := int64(len(d.fresh)); n > 0 && !d.room.grow(n*placeBytes+int64(len(d.data))) {
+	if n := int64(len(d.fresh)); n > 0 && !d.room.Grow(n*placeBytes+int64(len(d.data))) {
 		d.fresh = nil
 	}
-	d.decoded.release()
+	d.decoded.Release()
 	budgetOf(ctx).leave(d.room)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,11 +61,11 @@ func (h *held) put(ctx context.Context, q request, d *document) *document {
 	k := heldKey{q.repository, d.digest, q.caller}
 	h.drop(k)
 	if h.closed {
-		d.room.release()
+		d.room.Release()
 		return &head
 	}
 	h.all[k] = heldDocument{d, now.Add(heldTime)}
-	d.room.keep(func() {
+	d.room.Idle(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if h.all[k].document == d {
@@ -78,7 +78,7 @@ func (h *held) put(ctx context.Context, q request, d *document) *document {
 // drop takes a document out. The caller holds the lock.
 func (h *held) drop(k heldKey) {
 	if d, ok := h.all[k]; ok {
-		d.room.release()
+		d.room.Release()
 		delete(h.all, k)
 	}
 }
@@ -91,7 +91,7 @@ func (h *held) take(ctx context.Context, q request, d digest.Digest) (*document,
 	if !ok {
 		return nil, false
 	}
-	if time.Now().After(found.until) || !found.room.use() {
+	if time.Now().After(found.until) || !found.room.Use() {
 		h.drop(k)
 		return nil, false
 	}

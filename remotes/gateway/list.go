@@ -90,7 +90,7 @@ func (g *Gateway) readList(ctx context.Context, q request, resp *http.Response) 
 	defer resp.Body.Close()
 	data, room, err := g.readBody(ctx, resp, maxList)
 	if err == nil && len(data) > maxList {
-		room.release()
+		room.Release()
 		err = fmt.Errorf("%s: a list of more than %d bytes: %w", q.repository, maxList, errdefs.ErrOutOfRange)
 	}
 	return data, room, err

@@ -249,7 +249,7 @@ func (g *Gateway) fetchAny(ctx context.Context, q request, p nested.Place) (d *d
 	served := p.First()
 	if desc := p.Descriptor(); p.Carried() && len(desc.Data) > 0 {
 		data := desc.Data
-		room, failed := take(ctx, &g.memory.documents, int64(len(data)))
+		room, failed := take(ctx, g.memory.documents, int64(len(data)))
 		if failed != nil {
 			return nil, failed
 		}
@@ -308,7 +308,7 @@ func (d *document) at(p nested.Place) nested.Place {
 
 // answer is the answer with the document, which its body holds from then on.
 func (d *document) answer() *http.Response {
-	d.decoded.release()
+	d.decoded.Release()
 	header := kept(d.header, passedOfDocuments)
 	header.Set("Content-Type", d.mediaType)
 	header.Set("Docker-Content-Digest", d.digest.String())
@@ -331,7 +331,7 @@ func (s *sent) Read(p []byte) (int, error) {
 	}
 	if s.document.data != nil { // the rest may take as long as the client likes
 		s.begin, s.document.data = bytes.NewReader(nil), nil
-		s.document.room.release()
+		s.document.room.Release()
 	}
 	return s.document.rest.Read(p)
 }

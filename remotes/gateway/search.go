@@ -205,12 +205,12 @@ func (s *search) list(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer room.release()
-	decoded, err := take(ctx, &s.g.memory.decoded, decodedFactor*int64(len(data)))
+	defer room.Release()
+	decoded, err := take(ctx, s.g.memory.decoded, decodedFactor*int64(len(data)))
 	if err != nil {
 		return nil, err
 	}
-	defer decoded.release()
+	defer decoded.Release()
 	var page struct{ Tags []string }
 	if err := json.Unmarshal(data, &page); err != nil {
 		return nil, fmt.Errorf("%s: its list of tags: %w", s.q.repository, err)

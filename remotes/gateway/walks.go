@@ -30,7 +30,7 @@ const (
 type walk struct {
 	of       right
 	below    map[step]string // the digests of the documents that a document names
-	room     *portion        // for that; kept while nobody searches
+	room     *portion        // for that; idle while nobody searches
 	complete time.Time       // until when there is nothing else to be found
 	until    time.Time       // it is remembered
 }
@@ -58,12 +58,10 @@ func (w *walk) remember(s step, below []digest.Digest) (string, error) {
 		joined.WriteString(string(b) + " ")
 	}
 	size := int64(entryBytes + len(s.digest) + joined.Cap())
-	for !w.room.grow(size) {
-		if !w.room.pool.giveUp(w.of, size) {
-			w.below = map[step]string{}
-			w.room.release()
-			return "", &memoryError{w.of, "more is below its indexes than there is memory to search through; pull the bundle by its tag, or raise gateway.max_memory"}
-		}
+	if !w.room.GrowEvicting(size) {
+		w.below = map[step]string{}
+		w.room.Release()
+		return "", &memoryError{w.of, "more is below its indexes than there is memory to search through; pull the bundle by its tag, or raise gateway.max_memory"}
 	}
 	w.below[s] = joined.String()
 	return joined.String(), nil
@@ -141,13 +139,13 @@ func (s *searches) take(k right) *walk {
 	defer s.mu.Unlock()
 	w, ok := s.idle[k]
 	delete(s.idle, k)
-	if ok && time.Now().Before(w.until) && w.room.use() {
+	if ok && time.Now().Before(w.until) && w.room.Use() {
 		return w
 	}
 	if ok {
-		w.room.release()
+		w.room.Release()
 	}
-	return &walk{of: k, below: map[step]string{}, room: &portion{pool: s.memory, of: k}}
+	return &walk{of: k, below: map[step]string{}, room: s.memory.TakeNone(k)}
 }
 
 // put remembers a search that has ended.
@@ -155,7 +153,7 @@ func (s *searches) put(w *walk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		w.room.release()
+		w.room.Release()
 		return
 	}
 	now := time.Now()
@@ -172,7 +170,7 @@ func (s *searches) put(w *walk) {
 		s.idle = map[right]*walk{}
 	}
 	s.idle[w.of] = w
-	w.room.keep(func() {
+	w.room.Idle(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.drop(w)
@@ -183,7 +181,7 @@ func (s *searches) put(w *walk) {
 // caller holds the lock.
 func (s *searches) drop(w *walk) {
 	if s.idle[w.of] == w {
-		w.room.release()
+		w.room.Release()
 		delete(s.idle, w.of)
 	}
 }

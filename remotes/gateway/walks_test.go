@@ -10,7 +10,7 @@ import (
 func TestSearchesAreBounded(t *testing.T) {
 	t.Parallel()
 	memory := NewMemory(DefaultMemory)
-	s := searches{memory: &memory.walked}
+	s := searches{memory: memory.walked}
 	of := func(i int) request { return request{repository: repository(t, "reg.test/org/app"+strconv.Itoa(i))} }
 	for i := range maxWalks + 1 {
 		w, leave, err := s.enter(t.Context(), of(i))
