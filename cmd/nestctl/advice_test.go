@@ -8,8 +8,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // TestAdvice: an error of the network ends in the next step, and one that says it itself is left as it is.
@@ -22,10 +30,65 @@ func TestAdvice(t *testing.T) {
 		"d: lookup reg.test: no such host; check the registry's name and this machine's DNS": fmt.Errorf("d: %w", &net.DNSError{Err: "no such host", Name: "reg.test"}),
 		"e: not found; push it there": errors.New("e: not found; push it there"),
 	} {
-		if got := advise(err); got != want {
+		if got := advise(newRoot(), err); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
+}
+
+// TestRemedies: what a library calls avoidable is answered with the flag that avoids it, by commands that have it, and
+// there is an answer to each.
+func TestRemedies(t *testing.T) {
+	root := newRoot()
+	command := func(args ...string) *cobra.Command {
+		c, _, err := root.Find(args)
+		noError(t, err)
+		return c
+	}
+	absent := &usage.Avoidable{Err: errors.New("a: not found"), By: bundle.BySparse}
+	both := &usage.Avoidable{Err: fmt.Errorf("b: %w", &usage.Avoidable{Err: errors.New("c"), By: bundle.ByFromParents}), By: bundle.BySparse}
+	misused := usage.Optionf("mode", " %q: must be node", "all")
+	for _, test := range []struct {
+		cmd  *cobra.Command
+		err  error
+		want string
+	}{
+		{command("copy"), absent, "a: not found; --sparse leaves out what SRC does not have"},
+		{command("pull"), absent, "a: not found"},
+		{command("copy"), both, "b: c; or give it to the member's readers with --from-parents; --sparse leaves out what SRC does not have"},
+		{command("index", "add"), &usage.Avoidable{Err: errors.New("d"), By: bundle.ByNewIndex}, "d; make one with nestctl index create"},
+		{command("install"), misused, "--mode \"all\": must be node; see nestctl install --help"},
+	} {
+		if got := advise(test.cmd, test.err); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.cmd.Name(), got, test.want)
+		}
+	}
+	for _, by := range choicesInSources(t) {
+		if remedies[by].step == "" {
+			t.Errorf("%s: what users do about it is not said", by)
+		}
+	}
+}
+
+// choicesInSources are all that the libraries declare.
+func choicesInSources(t *testing.T) []usage.Choice {
+	t.Helper()
+	var found []usage.Choice
+	for _, pattern := range []string{"../../remotes/*/*.go", "../../remotes/*/*/*.go", "../../internal/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		noError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			noError(t, err)
+			for _, m := range regexp.MustCompile(`usage\.Choice += "([^"]+)"`).FindAllSubmatch(text, -1) {
+				found = append(found, usage.Choice(m[1]))
+			}
+		}
+	}
+	if len(found) < 13 {
+		t.Errorf("found only %q", found)
+	}
+	return found
 }
 
 // TestNobodyListens is about an error as it comes from a command.

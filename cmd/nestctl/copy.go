@@ -221,7 +221,6 @@ func (o *copyOptions) walk(from *copySource) bundle.Options {
 		Selection:            from.selection,
 		Referrers:            o.referrers,
 		Sparse:               o.sparse,
-		AbsentHint:           "--sparse leaves out what SRC does not have",
 		OmitNonDistributable: true,
 		Concurrent:           o.concurrent,
 	}

@@ -34,13 +34,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted; run the same command again to go on")
 	}
-	fmt.Fprintln(stderr, "nestctl: "+sanitize.Text(sanitize.URLs(advise(err))))
+	fmt.Fprintln(stderr, "nestctl: "+sanitize.Text(sanitize.URLs(advise(cmd, err))))
 	return exitStatus(err)
 }

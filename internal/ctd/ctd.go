@@ -24,6 +24,7 @@ import (
 	"github.com/containerd/platforms"
 
 	"github.com/nestedoci/nested/internal/records"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
@@ -68,12 +69,16 @@ var (
 	_ bundle.Storer = (*Target)(nil)
 )
 
+// ByAddress avoids the error about a containerd that does not answer, a
+// [usage.Avoidable].
+const ByAddress usage.Choice = "Options.Address"
+
 // Open connects to containerd. It is an error when it does not answer within
 // five seconds.
 func Open(ctx context.Context, o Options) (*Target, error) {
 	c, err := dial(ctx, strings.TrimPrefix(o.Address, "unix://"), o.Namespace)
 	if err != nil {
-		return nil, fmt.Errorf("containerd does not answer at %s: %w; start it, name its --address, or pull into a directory with --to oci-layout:DIR", o.Address, err)
+		return nil, &usage.Avoidable{Err: fmt.Errorf("containerd does not answer at %s: %w", o.Address, err), By: ByAddress}
 	}
 	return &Target{
 		Store:    c.ContentStore(),

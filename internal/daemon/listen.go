@@ -37,7 +37,7 @@ func (s sockets) gateway(ctx context.Context, address string) (net.Listener, err
 		return nil, fmt.Errorf("systemd passes %d sockets; one is enough", len(passed))
 	case len(passed) == 1 && passed[0] != nil:
 		if s.handedOver() {
-			return nil, errors.New("systemd passes a socket; leave out --handover")
+			return nil, errors.New("systemd passes a socket; a handover is for what has no systemd to hold them")
 		}
 		return passed[0], nil
 	}

@@ -13,7 +13,7 @@ type Sockets struct{}
 
 // Open fails: abstract Unix addresses are Linux's alone.
 func Open(context.Context, string, string) (*Sockets, error) {
-	return nil, errors.New("--handover: needs Linux")
+	return nil, errors.New("a handover of sockets needs Linux")
 }
 
 // Listen is never called.

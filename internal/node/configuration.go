@@ -51,7 +51,7 @@ func (i installed) sameConfiguration(o Options) ([]file, error) {
 	case current != nil:
 		return i.keep(config.Path)
 	case o.ConfigFile != "":
-		return nil, fmt.Errorf("%s: does not exist any more; run nestctl install --config %s", config.Path, o.ConfigFile)
+		return nil, fmt.Errorf("%s: does not exist any more; run %s", config.Path, o.Command())
 	}
 	return configurationFile([]byte(o.config().Render())), nil
 }

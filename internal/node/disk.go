@@ -97,7 +97,7 @@ func (d *disk) own(dir string) error { return trust.Way(d.at(dir)) }
 func (d *disk) ownRoot() error {
 	err := d.own("/")
 	if bad := new(trust.Error); d.image && errors.As(err, &bad) {
-		return fmt.Errorf("--root: %w, or have the image where only root and you own and can write the directories above it", bad)
+		return fmt.Errorf("root: %w, or have the image where only root and you own and can write the directories above it", bad)
 	}
 	return err
 }

@@ -81,7 +81,7 @@ func lockAndLoad(d *disk) (*Record, error) {
 }
 
 // ErrNotInstalled is the error about an installation that there is not.
-var ErrNotInstalled = errors.New("nothing is installed; run nestctl install --mode MODE --registry HOST")
+var ErrNotInstalled = errors.New("nothing is installed")
 
 // openInstalled is open for what is installed.
 func openInstalled(root string) (installed, error) {

@@ -70,8 +70,6 @@ type wish struct {
 	text    []byte  // of the configuration file, nil without one
 }
 
-const help = "; see nestctl install --help"
-
 // parse checks options, and reads the configuration file that they name.
 func (o Options) parse() (wish, error) {
 	w := wish{Options: o, said: o}
@@ -95,14 +93,14 @@ func (o Options) parse() (wish, error) {
 // load takes what the configuration file says.
 func (w *wish) load() error {
 	for _, o := range []struct {
-		flag string
-		said bool
+		option string
+		said   bool
 	}{
 		{"mode", w.Mode != ""}, {"registry", w.Registries != nil}, {"allow", w.Allow != nil},
 		{"address", w.Address != ""}, {"docker-config", w.DockerConfig != nil},
 	} {
 		if o.said {
-			return usage.Errorf("--%s: --config says it"+help, o.flag)
+			return usage.Optionf(o.option, ": %s says it", w.ConfigFile)
 		}
 	}
 	text, err := os.ReadFile(w.ConfigFile)
@@ -126,14 +124,14 @@ func (w *wish) load() error {
 
 func (o *Options) check() error {
 	if o.Mode != "node" && o.Mode != "pod" {
-		return usage.Errorf("--mode %q: must be %s"+help, o.Mode, ModesHelp)
+		return usage.Optionf("mode", " %q: must be %s", o.Mode, ModesHelp)
 	}
 	if len(o.Registries) == 0 {
-		return usage.Errorf("--registry: name the registries whose bundles are to be pulled" + help)
+		return usage.Optionf("registry", ": name the registries whose bundles are to be pulled")
 	}
 	for _, r := range o.Registries {
 		if !isRegistry(r) {
-			return usage.Errorf("--registry %.64q: must be host or host:port, as references name it", r)
+			return usage.Optionf("registry", " %.64q: must be host or host:port, as references name it", r)
 		}
 	}
 	for _, path := range slices.Concat(o.ContainerdCerts, o.DockerConfig) {
@@ -143,7 +141,7 @@ func (o *Options) check() error {
 	}
 	for _, dir := range o.ContainerdCerts {
 		if dir = filepath.Clean(dir); dir == filepath.Clean(config.Default().Gateway.HostsDir) {
-			return usage.Errorf("--containerd-certs %s: that is the gateway's own directory; name containerd's", dir)
+			return usage.Optionf("containerd-certs", " %s: that is the gateway's own directory; name containerd's", dir)
 		}
 	}
 	c := o.config()

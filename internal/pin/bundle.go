@@ -9,7 +9,15 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// What avoids errors, each a [usage.Avoidable].
+const (
+	ByPlatform       usage.Choice = "platform" // a bundle that is selected for one
+	ByAllowUnmatched usage.Choice = "allowUnmatched"
+	ByFormat         usage.Choice = "format" // another one, or fewer members
 )
 
 // Member is an image or artifact of a bundle.
@@ -74,7 +82,7 @@ func (b Bundle) members() string {
 	}
 	list := strings.Join(slices.Compact(names), ", ")
 	if len(others) > 0 {
-		list += fmt.Sprintf(" (others with --platform or --member: %s)", strings.Join(slices.Compact(others), ", "))
+		list += fmt.Sprintf(" (not selected: %s)", strings.Join(slices.Compact(others), ", "))
 	}
 	return list
 }
@@ -127,7 +135,7 @@ func (p *Pinner) Pin(image string) (string, error) {
 	case 1:
 		return refs[0], nil
 	}
-	return "", fmt.Errorf("image %s: may be %s; choose with --platform, or write the digest of the right one there", image, strings.Join(refs, " or "))
+	return "", &usage.Avoidable{Err: fmt.Errorf("image %s: may be %s", image, strings.Join(refs, " or ")), By: ByPlatform}
 }
 
 // unmatched is the error for an image that would stay unpinned although it is
@@ -144,7 +152,7 @@ func (p *Pinner) unmatched(image, repository string, invalid error) error {
 		if invalid != nil {
 			reason = invalid.Error()
 		}
-		return auth.Classed(errdefs.ErrNotFound, "image %.300s: %s; --allow-unmatched leaves such images as they are", image, reason)
+		return &usage.Avoidable{Err: auth.Classed(errdefs.ErrNotFound, "image %.300s: %s", image, reason), By: ByAllowUnmatched}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
 )
 
 // Formats are those of [List].
@@ -42,7 +43,7 @@ func List(out io.Writer, format string, members []Member) error {
 	for _, m := range members {
 		name, line := m.entry(format)
 		if other, ok := named[name]; ok && name != "" {
-			return fmt.Errorf("%s and %s would both be %s; choose with --member or use another --format", other, m.Ref(), name)
+			return &usage.Avoidable{Err: fmt.Errorf("%s and %s would both be %s", other, m.Ref(), name), By: ByFormat}
 		}
 		named[name] = m.Ref()
 		b.WriteString(line)

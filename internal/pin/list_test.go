@@ -33,7 +33,7 @@ func TestMembersAreListed(t *testing.T) {
 		"a variable twice":      {"env", []Member{{"a-b", web, web, d}, {"a/b", web, web, d}}, "would both be A_B_IMAGE"},
 		"a kustomization":       {"kustomize", []Member{{"web", web, web, d}}, "images:\n- name: r.example.com/app/web\n  digest: sha256:0123\n"},
 		"found elsewhere":       {"kustomize", []Member{{"web", web, app, d}}, "images:\n- name: r.example.com/app/web\n  newName: r.example.com/app\n  digest: sha256:0123\n"},
-		"an image twice":        {"kustomize", []Member{{"web", web, web, d}, {"web", web, app, d}}, "would both be r.example.com/app/web;"},
+		"an image twice":        {"kustomize", []Member{{"web", web, web, d}, {"web", web, app, d}}, "would both be r.example.com/app/web"},
 	} {
 		var out bytes.Buffer
 		if err := List(&out, test.format, test.members); err != nil {

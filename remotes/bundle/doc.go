@@ -17,5 +17,6 @@
 // gives up the tags that kept the members of one (unprotect.go). What registries
 // refuse is told with what to do (refusal.go).
 //
-// Errors are those of package nested, with classes of errdefs.
+// Errors are those of package nested, with classes of errdefs. One that another
+// choice would have avoided says so (avoidable.go).
 package bundle

@@ -41,7 +41,7 @@ func EditIndex(ctx context.Context, registries *registry.Client, ref auth.Refere
 		return nil, err
 	}
 	if !images.IsIndexType(b.Root.MediaType) {
-		return nil, fmt.Errorf("%s is no index but %s; make one with nestctl index create", ref, b.Root.MediaType)
+		return nil, avoidable(ByNewIndex, "%s is no index but %s", ref, b.Root.MediaType)
 	}
 	data, err := b.ReadRoot(ctx)
 	if err != nil {
@@ -205,7 +205,7 @@ func (e *Edit) manifests(ctx context.Context) error {
 			m.manifest, err = FetchAll(ctx, e.fetcher, m.desc)
 			switch {
 			case errdefs.IsNotFound(err):
-				return fmt.Errorf("%s@%s: %w; take it out with nestctl index remove", m.repository, m.desc.Digest, err)
+				return avoidable(ByRemove, "%s@%s: %w", m.repository, m.desc.Digest, err)
 			case err != nil:
 				return fmt.Errorf("%s@%s: %w", m.repository, m.desc.Digest, err)
 			}
@@ -233,7 +233,7 @@ func (p publisher) protect(ctx context.Context, members []member) error {
 		}
 		switch {
 		case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
-			return fmt.Errorf("tag %s in %s: %w; without the right to push there use --no-protect", tag, m.repository, err)
+			return avoidable(ByNoProtect, "tag %s in %s: %w", tag, m.repository, err)
 		case err != nil:
 			return fmt.Errorf("tag %s in %s: %w", tag, m.repository, err)
 		}

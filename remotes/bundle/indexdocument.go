@@ -3,7 +3,6 @@ package bundle
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,7 +35,7 @@ func newIndexDocument() *indexDocument {
 // more than can be written again.
 func readIndexDocument(data []byte) (*indexDocument, error) {
 	if !utf8.Valid(data) {
-		return nil, errors.New("the index is not UTF-8, as an index with child namespaces has to be; make it anew with index create")
+		return nil, avoidable(ByNewIndex, "the index is not UTF-8, as an index with child namespaces has to be")
 	}
 	index := newIndexDocument()
 	var all map[string]json.RawMessage
@@ -49,7 +48,7 @@ func readIndexDocument(data []byte) (*indexDocument, error) {
 	}
 	for key := range all {
 		if !slices.Contains([]string{"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"}, key) {
-			return nil, fmt.Errorf("the index has the property %q, which would be lost; make it anew with index create", key)
+			return nil, avoidable(ByNewIndex, "the index has the property %q, which would be lost", key)
 		}
 	}
 	return index, nil
@@ -103,7 +102,7 @@ func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
 	if err := encoder.Encode(d); err != nil {
 		return nil, ocispec.Descriptor{}, err
 	}
-	data := sanitize.JSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // --dry-run and other tools print it
+	data := sanitize.JSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // which is printed, too
 	if len(data) > MaxManifest {
 		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), MaxManifest)
 	}

@@ -22,8 +22,6 @@ type Options struct {
 	Carrier bool
 	// Sparse leaves out entries of indexes that are not there.
 	Sparse bool
-	// AbsentHint is added to the error about one: what can be done.
-	AbsentHint string
 	// OmitNonDistributable leaves out layers that are not to be distributed.
 	OmitNonDistributable bool
 	// Concurrent is how many large blobs are brought at once; eight small requests

@@ -117,15 +117,17 @@ func (o *owner) has(ctx context.Context, n *Node, at auth.Repository) (bool, err
 // lacks is the error of a member that does not have what its manifest names. It
 // says where it would be, for the publisher, who may read that.
 func (o *owner) lacks(ctx context.Context, n *Node) error {
-	elsewhere := "no repository that it may come from has it"
-	for _, at := range n.Repository.Above(o.bundle.Repository) {
+	lacks := func(why string) error {
+		return fmt.Errorf("child %s@%s: %s: %w", n.Repository, oci.Short(n.Digest), why, errdefs.ErrNotFound)
+	}
+	above := n.Repository.Above(o.bundle.Repository)
+	if at, ok := o.bundle.Fetcher.Found(n.Digest); ok && at != n.Repository && !slices.Contains(above, at) {
+		return lacks(fmt.Sprintf("only another member's repository, %s, has it, whose readers may be others; push it to %s", at, n.Repository))
+	}
+	for _, at := range above {
 		if has, err := o.has(ctx, n, at); err == nil && has {
-			elsewhere = fmt.Sprintf("only %s has it, whose readers may be others; push it to %s, or give it to the member's readers with --from-parents", at, n.Repository)
-			break
+			return &AvoidableError{Err: lacks(fmt.Sprintf("only %s has it, whose readers may be others; push it to %s", at, n.Repository)), By: ByFromParents}
 		}
 	}
-	if at, ok := o.bundle.Fetcher.Found(n.Digest); ok && at != n.Repository && !slices.Contains(n.Repository.Above(o.bundle.Repository), at) {
-		elsewhere = fmt.Sprintf("only another member's repository, %s, has it, whose readers may be others; push it to %s", at, n.Repository)
-	}
-	return fmt.Errorf("child %s@%s: %s: %w", n.Repository, oci.Short(n.Digest), elsewhere, errdefs.ErrNotFound)
+	return lacks("no repository that it may come from has it")
 }

@@ -3,7 +3,6 @@ package bundle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -95,9 +94,7 @@ func (p publisher) publish(ctx context.Context, to auth.Repository, tag string, 
 		case err == nil || strategy == Anchor || !refused(err):
 			return strategy, err
 		case strategy == nested.Reference:
-			return "", fmt.Errorf("%s does not take an index whose members are in other repositories: %w; "+
-				"use --strategy carrier (it takes an image manifest that carries the index), or --strategy anchor of nestctl index create "+
-				"(the members' content in %s, too, for all who may read that)", to.Host(), err, to.Name())
+			return "", avoidable(ByStrategy, "%s does not take an index whose members are in other repositories: %w", to.Host(), err)
 		}
 	}
 	return nested.Carrier, p.carry(ctx, to, tag)

@@ -48,8 +48,7 @@ func CheckParent(parent auth.Repository) error {
 	if parent.Host() != "docker.io" {
 		return nil
 	}
-	return usage.Errorf("Docker Hub has no repositories below %s: names there have two components. "+
-		"Use another registry, or nestctl copy --flatten to make a plain index in one repository (docs/registries.md)", parent)
+	return &AvoidableError{Err: usage.Errorf("Docker Hub has no repositories below %s: names there have two components", parent), By: ByFlatten}
 }
 
 // incomplete adds to a refusal of an index without child namespaces what can
@@ -58,5 +57,5 @@ func incomplete(to auth.Repository, desc ocispec.Descriptor, err error) error {
 	if !images.IsIndexType(desc.MediaType) || !refused(err) {
 		return err
 	}
-	return fmt.Errorf("%w; %s wants all that an index points to, so copy without --platform, --member and --sparse, or use --flatten", err, to.Host())
+	return avoidable(ByAll, "%w; %s wants all that an index points to", err, to.Host())
 }

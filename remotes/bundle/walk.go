@@ -161,8 +161,8 @@ func (w *walk) reach(n *Node) error {
 	case absent && w.options.Sparse:
 		n.Missing = true
 		return nil
-	case absent && w.options.AbsentHint != "":
-		return fmt.Errorf("%w; %s", err, w.options.AbsentHint)
+	case absent:
+		return &AvoidableError{Err: err, By: BySparse}
 	}
 	return err
 }

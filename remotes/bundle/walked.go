@@ -99,10 +99,14 @@ func (w *Walked) nothing() error {
 	}
 	rest := "it has no members"
 	if len(w.Unselected) > 0 {
-		rest = "there is also: " + strings.Join(slices.Compact(slices.Clone(w.Unselected)), ", ") + "; choose with --member or --platform"
+		rest = "there is also: " + strings.Join(slices.Compact(slices.Clone(w.Unselected)), ", ")
 	}
 	matches := strings.TrimSuffix("matches "+strings.Join(missing, ", "), " ")
-	return MissingError(fmt.Sprintf("nothing in %s@%s %s; %s", w.Root.Repository, w.Root.Digest, matches, rest))
+	err := MissingError(fmt.Sprintf("nothing in %s@%s %s; %s", w.Root.Repository, w.Root.Digest, matches, rest))
+	if len(w.Unselected) == 0 {
+		return err
+	}
+	return &AvoidableError{Err: err, By: BySelection}
 }
 
 // MissingError says that nothing is selected. Its class is errdefs.ErrNotFound.
