@@ -36,7 +36,7 @@ func benchIndex(b *testing.B, entries int) []byte {
 	return data
 }
 
-// benchLearn follows a document from its bytes to places on a trail, its digest included.
+// benchLearn follows a document from its bytes to places in a location cache, its digest included.
 func benchLearn(b *testing.B, mediaType string, data []byte, entries int) {
 	b.Helper()
 	root, err := auth.ParseRepository("registry.test/org/app")
@@ -48,7 +48,7 @@ func benchLearn(b *testing.B, mediaType string, data []byte, entries int) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		t := newTrail(root, rule)
+		t := newLocations(root, rule)
 		t.start(desc, true)
 		p, _ := t.place(desc.Digest)
 		if reason := oci.Verify(desc, data); reason != "" {

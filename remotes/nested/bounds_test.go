@@ -20,21 +20,21 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// TestTrailsAreBounded: a resolver that lives long forgets old pulls, never
+// TestPullsAreBounded: a resolver that lives long forgets old pulls, never
 // the one that has just begun.
-func TestTrailsAreBounded(t *testing.T) {
+func TestPullsAreBounded(t *testing.T) {
 	r := New(nil, Options{})
-	for i := range 3 * maxTrails {
+	for i := range 3 * maxPulls {
 		name := fmt.Sprintf("reg.test/p:v%d", i)
-		r.remember(name, newTrail(repository(t, "reg.test/p"), r.rule))
-		if _, ok := r.trail(name); !ok || len(r.trails) > maxTrails {
-			t.Fatalf("after %d pulls %d trails are kept; the last among them: %t", i+1, len(r.trails), ok)
+		r.remember(name, newLocations(repository(t, "reg.test/p"), r.rule))
+		if _, ok := r.locationsOf(name); !ok || len(r.locations) > maxPulls {
+			t.Fatalf("after %d pulls the locations of %d are kept; the last among them: %t", i+1, len(r.locations), ok)
 		}
 	}
 }
 
-// TestTrailPinsNoText: what a pull remembers of large documents with few entries does not keep their text.
-func TestTrailPinsNoText(t *testing.T) {
+// TestLocationsPinNoText: what a pull remembers of large documents with few entries does not keep their text.
+func TestLocationsPinNoText(t *testing.T) {
 	root := repository(t, "reg.test/org/app")
 	live := func() int64 {
 		var m runtime.MemStats
@@ -42,23 +42,23 @@ func TestTrailPinsNoText(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	trail, before := newTrail(root, NewRule(Keys{}, Limits{})), live()
+	cache, before := newLocations(root, NewRule(Keys{}, Limits{})), live()
 	for i := range 32 {
 		d := digest.FromString(strconv.Itoa(i))
 		data := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"annotations":{"org.test.x":%q},"manifests":[{"mediaType":%[1]q,"digest":%[3]q,"size":2,"platform":{"os":"linux","architecture":"amd64"},"annotations":{%[4]q:"web"}}]}`,
 			ocispec.MediaTypeImageIndex, strings.Repeat("x", 1<<20), d, Annotation)
 		p := PlaceIn(root, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))})
-		if err := trail.learn(p, data, root); err != nil {
+		if err := cache.learn(p, data, root); err != nil {
 			t.Fatal(err)
 		}
-		if known, ok := trail.place(d); !ok || known.targets[0].Name() != "org/app/web" {
+		if known, ok := cache.place(d); !ok || known.targets[0].Name() != "org/app/web" {
 			t.Fatalf("%+v", known)
 		}
 	}
 	if kept := live() - before; kept > 4<<20 {
 		t.Errorf("%d bytes are kept of 32 documents of 1 MiB", kept)
 	}
-	runtime.KeepAlive(trail)
+	runtime.KeepAlive(cache)
 }
 
 // placesOf adds what documents say to nothing: each of "where it was found: size

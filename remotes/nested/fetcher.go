@@ -19,14 +19,14 @@ import (
 )
 
 // Fetcher fetches the content of one pull, each from the repository that the
-// trail says. It may be used by several goroutines at once.
+// location cache says. It may be used by several goroutines at once.
 type Fetcher struct {
-	base     remotes.Resolver
-	root     remotes.Fetcher // of the root's repository
-	store    content.Provider
-	complete bool // see [Options]
-	trail    *trail
-	walk     chan struct{} // held by whoever walks from the root
+	base      remotes.Resolver
+	root      remotes.Fetcher // of the root's repository
+	store     content.Provider
+	complete  bool // see [Options]
+	locations *locations
+	walk      chan struct{} // held by whoever walks from the root
 
 	mu     sync.Mutex
 	inner  map[auth.Repository]remotes.Fetcher
@@ -35,20 +35,20 @@ type Fetcher struct {
 
 var _ remotes.Fetcher = (*Fetcher)(nil)
 
-func (r *Resolver) fetcher(ctx context.Context, ref string, t *trail) (*Fetcher, error) {
+func (r *Resolver) fetcher(ctx context.Context, ref string, l *locations) (*Fetcher, error) {
 	root, err := r.base.Fetcher(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	return &Fetcher{
-		base:     r.base,
-		root:     root,
-		store:    r.store,
-		complete: r.complete,
-		trail:    t,
-		walk:     make(chan struct{}, 1),
-		inner:    map[auth.Repository]remotes.Fetcher{},
-		served:   map[digest.Digest]auth.Repository{},
+		base:      r.base,
+		root:      root,
+		store:     r.store,
+		complete:  r.complete,
+		locations: l,
+		walk:      make(chan struct{}, 1),
+		inner:     map[auth.Repository]remotes.Fetcher{},
+		served:    map[digest.Digest]auth.Repository{},
 	}, nil
 }
 
@@ -57,8 +57,8 @@ func (r *Resolver) fetcher(ctx context.Context, ref string, t *trail) (*Fetcher,
 // the first Read, and the reader can Seek. Errors: [Error], [InvalidError],
 // [VerifyError], those of package auth, and the wrapped fetcher's.
 func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	if f.trail.empty() {
-		f.trail.start(desc, false)
+	if f.locations.empty() {
+		f.locations.start(desc, false)
 	}
 	s, err := f.find(ctx, desc)
 	if err != nil {
@@ -85,11 +85,11 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 // several members have from any of them, which is no matter for who may read
 // them all; it is for who gives it to other readers.
 func (f *Fetcher) FetchFrom(ctx context.Context, desc ocispec.Descriptor, at auth.Repository, others ...auth.Repository) (io.ReadCloser, error) {
-	p, ok := f.trail.place(desc.Digest)
+	p, ok := f.locations.place(desc.Digest)
 	if !ok || !p.strict {
 		p.descriptor = desc
 	}
-	p.targets, p.fallbacks, p.by = []auth.Repository{at}, others, f.trail.root
+	p.targets, p.fallbacks, p.by = []auth.Repository{at}, others, f.locations.root
 	return &candidateReader{ctx: ctx, fetcher: f, sought: sought{desc: desc, places: Places{p}, known: true}}, nil
 }
 
@@ -134,7 +134,7 @@ func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place,
 	if !f.readable(p.descriptor) {
 		return p, document{}, nil
 	}
-	doc, ok := f.trail.document(desc.Digest)
+	doc, ok := f.locations.document(desc.Digest)
 	if ok {
 		return p, doc, nil
 	}
@@ -144,18 +144,18 @@ func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place,
 	if err != nil {
 		return p, document{}, err
 	}
-	if doc, ok = f.trail.document(desc.Digest); !ok {
+	if doc, ok = f.locations.document(desc.Digest); !ok {
 		return p, document{}, &VerifyError{p.First(), desc.Digest, "what was served is something else"}
 	}
 	return p, doc, nil
 }
 
 // readable reports whether a document is small enough to be read whole. Strict
-// ones are, or they would not be on the trail. A plain one may be larger than
+// ones are, or they would not be known. A plain one may be larger than
 // what is allowed below nested indexes; past a second limit nobody looks
 // whether child namespaces are in it.
 func (f *Fetcher) readable(d ocispec.Descriptor) bool {
-	return d.Size <= 2*f.trail.rule.limits.Document
+	return d.Size <= 2*f.locations.rule.limits.Document
 }
 
 // Ask asks the repositories in which content of this pull may be, in their
@@ -191,10 +191,10 @@ func (f *Fetcher) Found(d digest.Digest) (auth.Repository, bool) {
 // does not verify is an error, unless it has nothing to do with child
 // namespaces: then it is passed on unread, for the caller to refuse.
 func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err error) {
-	if held, ok := f.trail.take(s.desc.Digest); ok {
+	if held, ok := f.locations.take(s.desc.Digest); ok {
 		served, ok := f.Found(s.desc.Digest)
 		if !ok { // it was there when the reference was resolved
-			served = f.trail.root
+			served = f.locations.root
 			f.found(s.desc.Digest, served)
 		}
 		return held, f.learnFrom(s.places[0], held, served)
@@ -226,7 +226,7 @@ func (f *Fetcher) learnFrom(p Place, data []byte, served auth.Repository) error 
 		}
 		return &VerifyError{served, p.descriptor.Digest, reason}
 	}
-	return f.trail.learn(p, data, served)
+	return f.locations.learn(p, data, served)
 }
 
 // readFrom fetches a document whole. More than a byte too many is never read.
@@ -276,7 +276,7 @@ func (f *Fetcher) askOne(ctx context.Context, p Place, repository auth.Repositor
 }
 
 func (f *Fetcher) innerFor(ctx context.Context, repository auth.Repository, d digest.Digest) (remotes.Fetcher, error) {
-	if repository == f.trail.root {
+	if repository == f.locations.root {
 		return f.root, nil
 	}
 	f.mu.Lock()

@@ -26,22 +26,22 @@ type sought struct {
 	known  bool   // nothing else is looked for
 }
 
-// find returns the places of content. What the trail does not know may be
+// find returns the places of content. What the location cache does not know may be
 // below documents that never passed through, because they were in the store
 // already: those are read, first from the store, then from their
 // repositories. Content that no document names has no place.
 func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (sought, error) {
-	if s := f.seek(desc, f.trail.placesOf(desc.Digest)); len(s.places) > 0 {
+	if s := f.seek(desc, f.locations.placesOf(desc.Digest)); len(s.places) > 0 {
 		return s, nil
 	}
-	err := f.walkFor(ctx, func() bool { _, ok := f.trail.place(desc.Digest); return ok })
-	return f.seek(desc, f.trail.placesOf(desc.Digest)), err
+	err := f.walkFor(ctx, func() bool { _, ok := f.locations.place(desc.Digest); return ok })
+	return f.seek(desc, f.locations.placesOf(desc.Digest)), err
 }
 
 // seek is the content as its caller describes it: what they go through counts
 // more than a claim, urls and all where it is plain.
 func (f *Fetcher) seek(desc ocispec.Descriptor, places Places) sought {
-	root := f.trail.root
+	root := f.locations.root
 	described := desc.Size > 0 && desc.MediaType != ""
 	for i, p := range places {
 		if !p.strict || described && !p.Own(root) {
@@ -58,18 +58,18 @@ func (f *Fetcher) seek(desc ocispec.Descriptor, places Places) sought {
 // askAll asks the repositories in which content may be. Where all that is known
 // are claims that lead nowhere, documents are read that may know better.
 func (f *Fetcher) askAll(ctx context.Context, s sought, ask func(Place, auth.Repository) error) (Place, auth.Repository, error) {
-	root := f.trail.root
+	root := f.locations.root
 	p, served, err := s.places.Ask(ctx, root, s.plain, ask)
 	if err == nil || s.known || ctx.Err() != nil || isBusy(err) || errdefs.IsInvalidArgument(err) {
 		return p, served, err
 	}
 	other := func(places Places) Places { return f.seek(s.desc, places.but(slices.Concat(s.places, s.plain))).places }
-	more := other(f.trail.named(s.desc.Digest))
+	more := other(f.locations.named(s.desc.Digest))
 	if len(more) == 0 {
-		if f.walkFor(ctx, func() bool { return len(other(f.trail.placesOf(s.desc.Digest))) > 0 }) != nil {
+		if f.walkFor(ctx, func() bool { return len(other(f.locations.placesOf(s.desc.Digest))) > 0 }) != nil {
 			return p, served, err
 		}
-		more = other(f.trail.named(s.desc.Digest))
+		more = other(f.locations.named(s.desc.Digest))
 	}
 	if len(more) == 0 {
 		return p, served, err
@@ -106,12 +106,12 @@ func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(co
 	tried := map[asked]bool{}
 	for progress := true; progress; {
 		progress = false
-		for _, p := range f.trail.unread() {
+		for _, p := range f.locations.unread() {
 			if found() {
 				return nil
 			}
 			q := asked{p.descriptor.Digest, p.question(p.by)}
-			if _, ok := f.trail.document(q.digest); ok || tried[q] {
+			if _, ok := f.locations.document(q.digest); ok || tried[q] {
 				continue
 			}
 			tried[q] = true
@@ -119,7 +119,7 @@ func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(co
 			switch {
 			case err == nil:
 				progress = true
-			case ctx.Err() != nil, p.Own(f.trail.root) && !errdefs.IsNotFound(err) && !isDenied(err):
+			case ctx.Err() != nil, p.Own(f.locations.root) && !errdefs.IsNotFound(err) && !isDenied(err):
 				return err
 			}
 		}
@@ -131,8 +131,8 @@ func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(co
 // It is an absence when it is in neither, or too large to be read.
 func (f *Fetcher) learnFromStore(ctx context.Context, p Place) error {
 	d := p.descriptor
-	if data, ok := f.trail.heldBytes(d.Digest); ok {
-		return f.trail.learn(p, data, f.trail.root)
+	if data, ok := f.locations.heldBytes(d.Digest); ok {
+		return f.locations.learn(p, data, f.locations.root)
 	}
 	if f.store == nil || !f.readable(p.descriptor) {
 		return errdefs.ErrNotFound
@@ -144,7 +144,7 @@ func (f *Fetcher) learnFromStore(ctx context.Context, p Place) error {
 	if oci.Verify(d, data) != "" {
 		return errdefs.ErrNotFound
 	}
-	return f.trail.learn(p, data, auth.Repository{})
+	return f.locations.learn(p, data, auth.Repository{})
 }
 
 // readStored reads content of a store. What is there under the digest may be
@@ -199,7 +199,7 @@ func (f *Fetcher) withInterfaces() remotes.Fetcher {
 type digestFetcher struct{ f *Fetcher }
 
 // FetchByDigest implements remotes.FetcherByDigest in the repository where
-// content was found, or else in those that the trail says.
+// content was found, or else where the location cache says.
 func (d digestFetcher) FetchByDigest(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchByDigestOpts) (body io.ReadCloser, desc ocispec.Descriptor, err error) {
 	_, _, err = d.f.askAll(ctx, d.f.at(dgst), func(_ Place, candidate auth.Repository) error {
 		inner, failed := d.f.innerFor(ctx, candidate, dgst)
@@ -246,8 +246,8 @@ func (f *Fetcher) at(d digest.Digest) sought {
 	desc := ocispec.Descriptor{Digest: d}
 	if repository, ok := f.Found(d); ok {
 		p := PlaceIn(repository, desc)
-		p.by = f.trail.root // it is known, whoever has said so
+		p.by = f.locations.root // it is known, whoever has said so
 		return sought{desc: desc, places: Places{p}, known: true}
 	}
-	return f.seek(desc, f.trail.placesOf(d))
+	return f.seek(desc, f.locations.placesOf(d))
 }

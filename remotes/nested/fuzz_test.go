@@ -123,14 +123,14 @@ func FuzzIndex(f *testing.F) {
 func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 	t.Helper()
 	parent := repository(t, "reg.test/parent")
-	trail := newTrail(parent, r)
+	cache := newLocations(parent, r)
 	root := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	trail.start(root, false)
-	p, _ := trail.place(root.Digest)
-	if trail.learn(p, bytes.Clone(data), parent) != nil {
+	cache.start(root, false)
+	p, _ := cache.place(root.Digest)
+	if cache.learn(p, bytes.Clone(data), parent) != nil {
 		return
 	}
-	for d, places := range trail.places {
+	for d, places := range cache.places {
 		p := places[0]
 		if len(places) > maxVersions {
 			t.Errorf("%q has %d places, of one document", d, len(places))

@@ -11,7 +11,7 @@
 //
 // A reader meets: [Child], a child namespace and how it names the target
 // repository; reader (document.go, scan.go, fast.go), which reads indexes
-// and manifests; trail, which remembers where content may be; [Fetcher], which
+// and manifests; locations, which remembers where content may be; [Fetcher], which
 // asks there; resolve.go, where a pull begins; and pusher.go.
 //
 // Documents that have to do with child namespaces are read strictly, and
@@ -83,9 +83,9 @@ type Resolver struct {
 	complete bool
 	strategy Strategy
 
-	mu     sync.Mutex
-	trails map[string]*trail // by the name that Resolve returned
-	names  []string          // of the trails, the oldest first
+	mu        sync.Mutex
+	locations map[string]*locations // by the name that Resolve returned
+	names     []string              // of the pulls, the oldest first
 }
 
 var _ remotes.ResolverWithOptions = (*Resolver)(nil)
@@ -95,12 +95,12 @@ var _ remotes.ResolverWithOptions = (*Resolver)(nil)
 // content's digest.
 func New(base remotes.Resolver, options Options) *Resolver {
 	return &Resolver{
-		base:     base,
-		rule:     NewRule(options.Keys, options.Limits),
-		store:    options.Store,
-		complete: options.Complete,
-		strategy: options.Strategy,
-		trails:   map[string]*trail{},
+		base:      base,
+		rule:      NewRule(options.Keys, options.Limits),
+		store:     options.Store,
+		complete:  options.Complete,
+		strategy:  options.Strategy,
+		locations: map[string]*locations{},
 	}
 }
 
@@ -112,24 +112,24 @@ func (r *Resolver) SetOptions(options ...transfer.ImageResolverOption) {
 	}
 }
 
-// maxTrails bounds the pulls that a resolver remembers at once.
-const maxTrails = 64
+// maxPulls bounds the pulls that a resolver remembers at once.
+const maxPulls = 64
 
-// remember keeps a trail for the Fetcher of the same name.
-func (r *Resolver) remember(name string, t *trail) {
+// remember keeps what a pull knows for the Fetcher of the same name.
+func (r *Resolver) remember(name string, l *locations) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.names = append(slices.DeleteFunc(r.names, func(n string) bool { return n == name }), name)
-	if len(r.names) > maxTrails {
-		delete(r.trails, r.names[0])
+	if len(r.names) > maxPulls {
+		delete(r.locations, r.names[0])
 		r.names = r.names[1:]
 	}
-	r.trails[name] = t
+	r.locations[name] = l
 }
 
-func (r *Resolver) trail(name string) (*trail, bool) {
+func (r *Resolver) locationsOf(name string) (*locations, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t, ok := r.trails[name]
-	return t, ok
+	l, ok := r.locations[name]
+	return l, ok
 }

@@ -57,7 +57,7 @@ func (r *candidateReader) open(p []byte) (n int, end error) {
 
 // named makes an [Error] of what ends the reading of a child's content.
 func (r *candidateReader) named(err error) error {
-	root := r.fetcher.trail.root
+	root := r.fetcher.locations.root
 	if err == nil || errors.Is(err, io.EOF) || r.served == root {
 		return err
 	}

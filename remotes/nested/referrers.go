@@ -37,7 +37,7 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 	}
 	listed = slices.DeleteFunc(listed, func(d ocispec.Descriptor) bool { return !oci.IsManifestOrIndex(d.MediaType) })
 	for _, d := range listed { // a registry may list what it likes
-		if err = f.trail.rule.checkDescriptor(d, true); err != nil {
+		if err = f.locations.rule.checkDescriptor(d, true); err != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
 		}
 	}
@@ -45,7 +45,7 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 		return f.refers(ctx, place(d), desc.Digest)
 	})
 	for _, d := range referrers {
-		if refused := f.trail.refer(place(d)); refused != nil {
+		if refused := f.locations.refer(place(d)); refused != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, refused)
 		}
 	}
@@ -78,7 +78,7 @@ func (f *Fetcher) listReferrers(ctx context.Context, d digest.Digest, at auth.Re
 // for whoever fetches it next.
 func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (bool, error) {
 	d, at := p.descriptor, p.targets[0]
-	data, ok := f.trail.heldBytes(d.Digest)
+	data, ok := f.locations.heldBytes(d.Digest)
 	if !ok {
 		var err error
 		if data, err = f.readFrom(ctx, p, at); err != nil {
@@ -94,37 +94,37 @@ func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (b
 	if _, ok := f.Found(d.Digest); !ok {
 		f.found(d.Digest, at)
 	}
-	f.trail.hold(d, data)
+	f.locations.hold(d, data)
 	return true, nil
 }
 
-// refer puts a referrer on the trail.
-func (t *trail) refer(p Place) error {
-	if p.depth > t.rule.limits.Depth {
-		return fmt.Errorf("more than %d steps from the root", t.rule.limits.Depth)
+// refer puts a referrer in the location cache.
+func (l *locations) refer(p Place) error {
+	if p.depth > l.rule.limits.Depth {
+		return fmt.Errorf("more than %d steps from the root", l.rule.limits.Depth)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, known := t.places[p.descriptor.Digest]; !known && len(t.places) >= t.rule.limits.Descriptors {
-		return fmt.Errorf("more than %d descriptors in one pull", t.rule.limits.Descriptors)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.places[p.descriptor.Digest]; !known && len(l.places) >= l.rule.limits.Descriptors {
+		return fmt.Errorf("more than %d descriptors in one pull", l.rule.limits.Descriptors)
 	}
-	t.put(p)
+	l.put(p)
 	return nil
 }
 
 // Carrier returns the manifest under the reference when it carries the root
 // (docs/spec.md, section 8).
 func (f *Fetcher) Carrier() (ocispec.Descriptor, bool) {
-	t := f.trail
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.order) == 0 {
+	l := f.locations
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.order) == 0 {
 		return ocispec.Descriptor{}, false
 	}
-	first := t.order[0]
-	for _, e := range t.documents[first].entries {
+	first := l.order[0]
+	for _, e := range l.documents[first].entries {
 		if e.Carried {
-			return t.places[first][0].descriptor, true
+			return l.places[first][0].descriptor, true
 		}
 	}
 	return ocispec.Descriptor{}, false

@@ -33,12 +33,12 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (string, ocispec.Des
 	if err != nil {
 		return name, desc, nil // nothing that could be nested; the base's
 	}
-	t := newTrail(root, r.rule)
-	t.hold(desc, data)
-	if desc, err = r.resolveRoot(ctx, t, name, desc); err != nil {
+	l := newLocations(root, r.rule)
+	l.hold(desc, data)
+	if desc, err = r.resolveRoot(ctx, l, name, desc); err != nil {
 		return "", ocispec.Descriptor{}, err
 	}
-	r.remember(name, t)
+	r.remember(name, l)
 	return name, desc, nil
 }
 
@@ -50,15 +50,15 @@ func (r *Resolver) resolveBase(ctx context.Context, ref string) (string, ocispec
 	return name, desc, nil, err
 }
 
-// resolveRoot puts the root on the trail and returns its descriptor.
-func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc ocispec.Descriptor) (ocispec.Descriptor, error) {
-	f, err := r.fetcher(ctx, name, t)
+// resolveRoot puts the root in the location cache and returns its descriptor.
+func (r *Resolver) resolveRoot(ctx context.Context, l *locations, name string, desc ocispec.Descriptor) (ocispec.Descriptor, error) {
+	f, err := r.fetcher(ctx, name, l)
 	if err != nil {
 		return desc, err
 	}
 	switch {
 	case images.IsManifestType(desc.MediaType):
-		t.start(desc, false)
+		l.start(desc, false)
 		carried, err := f.carried(ctx, desc)
 		if err != nil || carried == nil {
 			return desc, err
@@ -71,7 +71,7 @@ func (r *Resolver) resolveRoot(ctx context.Context, t *trail, name string, desc 
 			return index, err
 		}
 	}
-	t.start(desc, false)
+	l.start(desc, false)
 	return desc, nil
 }
 
@@ -80,17 +80,17 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 	if !f.readable(desc) {
 		return nil, nil
 	}
-	p, _ := f.trail.place(desc.Digest)
+	p, _ := f.locations.place(desc.Digest)
 	err := f.learnFromStore(ctx, p)
 	if errdefs.IsNotFound(err) {
 		var data []byte
 		data, err = f.readAndLearn(ctx, sought{desc: desc, places: Places{p}, known: true})
-		f.trail.hold(desc, data) // Fetch will be asked for it
+		f.locations.hold(desc, data) // Fetch will be asked for it
 	}
 	if err != nil {
 		return nil, err
 	}
-	doc, _ := f.trail.document(desc.Digest)
+	doc, _ := f.locations.document(desc.Digest)
 	for _, e := range doc.entries {
 		if e.Carried {
 			return &e.Descriptor, nil
@@ -100,24 +100,24 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 }
 
 // isNestedBlob reports whether a blob is an index with a child namespace, and
-// if so begins the trail with it.
+// if so begins the location cache with it.
 func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (bool, error) {
-	p := BlobIn(f.trail.root, index)
-	data, ok := f.trail.take(index.Digest)
+	p := BlobIn(f.locations.root, index)
+	data, ok := f.locations.take(index.Digest)
 	var err error
 	if !ok {
-		data, err = f.readFrom(ctx, p, f.trail.root)
+		data, err = f.readFrom(ctx, p, f.locations.root)
 	}
 	if err != nil || oci.Verify(index, data) != "" {
 		return false, nil // the caller will see the same, as a plain blob
 	}
-	doc, err := f.trail.rule.read(index.MediaType, data, false)
+	doc, err := f.locations.rule.read(index.MediaType, data, false)
 	if err != nil {
 		return false, p.invalid(err)
 	}
 	if doc.nested {
-		f.trail.hold(index, data)
-		f.trail.start(index, true)
+		f.locations.hold(index, data)
+		f.locations.start(index, true)
 	}
 	return doc.nested, nil
 }
@@ -131,11 +131,11 @@ func (r *Resolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, er
 	if err != nil {
 		return r.base.Fetcher(ctx, ref)
 	}
-	t, ok := r.trail(ref)
+	l, ok := r.locationsOf(ref)
 	if !ok {
-		t = newTrail(root, r.rule)
+		l = newLocations(root, r.rule)
 	}
-	f, err := r.fetcher(ctx, ref, t)
+	f, err := r.fetcher(ctx, ref, l)
 	if err != nil {
 		return nil, err
 	}

@@ -67,19 +67,19 @@ func (v vector) run(t *testing.T) {
 func candidates(t testing.TB, parent string, entry json.RawMessage) ([]string, error) {
 	t.Helper()
 	root := repository(t, parent)
-	trail := newTrail(root, NewRule(Keys{}, Limits{}))
+	cache := newLocations(root, NewRule(Keys{}, Limits{}))
 	data := []byte(`{"schemaVersion":2,"manifests":[` + string(entry) + `]}`)
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	trail.start(desc, false)
-	index, _ := trail.place(desc.Digest)
-	if err := trail.learn(index, data, root); err != nil {
+	cache.start(desc, false)
+	index, _ := cache.place(desc.Digest)
+	if err := cache.learn(index, data, root); err != nil {
 		return nil, err
 	}
 	var d ocispec.Descriptor
 	if err := json.Unmarshal(entry, &d); err != nil {
 		t.Fatal(err)
 	}
-	p, ok := trail.place(d.Digest)
+	p, ok := cache.place(d.Digest)
 	if !ok {
 		t.Fatal("the entry has no place")
 	}
