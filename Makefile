@@ -18,7 +18,7 @@ KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integ
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
 # Of the target that starts a process for each input, and of the one that runs a command for each.
-FUZZTIME_TRAIL := 500x
+FUZZTIME_LOCATIONS := 500x
 FUZZTIME_COMMANDS := 2000x
 
 # Of `make soak`: how long, how many pulls at a time, and whose decisions; without a seed it draws one.
@@ -60,7 +60,7 @@ help:
 	@echo 'make soak         pulls through all doors from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
-	@echo 'make bench-parts  all below and what an entry, a manifest and the trail cost, in six minutes; writes docs/performance.md'
+	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in six minutes; writes docs/performance.md'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
 	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
@@ -143,7 +143,7 @@ fuzz:
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \
 	sed -E 's|/[^/]*:func | |' | while read -r dir name; do \
 		echo "fuzz $$dir $$name"; \
-		case $$name in FuzzTrailFile) time=$(FUZZTIME_TRAIL);; FuzzCommands) time=$(FUZZTIME_COMMANDS);; *) time=$(FUZZTIME);; esac; \
+		case $$name in FuzzLocationsFile) time=$(FUZZTIME_LOCATIONS);; FuzzCommands) time=$(FUZZTIME_COMMANDS);; *) time=$(FUZZTIME);; esac; \
 		(cd $$dir && go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$$time .) || exit 1; \
 	done
 

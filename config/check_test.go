@@ -40,7 +40,7 @@ func TestRules(t *testing.T) {
 		`grace = "-1s"`:                                `:4:9: gateway.grace is "-1s"; must not be negative`,
 		`grace = ""`:                                   `:4:9: gateway.grace is ""; must be a duration such as "30s"`,
 		`trail_max_age = "720h"`:                       `:4:1: gateway.trail_max_age is no key any more; remove it; what was not seen for 30 days is forgotten`,
-		`trail_max_bytes = 1_048_576`:                  `:4:1: gateway.trail_max_bytes is no key any more; remove it; the trail has 64 MiB at most, then the oldest is forgotten`,
+		`trail_max_bytes = 1_048_576`:                  `:4:1: gateway.trail_max_bytes is no key any more; remove it; the location cache has 64 MiB at most, then the oldest is forgotten`,
 		`search_requests = 100`:                        `:4:1: gateway.search_requests is no key any more; remove it; a search makes 100 requests at most`,
 		`state_dir = "state"`:                          `:4:13: gateway.state_dir is "state"; ` + absolute,
 		`certificate = ""`:                             `:4:15: gateway.certificate is ""; ` + absolute,

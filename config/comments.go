@@ -25,7 +25,7 @@ func comments() map[string]string {
 		"gateway.upstream_timeout":                    "How long a registry may take to begin an answer, all attempts together; less than containerd's 30s.",
 		"gateway.prefetch":                            "How many manifests and small blobs may be fetched, for all clients together, before the client of a nested index asks for them; each has 256 KiB at most, also behind a redirect. They are fetched once it has asked for a second entry of an index that was not known yet, 32 at a time, and wait until 10 minutes after its last request; in mode pod for a minute. 0: none.",
 		"gateway.max_memory":                          "The most bytes that are held for all clients together: indexes, manifests and lists while they are read, followed and sent, what waits for its client, what searches remember. Requests wait for their part, and get 503 when it does not come within upstream_timeout. At least 48 MiB. Give the process 128 MiB more than this: Go's limit (GOMEMLIMIT, unless the environment sets it) is this and 64 MiB.",
-		"gateway.state_dir":                           "The directory of the trail: what was learnt about bundles.",
+		"gateway.state_dir":                           "The directory of the location cache: what was learnt about bundles.",
 		"gateway.metrics_address":                     "The loopback address of metrics and health, over plain http; empty: off.",
 		"gateway.grace":                               "How long transfers may go on after SIGTERM.",
 	}

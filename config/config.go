@@ -93,7 +93,7 @@ type Gateway struct {
 	// come within upstream_timeout. At least 48 MiB. Give the process 128 MiB more than this: Go's limit (GOMEMLIMIT, unless
 	// the environment sets it) is this and 64 MiB.
 	MaxMemory int `toml:"max_memory"`
-	// The directory of the trail: what was learnt about bundles.
+	// The directory of the location cache: what was learnt about bundles.
 	StateDir string `toml:"state_dir"`
 	// The loopback address of metrics and health, over plain http; empty: off.
 	MetricsAddress string `toml:"metrics_address"`

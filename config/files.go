@@ -47,7 +47,7 @@ func DockerFile(path string) string {
 }
 
 // checkFiles checks the files that the configuration names. state is what is
-// to be done about the directory of the trail.
+// to be done about the directory of the location cache.
 func (d *document) checkFiles(state func(dir string) error) {
 	g := d.config.Gateway
 	const installed = "nestctl install makes it"

@@ -21,7 +21,7 @@ const maxFile = 1 << 20
 func Load(path string) (*Config, error) { return load(path, CheckDir) }
 
 // LoadAndPrepare is Load for a gateway that starts: it makes the directory of
-// the trail.
+// the location cache.
 func LoadAndPrepare(path string) (*Config, error) { return load(path, makeState) }
 
 func load(path string, state func(dir string) error) (*Config, error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/nestedoci/nested/internal/trust"
 )
 
-// makeState makes the directory of the trail, and has it belong to this
+// makeState makes the directory of the location cache, and has it belong to this
 // process alone. One that is empty and that everybody may write, as the volumes
 // are that Kubernetes makes for a pod, is taken over; any other is refused.
 func makeState(dir string) error {

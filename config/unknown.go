@@ -29,7 +29,7 @@ var gone = map[string]string{
 	"redirects":          "remove it; redirects of blobs are handed on where that is safe, and followed elsewhere",
 	"search_requests":    "remove it; a search makes 100 requests at most",
 	"trail_max_age":      "remove it; what was not seen for 30 days is forgotten",
-	"trail_max_bytes":    "remove it; the trail has 64 MiB at most, then the oldest is forgotten",
+	"trail_max_bytes":    "remove it; the location cache has 64 MiB at most, then the oldest is forgotten",
 }
 
 // meant finds what is spelt nearly so in the same table, or just so in another.

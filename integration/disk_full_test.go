@@ -158,9 +158,9 @@ startup_delay = "1h"
 	}
 }
 
-// TestDiskFullTrail: a gateway whose trail cannot grow serves, starts, and says what is wrong; one that cannot make its
-// trail says why, and starts when there is room.
-func TestDiskFullTrail(t *testing.T) {
+// TestDiskFullLocations: a gateway whose location cache cannot grow serves, starts, and says what is wrong; one that cannot
+// make its location cache says why, and starts when there is room.
+func TestDiskFullLocations(t *testing.T) {
 	needs(t, "linux", "root")
 	a := publish(t, newApp(t))
 	g := startGateway(t, a, "node")
@@ -180,7 +180,7 @@ func TestDiskFullTrail(t *testing.T) {
 	for range 2 {
 		startContainerd(t).pullHosts(t, transfer, g.certsD, a.ref)
 		g.stop(t)
-		if log := readText(t, g.log); !strings.Contains(log, noSpace) || !strings.Contains(log, "trail") || g.cmd.ProcessState.ExitCode() != 0 {
+		if log := readText(t, g.log); !strings.Contains(log, noSpace) || !strings.Contains(log, "location cache") || g.cmd.ProcessState.ExitCode() != 0 {
 			t.Errorf("%s; the log does not tell of the full disk:\n%s", g.cmd.ProcessState, log)
 		}
 		g.boot(t)

@@ -75,7 +75,7 @@ func TestGatewayHandover(t *testing.T) {
 	next := func(i int) *process {
 		t.Helper()
 		config := filepath.Join(g.root, fmt.Sprintf("config%d.toml", i))
-		state := filepath.Join(g.root, "state") // a trail is one gateway's
+		state := filepath.Join(g.root, "state") // a location cache is one gateway's
 		writeFile(t, config, strings.Replace(text, state, fmt.Sprint(state, i), 1))
 		p := start(t, "nestctl", "gateway", "--config", config, "--handover", "nested-test"+g.root)
 		p.await(t, func() bool { return strings.Contains(readText(t, p.log), "serving ") })

@@ -10,7 +10,7 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
-// TestProbeResult: a trail is damaged when the process that reads it is ended by that, and not when it says what else is wrong.
+// TestProbeResult: a location cache is damaged when the process that reads it is ended by that, and not when it says what else is wrong.
 func TestProbeResult(t *testing.T) {
 	t.Parallel()
 	for script, damaged := range map[string]bool{

@@ -44,7 +44,7 @@ func (s *scene) begin(members []ocispec.Descriptor) {
 func TestAheadHeld(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 3 * time.Second
-	s.start(t.TempDir() + "/trail")
+	s.start(t.TempDir() + "/locations")
 	_, members := s.fleet(3)
 	s.registry.Intercept(s.registry.Stall(registrytest.First(1, of(members[2].Digest))))
 	s.begin(members)
@@ -169,7 +169,7 @@ func TestAheadTooLate(t *testing.T) {
 func TestAheadQuiet(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Prefetch = 2
-	s.start(t.TempDir() + "/trail")
+	s.start(t.TempDir() + "/locations")
 	_, members := s.fleet(8)
 	var deep []ocispec.Descriptor
 	for _, text := range []string{"1", "2", "3", "4"} {
@@ -303,7 +303,7 @@ func TestAheadMirror(t *testing.T) {
 	if err := os.WriteFile(hosts, fmt.Appendf(nil, "server = %q\n[host.%q]\n", s.registry.URL(), mirror.URL()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	_, members := s.fleet(3)
 	last := members[2].Digest
 	mirror.Intercept(mirror.Stall(registrytest.First(1, func(q registrytest.Request) bool { return q.Reference == string(last) })))

@@ -130,7 +130,7 @@ func (s *scene) pullRoot() {
 func TestAheadRoom(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Prefetch = 3
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	_, members := s.fleet(20)
 	s.pullRoot()
 	s.fetch(members[0])

@@ -23,7 +23,7 @@ func TestAllowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.options.Allow = []Pattern{pattern}
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	s.registry.AllowAnonymous("org/app/team-a/x", "org/app/team-a/x/web", "org/app/team-a", "org/app/team-ab/x", "org/app/b")
 	layer := registrytest.TarLayer(map[string]string{"web": "1"})
 	web := s.registry.Image("org/app/team-a/x/web", layer)
@@ -80,7 +80,7 @@ func TestMessages(t *testing.T) {
 			kind   registrytest.Kind
 			status int
 		}{{registrytest.KindManifest, http.StatusForbidden}, {registrytest.KindManifest, http.StatusTeapot}, {registrytest.KindToken, http.StatusForbidden}} {
-			s.start(filepath.Join(t.TempDir(), "trail")) // has no token yet
+			s.start(filepath.Join(t.TempDir(), "locations")) // has no token yet
 			s.registry.ResetIntercepts()
 			s.registry.Intercept(registrytest.Say(at.status, "application/json", `{"errors":[{"code":"SAID","message":"`+test.message+`"}]}`, func(q registrytest.Request) bool {
 				return q.Kind == at.kind && (q.Authorization != "" || q.Kind == registrytest.KindToken)

@@ -31,14 +31,14 @@ func BenchmarkManifest(b *testing.B) {
 // benchGateway is a gateway in mode Node, as the function that gets a manifest of org/app from it.
 func benchGateway(b *testing.B, r *registrytest.Registry) (ask func(digest.Digest)) {
 	b.Helper()
-	trail, err := locations.Open(filepath.Join(b.TempDir(), "trail"), locations.Options{})
+	cache, err := locations.Open(filepath.Join(b.TempDir(), "locations"), locations.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	g := New(Options{Mode: Node, Registries: []string{r.Host()}, Credentials: auth.NewStores(auth.StoresOptions{}), Locations: trail})
+	g := New(Options{Mode: Node, Registries: []string{r.Host()}, Credentials: auth.NewStores(auth.StoresOptions{}), Locations: cache})
 	b.Cleanup(func() {
 		g.Close()
-		_ = trail.Close()
+		_ = cache.Close()
 	})
 	return func(d digest.Digest) {
 		req := httptest.NewRequest(http.MethodGet, "/v2/org/app/manifests/"+d.String()+"?ns="+r.Host(), nil)

@@ -220,7 +220,7 @@ func TestRegistryTwice(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.start(filepath.Join(t.TempDir(), "locations"))
 			s.user = [2]string{"user of org/app", secret}
 			s.pull("v1")
 			if err := s.server.Config.Handler.(*Gateway).Check(); err != nil {
@@ -230,7 +230,7 @@ func TestRegistryTwice(t *testing.T) {
 				t.Errorf("a tag that is not there: %d %s", got.status, got.body)
 			}
 			s.registry.Allow("user of org/app", "another")
-			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.start(filepath.Join(t.TempDir(), "locations"))
 			want := map[Mode]int{Node: http.StatusForbidden, Pod: http.StatusUnauthorized}[mode]
 			if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != want {
 				t.Errorf("wrong password: %d %s", got.status, got.body)
@@ -252,7 +252,7 @@ func TestMirrorNamesNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	byName := func(q registrytest.Request) bool {
 		return q.Kind == registrytest.KindTags || strings.HasSuffix(q.Path, "/v1")
 	}
@@ -276,7 +276,7 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(path, []byte("server = ["), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	err := s.server.Config.Handler.(*Gateway).Check()
 	if err == nil || !strings.Contains(err.Error(), s.registry.Host()) {
 		t.Errorf("got %v", err)

@@ -34,7 +34,7 @@ func newCrowd(t *testing.T, mode Mode) *crowd {
 	c := &crowd{scene: newScene(t, mode)}
 	c.options.Memory = NewMemory(16 << 20)
 	c.options.Limits = nested.Limits{Document: 512 << 10}
-	c.start(filepath.Join(t.TempDir(), "trail"))
+	c.start(filepath.Join(t.TempDir(), "locations"))
 	return c
 }
 
@@ -158,7 +158,7 @@ func TestCrowd(t *testing.T) {
 func TestCrowdTooLong(t *testing.T) {
 	c := newCrowd(t, Node)
 	c.options.Timeout = time.Second
-	c.start(filepath.Join(t.TempDir(), "trail"))
+	c.start(filepath.Join(t.TempDir(), "locations"))
 	c.publish()
 	giveBack := fill(t, c.options.Memory.documents)
 	got := c.do(http.MethodGet, "/v2/org/app/manifests/v1")

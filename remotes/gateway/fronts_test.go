@@ -19,7 +19,7 @@ func TestOtherScope(t *testing.T) {
 	web := registry.Image("back/org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	registry.Tag("back/org/app", "v1", registry.Index("back/org/app", registrytest.Member(web, "web")).Digest)
 	registry.Intercept(registrytest.Prefixed("back"))
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	s.pull("v1")
 	want := map[string]int{"org/app": 1, "back/org/app": 1, "org/app/web": 1, "back/org/app/web": 1}
 	for _, q := range registry.Log(registrytest.Of(registrytest.KindToken)) {

@@ -37,8 +37,8 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// TestColdTrail: a gateway that has lost its memory finds content again.
-func TestColdTrail(t *testing.T) {
+// TestColdLocations: a gateway that has lost its memory finds content again.
+func TestColdLocations(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
@@ -80,12 +80,12 @@ func TestColdTrail(t *testing.T) {
 	}
 }
 
-// TestTrailSurvives: what was learnt is there after a restart.
-func TestTrailSurvives(t *testing.T) {
+// TestLocationsSurvive: what was learnt is there after a restart.
+func TestLocationsSurvive(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	s.pull("v1")
-	file := filepath.Join(t.TempDir(), "trail")
+	file := filepath.Join(t.TempDir(), "locations")
 	s.start(file)
 	s.pull("v1")
 	if err := s.locations.Close(); err != nil {
@@ -262,7 +262,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
 			s.options.HostsDir = hostsDir(t, s.registry.Host())
-			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.start(filepath.Join(t.TempDir(), "locations"))
 			blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 			s.registry.Intercept(test.fault(s.registry))
 			began := time.Now()
@@ -287,7 +287,7 @@ func TestFollowedRedirect(t *testing.T) {
 	store := registrytest.New()
 	t.Cleanup(store.Close)
 	s.options.HostsDir = hostsDir(t, s.registry.Host())
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 	store.PutBlob("org/app", "application/octet-stream", []byte("content"))
 	s.registry.Intercept(registrytest.Redirect(store.URL(), registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))

@@ -145,7 +145,7 @@ func TestPodMirror(t *testing.T) {
 	if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	s.user = [2]string{"user of org/app", secret}
 	s.pull("v1")
 	if shown := mirror.Log(registrytest.WithCredentials); len(shown) > 0 || mirror.Count() == 0 {
@@ -196,7 +196,7 @@ func TestRefusedRedirect(t *testing.T) {
 func TestStall(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 300 * time.Millisecond
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
 	s.get("manifests", index.Digest)

@@ -41,7 +41,7 @@ func (s *scene) learnt() int64 {
 func TestLearntOnce(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Prefetch = 0
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	index := largeIndex(s.registry, "org/app", "m", 2000)
 	s.registry.Tag("org/app", "large", index.Digest)
 	carrier := s.registry.Artifact("org/app", nestedCarrier, s.registry.PutBlob("org/app", index.MediaType, []byte(s.registry.Body(s.publish().Digest))))
@@ -95,7 +95,7 @@ const nestedCarrier = "application/vnd.nestedoci.carrier.v1+json"
 func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 2 * time.Second
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	goOn, err := s.locations.Freeze()
 	if err != nil {
 		t.Fatal(err)
@@ -143,16 +143,16 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
-// TestStrangerAndTrail: what a caller without a right is told, which requests that makes and what is looked up for it
+// TestStrangerAndLocations: what a caller without a right is told, which requests that makes and what is looked up for it
 // are the same whether somebody has pulled there or not.
-func TestStrangerAndTrail(t *testing.T) {
+func TestStrangerAndLocations(t *testing.T) {
 	for name, answer := range map[string]int{"denied": http.StatusForbidden, "hidden": http.StatusNotFound, "hidden but for its tags": http.StatusNotFound} {
 		t.Run(name, func(t *testing.T) {
 			var seen []string
 			for _, pulled := range []bool{false, true} {
 				s := newScene(t, Pod)
 				s.options.SearchRequests = 3
-				s.start(filepath.Join(t.TempDir(), "trail"))
+				s.start(filepath.Join(t.TempDir(), "locations"))
 				index := largeIndex(s.registry, "org/app", "m", 3000)
 				s.registry.Tag("org/app", "large", index.Digest)
 				s.registry.Allow("all", "all-secret", "org/app")
@@ -179,7 +179,7 @@ func TestStrangerAndTrail(t *testing.T) {
 				for _, q := range s.registry.Log() {
 					text += s.line(q) + "\n"
 				}
-				seen = append(seen, fmt.Sprintf("%s%d looks at the trail\n", text, s.locations.Stats().LookUps-before))
+				seen = append(seen, fmt.Sprintf("%s%d looks at the location cache\n", text, s.locations.Stats().LookUps-before))
 			}
 			if seen[0] != seen[1] {
 				t.Errorf("before and after a pull:\n%s\n%s", seen[0], seen[1])

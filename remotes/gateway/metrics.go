@@ -46,7 +46,7 @@ func NewMetrics() *Metrics {
 // WatchLocations adds the size of a location cache.
 func (m *Metrics) WatchLocations(t *locations.Cache) {
 	m.derived = append(m.derived, prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "nested_trail_bytes", Help: "Bytes in use of the trail's file."}, func() float64 { return float64(t.Size()) }))
+		prometheus.GaugeOpts{Name: "nested_trail_bytes", Help: "Bytes in use of the location cache's file."}, func() float64 { return float64(t.Size()) }))
 }
 
 // Describe implements [prometheus.Collector].

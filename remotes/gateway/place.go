@@ -40,7 +40,7 @@ func (g *Gateway) tryPlaces(ctx context.Context, q request, try attempt) error {
 }
 
 // tryKnown tries what is known, and the repository itself. In mode Pod the
-// trail is only for callers who may read the repository. Others are told what
+// location cache is only for callers who may read the repository. Others are told what
 // the registry tells them, in a time that says nothing of the location cache. Whatever
 // the repository has in spite of what others claim, is known from then on.
 func (g *Gateway) tryKnown(ctx context.Context, q request, try attempt) (nested.Places, error) {

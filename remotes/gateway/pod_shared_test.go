@@ -78,18 +78,18 @@ type timed struct {
 
 func newTimed(t *testing.T, mode Mode) *timed {
 	s := &timed{t: t, content: map[string][]byte{}, may: map[string]bool{}}
-	trail, err := locations.Open(filepath.Join(t.TempDir(), "trail"), locations.Options{})
+	cache, err := locations.Open(filepath.Join(t.TempDir(), "locations"), locations.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.gateway = New(Options{Mode: mode, Registries: []string{"registry.test"}, Locations: trail, SearchRequests: 10})
+	s.gateway = New(Options{Mode: mode, Registries: []string{"registry.test"}, Locations: cache, SearchRequests: 10})
 	s.gateway.upstream.registries = registry.New(registry.Options{
 		Credentials:  s.gateway.credentials(),
 		UpdateClient: func(c *http.Client) error { c.Transport = inProcess{s}; return nil },
 	})
 	t.Cleanup(func() {
 		s.gateway.Close()
-		_ = trail.Close()
+		_ = cache.Close()
 	})
 	return s
 }

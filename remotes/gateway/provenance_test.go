@@ -162,7 +162,7 @@ func TestClaimsBeforeTheTruth(t *testing.T) {
 		for _, d := range slices.Backward(all) { // blobs first: nobody has asked for what names them
 			s.server.Close()
 			_ = s.locations.Close()
-			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.start(filepath.Join(t.TempDir(), "locations"))
 			s.poison()
 			s.wantAll(d)
 		}

@@ -83,7 +83,7 @@ func TestOtherRegistries(t *testing.T) {
 		}
 	}
 	s.options.Registries = []string{"reg.test"}
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	for _, name := range []string{"REG.test", "reg.test:443", "reg.test.", "reg@evil", "reg.test@evil.test"} {
 		if status, _, _ := s.raw("GET /v2/org/app/manifests/v1?ns=" + name); status != http.StatusNotFound {
 			t.Errorf("%s: %d", name, status)
@@ -167,7 +167,7 @@ func TestAnswers(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, Node)
 			s.options.Timeout = 10 * time.Second // all pauses, with their jitter, fit
-			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.start(filepath.Join(t.TempDir(), "locations"))
 			layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
 			index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web"))
 			s.fetch(index)
@@ -227,7 +227,7 @@ func TestSignedURLs(t *testing.T) {
 			s := newScene(t, Node)
 			s.options.Timeout = 3 * time.Second
 			s.options.HostsDir = hostsDir(t, s.registry.Host())
-			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.start(filepath.Join(t.TempDir(), "locations"))
 			store := registrytest.New()
 			t.Cleanup(store.Close)
 			store.Intercept(fault)

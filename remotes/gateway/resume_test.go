@@ -44,7 +44,7 @@ func TestBlobBreaks(t *testing.T) {
 				if version == "HTTP/2" {
 					s = newScene(t, Node, registrytest.WithHTTP2())
 					s.options.HostsDir = trusting(t, s.registry)
-					s.start(filepath.Join(t.TempDir(), "trail"))
+					s.start(filepath.Join(t.TempDir(), "locations"))
 				}
 				blob := s.registry.PutBlob("org/app", "application/octet-stream", test.blob)
 				root := s.registry.Artifact("org/app", "text/plain", blob)

@@ -42,7 +42,7 @@ func newScene(t *testing.T, mode Mode, options ...registrytest.Option) *scene {
 	s := &scene{t: t, registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
 	t.Cleanup(s.registry.Close)
 	s.options = Options{Mode: mode, Registries: []string{s.registry.Host()}, Credentials: perRepository(t, s.registry), SearchRequests: 100, Prefetch: 64}
-	s.start(filepath.Join(t.TempDir(), "trail"))
+	s.start(filepath.Join(t.TempDir(), "locations"))
 	t.Cleanup(s.checkLedger)
 	return s
 }
@@ -89,11 +89,11 @@ func (s *scene) start(file string) {
 	s.file, s.options.Locations = file, s.locations
 	g := New(s.options)
 	s.server = httptest.NewServer(g)
-	server, trail := s.server, s.locations
+	server, cache := s.server, s.locations
 	s.t.Cleanup(func() {
 		server.Close()
 		g.Close()
-		_ = trail.Close()
+		_ = cache.Close()
 		s.checkMemory(g)
 	})
 }

@@ -145,7 +145,7 @@ func TestFront(t *testing.T) {
 			s.user = [2]string{"first", "canary-of-the-first"}
 			s.registry.AllowAnonymous("org/app", "org/app/web", "org/app/a", "org/app/a/b")
 		}
-		s.start(filepath.Join(t.TempDir(), "trail"))
+		s.start(filepath.Join(t.TempDir(), "locations"))
 		s.registryName = host
 		if got := s.pull("v1"); got != root.Digest {
 			t.Errorf("%s", got)
@@ -188,7 +188,7 @@ func TestFrontLeadsNoFurther(t *testing.T) {
 				}
 				s.options.Allow = append(s.options.Allow, pattern)
 			}
-			s.start(filepath.Join(t.TempDir(), "trail"))
+			s.start(filepath.Join(t.TempDir(), "locations"))
 			for _, path := range []string{"manifests/v1", "manifests/" + hidden.Digest.String()} {
 				for _, method := range []string{http.MethodHead, http.MethodGet} {
 					got := s.do(method, "/v2/org/app/"+path)

@@ -11,11 +11,11 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// BenchmarkTrail looks content up that is in the location cache, among as many digests, each in a member of its own hundred.
-func BenchmarkTrail(b *testing.B) {
+// BenchmarkLocations looks content up that is in the location cache, among as many digests, each in a member of its own hundred.
+func BenchmarkLocations(b *testing.B) {
 	for _, digests := range []int{1_000, 1_000_000} {
 		b.Run(strconv.Itoa(digests), func(b *testing.B) {
-			file := filepath.Join(b.TempDir(), "trail")
+			file := filepath.Join(b.TempDir(), "locations")
 			cache, err := Open(file, Options{MaxBytes: 1 << 40})
 			if err != nil {
 				b.Fatal(err)

@@ -90,8 +90,8 @@ func (f fields) place() nested.Place {
 	return p
 }
 
-func TestTrailRemembers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "trail")
+func TestCacheRemembers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "locations")
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b/c")
 	d := digest.FromString("content")
 	first := openTest(t, path, Options{})
@@ -122,9 +122,9 @@ func TestTrailRemembers(t *testing.T) {
 	}
 }
 
-// TestTrailDamaged: whatever the file is, the gateway starts, with what is
+// TestCacheDamaged: whatever the file is, the gateway starts, with what is
 // readable or with nothing, and what was there is put aside.
-func TestTrailDamaged(t *testing.T) {
+func TestCacheDamaged(t *testing.T) {
 	parent := repository(t, "reg.test/p")
 	sound := filepath.Join(t.TempDir(), "sound")
 	cache := openTest(t, sound, Options{})
@@ -157,7 +157,7 @@ func TestTrailDamaged(t *testing.T) {
 		"random in middle": garbled(len(data)/2, len(data)/2+4096),
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "trail")
+			path := filepath.Join(t.TempDir(), "locations")
 			if err := os.WriteFile(path, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +190,7 @@ func rootPage(data []byte) int {
 	return int(binary.NativeEndian.Uint64(first[root:]))
 }
 
-func TestTrailNotOurs(t *testing.T) {
+func TestCacheNotOurs(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"another format": func(path string) error {
 			db, err := bbolt.Open(path, 0o600, nil)
@@ -212,7 +212,7 @@ func TestTrailNotOurs(t *testing.T) {
 		"a link": func(path string) error { return os.Symlink(filepath.Join(filepath.Dir(path), "elsewhere"), path) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "trail")
+			path := filepath.Join(t.TempDir(), "locations")
 			if err := spoil(path); err != nil {
 				t.Fatal(err)
 			}
@@ -229,11 +229,11 @@ func said(parent auth.Repository, p nested.Place, seen time.Time) record {
 	return record{Seen: seen.Unix(), Says: []statement{newStatement(parent, p, seen.Unix())}}
 }
 
-// TestTrailAges: a candidate that is not seen any more is forgotten, however
+// TestCacheAges: a candidate that is not seen any more is forgotten, however
 // often the content is seen elsewhere.
-func TestTrailAges(t *testing.T) {
+func TestCacheAges(t *testing.T) {
 	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b")
-	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{MaxAge: time.Hour})
+	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{MaxAge: time.Hour})
 	d := digest.FromString("moved")
 	k := key(parent, d)
 	_ = cache.put(t.Context(), batch{k: said(parent, placeOf(parent, d, a), time.Now().Add(-59*time.Minute))})
@@ -252,11 +252,11 @@ func TestTrailAges(t *testing.T) {
 	}
 }
 
-// TestTrailKeepsClaimsApart: whatever order statements come in, and whether they are pending or written, each source has
+// TestCacheKeepsClaimsApart: whatever order statements come in, and whether they are pending or written, each source has
 // its own, the repository's come first, and there are not many.
-func TestTrailKeepsClaimsApart(t *testing.T) {
+func TestCacheKeepsClaimsApart(t *testing.T) {
 	parent := repository(t, "reg.test/p")
-	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{})
+	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{})
 	d := digest.FromString("content")
 	learn := func(by string, size int64, targets ...string) {
 		t.Helper()
@@ -301,10 +301,10 @@ func TestTrailKeepsClaimsApart(t *testing.T) {
 	}
 }
 
-// TestTrailLearnsAtOnce: nothing that is learnt at the same time is lost.
-func TestTrailLearnsAtOnce(t *testing.T) {
+// TestCacheLearnsAtOnce: nothing that is learnt at the same time is lost.
+func TestCacheLearnsAtOnce(t *testing.T) {
 	parent := repository(t, "reg.test/p")
-	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{})
+	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{})
 	d := digest.FromString("content")
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -321,11 +321,11 @@ func TestTrailLearnsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTrailBounded: the oldest is forgotten when it is too old, and when the
+// TestCacheBounded: the oldest is forgotten when it is too old, and when the
 // file grows too large.
-func TestTrailBounded(t *testing.T) {
+func TestCacheBounded(t *testing.T) {
 	parent := repository(t, "reg.test/p")
-	cache := openTest(t, filepath.Join(t.TempDir(), "trail"), Options{MaxBytes: 1 << 20, MaxAge: time.Hour})
+	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{MaxBytes: 1 << 20, MaxAge: time.Hour})
 	old := digest.FromString("old")
 	_ = cache.put(t.Context(), batch{key(parent, old): said(parent, placeOf(parent, old, parent), time.Now().Add(-2*time.Hour))})
 	if p, ok := cache.Place(parent, old); ok {
@@ -371,10 +371,10 @@ func learnForEver(path string) {
 	}
 }
 
-// TestTrailKilled: what was written is there after kill -9 at any moment, and
+// TestCacheKilled: what was written is there after kill -9 at any moment, and
 // nothing is put aside.
-func TestTrailKilled(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "trail")
+func TestCacheKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "locations")
 	parent := repository(t, "reg.test/p")
 	for round := range 6 {
 		cmd := exec.Command(os.Args[0])

@@ -35,7 +35,7 @@ func (c *Cache) write() {
 			err = c.Sync()
 		}
 		if err != nil {
-			log.L.WithError(err).Warn("the trail cannot be written; what was learnt since is kept in memory")
+			log.L.WithError(err).Warn("the location cache cannot be written; what was learnt since is kept in memory")
 		}
 	}
 }

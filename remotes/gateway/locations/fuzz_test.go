@@ -14,9 +14,9 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// FuzzTrailFile: a file that the probe takes for sound can be opened, looked into, learnt to and closed. The
+// FuzzLocationsFile: a file that the probe takes for sound can be opened, looked into, learnt to and closed. The
 // probe is a process of its own, as it is in use.
-func FuzzTrailFile(f *testing.F) {
+func FuzzLocationsFile(f *testing.F) {
 	seed := filepath.Join(f.TempDir(), "seed")
 	cache, err := Open(seed, Options{})
 	if err != nil {
@@ -42,7 +42,7 @@ func FuzzTrailFile(f *testing.F) {
 		if at >= 0 && at < len(spoiled) {
 			copy(spoiled[at:], change)
 		}
-		path := filepath.Join(t.TempDir(), "trail")
+		path := filepath.Join(t.TempDir(), "locations")
 		if err := os.WriteFile(path, spoiled[:len(spoiled)-int(cut)%len(spoiled)], 0o600); err != nil {
 			t.Fatal(err)
 		}

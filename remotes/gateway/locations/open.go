@@ -33,7 +33,7 @@ func Open(path string, options Options) (*Cache, error) {
 	db, err := openChecked(path, options.Probe)
 	if errors.Is(err, ErrDamaged) {
 		aside := fmt.Sprintf("%s.unreadable-%d", path, time.Now().Unix())
-		log.L.WithError(err).Warnf("the trail is put aside as %s; bundles are found again when they are next pulled", aside)
+		log.L.WithError(err).Warnf("the location cache is put aside as %s; bundles are found again when they are next pulled", aside)
 		if err = os.Rename(path, aside); err == nil {
 			db, err = openChecked(path, nil)
 		}
@@ -42,7 +42,7 @@ func Open(path string, options Options) (*Cache, error) {
 		err = errors.New("another process has it open; end that one first")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("trail %s: %w", path, err)
+		return nil, fmt.Errorf("location cache %s: %w", path, err)
 	}
 	options.MaxAge = cmp.Or(options.MaxAge, 30*24*time.Hour)
 	options.MaxBytes = cmp.Or(options.MaxBytes, 64<<20)
