@@ -278,10 +278,10 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 		}, want: "problem: *credential helper docker-credential-absent, asked for \"reg.test\" because of *: it is not in PATH; fix: install it or correct the configuration"},
 		{name: "failing helper", spoil: func(n *machine) {
 			n.Must(os.WriteFile(n.Path(dockerJSON), []byte(`{"credHelpers":{"reg.test/org/app":"failing"}}`), 0o600))
-		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: *credential helper docker-credential-failing, *: it ended with status 3; fix: run it by hand: echo SERVER | docker-credential-failing get"},
+		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: *credential helper docker-credential-failing, *: it exited with status 3; fix: run it by hand: echo SERVER | docker-credential-failing get"},
 		{name: "failing helper of a registry", spoil: func(n *machine) {
 			n.Must(os.WriteFile(n.Path(dockerJSON), []byte(`{"credHelpers":{"reg.test":"failing"}}`), 0o600))
-		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: credential helper docker-credential-failing, asked for \"reg.test\" because of *: it ended with status 3; fix: *"},
+		}, refs: []string{"reg.test/org/app:v1"}, want: "problem: credential helper docker-credential-failing, asked for \"reg.test\" because of *: it exited with status 3; fix: *"},
 
 		// references
 		{name: "registry not served", refs: []string{"other.test/org/app"},

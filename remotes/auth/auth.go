@@ -1,20 +1,32 @@
-// Package auth finds the credential for one repository in the Docker
-// credential stores and turns it into a token for that repository.
+// Package auth finds the credential for one repository in the Docker credential
+// stores, and exchanges it for a token for that repository.
 //
-// It promises three things. A credential is looked up for a repository, never
-// for a host alone, and is used for no other repository. It goes to the
-// registry that it was looked up for and to the token endpoint which that
+// It makes three promises. A credential is looked up for a repository, never
+// for a host alone, and is used for no other repository. It is sent to the
+// registry that it was looked up for and to the token endpoint that this
 // registry names, and nowhere else. And "there is none" is an answer while
-// "could not find out" is an error: nothing that fails becomes an anonymous
-// request.
+// "could not find out" is an error: no failure becomes an anonymous request.
 //
-// A reader meets: [Repository], the unit of everything; [Source], which finds
-// a [Credential], and its implementation [Stores] over Docker configuration
-// files and credential helpers; [Registry], which knows one registry's
-// challenge, tokens and HTTP policy; [Authorizer], which signs the requests
-// for one repository and fits containerd's docker.Authorizer.
+// Read the files in this order:
 //
-// Everything here may be used by any number of goroutines at once.
+//   - repository.go and reference.go: [Repository], the unit of everything
+//     here, and [Reference];
+//   - auth.go: [Source] finds a [Credential]; stores.go, config.go and
+//     helper.go implement it over Docker's configuration files and credential
+//     helpers ([Stores]), kubelet.go over the kubelet's plugins
+//     ([KubeletProviders]; kubeletprotocol.go is their protocol, for both
+//     sides);
+//   - registry.go: [Registry] is one registry: its challenge (challenge.go),
+//     its tokens (token.go, scope.go, realm.go) and its HTTP policy
+//     (transport.go, dial.go, pools.go, query.go, stall.go);
+//   - authorizer.go: [Authorizer] signs the requests for one repository and
+//     fits containerd's docker.Authorizer;
+//   - redirected.go and foreign.go: hosts that the registry redirects to, and
+//     hosts that manifests name;
+//   - error.go: what callers get when it fails.
+//
+// Package registry, the next one up, makes a client of these. Everything here
+// may be used by any number of goroutines at once.
 package auth
 
 import (
@@ -28,8 +40,8 @@ import (
 // Source finds the credential for a repository.
 type Source interface {
 	// Lookup returns the credential for a repository. When there is none it
-	// returns an anonymous one whose Source says where was looked; an error
-	// means that it could not be found out.
+	// returns an anonymous one whose Source says where it looked; an error
+	// means that it could not find out.
 	Lookup(ctx context.Context, repository Repository) (Credential, error)
 }
 
@@ -39,8 +51,8 @@ type Forgetter interface {
 	Forget(Credential)
 }
 
-// Sources asks several sources in order; the first that has a credential
-// wins, the first that fails ends the search.
+// Sources tries several sources in order. The first that has a credential wins;
+// the first that fails ends the search.
 type Sources []Source
 
 // Lookup implements [Source].
@@ -73,8 +85,9 @@ type Credential struct {
 	IdentityToken Secret
 	RegistryToken Secret
 
-	// Source says where the credential came from, for people: file and key,
-	// or helper and server. For an anonymous one, where was looked.
+	// Source says where the credential came from, for people: file and key, or
+	// helper and server. For an anonymous credential it says where Lookup
+	// looked.
 	Source string
 }
 
@@ -87,7 +100,7 @@ func UserCredential(username, secret, source string) Credential {
 	return Credential{Username: username, Password: Secret(secret), Source: source}
 }
 
-// Anonymous tells that there is nothing to show to a registry.
+// Anonymous reports whether there is nothing to show to a registry.
 func (c Credential) Anonymous() bool {
 	return c.Password == "" && c.IdentityToken == "" && c.RegistryToken == ""
 }
@@ -109,12 +122,12 @@ func (s Secret) redacted() string {
 	return "[secret]"
 }
 
-// Metrics counts what the package does that costs time. The zero value is
-// ready for use.
+// Metrics counts the operations of the package that take time. The zero value
+// is ready for use.
 type Metrics struct {
 	Tokens     atomic.Int64 // requests to token endpoints
 	Challenges atomic.Int64 // requests that a registry answered with a challenge
 	HelperRuns atomic.Int64 // runs of credential helpers
-	// HelperNanoseconds is the time that those took.
+	// HelperNanoseconds is the total time of those runs.
 	HelperNanoseconds atomic.Int64
 }

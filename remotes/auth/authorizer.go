@@ -52,7 +52,7 @@ func (a *Authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	header, err := a.sign(ctx, challenge, credential)
 	var denied *DeniedError
 	if errors.As(err, &denied) && denied.Refused {
-		// The stores may have a newer one: helpers' answers were kept.
+		// The stores may have a newer one: helpers' answers are cached.
 		a.registry.forget(credential)
 		renewed, lookupErr := a.registry.source.Lookup(ctx, a.repository)
 		if lookupErr != nil {
@@ -64,7 +64,7 @@ func (a *Authorizer) Authorize(ctx context.Context, req *http.Request) error {
 	}
 	if err != nil {
 		if !errors.As(err, &denied) || challenge.Scheme == "basic" && denied.Anonymous {
-			a.unlearn(challenge) // the registry may have another one by now, or none for another repository
+			a.unlearn(challenge) // the registry's challenge may have changed, or not apply to other repositories
 		}
 		return err
 	}
@@ -94,7 +94,7 @@ func (a *Authorizer) sign(ctx context.Context, challenge *Challenge, credential 
 	return "Bearer " + token, nil
 }
 
-// scopeFor is the scope to answer a challenge with.
+// scopeFor returns the scope to request when answering a challenge.
 func (a *Authorizer) scopeFor(challenge *Challenge) string {
 	if challenge != nil && a.registry.options.OtherNames && strings.HasPrefix(challenge.Scope, "repository:") &&
 		strings.HasSuffix(challenge.Scope, "/"+a.repository.name+":pull") && !strings.Contains(challenge.Scope, " ") {
@@ -106,9 +106,9 @@ func (a *Authorizer) scopeFor(challenge *Challenge) string {
 	return strings.Join(slices.Compact(scopes), " ")
 }
 
-// AddResponses learns from a 401, the last of the responses to one request.
-// It returns nil when the request is worth another try, [DeniedError] when it
-// is not, and errdefs.ErrNotImplemented for an answer of another origin.
+// AddResponses learns from a 401, the last of the responses to one request. It
+// returns nil when the request is worth retrying, [DeniedError] when it is not,
+// and errdefs.ErrNotImplemented for an answer of another origin.
 func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1]
 	if !a.registry.Owns(last.Request.URL) {
@@ -120,7 +120,7 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 	case err != nil && shown != "":
 		return a.refused(ctx, Challenge{})
 	case err != nil:
-		return Classed(errdefs.ErrUnauthenticated, "%s: the registry answered 401, and does not ask for anything that could be shown: %v", a.repository, err)
+		return Classed(errdefs.ErrUnauthenticated, "%s: the registry answered 401, and does not say which credential it wants: %v", a.repository, err)
 	}
 	switch {
 	case shown == "":
@@ -128,23 +128,23 @@ func (a *Authorizer) AddResponses(ctx context.Context, responses []*http.Respons
 		a.learn(challenge)
 		return nil
 	case !a.answers(challenge):
-		a.learn(challenge) // it was another one that was answered
+		a.learn(challenge) // the request answered an older challenge
 		return nil
 	case challenge.Scheme == "bearer":
 		a.registry.tokens.forget(strings.TrimPrefix(shown, "Bearer "))
-		again := slices.ContainsFunc(responses[:len(responses)-1], a.isSigned)
-		if !again && (a.takeName(challenge) || challenge.Error != "insufficient_scope") {
-			return nil // it may have ended; a new one is worth a try
+		retried := slices.ContainsFunc(responses[:len(responses)-1], a.isSigned)
+		if !retried && (a.takeName(challenge) || challenge.Error != "insufficient_scope") {
+			return nil // the token may have expired; try a new one
 		}
 		if len(a.mounted) == 0 {
-			a.registry.names.Delete(a.repository) // it may have yet another one by now
+			a.registry.names.Delete(a.repository) // the name may have changed
 		}
 	}
 	return a.refused(ctx, challenge)
 }
 
-// shown is what Authorize has set in the request of a response; the header of
-// the same name in the configuration is not.
+// shown returns the credential that Authorize has set in the request of a
+// response. A header of the same name from the configuration does not count.
 func (a *Authorizer) shown(r *http.Response) string {
 	shown := r.Request.Header.Get("Authorization")
 	if shown == a.registry.options.Header.Get("Authorization") {
@@ -162,7 +162,8 @@ func (a *Authorizer) answers(c Challenge) bool {
 		a.scopeFor(used) == a.scopeFor(&c)
 }
 
-// refused is the error for a registry that answers 401 to what it asked for.
+// refused is the error for a registry that answers 401 to the credential that
+// it asked for.
 func (a *Authorizer) refused(ctx context.Context, challenge Challenge) error {
 	answer := "the registry answered 401"
 	if challenge.Error != "" {
@@ -180,8 +181,8 @@ func (a *Authorizer) refused(ctx context.Context, challenge Challenge) error {
 	return denied
 }
 
-// Denied returns the [DeniedError] for an answer of the registry that refuses
-// what was asked with this repository's credential, a 403 for example.
+// Denied returns the [DeniedError] for an answer of the registry that refuses a
+// request with this repository's credential, a 403 for example.
 func (a *Authorizer) Denied(ctx context.Context, answer string) error {
 	credential, err := a.registry.source.Lookup(ctx, a.repository)
 	if err != nil {
@@ -200,6 +201,8 @@ func (a *Authorizer) denied(credential Credential, answer string) *DeniedError {
 	}
 }
 
+// current returns this repository's challenge, or else the registry's; nil as
+// long as there is neither.
 func (a *Authorizer) current() *Challenge {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -17,7 +17,7 @@ type Challenge struct {
 	Scheme  string // lower case
 	Realm   string
 	Service string
-	Scope   string // what the registry would ask for
+	Scope   string // the scope that the registry would request
 	Error   string // invalid_token, insufficient_scope; RFC 6750 section 3.1
 }
 

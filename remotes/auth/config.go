@@ -26,10 +26,11 @@ const maxConfig = 4 << 20
 const hubServer = "https://index.docker.io/v1/"
 
 // config is the part of a Docker configuration file that holds credentials.
-// Entries stay raw, so that a bad one hurts only who needs it.
+// Entries stay raw, so that an invalid one affects only the repositories that
+// need it.
 type config struct {
 	name        string                     // the file's path, or the variable's name
-	unread      string                     // why it says nothing
+	unread      string                     // why the file was not read
 	Auths       map[string]json.RawMessage `json:"auths"`
 	CredHelpers map[string]json.RawMessage `json:"credHelpers"`
 	CredsStore  string                     `json:"credsStore"`
@@ -59,7 +60,7 @@ func (c *config) authEntry(key string) (types.AuthConfig, error) {
 	return types.AuthConfig{}, fmt.Errorf("%s: the entry %q of auths is not valid; log in again", c.name, key)
 }
 
-// credential is that of one entry of auths.
+// credential returns the credential in one entry of auths.
 func (c *config) credential(key string) (Credential, error) {
 	entry, err := c.authEntry(key)
 	if err != nil {
@@ -88,15 +89,15 @@ func (c *config) helperEntry(key string) (string, error) {
 func pick[V any](m map[string]V, host, path string) (spelling string, found bool) {
 	best := 0
 	for s := range m {
-		h, p, rank := splitKey(s)
+		h, p, order := splitKey(s)
 		if path == "" && isAPI(p) { // the registry's, if nobody has a repository of that name
-			p, rank = "", 3
+			p, order = "", 3
 		}
 		if h != host || p != path {
 			continue
 		}
-		if !found || rank < best || rank == best && s < spelling {
-			spelling, best, found = s, rank, true
+		if !found || order < best || order == best && s < spelling {
+			spelling, best, found = s, order, true
 		}
 	}
 	return spelling, found
@@ -107,23 +108,24 @@ func pick[V any](m map[string]V, host, path string) (spelling string, found bool
 func isAPI(path string) bool { return path == "v1" || path == "v2" }
 
 // splitKey reads a key of auths or credHelpers: host[:port][/path], perhaps
-// with a scheme in front. rank orders the spellings of the same thing.
-func splitKey(spelling string) (host, path string, rank int) {
-	rest, rank := spelling, 0
+// with a scheme in front. Of several spellings of the same key, the one with
+// the lowest order wins.
+func splitKey(spelling string) (host, path string, order int) {
+	rest, order := spelling, 0
 	if r, ok := strings.CutPrefix(spelling, "https://"); ok {
-		rest, rank = r, 1
+		rest, order = r, 1
 	} else if r, ok := strings.CutPrefix(spelling, "http://"); ok {
-		rest, rank = r, 2
+		rest, order = r, 2
 	}
 	host, path, _ = strings.Cut(rest, "/")
 	path = strings.TrimSuffix(path, "/")
-	if rank > 0 && isAPI(path) {
+	if order > 0 && isAPI(path) {
 		path = ""
 	}
 	if spelling == hubServer {
-		rank = -1
+		order = -1
 	}
-	return canonicalHost(host), path, rank
+	return canonicalHost(host), path, order
 }
 
 // patterns returns the keys of auths that are patterns of the kubelet
@@ -160,7 +162,7 @@ func canonicalHost(host string) string {
 	return host
 }
 
-// configFile reads a file when it has changed since the last time.
+// configFile reads a file again when it has changed.
 type configFile struct {
 	path       string
 	passedOver bool // when it may not be read
@@ -170,7 +172,7 @@ type configFile struct {
 	last *config
 }
 
-// load returns nil when there is no such file. Of a directory it is the
+// load returns nil when there is no such file. For a directory it reads the
 // config.json in it.
 func (f *configFile) load() (*config, error) {
 	c, err := f.read()

@@ -14,7 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/reach"
 )
 
-// guard lets each connection of a transport be judged.
+// guard makes a transport check each address before it is used.
 func (t *transport) guard(base *http.Transport) {
 	base.DialTLSContext = nil
 	d := &dialer{transport: t, own: t.dialer, base: base.DialContext}
@@ -57,8 +57,8 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, nil
 }
 
-// control judges each address of a host before it is connected to. What the
-// dialer's owner wants to control comes after.
+// control checks each address of a host before connecting to it, and then calls
+// the Control of the dialer's owner, if any.
 func (d *dialer) control(owner *net.Dialer, host string) func(context.Context, string, string, syscall.RawConn) error {
 	return func(ctx context.Context, network, address string, c syscall.RawConn) error {
 		if err := d.transport.judge(address, host); err != nil {
@@ -74,7 +74,7 @@ func (d *dialer) control(owner *net.Dialer, host string) func(context.Context, s
 	}
 }
 
-// judge looks at where a host is, before anything is sent there.
+// judge checks the address of a host before anything is sent there.
 func (t *transport) judge(at, host string) error {
 	remote, err := netip.ParseAddrPort(at)
 	if err != nil {
@@ -88,8 +88,9 @@ func (t *transport) judge(at, host string) error {
 	return t.allow(r, host)
 }
 
-// observe notes where the registry is: at the most public address at which it
-// was reached, so that it cannot move to where the client's own services are.
+// observe notes how public the registry is: the most public address at which it
+// was reached counts, so that it cannot move to where the client's own services
+// are.
 func (t *transport) observe(r reach.Reach) {
 	for {
 		known := t.reach.Load()
@@ -106,9 +107,9 @@ func (t *transport) allow(r reach.Reach, address string) error {
 	return refuse("refused to connect to %s: the registry sent us there, to an address that is not public", address)
 }
 
-// allowHost judges a URL whose host is an address, or may be taken for one:
-// behind a proxy there is nothing else to judge. A proxy that resolves names
-// has to keep its clients from the inside itself.
+// allowHost checks a URL whose host is an address, or could be read as one:
+// behind a proxy there is nothing else to check. A proxy that resolves names
+// has to protect its own network from its clients.
 func (t *transport) allowHost(u *url.URL) error {
 	address, name := dialAddress(u), reach.Hostname(u)
 	if address == t.registry {
@@ -118,13 +119,13 @@ func (t *transport) allowHost(u *url.URL) error {
 		return t.allow(r, address)
 	}
 	if reach.EndsInNumber(name) {
-		return refuse("refused to connect to %q: the registry sent us there, to a number that is no address as they are written", address)
+		return refuse("refused to connect to %q: the registry sent us there, to a number that is not an IP address as they are written", address)
 	}
 	return nil
 }
 
-// reachOfName is that of a literal address or of this machine's name; unknown
-// of others.
+// reachOfName returns the reach of a literal address or of this machine's name,
+// and unknown for other names.
 func reachOfName(name string) reach.Reach {
 	if ip, err := netip.ParseAddr(name); err == nil {
 		return reach.Of(ip)
@@ -138,7 +139,7 @@ func reachOfName(name string) reach.Reach {
 type proxyKey struct{}
 
 // throughProxy notes in a request's context the host:port of the proxy that it
-// goes through, for the dialer: that one may be anywhere.
+// goes through, so that the dialer allows it: a proxy may be anywhere.
 func (t *transport) throughProxy(req *http.Request) *http.Request {
 	if t.proxy == nil {
 		return req
@@ -150,8 +151,8 @@ func (t *transport) throughProxy(req *http.Request) *http.Request {
 	return req.WithContext(context.WithValue(req.Context(), proxyKey{}, dialAddress(proxy)))
 }
 
-// SameOrigin reports whether two URLs have scheme, host and port in common,
-// where a port that is left out is that of the scheme.
+// SameOrigin reports whether two URLs have scheme, host and port in common. A
+// missing port is the default port of the scheme.
 func SameOrigin(a, b *url.URL) bool {
 	return strings.EqualFold(a.Scheme, b.Scheme) && dialAddress(a) == dialAddress(b)
 }

@@ -18,11 +18,11 @@ import (
 type DeniedError struct {
 	Repository Repository
 	Credential string // where it came from; see Credential.Source
-	Scope      string // what was asked for
+	Scope      string // what was requested
 	Answer     string // who said no, and how
 	Anonymous  bool   // there was no credential to show
 	Refused    bool   // the credential itself was refused
-	NoToken    bool   // by the token endpoint, so that the registry was not asked
+	NoToken    bool   // the token endpoint refused, so that the registry was not asked
 }
 
 func (e *DeniedError) Error() string {
@@ -54,8 +54,8 @@ func (e *DeniedError) Unwrap() error {
 	return errdefs.ErrPermissionDenied
 }
 
-// RealmError says that a challenge names a token endpoint to which no
-// credential goes. Its class is errdefs.ErrFailedPrecondition.
+// RealmError says that a challenge names a token endpoint that must not get a
+// credential. Its class is errdefs.ErrFailedPrecondition.
 type RealmError struct {
 	Registry string
 	Realm    string
@@ -69,8 +69,8 @@ func (e *RealmError) Error() string {
 // Unwrap gives the error its class.
 func (e *RealmError) Unwrap() error { return errdefs.ErrFailedPrecondition }
 
-// LookupError says that it could not be found out which credential the stores
-// hold for a repository.
+// LookupError says that looking up the credential for a repository failed, so
+// that it is not known whether there is one.
 type LookupError struct {
 	Repository Repository
 	Err        error
@@ -89,8 +89,8 @@ type classedError struct {
 	class error
 }
 
-// Classed returns an error of a class of errdefs whose own words, such as "not
-// implemented", would mislead.
+// Classed returns an error with a class of errdefs but without its text, such
+// as "not implemented", which would mislead.
 func Classed(class error, format string, args ...any) error {
 	return classedError{fmt.Sprintf(format, args...), class}
 }
@@ -126,6 +126,6 @@ func (e bareError) Timeout() bool { return e.timeout }
 // Temporary implements [net.Error].
 func (e bareError) Temporary() bool { return e.timeout }
 
-// refuse is an error about a request that is not made, for the requester's own
-// sake, nor made again.
+// refuse returns the error for a request that is not made because it would be
+// unsafe, and that must not be retried.
 func refuse(format string, args ...any) error { return retry.Final(fmt.Errorf(format, args...)) }

@@ -87,7 +87,7 @@ func TestErrorsQuoteNothing(t *testing.T) {
 		}
 	}
 	helper := func(text string) error {
-		_, reason := askHelper("docker-credential-x", "reg", func([]string, io.Reader) ([]byte, string) { return []byte(text), "" })
+		_, reason := getFromHelper("docker-credential-x", "reg", func([]string, io.Reader) ([]byte, string) { return []byte(text), "" })
 		return errors.New(reason)
 	}
 	for name, test := range map[string]struct {

@@ -2,10 +2,11 @@ package auth
 
 import "net/http"
 
-// Foreign returns the transport for hosts that are neither the registry nor known
-// to it, such as those that manifests name. Beyond what holds for redirects, no
-// credential, header or certificate of the registry's goes there, even to the
-// registry itself, and to no address less public than the registry's own.
+// Foreign returns the transport for hosts that neither are the registry nor
+// known to it, such as those that manifests name. The policy for redirects
+// holds. In addition, no credential, header or certificate of the registry's is
+// sent, even to the registry itself, and no address less public than the
+// registry's own is connected to.
 func (r *Registry) Foreign() http.RoundTripper { return foreign{r.guarded} }
 
 type foreign struct{ next *transport }
@@ -17,9 +18,9 @@ func (f foreign) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req = req.Clone(req.Context())
 	keepOnly(req.Header, forOthers...)
-	over := f.next.to(req.URL)
+	through := f.next.to(req.URL)
 	if dialAddress(req.URL) == f.next.registry {
-		over = f.next.foreign // without the certificate
+		through = f.next.foreign // without the certificate
 	}
-	return f.next.send(req, over)
+	return f.next.send(req, through)
 }

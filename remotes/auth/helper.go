@@ -23,19 +23,19 @@ import (
 
 const (
 	helperTimeout = 30 * time.Second
-	// helperKeep is how long an answer is kept: some helpers hand out tokens
+	// helperKeep is how long an answer is cached: some helpers return tokens
 	// that live five minutes.
 	helperKeep = 4*time.Minute + 30*time.Second
 	// helperKeepNone is shorter, so that a login is seen soon.
 	helperKeepNone = 30 * time.Second
 	// helperOutput bounds the answer. Identity tokens are a few KiB.
 	helperOutput = 64 << 10
-	// helperServer bounds the name that a helper is asked for.
+	// helperServer bounds the server name that is passed to a helper.
 	helperServer = 1024
 )
 
-// HelperError says that a credential helper did not answer. It carries
-// nothing that the helper has written, which may hold secrets.
+// HelperError says that a credential helper did not answer. It contains nothing
+// that the helper has written, which may be secret.
 type HelperError struct {
 	Helper string // the program's name
 	Server string // what it was asked for
@@ -47,7 +47,8 @@ func (e *HelperError) Error() string {
 	return fmt.Sprintf("credential helper %s, asked for %.128q because of %s: %s", e.Helper, e.Server, e.Config, e.Reason)
 }
 
-// helpers runs credential helpers, one run at a time for a helper and server.
+// helpers runs credential helpers, at most one run at a time for each helper
+// and server.
 type helpers struct {
 	timeout     time.Duration
 	interactive bool
@@ -57,8 +58,8 @@ type helpers struct {
 
 type helperKey struct{ helper, server string }
 
-// get asks a helper for one server. "Not found" is an anonymous credential,
-// whose Source says so.
+// get returns a helper's credential for one server. "Not found" is an anonymous
+// credential, whose Source says so.
 func (h *helpers) get(ctx context.Context, config, helper, server string) (Credential, error) {
 	program := "docker-credential-" + helper
 	fail := func(reason string) error {
@@ -97,7 +98,7 @@ var (
 	helperServerName = regexp.MustCompile(`^[!-~]+$`)
 )
 
-// run asks once. reason is empty when the helper answered.
+// run runs the helper once. reason is empty when it answered.
 func (h *helpers) run(ctx context.Context, program, server string) (_ Credential, reason string) {
 	path, reason := findHelper(program)
 	if reason != "" {
@@ -105,15 +106,16 @@ func (h *helpers) run(ctx context.Context, program, server string) (_ Credential
 	}
 	h.metrics.HelperRuns.Add(1)
 	defer func(start time.Time) { h.metrics.HelperNanoseconds.Add(int64(time.Since(start))) }(time.Now())
-	return askHelper(program, server, func(args []string, input io.Reader) ([]byte, string) {
+	return getFromHelper(program, server, func(args []string, input io.Reader) ([]byte, string) {
 		byHand := "echo SERVER | " + filepath.Base(path) + " get"
 		return executable{path, args, nil, input, byHand}.execute(ctx, h.timeout, h.interactive)
 	})
 }
 
-// askHelper asks for one server through run, which starts the program. reason
-// is empty when the helper answered, and holds nothing that it wrote.
-func askHelper(program, server string, run func(args []string, input io.Reader) (output []byte, reason string)) (_ Credential, reason string) {
+// getFromHelper performs the "get" of the helpers' protocol through run, which
+// starts the program. reason is empty when the helper answered, and contains
+// nothing that it wrote.
+func getFromHelper(program, server string, run func(args []string, input io.Reader) (output []byte, reason string)) (_ Credential, reason string) {
 	p := &helperProgram{run: run}
 	answer, err := client.Get(func(args ...string) client.Program { p.args = args; return p }, server)
 	switch {
@@ -128,16 +130,16 @@ func askHelper(program, server string, run func(args []string, input io.Reader) 
 	case answer.Username == "" || answer.Secret == "":
 		return Credential{}, "its answer lacks user name or secret"
 	}
-	// Under which server it keeps that is its own business.
+	// The server in the answer does not matter: it is the helper's own name for it.
 	return UserCredential(answer.Username, answer.Secret, fmt.Sprintf("helper %s, server %q", program, server)), ""
 }
 
-// helperProgram is one run, in the shape that client.Get wants.
+// helperProgram is one run, as client.Get needs it.
 type helperProgram struct {
 	run    func(args []string, input io.Reader) (output []byte, reason string)
 	args   []string
 	input  io.Reader
-	reason string // why there is no usable output; fixed words only
+	reason string // why there is no usable output; never the helper's own words
 }
 
 func (p *helperProgram) Input(in io.Reader) { p.input = in }
@@ -153,17 +155,17 @@ func (p *helperProgram) Output() ([]byte, error) {
 	return output, nil
 }
 
-// executable is a program that is asked on its standard input.
+// executable is a program that reads a request from its standard input.
 type executable struct {
 	path   string
 	args   []string
-	env    []string // besides our own
+	env    []string // in addition to our own
 	input  io.Reader
-	byHand string // how to see what it says
+	byHand string // how to see its output
 }
 
-// execute runs the program and returns what it wrote. What it writes to
-// standard error is thrown away: helpers have been seen to print secrets.
+// execute runs the program and returns what it wrote. Its standard error is
+// discarded: helpers have been seen to print secrets.
 func (p executable) execute(ctx context.Context, timeout time.Duration, interactive bool) (output []byte, reason string) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -191,11 +193,11 @@ func (p executable) execute(ctx context.Context, timeout time.Duration, interact
 	case !exit.Exited():
 		return nil, "it was killed"
 	}
-	// What it wrote may say that it has nothing.
-	return out.taken.Bytes(), fmt.Sprintf("it ended with status %d; run it by hand: %s", exit.ExitCode(), p.byHand)
+	// A helper that has no credential says so with a status that is not 0.
+	return out.taken.Bytes(), fmt.Sprintf("it exited with status %d; run it by hand: %s", exit.ExitCode(), p.byHand)
 }
 
-// helperEnvironment leaves out the one variable that holds secrets of its own.
+// helperEnvironment is our own without the one variable that holds secrets.
 func helperEnvironment() []string {
 	env := os.Environ()
 	kept := env[:0]
@@ -223,9 +225,8 @@ func findHelper(program string) (path, reason string) {
 // maxProgramLinks bounds the links to a program, as Linux does.
 const maxProgramLinks = 40
 
-// distrustProgram says why a program is not to be run: others could write it,
-// or put another one in its place, in that of a link which leads to it, or of a
-// directory on the way.
+// distrustProgram says why a program must not be run: others could write it, or
+// replace it, a link on the way to it, or a directory on the way.
 func distrustProgram(path string) (reason string) {
 	for range maxProgramLinks {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
@@ -263,8 +264,8 @@ func absence(program string) string {
 	return "it is not in PATH; install it or correct the configuration"
 }
 
-// boundedBuffer takes helperOutput bytes; more calls full. The buffer is not
-// embedded: its ReadFrom would take what Write refuses.
+// boundedBuffer keeps helperOutput bytes and calls full for more. The buffer is
+// not embedded: its ReadFrom would accept what Write refuses.
 type boundedBuffer struct {
 	taken    bytes.Buffer
 	full     func()

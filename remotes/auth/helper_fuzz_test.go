@@ -23,9 +23,9 @@ func FuzzHelperAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, output []byte, fails bool) {
 		failure := ""
 		if fails {
-			failure = "it ended with status 1"
+			failure = "it exited with status 1"
 		}
-		c, reason := askHelper("docker-credential-x", "reg", func(args []string, input io.Reader) ([]byte, string) {
+		c, reason := getFromHelper("docker-credential-x", "reg", func(args []string, input io.Reader) ([]byte, string) {
 			if asked, err := io.ReadAll(input); err != nil || string(asked) != "reg" || len(args) != 1 || args[0] != "get" {
 				t.Fatalf("asked %q %q %v", args, asked, err)
 			}

@@ -56,9 +56,9 @@ func TestHelperAnswers(t *testing.T) {
 		{"no-user", answer("reg", "", secret), "its answer lacks user name or secret"},
 		{"no-secret", answer("reg", "user", ""), "its answer lacks user name or secret"},
 		{"empty-token", answer("reg", "<token>", ""), "its answer lacks user name or secret"},
-		{"fails", helperScript{Stdout: "password is " + secret, Stderr: secret, Exit: 1}, "it ended with status 1; run it by hand"},
-		{"fails-after-an-answer", helperScript{Stdout: answering.Stdout, Exit: 3}, "it ended with status 3"},
-		{"almost-not-found", helperScript{Stdout: notFoundMessage + secret, Exit: 1}, "it ended with status 1"},
+		{"fails", helperScript{Stdout: "password is " + secret, Stderr: secret, Exit: 1}, "it exited with status 1; run it by hand"},
+		{"fails-after-an-answer", helperScript{Stdout: answering.Stdout, Exit: 3}, "it exited with status 3"},
+		{"almost-not-found", helperScript{Stdout: notFoundMessage + secret, Exit: 1}, "it exited with status 1"},
 		{"200-MB", helperScript{Stdout: strings.Repeat(secret, 20000), Repeat: 1500}, "it wrote more than 65536 bytes"},
 		{"200-MB-after-an-answer", helperScript{Stdout: answering.Stdout + strings.Repeat(" ", 1<<20), Repeat: 200}, "it wrote more than 65536 bytes"},
 	} {
@@ -322,7 +322,7 @@ func TestHelperIsAskedOnce(t *testing.T) {
 func TestHelperThatIsKilledHasNotAnswered(t *testing.T) {
 	t.Parallel()
 	script := "echo credentials not found in native keychain; kill -9 $$"
-	_, reason := askHelper("helper", "reg", func(_ []string, input io.Reader) ([]byte, string) {
+	_, reason := getFromHelper("helper", "reg", func(_ []string, input io.Reader) ([]byte, string) {
 		return executable{path: "/bin/sh", args: []string{"-c", script}, input: input}.execute(ctx(), time.Minute, false)
 	})
 	if reason != "it was killed" {

@@ -12,7 +12,8 @@ import (
 )
 
 // isolate gives a helper a process group of its own, so that it ends with its
-// children, and unless it may ask the user a session without a terminal.
+// children. Unless the helper may ask the user something, it also gets a
+// session without a terminal.
 func isolate(cmd *exec.Cmd, interactive bool) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: !interactive, Setpgid: interactive}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -30,8 +31,8 @@ func distrust(path string) (reason string) {
 	return distrustOwner(info.Sys().(*syscall.Stat_t).Uid, uint32(os.Geteuid()))
 }
 
-// distrustAbove says in which directory above one others could put another in
-// its place. Of one with the sticky bit they take nothing.
+// distrustAbove says in which directory above one others could replace it. The
+// sticky bit protects what is in a directory.
 func distrustAbove(dir string) (reason string) {
 	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
 		info, err := os.Stat(above)
@@ -47,8 +48,9 @@ func distrustAbove(dir string) (reason string) {
 	}
 }
 
-// distrustOwner: in a container that runs as some random user, everything that
-// its image did not leave to root belongs to another one.
+// distrustOwner says why an owner is not trusted. In a container that runs as
+// some random user, everything that its image did not leave to root belongs to
+// another user.
 func distrustOwner(owner, us uint32) (reason string) {
 	if owner != 0 && owner != us {
 		return fmt.Sprintf("belongs to another user (%d; we are %d); chown it to root, for a container in its image", owner, us)

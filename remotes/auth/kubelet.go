@@ -24,8 +24,8 @@ const (
 	kubeletTimeout = time.Minute
 	// kubeletConfig bounds the file that lists them.
 	kubeletConfig = 1 << 20
-	// kubeletKeep bounds how long an answer is believed; clouds' tokens live
-	// for hours.
+	// kubeletKeep bounds how long an answer is cached; clouds' tokens live for
+	// hours.
 	kubeletKeep = 12 * time.Hour
 )
 
@@ -37,12 +37,12 @@ type KubeletOptions struct {
 }
 
 // KubeletProviders is a [Source] over the kubelet's credential provider plugins
-// (kubelet.config.k8s.io/v1, CredentialProviderConfig), for nodes of clouds that
-// have those and no Docker credential helpers. The plugins whose matchImages fit
-// are asked for a repository in the file's order, one request at a time for a
-// plugin and repository; answers are kept as they say, for that repository
-// alone. A plugin that fails is an error; one that answers without a credential
-// for the repository passes the question on.
+// (kubelet.config.k8s.io/v1, CredentialProviderConfig), for nodes of clouds
+// that have those and no Docker credential helpers. It runs the plugins whose
+// matchImages match a repository, in the order of the file and at most once at
+// a time for each plugin and repository. Answers are cached for that repository
+// alone, for as long as they say. A plugin that fails is an error; after one
+// that answers without a credential for the repository the next one is run.
 type KubeletProviders struct {
 	options KubeletOptions
 	answers flight.Group[kubeletKey, Credential]
@@ -86,7 +86,7 @@ func (k *KubeletProviders) Lookup(ctx context.Context, repository Repository) (C
 		if !p.matches(repository) {
 			continue
 		}
-		credential, err := k.ask(ctx, p, repository)
+		credential, err := k.lookupIn(ctx, p, repository)
 		if err != nil {
 			return Credential{}, &LookupError{Repository: repository, Err: err}
 		}
@@ -118,7 +118,7 @@ func (k *KubeletProviders) read() ([]kubeletProvider, error) {
 		Providers []kubeletProvider `yaml:"providers"`
 	}
 	if len(data) > kubeletConfig || yaml.Unmarshal(data, &config) != nil || config.Kind != "CredentialProviderConfig" {
-		return nil, fmt.Errorf("%s is no CredentialProviderConfig of the kubelet", k.options.Config)
+		return nil, fmt.Errorf("%s is not a CredentialProviderConfig of the kubelet", k.options.Config)
 	}
 	return config.Providers, nil
 }
@@ -132,29 +132,29 @@ func (p kubeletProvider) matches(repository Repository) bool {
 	return false
 }
 
-// matchesImage reports whether a pattern of the kubelet fits: * in a part of the
-// host's name stands for that part or some of it, the port has to be the same,
-// and the path is a prefix, here at a slash.
+// matchesImage reports whether a pattern of the kubelet matches: * in a label
+// of the host name stands for all or some of that label, the port has to be the
+// same, and the path is a prefix, here at a slash.
 func matchesImage(pattern string, repository Repository) bool {
 	pattern = strings.TrimSuffix(pattern, "/")
 	host, prefix, _ := strings.Cut(pattern, "/")
 	name, port := splitPort(host)
 	wantName, wantPort := splitPort(canonicalHost(repository.host))
-	parts, wanted := strings.Split(name, "."), strings.Split(wantName, ".")
-	if port != wantPort || len(parts) != len(wanted) {
+	parts, wantParts := strings.Split(name, "."), strings.Split(wantName, ".")
+	if port != wantPort || len(parts) != len(wantParts) {
 		return false
 	}
 	for i, part := range parts {
-		if ok, err := path.Match(part, wanted[i]); err != nil || !ok {
+		if ok, err := path.Match(part, wantParts[i]); err != nil || !ok {
 			return false
 		}
 	}
 	return prefix == "" || repository.name == prefix || strings.HasPrefix(repository.name, prefix+"/")
 }
 
-// moreSpecific reports whether one of two keys that fit is to be preferred: that
-// with the longer path, and of two hosts the one that says more, as * sorts
-// before what it stands for.
+// moreSpecific reports whether the first of two matching keys is to be
+// preferred: the one with the longer path, or else the one whose host says
+// more, as * sorts before what it stands for.
 func moreSpecific(key, other string) bool {
 	host, path, _ := splitKey(key)
 	otherHost, otherPath, _ := splitKey(other)
@@ -168,8 +168,8 @@ func splitPort(host string) (name, port string) {
 	return host, ""
 }
 
-// ask asks a plugin, unless its answer is kept.
-func (k *KubeletProviders) ask(ctx context.Context, p kubeletProvider, repository Repository) (Credential, error) {
+// lookupIn returns a plugin's cached answer, or runs it.
+func (k *KubeletProviders) lookupIn(ctx context.Context, p kubeletProvider, repository Repository) (Credential, error) {
 	return k.answers.Get(ctx, kubeletKey{p.Name, repository}, kubeletTimeout+time.Second,
 		func(ctx context.Context) (Credential, time.Duration, error) {
 			credential, keep, reason := k.run(ctx, p, repository)
@@ -180,7 +180,7 @@ func (k *KubeletProviders) ask(ctx context.Context, p kubeletProvider, repositor
 		})
 }
 
-// run asks a plugin once. reason is empty when it answered.
+// run runs a plugin once. reason is empty when it answered.
 func (k *KubeletProviders) run(ctx context.Context, p kubeletProvider, repository Repository) (_ Credential, keep time.Duration, reason string) {
 	path := filepath.Join(k.options.Dir, p.Name)
 	switch {
@@ -189,22 +189,22 @@ func (k *KubeletProviders) run(ctx context.Context, p kubeletProvider, repositor
 	case p.TokenAttributes != nil:
 		return Credential{}, 0, "it wants a service account's token, which only the kubelet has"
 	case !filepath.IsAbs(path):
-		return Credential{}, 0, "its folder is not an absolute path"
+		return Credential{}, 0, "its directory is not an absolute path"
 	}
 	if reason = distrustProgram(path); reason != "" {
 		return Credential{}, 0, reason
 	}
 	request, err := json.Marshal(kubeletRequest{APIVersion: p.APIVersion, Image: repository.String(), Kind: kubeletRequestKind})
 	if err != nil {
-		return Credential{}, 0, "it cannot be asked"
+		return Credential{}, 0, "its request cannot be written as JSON"
 	}
-	asked := executable{path, p.Args, nil, bytes.NewReader(request), "echo '" + string(request) + "' | " + path}
+	plugin := executable{path, p.Args, nil, bytes.NewReader(request), "echo '" + string(request) + "' | " + path}
 	for _, v := range p.Env {
-		asked.env = append(asked.env, v.Name+"="+v.Value)
+		plugin.env = append(plugin.env, v.Name+"="+v.Value)
 	}
 	k.options.Metrics.HelperRuns.Add(1)
 	defer func(start time.Time) { k.options.Metrics.HelperNanoseconds.Add(int64(time.Since(start))) }(time.Now())
-	output, reason := asked.execute(ctx, kubeletTimeout, false)
+	output, reason := plugin.execute(ctx, kubeletTimeout, false)
 	if reason != "" {
 		return Credential{}, 0, reason
 	}
@@ -215,7 +215,7 @@ func (k *KubeletProviders) run(ctx context.Context, p kubeletProvider, repositor
 func (p kubeletProvider) read(output []byte, repository Repository) (_ Credential, keep time.Duration, reason string) {
 	var answer kubeletResponse
 	if err := json.Unmarshal(output, &answer); err != nil || answer.Kind != kubeletResponseKind {
-		return Credential{}, 0, "its answer is no " + kubeletResponseKind
+		return Credential{}, 0, "its answer is not a " + kubeletResponseKind
 	}
 	text := p.DefaultCacheDuration
 	if answer.CacheDuration != nil {
@@ -224,7 +224,7 @@ func (p kubeletProvider) read(output []byte, repository Repository) (_ Credentia
 	if text != "" {
 		var err error
 		if keep, err = time.ParseDuration(text); err != nil || keep < 0 {
-			return Credential{}, 0, "how long its answer may be kept is no duration"
+			return Credential{}, 0, "the cacheDuration of its answer is not a duration"
 		}
 	}
 	found := ""

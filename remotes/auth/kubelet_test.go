@@ -125,12 +125,12 @@ func TestKubeletProviderFails(t *testing.T) {
 		more   string
 		want   string // "" for none
 	}{
-		{"exit", helperScript{Stdout: secret, Stderr: secret, Exit: 1}, "", "it ended with status 1"},
-		{"garbage", helperScript{Stdout: "hello " + secret}, "", "no CredentialProviderResponse"},
-		{"another kind", helperScript{Stdout: `{"kind":"Secret","auth":{}}`}, "", "no CredentialProviderResponse"},
+		{"exit", helperScript{Stdout: secret, Stderr: secret, Exit: 1}, "", "it exited with status 1"},
+		{"garbage", helperScript{Stdout: "hello " + secret}, "", "not a CredentialProviderResponse"},
+		{"another kind", helperScript{Stdout: `{"kind":"Secret","auth":{}}`}, "", "not a CredentialProviderResponse"},
 		{"too much", helperScript{Stdout: strings.Repeat("x", 1000), Repeat: 100}, "", "it wrote more than"},
 		{"half", helperScript{Stdout: `{"kind":"CredentialProviderResponse","auth":{"reg.test":{"username":"x"}}}`}, "", "lacks user name or password"},
-		{"duration", helperScript{Stdout: kubeletAnswer(`"cacheDuration":"soon",`, "reg.test")}, "", "no duration"},
+		{"duration", helperScript{Stdout: kubeletAnswer(`"cacheDuration":"soon",`, "reg.test")}, "", "not a duration"},
 		{"token", helperScript{}, "  tokenAttributes: {requireServiceAccount: true}\n", "a service account's token"},
 		{"none", helperScript{Stdout: kubeletAnswer("")}, "", ""},
 		{"for another", helperScript{Stdout: kubeletAnswer("", "reg.test/ab", "other.test")}, "", ""},
@@ -153,8 +153,8 @@ func TestKubeletProviderConfig(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for text, want := range map[string]string{
-		"kind: Pod": "is no CredentialProviderConfig",
-		"{":         "is no CredentialProviderConfig",
+		"kind: Pod": "is not a CredentialProviderConfig",
+		"{":         "is not a CredentialProviderConfig",
 		"kind: CredentialProviderConfig\nproviders: [{name: ../evil, matchImages: [reg.test]}]":                  "not a plugin's name",
 		"kind: CredentialProviderConfig\nproviders: [{name: absent, matchImages: [reg.test]}]":                   "cannot be examined",
 		"kind: CredentialProviderConfig\nproviders: [{name: absent, matchImages: ['[', other.test, 'reg.*']}]":   "cannot be examined",

@@ -24,12 +24,12 @@ const (
 
 	kubeletRequestKind  = "CredentialProviderRequest"
 	kubeletResponseKind = "CredentialProviderResponse"
-	// kubeletAnswerKeep is how long the kubelet keeps an answer of ours: tokens
-	// of some credential helpers live five minutes.
+	// kubeletAnswerKeep is how long the kubelet caches our answer: tokens of
+	// some credential helpers live five minutes.
 	kubeletAnswerKeep = 4*time.Minute + 30*time.Second
 )
 
-// kubeletRequest asks for the credential for an image.
+// kubeletRequest is the request for an image's credential.
 type kubeletRequest struct {
 	APIVersion string `json:"apiVersion"`
 	Image      string `json:"image"`
@@ -41,7 +41,7 @@ type kubeletRequest struct {
 type kubeletResponse struct {
 	APIVersion    string                 `json:"apiVersion"`
 	Kind          string                 `json:"kind"`
-	CacheKeyType  string                 `json:"cacheKeyType"`            // how far the answer may be used: Image, Registry, Global
+	CacheKeyType  string                 `json:"cacheKeyType"`            // for which other images the answer may be used: Image, Registry, Global
 	CacheDuration *string                `json:"cacheDuration,omitempty"` // nil: as the kubelet's file says
 	Auth          map[string]kubeletAuth `json:"auth"`
 }
@@ -54,14 +54,14 @@ type kubeletAuth struct {
 
 // AnswerKubelet answers one request of the kubelet, at most [MaxKubeletRequest]
 // bytes of JSON (credentialprovider.kubelet.k8s.io/v1,
-// CredentialProviderRequest), with what the source has for the image's
-// repository. The kubelet takes the answer's keys for plain prefixes of images:
-// it names the full repository, and is not to be used for another image.
+// CredentialProviderRequest), with the source's credential for the image's
+// repository. The kubelet uses the answer's keys as plain prefixes of images;
+// the answer names the full repository and must not be used for another image.
 //
-// The response is a line of JSON that holds the secret. The source's having no
-// credential is an answer, too, which the kubelet does not keep; an error is
-// for the kubelet to try again. Its class is [errdefs.ErrInvalidArgument] when
-// the image is not a reference.
+// The response is a line of JSON that holds the secret. When the source has no
+// credential, that is an answer, too, which the kubelet does not cache. After
+// an error the kubelet tries again. The class of the error is
+// [errdefs.ErrInvalidArgument] when the image is not a reference.
 func AnswerKubelet(ctx context.Context, source Source, request []byte) (response []byte, err error) {
 	repository, err := readKubeletRequest(request)
 	if err != nil {
@@ -95,7 +95,7 @@ func readKubeletRequest(data []byte) (Repository, error) {
 		return Repository{}, errors.New("the request on standard input is not JSON: this command is for the kubelet")
 	}
 	if request.APIVersion != KubeletVersion || request.Kind != kubeletRequestKind {
-		return Repository{}, fmt.Errorf("request of version %.100q and kind %.100q; understood is a %s of %s", request.APIVersion, request.Kind, kubeletRequestKind, KubeletVersion)
+		return Repository{}, fmt.Errorf("request of version %.100q and kind %.100q; only a %s of %s is supported", request.APIVersion, request.Kind, kubeletRequestKind, KubeletVersion)
 	}
 	image, err := ParseReference(request.Image)
 	if err != nil {

@@ -7,8 +7,9 @@ import (
 
 type queryKey struct{}
 
-// hideQuery takes the query out of the URL that a registry redirects to. Storage signs its URLs there, and net/http and
-// containerd put the URLs of requests that fail into errors and logs. [withQuery] brings it back for the sending.
+// hideQuery removes the query from the URL that a registry redirects to.
+// Storage signs its URLs there, and net/http and containerd put the URLs of
+// failed requests into errors and logs. [withQuery] restores it for sending.
 func hideQuery(req *http.Request) {
 	if req.URL.RawQuery == "" {
 		return
@@ -19,7 +20,8 @@ func hideQuery(req *http.Request) {
 	req.URL = &hidden
 }
 
-// checkLocation refuses a redirect to where none leads. net/http would do so later, and quote the whole URL.
+// checkLocation refuses a redirect whose location is not a URL. net/http would
+// do so later, and quote the location.
 func checkLocation(req *http.Request, resp *http.Response) error {
 	location := resp.Header.Get("Location")
 	if location == "" || resp.StatusCode/100 != 3 {
@@ -27,23 +29,24 @@ func checkLocation(req *http.Request, resp *http.Response) error {
 	}
 	to, err := req.URL.Parse(location)
 	if err != nil {
-		return refuse("%s redirects to what is no URL", req.URL.Host)
+		return refuse("%s redirects to something that is not a URL", req.URL.Host)
 	}
 	return checkTarget(req.URL, to)
 }
 
-// hiddenQuery is the query of one URL. The context of a request is also that of those it is redirected to.
+// hiddenQuery is the query of one URL. A request shares its context with the
+// requests that it is redirected to.
 type hiddenQuery struct{ url, query string }
 
-// withQuery returns the request as it is to be sent.
+// withQuery returns the request with its query restored.
 func withQuery(req *http.Request) *http.Request {
 	hidden, ok := req.Context().Value(queryKey{}).(hiddenQuery)
 	if !ok || req.URL.String() != hidden.url {
 		return req
 	}
-	whole := *req.URL
-	whole.RawQuery = hidden.query
+	complete := *req.URL
+	complete.RawQuery = hidden.query
 	sent := req.WithContext(req.Context())
-	sent.URL = &whole
+	sent.URL = &complete
 	return sent
 }

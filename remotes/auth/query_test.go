@@ -19,7 +19,7 @@ func TestSignedRedirects(t *testing.T) {
 		"broken off":        {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 		"a refused address": {redirectTo("http://169.254.169.254/?signature=" + secret), "refused to connect"},
 		"a refused scheme":  {redirectTo("ftp://evil.test/?signature=" + secret), "refused to follow"},
-		"no URL":            {redirectTo("http://[?signature=" + secret), "no URL"},
+		"no URL":            {redirectTo("http://[?signature=" + secret), "not a URL"},
 	} {
 		third := newRecorder(t, test.last)
 		second := newRecorder(t, redirectTo(third.URL+"/c?signature="+secret+"3"))

@@ -19,8 +19,8 @@ func TestRealmPolicy(t *testing.T) {
 		notURL      = "not an http or https URL"
 		notHTTPS    = "it is not https, while the registry is"
 		notPublic   = "its address is not public"
-		notAddress  = "its host is a number that is no address"
-		notListed   = "not among the realms that the configuration allows"
+		notAddress  = "its host is a number that is not an IP address"
+		notListed   = "not one of the realms that the configuration allows"
 		publicHTTPS = "https://reg.test"
 	)
 	for _, test := range []struct {
@@ -50,8 +50,8 @@ func TestRealmPolicy(t *testing.T) {
 		{publicHTTPS, nil, "https:///token", notURL},
 		{publicHTTPS, nil, "", notURL},
 		{publicHTTPS, nil, "https://reg.test/\x00", "not a URL"},
-		{publicHTTPS, nil, "https://user:pass@reg.test/token", "it has a user in it"},
-		{publicHTTPS, nil, "https://reg.test@evil.test/token", "it has a user in it"},
+		{publicHTTPS, nil, "https://user:pass@reg.test/token", "it contains a user name"},
+		{publicHTTPS, nil, "https://reg.test@evil.test/token", "it contains a user name"},
 
 		// Addresses that are not public.
 		{publicHTTPS, nil, "https://10.0.0.1/token", notPublic},

@@ -12,14 +12,14 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 )
 
-// redirected carries the requests of a registry also where it redirects them:
-// a host that asks for a token there is a registry of its own (docs/spec.md,
+// redirected sends the requests of a registry, also where it redirects them: a
+// host that asks for a token there is a registry of its own (docs/spec.md,
 // section 6), with its own challenge, token endpoint and tokens, and with the
 // credential that the source holds for it, or none.
 type redirected struct{ registry *Registry }
 
-// otherExchanges is a request without a token, one with, and one for a token
-// that has ended.
+// otherExchanges is a request without a token, one with a token, and one after
+// the token has expired.
 const otherExchanges = 3
 
 // RoundTrip implements [http.RoundTripper].
@@ -49,17 +49,17 @@ func (t redirected) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, retry.Final(err)
 		}
 	}
-	return nil, retry.Final(o.denied(req, "answered 401 again and again"))
+	return nil, retry.Final(o.denied(req, "answered 401 repeatedly"))
 }
 
 // other is a repository of a registry that another one redirects to.
 type other struct {
-	from       *Registry   // who redirects there
-	authorizer *Authorizer // nil as long as nobody there has asked for a token
+	from       *Registry   // the registry that redirects there
+	authorizer *Authorizer // nil as long as the host has not asked for a token
 	isAPI      bool        // the URL is one of the distribution spec's
 }
 
-// send sends a request, signed when the host is known to want that.
+// send sends a request, signed when the host is known to require that.
 func (o *other) send(req *http.Request) (*http.Response, error) {
 	if o.authorizer == nil {
 		return o.from.transport.RoundTrip(req)
@@ -79,14 +79,14 @@ func (o *other) context(req *http.Request) context.Context {
 	return context.WithValue(req.Context(), redirectedKey{}, true)
 }
 
-// denied is the error for what the host answered to what it was shown.
+// denied is the error for the host's answer to the credential that was sent.
 func (o *other) denied(req *http.Request, answer string) error {
 	return o.authorizer.Denied(o.context(req), o.authorizer.registry.origin.Host+" "+answer)
 }
 
 // isRefusal reports whether an answer is that of a registry that asks for a
-// token, or refuses one. Where nothing was shown, and nobody asks for anything
-// that a registry would, it is not: storage says so of URLs that have ended.
+// token, or refuses one. Without a credential and without a challenge it is
+// not: storage answers so when a signed URL has expired.
 func (o *other) isRefusal(resp *http.Response) bool {
 	shown := resp.Request.Header.Get("Authorization") != ""
 	if resp.StatusCode != http.StatusUnauthorized {
@@ -96,7 +96,8 @@ func (o *other) isRefusal(resp *http.Response) bool {
 	return shown || err == nil && (challenge.Scheme == "bearer" || o.isAPI)
 }
 
-// learn learns from refusals. It returns nil when to ask again.
+// learn learns from refusals. It returns nil when the request is worth
+// retrying.
 func (o *other) learn(refused []*http.Response) error {
 	last := refused[len(refused)-1]
 	if last.StatusCode == http.StatusForbidden {
@@ -107,14 +108,14 @@ func (o *other) learn(refused []*http.Response) error {
 
 type redirectedKey struct{}
 
-// IsRedirected reports whether a credential is looked up for a host that a
-// registry redirects to. A source that has one credential for whatever registry
-// it is asked about, must not give it away there.
+// IsRedirected reports whether a credential is being looked up for a host that
+// a registry redirects to. A source with one credential for all registries must
+// not return it then.
 func IsRedirected(ctx context.Context) bool { return ctx.Value(redirectedKey{}) != nil }
 
 // others are the repositories of the registries that one redirects to.
 type others struct {
-	asked       flight.Map[string, bool] // origins
+	challenged  flight.Map[string, bool] // origins
 	registries  flight.Map[otherKey, *Registry]
 	authorizers flight.Map[otherRepository, *Authorizer]
 }
@@ -132,21 +133,22 @@ type otherRepository struct {
 }
 
 // maxOthers bounds the hosts and repositories that are remembered of those that
-// a registry redirects to; most have one.
+// a registry redirects to; most registries have one.
 const maxOthers = 256
 
 func newOthers() others {
 	return others{
-		asked:       flight.Map[string, bool]{Most: maxOthers},
+		challenged:  flight.Map[string, bool]{Most: maxOthers},
 		registries:  flight.Map[otherKey, *Registry]{Most: maxOthers, Dropped: (*Registry).CloseIdleConnections},
 		authorizers: flight.Map[otherRepository, *Authorizer]{Most: maxOthers},
 	}
 }
 
-// known is at for hosts that have asked for a token before. Others are not
-// looked up: most are storage, and helpers would be run for it.
+// known is [others.at] for hosts that have asked for a token before. For other
+// hosts no credential is looked up: most are storage, and helpers would be run
+// for it.
 func (o *others) known(r *Registry, req *http.Request) (*other, error) {
-	if asked, _ := o.asked.Get(originOf(req.URL)); asked {
+	if challenged, _ := o.challenged.Get(originOf(req.URL)); challenged {
 		return o.at(r, req)
 	}
 	_, isAPI := repositoryIn(req)
@@ -156,11 +158,11 @@ func (o *others) known(r *Registry, req *http.Request) (*other, error) {
 func originOf(u *url.URL) string { return u.Scheme + "://" + dialAddress(u) }
 
 // HasRedirectedTo reports whether the registry has redirected to the host of a
-// URL before, and that asked for a token: that is another registry, and no
-// storage, which anybody may be sent to.
+// URL before and that host asked for a token: it is another registry then, and
+// not storage, to which any client may be sent.
 func (a *Authorizer) HasRedirectedTo(u *url.URL) bool {
-	asked, _ := a.registry.others.asked.Get(originOf(u))
-	return asked
+	challenged, _ := a.registry.others.challenged.Get(originOf(u))
+	return challenged
 }
 
 // at returns the repository that a redirect leads to.
@@ -174,10 +176,10 @@ func (o *others) at(r *Registry, req *http.Request) (*other, error) {
 	}
 	key := otherKey{req.URL.Scheme, repository.host, !credential.Anonymous()}
 	if key.careful && key.scheme != "https" && reachOfName(reach.Hostname(req.URL)) != reach.Loopback {
-		key.careful = false // it stays anonymous: nobody has said that this host is spoken to over http
+		key.careful = false // it stays anonymous: no configuration allows http for this host
 	}
 	registry := o.registries.GetOrPut(key, flight.Forever, func() *Registry { return r.other(key, req.URL) })
-	o.asked.Put(originOf(req.URL), true, flight.Forever)
+	o.challenged.Put(originOf(req.URL), true, flight.Forever)
 	found.authorizer = o.authorizers.GetOrPut(otherRepository{registry, repository}, flight.Forever, func() *Authorizer { return registry.Authorizer(repository) })
 	return found, nil
 }
@@ -203,7 +205,7 @@ func (r *Registry) other(key otherKey, u *url.URL) *Registry {
 	return NewRegistry(u.Scheme, key.host, base.own, source, options)
 }
 
-// withheld is a source that only says why there is no credential.
+// withheld is a source that finds no credential and only says why.
 type withheld struct{ Source }
 
 // Lookup implements [Source].
@@ -216,8 +218,8 @@ func (w withheld) Lookup(ctx context.Context, repository Repository) (Credential
 }
 
 // repositoryIn returns the name of the repository that a redirected request is
-// about: that in its own path, when it is one of the distribution spec's, or
-// else in that of the request which was redirected.
+// about: the one in its own path, when that is one of the distribution spec's,
+// or else the one in the path of the request that was redirected.
 func repositoryIn(req *http.Request) (name string, isAPI bool) {
 	if name, ok := repositoryOf(req.URL.Path); ok {
 		return name, true

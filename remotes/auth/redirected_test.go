@@ -123,7 +123,7 @@ func TestRedirectedRegistry(t *testing.T) {
 func TestRedirectedRefusal(t *testing.T) {
 	for want, refuse := range map[string]func(w http.ResponseWriter, n int){
 		"answered 403 Forbidden": func(w http.ResponseWriter, _ int) { w.WriteHeader(http.StatusForbidden) },
-		"answered 401 again and again": func(w http.ResponseWriter, n int) {
+		"answered 401 repeatedly": func(w http.ResponseWriter, n int) {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="%d"`, w.Header().Get("X-Own"), n))
 			w.WriteHeader(http.StatusUnauthorized)
 		},
@@ -190,7 +190,7 @@ func TestRedirectedToCrowds(t *testing.T) {
 			}
 		}
 		o := &r.others
-		registries, hosts, repositories := len(o.registries.Values()), len(o.asked.Values()), len(o.authorizers.Values())
+		registries, hosts, repositories := len(o.registries.Values()), len(o.challenged.Values()), len(o.authorizers.Values())
 		if registries > maxOthers || hosts > maxOthers || repositories > maxOthers {
 			t.Errorf("%d registries, %d hosts and %d repositories are kept", registries, hosts, repositories)
 		}

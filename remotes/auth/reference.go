@@ -17,8 +17,8 @@ type Reference struct {
 	digest     digest.Digest
 }
 
-// maxReference is what the longest repository, tag and digest (SHA-512) have
-// together, and some. What is longer is not shown in errors.
+// maxReference is enough for the longest repository, tag and digest (SHA-512)
+// together. A longer string is cut in errors.
 const maxReference = maxRepository + 512
 
 // ParseReference reads a reference as docker does: what names no registry is on

@@ -14,36 +14,37 @@ import (
 // RegistryOptions are the settings of a [Registry]; the zero value is usable.
 type RegistryOptions struct {
 	// Header is sent with each request to the registry itself and to its token
-	// endpoint, as containerd does, and nowhere else. Its values take the place
-	// of others, but not of what a request needs, such as its Authorization.
+	// endpoint, as containerd does, and nowhere else. Its values replace
+	// others, except those that a request depends on, such as its
+	// Authorization.
 	Header http.Header
 	// Realms, when given, are the only hosts (host or host:port) besides the
 	// registry itself that may be its token endpoint, wherever they are.
 	// Otherwise it may be at any address that is not less public than the
 	// registry's own.
 	Realms []string
-	// Dialer connects to what is neither the registry nor a proxy: token
-	// endpoints, and where redirects and uploads lead. Each address is judged
-	// before it is connected to. nil means one with a limit of 30 s, unless
-	// base has a DialContext of its own: with that, an address is judged when it
-	// is connected to, before anything is sent.
+	// Dialer connects to hosts other than the registry and proxies: token
+	// endpoints, and the targets of redirects and uploads. Each address is
+	// checked before it is connected to. nil means a dialer with a limit of 30
+	// s, unless base has a DialContext of its own: with that, an address is
+	// checked once it is connected, before anything is sent.
 	Dialer *net.Dialer
-	// HTTPFallback says that the caller retries over http what fails over
-	// https, as containerd does for registries on localhost.
+	// HTTPFallback says that the caller retries over http when https fails, as
+	// containerd does for registries on localhost.
 	HTTPFallback bool
-	// OtherNames says that the registry's tokens may have other names for its
-	// repositories than its paths, as those of mirrors below a path of their
-	// own often do: a challenge's scope counts when it is for pulling from one
-	// repository whose name ends in the path's.
+	// OtherNames says that the registry's tokens may use other names for its
+	// repositories than its paths, as those of mirrors below a path often do: a
+	// challenge's scope counts when it is for pulling from one repository whose
+	// name ends in the path's.
 	OtherNames bool
-	// Connections bounds the connections to one host for content that takes long
-	// to be read, and, by themselves, those for small requests to a host that
-	// does not speak HTTP/2; 0 means [DefaultConnections]. Who keeps more bodies open at once than
-	// that waits for ever. What is sent is not bounded.
+	// Connections bounds the connections to one host for large bodies, and
+	// separately those for small requests to a host that does not speak HTTP/2;
+	// 0 means [DefaultConnections]. A caller that keeps more bodies open at
+	// once than that waits for ever. Connections for sending are not bounded.
 	Connections int
-	// Passing says that content is passed on to others, at their pace: what takes
-	// long, and what is marked by [Paced], has as many connections as they ask
-	// for, so that one who takes nothing holds nobody up.
+	// Passing says that content is passed on to other clients, at their pace:
+	// large bodies, and requests marked by [Paced], have as many connections as
+	// they need, so that a client that does not read delays nobody.
 	Passing bool
 	// UserAgent is sent to the token endpoint.
 	UserAgent string
@@ -51,26 +52,26 @@ type RegistryOptions struct {
 	Metrics *Metrics
 }
 
-// Registry is one registry as seen by all authorizers of its repositories:
-// its challenge, its tokens, and the clients that reach it.
+// Registry is one registry as shared by the authorizers of all its
+// repositories: its challenge, its tokens, and the clients that reach it.
 type Registry struct {
 	origin    *url.URL
 	source    Source
 	options   RegistryOptions
 	transport *transport
-	guarded   *transport // for uploads that go on elsewhere, and what manifests name
-	endpoint  *transport // for token endpoints, who get credentials
+	guarded   *transport // for uploads that continue at another host, and for hosts that manifests name
+	endpoint  *transport // for token endpoints, which get credentials
 	tokens    tokens
 	others    others
 
-	names flight.Map[Repository, string] // that are others than the paths'
+	names flight.Map[Repository, string] // where the registry's name is not the path's
 
 	mu        sync.Mutex
 	challenge *Challenge
 }
 
 // NewRegistry describes the registry at scheme://host, reached through a copy
-// of base, whose repositories' credentials are in source.
+// of base. source holds the credentials for its repositories.
 func NewRegistry(scheme, host string, base *http.Transport, source Source, options RegistryOptions) *Registry {
 	if options.Metrics == nil {
 		options.Metrics = new(Metrics)
@@ -101,7 +102,7 @@ func (r *Registry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "regis
 // registry redirects to may be another registry; see [IsRedirected].
 func (r *Registry) Transport() http.RoundTripper { return redirected{r} }
 
-// CloseIdleConnections closes the connections that nobody uses.
+// CloseIdleConnections closes the connections that are not in use.
 func (r *Registry) CloseIdleConnections() {
 	r.transport.closeIdle()
 	r.guarded.closeIdle()
@@ -164,8 +165,8 @@ func (r *Registry) unlearn(c *Challenge) {
 	}
 }
 
-// Owns reports whether a URL is on the registry: of its origin, or what that
-// is over http where the caller falls back to it.
+// Owns reports whether a URL is on the registry: of its origin, or of the same
+// over http where the caller falls back to it.
 func (r *Registry) Owns(u *url.URL) bool {
 	overHTTP := url.URL{Scheme: "http", Host: r.origin.Host}
 	return SameOrigin(u, r.origin) || r.options.HTTPFallback && SameOrigin(u, &overHTTP)

@@ -9,8 +9,8 @@ import (
 	"github.com/distribution/reference"
 )
 
-// maxRepository is the limit for host[:port]/name as a whole. The
-// distribution spec says that many clients impose it; no library checks it.
+// maxRepository is the limit for host[:port]/name. The distribution spec says
+// that many clients impose it; no library checks it.
 const maxRepository = 255
 
 // Repository is a registry, host[:port], and the name of a repository on it.
@@ -20,9 +20,9 @@ type Repository struct {
 	host, name string
 }
 
-// ParseRepository reads host[:port]/name. The name obeys the distribution
-// spec's grammar, the whole has at most 255 characters. The host is kept
-// byte for byte.
+// ParseRepository reads host[:port]/name. The name has to match the
+// distribution spec's grammar, and the string may have at most 255 characters.
+// The host is kept byte for byte.
 func ParseRepository(s string) (Repository, error) {
 	if len(s) > maxRepository {
 		return Repository{}, fmt.Errorf("repository %.64q…: longer than %d characters", s, maxRepository)
@@ -50,8 +50,8 @@ func (r Repository) Host() string { return r.host }
 // Name returns the repository's name on its registry.
 func (r Repository) Name() string { return r.name }
 
-// Above returns the repositories above one up to another, nearest first; none
-// when it is not below that.
+// Above returns the repositories above r up to and including top, nearest
+// first; none when r is not below top.
 func (r Repository) Above(top Repository) []Repository {
 	var above []Repository
 	for name := r.name; r.host == top.host && strings.HasPrefix(name, top.name+"/"); {
@@ -71,8 +71,8 @@ func (r Repository) Below(path string) (Repository, error) {
 	return ParseRepository(below.String())
 }
 
-// isComponent reports whether a path is one component of the grammar, of its
-// simplest form. It is asked for each entry of an index.
+// isComponent reports whether a path is one component of the grammar, in its
+// simplest form. It saves a regular expression for each entry of an index.
 func isComponent(path string) bool {
 	for _, c := range []byte(path) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {

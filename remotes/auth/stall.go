@@ -9,25 +9,28 @@ import (
 )
 
 const (
-	// stallTimeout is how long a reader waits for stallBytes of a body, or for its end. Who waits longer gets what a
-	// broken connection gives, and may ask for the rest.
+	// stallTimeout is how long a reader waits for stallBytes of a body, or for
+	// its end. After that it gets the error of a broken connection, and may
+	// request the rest.
 	stallTimeout = time.Minute
-	// stallBytes in stallTimeout are less than a modem's.
+	// stallBytes in stallTimeout are slower than a modem.
 	stallBytes = 64 << 10
 )
 
-// stallLimited is a body that breaks when too little of it comes. Only the time that a reader waits counts, so that one who
-// takes its time breaks nothing. It is for one reader at a time, as any body.
+// stallLimited is a body that breaks when too little of it arrives. Only the
+// time that a reader waits counts, so that a slow reader breaks nothing. Like
+// any body it is for one reader at a time.
 type stallLimited struct {
 	body   io.ReadCloser
 	cancel context.CancelFunc // ends the request, and with it a Read that waits
-	waited time.Duration      // for less than stallBytes
+	waited time.Duration      // since stallBytes last arrived
 	got    int
 	timer  *time.Timer
 	broken atomic.Bool
 }
 
-// withStallLimit sends a request whose body breaks when too little of it comes.
+// withStallLimit sends a request whose body breaks when too little of it
+// arrives.
 func withStallLimit(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
 	resp, err := send(req.WithContext(ctx))
@@ -41,7 +44,7 @@ func withStallLimit(req *http.Request, send func(*http.Request) (*http.Response,
 		b.broken.Store(true)
 		cancel()
 	})
-	b.timer.Stop() // nobody waits yet
+	b.timer.Stop() // no reader waits yet
 	resp.Body = b
 	return resp, nil
 }

@@ -16,13 +16,14 @@ import (
 // StoresOptions says where [Stores] looks and how it runs helpers.
 type StoresOptions struct {
 	// Inline is a configuration given as text, the content of the variable
-	// DOCKER_AUTH_CONFIG. It is asked before the files.
+	// DOCKER_AUTH_CONFIG. It comes before the files.
 	Inline Secret
 	// Files are Docker configuration files, or directories with a config.json,
-	// in the order of asking. One that does not exist is passed over.
+	// in the order in which they are searched. One that does not exist is
+	// skipped.
 	Files []string
-	// PassedOver are those of Files that are no source, and no error, when this
-	// process may not read them. docker does so with its own file.
+	// PassedOver are those of Files that are skipped, without an error, when
+	// this process may not read them. docker does so with its own file.
 	PassedOver []string
 	// Interactive lets helpers use the terminal, so that pinentry can ask.
 	// Otherwise they run in a session without one.
@@ -33,11 +34,11 @@ type StoresOptions struct {
 	Metrics *Metrics
 }
 
-// StoresFromEnvironment returns the options which the environment asks for:
+// StoresFromEnvironment returns the options that the environment specifies:
 // DOCKER_AUTH_CONFIG; REGISTRY_AUTH_FILE or else $DOCKER_CONFIG/config.json
 // (without that variable ~/.docker/config.json), and where podman, buildah and
-// skopeo keep what they log in with: $XDG_RUNTIME_DIR/containers/auth.json
-// (without that variable, on Linux, /run/containers/UID/auth.json) and
+// skopeo keep their logins: $XDG_RUNTIME_DIR/containers/auth.json (without that
+// variable, on Linux, /run/containers/UID/auth.json) and
 // $XDG_CONFIG_HOME/containers/auth.json (without it, in ~/.config).
 func StoresFromEnvironment() StoresOptions {
 	o := StoresOptions{Inline: Secret(os.Getenv(inlineVariable))}
@@ -60,8 +61,8 @@ func StoresFromEnvironment() StoresOptions {
 	return o
 }
 
-// inHome is the directory that a variable names, or one at home; empty: there
-// is no home.
+// inHome returns the directory that a variable names, or else one in the home
+// directory; "" when there is no home.
 func inHome(variable, name string) string {
 	if dir := os.Getenv(variable); dir != "" {
 		return dir
@@ -77,14 +78,14 @@ const inlineVariable = "DOCKER_AUTH_CONFIG"
 
 // Stores is the [Source] over Docker's credential stores.
 //
-// Sources are asked in order, and within a source the keys from the most
-// specific to the registry: host/a/b, host/a, host. At a key its credHelpers
-// entry counts first, at the registry then credsStore, then auths. After these
-// come keys of auths whose host is a pattern (*.example.com), as the kubelet
-// takes them in its own file. An auths
-// entry without a secret, as docker login leaves it, asks credsStore for that
-// key. A helper that knows nothing of a key passes the question on; one that
-// fails ends it with an error. Files are read again when they change.
+// Configurations are searched in order, and within a configuration the keys
+// from the most specific to the registry: host/a/b, host/a, host. At a key its
+// credHelpers entry counts first, at the registry then credsStore, then auths.
+// After these come keys of auths whose host is a pattern (*.example.com), as
+// the kubelet accepts them in its own file. For an auths entry without a
+// secret, as docker login leaves it, credsStore is run for that key. When a
+// helper knows nothing of a key the search goes on; when one fails it ends with
+// an error. Files are read again when they change.
 type Stores struct {
 	inline  Secret
 	files   []*configFile
@@ -149,7 +150,7 @@ func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential,
 	return Credential{Source: "none: " + strings.Join(looked, ", ")}, nil
 }
 
-// missing names the files when there is none of them: of a user's, docker's own
+// missing names the files when none of them exists: of a user's, docker's own
 // alone.
 func (s *Stores) missing() []string {
 	own := slices.DeleteFunc(slices.Clone(s.files), func(f *configFile) bool { return !f.passedOver })
@@ -177,17 +178,17 @@ func (s *Stores) sources() []func() (*config, error) {
 	return loads
 }
 
-// lookupIn asks one source. The Source of an anonymous credential names the
-// helper, if one was asked.
+// lookupIn searches one configuration. The Source of an anonymous credential
+// names the helper, if one was run.
 func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository) (Credential, error) {
 	host := canonicalHost(repository.Host())
-	asked := ""
+	helperSource := ""
 	for path := repository.Name(); ; path, _ = cutLast(path) {
 		credential, err := s.lookupAt(ctx, c, host, path)
 		if err != nil || !credential.Anonymous() {
 			return credential, err
 		}
-		if asked = cmp.Or(asked, credential.Source); path == "" {
+		if helperSource = cmp.Or(helperSource, credential.Source); path == "" {
 			break
 		}
 	}
@@ -197,10 +198,10 @@ func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository)
 			return credential, err
 		}
 	}
-	return Credential{Source: asked}, nil
+	return Credential{Source: helperSource}, nil
 }
 
-// lookupAt asks for one key: a path on a registry, or with path "" the
+// lookupAt looks up one key: a path on a registry, or with path "" the
 // registry.
 func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (none Credential, _ error) {
 	if key, ok := pick(c.CredHelpers, host, path); ok {
@@ -238,8 +239,8 @@ func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (no
 	return credential, nil
 }
 
-// server is the name by which a helper is asked: the key as it is spelled,
-// for Docker Hub the one that docker uses.
+// server returns the server name to pass to a helper: the key as it is spelled,
+// or for Docker Hub the one that docker uses.
 func server(key, host, path string) string {
 	if host == "docker.io" && path == "" {
 		return hubServer
@@ -247,7 +248,7 @@ func server(key, host, path string) string {
 	return key
 }
 
-// cutLast cuts the last component off a path.
+// cutLast cuts off the last component of a path.
 func cutLast(path string) (before, last string) {
 	i := strings.LastIndexByte(path, '/')
 	return path[:max(i, 0)], path[i+1:]

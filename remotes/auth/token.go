@@ -34,7 +34,7 @@ const (
 	maxLifetime = 24 * time.Hour
 )
 
-// tokenKey is what a token is for, and whose.
+// tokenKey says what a token is for, and with which credential it was obtained.
 type tokenKey struct {
 	realm, service string
 	repository     Repository
@@ -42,8 +42,8 @@ type tokenKey struct {
 	credential     Credential
 }
 
-// tokens fetches and keeps the tokens of one registry, as the distribution
-// spec's token authentication describes. Only successes are kept.
+// tokens fetches and caches the tokens of one registry, as the distribution
+// spec's token authentication describes. Only successes are cached.
 type tokens struct {
 	client    *http.Client
 	userAgent string
@@ -54,7 +54,7 @@ type tokens struct {
 
 func (t *tokens) get(ctx context.Context, key tokenKey) (string, error) {
 	return t.kept.Get(ctx, key, retry.MaxWait+2*tokenTimeout, func(ctx context.Context) (string, time.Duration, error) {
-		token, lifetime, err := t.persist(ctx, key)
+		token, lifetime, err := t.fetchWithRetry(ctx, key)
 		// Renewed a tenth of its life before the end, at most half a minute.
 		return token, lifetime - min(lifetime/10, 30*time.Second), err
 	})
@@ -65,8 +65,8 @@ func (t *tokens) forget(token string) {
 	t.kept.Forget(func(_ tokenKey, kept string) bool { return kept == token })
 }
 
-// persist fetches, and again when what failed may pass.
-func (t *tokens) persist(ctx context.Context, key tokenKey) (string, time.Duration, error) {
+// fetchWithRetry fetches a token, and retries when the failure is retryable.
+func (t *tokens) fetchWithRetry(ctx context.Context, key tokenKey) (string, time.Duration, error) {
 	var retry retry.Tries
 	for first := true; ; first = false {
 		token, lifetime, err := t.fetchInTime(ctx, key, first)
@@ -79,7 +79,7 @@ func (t *tokens) persist(ctx context.Context, key tokenKey) (string, time.Durati
 	}
 }
 
-// fetchInTime fetches within the time of an exchange.
+// fetchInTime fetches within the time limit of one exchange.
 func (t *tokens) fetchInTime(ctx context.Context, key tokenKey, first bool) (string, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
@@ -90,20 +90,20 @@ func (t *tokens) fetchInTime(ctx context.Context, key tokenKey, first bool) (str
 	return token, lifetime, err
 }
 
-// fetch asks by POST when there is a credential, and by GET where that brings
-// no token. An identity token never goes into a GET.
+// fetch uses POST when there is a credential, and GET where POST brings no
+// token. An identity token never goes into a GET.
 func (t *tokens) fetch(ctx context.Context, key tokenKey, first bool) (string, time.Duration, error) {
 	identity := key.credential.IdentityToken != ""
 	_, getOnly := t.getOnly.Load(key.realm)
 	if key.credential.Anonymous() || getOnly && !identity {
-		token, lifetime, err := t.ask(ctx, key, getRequest)
+		token, lifetime, err := t.exchange(ctx, key, getRequest)
 		return token, lifetime, explain(key, err)
 	}
-	token, lifetime, err := t.ask(ctx, key, postRequest)
+	token, lifetime, err := t.exchange(ctx, key, postRequest)
 	if err == nil || identity || !mayBeGetOnly(err, first) {
 		return token, lifetime, explain(key, err)
 	}
-	token, lifetime, getErr := t.ask(ctx, key, getRequest)
+	token, lifetime, getErr := t.exchange(ctx, key, getRequest)
 	if getErr == nil {
 		t.getOnly.Store(key.realm, true)
 		return token, lifetime, nil
@@ -123,9 +123,10 @@ var (
 )
 
 // mayBeGetOnly reports whether the failure of a POST may be that of an endpoint
-// that only knows GET, as the older of the two specs of tokens has it: such
-// answer what they like, from 400 (ACR), 401 (Artifactory) and 404 (GCR) to 500,
-// or with a page. After a 500 that is tried once only, since it may as well pass.
+// that supports only GET, as the older of the two token specs has it. Such
+// endpoints answer in many ways, from 400 (ACR), 401 (Artifactory) and 404
+// (GCR) to 500, or with a page. After a 500, GET is tried only once, since a
+// 500 may as well be transient.
 func mayBeGetOnly(err error, first bool) bool {
 	var status *statusError
 	if errors.As(err, &status) {
@@ -135,7 +136,7 @@ func mayBeGetOnly(err error, first bool) bool {
 	return errors.As(err, &none)
 }
 
-// noTokenError is of a 200 without a token that can be used.
+// noTokenError is the error for a 200 without a usable token.
 type noTokenError struct{ reason string }
 
 func (e *noTokenError) Error() string { return e.reason }
@@ -144,7 +145,7 @@ func (e *noTokenError) Error() string { return e.reason }
 type statusError struct {
 	realm string
 	code  int
-	wait  time.Duration // that it asks for; 0: it does not
+	wait  time.Duration // from Retry-After; 0: none
 }
 
 // Answer implements [Answered].
@@ -158,8 +159,8 @@ func (e *statusError) Error() string {
 	return text
 }
 
-// explain says what a token was for that could not be had, and turns an
-// endpoint's no into a denial.
+// explain adds what a token was for, and turns an endpoint's refusal into a
+// [DeniedError].
 func explain(key tokenKey, err error) error {
 	var status *statusError
 	switch {
@@ -222,8 +223,8 @@ func postRequest(ctx context.Context, key tokenKey) (*http.Request, error) {
 	return req, nil
 }
 
-// ask sends a request and reads the token out of the answer.
-func (t *tokens) ask(ctx context.Context, key tokenKey, build func(context.Context, tokenKey) (*http.Request, error)) (string, time.Duration, error) {
+// exchange sends a request and reads the token from the answer.
+func (t *tokens) exchange(ctx context.Context, key tokenKey, build func(context.Context, tokenKey) (*http.Request, error)) (string, time.Duration, error) {
 	req, err := build(Small(ctx), key)
 	if err != nil {
 		return "", 0, err
@@ -247,8 +248,8 @@ func (t *tokens) ask(ctx context.Context, key tokenKey, build func(context.Conte
 	return token, lifetime, nil
 }
 
-// readToken reads an endpoint's answer. access_token counts before token. An
-// expires_in that is not a positive number counts as absent.
+// readToken reads an endpoint's answer. access_token takes precedence over
+// token. An expires_in that is not a positive number counts as absent.
 func readToken(body io.Reader) (token string, lifetime time.Duration, err error) {
 	data, err := io.ReadAll(io.LimitReader(body, maxToken+1))
 	if err != nil {
@@ -272,7 +273,7 @@ func readToken(body io.Reader) (token string, lifetime time.Duration, err error)
 		return "", 0, &noTokenError{"its answer holds no token"}
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", 0, errors.New("its token has characters that no token has")
+		return "", 0, errors.New("its token has characters that tokens cannot have")
 	}
 	return token, readLifetime(answer.ExpiresIn), nil
 }
@@ -294,7 +295,7 @@ func checkTokenRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// host is what of a realm stands in errors.
+// host returns the part of a realm that errors show.
 func host(realm string) string {
 	u, err := url.Parse(realm)
 	if err != nil {

@@ -211,9 +211,9 @@ func TestTokenBodies(t *testing.T) {
 		{"trailing bytes", `{"token":"` + secret + `"}x`, "not a token in JSON"},
 		{"another type", `{"token":["` + secret + `"]}`, "not a token in JSON"},
 		{"no token", `{}`, "holds no token"},
-		{"line break", `{"token":"` + secret + `\r\nX: y"}`, "characters that no token has"},
-		{"space", `{"token":"` + secret + ` "}`, "characters that no token has"},
-		{"not ASCII", `{"token":"` + secret + `é"}`, "characters that no token has"},
+		{"line break", `{"token":"` + secret + `\r\nX: y"}`, "characters that tokens cannot have"},
+		{"space", `{"token":"` + secret + ` "}`, "characters that tokens cannot have"},
+		{"not ASCII", `{"token":"` + secret + `é"}`, "characters that tokens cannot have"},
 	} {
 		token, lifetime, err := readToken(strings.NewReader(test.body))
 		if err == nil {

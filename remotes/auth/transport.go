@@ -16,44 +16,43 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 )
 
-// location is what is known of where a registry is.
+// location is what is known about where a registry is.
 type location struct {
-	reach atomic.Int32 // known when it was dialled
+	reach atomic.Int32 // known once it was dialled
 	plain atomic.Bool  // it has answered over http
 }
 
-// transport carries the requests of one registry: to the registry, and to its
-// token endpoint or to what it redirects to. It refuses to connect to an
-// address less public than the registry's own, judged on the address that is
-// dialled, before it is; behind a proxy only what stands in the URL can be judged. It
-// also makes a broken body look like one that ended early, which is what
-// containerd's fetcher resumes.
+// transport sends the requests of one registry: to the registry, and to its
+// token endpoint or to where it redirects. It refuses to connect to an address
+// less public than the registry's own. It judges the address that it is about
+// to dial; behind a proxy only the URL can be judged. It also makes a broken
+// body look like one that ended early, which containerd's fetcher resumes.
 type transport struct {
 	*location
-	base      lines       // for the registry
-	foreign   lines       // for others, who get no client certificate unless it is for tokens
-	verified  lines       // for those of them who get credentials although the registry's certificate is not verified
+	base      pools       // for the registry
+	foreign   pools       // for other hosts, which get no client certificate unless it is for tokens
+	verified  pools       // for those of them that get credentials although the registry's certificate is not verified
 	registry  string      // host:port, as dialled
 	header    http.Header // for the registry, and for its token endpoint
-	scheme    string      // with which it gets them; empty: any
+	scheme    string      // the scheme over which it is sent; empty: any
 	realms    []string    // hosts that may be anywhere
-	lenient   bool        // private addresses are fine: nothing secret goes there
-	careful   *transport  // for what is sent elsewhere, when this one is lenient
-	forTokens bool        // what it carries is for the registry's token endpoint
+	lenient   bool        // private addresses are allowed: nothing secret is sent there
+	careful   *transport  // for content that is sent to other hosts, when this one is lenient
+	forTokens bool        // it carries requests to the registry's token endpoint
 	secure    bool        // the registry is spoken to over https
-	dialer    *net.Dialer // for others than the registry and proxies; nil: the base's
+	dialer    *net.Dialer // for hosts other than the registry and proxies; nil: the base's
 	proxy     func(*http.Request) (*url.URL, error)
 }
 
 func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions, forTokens bool) *transport {
-	t := &transport{location: new(location), base: newLines(base, options), foreign: newLines(base, options), verified: newLines(base, options), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy, forTokens: forTokens}
+	t := &transport{location: new(location), base: newPools(base, options), foreign: newPools(base, options), verified: newPools(base, options), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy, forTokens: forTokens}
 	if !options.HTTPFallback {
 		t.scheme = origin.Scheme
 	}
 	if r := reachOfName(reach.Hostname(origin)); r != reach.Unknown {
 		t.observe(r)
 	}
-	for _, other := range []lines{t.foreign, t.verified} {
+	for _, other := range []pools{t.foreign, t.verified} {
 		other.each(func(h *http.Transport) {
 			if c := h.TLSClientConfig; c != nil && !forTokens {
 				c.Certificates, c.GetClientCertificate = nil, nil
@@ -74,16 +73,17 @@ func (t *transport) closeIdle() {
 }
 
 func (t *transport) each(change func(*http.Transport)) {
-	for _, l := range []lines{t.base, t.foreign, t.verified} {
+	for _, l := range []pools{t.base, t.foreign, t.verified} {
 		l.each(change)
 	}
 }
 
-// to chooses the lines for a request. Content is verified by its digest
-// wherever it comes from; a token endpoint has the registry's word only, which
-// is nobody's when the registry is not verified. Then it is verified unless it
-// is on the registry's own host or listed.
-func (t *transport) to(u *url.URL) lines {
+// to chooses the pools for a request. Content is verified by its digest
+// wherever it comes from. A token endpoint is known by the registry's word
+// only, which is worth nothing when the registry's certificate is not verified:
+// then the endpoint's certificate is verified, unless it is on the registry's
+// own host or listed.
+func (t *transport) to(u *url.URL) pools {
 	switch {
 	case dialAddress(u) == t.registry:
 		return t.base
@@ -98,7 +98,8 @@ func (t *transport) onRegistryHost(u *url.URL) bool {
 	return strings.EqualFold(u.Hostname(), host)
 }
 
-// isListed reports whether a host:port is among the realms of the configuration.
+// isListed reports whether a host:port is one of the realms in the
+// configuration.
 func (t *transport) isListed(address string) bool {
 	host, _, _ := net.SplitHostPort(address)
 	return slices.ContainsFunc(t.realms, func(listed string) bool {
@@ -126,7 +127,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// ofRequests are headers without which a request would be another one.
+// ofRequests are headers that a request depends on.
 var ofRequests = []string{"Accept", "Accept-Encoding", "Authorization", "Content-Type", "If-Range", "Range"}
 
 // setHeader sets the registry's headers, each once: docker's resolver has a
@@ -140,15 +141,15 @@ func (t *transport) setHeader(header http.Header) {
 	}
 }
 
-// send sends a request over lines, and checks the answer.
-func (t *transport) send(req *http.Request, over lines) (*http.Response, error) {
+// send sends a request through pools, and checks the answer.
+func (t *transport) send(req *http.Request, through pools) (*http.Response, error) {
 	resp, err := withStallLimit(req, func(req *http.Request) (*http.Response, error) {
-		return over.forRequest(req).RoundTrip(t.throughProxy(withQuery(req)))
+		return through.forRequest(req).RoundTrip(t.throughProxy(withQuery(req)))
 	})
 	if err != nil {
 		return nil, err
 	}
-	over.answered(req, resp)
+	through.answered(req, resp)
 	if err := errors.Join(checkRange(req, resp), checkLocation(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
@@ -160,7 +161,7 @@ func (t *transport) send(req *http.Request, over lines) (*http.Response, error) 
 }
 
 // upload sends content to where a registry wants it: never over http when the
-// registry itself is at https, and to no address less public than its own.
+// registry itself uses https, and never to an address less public than its own.
 func (t *transport) upload(req *http.Request) (*http.Response, error) {
 	if t.secure && req.URL.Scheme != "https" {
 		return nil, errors.Join(refuse("refused to send content to %s over http: the registry wants it there", req.URL.Host), req.Body.Close())
@@ -168,15 +169,15 @@ func (t *transport) upload(req *http.Request) (*http.Response, error) {
 	return t.careful.RoundTrip(req)
 }
 
-// checkRange refuses a partial answer that does not begin where it was asked
-// to: appended to what is there already it would spoil the content.
+// checkRange refuses a partial answer that does not begin where the request
+// said: appended to what has arrived it would corrupt the content.
 func checkRange(req *http.Request, resp *http.Response) error {
-	asked, ok := strings.CutPrefix(req.Header.Get("Range"), "bytes=")
+	requested, ok := strings.CutPrefix(req.Header.Get("Range"), "bytes=")
 	if !ok || resp.StatusCode != http.StatusPartialContent {
 		return nil
 	}
-	start, _, _ := strings.Cut(asked, "-")
-	if start == "" || strings.Contains(asked, ",") {
+	start, _, _ := strings.Cut(requested, "-")
+	if start == "" || strings.Contains(requested, ",") {
 		return nil // counted from the end, or several ranges: nothing is appended to
 	}
 	if got := resp.Header.Get("Content-Range"); !strings.HasPrefix(got, "bytes "+start+"-") {
@@ -185,8 +186,8 @@ func checkRange(req *http.Request, resp *http.Response) error {
 	return nil
 }
 
-// resumable is a body whose connection errors, and those of a stream of HTTP/2,
-// read as io.ErrUnexpectedEOF.
+// resumable is a body that reports connection errors, and errors of an HTTP/2
+// stream, as io.ErrUnexpectedEOF.
 type resumable struct {
 	io.ReadCloser
 	ctx context.Context
@@ -200,14 +201,14 @@ func (b resumable) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// maxRedirects is one less than where Go's client stops by itself.
+// maxRedirects is one less than the limit of Go's client.
 const maxRedirects = 9
 
-// checkRedirect is the policy for redirects of a registry: never from https
-// to http, no user in the URL, and another origin gets neither credentials
-// nor the headers that are meant for the registry. What is sent goes on as it
-// was, with its type, or nowhere: a PUT that becomes a GET (301 to 303) finds
-// what is there, which looks like success.
+// checkRedirect is the policy for redirects of a registry: never from https to
+// http, no user in the URL, and another origin gets neither credentials nor the
+// headers that are meant for the registry. A request with a body is sent on
+// with the same method and type, or not at all: a PUT that becomes a GET (301
+// to 303) would find what is there, which looks like success.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first, last := via[0], via[len(via)-1]
 	if len(via) > maxRedirects {
@@ -228,7 +229,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// checkTarget judges one step.
+// checkTarget checks one redirect.
 func checkTarget(from, to *url.URL) error {
 	switch {
 	case to.Scheme != "https" && (to.Scheme != "http" || from.Scheme == "https"):
@@ -239,7 +240,7 @@ func checkTarget(from, to *url.URL) error {
 	return nil
 }
 
-// forOthers are the headers that other origins than the registry get.
+// forOthers are the headers that origins other than the registry get.
 var forOthers = []string{"Accept", "Accept-Encoding", "Content-Type", "Range", "User-Agent"}
 
 func keepOnly(header http.Header, names ...string) {

@@ -116,7 +116,7 @@ func (h Host) exchange(ctx context.Context, send func() (*http.Response, error))
 			return nil, err
 		}
 	}
-	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 again and again")
+	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 repeatedly")
 }
 
 // Authorization returns the header of that name as requests to the host have it,

@@ -1,0 +1,108 @@
+package auth
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// pools are the connections to hosts of one kind. A large body has a connection
+// to itself, over HTTP/1.1. Small requests share one where the server speaks
+// HTTP/2: many at once need no handshakes of their own. Connections for reading
+// are bounded. Those for sending are not, because their user bounds them: a
+// body that is being sent may wait for one that is being read, so that waiting
+// for a connection could deadlock.
+type pools struct {
+	own, shared, sent *http.Transport
+	multiplexed       *sync.Map // host:port of hosts that have answered over HTTP/2
+	unbounded         bool      // see [RegistryOptions.Passing]
+}
+
+const (
+	// sharedStream bounds what has arrived of a small answer and is not read
+	// yet, sharedConnection that of all answers on one connection.
+	sharedStream     = 1 << 20
+	sharedConnection = 16 << 20
+	// maxHeader bounds an answer's header, because many answers may be cached.
+	maxHeader = 256 << 10
+)
+
+// DefaultConnections is [RegistryOptions].Connections where it is 0. At 20 ms
+// from a registry that speaks only HTTP/1.1, a bundle of 20 members is pulled
+// as fast as without a bound (with 36 connections), and faster than with half
+// or with three times as many: handshakes cost more than they bring.
+const DefaultConnections = 8
+
+func newPools(base *http.Transport, options RegistryOptions) pools {
+	base = base.Clone()
+	base.MaxResponseHeaderBytes = maxHeader
+	l := pools{own: base, shared: base.Clone(), sent: base.Clone(), multiplexed: new(sync.Map), unbounded: options.Passing}
+	l.shared.MaxConnsPerHost = cmp.Or(options.Connections, DefaultConnections)
+	if !options.Passing {
+		l.own.MaxConnsPerHost = l.shared.MaxConnsPerHost
+	}
+	l.shared.ForceAttemptHTTP2 = true
+	l.shared.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: sharedStream, MaxReceiveBufferPerConnection: sharedConnection}
+	return l
+}
+
+func (l pools) each(change func(*http.Transport)) {
+	change(l.own)
+	change(l.shared)
+	change(l.sent)
+}
+
+// forRequest chooses the pool for a request.
+func (l pools) forRequest(req *http.Request) *http.Transport {
+	ctx := req.Context()
+	small := ctx.Value(smallKey{}) != nil
+	if paced := ctx.Value(pacedKey{}) != nil; small && paced && l.unbounded {
+		_, small = l.multiplexed.Load(dialAddress(req.URL))
+	}
+	switch {
+	case small:
+		return l.shared
+	case ctx.Value(sendingKey{}) != nil, req.Method != http.MethodGet && req.Method != http.MethodHead:
+		return l.sent
+	}
+	return l.own
+}
+
+// answered remembers whether a host speaks HTTP/2.
+func (l pools) answered(req *http.Request, resp *http.Response) {
+	if resp.ProtoMajor == 2 {
+		l.multiplexed.Store(dialAddress(req.URL), true)
+	}
+}
+
+type smallKey struct{}
+
+// Small marks the requests of a context as having small answers.
+func Small(ctx context.Context) context.Context { return context.WithValue(ctx, smallKey{}, true) }
+
+type pacedKey struct{}
+
+// Paced marks the requests of a context as made for another client, which may
+// read slowly and so slow down the registry's answer: with
+// [RegistryOptions.Passing] they occupy none of the bounded connections.
+func Paced(ctx context.Context) context.Context { return context.WithValue(ctx, pacedKey{}, true) }
+
+type sendingKey struct{}
+
+// Sending marks the requests of a context as those that send content.
+func Sending(ctx context.Context) context.Context { return context.WithValue(ctx, sendingKey{}, true) }
+
+// maxRest bounds what is read of an unwanted answer so that its connection can
+// be reused.
+const maxRest = 16 << 10
+
+// unwanted is the body of an answer that is not a success. Callers that only
+// look at the status close it unread.
+type unwanted struct{ io.ReadCloser }
+
+func (b unwanted) Close() error {
+	_, _ = io.CopyN(io.Discard, b.ReadCloser, maxRest) // so that the connection can be reused
+	return b.ReadCloser.Close()
+}
