@@ -69,7 +69,7 @@ func TestLoginPage(t *testing.T) {
 			_, _ = w.Write([]byte("<html><title>Sign in</title></html>"))
 		})
 		out, err := pull(f.ref("org/app", "v1"))
-		if err == nil || !strings.Contains(out, "200 text/html, which is no manifest; is there a login page or proxy before it?") {
+		if err == nil || !strings.Contains(out, "200 text/html, which is not a manifest; check for a login page or proxy in front of it") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 		if after := daemon.ctr(t, "image", "ls"); after != before {

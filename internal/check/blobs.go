@@ -125,7 +125,7 @@ func (c *checker) size(ctx context.Context, r auth.Repository, path, accept stri
 // glance is size by the beginning of a GET. A page in place of a blob is no
 // blob, whatever its status.
 func (c *checker) glance(ctx context.Context, r auth.Repository, path, accept string, expected int64) (int64, error) {
-	header, err := c.client.Glance(ctx, r, path, accept)
+	header, err := c.client.HeadByGet(ctx, r, path, accept)
 	size, err := lengthOf(header, err)
 	if mediaType := header.Get("Content-Type"); err == nil && size != expected && registry.IsPage(mediaType) {
 		err = &registry.AnswerError{Host: r.String(), MediaType: mediaType, Blob: true}

@@ -41,7 +41,7 @@ func each(t *testing.T, run func(t *testing.T, s *scene)) {
 // TestNoManifest: 200 with what cannot be a manifest is an error that says what came.
 func TestNoManifest(t *testing.T) {
 	for name, test := range map[string]struct{ mediaType, body, says string }{
-		"a login page":          {"text/html; charset=utf-8", page, "200 text/html, which is no manifest; is there a login page or proxy"},
+		"a login page":          {"text/html; charset=utf-8", page, "200 text/html, which is not a manifest; check for a login page or proxy"},
 		"XHTML":                 {"application/xhtml+xml", page, "200 application/xhtml+xml, which"},
 		"a page without a type": {"", page, "200 without a media type with a page"},
 		"a page as octets":      {"application/octet-stream", "\n\n " + page, "200 application/octet-stream with a page"},
@@ -55,7 +55,7 @@ func TestNoManifest(t *testing.T) {
 		"an error":              {"application/json", `{"errors":[{"code":"UNAUTHORIZED"}]}`, "with other JSON"},
 		"an error as a problem": {"application/problem+json", `{"title":"no"}`, "200 application/problem+json with other JSON"},
 		"an error as an index":  {ocispec.MediaTypeImageIndex, `{"errors":[{"code":"UNAUTHORIZED"}]}`, "with other JSON"},
-		"a hostile type":        {"image/\u202e" + strings.Repeat("x", 200), page, "which is no manifest"},
+		"a hostile type":        {"image/\u202e" + strings.Repeat("x", 200), page, "which is not a manifest"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, s *scene) {
@@ -129,7 +129,7 @@ func TestRedirectedToPage(t *testing.T) {
 					return true
 				})
 				_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-				clienttest.WantError(t, err, "200 text/html, which is no manifest; is there a login page or proxy before it?")
+				clienttest.WantError(t, err, "200 text/html, which is not a manifest; check for a login page or proxy in front of it")
 				var stray *registry.AnswerError
 				if !errors.As(err, &stray) || len(digests(s.store)) > 0 {
 					t.Errorf("%v, and in the store: %v", err, digests(s.store))
@@ -146,7 +146,7 @@ func TestPageForMember(t *testing.T) {
 		member := putBundle(s.registry, "")
 		s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html", page, registrytest.WithCredentials, registrytest.In(parent+"/web"), registrytest.Of(kind)))
 		err := s.pull(describe(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
-		clienttest.WantError(t, err, "answered 200 text/html, which is ", "is there a login page or proxy before it?")
+		clienttest.WantError(t, err, "answered 200 text/html, which is ", "check for a login page or proxy in front of it")
 	}
 	s := newScene(t, nested.Options{})
 	i := newImage("page", page).in(s.registry, parent)

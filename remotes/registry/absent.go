@@ -9,22 +9,23 @@ import (
 )
 
 // lookup is the resolving of one reference. Docker's resolver looks for a
-// digest under /manifests/, and when that fails, in whatever way, under /blobs/:
-// a registry whose manifests are out of order for a moment, or whose token
-// endpoint is, would have a blob taken for an image. It is let there only when
-// the last host that was asked, the registry itself, has no such manifest.
+// digest under /manifests/, and when that fails, for whatever reason, under
+// /blobs/. While a registry's manifests or its token endpoint are failing it
+// would take a blob for an image. It may look under /blobs/ only when the last
+// host, the registry itself, has no such manifest.
 type lookup struct{ absent bool }
 
-// at returns a host as it is asked by the lookup.
+// at returns a host whose answers the lookup observes.
 func (l *lookup) at(h Host) Host {
-	h = h.through(l.listen)
+	h = h.through(l.observe)
 	h.RegistryHost.Authorizer = manifestFirst{h.Authorizer, l}
 	return h
 }
 
-var errManifestFirst = errors.New("not looked for among the blobs: whether there is such a manifest is not known")
+var errManifestFirst = errors.New("blobs are not searched: whether there is such a manifest is not known")
 
-// manifestFirst is the authorizer of a lookup.
+// manifestFirst is the authorizer of a lookup. It refuses to look for blobs too
+// early.
 type manifestFirst struct {
 	*auth.Authorizer
 	lookup *lookup
@@ -41,8 +42,8 @@ func (a manifestFirst) Authorize(ctx context.Context, req *http.Request) error {
 	return a.Authorizer.Authorize(ctx, req)
 }
 
-// listen takes note of what is answered in the end.
-func (l *lookup) listen(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+// observe notes whether the final answer was a 404.
+func (l *lookup) observe(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	resp, err := next.RoundTrip(req)
 	if err == nil && isOfManifest(req) {
 		l.absent = resp.StatusCode == http.StatusNotFound

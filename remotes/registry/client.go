@@ -24,37 +24,38 @@ type Options struct {
 	// HostsDir is a directory with a hosts.toml per registry, in containerd's
 	// format (mirrors, CAs, client certificates, headers); empty means none.
 	HostsDir string
-	// CheckHosts is called for a registry before its files in HostsDir are
-	// read, when given. An error is that of every request to the registry.
+	// CheckHosts, when given, is called for a registry before its files in
+	// HostsDir are read. Its error becomes the error of every request to the
+	// registry.
 	CheckHosts func(registry string) error
-	// PlainHTTP speaks http to registries that hosts.toml does not describe.
+	// PlainHTTP uses http for registries that hosts.toml does not describe.
 	PlainHTTP bool
-	// Realms are the token endpoints to allow; see [auth.RegistryOptions].
+	// Realms are the allowed token endpoints; see [auth.RegistryOptions].
 	Realms []string
-	// Connections bounds the connections to one host for large content, and by
-	// themselves those for small; see [auth.RegistryOptions].
+	// Connections bounds the connections to one host for large bodies, and
+	// separately those for small ones; see [auth.RegistryOptions].
 	Connections int
-	// Passing says that content is passed on to others at their pace; see
-	// [auth.RegistryOptions].
+	// Passing says that content is passed on to other clients at their pace;
+	// see [auth.RegistryOptions].
 	Passing bool
 	// UserAgent names the program to registries.
 	UserAgent string
-	// Header goes to registries with each request for content.
+	// Header is sent to registries with each request for content.
 	Header http.Header
-	// Lenient passes over a hosts.toml that cannot be read, as containerd
-	// does, and logs it. Otherwise it is an error.
+	// Lenient skips a hosts.toml that cannot be read, as containerd does, and
+	// logs it. Otherwise it is an error.
 	Lenient bool
-	// UpdateClient is called with each client that is made, when given.
+	// UpdateClient, when given, is called with each client that is made.
 	UpdateClient func(*http.Client) error
-	// Metrics counts requests, when given.
+	// Metrics, when given, counts requests.
 	Metrics *Metrics
 }
 
 // Client is the client of all registries, and a containerd resolver that gives
-// each repository a docker resolver of its own, with its own token. The resolvers
-// of one registry share its connections and its challenge. Proxies are those of
-// the environment. It may be used by several goroutines at once; others come from
-// [New].
+// each repository a docker resolver of its own, with its own token. The
+// resolvers of one registry share its connections and its challenge. Proxies
+// are those of the environment. It may be used by several goroutines at once,
+// and is made by [New].
 type Client struct {
 	options Options
 	hosts   docker.RegistryHosts
@@ -74,7 +75,8 @@ type Client struct {
 
 var _ remotes.ResolverWithOptions = (*Client)(nil)
 
-// New returns a client. HostsDir is read for a registry when that is first asked.
+// New returns a client. HostsDir is read for a registry before the first
+// request to it.
 func New(options Options) *Client {
 	if options.Credentials == nil {
 		options.Credentials = auth.Sources{}
@@ -99,16 +101,16 @@ func New(options Options) *Client {
 	return c
 }
 
-// Prepare asks for a repository's token when its registry is known to want
-// one, so that who asks for content next need not wait for it. What fails is
-// left to them.
+// Prepare fetches a repository's token when its registry is known to require
+// one, so that the next request need not wait for it. Failures are left to that
+// request.
 func (c *Client) Prepare(ctx context.Context, repository auth.Repository) {
 	if hosts, err := c.Hosts(repository); err == nil && len(hosts) > 0 {
 		_, _ = hosts[0].Authorization(ctx)
 	}
 }
 
-// header goes to registries with each request for content.
+// header is sent to registries with each request for content.
 func (c *Client) header() http.Header {
 	header := http.Header{}
 	maps.Copy(header, c.options.Header)
@@ -118,7 +120,7 @@ func (c *Client) header() http.Header {
 	return header
 }
 
-// CloseIdleConnections closes the connections that nobody uses. Otherwise
+// CloseIdleConnections closes the connections that are not in use. Otherwise
 // they close by themselves after half a minute.
 func (c *Client) CloseIdleConnections() {
 	c.mu.Lock()

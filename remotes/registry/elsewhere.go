@@ -12,16 +12,16 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// elsewhereTimeout is how long a place that a manifest names has to answer,
-// redirects included. It is a hint: the next one, and the registry, may have the
-// content, and where they cannot be reached at all, as behind a firewall that
-// drops what is sent, a layer is not to wait for longer.
+// elsewhereTimeout is how long a URL in a manifest has to answer, redirects
+// included. It is only a hint: the next URL, and the registry, may have the
+// content, and where it cannot be reached at all, as behind a firewall that
+// drops packets, a layer must not wait longer.
 const elsewhereTimeout = 10 * time.Second
 
-// elsewhere returns a client that asks a target in place of a registry, for
-// content that a manifest says to be there ("urls"). It takes what it is asked
-// for for redirected there by the registry, by the policy for that; see
-// [auth.Registry.Foreign]. What has not answered in ten seconds is given up.
+// elsewhere returns a client whose requests go to a target in place of a
+// registry, for content whose descriptor has "urls". It treats them as
+// redirected there by the registry, under the policy for redirects; see
+// [auth.Registry.Foreign]. It gives up after ten seconds without an answer.
 func elsewhere(registry *auth.Registry, target *url.URL) *http.Client {
 	return &http.Client{Transport: redirecting{registry, target}, CheckRedirect: registry.CheckRedirect}
 }
@@ -47,9 +47,10 @@ func (e redirecting) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// begin is when the first of the requests was made that led to one. The answer to
-// it says so: of an answer's parts whoever wraps the client leaves the headers.
-func begin(req *http.Request) time.Time {
+// startTime is when the first of a chain of redirected requests was made. The
+// answer to it carries the time, because a wrapper of the client keeps only the
+// headers of an answer.
+func startTime(req *http.Request) time.Time {
 	first := req.Response
 	for first.Request != nil && first.Request.Response != nil {
 		first = first.Request.Response
@@ -60,15 +61,15 @@ func begin(req *http.Request) time.Time {
 	return time.Now()
 }
 
-// inTime sends a request that has to be answered in time. The body of the answer
-// may take longer.
+// inTime sends a request that has to be answered in time. Reading the body may
+// take longer.
 func inTime(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
-	timer := time.AfterFunc(elsewhereTimeout-time.Since(begin(req)), cancel)
+	timer := time.AfterFunc(elsewhereTimeout-time.Since(startTime(req)), cancel)
 	resp, err := send(req.WithContext(ctx))
 	late := !timer.Stop()
 	if err == nil && !late {
-		resp.Body = ended{resp.Body, cancel}
+		resp.Body = cancelingBody{resp.Body, cancel}
 		return resp, nil
 	}
 	cancel()
@@ -81,14 +82,14 @@ func inTime(req *http.Request, send func(*http.Request) (*http.Response, error))
 	return nil, err
 }
 
-// ended is a body with which a context ends.
-type ended struct {
+// cancelingBody is a body that cancels a context when it is closed.
+type cancelingBody struct {
 	io.ReadCloser
-	end context.CancelFunc
+	cancel context.CancelFunc
 }
 
 // Close implements [io.Closer].
-func (b ended) Close() error {
-	defer b.end()
+func (b cancelingBody) Close() error {
+	defer b.cancel()
 	return b.ReadCloser.Close()
 }

@@ -19,13 +19,13 @@ type endpoint struct {
 	host     docker.RegistryHost // without authorizer
 	prefix   string              // in front of repository names, for mirrors below a path
 	registry *auth.Registry
-	header   http.Header // what goes with each request, for the registry only
+	header   http.Header // sent with each request, to the registry only
 	metrics  *Metrics
 	next     http.RoundTripper
 	ownTrust bool
 }
 
-// hostFor returns the endpoint as it is asked about a repository.
+// hostFor returns the endpoint as a host for requests about one repository.
 func (e *endpoint) hostFor(name string) Host { return e.hostWith(name, e.registry.Authorizer) }
 
 func (e *endpoint) hostWith(name string, authorizer func(auth.Repository) *auth.Authorizer) Host {
@@ -50,13 +50,14 @@ func (e *endpoint) client() *http.Client {
 	return &http.Client{Transport: e, CheckRedirect: e.registry.CheckRedirect}
 }
 
-// RoundTrip implements [http.RoundTripper]. It counts, it checks media types
-// where they matter, and asks with GET what is answered with a page to HEAD.
+// RoundTrip implements [http.RoundTripper]. It counts requests, checks media
+// types where they matter, and repeats a HEAD as GET when it was answered with
+// a page.
 func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := e.roundTrip(req)
 	if err == nil && req.Method == http.MethodHead && resp.StatusCode == http.StatusOK && IsPage(resp.Header.Get("Content-Type")) {
 		if err = resp.Body.Close(); err == nil {
-			return glance(req, e.roundTrip) // GET decides
+			return headByGet(req, e.roundTrip) // GET decides
 		}
 	}
 	return resp, err
@@ -81,17 +82,18 @@ func (e *endpoint) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	e.count(req, resp)
 	e.settleLocation(req, resp)
-	if err := cmp.Or(judge(req, resp), checkType(req, resp)); err != nil {
+	if err := cmp.Or(checkPage(req, resp), checkType(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
-	judgeBlob(req, resp)
+	checkBlobPage(req, resp)
 	return resp, nil
 }
 
-// settleLocation writes where an upload goes on so that docker's pusher
-// understands it, which knows no relative URL but a path, and takes another
-// spelling of the registry for another host: a path on the registry, or else an
-// absolute URL. It is relative to the request that was answered, after redirects.
+// settleLocation rewrites the URL where an upload continues so that docker's
+// pusher understands it. The pusher accepts no relative URL but a path, and
+// takes another spelling of the registry for another host: the URL becomes a
+// path on the registry, or else an absolute URL. It is relative to the request
+// that was answered, after redirects.
 func (e *endpoint) settleLocation(req *http.Request, resp *http.Response) {
 	location := resp.Header.Get("Location")
 	if location == "" || resp.StatusCode/100 != 2 {
@@ -124,13 +126,13 @@ func (e *endpoint) count(req *http.Request, resp *http.Response) {
 }
 
 // isOfManifest reports whether a request is for …/manifests/<reference>, or was
-// before it was redirected: login pages are elsewhere. Repositories may have
+// before it was redirected: login pages have other paths. Repositories may have
 // "manifests" in their names.
 func isOfManifest(req *http.Request) bool {
 	return path.Base(path.Dir(first(req).URL.Path)) == "manifests"
 }
 
-// first is the request that was redirected to this one.
+// first returns the request that was redirected to this one.
 func first(req *http.Request) *http.Request {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request
@@ -138,9 +140,9 @@ func first(req *http.Request) *http.Request {
 	return req
 }
 
-// askedFor is the repository of a request for a manifest or a blob, as
-// host/name, before it was redirected.
-func askedFor(req *http.Request) string {
+// requestedRepository is the repository of a request for a manifest or a blob,
+// as host/name, before it was redirected.
+func requestedRepository(req *http.Request) string {
 	u := first(req).URL
 	_, name, _ := strings.Cut(path.Dir(path.Dir(u.Path)), "/v2/")
 	return u.Host + "/" + name

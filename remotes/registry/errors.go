@@ -17,10 +17,10 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// isRefusedHead reports whether a HEAD was answered, and not by the absence of
-// what it was for or by a failure that may pass: a GET may well be answered
-// otherwise, by registries that know no HEAD, and by storage whose URLs are
-// signed for GET.
+// isRefusedHead reports whether a HEAD failed in a way that a GET may not:
+// neither because the content is absent nor by a retryable failure. Some
+// registries do not support HEAD, and storage may have signed a URL for GET
+// only.
 func isRefusedHead(err error) bool {
 	var denied *auth.DeniedError
 	var status remoteerrors.ErrUnexpectedStatus
@@ -35,9 +35,9 @@ func isRefusedHead(err error) bool {
 	return status.StatusCode != http.StatusNotFound && !retry.RetryableStatus(status.StatusCode)
 }
 
-// explain says of a 401 or 403 which credential was shown, brings forward
-// what package auth has to say, and takes out of errors the queries of URLs:
-// redirects lead to URLs that are signed in them.
+// explain adds to a 401 or 403 which credential was used, unwraps the errors of
+// package auth, and removes queries of URLs from errors: redirects lead to URLs
+// whose queries contain signatures.
 func explain(ctx context.Context, hosts []Host, err error) error {
 	var denied *auth.DeniedError
 	var lookup *auth.LookupError
@@ -85,18 +85,17 @@ func explain(ctx context.Context, hosts []Host, err error) error {
 	return answer{ErrUnexpectedStatus: status, elsewhere: !own}
 }
 
-// answer is an answer of a registry that is no success, with what it says.
+// answer is an answer of a registry that is not a success.
 type answer struct {
 	remoteerrors.ErrUnexpectedStatus
-	wait      time.Duration // that it asks for; 0: it does not
-	elsewhere bool          // it is that of a host to which the registry redirects
+	wait      time.Duration // from Retry-After; 0: none
+	elsewhere bool          // it came from a host to which the registry redirects
 }
 
 // Answer implements [retry.Answered].
 func (a answer) Answer() (int, time.Duration) { return a.StatusCode, a.wait }
 
-// Error implements error. What is not plain text in the registry's words is
-// escaped, and they are cut.
+// Error implements error. The registry's words are escaped and cut.
 func (a answer) Error() string {
 	text := a.ErrUnexpectedStatus.Error()
 	if a.wait > 0 {
@@ -110,7 +109,7 @@ func (a answer) Error() string {
 	return text + a.next()
 }
 
-// next is what to do about it.
+// next is the next step for the user.
 func (a answer) next() string {
 	switch {
 	case a.elsewhere && a.StatusCode/100 == 4:
@@ -125,15 +124,16 @@ func (a answer) next() string {
 
 func (a answer) Unwrap() error { return a.ErrUnexpectedStatus }
 
-// withoutQuery takes the query of a client error's URL out of the text of an
-// error around it, which was put together before.
+// withoutQuery removes the query of a client error's URL from the text of an
+// error that wraps it.
 func withoutQuery(err error, client *url.Error) error {
 	text, whole := err.Error(), client.URL
 	client.URL, _, _ = strings.Cut(whole, "?")
 	return redacted{err, strings.ReplaceAll(text, whole, client.URL)}
 }
 
-// calledGet calls the HEAD in an error a GET, which it was made as.
+// calledGet replaces Head by Get in the text of an error, because the request
+// was made as a GET.
 func calledGet(err error) error {
 	client, ok := errors.AsType[*url.Error](err)
 	if !ok || client.Op != "Head" {
@@ -153,7 +153,7 @@ func (e redacted) Error() string { return e.text }
 
 func (e redacted) Unwrap() error { return e.error }
 
-// newAnswer makes an error of an answer, whose body it closes.
+// newAnswer turns an answer into an error, and closes its body.
 func newAnswer(resp *http.Response) error {
 	defer resp.Body.Close()
 	var status remoteerrors.ErrUnexpectedStatus

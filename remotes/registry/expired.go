@@ -4,11 +4,10 @@ import (
 	"net/http"
 )
 
-// renewed asks the registry once more where content is, when the host that it
-// redirected to refuses the request. URLs of storage are signed for some
-// minutes, and one that was kept on the way may have ended when it is used. The
-// answer is the second host's, whatever it is, or the first one's when the
-// registry has no other.
+// renewed asks the registry again for the location of content when the host
+// that it redirected to refuses the request. Storage signs URLs for some
+// minutes, and a cached one may have expired. The result is the second host's
+// answer, or the first one's when the registry has no other location.
 func (e *endpoint) renewed(req *http.Request, refused *http.Response) (*http.Response, error) {
 	first := e.redirected(req, refused)
 	if first == nil {
@@ -35,9 +34,9 @@ func (e *endpoint) renewed(req *http.Request, refused *http.Response) (*http.Res
 	return e.next.RoundTrip(next)
 }
 
-// redirected returns the request to the registry that has led to one for
-// content at another host, which refuses it as storage does when a URL has
-// ended: with 403, and some with 400.
+// redirected returns the request to the registry that led to this one for
+// content at another host, if that refuses it as storage does when a URL has
+// expired: with 403, or sometimes 400.
 func (e *endpoint) redirected(req *http.Request, resp *http.Response) *http.Request {
 	if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusBadRequest ||
 		req.Method != http.MethodGet && req.Method != http.MethodHead || e.registry.Owns(req.URL) {

@@ -16,7 +16,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// fetcher is docker's fetcher with errors that say more.
+// fetcher is docker's fetcher with better errors.
 type fetcher struct {
 	inner      remotes.Fetcher
 	client     *Client
@@ -37,7 +37,7 @@ func (f fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadClo
 		ctx = auth.Small(ctx)
 	}
 	if !oci.IsManifestOrIndex(desc.MediaType) {
-		ctx = context.WithValue(ctx, wantedSize{}, desc.Size)
+		ctx = context.WithValue(ctx, expectedSize{}, desc.Size)
 	}
 	fetch := f.inner.Fetch
 	if oci.IsForeign(desc) {
@@ -58,14 +58,14 @@ func (f fetcher) FetchByDigest(ctx context.Context, d digest.Digest, opts ...rem
 	body, desc, err := inner.FetchByDigest(ctx, d, opts...)
 	if err != nil && !errdefs.IsNotFound(err) {
 		// It asks with HEAD for the size, and does not say what was answered.
-		body, desc, err = f.glance(ctx, d, opts...)
+		body, desc, err = f.fetchByGet(ctx, d, opts...)
 	}
 	return body, desc, explain(ctx, f.hosts, err)
 }
 
-// glance is docker's FetchByDigest where HEAD is made as GET.
-func (f fetcher) glance(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
-	hosts := prepared(f.hosts, func(h Host, last bool) Host { return h.retried(last).glancing() })
+// fetchByGet is docker's FetchByDigest with HEAD made as GET.
+func (f fetcher) fetchByGet(ctx context.Context, d digest.Digest, opts ...remotes.FetchByDigestOpts) (io.ReadCloser, ocispec.Descriptor, error) {
+	hosts := prepared(f.hosts, func(h Host, last bool) Host { return h.retried(last).withHeadByGet() })
 	inner, err := f.client.resolverAt(hosts).Fetcher(ctx, f.ref)
 	if err != nil {
 		return nil, ocispec.Descriptor{}, err
@@ -73,7 +73,8 @@ func (f fetcher) glance(ctx context.Context, d digest.Digest, opts ...remotes.Fe
 	return inner.(remotes.FetcherByDigest).FetchByDigest(ctx, d, opts...)
 }
 
-// explainedBody: docker's fetcher asks the registry at the first Read.
+// explainedBody explains the errors of a body: docker's fetcher sends its
+// request at the first Read.
 type explainedBody struct {
 	io.ReadCloser
 	ctx   context.Context
@@ -92,15 +93,15 @@ func (b explainedBody) Seek(offset int64, whence int) (int64, error) {
 	return b.ReadCloser.(io.Seeker).Seek(offset, whence)
 }
 
-// small is the size in bytes up to which a transfer takes less time than the
-// way to the registry and back, mostly.
+// small is the size in bytes up to which transferring content mostly takes less
+// time than the round trip to the registry.
 const small = 256 << 10
 
-// IsSmall reports whether content is so small that many of its kind may be asked
-// for at once, and share a connection.
+// IsSmall reports whether content is so small that many such requests may be
+// made at once, and share a connection.
 func IsSmall(desc ocispec.Descriptor) bool { return desc.Size <= small }
 
-// maxURLs bounds the places besides the registry that are asked for a layer;
+// maxURLs bounds the URLs that are tried for a layer before the registry;
 // Windows' base layers have one or two.
 const maxURLs = 4
 

@@ -13,19 +13,21 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// glancing returns the host with a client that makes HEADs as GETs of one byte.
-func (h Host) glancing() Host {
+// withHeadByGet returns the host with a client that makes HEAD requests as GETs
+// of one byte.
+func (h Host) withHeadByGet() Host {
 	return h.through(func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		if req.Method == http.MethodHead {
-			return glance(req, next.RoundTrip)
+			return headByGet(req, next.RoundTrip)
 		}
 		return next.RoundTrip(req)
 	})
 }
 
-// glance makes of the answer to a GET what HEAD would have got. Of a blob it
-// asks for the first byte; a registry that sends all of it is cut off.
-func glance(req *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+// headByGet turns the answer to a GET into what HEAD would have returned. For a
+// blob it requests the first byte only; when a registry sends all of it, the
+// connection is closed.
+func headByGet(req *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Method = http.MethodGet
 	if !isOfManifest(req) {
@@ -56,45 +58,45 @@ func glance(req *http.Request, do func(*http.Request) (*http.Response, error)) (
 	return resp, err
 }
 
-// Head asks for the headers of a repository's "manifests/…" or "blobs/…", at
-// the registry or a mirror. Where HEAD is refused, or answered with a page, GET
-// decides. The class of the error is errdefs.ErrNotFound for a 404; denials are
-// [auth.DeniedError].
+// Head requests the headers of a repository's "manifests/…" or "blobs/…", from
+// the registry or a mirror. Where HEAD is refused, or answered with a page, a
+// GET decides. The class of the error is errdefs.ErrNotFound for a 404; denials
+// are [auth.DeniedError].
 func (c *Client) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
 	return c.atEach(repository, func(h Host) (http.Header, error) {
-		header, err := h.look(ctx, repository, path, accept)
+		header, err := h.head(ctx, repository, path, accept)
 		if isRefusedHead(err) {
-			header, err = h.glancing().look(ctx, repository, path, accept)
+			header, err = h.withHeadByGet().head(ctx, repository, path, accept)
 		}
 		return header, err
 	})
 }
 
-// Glance is Head by a GET that is closed at once.
-func (c *Client) Glance(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
-	return c.atEach(repository, func(h Host) (http.Header, error) { return h.glancing().look(ctx, repository, path, accept) })
+// HeadByGet is Head by a GET whose body is not read.
+func (c *Client) HeadByGet(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
+	return c.atEach(repository, func(h Host) (http.Header, error) { return h.withHeadByGet().head(ctx, repository, path, accept) })
 }
 
-// atEach asks the hosts from which a repository may be pulled, in their order,
+// atEach tries the hosts from which a repository may be pulled, in their order,
 // until one answers.
-func (c *Client) atEach(repository auth.Repository, ask func(Host) (http.Header, error)) (http.Header, error) {
+func (c *Client) atEach(repository auth.Repository, request func(Host) (http.Header, error)) (http.Header, error) {
 	hosts, err := c.Hosts(repository)
 	if err != nil {
 		return nil, err
 	}
-	err = fmt.Errorf("%s: no host to ask: %w", repository, errdefs.ErrNotFound)
+	err = fmt.Errorf("%s: hosts.toml names no host for it: %w", repository, errdefs.ErrNotFound)
 	for h := range inOrder(hosts, docker.HostCapabilityPull) {
 		var header http.Header
-		if header, err = ask(h); err == nil {
+		if header, err = request(h); err == nil {
 			return header, nil
 		}
 	}
 	return nil, err
 }
 
-// look asks one host.
-func (h Host) look(ctx context.Context, repository auth.Repository, path, mediaTypes string) (http.Header, error) {
-	resp, err := h.ask(ctx, Request{Repository: repository, Method: http.MethodHead, Path: path, Header: accept(mediaTypes)})
+// head makes the request to one host.
+func (h Host) head(ctx context.Context, repository auth.Repository, path, mediaTypes string) (http.Header, error) {
+	resp, err := h.doOK(ctx, Request{Repository: repository, Method: http.MethodHead, Path: path, Header: accept(mediaTypes)})
 	if err != nil {
 		return nil, err
 	}

@@ -15,16 +15,16 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Host is one host of a registry, the registry itself or a mirror, as it is
-// asked about one repository: a docker.RegistryHost, whose client follows
-// redirects by this project's policy.
+// Host is one host of a registry, the registry itself or a mirror, for requests
+// about one repository: a docker.RegistryHost whose client follows redirects by
+// this project's policy.
 type Host struct {
 	docker.RegistryHost
 	// Name is the repository's name on this host.
 	Name string
-	// Authorizer signs the requests; it is the RegistryHost's, too.
+	// Authorizer signs the requests; it is also the RegistryHost's.
 	Authorizer *auth.Authorizer
-	// header goes with each request.
+	// header is sent with each request.
 	header   http.Header
 	registry *auth.Registry
 	// OwnTrust says that hosts.toml gives CAs for this host or turns
@@ -33,9 +33,9 @@ type Host struct {
 	OwnTrust bool
 }
 
-// through returns the host with a client that leaves each request to do, with
-// the transport below. That is how something is asked for, or heard of, that
-// docker's resolver has no parameter for.
+// through returns the host with a client that passes each request to do,
+// together with the transport below. This is how requests are changed and
+// answers observed where docker's resolver has no parameter for it.
 func (h Host) through(do func(next http.RoundTripper, req *http.Request) (*http.Response, error)) Host {
 	client := *h.Client
 	next := client.Transport
@@ -49,7 +49,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 // RoundTrip implements [http.RoundTripper].
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// Hosts returns the hosts of a repository's registry in the order of asking.
+// Hosts returns the hosts of a repository's registry in the order in which they
+// are tried.
 func (c *Client) Hosts(repository auth.Repository) ([]Host, error) {
 	endpoints, err := c.endpointsOf(repository.Host())
 	if err != nil {
@@ -78,7 +79,7 @@ func (c *Client) endpointsOf(registry string) ([]*endpoint, error) {
 	}
 	hosts, err := c.hosts(registry)
 	if heard := c.problems.heard(); heard != nil && c.options.Lenient {
-		log.L.WithError(heard).WithField("registry", registry).Error("its hosts.toml is passed over")
+		log.L.WithError(heard).WithField("registry", registry).Error("its hosts.toml is ignored")
 	} else {
 		err = errors.Join(err, heard)
 	}
@@ -99,8 +100,8 @@ func (c *Client) endpointsOf(registry string) ([]*endpoint, error) {
 	return endpoints, nil
 }
 
-// keepTransport is called by containerd with each client that it makes,
-// before it may wrap the client's transport.
+// keepTransport is called by containerd with each client that it makes, before
+// it may wrap the client's transport.
 func (c *Client) keepTransport(client *http.Client) error {
 	transport, ok := client.Transport.(*http.Transport)
 	if !ok {
@@ -113,8 +114,8 @@ func (c *Client) keepTransport(client *http.Client) error {
 	return nil
 }
 
-// newEndpoint puts our client in the place of containerd's. The caller holds
-// the lock.
+// newEndpoint replaces containerd's client with ours. The caller holds the
+// lock.
 func (c *Client) newEndpoint(host docker.RegistryHost) *endpoint {
 	base := c.base[host.Client]
 	fallback := host.Client.Transport != http.RoundTripper(base)

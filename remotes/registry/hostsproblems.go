@@ -10,14 +10,14 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// hostsProblems listens to what containerd logs as an error while it reads
-// hosts.toml. A file that it cannot read it leaves at that, and goes to the
+// hostsProblems collects the errors that containerd logs while it reads
+// hosts.toml. When containerd cannot read a file it goes on without it, to the
 // registry itself, which the file may be there to prevent.
 type hostsProblems struct{ err error }
 
 var _ logrus.Hook = (*hostsProblems)(nil)
 
-// listen returns a context whose logger is listened to.
+// listen returns a context whose logger reports to the hook.
 func (p *hostsProblems) listen() context.Context {
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
@@ -25,7 +25,7 @@ func (p *hostsProblems) listen() context.Context {
 	return log.WithLogger(context.Background(), logrus.NewEntry(logger))
 }
 
-// heard returns what was logged since the last time.
+// heard returns the errors since the last call.
 func (p *hostsProblems) heard() error {
 	err := p.err
 	p.err = nil

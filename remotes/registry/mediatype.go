@@ -14,10 +14,10 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
-// ManifestType returns the media type of what a registry answered to a request
-// for a manifest: what it says, or else what the content says of itself, for
-// registries that serve all as octets. Errors are *[AnswerError]: no page,
-// no error in JSON and no empty answer is a manifest, whatever its status.
+// ManifestType returns the media type of an answer to a request for a manifest:
+// the one it is served with, or else the one in the content, for registries
+// that serve everything as octets. Errors are *[AnswerError]: no page, no error
+// in JSON and no empty answer is a manifest, whatever its status.
 func ManifestType(host, said string, data []byte) (string, error) {
 	t := MediaType(said)
 	var content struct {
@@ -35,7 +35,7 @@ func ManifestType(host, said string, data []byte) (string, error) {
 	case oci.IsManifestOrIndex(t) && !object && !isMarkup(data) && len(data) > 0:
 		return t, nil // for whoever reads it to refuse
 	case !object || !known && !isVendors(t) || !known && oci.IsManifestOrIndex(t):
-		return "", &AnswerError{Host: host, MediaType: t, Is: whatIs(t, data)}
+		return "", &AnswerError{Host: host, MediaType: t, Is: describeBody(t, data)}
 	case oci.IsManifestOrIndex(t) || isVendors(t):
 		return t, nil
 	case oci.IsManifestOrIndex(content.MediaType):
@@ -55,7 +55,7 @@ func MediaType(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
-// IsGeneric reports whether a media type says nothing of what is served with it
+// IsGeneric reports whether a media type says nothing about the content
 // (docs/spec.md, section 4).
 func IsGeneric(mediaType string) bool {
 	switch mediaType {
@@ -65,22 +65,22 @@ func IsGeneric(mediaType string) bool {
 	return false
 }
 
-// MayBe reports whether what is served with a Content-Type may be of the media
-// type that its descriptor says: of the same, or of one that says nothing or
-// cannot be read.
+// MayBe reports whether content that is served with a Content-Type may have the
+// media type in its descriptor: the types are the same, or the served one is
+// generic or cannot be read.
 func MayBe(contentType, mediaType string) bool {
 	served, _, err := mime.ParseMediaType(contentType)
 	return err != nil || IsGeneric(served) || served == mediaType
 }
 
-// IsPage reports whether a media type is one for people to look at.
+// IsPage reports whether a media type is that of a web page.
 func IsPage(mediaType string) bool {
 	mediaType = MediaType(mediaType)
 	return mediaType == "text/html" || mediaType == "application/xhtml+xml"
 }
 
-// isVendors reports whether a media type is one that somebody chose for this
-// content: none that servers give to whatever they know nothing of.
+// isVendors reports whether a media type was chosen for this content, unlike
+// those that servers give to unknown files.
 func isVendors(mediaType string) bool { return strings.HasPrefix(mediaType, "application/vnd.") }
 
 func isObject(data []byte) bool {
@@ -88,11 +88,11 @@ func isObject(data []byte) bool {
 	return len(data) > 0 && data[0] == '{'
 }
 
-// isMarkup reports whether content begins as pages do.
+// isMarkup reports whether content begins as web pages do.
 func isMarkup(data []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(data), []byte("<")) }
 
-// checkType compares a manifest's Content-Type with what is expected. Generic
-// ones say nothing.
+// checkType compares a manifest's Content-Type with the expected one. Generic
+// types match any.
 func checkType(req *http.Request, resp *http.Response) error {
 	expected, ok := oci.ExpectedType(req.Context())
 	if !ok || resp.StatusCode != http.StatusOK || !isOfManifest(req) {

@@ -10,12 +10,11 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// NextPage returns the query with which the page after an answer is to be
-// asked for, at the URL that was asked for the first; false when the answer is
-// the last page. Its links (RFC 8288) have to stay on the list: on the origin
-// and the path that were asked, or on those that a redirect led to. What cannot
-// be read is an error: a list that ends too early looks like one without
-// signatures.
+// NextPage returns the query for the next page of a list, to be requested at
+// the URL of the first page; false when there is no next page. The links (RFC
+// 8288) have to stay on the list: on the requested origin and path, or on those
+// that a redirect led to. A link that cannot be read is an error: a list that
+// ends too early looks like one without signatures.
 func NextPage(resp *http.Response) (url.Values, bool, error) {
 	target, ok, err := nextLink(resp.Header.Values("Link"))
 	if !ok || err != nil {
@@ -41,13 +40,13 @@ func firstRequest(resp *http.Response) *http.Request {
 	return req
 }
 
-// isSameList reports whether two URLs differ in their queries only, and in
-// whether the scheme's own port is written out.
+// isSameList reports whether two URLs differ only in their queries, or in
+// whether the scheme's default port is written out.
 func isSameList(a, b *url.URL) bool {
 	return auth.SameOrigin(a, b) && a.Path == b.Path && a.User == nil
 }
 
-// nextLink returns the target of the first link with the relation "next" among
+// nextLink returns the target of the first link with the relation "next" in
 // Link headers.
 func nextLink(headers []string) (target string, ok bool, err error) {
 	const blank = " \t,"

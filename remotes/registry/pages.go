@@ -14,30 +14,30 @@ import (
 )
 
 // AnswerError says that a request for content was answered with 200 and with
-// what cannot be that: a login page, an error in JSON, nothing. It has no class
-// of errdefs: the content may be there, or not.
+// something that cannot be the content: a login page, an error in JSON,
+// nothing. It has no class of errdefs: whether the content exists is not known.
 type AnswerError struct {
 	Host      string // who answered
-	Of        string // the repository that was asked for, as host/name, where it is known
-	MediaType string // as it says
-	Blob      bool   // what was asked for is a blob
+	Of        string // the requested repository, as host/name, where it is known
+	MediaType string // from the Content-Type
+	Blob      bool   // a blob was requested
 	List      bool   // … or a list of tags or referrers
-	Write     bool   // … or that content be taken
-	Is        string // what came, when it is no page
+	Write     bool   // … or content was sent
+	Is        string // what the body is, when it is not a page
 }
 
 func (e *AnswerError) Error() string {
-	came, wanted := "200 "+printableType(MediaType(e.MediaType)), "no manifest"
+	got, expected := "200 "+printableType(MediaType(e.MediaType)), "not a manifest"
 	if e.Is != "" {
-		came += " with " + e.Is
+		got += " with " + e.Is
 	}
 	switch {
 	case e.Blob:
-		wanted = "not the blob"
+		expected = "not the blob"
 	case e.List:
-		wanted = "no list"
+		expected = "not a list"
 	case e.Write:
-		wanted = "not what takes content"
+		expected = "not the answer to a push"
 	}
 	from := e.Host
 	switch {
@@ -46,7 +46,7 @@ func (e *AnswerError) Error() string {
 	case e.Of != "":
 		from = e.Of + ": " + e.Host
 	}
-	return fmt.Sprintf("%s: the registry answered %s, which is %s; is there a login page or proxy before it?", from, came, wanted)
+	return fmt.Sprintf("%s: the registry answered %s, which is %s; check for a login page or proxy in front of it", from, got, expected)
 }
 
 // printableType is a media type for people, escaped and cut.
@@ -59,8 +59,8 @@ func printableType(t string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// whatIs says what is wrong with an answer, unless its media type says it.
-func whatIs(mediaType string, data []byte) string {
+// describeBody says what is wrong with a body, unless its media type says it.
+func describeBody(mediaType string, data []byte) string {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return "nothing in it"
@@ -74,10 +74,10 @@ func whatIs(mediaType string, data []byte) string {
 	return "something else in it"
 }
 
-// judge refuses a page where a manifest was asked for with GET, or content sent:
-// what verifies content says only that it is another. What a HEAD says is not to be relied
-// on, and is for whoever asked to ask again.
-func judge(req *http.Request, resp *http.Response) error {
+// checkPage refuses a page where a manifest was requested with GET or content
+// was sent: verification would only say that the digest differs. The answer to
+// a HEAD is not reliable; the caller repeats it as GET.
+func checkPage(req *http.Request, resp *http.Response) error {
 	t := MediaType(resp.Header.Get("Content-Type"))
 	if isWrite(req.Method) && resp.StatusCode == http.StatusOK && IsPage(t) && resp.ContentLength != 0 { // frameworks give this type to nothing, too
 		return retry.Final(&AnswerError{Host: req.URL.Host, MediaType: t, Write: true})
@@ -90,13 +90,13 @@ func judge(req *http.Request, resp *http.Response) error {
 	}
 	const looked = 64 // there is hardly white space before a page
 	buffered := bufio.NewReaderSize(resp.Body, looked)
-	begin, _ := buffered.Peek(1) // whoever reads it sees the error, too
+	begin, _ := buffered.Peek(1) // the reader of the body gets the error, too
 	for n := 2; n <= looked && len(begin) == n-1 && len(bytes.TrimSpace(begin)) == 0; n++ {
 		begin, _ = buffered.Peek(n)
 	}
 	resp.Body = bufferedBody{buffered, resp.Body}
 	if isMarkup(begin) || IsPage(t) && !isObject(begin) {
-		return retry.Final(&AnswerError{Host: req.URL.Host, Of: askedFor(req), MediaType: t, Is: whatIs(t, begin)})
+		return retry.Final(&AnswerError{Host: req.URL.Host, Of: requestedRepository(req), MediaType: t, Is: describeBody(t, begin)})
 	}
 	return nil
 }
@@ -105,26 +105,28 @@ func isWrite(method string) bool {
 	return method == http.MethodPut || method == http.MethodPost || method == http.MethodPatch || method == http.MethodDelete
 }
 
-// bufferedBody is a body of which the beginning was looked at.
+// bufferedBody is a body whose beginning has been looked at.
 type bufferedBody struct {
 	io.Reader
 	io.Closer
 }
 
-// wantedSize is the key of the size of the blob that a context's request is for.
-type wantedSize struct{}
+// expectedSize is the key of the size of the blob that a context's request is
+// for.
+type expectedSize struct{}
 
-// judgeBlob lets a page that is served for a blob be called one. That may be a
-// page itself; one of another size is not it.
-func judgeBlob(req *http.Request, resp *http.Response) {
-	size, ok := req.Context().Value(wantedSize{}).(int64)
+// checkBlobPage makes the error about a page that is served in place of a blob
+// say so. The blob may be a page itself; one of another size is not the blob.
+func checkBlobPage(req *http.Request, resp *http.Response) {
+	size, ok := req.Context().Value(expectedSize{}).(int64)
 	t := MediaType(resp.Header.Get("Content-Type"))
 	if ok && IsPage(t) && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" {
-		resp.Body = &pageBody{resp.Body, size, &AnswerError{Host: req.URL.Host, Of: askedFor(req), MediaType: t, Blob: true}}
+		resp.Body = &pageBody{resp.Body, size, &AnswerError{Host: req.URL.Host, Of: requestedRepository(req), MediaType: t, Blob: true}}
 	}
 }
 
-// pageBody is the body of a page, whose end is an error unless it has a size.
+// pageBody is the body of a page. Its end is an error unless it has the
+// expected size.
 type pageBody struct {
 	io.ReadCloser
 	left  int64

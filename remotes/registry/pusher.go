@@ -22,14 +22,14 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// mount is a way of a blob from one repository of a registry to another.
+// mount is a blob's way from one repository of a registry to another.
 type mount struct{ from, to auth.Repository }
 
 // Pusher implements remotes.Resolver: a pusher to one repository, with a token
 // of its own for pushing. A reference by tag tags what is pushed; one by tag
 // and digest tags what has that digest. Blobs are mounted from the repositories
 // of the same registry that a descriptor's annotation
-// "containerd.io/distribution.source.<registry>" names, as containerd has it;
+// "containerd.io/distribution.source.<registry>" names, as containerd does;
 // where that is refused they are uploaded. Errors: as those of a fetcher.
 func (c *Client) Pusher(_ context.Context, ref string) (remotes.Pusher, error) {
 	repository, err := oci.RepositoryOf(ref)
@@ -49,8 +49,8 @@ type pusher struct {
 // maxMounts bounds the repositories that are tried for one blob.
 const maxMounts = 2
 
-// Push implements remotes.Pusher. What another Push of the same pusher is
-// writing is waited for.
+// Push implements remotes.Pusher. It waits for another Push of the same content
+// by this pusher.
 func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	if err := desc.Digest.Validate(); err != nil { // it becomes part of paths and queries
 		return nil, fmt.Errorf("%s: digest %s: %w", p.repository, sanitize.Quote(string(desc.Digest)), err)
@@ -58,13 +58,13 @@ func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Wri
 	return p.turns.Push(ctx, desc, func() (content.Writer, error) { return p.write(ctx, desc) })
 }
 
-// write writes a manifest or index so that it is listed among the referrers of its
-// subject, if it has one.
+// write writes a manifest or index, and has it listed among the referrers of
+// its subject, if it has one.
 func (p *pusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
 	if !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > docker.MaxManifestSize {
-		return p.mountOrUpload(ctx, desc, new(onePush))
+		return p.mountOrUpload(ctx, desc, new(pushState))
 	}
-	one := new(onePush)
+	one := new(pushState)
 	w, err := p.mountOrUpload(ctx, desc, one)
 	if err != nil {
 		return nil, err
@@ -72,17 +72,16 @@ func (p *pusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Wr
 	return &referringWriter{Writer: w, client: p.client, at: p.repository, desc: desc, answer: &one.answer}, nil
 }
 
-// onePush is what the requests of one push have in common, however often it
-// begins anew.
-type onePush struct {
+// pushState is what the requests of one push share, even when it begins anew.
+type pushState struct {
 	tries  pushTries
 	answer manifestAnswer
 }
 
-func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor, one *onePush) (content.Writer, error) {
+func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor, one *pushState) (content.Writer, error) {
 	ctx = auth.Sending(ctx)
 	sources := p.sources(desc)
-	desc.Annotations = nil // of no use to registries
+	desc.Annotations = nil // registries do not use them
 	for _, from := range sources[:min(len(sources), maxMounts)] {
 		if refused, _ := p.client.unmountable.Get(mount{from, p.repository}); refused {
 			continue
@@ -96,18 +95,19 @@ func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor, one
 	return p.push(ctx, one, desc)
 }
 
-// isRefusal reports whether a mount was refused. A token endpoint may answer 401
-// to two scopes where it gives a token for each, and a registry 404 where it
-// may not say that the source is there: if it was about the target, the upload
-// is told so again. One that wants to be waited for wants the same for an upload.
+// isRefusal reports whether a mount was refused. A token endpoint may answer
+// 401 to two scopes where it gives a token for each, and a registry 404 to hide
+// whether the source exists. If the answer was about the target, the upload
+// will be refused as well. An answer with Retry-After is not a refusal: the
+// upload would have to wait, too.
 func isRefusal(err error) bool {
 	var denied *auth.DeniedError
 	var status remoteerrors.ErrUnexpectedStatus
 	return errors.As(err, &denied) || errors.As(err, &status) && status.StatusCode >= 400 && !retry.IsSpent(err)
 }
 
-// sources are the repositories that a blob could be mounted from, those that
-// are the most like the target first, as containerd has it.
+// sources are the repositories that a blob could be mounted from, those with
+// the most components in common first, as in containerd.
 func (p *pusher) sources(desc ocispec.Descriptor) []auth.Repository {
 	if oci.IsManifestOrIndex(desc.MediaType) {
 		return nil
@@ -125,7 +125,7 @@ func (p *pusher) sources(desc ocispec.Descriptor) []auth.Repository {
 	return sources
 }
 
-// commonComponents counts the components with which both names begin.
+// commonComponents counts the leading components that two names have in common.
 func commonComponents(a, b auth.Repository) int {
 	n, other := 0, strings.Split(b.Name(), "/")
 	for i, component := range strings.Split(a.Name(), "/") {
@@ -138,7 +138,7 @@ func commonComponents(a, b auth.Repository) int {
 }
 
 // push pushes with containerd's pusher, mounting from one repository or none.
-func (p *pusher) push(ctx context.Context, one *onePush, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
+func (p *pusher) push(ctx context.Context, one *pushState, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, error) {
 	w, hosts, err := p.open(ctx, one, desc, from...)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (p *pusher) push(ctx context.Context, one *onePush, desc ocispec.Descriptor
 	}}, nil
 }
 
-func (p *pusher) open(ctx context.Context, one *onePush, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
+func (p *pusher) open(ctx context.Context, one *pushState, desc ocispec.Descriptor, from ...auth.Repository) (content.Writer, []Host, error) {
 	endpoints, err := p.client.endpointsOf(p.repository.Host())
 	if err != nil {
 		return nil, nil, err
@@ -178,8 +178,8 @@ func (p *pusher) open(ctx context.Context, one *onePush, desc ocispec.Descriptor
 }
 
 // closingAuthorizer closes the body of a request that it cannot sign, as
-// clients do with those that they cannot send: docker's writer waits until
-// somebody reads it or closes it, whatever becomes of its context.
+// clients do with requests that they cannot send: docker's writer waits until
+// its pipe is read or closed, even when its context ends.
 type closingAuthorizer struct{ *auth.Authorizer }
 
 // Authorize implements docker.Authorizer.

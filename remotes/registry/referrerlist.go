@@ -25,17 +25,17 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// listOf is a list of referrers, which one at a time changes.
+// listOf is a list of referrers, which is changed by one goroutine at a time.
 type listOf struct {
 	repository auth.Repository
 	subject    digest.Digest
 }
 
-// ListReferrer sees to it that a manifest or index that is in a repository is
-// listed among the referrers of its subject: by the registry or, where that
-// has no referrers API, under the tag that stands for the list (distribution
-// spec, "Pushing Manifests with Subject"). What has no subject is none. A
-// [Client]'s pusher does so for what it writes; this is for what was there
+// ListReferrer makes sure that a manifest or index in a repository is listed
+// among the referrers of its subject: by the registry or, where that has no
+// referrers API, under the tag for the list (distribution spec, "Pushing
+// Manifests with Subject"). Without a subject it does nothing. A [Client]'s
+// pusher calls it for what it writes; call it for content that was there
 // already. Errors: as those of a pusher.
 func (c *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	subject, entry := oci.DescribeReferrer(ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}, data)
@@ -73,13 +73,16 @@ func lists(listed []ocispec.Descriptor, d digest.Digest) bool {
 // maxChanges bounds how often a list is changed anew because somebody else has
 // changed it meanwhile; pauses double.
 const (
+	// maxChanges bounds how often a list is read and written again because
+	// another client has changed it meanwhile; pauses double.
 	maxChanges       = 5
 	firstChangePause = 100 * time.Millisecond
 )
 
-// listUnderTag adds a descriptor to the list that a tag stands for, and keeps
-// what is there. Others may do so at the same time: where the registry minds
-// conditions none is lost, elsewhere a look afterwards finds nearly all.
+// listUnderTag adds a descriptor to the list under a tag, and keeps the other
+// entries. Other clients may do so at the same time. Where the registry
+// supports conditional requests no change is lost; elsewhere checking
+// afterwards finds nearly all lost ones.
 func (f fetcher) listUnderTag(ctx context.Context, h Host, subject digest.Digest, entry ocispec.Descriptor) error {
 	for attempt := range maxChanges {
 		listed, now, err := f.tagged(ctx, h, subject)
@@ -115,7 +118,7 @@ func isConflict(err error) bool {
 	return errors.As(err, &status) && (status.StatusCode == http.StatusPreconditionFailed || status.StatusCode == http.StatusConflict)
 }
 
-// putList puts an index under a tag, as long as that is what it was.
+// putList puts an index under a tag if the tag has not changed.
 func (f fetcher) putList(ctx context.Context, h Host, tag string, data []byte, was tagged) error {
 	header := http.Header{"Content-Type": {ocispec.MediaTypeImageIndex}}
 	switch {
@@ -135,8 +138,8 @@ func (f fetcher) putList(ctx context.Context, h Host, tag string, data []byte, w
 	return nil
 }
 
-// referringWriter writes a manifest or index, and lists it when the registry
-// does not say that it has seen its subject.
+// referringWriter writes a manifest or index, and lists it unless the registry
+// says that it has seen its subject.
 type referringWriter struct {
 	content.Writer
 	client *Client
@@ -146,25 +149,25 @@ type referringWriter struct {
 	answer *manifestAnswer
 }
 
-// manifestAnswer takes what a registry says about a manifest that was put.
+// manifestAnswer is a registry's answer to the PUT of a manifest.
 type manifestAnswer struct {
 	mu      sync.Mutex
 	subject string // header OCI-Subject
 }
 
-// at returns a host whose answers are heard.
+// at returns a host whose answers are noted.
 func (a *manifestAnswer) at(h Host) Host {
 	return h.through(func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
 		if err == nil && req.Method == http.MethodPut && isOfManifest(req) {
-			a.take(resp)
+			a.note(resp)
 		}
 		return resp, err
 	})
 }
 
-// take keeps the header of a manifest's answer.
-func (a *manifestAnswer) take(resp *http.Response) {
+// note keeps the OCI-Subject header of an answer.
+func (a *manifestAnswer) note(resp *http.Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.subject = resp.Header.Get("OCI-Subject")
@@ -180,7 +183,7 @@ func (a *manifestAnswer) says(subject digest.Digest) bool {
 func (w *referringWriter) Write(p []byte) (int, error) {
 	n, err := w.Writer.Write(p)
 	if w.data = append(w.data, p[:n]...); err != nil {
-		w.data = nil // it is written anew, or not at all
+		w.data = nil // the upload begins anew, or has failed
 	}
 	return n, err
 }

@@ -25,14 +25,14 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// maxPages bounds the pages of a list; all together they may be as large as an
+// maxPages bounds the pages of a list. Together they may be as large as an
 // index.
 const maxPages = 100
 
 // FetchReferrers implements remotes.ReferrersFetcher (distribution spec,
-// "Listing Referrers"). containerd's own takes a failure for an empty list, and
-// the first page for the whole one. Where no host has the API, a tag may stand
-// for it; what that lists counts when it states the subject itself.
+// "Listing Referrers"). containerd's own fetcher treats a failure as an empty
+// list, and reads only the first page. Where no host has the API, a tag may
+// hold the list; its entries count when they state the subject themselves.
 func (f fetcher) FetchReferrers(ctx context.Context, d digest.Digest, opts ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
 	config := remotes.FetchReferrersConfig{QueryFilters: url.Values{}}
 	for _, opt := range opts {
@@ -54,16 +54,16 @@ func (f fetcher) FetchReferrers(ctx context.Context, d digest.Digest, opts ...re
 	}), err
 }
 
-// ListReferrers lists what the registry says refers to content, whether by its
-// API or by a tag, and whether or not that states it. Errors: as for Fetch; a
-// list that cannot be read is one, and none is not.
+// ListReferrers lists what the registry says refers to content, by its API or
+// by a tag, whether or not the entries state the subject. Errors: as for Fetch;
+// a list that cannot be read is an error, a missing one is not.
 func (f fetcher) ListReferrers(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
 	listed, _, err := f.listReferrers(ctx, d, nil)
 	return listed, err
 }
 
 // listReferrers lists what is said to refer to content: by the referrers API
-// or, where no host has that, by the tag that stands for it.
+// or, where no host has that, by the tag for the list.
 func (f fetcher) listReferrers(ctx context.Context, d digest.Digest, query url.Values) (listed []ocispec.Descriptor, byTag bool, err error) {
 	listed, err = f.listAt(ctx, docker.HostCapabilityReferrers, "referrers/"+d.String(), query, nil)
 	// A denial may be one of this path alone.
@@ -82,7 +82,7 @@ func (f fetcher) listReferrers(ctx context.Context, d digest.Digest, query url.V
 	return nil, true, tagErr
 }
 
-// absentError is of a host that does not have a list. Its class is
+// absentError is the error of a host that does not have a list. Its class is
 // errdefs.ErrNotFound.
 type absentError struct{ error }
 
@@ -93,9 +93,9 @@ func isAbsent(err error) bool {
 	return ok || errdefs.IsNotFound(err)
 }
 
-// listAt asks the hosts for a list, one after the other. That there is none,
-// errdefs.ErrNotFound, is only true when all say so. A tag's list is one of
-// what refers to the subject.
+// listAt requests a list from the hosts, one after the other. The list is
+// absent, errdefs.ErrNotFound, only when all hosts say so. A tag's list has to
+// be one of the subject's referrers.
 func (f fetcher) listAt(ctx context.Context, capability docker.HostCapabilities, path string, query url.Values, subject *digest.Digest) ([]ocispec.Descriptor, error) {
 	var failed error
 	for h := range inOrder(f.hosts, capability) {
@@ -119,7 +119,7 @@ func (f fetcher) listAt(ctx context.Context, capability docker.HostCapabilities,
 	return nil, failed
 }
 
-// list reads a list of the referrers API to its end.
+// list reads all pages of a list of the referrers API.
 func (f fetcher) list(ctx context.Context, h Host, q Request) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
 	left := int64(docker.MaxManifestSize)
@@ -150,7 +150,7 @@ func (f fetcher) list(ctx context.Context, h Host, q Request) ([]ocispec.Descrip
 	return nil, fmt.Errorf("%s: %s has more than %d pages", f.repository, h.URL(q).Path, maxPages)
 }
 
-// hasList closes and refuses an answer that shows that a host does not have
+// hasList refuses, and closes, an answer that shows that a host does not have
 // the referrers API.
 func (f fetcher) hasList(ctx context.Context, h Host, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK && !IsPage(resp.Header.Get("Content-Type")) {
@@ -170,11 +170,11 @@ func (f fetcher) hasList(ctx context.Context, h Host, resp *http.Response) error
 }
 
 // LacksReferrers reports whether the answer to a request for referrers shows
-// that its sender does not have that API. The distribution spec has one status
-// for that, 404, but registries, and what stands before them, answer paths that
-// they do not know with many others, and with web pages. code is that of the
-// body, in the distribution spec's form of errors: a denial in a registry's own
-// words is one, and does not say that there are no referrers.
+// that the host does not have that API. The distribution spec defines one
+// status for that, 404, but registries, and proxies before them, answer unknown
+// paths with many others, and with web pages. code is that of the body, in the
+// distribution spec's form of errors: a denial in a registry's own words is a
+// denial, and does not say that there are no referrers.
 func LacksReferrers(resp *http.Response, code string) bool {
 	switch status := resp.StatusCode; status {
 	case http.StatusOK:
@@ -188,7 +188,7 @@ func LacksReferrers(resp *http.Response, code string) bool {
 	}
 }
 
-// readPage reads an answer to its end, which has to be a part of a list.
+// readPage reads a complete answer, which has to be a page of a list.
 func (f fetcher) readPage(resp *http.Response, left *int64) ([]ocispec.Descriptor, error) {
 	path := resp.Request.URL.Path
 	data, err := io.ReadAll(io.LimitReader(resp.Body, *left+1))
@@ -219,14 +219,14 @@ func readList(data []byte) ([]ocispec.Descriptor, error) {
 	return listed, nil
 }
 
-// IsList reports whether data is an index, as a list of referrers is. What is
-// none is not an empty one. Its entries are not looked at.
+// IsList reports whether data is an index, as a list of referrers is. Other
+// content is not an empty list. The entries are not checked.
 func IsList(data []byte) bool {
 	_, ok := entriesOf(data)
 	return ok
 }
 
-// entriesOf is an index's manifests[], which may be null where there is none.
+// entriesOf returns an index's manifests[], which may be null when it has none.
 func entriesOf(data []byte) (json.RawMessage, bool) {
 	var index map[string]json.RawMessage
 	var mediaType string
@@ -237,19 +237,19 @@ func entriesOf(data []byte) (json.RawMessage, bool) {
 	return entries, ok && (mediaType == "" || images.IsIndexType(mediaType))
 }
 
-// tagged is what a tag stands for, beside its list.
+// tagged is the state of a tag that holds a list.
 type tagged struct {
 	missing bool
 	etag    string // empty: none, or a weak one
 }
 
-// tagged reads the list that a tag stands for. Some registries answer such a
-// tag with the subject itself, which lists nothing.
+// tagged reads the list under a tag. Some registries answer such a tag with the
+// subject itself, which lists nothing.
 func (f fetcher) tagged(ctx context.Context, h Host, subject digest.Digest) ([]ocispec.Descriptor, tagged, error) {
 	q := Request{Repository: f.repository, Method: http.MethodGet, Path: "manifests/" + oci.ReferrersTag(subject), Header: accept(
 		ocispec.MediaTypeImageIndex, images.MediaTypeDockerSchema2ManifestList,
 		ocispec.MediaTypeImageManifest, images.MediaTypeDockerSchema2Manifest, "*/*")}
-	resp, err := h.ask(ctx, q)
+	resp, err := h.doOK(ctx, q)
 	if err != nil {
 		return nil, tagged{missing: errdefs.IsNotFound(err)}, err
 	}
@@ -275,10 +275,11 @@ func (f fetcher) tagged(ctx context.Context, h Host, subject digest.Digest) ([]o
 	return listed, tagged{etag: etag}, nil
 }
 
-// readFrom fetches and verifies a manifest or index that is no larger than one may be.
+// readFrom fetches and verifies a manifest or index, within the size limit for
+// them.
 func readFrom(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
 	if desc.Size > docker.MaxManifestSize {
-		return nil, fmt.Errorf("%s: %d bytes are too many for a manifest", desc.Digest, desc.Size)
+		return nil, fmt.Errorf("%s: %d bytes are more than a manifest may have", desc.Digest, desc.Size)
 	}
 	body, err := f.Fetch(ctx, desc)
 	if err != nil {
@@ -294,9 +295,8 @@ func readFrom(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) (
 	return data, nil
 }
 
-// isDenial reports whether a registry answered that whoever asks may not, so that
-// something else may still be asked for. A credential that was refused as such is
-// not that answer.
+// isDenial reports whether a registry denied a request, so that another request
+// may still be allowed. A credential that was refused as such is not a denial.
 func isDenial(err error) bool {
 	denied, ok := errors.AsType[*auth.DeniedError](err)
 	return ok && !denied.Refused

@@ -26,25 +26,25 @@ type Request struct {
 	Repository auth.Repository
 	Method     string
 	Path       string      // below the repository, as in the distribution spec: "manifests/v1", "tags/list"
-	Query      url.Values  // but for ns, which a mirror has to be told
-	Header     http.Header // beside what the client's options say
+	Query      url.Values  // without ns, which is added for mirrors
+	Header     http.Header // in addition to the client's options
 	Body       []byte
 
-	// HandOn wants a redirect for an answer, where whoever asked can follow it as
-	// well as this client could: the registry's own, over https, to another host
-	// by a name that is not this machine's.
+	// HandOn returns a redirect as the answer when any client could follow it
+	// as well as this one: the registry's own, over https, to another host by a
+	// name that is not this machine's.
 	HandOn bool
-	// Before is called before each request that is made, those for challenges
-	// included, when given. An error of it ends Do.
+	// Before, when given, is called before each request that is made, including
+	// those that answer challenges. Its error ends Do.
 	Before func() error
 }
 
-// Do makes a request, and makes it again for each challenge that is worth it.
+// Do makes a request, and repeats it for each challenge that it can answer.
 // Redirects are followed by this project's policy. The answer, which the caller
-// closes, has any status but 401, unless it is that of a host to which the
-// registry redirects. It is for the caller to ask again, or another host. Errors:
-// those of the host's authorizer, [auth.DeniedError] for a 401 in the end, and
-// [url.Error], whose URL may be signed in its query.
+// closes, has any status but 401, unless it comes from a host to which the
+// registry redirects. Retrying, and trying another host, is up to the caller.
+// Errors: those of the host's authorizer, [auth.DeniedError] for a final 401,
+// and [url.Error], whose URL may contain a signature in its query.
 func (h Host) Do(ctx context.Context, q Request) (*http.Response, error) {
 	return h.do(ctx, h.URL(q), q)
 }
@@ -80,12 +80,12 @@ func (q Request) body() io.Reader {
 	return bytes.NewReader(q.Body)
 }
 
-// accept is the header of a request that says what may come.
+// accept is the header with the accepted media types.
 func accept(mediaTypes ...string) http.Header {
 	return http.Header{"Accept": {strings.Join(mediaTypes, ", ")}}
 }
 
-// URL is where a request goes, as containerd's own resolver has it.
+// URL returns the URL of a request, as containerd's resolver builds it.
 func (h Host) URL(q Request) *url.URL {
 	values := url.Values{}
 	maps.Copy(values, q.Query)
@@ -96,10 +96,10 @@ func (h Host) URL(q Request) *url.URL {
 }
 
 // maxExchanges is a request without a token, one with, one with a new token,
-// and one for a challenge that has changed in between.
+// and one for a challenge that has changed meanwhile.
 const maxExchanges = 4
 
-// exchange sends a request, and again for each challenge.
+// exchange sends a request, and repeats it for each challenge.
 func (h Host) exchange(ctx context.Context, send func() (*http.Response, error)) (*http.Response, error) {
 	var refused []*http.Response
 	for range maxExchanges {
@@ -119,9 +119,10 @@ func (h Host) exchange(ctx context.Context, send func() (*http.Response, error))
 	return nil, h.Authorizer.Denied(ctx, "the registry answered 401 repeatedly")
 }
 
-// Authorization returns the header of that name as requests to the host have it,
-// and has a token fetched where they need one. It is empty as long as the
-// registry has not asked for any, and holds a secret otherwise. Errors: those of the host's authorizer.
+// Authorization returns the Authorization header for requests to the host, and
+// fetches a token when one is needed. It is empty as long as the registry has
+// not asked for a credential, and contains a secret otherwise. Errors: those of
+// the host's authorizer.
 func (h Host) Authorization(ctx context.Context) (string, error) {
 	u := url.URL{Scheme: h.Scheme, Host: h.Host, Path: h.Path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u.String(), http.NoBody) // it is not sent
@@ -134,8 +135,8 @@ func (h Host) Authorization(ctx context.Context) (string, error) {
 	return req.Header.Get("Authorization"), nil
 }
 
-// handingOn returns the host's client, which stops at the first redirect if that
-// can be handed on.
+// handingOn returns the host's client, which stops at the first redirect if
+// that can be handed on.
 func (h Host) handingOn() *http.Client {
 	client := *h.Client
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
@@ -150,9 +151,9 @@ func (h Host) handingOn() *http.Client {
 	return &client
 }
 
-// isPublic reports whether others can follow a redirect by their own rules: only
-// over https, to another host, and that by a name which is not this machine's,
-// from a registry whose certificate everybody can verify.
+// isPublic reports whether other clients can follow a redirect by their own
+// rules: only over https, to another host with a name that is not this
+// machine's, from a registry whose certificate anybody can verify.
 func (h Host) isPublic(to *url.URL) bool {
 	name := strings.ToLower(to.Hostname())
 	own := (&url.URL{Host: h.Host}).Hostname()
@@ -160,12 +161,12 @@ func (h Host) isPublic(to *url.URL) bool {
 		domainName.MatchString(name) && !strings.HasSuffix(name, ".localhost")
 }
 
-// domainName is a name of several labels, the last of which is no number as
+// domainName is a name of several labels, of which the last is not a number, as
 // in the many spellings of addresses.
 var domainName = regexp.MustCompile(`^([a-z0-9_-]+\.)+[a-z][a-z0-9-]*$`)
 
-// inOrder yields the hosts that may be asked for something. The last one is asked
-// again when its failure may pass, the others are not: there is one behind them.
+// inOrder yields the hosts that have a capability. Requests to the last one are
+// retried, those to the others are not: the next host is tried instead.
 func inOrder(hosts []Host, capability docker.HostCapabilities) iter.Seq[Host] {
 	return func(yield func(Host) bool) {
 		able := slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return !h.Capabilities.Has(capability) })
@@ -177,9 +178,9 @@ func inOrder(hosts []Host, capability docker.HostCapabilities) iter.Seq[Host] {
 	}
 }
 
-// ask makes a request to a host, and returns an answer that is a success, for the
-// caller to close. The class of the error is errdefs.ErrNotFound for a 404.
-func (h Host) ask(ctx context.Context, q Request) (*http.Response, error) {
+// doOK makes a request to a host, and returns an answer that is a success, for
+// the caller to close. The class of the error is errdefs.ErrNotFound for a 404.
+func (h Host) doOK(ctx context.Context, q Request) (*http.Response, error) {
 	resp, err := h.Do(ctx, q)
 	if err != nil {
 		return nil, explain(ctx, []Host{h}, err)
@@ -198,23 +199,23 @@ func (h Host) ask(ctx context.Context, q Request) (*http.Response, error) {
 }
 
 // Delete deletes a repository's "manifests/<tag>" or "manifests/<digest>".
-// Errors: as for Head; registries that do not delete answer 405, which is of
-// the class errdefs.ErrNotImplemented.
+// Errors: as for Head; registries that do not support deleting answer 405,
+// which is of the class errdefs.ErrNotImplemented.
 func (c *Client) Delete(ctx context.Context, repository auth.Repository, path string) error {
 	e, err := c.pushEndpoint(repository)
 	if err != nil {
 		return err
 	}
 	h := e.hostWith(repository.Name(), e.registry.DeleteAuthorizer).retried(true)
-	resp, err := h.ask(ctx, Request{Repository: repository, Method: http.MethodDelete, Path: path, Header: accept("*/*")})
+	resp, err := h.doOK(ctx, Request{Repository: repository, Method: http.MethodDelete, Path: path, Header: accept("*/*")})
 	if err != nil {
 		return err
 	}
 	return resp.Body.Close()
 }
 
-// pushEndpoint is the host of a repository's registry that is pushed to. The
-// class of the error is errdefs.ErrNotFound when hosts.toml allows none.
+// pushEndpoint is the host of a repository's registry for pushing. The class of
+// the error is errdefs.ErrNotFound when hosts.toml allows none.
 func (c *Client) pushEndpoint(at auth.Repository) (*endpoint, error) {
 	endpoints, err := c.endpointsOf(at.Host())
 	if err != nil {
@@ -228,7 +229,7 @@ func (c *Client) pushEndpoint(at auth.Repository) (*endpoint, error) {
 	return nil, fmt.Errorf("%s: hosts.toml allows no host to be pushed to: %w", at, errdefs.ErrNotFound)
 }
 
-// pushHost is that host as it is asked about the repository by a pusher.
+// pushHost is that host with a pusher's token for the repository.
 func (e *endpoint) pushHost(at auth.Repository) Host {
 	return e.hostWith(at.Name(), func(to auth.Repository) *auth.Authorizer { return e.registry.PushAuthorizer(to) }).retried(true)
 }

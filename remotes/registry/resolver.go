@@ -20,9 +20,8 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Resolve implements remotes.Resolver. It asks with HEAD, as containerd does,
-// and with GET where HEAD is refused or says of nothing that could be a
-// manifest: the GET decides.
+// Resolve implements remotes.Resolver. It uses HEAD, as containerd does, and
+// then GET where HEAD is refused or its answer cannot be that of a manifest.
 func (c *Client) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
 	look := new(lookup)
 	name, desc, err := c.resolve(ctx, ref, func(h Host, last bool) Host { return look.at(h.retried(last)) })
@@ -32,8 +31,8 @@ func (c *Client) Resolve(ctx context.Context, ref string) (string, ocispec.Descr
 	return name, desc, err
 }
 
-// resolve resolves a reference at the hosts that prepare makes of those for
-// reading.
+// resolve resolves a reference at the hosts for reading, after prepare has
+// wrapped them.
 func (c *Client) resolve(ctx context.Context, ref string, prepare func(h Host, last bool) Host) (string, ocispec.Descriptor, error) {
 	hosts, err := c.hostsFor(ref)
 	if err != nil {
@@ -43,9 +42,9 @@ func (c *Client) resolve(ctx context.Context, ref string, prepare func(h Host, l
 	return name, desc, explain(ctx, hosts, err)
 }
 
-// ResolveContent is Resolve with the content of the manifest or index, which is
-// nil when that is not at hand: one GET in place of HEAD and GET. It is for
-// whoever would fetch it next, and nobody has verified it.
+// ResolveContent is Resolve with the content of the manifest or index, or nil
+// when it was not read: one GET in place of HEAD and GET. It is for callers
+// that would fetch the content next. The content is not verified.
 func (c *Client) ResolveContent(ctx context.Context, ref string) (string, ocispec.Descriptor, []byte, error) {
 	look, got := new(lookup), new(resolution)
 	name, desc, err := c.resolve(ctx, ref, func(h Host, last bool) Host { return look.at(got.at(h).retried(last)) })
@@ -75,17 +74,16 @@ func (c *Client) hostsFor(ref string) ([]Host, error) {
 	return c.Hosts(repository)
 }
 
-// prepared returns what prepare makes of each host. The last one is asked again
-// when its failure may pass.
+// prepared calls prepare for each host. Requests to the last one are retried.
 func prepared(hosts []Host, prepare func(h Host, last bool) Host) []Host {
-	asked := slices.Clone(hosts)
-	for i, h := range asked {
-		asked[i] = prepare(h, i == len(asked)-1)
+	result := slices.Clone(hosts)
+	for i, h := range result {
+		result[i] = prepare(h, i == len(result)-1)
 	}
-	return asked
+	return result
 }
 
-// resolverAt returns a docker resolver that asks some hosts.
+// resolverAt returns a docker resolver that uses some hosts.
 func (c *Client) resolverAt(hosts []Host) remotes.Resolver {
 	plain := make([]docker.RegistryHost, len(hosts))
 	for i, h := range hosts {
@@ -101,24 +99,24 @@ func (c *Client) resolverAt(hosts []Host) remotes.Resolver {
 	return resolver
 }
 
-// SetOptions implements remotes.ResolverWithOptions. The options are those of
-// all pulls from then on; they replace earlier ones.
+// SetOptions implements remotes.ResolverWithOptions. The options apply to all
+// later pulls, and replace earlier ones.
 func (c *Client) SetOptions(options ...transfer.ImageResolverOption) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.transfer = options
 }
 
-// resolution makes the HEAD of a manifest by which a resolver looks at its
-// headers as a GET, whose body it keeps.
+// resolution makes the HEAD of a manifest, with which a resolver reads its
+// headers, as a GET, and keeps the body.
 type resolution struct{ data []byte }
 
-// at returns a host as it is asked for a resolution. What breaks off is asked
-// for again when the host is retried.
-func (r *resolution) at(h Host) Host { return h.through(r.ask) }
+// at returns a host for a resolution. A body that breaks off is requested again
+// when the host retries.
+func (r *resolution) at(h Host) Host { return h.through(r.roundTrip) }
 
-// ask makes the request.
-func (r *resolution) ask(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+// roundTrip makes the request.
+func (r *resolution) roundTrip(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodHead || !isOfManifest(req) {
 		return next.RoundTrip(req)
 	}
@@ -126,21 +124,22 @@ func (r *resolution) ask(next http.RoundTripper, req *http.Request) (*http.Respo
 	req.Method = http.MethodGet
 	resp, err := next.RoundTrip(req)
 	if err == nil && resp.StatusCode == http.StatusOK {
-		if err = r.take(resp); err != nil {
+		if err = r.readBody(resp); err != nil {
 			return nil, errors.Join(err, resp.Body.Close())
 		}
 	}
 	return resp, err
 }
 
-// isManifest reports whether a resolver brought the descriptor of a manifest or
-// index that can be relied on. Anything else may be a page.
+// isManifest reports whether a resolver returned the descriptor of a manifest
+// or index that can be relied on. Anything else may be a page.
 func isManifest(desc ocispec.Descriptor) bool {
 	return desc.Size > 0 && oci.IsManifestOrIndex(desc.MediaType) || desc.MediaType == images.MediaTypeDockerSchema1Manifest
 }
 
-// take reads the body, and makes of the answer what HEAD would have got.
-func (r *resolution) take(resp *http.Response) error {
+// readBody reads the body, and turns the answer into what HEAD would have
+// returned.
+func (r *resolution) readBody(resp *http.Response) error {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, docker.MaxManifestSize+1))
 	if err != nil {
 		return err
@@ -148,7 +147,7 @@ func (r *resolution) take(resp *http.Response) error {
 	if int64(len(data)) > docker.MaxManifestSize {
 		return fmt.Errorf("the manifest is larger than %d bytes", docker.MaxManifestSize)
 	}
-	t, err := ManifestType(askedFor(resp.Request), resp.Header.Get("Content-Type"), data)
+	t, err := ManifestType(requestedRepository(resp.Request), resp.Header.Get("Content-Type"), data)
 	if err != nil {
 		return retry.Final(err)
 	}
@@ -157,7 +156,7 @@ func (r *resolution) take(resp *http.Response) error {
 	if d.Validate() != nil {
 		d = digest.FromBytes(data)
 	} else if d.Algorithm().FromBytes(data) != d {
-		return fmt.Errorf("%s answers with the digest %s and other content", askedFor(resp.Request), d)
+		return fmt.Errorf("%s answers with the digest %s and other content", requestedRepository(resp.Request), d)
 	}
 	resp.Header.Set("Docker-Content-Digest", d.String())
 	resp.ContentLength = int64(len(data))

@@ -13,11 +13,11 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 )
 
-// retried returns the host with a client that makes requests by the one policy
-// for that, whoever makes them, [retry.Tries]: where hosts.toml names another host to be
-// asked after it, once. Docker's own tries, which ask again at once whatever
-// the registry says, do not come to it: they are for answers and errors that
-// it is not shown.
+// retried returns the host with a client that retries by the one policy,
+// [retry.Tries]; where hosts.toml names another host to try after this one, it
+// makes one request only. Docker's own retries, which are immediate whatever
+// the registry says, never happen: docker does not see the answers and errors
+// that cause them.
 func (h Host) retried(last bool) Host { return h.retriedIn(nil, last) }
 
 // retriedIn is retried for requests that are part of a push.
@@ -29,8 +29,8 @@ func (h Host) retriedIn(push *pushTries, last bool) Host {
 
 type retryTransport struct {
 	next http.RoundTripper
-	push *pushTries // that the requests are part of; nil: of none
-	last bool       // of the hosts that are asked
+	push *pushTries // the push that the requests are part of; nil: none
+	last bool       // of the hosts that are tried
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -39,7 +39,7 @@ func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := t.next.RoundTrip(req)
 		if err == nil && !retry.RetryableStatus(resp.StatusCode) {
 			if req.Method == http.MethodGet {
-				resp.Body = &pausingBody{resp.Body, req.Context(), known(req, resp)}
+				resp.Body = &pausingBody{resp.Body, req.Context(), bytesRead(req, resp)}
 			}
 			return resp, nil
 		}
@@ -61,11 +61,11 @@ func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// isRepeatable reports whether a request may be made again as it is. Most may,
-// since the session of an upload that nobody uses ends by itself. Content of an
-// upload may have come to the registry in part, and what is sent again be added
-// to it, unless the registry has refused to look at it. A mount that fails is an
-// upload's to mend, unless the registry wants it to be waited for.
+// isRepeatable reports whether a request may be repeated as it is. Most may: an
+// upload session that is not used ends by itself. The content of an upload may
+// have reached the registry in part, and repeating it would append to that,
+// unless the registry has refused it unread. A mount that fails becomes an
+// upload, unless the registry answered with Retry-After.
 func isRepeatable(req *http.Request, err error) bool {
 	var answered retry.Answered
 	isAnswer := errors.As(err, &answered)
@@ -97,7 +97,7 @@ func rewound(req *http.Request) (*http.Request, error) {
 		return req, nil
 	}
 	if req.GetBody == nil {
-		return nil, fmt.Errorf("%s to %s: its content cannot be read twice, so it is not sent again; begin anew", req.Method, req.URL.Host)
+		return nil, fmt.Errorf("%s to %s: its content cannot be read twice, so it is not sent again; start the push again", req.Method, req.URL.Host)
 	}
 	body, err := req.GetBody()
 	if err != nil {
@@ -108,8 +108,8 @@ func rewound(req *http.Request) (*http.Request, error) {
 	return req, nil
 }
 
-// pushTries are the tries of one push, by method, of which a push that begins
-// anew makes no more.
+// pushTries are the tries of one push, by method. A push that begins anew gets
+// no more.
 type pushTries struct{ post, put retry.Tries }
 
 // of returns the tries of a request, which are its own outside a push.
@@ -123,8 +123,8 @@ func (t *pushTries) of(req *http.Request) *retry.Tries {
 	return new(retry.Tries)
 }
 
-// known is how many bytes of a body the asker has already.
-func known(req *http.Request, resp *http.Response) int64 {
+// bytesRead is how many bytes of a body the caller has already.
+func bytesRead(req *http.Request, resp *http.Response) int64 {
 	if resp.StatusCode != http.StatusOK {
 		return 0
 	}
@@ -136,19 +136,19 @@ func known(req *http.Request, resp *http.Response) int64 {
 	return n
 }
 
-// pausingBody is a body whose breaking off is told after a pause when it
-// brought nothing that was not known: docker's fetcher asks again at once.
+// pausingBody is a body that pauses before it reports that it broke off without
+// new bytes: docker's fetcher retries at once.
 type pausingBody struct {
 	io.ReadCloser
-	ctx   context.Context
-	known int64 // bytes, less those that came
+	ctx    context.Context
+	before int64 // bytes that the caller had before, less those that arrived
 }
 
 // Read implements [io.Reader].
 func (b *pausingBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.known -= int64(n)
-	if b.known >= 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+	b.before -= int64(n)
+	if b.before >= 0 && errors.Is(err, io.ErrUnexpectedEOF) {
 		wait, _ := new(retry.Tries).After(err)
 		retry.Sleep(b.ctx, wait)
 	}

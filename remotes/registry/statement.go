@@ -19,48 +19,48 @@ import (
 // (docs/spec.md, section 8a), below the API's root.
 const supportPath = "/_nestedoci/child-namespaces"
 
-// supportVersion is the version of the statement that is understood.
+// supportVersion is the supported version of the statement.
 const supportVersion = 2
 
 // maxStatement bounds a registry's statement in bytes: it has four short
-// members, and there is room for what later versions add.
+// members, and there is room for those of later versions.
 const maxStatement = 64 << 10
 
-// statementBudget bounds the question, tries included: what the registry has
-// not said by then is as if it had not said it, so publishing goes on.
+// statementBudget bounds the request, retries included. Without an answer by
+// then, publishing goes on as if the registry had no statement.
 const statementBudget = 30 * time.Second
 
-// statement is what a registry says of itself.
+// statement is what a registry says about itself.
 type statement struct {
 	Version   int  `json:"version"`
 	Validates bool `json:"validates"`
 	CleansUp  bool `json:"cleansUp"`
 }
 
-// keeps reports whether an index may be pushed as it is. That the registry
-// looks for members where they are (validates) lets it take the index, and that
-// its clean-up follows them (cleansUp) lets the index and its members live on;
-// whether it serves them through the parent is for other clients.
+// keeps reports whether an index may be pushed as it is. A registry that
+// validates members where they are accepts the index, and one whose clean-up
+// follows them (cleansUp) keeps the index and its members. Whether it also
+// serves them through the parent matters to other clients.
 func (s statement) keeps() bool {
 	return s.Version == supportVersion && s.Validates && s.CleansUp
 }
 
-// KeepsReferences reports whether the repository's registry says that it takes
-// a nested index as it is, and that its clean-up keeps index and members
-// (docs/spec.md, sections 8 and 8a). It is asked with the repository's token
-// for pushing. An answer other than such a statement is no. Answers are kept
-// for the registry, errors are not. It may be called by several goroutines at
-// once, which ask once together. Errors: those of a request, where the registry
-// could not be asked.
+// KeepsReferences reports whether the repository's registry says that it
+// accepts a nested index as it is, and that its clean-up keeps index and
+// members (docs/spec.md, sections 8 and 8a). The request uses the repository's
+// token for pushing. Any answer but such a statement means no. Answers are
+// cached for the registry, errors are not. It may be called by several
+// goroutines at once, which share one request. Errors: those of a request,
+// where the registry could not be reached.
 func (c *Client) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
 	return c.keeping.Get(ctx, repository.Host(), statementBudget, func(ctx context.Context) (bool, time.Duration, error) {
-		keeps, err := c.askKeeps(ctx, repository)
+		keeps, err := c.fetchKeeps(ctx, repository)
 		return keeps, flight.Forever, err
 	})
 }
 
-// askKeeps asks the host that is pushed to. Where there is none, nothing is said.
-func (c *Client) askKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
+// fetchKeeps asks the host for pushing. When there is none, the answer is no.
+func (c *Client) fetchKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
 	e, err := c.pushEndpoint(repository)
 	if errdefs.IsNotFound(err) {
 		return false, nil

@@ -13,17 +13,17 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 )
 
-// uploadWriter is docker's writer with errors that say more. An upload that
-// breaks off in a way that may pass is begun anew, as often as one policy
-// allows ([retry.Tries]): its user gets content.ErrReset and writes once more.
+// uploadWriter is docker's writer with better errors. An upload that fails in a
+// retryable way is begun anew, as often as [retry.Tries] allows: its user gets
+// content.ErrReset and writes the content again.
 type uploadWriter struct {
 	content.Writer
 	ctx     context.Context
 	hosts   []Host
-	tries   *retry.Tries // of the upload, however often it begins
+	tries   *retry.Tries // of the upload, over all its beginnings
 	reopen  func() (content.Writer, error)
 	written bool
-	there   error // another upload has brought the content; of the class errdefs.ErrAlreadyExists
+	there   error // another upload has stored the content; of the class errdefs.ErrAlreadyExists
 }
 
 // Write implements [io.Writer].
@@ -50,8 +50,8 @@ func (w *uploadWriter) Commit(ctx context.Context, size int64, expected digest.D
 	return w.failed(w.Writer.Commit(ctx, size, expected, opts...))
 }
 
-// Close implements content.Writer. Docker's leaves the request of an upload to
-// which nothing was written waiting for its content, for ever.
+// Close implements content.Writer. When nothing was written, docker's leaves
+// the request waiting for its content, for ever.
 func (w *uploadWriter) Close() error {
 	if !w.written && w.there == nil {
 		_, _ = w.Writer.Write(nil) // so that there is something to close
@@ -59,11 +59,12 @@ func (w *uploadWriter) Close() error {
 	return w.Writer.Close()
 }
 
-// errAnsweredEarly is what docker's writer calls a closed pipe: the registry
-// has the content, or wants no more of it.
+// errAnsweredEarly replaces docker's error about a closed pipe: the registry
+// has the content, or refuses the rest.
 var errAnsweredEarly = fmt.Errorf("the registry answered before it had been sent everything: %w", io.ErrUnexpectedEOF)
 
-// failed says why an upload failed. When it is worth it, it is begun anew.
+// failed returns why an upload failed. When that is retryable, the upload is
+// begun anew.
 func (w *uploadWriter) failed(err error) error {
 	if err == nil || errors.Is(err, content.ErrReset) {
 		return err
@@ -74,7 +75,7 @@ func (w *uploadWriter) failed(err error) error {
 	if err = w.tries.Wait(w.ctx, err); err != nil {
 		return explain(w.ctx, w.hosts, err)
 	}
-	_ = w.Close() // it is of no use any more
+	_ = w.Close() // this upload cannot be continued
 	next, err := w.reopen()
 	if errdefs.IsAlreadyExists(err) {
 		w.there = err
