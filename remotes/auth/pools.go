@@ -16,7 +16,7 @@ import (
 // for a connection could deadlock.
 type pools struct {
 	own, shared, sent *http.Transport
-	multiplexed       *sync.Map // host:port of hosts that have answered over HTTP/2
+	multiplexed       *sync.Map // host:port of hosts that were asked, and whether they have answered over HTTP/2
 	unbounded         bool      // see [RegistryOptions.Passing]
 }
 
@@ -54,12 +54,15 @@ func (l pools) each(change func(*http.Transport)) {
 	change(l.sent)
 }
 
-// forRequest chooses the pool for a request.
+// forRequest chooses the pool for a request. A request that could block a shared
+// connection gets one if the host is known to speak HTTP/2. The first request to
+// a host gets one, too: it finds out for the others.
 func (l pools) forRequest(req *http.Request) *http.Transport {
 	ctx := req.Context()
 	small := ctx.Value(smallKey{}) != nil
 	if paced := ctx.Value(pacedKey{}) != nil; small && paced && l.unbounded {
-		_, small = l.multiplexed.Load(dialAddress(req.URL))
+		multiplexed, asked := l.multiplexed.LoadOrStore(dialAddress(req.URL), false)
+		small = !asked || multiplexed == true
 	}
 	switch {
 	case small:

@@ -168,7 +168,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			r := NewRegistry(scheme, host, base, Sources{}, test.options)
 			t.Cleanup(r.CloseIdleConnections)
 			if test.http2 {
-				askFor(Small(t.Context()), t, r, server.URL) // so that what it speaks is known
+				askFor(test.kind(t.Context()), t, r, server.URL) // so that what it speaks is known
 			}
 			var all sync.WaitGroup
 			for range atOnce {
