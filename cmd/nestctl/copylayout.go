@@ -113,7 +113,7 @@ func (o *copyOptions) contents(ctx context.Context, from *copySource, dst string
 		if err != nil {
 			return nil, err
 		}
-		for _, n := range walked.Root.Whole() {
+		for _, n := range walked.Root.AllWithReferrers() {
 			if !n.Missing {
 				add(dst, n.Descriptor)
 			}

@@ -46,7 +46,7 @@ func (c *checker) blobsOf(ctx context.Context, n *bundle.Node) []*blob {
 	if carrier, ok := c.bundle.Fetcher.Carrier(); ok && n.IsRoot {
 		list(&bundle.Node{Entry: nested.Entry{Descriptor: carrier}, Repository: c.bundle.Repository}, true)
 	}
-	if images.IsManifestType(n.MediaType) && c.selection.Wanted(n.Namespace) {
+	if images.IsManifestType(n.MediaType) && c.selection.MatchesMember(n.Namespace) {
 		list(n, false)
 	}
 	return blobs

@@ -36,7 +36,7 @@ func (c *checker) report(ctx context.Context, ref auth.Reference, walked *bundle
 	r, root := newReport(ref.String()), walked.Root
 	r.Root = Root{ref.String(), root.Digest, root.MediaType, root.Size}
 	for _, p := range parts {
-		if c.selection.Wanted(p.Namespace) && !images.IsIndexType(p.MediaType) || p.err != nil {
+		if c.selection.MatchesMember(p.Namespace) && !images.IsIndexType(p.MediaType) || p.err != nil {
 			r.Members = append(r.Members, c.member(p))
 		}
 		c.findings(r, p)

@@ -13,8 +13,8 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// Source is what a bundle is read from: the fetcher of a [nested.Resolver], with
-// the methods of a [nested.Fetcher].
+// Source is what a bundle is read from: the fetcher of a [nested.Resolver],
+// with the methods of a [nested.Fetcher].
 type Source interface {
 	remotes.Fetcher
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
@@ -33,7 +33,7 @@ var _ Source = (*nested.Fetcher)(nil)
 type Bundle struct {
 	Fetcher    Source
 	Repository auth.Repository    // the root's
-	Root       ocispec.Descriptor // of a carrier, what it carries
+	Root       ocispec.Descriptor // for a carrier, the index in it
 }
 
 // Open resolves a reference and returns the bundle that it names. Errors are those
@@ -50,7 +50,7 @@ func Open(ctx context.Context, resolver *nested.Resolver, ref auth.Reference) (*
 	return &Bundle{f.(Source), ref.Repository(), root}, nil
 }
 
-// Found returns the repository that served a node, or where it is by its path.
+// Found returns the repository that served a node, or else the one of its path.
 func (b *Bundle) Found(n *Node) auth.Repository {
 	if r, ok := b.Fetcher.Found(n.Digest); ok {
 		return r

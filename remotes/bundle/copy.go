@@ -18,45 +18,46 @@ import (
 
 // CopyOptions say what of a bundle is copied, and how.
 type CopyOptions struct {
-	// Options say what is copied. Copies are with configs and layers, the carrier
-	// of a root, and without what is not to be distributed, whatever they say.
+	// Options say what is copied. A copy always includes configs, layers and the
+	// root's carrier, and never includes non-distributable layers.
 	Options
-	// From are the registries that the bundle is read from; nil for a layout.
+	// From is the client of the registries that the bundle is read from; nil
+	// for a layout.
 	From *registry.Client
-	// FromParents gives content of the repositories above a member, which its own
-	// repository lacks, to the readers of the copied member. Without it, a copy that
-	// would do so ends with an error.
+	// FromParents copies content that a member names, but that only a
+	// repository above the member has, to the copied member. Its readers may
+	// then read it. Without FromParents such a copy fails.
 	FromParents bool
-	// Flatten brings all into one repository, in plain indexes without child
-	// namespaces.
+	// Flatten copies everything into one repository, with plain indexes without
+	// child namespaces.
 	Flatten bool
-	// Strategy is that of nested indexes; "" is [nested.Auto].
+	// Strategy is how nested indexes are published; "" is [nested.Auto].
 	Strategy nested.Strategy
-	// NoProtect leaves members without the tags that keep them from the registry's
+	// NoProtect omits the tags that protect members from the registry's
 	// clean-up (docs/spec.md, section 8b).
 	NoProtect bool
-	// Progress is told how far it is; nil for nobody.
+	// Progress is notified as the copy proceeds; may be nil.
 	Progress Progress
 }
 
-// Copied is what a copy did.
+// Copied is the result of a copy.
 type Copied struct {
 	*Walked
 	Digest   digest.Digest   // of the root at the destination
-	Strategy nested.Strategy // by which a nested index was put; "" for another root
+	Strategy nested.Strategy // how a nested index was published; "" for another root
 	Placed   []string        // the members at the destination, repository@digest
 	Uploaded int64           // blobs
-	There    int64           // blobs that were there, or were mounted
+	There    int64           // blobs that were at the destination, or were mounted
 	Bytes    int64           // of the blobs that were uploaded
 }
 
 // Copy copies a bundle to a repository, its members to the repositories below
-// that by their child namespaces, and the root last, under a tag if one is given.
-// Indexes keep their bytes. What is there is not sent again, so that a copy that
-// was interrupted goes on where it stopped.
+// it by their child namespaces, and the root last, under a tag if one is given.
+// Indexes keep their bytes. Content at the destination is not sent again, so
+// that running an interrupted copy again completes it.
 func Copy(ctx context.Context, b *Bundle, to *registry.Client, parent auth.Repository, tag string, o CopyOptions) (*Copied, error) {
 	o.OmitNonDistributable = true
-	p := newPassage(b, to, parent, o)
+	p := newTransfer(b, to, parent, o)
 	if !o.NoProtect && !o.Flatten {
 		p.protection = nested.Protect(b.Root.Digest)
 	}
@@ -79,32 +80,32 @@ func Copy(ctx context.Context, b *Bundle, to *registry.Client, parent auth.Repos
 	return copied, nil
 }
 
-func newPassage(b *Bundle, to *registry.Client, parent auth.Repository, o CopyOptions) *passage {
+func newTransfer(b *Bundle, to *registry.Client, parent auth.Repository, o CopyOptions) *transfer {
 	if o.Concurrent == 0 {
 		o.Concurrent = DefaultConcurrent
 	}
 	m := newMover(to, parent, cmp.Or(o.Strategy, nested.Auto), o.Concurrent, o.Progress)
 	m.single, m.plain = o.Flatten, o.Flatten
-	return &passage{m, newOwner(b, o.From, o.FromParents), o.Options}
+	return &transfer{m, newOwner(b, o.From, o.FromParents), o.Options}
 }
 
-// Planned is content and where it would be.
+// Planned is content and its destination.
 type Planned struct {
 	Repository auth.Repository
 	ocispec.Descriptor
 }
 
-// Plan says what [Copy] would bring where, and brings nothing. Content that would
-// be in one repository by several paths stands there as often.
+// Plan says what [Copy] would copy where, and copies nothing. Content that
+// reaches one repository by several paths is listed once for each.
 func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions) ([]Planned, error) {
-	p := newPassage(b, nil, parent, o)
+	p := newTransfer(b, nil, parent, o)
 	o.Blobs, o.OmitNonDistributable = true, true
 	walked, err := b.Walk(ctx, o.Options, Visitor{Home: p.home})
 	if err != nil {
 		return nil, err
 	}
 	var planned []Planned
-	for _, n := range walked.Root.Whole() {
+	for _, n := range walked.Root.AllWithReferrers() {
 		if n.Missing {
 			continue
 		}
@@ -117,8 +118,8 @@ func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions)
 	return planned, nil
 }
 
-// finish brings the root itself: everything that it points to is there.
-func (p *passage) finish(ctx context.Context, root *Node, tag string) (how nested.Strategy, d digest.Digest, err error) {
+// finish copies the root itself, after everything that it points to.
+func (p *transfer) finish(ctx context.Context, root *Node, tag string) (how nested.Strategy, d digest.Digest, err error) {
 	desc, data := Bare(root.Descriptor), p.bytesOf(root.Digest)
 	var members []nested.Entry
 	if p.plain {
@@ -144,14 +145,14 @@ func (p *passage) finish(ctx context.Context, root *Node, tag string) (how neste
 	return how, desc.Digest, err
 }
 
-// finishCarrier brings a root that was carried as it was.
-func (p *passage) finishCarrier(ctx context.Context, carrier *Node, index publisher, tag string) error {
+// finishCarrier copies a root that was in a carrier, as it was.
+func (p *transfer) finishCarrier(ctx context.Context, carrier *Node, index publisher, tag string) error {
 	data := p.bytesOf(carrier.Digest)
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(data, &manifest); err != nil {
 		return err
 	}
-	if manifest.Config.Digest != ocispec.DescriptorEmptyJSON.Digest { // somebody else's
+	if manifest.Config.Digest != ocispec.DescriptorEmptyJSON.Digest { // another tool's carrier
 		return index.carry(ctx, p.parent, tag)
 	}
 	if err := index.putCarried(ctx, p.parent); err != nil {
@@ -160,7 +161,8 @@ func (p *passage) finishCarrier(ctx context.Context, carrier *Node, index publis
 	return putContent(ctx, p.registries, p.parent, tag, carrier.Descriptor, data)
 }
 
-// below is a repository's name as seen from one above it, "" for that itself.
+// below is a repository's name relative to one above it, "" for that one
+// itself.
 func below(top, r auth.Repository) string {
 	return strings.TrimPrefix(strings.TrimPrefix(r.Name(), top.Name()), "/")
 }

@@ -1,22 +1,29 @@
-// Package bundle does with bundles what programs want: a bundle is a root, mostly a
+// Package bundle is what programs do with bundles. A bundle is a root, mostly a
 // nested index, with the members that it names in child repositories
 // (docs/spec.md).
 //
-// [Open] resolves a reference to a [Bundle] (bundle.go). [Bundle.Walk] leads from the
-// root to everything that a [Selection] selects, each content once (walk.go):
-// [Options] say how far, a [Visitor] what is done (options.go), and [Walked] is what
-// was found, a graph of [Node] (walked.go, node.go).
+// Read the files in this order:
 //
-// On the walk stand [Pull], into a [Target] such as a layout (pull.go, fetch.go; see
-// the package layout below this one), and [Copy] and [Plan], to another registry
-// (copy.go): every node goes to the repository of its child namespace before those
-// that point to it (mover.go, moveblob.go), content only to readers who could have it
-// before (owner.go), an index as it is, in a carrier (publish.go) or flat
-// (flatten.go). Both tell a [Progress] how far they are. [NewIndex] and [EditIndex]
-// make indexes and publish them (edit.go, member.go, indexdocument.go); [Unprotect]
-// gives up the tags that kept the members of one (unprotect.go). What registries
-// refuse is told with what to do (refusal.go).
+//   - bundle.go: [Open] resolves a reference to a [Bundle];
+//   - walk.go: [Bundle.Walk] goes from the root to everything that a
+//     [Selection] selects (selection.go), and visits each content once.
+//     [Options] say how far, a [Visitor] says what is done (options.go), and
+//     [Walked] is what was found, a graph of [Node] (walked.go, node.go);
+//   - pull.go with fetch.go and names.go: [Pull] brings a bundle into a
+//     [Target], such as a layout of package layout;
+//   - copy.go: [Copy] and [Plan] bring it to another registry. Every node goes
+//     to the repository of its child namespace before the nodes that point to
+//     it (mover.go, moveblob.go). Content goes only to readers who could read
+//     it before (owner.go). An index goes as it is or in a carrier
+//     (publish.go), or is flattened (flatten.go);
+//   - edit.go with member.go and rawindex.go: [NewIndex] and [EditIndex] make
+//     indexes and publish them. [Unprotect] deletes the tags that protect the
+//     members of one (unprotect.go);
+//   - progress.go: the [Progress] of pulls and copies; refusal.go: what a
+//     registry's refusal means.
 //
 // Errors are those of package nested, with classes of errdefs. One that another
-// choice would have avoided says so (avoidable.go).
+// choice would have avoided says so (avoidable.go). Package nested is the rule
+// below it; its users are internal/check, internal/pin, internal/ctd and
+// cmd/nestctl.
 package bundle

@@ -17,31 +17,31 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// Edit is an index on its way to its repository. It is for one goroutine.
+// Edit is an index that is being made or changed. It is for one goroutine.
 type Edit struct {
 	registries *registry.Client
 	repository auth.Repository
-	of         string // what was there, for errors
-	document   *indexDocument
-	entries    []nested.Entry // of the document, as far as it was there before
+	of         string // the index that was there, for errors
+	index      *rawIndex
+	entries    []nested.Entry // of the index, without those that were added
 	members    []member       // all of them
 	fetcher    Source         // of the index that was there before
 }
 
 // NewIndex begins an empty index for a repository.
 func NewIndex(registries *registry.Client, repository auth.Repository) *Edit {
-	return &Edit{registries: registries, repository: repository, of: repository.String(), document: newIndexDocument()}
+	return &Edit{registries: registries, repository: repository, of: repository.String(), index: newRawIndex()}
 }
 
-// EditIndex begins with the index that is there. Entries that are kept keep all
-// that they have.
+// EditIndex begins with the index that a reference names. Entries that stay
+// keep their bytes.
 func EditIndex(ctx context.Context, registries *registry.Client, ref auth.Reference) (*Edit, error) {
 	b, err := Open(ctx, nested.New(registries, nested.Options{Complete: true}), ref)
 	if err != nil {
 		return nil, err
 	}
 	if !images.IsIndexType(b.Root.MediaType) {
-		return nil, avoidable(ByNewIndex, "%s is no index but %s", ref, b.Root.MediaType)
+		return nil, avoidable(ByNewIndex, "%s is not an index but %s", ref, b.Root.MediaType)
 	}
 	data, err := b.ReadRoot(ctx)
 	if err != nil {
@@ -52,16 +52,16 @@ func EditIndex(ctx context.Context, registries *registry.Client, ref auth.Refere
 	if e.entries, err = b.Fetcher.Children(ctx, b.Root); err != nil {
 		return nil, err
 	}
-	if e.document, err = readIndexDocument(data); err != nil {
+	if e.index, err = parseRawIndex(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)
 	}
-	if len(e.entries) != len(e.document.Manifests) {
+	if len(e.entries) != len(e.index.Manifests) {
 		return nil, fmt.Errorf("%s: not all entries of the index can be read", ref)
 	}
 	return e, e.readEntries()
 }
 
-// readEntries takes the members of the index that was there before.
+// readEntries reads the members of the index that was there.
 func (e *Edit) readEntries() error {
 	for _, entry := range e.entries {
 		if entry.Child == (nested.Child{}) {
@@ -81,12 +81,12 @@ type AddOptions struct {
 	Annotations       map[string]string // of the index
 	MemberAnnotations map[string]string // of each new entry; not the child namespace's
 	ArtifactType      string            // of the index; "" leaves it
-	Property          bool              // state child namespaces as the property of image-spec issue 1217, too
-	Replace           bool              // in place of the entries that have the same child namespace
+	Property          bool              // state child namespaces also as the property of image-spec issue 1217
+	Replace           bool              // remove the entries that have the same child namespace
 }
 
-// Add adds members. They are looked at first: each has to be a manifest or an
-// index in a repository below the index's, and a nested index has to be valid.
+// Add adds members. It reads them first: each has to be a manifest or an index
+// in a repository below the index's, and a nested index has to be valid.
 func (e *Edit) Add(ctx context.Context, sources []IndexSource, o AddOptions) error {
 	members, err := readMembers(ctx, e.registries, e.repository, sources)
 	if err != nil {
@@ -98,17 +98,18 @@ func (e *Edit) Add(ctx context.Context, sources []IndexSource, o AddOptions) err
 		}
 	}
 	for _, m := range members {
-		if err := e.document.add(m, o); err != nil {
+		if err := e.index.add(m, o); err != nil {
 			return err
 		}
 	}
 	e.members = append(e.members, members...)
-	e.document.annotate(o)
+	e.index.annotate(o)
 	return nil
 }
 
-// Remove removes the entries that were there before and have a child namespace,
-// or a digest. Its error's class is errdefs.ErrNotFound when there are none.
+// Remove removes the entries that have a child namespace, or a digest, and were
+// not added by this Edit. When there are none, the class of the error is
+// errdefs.ErrNotFound.
 func (e *Edit) Remove(member string) error {
 	if !e.remove(func(n nested.Entry) bool {
 		return n.Child != (nested.Child{}) && n.Child.String() == member || n.Digest.String() == member
@@ -118,20 +119,20 @@ func (e *Edit) Remove(member string) error {
 	return nil
 }
 
-// remove removes entries that were there before, and reports whether there were
-// any.
+// remove removes entries that were not added by this Edit, and reports whether
+// there were any.
 func (e *Edit) remove(which func(nested.Entry) bool) bool {
 	var kept []nested.Entry
 	removed := map[digest.Digest]bool{}
-	manifests := e.document.Manifests[:0:0]
+	manifests := e.index.Manifests[:0:0]
 	for i, entry := range e.entries {
 		if which(entry) {
 			removed[entry.Digest] = true
 			continue
 		}
-		kept, manifests = append(kept, entry), append(manifests, e.document.Manifests[i])
+		kept, manifests = append(kept, entry), append(manifests, e.index.Manifests[i])
 	}
-	e.document.Manifests = append(manifests, e.document.Manifests[len(e.entries):]...)
+	e.index.Manifests = append(manifests, e.index.Manifests[len(e.entries):]...)
 	e.entries = kept
 	e.members = slices.DeleteFunc(e.members, func(m member) bool {
 		return removed[m.desc.Digest] && which(nested.Entry{Descriptor: m.desc, Child: m.child})
@@ -150,19 +151,19 @@ func (e *Edit) Members() []string {
 	return members
 }
 
-// Bytes returns the index, the same each time, and its descriptor.
-func (e *Edit) Bytes() ([]byte, ocispec.Descriptor, error) { return e.document.bytes() }
+// Bytes returns the index and its descriptor. It is deterministic.
+func (e *Edit) Bytes() ([]byte, ocispec.Descriptor, error) { return e.index.bytes() }
 
 // PublishOptions say how an index is published.
 type PublishOptions struct {
 	Strategy nested.Strategy // "" is [nested.Auto]
-	// NoProtect leaves members without the tags that keep them from the registry's
+	// NoProtect omits the tags that protect members from the registry's
 	// clean-up (docs/spec.md, section 8b).
 	NoProtect bool
 }
 
-// Publish protects the members, and brings the index to its repository under
-// tags, the first of which decides how. It returns the strategy.
+// Publish protects the members, and pushes the index under tags. The strategy
+// is decided for the first tag and returned.
 func (e *Edit) Publish(ctx context.Context, tags []string, o PublishOptions) (strategy nested.Strategy, err error) {
 	data, desc, err := e.Bytes()
 	if err != nil {
@@ -191,8 +192,8 @@ func (e *Edit) Publish(ctx context.Context, tags []string, o PublishOptions) (st
 	return strategy, nil
 }
 
-// manifests fetches those of members that were there before and have stayed,
-// to be tagged. One that is gone can be removed.
+// manifests fetches the manifests of the members that were there and have
+// stayed, because they have to be tagged.
 func (e *Edit) manifests(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(DefaultConcurrent)
@@ -225,7 +226,7 @@ func (p publisher) protect(ctx context.Context, members []member) error {
 			return err
 		}
 		tag := protection.Tag(m.repository, m.desc.Digest)
-		if is { // which may be a blob there
+		if is { // it may be a blob in that repository
 			member := publisher{p.registries, m.manifest, m.desc}
 			_, err = member.publish(ctx, m.repository, tag, nested.Auto)
 		} else {
@@ -241,7 +242,7 @@ func (p publisher) protect(ctx context.Context, members []member) error {
 	return nil
 }
 
-// anchor brings what the members hold into the index's repository.
+// anchor copies the members' content into the index's repository.
 func (e *Edit) anchor(ctx context.Context) error {
 	m := newMover(e.registries, e.repository, Anchor, DefaultConcurrent, nil)
 	m.single = true
@@ -254,7 +255,7 @@ func (e *Edit) anchor(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := (&passage{m, newOwner(b, e.registries, false), Options{}}).moveAll(ctx); err != nil {
+		if err := (&transfer{m, newOwner(b, e.registries, false), Options{}}).moveAll(ctx); err != nil {
 			return err
 		}
 	}

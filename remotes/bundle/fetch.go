@@ -17,7 +17,7 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// CheckStorable refuses what content stores cannot hold.
+// CheckStorable refuses content that content stores cannot hold.
 func CheckStorable(d ocispec.Descriptor) error {
 	if err := d.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d.Digest, err)
@@ -28,8 +28,8 @@ func CheckStorable(d ocispec.Descriptor) error {
 	return nil
 }
 
-// store stores content that is not there yet; what is there in part goes on.
-// The annotations stay out of it: containerd makes names of one of them.
+// store stores content that is missing, and continues what is there in part.
+// The annotations are left out: containerd derives names from one of them.
 func store(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 	d := n.Descriptor
 	d.Annotations = nil
@@ -48,19 +48,19 @@ func store(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, ErrOther) {
-		return &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
+	if errors.Is(err, ErrMismatch) {
+		return &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrMismatch.Error()}
 	}
 	if status, statusErr := to.Status(ctx, ref); errdefs.IsFailedPrecondition(err) && statusErr == nil && status.Offset >= d.Size {
-		// All is there and does not verify. Kept, it would fail every later pull.
-		bad := &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrOther.Error()}
+		// It is complete and does not verify. Kept, it would fail every later pull.
+		bad := &nested.VerifyError{Repository: b.Found(n), Digest: d.Digest, Reason: ErrMismatch.Error()}
 		return errors.Join(bad, to.Abort(ctx, ref))
 	}
 	return err
 }
 
-// recheck looks at content that was there before, where others than a store's
-// own daemon could have put it, and fetches it again if it does not verify.
+// recheck verifies content that was there before, where anybody else could have
+// put it, and fetches it again if it does not verify.
 func recheck(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 	v, ok := to.(Verifier)
 	if !ok {
@@ -76,8 +76,8 @@ func recheck(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 	return store(ctx, to, b, n)
 }
 
-// Explain says what could not be stored, unless the error does so itself. Then
-// it is cut free of what content stores write around it.
+// Explain adds to an error which content could not be stored, unless the error
+// says so itself. Text that content stores add around such an error is removed.
 func (b *Bundle) Explain(n *Node, err error) error {
 	var child *nested.Error
 	var bad *nested.InvalidError
@@ -96,16 +96,16 @@ func (b *Bundle) Explain(n *Node, err error) error {
 	return fmt.Errorf("%s@%s: %w", b.Found(n), n.Digest, err)
 }
 
-// ErrOther is content that is not what its descriptor says.
-var ErrOther = errors.New("another digest or size")
+// ErrMismatch is the error for content that does not match its descriptor.
+var ErrMismatch = errors.New("another digest or size")
 
-// MaxManifest is what docs/spec.md allows, section 5.
+// MaxManifest is the limit of docs/spec.md, section 5.
 const MaxManifest = 4 << 20
 
 // FetchAll fetches and verifies a manifest, an index or a config.
 func FetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
 	if desc.Size > MaxManifest {
-		return nil, fmt.Errorf("%s: %d bytes are too many", desc.Digest, desc.Size)
+		return nil, fmt.Errorf("%s: %d bytes are more than a manifest, an index or a config may have", desc.Digest, desc.Size)
 	}
 	r, err := f.Fetch(ctx, desc)
 	if err != nil {
@@ -117,7 +117,7 @@ func FetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) (
 		return nil, err
 	}
 	if desc.Digest.Validate() != nil || desc.Digest.Algorithm().FromBytes(data) != desc.Digest {
-		return nil, fmt.Errorf("%s: what was served is something else", desc.Digest)
+		return nil, fmt.Errorf("%s: the content does not match its descriptor", desc.Digest)
 	}
 	return data, nil
 }

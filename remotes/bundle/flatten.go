@@ -13,9 +13,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// placeFlat brings a manifest or an index into the parent: a manifest as it is, an index
-// as a plain one of what was selected in it.
-func (p *passage) placeFlat(ctx context.Context, n *Node) error {
+// placeFlat copies a manifest or an index into the parent: a manifest as it is,
+// an index as a plain one of its selected entries.
+func (p *transfer) placeFlat(ctx context.Context, n *Node) error {
 	desc, data, err := p.flatten(ctx, n)
 	if err != nil {
 		return err
@@ -23,9 +23,9 @@ func (p *passage) placeFlat(ctx context.Context, n *Node) error {
 	return p.putManifest(ctx, n, p.parent, desc, data)
 }
 
-// flatten returns a manifest or an index without child namespaces. One that has none, and
-// all of whose entries are as they were, stays as it is.
-func (p *passage) flatten(ctx context.Context, n *Node) (ocispec.Descriptor, []byte, error) {
+// flatten returns a manifest or an index without child namespaces. An index
+// without any, all of whose entries are unchanged, stays as it is.
+func (p *transfer) flatten(ctx context.Context, n *Node) (ocispec.Descriptor, []byte, error) {
 	data := p.bytesOf(n.Digest)
 	plain := Bare(n.Descriptor)
 	if !images.IsIndexType(n.MediaType) {
@@ -50,7 +50,7 @@ func (p *passage) flatten(ctx context.Context, n *Node) (ocispec.Descriptor, []b
 
 // flattenIndex returns an index of the entries that have nodes, with the
 // nodes' flat descriptors; nil when nothing changes.
-func (p *passage) flattenIndex(data []byte, entries []nested.Entry, nodes []*Node) ([]byte, error) {
+func (p *transfer) flattenIndex(data []byte, entries []nested.Entry, nodes []*Node) ([]byte, error) {
 	var index map[string]json.RawMessage
 	var raw []map[string]json.RawMessage
 	err := json.Unmarshal(data, &index)
@@ -101,8 +101,8 @@ func nodeOf(e nested.Entry, nodes []*Node) *Node {
 	return nil
 }
 
-// flattenEntry takes the child namespace out of an entry, keeps it as the name
-// of the entry, and lets it point to the flat content.
+// flattenEntry removes the child namespace from an entry, keeps it as the name
+// of the entry, and points the entry to the flat content.
 func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, plain ocispec.Descriptor) (changed bool, err error) {
 	if plain.Digest != "" && plain.Digest != e.Digest {
 		changed = true
@@ -136,15 +136,16 @@ func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, plain ocispe
 	return true, err
 }
 
-// setPlain takes note of what stands for a manifest or an index in plain indexes.
+// setPlain records which descriptor replaces a manifest or an index in plain
+// indexes.
 func (m *mover) setPlain(n *Node, desc ocispec.Descriptor) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.plains[n] = desc
 }
 
-// plainOf is what stands for a manifest or an index in plain indexes; nothing for
-// other content.
+// plainOf is the descriptor that replaces a manifest or an index in plain
+// indexes; empty for other content.
 func (m *mover) plainOf(n *Node) ocispec.Descriptor {
 	m.mu.Lock()
 	defer m.mu.Unlock()

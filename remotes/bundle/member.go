@@ -18,10 +18,10 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// IndexSource is what an index is to point to.
+// IndexSource is an image, artifact or index that becomes a member of an index.
 type IndexSource struct {
 	Reference auth.Reference
-	Name      string // that the index gives it; may be empty
+	Name      string // as the entry's name; may be empty
 }
 
 func (s IndexSource) String() string {
@@ -33,17 +33,17 @@ func (s IndexSource) String() string {
 
 // member is a member of an index that is being made.
 type member struct {
-	source     IndexSource // of one that is new
+	source     IndexSource // of a new member
 	repository auth.Repository
 	child      nested.Child
-	desc       ocispec.Descriptor // with what the index says of it
+	desc       ocispec.Descriptor // with what the index's entry says
 	manifest   []byte
 }
 
 // ref is the member's reference by digest.
 func (m member) ref() string { return m.repository.String() + "@" + m.desc.Digest.String() }
 
-// readMembers finds sources, side by side, in their order.
+// readMembers reads sources concurrently, and returns them in order.
 func readMembers(ctx context.Context, base remotes.Resolver, parent auth.Repository, sources []IndexSource) ([]member, error) {
 	members := make([]member, len(sources))
 	group, ctx := errgroup.WithContext(ctx)
@@ -57,7 +57,7 @@ func readMembers(ctx context.Context, base remotes.Resolver, parent auth.Reposit
 	return members, group.Wait()
 }
 
-// readMember finds a source, and what an index says of it.
+// readMember reads a source, and describes it for the index.
 func readMember(ctx context.Context, base remotes.Resolver, parent auth.Repository, source IndexSource) (member, error) {
 	m, err := newMember(parent, source)
 	if err != nil {
@@ -88,7 +88,7 @@ func readMember(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	return m, m.describe(ctx, f)
 }
 
-// newMember is the member that a source becomes in an index in a repository.
+// newMember is the member that a source becomes in the index of a repository.
 func newMember(parent auth.Repository, source IndexSource) (member, error) {
 	m := member{source: source, repository: source.Reference.Repository()}
 	path, ok := strings.CutPrefix(m.repository.String(), parent.String()+"/")
@@ -105,8 +105,8 @@ func newMember(parent auth.Repository, source IndexSource) (member, error) {
 	return m, nil
 }
 
-// nested reports whether a member is a nested index itself. Read strictly, as
-// whoever pulls a member reads it, what is invalid is an error.
+// nested reports whether a member is a nested index itself. With strict, it is
+// read as a pull reads a member: an invalid index is an error.
 func (m *member) nested(strict bool) (bool, error) {
 	place := nested.PlaceIn(m.repository, m.desc)
 	if strict {
@@ -116,12 +116,12 @@ func (m *member) nested(strict bool) (bool, error) {
 	return is, err
 }
 
-// invalid is an error about something that the member consists of.
+// invalid is the error for an invalid part of a member.
 func (m *member) invalid(d digest.Digest, err error) error {
 	return &nested.InvalidError{Digest: d, In: m.repository, Position: -1, Err: err}
 }
 
-// describe reads platform and artifact type out of a manifest.
+// describe reads platform and artifact type from a manifest.
 func (m *member) describe(ctx context.Context, f remotes.Fetcher) error {
 	var manifest struct {
 		ArtifactType string             `json:"artifactType"`

@@ -15,16 +15,16 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// movedBlob is where a blob is by now. While it is on its way to the first
-// repository all others wait, to mount it from there.
+// movedBlob is where a blob is at the destination. While it is on its way to
+// the first repository, the other copies of it wait, to be mounted from there.
 type movedBlob struct {
 	sync.Mutex
 	in []auth.Repository
 }
 
-// moveBlob brings a blob into a repository: from one of the same registry
-// where that can be, or else from where it is.
-func (p *passage) moveBlob(ctx context.Context, n *Node, to auth.Repository) error {
+// moveBlob brings a blob into a repository: mounted from another repository of
+// the registry where possible, or else uploaded.
+func (p *transfer) moveBlob(ctx context.Context, n *Node, to auth.Repository) error {
 	p.mu.Lock()
 	blob, ok := p.blobs[n.Digest]
 	if !ok {
@@ -46,9 +46,9 @@ func (p *passage) moveBlob(ctx context.Context, n *Node, to auth.Repository) err
 	return err
 }
 
-// moveFrom mounts or uploads a blob, which repositories of the destination may
-// have by now.
-func (p *passage) moveFrom(ctx context.Context, n *Node, to auth.Repository, mountable []auth.Repository) error {
+// moveFrom mounts or uploads a blob. It may be mountable from repositories of
+// the destination.
+func (p *transfer) moveFrom(ctx context.Context, n *Node, to auth.Repository, mountable []auth.Repository) error {
 	return p.limited(ctx, func() error {
 		at, err := p.sources(ctx, n)
 		switch {
@@ -57,7 +57,7 @@ func (p *passage) moveFrom(ctx context.Context, n *Node, to auth.Repository, mou
 		case p.source != nil && n.Repository.Host() == to.Host():
 			mountable = at
 		case len(mountable) > 0 && p.source != nil:
-			if _, err := p.whoHas(ctx, n); err != nil {
+			if _, err := p.holder(ctx, n); err != nil {
 				return err
 			}
 		}
@@ -66,7 +66,7 @@ func (p *passage) moveFrom(ctx context.Context, n *Node, to auth.Repository, mou
 }
 
 // sources are the repositories that a blob may come from.
-func (p *passage) sources(ctx context.Context, n *Node) ([]auth.Repository, error) {
+func (p *transfer) sources(ctx context.Context, n *Node) ([]auth.Repository, error) {
 	home, err := p.home(ctx, n)
 	if p.fromParents && p.source != nil {
 		return append([]auth.Repository{home}, n.Repository.Above(p.bundle.Repository)...), err
@@ -74,8 +74,8 @@ func (p *passage) sources(ctx context.Context, n *Node) ([]auth.Repository, erro
 	return []auth.Repository{home}, err
 }
 
-// upload brings a blob from the first of some repositories that has it.
-func (p *passage) upload(ctx context.Context, n *Node, to auth.Repository, mountable, at []auth.Repository) error {
+// upload uploads a blob from the first of some repositories that has it.
+func (p *transfer) upload(ctx context.Context, n *Node, to auth.Repository, mountable, at []auth.Repository) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // an upload that nothing was written to ends with its context alone
 	pusher, err := p.registries.Pusher(ctx, to.String()+"@"+n.Digest.String())
@@ -94,14 +94,14 @@ func (p *passage) upload(ctx context.Context, n *Node, to auth.Repository, mount
 	defer upload.Close()
 	body, err := p.bundle.Fetcher.FetchFrom(ctx, n.Descriptor, at[0], at[1:]...)
 	if err != nil {
-		return p.unread(ctx, n, err)
+		return p.explainUnread(ctx, n, err)
 	}
 	defer body.Close()
 	p.show.Expect(n.Size)
 	from := &source{Reader: body, most: n.Size}
 	if err := content.Copy(ctx, upload, from, n.Size, n.Digest); err != nil {
 		if from.err != nil {
-			return p.unread(ctx, n, err)
+			return p.explainUnread(ctx, n, err)
 		}
 		return fmt.Errorf("%s@%s: %w", to, n.Digest, err)
 	}
@@ -110,16 +110,16 @@ func (p *passage) upload(ctx context.Context, n *Node, to auth.Repository, mount
 	return nil
 }
 
-// unread says of a blob why it could not be read.
-func (p *passage) unread(ctx context.Context, n *Node, err error) error {
+// explainUnread says why a blob could not be read.
+func (p *transfer) explainUnread(ctx context.Context, n *Node, err error) error {
 	if errdefs.IsNotFound(err) && p.source != nil {
 		return p.lacks(ctx, n)
 	}
 	return p.bundle.Explain(n, err)
 }
 
-// source is a body that remembers that it failed, so that it can be told from
-// where it goes to.
+// source is a body that remembers its error, so that errors in reading can be
+// told from those of the upload.
 type source struct {
 	io.Reader
 	most int64 // bytes

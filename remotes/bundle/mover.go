@@ -21,16 +21,16 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// mover brings bundles into repositories of a registry: members to
-// <parent>/<child namespace>, or everything to the parent. Any number of them
-// may be under way at once, each a [passage].
+// mover copies bundles into repositories of a registry: members to
+// <parent>/<child namespace>, or everything to the parent. It may copy several
+// at once, each a [transfer].
 type mover struct {
-	registries *registry.Client // of the registry that it goes to
+	registries *registry.Client // of the destination
 	parent     auth.Repository
-	single     bool               // all to the parent
+	single     bool               // everything goes to the parent
 	plain      bool               // in plain indexes
 	strategy   nested.Strategy    // for nested indexes
-	protection *nested.Protection // nil: members get no tags
+	protection *nested.Protection // nil: members are not tagged
 	show       Progress
 	limiter    *semaphore.Weighted
 
@@ -39,13 +39,13 @@ type mover struct {
 
 	mu        sync.Mutex
 	manifests map[digest.Digest][]byte
-	held      int64        // bytes of these
-	kept      map[put]bool // that get a tag
+	held      int64        // total bytes of manifests
+	kept      map[put]bool // content that gets a tag
 	blobs     map[digest.Digest]*movedBlob
-	plains    map[*Node]ocispec.Descriptor // what stands for nodes in plain indexes
+	plains    map[*Node]ocispec.Descriptor // replacements of nodes in plain indexes
 }
 
-// put is content on its way to a repository.
+// put is content and the repository that it is copied to.
 type put struct {
 	to   auth.Repository
 	what contentKey
@@ -68,16 +68,16 @@ func newMover(registries *registry.Client, parent auth.Repository, strategy nest
 	}
 }
 
-// passage is a bundle on its way. Each node is brought before those that point
-// to it; the root is left to its user.
-type passage struct {
+// transfer is the copying of one bundle. Each node is copied before the nodes
+// that point to it; the root is left to the caller.
+type transfer struct {
 	*mover
 	*owner
 	options Options
 }
 
-// move walks from the root and brings what is below it.
-func (p *passage) move(ctx context.Context) (*Walked, error) {
+// move walks from the root and copies everything below it.
+func (p *transfer) move(ctx context.Context) (*Walked, error) {
 	o := p.options
 	o.Blobs, o.Carrier = true, true
 	return p.bundle.Walk(ctx, o, Visitor{Fetch: p.fetch, Home: p.home, Done: func(ctx context.Context, n *Node) error {
@@ -88,8 +88,8 @@ func (p *passage) move(ctx context.Context) (*Walked, error) {
 	}})
 }
 
-// moveAll brings the root, too.
-func (p *passage) moveAll(ctx context.Context) error {
+// moveAll copies the root, too.
+func (p *transfer) moveAll(ctx context.Context) error {
 	walked, err := p.move(ctx)
 	if err != nil {
 		return err
@@ -97,11 +97,11 @@ func (p *passage) moveAll(ctx context.Context) error {
 	return p.place(ctx, walked.Root)
 }
 
-// fetch keeps manifests and indexes; other content goes from one registry to the
-// other when its place is known.
-func (p *passage) fetch(ctx context.Context, n *Node) error {
+// fetch keeps manifests and indexes. Other content is copied once its
+// destination is known.
+func (p *transfer) fetch(ctx context.Context, n *Node) error {
 	if _, err := p.target(n.Namespace); err != nil {
-		return err // before what it points to is put
+		return err // before anything that it points to is copied
 	}
 	if err := n.Digest.Validate(); err != nil {
 		return fmt.Errorf("%s: digest %.100q: %w", n.Repository, n.Digest, err)
@@ -119,7 +119,8 @@ func (p *passage) fetch(ctx context.Context, n *Node) error {
 	return err
 }
 
-// maxHeld bounds the manifests and indexes of a copy, which are kept until it ends.
+// maxHeld bounds the manifests and indexes of a copy in bytes. They are kept
+// until it ends.
 const maxHeld = 1 << 30
 
 func (m *mover) hold(d digest.Digest, data []byte) error {
@@ -138,10 +139,10 @@ func (m *mover) bytesOf(d digest.Digest) []byte {
 	return m.manifests[d]
 }
 
-// reserve gives the entries of a nested index their tags in its order, so that
-// they are the same each time: those of the index's own repository, too, which a
-// carrier does not name.
-func (p *passage) reserve(ctx context.Context, n *Node) error {
+// reserve chooses the tags of a nested index's entries in the order of the
+// index, so that they are the same each time. This includes entries in the
+// index's own repository, which a carrier does not reference.
+func (p *transfer) reserve(ctx context.Context, n *Node) error {
 	if p.protection == nil {
 		return nil
 	}
@@ -173,17 +174,17 @@ func (m *mover) keep(p put) {
 	m.kept[p] = true
 }
 
-// keeps reports whether content in a repository gets a tag that protects it.
+// keeps reports whether content in a repository gets a protecting tag.
 func (m *mover) keeps(p put) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.kept[p]
 }
 
-// place brings a node into its repository, once.
-func (p *passage) place(ctx context.Context, n *Node) error {
-	if n.isManifestOrIndex() && !images.IsIndexType(n.MediaType) && !p.options.selects(n) {
-		return nil // it was no carrier
+// place copies a node into its repository, once.
+func (p *transfer) place(ctx context.Context, n *Node) error {
+	if n.isManifestOrIndex() && !images.IsIndexType(n.MediaType) && !p.options.isSelected(n) {
+		return nil // it was not a carrier
 	}
 	to, err := p.to(ctx, n)
 	if err != nil {
@@ -204,8 +205,8 @@ func (p *passage) place(ctx context.Context, n *Node) error {
 	return p.putManifest(ctx, n, to, n.Descriptor, p.bytesOf(n.Digest))
 }
 
-// to is where a node's content goes.
-func (p *passage) to(ctx context.Context, n *Node) (auth.Repository, error) {
+// to is the repository that a node's content is copied to.
+func (p *transfer) to(ctx context.Context, n *Node) (auth.Repository, error) {
 	home, err := p.home(ctx, n)
 	if err != nil {
 		return home, err
@@ -232,7 +233,7 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 	return to, nil
 }
 
-// placed is the digest of what stands for a node where it was brought to.
+// placed is the digest of a node at the destination.
 func (m *mover) placed(n *Node) digest.Digest {
 	if plain := m.plainOf(n); plain.Digest != "" {
 		return plain.Digest
@@ -240,8 +241,8 @@ func (m *mover) placed(n *Node) digest.Digest {
 	return n.Stored().Digest
 }
 
-// placeCarrier brings a carrier that stands as a member, as it is.
-func (p *passage) placeCarrier(ctx context.Context, n *Node, to auth.Repository) error {
+// placeCarrier copies a carrier that is a member, as it is.
+func (p *transfer) placeCarrier(ctx context.Context, n *Node, to auth.Repository) error {
 	carrier, err := p.home(ctx, n.Carrier)
 	if err != nil {
 		return err
@@ -259,9 +260,9 @@ func (p *passage) placeCarrier(ctx context.Context, n *Node, to auth.Repository)
 	return p.putManifest(ctx, n, to, n.Carrier.Descriptor, p.bytesOf(n.Carrier.Digest))
 }
 
-// putManifest puts a manifest or an index that is below a root, under a tag
-// that protects it when it is a member.
-func (p *passage) putManifest(ctx context.Context, n *Node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
+// putManifest puts a manifest or an index that is below a root, with a
+// protecting tag when it is a member.
+func (p *transfer) putManifest(ctx context.Context, n *Node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	key := put{to, contentKey{desc.Digest, true}}
 	tag, err := p.tag(ctx, n, key)
 	if err != nil {
@@ -284,26 +285,27 @@ func (p *passage) putManifest(ctx context.Context, n *Node, to auth.Repository, 
 	})
 }
 
-// tag is the tag that protects a manifest or an index; none for one that is no
+// tag is the tag that protects a manifest or an index; "" for one that is not a
 // member.
-func (p *passage) tag(ctx context.Context, n *Node, key put) (string, error) {
+func (p *transfer) tag(ctx context.Context, n *Node, key put) (string, error) {
 	if p.protection == nil || !n.IsMember() && !p.keeps(key) {
 		return "", nil
 	}
 	home, err := p.home(ctx, n)
-	if err == nil && home != n.Repository { // a guest there
+	if err == nil && home != n.Repository { // a copy in another repository
 		return p.protection.Tags(key.what.digest)[1], nil
 	}
 	return p.protection.Tag(key.to, key.what.digest), err
 }
 
-// once does what has to be done for content in a repository; others wait.
+// once does something once for content in a repository; concurrent callers
+// wait.
 func (m *mover) once(p put, do func() error) error {
 	_, err := m.puts.Do(p, func() (struct{}, error) { return struct{}{}, do() })
 	return err
 }
 
-// limited does something as one of the requests at once.
+// limited does something that counts toward the limit of concurrent requests.
 func (m *mover) limited(ctx context.Context, do func() error) error {
 	if err := m.limiter.Acquire(ctx, 1); err != nil {
 		return err

@@ -2,13 +2,13 @@ package bundle
 
 import ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-// Named is what a name of a pull stands for.
+// Named is a name that a pull records, and its content.
 type Named struct {
 	Name   string
-	Target ocispec.Descriptor // without what belongs to the index that it stood in
+	Target ocispec.Descriptor // without the fields of the index entry
 }
 
-// Names are the names that a pull gives: a name for the root, first, and then
+// Names are the names that a pull records: a name for the root, first, and then
 // <registry>/<target>@<digest> for each member that the walk selected.
 func (w *Walked) Names(name string) []Named {
 	all := []Named{{name, Bare(w.Root.Descriptor)}}

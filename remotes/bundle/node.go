@@ -18,20 +18,20 @@ import (
 type Node struct {
 	nested.Entry
 	IsRoot     bool
-	Listed     bool            // in an index
-	Aside      bool            // reached through what refers to something
+	Listed     bool            // is an entry of an index
+	Aside      bool            // reached through a referrer
 	Namespace  string          // composed path from the root; "" in the root's repository
-	Repository auth.Repository // where it is by that path
-	Children   []*Node         // as far as they are selected, in order
-	Referrers  []*Node         // where they are asked for
-	Carrier    *Node           // that stood here for it
-	Missing    bool            // left out, as the source does not have it
+	Repository auth.Repository // of its path
+	Children   []*Node         // the selected ones, in order
+	Referrers  []*Node         // where they were requested
+	Carrier    *Node           // the carrier that was in its place
+	Missing    bool            // left out because the source does not have it
 
 	visit func() error // visits it once, however many paths lead to it
 }
 
-// contentKey is content as a manifest or index or as a blob: a registry keeps
-// them apart.
+// contentKey tells apart content that is a manifest or index and content that
+// is a blob, as registries do.
 type contentKey struct {
 	digest          digest.Digest
 	manifestOrIndex bool
@@ -44,11 +44,11 @@ func (n *Node) isManifestOrIndex() bool { return oci.IsManifestOrIndex(n.MediaTy
 // IsMember reports whether a child-namespace descriptor points to the node.
 func (n *Node) IsMember() bool { return n.Child != (nested.Child{}) }
 
-// IsNestedIndex reports whether the node has members of its own among what a
-// walk has selected: clients that know nothing of child namespaces cannot pull it.
+// IsNestedIndex reports whether the node has members of its own among those
+// that a walk has selected: clients without child namespaces cannot pull it.
 func (n *Node) IsNestedIndex() bool { return slices.ContainsFunc(n.Children, (*Node).IsMember) }
 
-// carried returns the index that a carrier carries.
+// carried returns the index in a carrier.
 func (n *Node) carried() *Node {
 	for _, c := range n.Children {
 		if c.Carried {
@@ -58,8 +58,9 @@ func (n *Node) carried() *Node {
 	return nil
 }
 
-// leads reports whether a node is or leads to something that is selected.
-func (n *Node) leads() bool {
+// hasContent reports whether there is a selected manifest or blob at or below a
+// node.
+func (n *Node) hasContent() bool {
 	return slices.ContainsFunc(n.All(), func(n *Node) bool { return !images.IsIndexType(n.MediaType) && !n.Missing })
 }
 
@@ -90,19 +91,19 @@ func PlatformOf(p *ocispec.Platform) string {
 	return platforms.Format(*p)
 }
 
-// Whole is a node and everything below it, with what refers to any of it.
-func (n *Node) Whole() []*Node {
+// AllWithReferrers returns a node and everything below it, with what refers to
+// any of it.
+func (n *Node) AllWithReferrers() []*Node {
 	nodes := n.All()
 	for _, below := range nodes {
 		for _, r := range below.Referrers {
-			nodes = append(nodes, r.Whole()...)
+			nodes = append(nodes, r.AllWithReferrers()...)
 		}
 	}
 	return nodes
 }
 
-// Stored is the node that stands for it in its repository: a carrier, where one
-// carries it.
+// Stored is the node in the node's repository: the carrier, where there is one.
 func (n *Node) Stored() *Node {
 	if n.Carrier != nil {
 		return n.Carrier
@@ -110,21 +111,21 @@ func (n *Node) Stored() *Node {
 	return n
 }
 
-// WithDigest is a reference with the digest of what it led to, which may be
-// another than its own: that of what a carrier carries.
+// WithDigest is a reference with the digest that it was resolved to. For a
+// carrier that is the digest of the index in it.
 func WithDigest(ref string, d digest.Digest) string {
 	ref, _, _ = strings.Cut(ref, "@")
 	return ref + "@" + d.String()
 }
 
-// Bare is a descriptor without what belongs to the index that it stood in.
+// Bare is a descriptor without the fields of the index entry.
 func Bare(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform, ArtifactType: d.ArtifactType}
 }
 
-// IsNonDistributable reports whether content of a media type is not to be
-// distributed (image-spec, "Non-Distributable Layers"; Docker's foreign layers).
-// Such layers stay where they are: clients get them from their URLs. Copies,
-// layouts and archives leave them out as other tools do, also where a registry
-// happens to have one, and say so.
+// IsNonDistributable reports whether content of a media type must not be
+// distributed (image-spec, "Non-Distributable Layers"; Docker's foreign
+// layers). Such layers stay where they are: clients get them from their URLs.
+// Copies, layouts and archives leave them out as other tools do, even where a
+// registry has one, and say so.
 func IsNonDistributable(mediaType string) bool { return images.IsNonDistributable(mediaType) }

@@ -7,50 +7,49 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// Options say how far a walk leads. The zero value leads to every manifest and
+// Options say how far a walk goes. The zero value reaches every manifest and
 // index of a bundle.
 type Options struct {
 	Selection
-	// Blobs leads to configs and layers, too. Where members are selected, the
-	// manifests and indexes are walked to first, so that a member that is not there
-	// is found before any blob is brought.
+	// Blobs includes configs and layers. Where members are selected, the walk
+	// reads the manifests and indexes first, so that a missing member is found
+	// before any blob is fetched.
 	Blobs bool
-	// Referrers leads to what refers to manifests and indexes, too.
+	// Referrers includes what refers to manifests and indexes.
 	Referrers bool
-	// Carrier leads to the manifest that carried the root, too, after all else,
-	// and with Referrers to what refers to that.
+	// Carrier includes the manifest that carried the root, after everything
+	// else, and with Referrers what refers to that.
 	Carrier bool
-	// Sparse leaves out entries of indexes that are not there.
+	// Sparse leaves out entries of indexes whose content is missing.
 	Sparse bool
-	// OmitNonDistributable leaves out layers that are not to be distributed.
+	// OmitNonDistributable leaves out layers that must not be distributed.
 	OmitNonDistributable bool
-	// Concurrent is how many large blobs are brought at once; eight small requests
-	// count as one. 0 is [DefaultConcurrent].
+	// Concurrent is how many large blobs are transferred at once; eight small
+	// requests count as one. 0 is [DefaultConcurrent].
 	Concurrent int
 }
 
-// DefaultConcurrent is as many as is polite to a registry, and enough for its
-// bandwidth.
+// DefaultConcurrent is polite to a registry, and enough for its bandwidth.
 const DefaultConcurrent = 8
 
-// Visitor is what a walk does on its way. Each function may be nil, and is
+// Visitor is what a walk does at each node. Each function may be nil, and is
 // called by several goroutines at once; an error from one ends the walk.
 type Visitor struct {
-	// Fetch brings a node's content, once for each digest, before what is below.
-	// By default manifests and indexes are read.
+	// Fetch fetches a node's content, once for each digest, before the nodes
+	// below. By default manifests and indexes are read.
 	Fetch func(context.Context, *Node) error
-	// Children lists what a manifest or index that was fetched points to. By
-	// default the bundle's fetcher says it.
+	// Children lists the entries of a manifest or index that was fetched. By
+	// default the bundle's fetcher does.
 	Children func(context.Context, *Node) ([]nested.Entry, error)
-	// Home says in which repository a manifest is to be taken to be, with its
-	// config and layers. By default that is where it is by its path.
+	// Home returns the repository to which a manifest belongs, with its config
+	// and layers. By default that is the one of its path.
 	Home func(context.Context, *Node) (auth.Repository, error)
-	// Done is called for a node when it was for all that is below it. The node of
-	// a carrier has become that of the index that it carries.
+	// Done is called for a node after it was called for everything below. The
+	// node of a carrier has become that of the index in it.
 	Done func(context.Context, *Node) error
 }
 
-// fill sets what was not given.
+// fill sets the defaults.
 func (v Visitor) fill(b *Bundle) Visitor {
 	if v.Children == nil {
 		v.Children = func(ctx context.Context, n *Node) ([]nested.Entry, error) {

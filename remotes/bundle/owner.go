@@ -21,18 +21,18 @@ import (
 // above at the destination, with config and layers from there. Config and
 // layers that are not where their manifest is end the copy.
 
-// owner finds out in which repositories content belongs. It may be used by
+// owner finds out to which repositories content belongs. It may be used by
 // several goroutines at once.
 type owner struct {
 	bundle      *Bundle
-	source      *registry.Client // that it is read from; nil: a layout
+	source      *registry.Client // nil: a layout
 	fromParents bool             // content of repositories above goes to members that name it
 
 	homesMu sync.Mutex
 	homes   map[homeKey]auth.Repository
 }
 
-// homeKey is all of a node that decides about its home.
+// homeKey is everything about a node that determines its home.
 type homeKey struct {
 	at      auth.Repository
 	content contentKey
@@ -45,9 +45,9 @@ func newOwner(b *Bundle, registries *registry.Client, fromParents bool) *owner {
 	return &owner{bundle: b, source: registries, fromParents: fromParents, homes: map[homeKey]auth.Repository{}}
 }
 
-// home is the repository whose readers have a node's content at the source: the
-// node's own, by its path, or one above it. Another member's is none. A layout
-// has one place for all.
+// home is the repository whose readers can read a node's content at the source:
+// the one of the node's path, or one above it, but never another member's. A
+// layout has only one.
 func (o *owner) home(ctx context.Context, n *Node) (auth.Repository, error) {
 	if o.source == nil {
 		return n.Repository, nil
@@ -69,19 +69,20 @@ func (o *owner) home(ctx context.Context, n *Node) (auth.Repository, error) {
 	return at, nil
 }
 
-// find is home, as far as it was not asked before.
+// find is home without the cache.
 func (o *owner) find(ctx context.Context, n *Node) (auth.Repository, error) {
-	listedBlob := n.Listed && !n.isManifestOrIndex() // which is not fetched before
+	listedBlob := n.Listed && !n.isManifestOrIndex() // not fetched before its home is known
 	if o.bundle.Found(n) != n.Repository || listedBlob {
-		if at, err := o.whoHas(ctx, n); err != nil || !o.fromParents { // with which all that is found is the member's
+		if at, err := o.holder(ctx, n); err != nil || !o.fromParents { // with fromParents, content found above is the member's too
 			return at, err
 		}
 	}
 	return n.Repository, nil
 }
 
-// whoHas asks the repositories that may have a node's content for it.
-func (o *owner) whoHas(ctx context.Context, n *Node) (auth.Repository, error) {
+// holder returns the first of the possible repositories that has a node's
+// content.
+func (o *owner) holder(ctx context.Context, n *Node) (auth.Repository, error) {
 	repositories := []auth.Repository{n.Repository}
 	if n.Listed || n.Aside || n.isManifestOrIndex() || o.fromParents {
 		repositories = append(repositories, n.Repository.Above(o.bundle.Repository)...)
@@ -94,7 +95,7 @@ func (o *owner) whoHas(ctx context.Context, n *Node) (auth.Repository, error) {
 	return n.Repository, o.lacks(ctx, n)
 }
 
-// has asks one repository for a node's content.
+// has reports whether a repository has a node's content.
 func (o *owner) has(ctx context.Context, n *Node, at auth.Repository) (bool, error) {
 	kinds := []string{"manifests/"}
 	switch {
@@ -114,8 +115,8 @@ func (o *owner) has(ctx context.Context, n *Node, at auth.Repository) (bool, err
 	return false, nil
 }
 
-// lacks is the error of a member that does not have what its manifest names. It
-// says where it would be, for the publisher, who may read that.
+// lacks is the error for a member that does not have what its manifest names.
+// It says which repository has it, because the publisher may read that.
 func (o *owner) lacks(ctx context.Context, n *Node) error {
 	lacks := func(why string) error {
 		return fmt.Errorf("child %s@%s: %s: %w", n.Repository, oci.Short(n.Digest), why, errdefs.ErrNotFound)

@@ -1,11 +1,11 @@
 package bundle
 
-// Progress is told how far a pull or a copy is. Its methods are called by
+// Progress is notified as a pull or a copy proceeds. Its methods are called by
 // several goroutines at once.
 type Progress interface {
-	// Expect adds bytes to those that will be brought.
+	// Expect adds bytes to the expected total.
 	Expect(bytes int64)
-	// Member says that a member is being put, or has arrived.
+	// Member says that a member is being copied, or has arrived.
 	Member(*Node)
 }
 

@@ -17,19 +17,20 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// Anchor is a strategy of [Edit.Publish] alone: the index as it is, and the
-// members' content beside it, too. Who may read its repository may read them.
+// Anchor is a strategy of [Edit.Publish] alone: the index as it is, with a copy
+// of the members' content beside it. Whoever may read its repository may then
+// read the members.
 const Anchor nested.Strategy = "anchor"
 
-// publisher brings an index to a registry (docs/spec.md, section 8).
+// publisher pushes an index to a registry (docs/spec.md, section 8).
 type publisher struct {
-	registries remotes.Resolver // of which only Pusher is asked
+	registries remotes.Resolver // only its Pusher is used
 	index      []byte
 	desc       ocispec.Descriptor
 }
 
 // putContent pushes content to a repository, a manifest under a tag if one is
-// named. What is there already is no error.
+// named. Content that exists is not an error.
 func putContent(ctx context.Context, registries remotes.Resolver, to auth.Repository, tag string, desc ocispec.Descriptor, data []byte) error {
 	ref := to.String() + "@" + desc.Digest.String()
 	if tag != "" {
@@ -46,8 +47,8 @@ func putContent(ctx context.Context, registries remotes.Resolver, to auth.Reposi
 	return refusal(to, err)
 }
 
-// listReferrer sees to it that what is there already is listed among the
-// referrers of its subject, as the pusher does with what it writes.
+// listReferrer has content that exists listed among the referrers of its
+// subject, as the pusher does with what it writes.
 func listReferrer(ctx context.Context, registries remotes.Resolver, at auth.Repository, desc ocispec.Descriptor, data []byte) error {
 	lister, ok := registries.(interface {
 		ListReferrer(context.Context, auth.Repository, ocispec.Descriptor, []byte) error
@@ -74,10 +75,11 @@ func push(ctx context.Context, pusher remotes.Pusher, desc ocispec.Descriptor, d
 	}
 }
 
-// publish pushes the index under a tag in a way of docs/spec.md, section 8, and
-// returns which it was. With auto, a registry that says that it keeps an index
-// as it is may refuse this one all the same, as one whose members the parent's
-// credential may not read: then a carrier.
+// publish pushes the index under a tag by one of the strategies of
+// docs/spec.md, section 8, and returns which. With auto, a registry that says
+// that it keeps an index as it is may still refuse this one, for example
+// because the parent's credential may not read the members: then it gets a
+// carrier.
 func (p publisher) publish(ctx context.Context, to auth.Repository, tag string, strategy nested.Strategy) (nested.Strategy, error) {
 	asIs := strategy != nested.Carrier
 	if strategy == nested.Auto {
@@ -100,14 +102,14 @@ func (p publisher) publish(ctx context.Context, to auth.Repository, tag string, 
 	return nested.Carrier, p.carry(ctx, to, tag)
 }
 
-// refused reports whether a registry did not take a manifest for what it says.
+// refused reports whether a registry refused a manifest because of its content.
 func refused(err error) bool {
 	var status remoteserrors.ErrUnexpectedStatus
 	return errors.As(err, &status) && (status.StatusCode == http.StatusBadRequest || status.StatusCode == http.StatusNotFound) &&
 		strings.Contains(strings.ToUpper(string(status.Body)), "MANIFEST")
 }
 
-// putCarried pushes what a carrier points to.
+// putCarried pushes the content of a carrier.
 func (p publisher) putCarried(ctx context.Context, to auth.Repository) error {
 	index, config := p.desc, ocispec.DescriptorEmptyJSON
 	index.MediaType = "application/octet-stream" // so that it is pushed as a blob

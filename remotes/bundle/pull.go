@@ -9,34 +9,34 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// Target is where a pull goes: a content store that can say what is in it. It may
-// be a [Verifier] and a [Storer], too.
+// Target is the destination of a pull: a content store that records what is in
+// it. It may also be a [Verifier] and a [Storer].
 type Target interface {
 	content.Store
-	// Name is how a command line names it.
+	// Name is its name on a command line.
 	Name() string
-	// Lease returns a context under which what is stored stays.
+	// Lease returns a context whose content is not garbage-collected.
 	Lease(context.Context) (context.Context, error)
 	// Stored is called for a node whose content is in the store.
 	Stored(context.Context, *Bundle, *Node) error
-	// Done is called for a node when all below it is in the store.
+	// Done is called for a node when everything below it is in the store.
 	Done(context.Context, *Bundle, *Node) error
-	// Finish records what has arrived, the root under a name. Nothing is recorded
-	// before.
+	// Finish records what has arrived, the root under a name. Nothing is
+	// recorded before.
 	Finish(ctx context.Context, b *Bundle, w *Walked, name string) error
-	// Close ends the use of it, finished or not. It is its user's to call.
+	// Close releases the target, finished or not. The caller of Pull calls it.
 	Close() error
 }
 
-// Verifier is a target whose content others than its own daemon could have put
-// there.
+// Verifier is a target whose content others than its own daemon could have
+// written.
 type Verifier interface {
-	// Verify reports whether content that was there before is what its descriptor
-	// says. What is not is fetched again.
+	// Verify reports whether content that was there matches its descriptor.
+	// Otherwise it is fetched again.
 	Verify(context.Context, ocispec.Descriptor) (bool, error)
 }
 
-// Storer is a target that wants to know which node content is stored for.
+// Storer is a target that needs to know the node of the content it stores.
 type Storer interface {
 	// StoreFor returns where a node's content goes.
 	StoreFor(*Bundle, *Node) content.Ingester
@@ -44,19 +44,21 @@ type Storer interface {
 
 // PullOptions say what of a bundle is pulled.
 type PullOptions struct {
-	// Options say what is pulled, with configs and layers whatever they say.
+	// Options say what is pulled. Configs and layers are always included.
 	Options
-	// From, when given, are the registries that the bundle is read from: what is
-	// pulled is given to others, so that content has to be where its member's
-	// readers have it, or with FromParents in a repository above.
+	// From, when given, is the client of the registries that the bundle is read
+	// from. It says that the pull is passed on to others: content has to be
+	// where its member's readers can read it, or with FromParents in a
+	// repository above.
 	From        *registry.Client
 	FromParents bool
-	// Progress is told how far it is; nil for nobody.
+	// Progress is notified as the pull proceeds; may be nil.
 	Progress Progress
 }
 
-// Pull brings a bundle into a target, the root under a name. What is there is not
-// fetched again, so that a pull that was interrupted goes on where it stopped.
+// Pull pulls a bundle into a target, the root under a name. Content that is
+// there is not fetched again, so that running an interrupted pull again
+// completes it.
 func Pull(ctx context.Context, b *Bundle, to Target, name string, o PullOptions) (*Walked, error) {
 	ctx, err := to.Lease(ctx)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // ecr are the hosts of Amazon's registries.
 var ecr = regexp.MustCompile(`^(public\.ecr\.aws|\d+\.dkr[.-]ecr(-fips)?\..+)$`)
 
-// refusal adds to a registry's refusal to take something what can be done.
+// refusal adds to a registry's refusal what it means and what to do.
 func refusal(to auth.Repository, err error) error {
 	var status remoteerrors.ErrUnexpectedStatus
 	var denied *auth.DeniedError
@@ -51,8 +51,8 @@ func CheckParent(parent auth.Repository) error {
 	return &AvoidableError{Err: usage.Errorf("Docker Hub has no repositories below %s: names there have two components", parent), By: ByFlatten}
 }
 
-// incomplete adds to a refusal of an index without child namespaces what can
-// be done.
+// incomplete adds to the refusal of an index without child namespaces that its
+// content is incomplete.
 func incomplete(to auth.Repository, desc ocispec.Descriptor, err error) error {
 	if !images.IsIndexType(desc.MediaType) || !refused(err) {
 		return err

@@ -10,13 +10,14 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 )
 
-// Selection says which members of a bundle are meant, and for which platform.
+// Selection selects members of a bundle, and a platform.
 type Selection struct {
 	Platform platforms.Matcher // nil means all
-	Members  []string          // composed paths; none means all
+	Members  []string          // composed paths; empty means all
 }
 
-// HostPlatform is this host's, but for macOS, whose containers are Linux's.
+// HostPlatform is this host's platform; on macOS Linux, because its containers
+// run Linux.
 func HostPlatform() ocispec.Platform {
 	p := platforms.DefaultSpec()
 	if p.OS == "darwin" {
@@ -25,26 +26,27 @@ func HostPlatform() ocispec.Platform {
 	return p
 }
 
-// takes reports whether the entry of an index is selected, or may lead to what
-// is.
-func (s Selection) takes(n *Node) bool {
+// mayContain reports whether the entry of an index is selected, or may contain
+// something that is.
+func (s Selection) mayContain(n *Node) bool {
 	if s.Platform != nil && n.Platform != nil && !s.Platform.Match(*n.Platform) {
 		return false
 	}
-	if s.Wanted(n.Namespace) {
+	if s.MatchesMember(n.Namespace) {
 		return true
 	}
-	leads := func(m string) bool { return n.Namespace == "" || strings.HasPrefix(m, n.Namespace+"/") }
+	above := func(m string) bool { return n.Namespace == "" || strings.HasPrefix(m, n.Namespace+"/") }
 	// A manifest may be a carrier; what it is besides is not visited.
-	return oci.IsManifestOrIndex(n.MediaType) && slices.ContainsFunc(s.Members, leads)
+	return oci.IsManifestOrIndex(n.MediaType) && slices.ContainsFunc(s.Members, above)
 }
 
-// Wanted reports whether a namespace is one of the wanted members or below one.
-func (s Selection) Wanted(namespace string) bool {
+// MatchesMember reports whether a namespace is one of the selected members or
+// below one.
+func (s Selection) MatchesMember(namespace string) bool {
 	inside := func(m string) bool { return namespace == m || strings.HasPrefix(namespace, m+"/") }
 	return len(s.Members) == 0 || slices.ContainsFunc(s.Members, inside)
 }
 
-// selects reports whether a manifest is there for its own sake, and not only to
-// see whether it is a carrier.
-func (s Selection) selects(n *Node) bool { return n.Aside || s.Wanted(n.Namespace) }
+// isSelected reports whether a manifest is selected itself, and not only read
+// to see whether it is a carrier.
+func (s Selection) isSelected(n *Node) bool { return n.Aside || s.MatchesMember(n.Namespace) }

@@ -13,9 +13,9 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// Unprotect deletes the tags that keep an index's members from the registry's
-// clean-up, for an index that is retired: those of all its members, which keep the
-// other tags that they have. deleted is called for each tag that was there.
+// Unprotect deletes the tags that protect an index's members from the
+// registry's clean-up, for an index that is retired. Other tags of the members
+// stay. deleted is called for each tag that existed.
 func Unprotect(ctx context.Context, b *Bundle, client *registry.Client, deleted func(auth.Repository, string) error) error {
 	walked, err := b.Walk(ctx, Options{}, Visitor{})
 	if err != nil {
@@ -34,8 +34,8 @@ func Unprotect(ctx context.Context, b *Bundle, client *registry.Client, deleted 
 	return nil
 }
 
-// ownEntries are the manifests and indexes in the repositories of nested
-// indexes that those name.
+// ownEntries are the entries of nested indexes in the repositories of those
+// indexes themselves.
 func ownEntries(root *Node) []*Node {
 	var own []*Node
 	for _, n := range root.All() {
@@ -51,7 +51,7 @@ func ownEntries(root *Node) []*Node {
 	return own
 }
 
-// deleteTag deletes a tag, and says so when it was there.
+// deleteTag deletes a tag, and calls deleted when it existed.
 func deleteTag(ctx context.Context, client *registry.Client, at auth.Repository, tag string, deleted func(auth.Repository, string) error) error {
 	switch err := client.Delete(ctx, at, "manifests/"+tag); {
 	case errdefs.IsNotFound(err):

@@ -20,8 +20,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// MaxNodes bounds a walk. A digest may stand under many namespaces, so that
-// the bound of package nested on distinct digests does not bound the paths.
+// MaxNodes bounds a walk. The bound of package nested is on distinct digests;
+// one digest may have many paths.
 const MaxNodes = 100_000
 
 // smallWeight small requests count as much as a large one.
@@ -34,10 +34,11 @@ func weightOf(d ocispec.Descriptor) int64 {
 	return smallWeight
 }
 
-// Walk walks from the root to everything that is selected, each content once
-// however many paths lead to it, side by side. It is an error when nothing is
-// selected, a [MissingError]; with that, too, what was found is returned. Other
-// errors are those of the source and of the visitor; the first ends the walk.
+// Walk goes from the root to everything that is selected, concurrently, and
+// fetches each content once however many paths lead to it. When nothing is
+// selected, the error is a [MissingError], and the result is returned with it.
+// Other errors are those of the source and of the visitor; the first one ends
+// the walk.
 func (b *Bundle) Walk(ctx context.Context, o Options, v Visitor) (*Walked, error) {
 	if o.Concurrent == 0 {
 		o.Concurrent = DefaultConcurrent
@@ -59,29 +60,29 @@ func (b *Bundle) Walk(ctx context.Context, o Options, v Visitor) (*Walked, error
 	return w.run(ctx)
 }
 
-// walk is one walk. What it is about is set when it begins.
+// walk is one walk. Its parameters do not change.
 type walk struct {
 	bundle  *Bundle
 	options Options
 	visitor Visitor
 	fetches *fetches
 
-	ctx  context.Context // of the whole walk: one failure ends it
+	ctx  context.Context // of the walk: one failure ends it
 	fail context.CancelCauseFunc
 
 	*notes
 }
 
-// notes are what a walk has come upon so far.
+// notes are what a walk has found so far.
 type notes struct {
 	mu      sync.Mutex
 	nodes   int
 	entries map[string]*Node // of indexes, by namespace and digest
-	listed  map[listing]bool // whose referrers were asked for
+	listed  map[listing]bool // whose referrers were requested
 	found   *found
 }
 
-// fetches are the contents that were fetched, or are being.
+// fetches are the contents that have been or are being fetched.
 type fetches struct {
 	limiter *semaphore.Weighted
 	once    flight.Once[contentKey, struct{}]
@@ -113,7 +114,7 @@ func (w walk) run(ctx context.Context) (*Walked, error) {
 	return walked, nil
 }
 
-// visit brings a node and what is below it.
+// visit fetches a node and visits what is below it.
 func (w *walk) visit(n *Node) (err error) {
 	defer func() {
 		if err != nil {
@@ -141,8 +142,8 @@ func (w *walk) visit(n *Node) (err error) {
 	return w.visitor.Done(w.ctx, n)
 }
 
-// visitAll visits nodes side by side. What a carrier carries takes its place
-// later.
+// visitAll visits nodes concurrently. An index takes the place of its carrier
+// when the carrier has been visited.
 func visitAll(nodes []*Node) error {
 	var group errgroup.Group
 	for _, n := range nodes {
@@ -153,7 +154,7 @@ func visitAll(nodes []*Node) error {
 	return group.Wait()
 }
 
-// reach brings a node, or finds that it is missing and may be.
+// reach fetches a node, or marks it as missing where the options allow it.
 func (w *walk) reach(n *Node) error {
 	err := w.bring(n)
 	absent := n.Listed && errdefs.IsNotFound(err)
@@ -206,10 +207,10 @@ func (w *walk) expand(n *Node) error {
 	return w.count(len(n.Children) + len(n.Referrers))
 }
 
-// add adds what an entry points to to the children of a node, if it is selected.
+// add adds an entry to the children of a node, if it is selected.
 func (w *walk) add(n *Node, at auth.Repository, e nested.Entry) error {
 	index := images.IsIndexType(n.MediaType)
-	if visited := w.options.Blobs && w.options.selects(n); !index && !e.Carried && !visited {
+	if visited := w.options.Blobs && w.options.isSelected(n); !index && !e.Carried && !visited {
 		return nil
 	}
 	repository, err := e.Child.In(at)
@@ -222,13 +223,13 @@ func (w *walk) add(n *Node, at auth.Repository, e nested.Entry) error {
 	case w.options.OmitNonDistributable && IsNonDistributable(e.MediaType):
 		w.found.omit(child)
 		return nil
-	case chosen && !w.options.takes(child):
-		w.found.pass(child)
+	case chosen && !w.options.mayContain(child):
+		w.found.skip(child)
 		return nil
 	}
 	child.visit = sync.OnceValue(func() error { return w.visit(child) })
 	if chosen {
-		child = w.known(child)
+		child = w.existing(child)
 	}
 	if !slices.Contains(n.Children, child) {
 		n.Children = append(n.Children, child)
@@ -236,16 +237,16 @@ func (w *walk) add(n *Node, at auth.Repository, e nested.Entry) error {
 	return nil
 }
 
-// refer finds what refers to a manifest or an index, where that is asked for: in
-// the repository in which it is by its path, and in the one that served it. A list
-// is asked for once. What is behind it stands aside from the graph, in nodes of
-// its own: a referrer may point back to what it refers to.
+// refer finds what refers to a manifest or an index, if the options say so: in
+// the repository of its path, and in the one that served it. Each list is
+// requested once. Referrers have nodes of their own, aside from the graph,
+// because a referrer may point back to its subject.
 func (w *walk) refer(n *Node, repositories ...auth.Repository) error {
 	if !w.options.Referrers {
 		return nil
 	}
 	for _, at := range slices.Compact(repositories) {
-		if !w.begin(listing{n.Digest, at}) {
+		if !w.startListing(listing{n.Digest, at}) {
 			continue
 		}
 		referrers, err := w.bundle.Fetcher.Referrers(w.ctx, n.Descriptor, at)
@@ -261,7 +262,7 @@ func (w *walk) refer(n *Node, repositories ...auth.Repository) error {
 	return nil
 }
 
-// visitCarrier finds the manifest that carried the root, and brings it and what
+// visitCarrier finds the manifest that carried the root, and visits it and what
 // refers to it.
 func (w *walk) visitCarrier(root *Node) error {
 	desc, ok := w.bundle.Fetcher.Carrier()
@@ -279,8 +280,8 @@ func (w *walk) visitCarrier(root *Node) error {
 	return err
 }
 
-// begin reports whether a list was not asked for yet.
-func (w *walk) begin(l listing) bool {
+// startListing reports whether a list has not been requested yet.
+func (w *walk) startListing(l listing) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	first := !w.listed[l]
@@ -288,9 +289,9 @@ func (w *walk) begin(l listing) bool {
 	return first
 }
 
-// known returns the node that stands for the same content under the same
-// namespace, if there is one.
-func (w *walk) known(n *Node) *Node {
+// existing returns the node for the same content under the same namespace, if
+// there is one.
+func (w *walk) existing(n *Node) *Node {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	key := n.Namespace + "@" + n.Digest.String()
@@ -301,7 +302,7 @@ func (w *walk) known(n *Node) *Node {
 	return n
 }
 
-// count adds nodes, within bounds.
+// count adds nodes, within the bound.
 func (w *walk) count(n int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

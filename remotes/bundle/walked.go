@@ -11,7 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Walked is what a walk found.
+// Walked is the result of a walk.
 type Walked struct {
 	Root      *Node
 	Selection // of the walk
@@ -28,18 +28,18 @@ type Walked struct {
 // MemberNodes are the selected members, by namespace.
 func (w *Walked) MemberNodes() []*Node {
 	members := slices.DeleteFunc(w.Root.All(), func(n *Node) bool {
-		return !n.IsMember() || !w.Wanted(n.Namespace) || !n.leads()
+		return !n.IsMember() || !w.MatchesMember(n.Namespace) || !n.hasContent()
 	})
 	slices.SortStableFunc(members, func(a, b *Node) int { return strings.Compare(a.Namespace, b.Namespace) })
 	return members
 }
 
-// Missing are the entries that were left out because they are not there.
+// Missing are the entries that were left out because their content is missing.
 func (w *Walked) Missing() []*Node {
 	return slices.DeleteFunc(w.Root.All(), func(n *Node) bool { return !n.Missing })
 }
 
-// found gathers what a walk leaves out.
+// found collects what a walk leaves out.
 type found struct {
 	mu               sync.Mutex
 	unselected       []string
@@ -51,8 +51,8 @@ func newFound() *found {
 	return &found{skipped: map[string]bool{}, nonDistributable: map[string]bool{}}
 }
 
-// pass takes note of an entry that is not selected.
-func (f *found) pass(n *Node) {
+// skip records an entry that is not selected.
+func (f *found) skip(n *Node) {
 	const shown = 50
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -62,7 +62,7 @@ func (f *found) pass(n *Node) {
 	}
 }
 
-// omit takes note of content that is left out, once.
+// omit records content that is left out, once.
 func (f *found) omit(n *Node) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -80,8 +80,7 @@ func (f *found) walked(root *Node, s Selection) *Walked {
 	}
 }
 
-// nothing is the error when there is something below the root, but nothing
-// that is selected.
+// nothing is the error when nothing below the root is selected.
 func (w *Walked) nothing() error {
 	selected := func(member string) bool {
 		return slices.ContainsFunc(w.Root.All(), func(n *Node) bool {

@@ -97,7 +97,7 @@ func (a *Archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.W
 // commit makes the file of the layout.
 func (a *Archive) commit() error {
 	p := a.arrival("", 0o600)
-	p.into, p.fill = a.file, a.whole(a.pack)
+	p.into, p.fill = a.file, a.synced(a.pack)
 	name := filepath.Base(a.file)
 	p.rename = func(from string) error { return a.parent.Rename(filepath.Join(filepath.Base(a.dir), from), name) }
 	p.arrived = func() (fs.FileInfo, error) { return a.parent.Lstat(name) }

@@ -191,7 +191,7 @@ func (l *Layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walk
 	for _, r := range walked.Names(name) {
 		index.Manifests = nameIn(index.Manifests, r)
 	}
-	for _, n := range walked.Root.Whole() {
+	for _, n := range walked.Root.AllWithReferrers() {
 		for _, r := range n.Referrers {
 			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
 			if !slices.ContainsFunc(index.Manifests, named) {
@@ -261,7 +261,7 @@ func (l *Layout) write(name string, value any) error {
 		return err
 	}
 	p := l.arrival(name, 0o600)
-	p.fill = l.whole(func(out io.Writer) error {
+	p.fill = l.synced(func(out io.Writer) error {
 		_, err := out.Write(data)
 		return err
 	})
@@ -280,10 +280,10 @@ func (l *Layout) arrival(name string, perm fs.FileMode) arrival {
 	}
 }
 
-// whole fills a file that is done when it is on the disk.
-func (l *Layout) whole(write func(io.Writer) error) func(*os.File) error {
+// synced fills a file that is done when it is on the disk.
+func (l *Layout) synced(write func(io.Writer) error) func(*os.File) error {
 	return func(file *os.File) error {
-		err := write(asking{file, l.before})
+		err := write(hookedFile{file, l.before})
 		if err == nil {
 			err = file.Chmod(0o644) // whatever the umask
 		}
@@ -297,13 +297,13 @@ func (l *Layout) whole(write func(io.Writer) error) func(*os.File) error {
 	}
 }
 
-// asking is a file that asks before each write.
-type asking struct {
+// hookedFile is a file that asks before each write.
+type hookedFile struct {
 	file   *os.File
 	before func(change, path string) error
 }
 
-func (f asking) Write(p []byte) (int, error) {
+func (f hookedFile) Write(p []byte) (int, error) {
 	if err := f.before("write", f.file.Name()); err != nil {
 		return 0, err
 	}

@@ -110,7 +110,7 @@ var (
 // Write implements io.Writer.
 func (w *smallWriter) Write(p []byte) (int, error) {
 	if int64(w.data.Len()+len(p)) > w.desc.Size {
-		return 0, bundle.ErrOther
+		return 0, bundle.ErrMismatch
 	}
 	return w.data.Write(p)
 }
@@ -120,7 +120,7 @@ func (w *smallWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.data.Grow(int(w.desc.Size) + bytes.MinRead) // with room to see the end
 	n, err := w.data.ReadFrom(r)
 	if int64(w.data.Len()) > w.desc.Size {
-		return n, bundle.ErrOther
+		return n, bundle.ErrMismatch
 	}
 	return n, err
 }
@@ -146,7 +146,7 @@ func (w *smallWriter) Truncate(size int64) error {
 // syncs are done; nothing names it before.
 func (w *smallWriter) Commit(context.Context, int64, digest.Digest, ...content.Opt) error {
 	if int64(w.data.Len()) != w.desc.Size || w.desc.Digest.Algorithm().FromBytes(w.data.Bytes()) != w.desc.Digest {
-		return bundle.ErrOther
+		return bundle.ErrMismatch
 	}
 	if err := w.layout.writeBlob(w.desc.Digest, w.data.Bytes()); err != nil {
 		return err
@@ -172,7 +172,7 @@ func (l *Layout) writeBlob(d digest.Digest, data []byte) error {
 	}
 	p := l.arrival(blobFile(d), 0o444)
 	p.fill = func(file *os.File) error {
-		_, err := asking{file, l.before}.Write(data)
+		_, err := hookedFile{file, l.before}.Write(data)
 		return err
 	}
 	return located(l.dir, p.put())

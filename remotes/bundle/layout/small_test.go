@@ -32,7 +32,7 @@ func TestSmallBlobs(t *testing.T) {
 		return content.Copy(t.Context(), w, strings.NewReader(text), desc.Size, desc.Digest)
 	}
 	for _, other := range []string{"another", "contents"} {
-		if err = bring(other); !errors.Is(err, bundle.ErrOther) {
+		if err = bring(other); !errors.Is(err, bundle.ErrMismatch) {
 			t.Errorf("%s: %v", other, err)
 		}
 		if _, err = l.root.Lstat(blobFile(desc.Digest)); err == nil {

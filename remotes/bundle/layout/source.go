@@ -199,13 +199,13 @@ func (l *Source) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	var document struct {
+	var content struct {
 		MediaType string `json:"mediaType"`
 	}
-	if err := json.Unmarshal(data, &document); err != nil || !oci.IsManifestOrIndex(document.MediaType) {
+	if err := json.Unmarshal(data, &content); err != nil || !oci.IsManifestOrIndex(content.MediaType) {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %s does not say that it is a manifest or an index", l.Path, d)
 	}
-	return ocispec.Descriptor{MediaType: document.MediaType, Digest: d, Size: int64(len(data))}, nil
+	return ocispec.Descriptor{MediaType: content.MediaType, Digest: d, Size: int64(len(data))}, nil
 }
 
 // Fetcher implements remotes.Resolver.

@@ -16,9 +16,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// indexDocument is an index that is being made. Entries that were there keep
-// all that they have.
-type indexDocument struct {
+// rawIndex is an index that is being made or changed. Its entries are kept as
+// bytes, so that those that stay lose nothing.
+type rawIndex struct {
 	specs.Versioned
 	MediaType    string              `json:"mediaType"`
 	ArtifactType string              `json:"artifactType,omitempty"`
@@ -27,17 +27,17 @@ type indexDocument struct {
 	Annotations  map[string]string   `json:"annotations,omitempty"`
 }
 
-func newIndexDocument() *indexDocument {
-	return &indexDocument{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []json.RawMessage{}}
+func newRawIndex() *rawIndex {
+	return &rawIndex{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []json.RawMessage{}}
 }
 
-// readIndexDocument reads an index that is there, and refuses one that holds
-// more than can be written again.
-func readIndexDocument(data []byte) (*indexDocument, error) {
+// parseRawIndex reads an index, and refuses one with properties that would be
+// lost when it is written.
+func parseRawIndex(data []byte) (*rawIndex, error) {
 	if !utf8.Valid(data) {
 		return nil, avoidable(ByNewIndex, "the index is not UTF-8, as an index with child namespaces has to be")
 	}
-	index := newIndexDocument()
+	index := newRawIndex()
 	var all map[string]json.RawMessage
 	err := json.Unmarshal(data, index)
 	if err == nil {
@@ -60,8 +60,8 @@ type indexEntry struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// add appends an entry for a member; one that is there already stays alone.
-func (d *indexDocument) add(m member, o AddOptions) error {
+// add appends an entry for a member, unless the same entry is there.
+func (d *rawIndex) add(m member, o AddOptions) error {
 	entry := indexEntry{Descriptor: m.desc}
 	entry.Annotations = map[string]string{}
 	maps.Copy(entry.Annotations, o.MemberAnnotations)
@@ -84,7 +84,7 @@ func (d *indexDocument) add(m member, o AddOptions) error {
 }
 
 // annotate sets annotations and the artifact type where they are given.
-func (d *indexDocument) annotate(o AddOptions) {
+func (d *rawIndex) annotate(o AddOptions) {
 	if d.Annotations == nil && len(o.Annotations) > 0 {
 		d.Annotations = map[string]string{}
 	}
@@ -94,8 +94,8 @@ func (d *indexDocument) annotate(o AddOptions) {
 	}
 }
 
-// bytes are those of the index, the same each time.
-func (d *indexDocument) bytes() ([]byte, ocispec.Descriptor, error) {
+// bytes returns the index and its descriptor. It is deterministic.
+func (d *rawIndex) bytes() ([]byte, ocispec.Descriptor, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // it would change entries that were there
