@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -90,21 +89,36 @@ func (o *copyOptions) check() error {
 	return nil
 }
 
-// checkDestination checks DST before SRC is asked.
-func (o *copyOptions) checkDestination(dst string) error {
-	place, isLayout := layout.ParsePlace(dst)
-	switch {
-	case !isLayout:
-		_, _, err := parseDestination(dst, "")
-		return err
-	case o.flatten || o.strategy != "auto":
-		return usage.Errorf("--flatten and --strategy are for registries; a layout holds any index")
-	case digest.Digest(place.Reference).Validate() == nil:
-		return usage.Errorf("%s: a copy has the digest of its source; name a tag, or none", place.Path)
-	case place.Reference != "":
-		return checkTag(place.Path, place.Reference)
+// destination is what DST names.
+type destination struct {
+	name     string // as it was written
+	isLayout bool
+	place    layout.Place    // of a layout
+	parent   auth.Repository // of a registry
+	tag      string          // "" for the source's
+}
+
+// parseDestination reads and checks DST, before SRC is asked.
+func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
+	to.name = dst
+	const digestGiven = "%s: a copy has the digest of its source; name a tag, or none"
+	if to.place, to.isLayout = layout.ParsePlace(dst); !to.isLayout {
+		var ref auth.Reference
+		if ref, to.tag, err = parseWritten(dst); err == nil && ref.Digest() != "" {
+			err = usage.Errorf(digestGiven, dst)
+		}
+		to.parent = ref.Repository()
+		return to, err
 	}
-	return nil
+	switch place := to.place; {
+	case o.flatten || o.strategy != "auto":
+		err = usage.Errorf("--flatten and --strategy are for registries; a layout holds any index")
+	case digest.Digest(place.Reference).Validate() == nil:
+		err = usage.Errorf(digestGiven, place.Path)
+	case place.Reference != "":
+		err = checkTag(place.Path, place.Reference)
+	}
+	return to, err
 }
 
 // copied is the result, for people and in JSON.
@@ -124,7 +138,11 @@ type copied struct {
 }
 
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
-	if err = cmp.Or(o.check(), o.checkDestination(dst)); err != nil {
+	if err = o.check(); err != nil {
+		return err
+	}
+	to, err := o.parseDestination(dst)
+	if err != nil {
 		return err
 	}
 	started := time.Now()
@@ -136,13 +154,13 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	defer func() { err = errors.Join(err, from.close()) }()
 	defer func() { err = from.renamed(err) }()
 	var result *copied
-	switch place, isLayout := layout.ParsePlace(dst); {
+	switch {
 	case o.dryRun:
-		return o.plan(ctx, from, dst, stdout)
-	case isLayout:
-		result, err = o.toLayout(ctx, from, place, metrics, stderr)
+		return o.plan(ctx, from, to, stdout)
+	case to.isLayout:
+		result, err = o.toLayout(ctx, from, to.place, metrics, stderr)
 	default:
-		result, err = o.toRegistry(ctx, from, dst, metrics, stderr)
+		result, err = o.toRegistry(ctx, from, to, metrics, stderr)
 	}
 	if err != nil {
 		return err
@@ -239,12 +257,8 @@ func (o *copyOptions) bundle(from *copySource, show bundle.Progress) bundle.Copy
 }
 
 // toRegistry brings everything to a registry, and tags the root last.
-func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst string, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
-	parent, tag, err := parseDestination(dst, from.tag)
-	if err != nil {
-		return nil, err
-	}
-	registries, closeAll, err := o.around(parent, metrics)
+func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, to destination, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
+	registries, closeAll, err := o.around(to.parent, metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -254,32 +268,16 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, dst stri
 	if !o.flatten {
 		warnOfCleanUp(stderr, o.strategy, o.noProtect)
 	}
-	c, err := bundle.Copy(ctx, from.bundle, registries, parent, tag, o.bundle(from, show))
+	tag := cmp.Or(to.tag, from.tag)
+	c, err := bundle.Copy(ctx, from.bundle, registries, to.parent, tag, o.bundle(from, show))
 	if err != nil {
 		return nil, err
 	}
-	ref := parent.String()
+	ref := to.parent.String()
 	if tag != "" {
 		ref += ":" + tag
 	}
 	return &copied{Ref: ref, Digest: c.Digest, Strategy: c.Strategy, Members: c.Placed, Uploaded: c.Uploaded, There: c.There, Bytes: c.Bytes, walked: c.Walked}, nil
-}
-
-// parseDestination reads a reference without or with a tag, which else is the
-// source's.
-func parseDestination(dst, tag string) (auth.Repository, string, error) {
-	if strings.Contains(dst, "@") {
-		return auth.Repository{}, "", usage.Errorf("%s: a copy has the digest of its source; name a tag, or none", dst)
-	}
-	ref, err := parseRef(dst)
-	if err != nil {
-		return auth.Repository{}, "", err
-	}
-	given := ref.Tag()
-	if strings.HasSuffix(dst, ":"+given) || tag == "" && given != "latest" {
-		tag = given
-	}
-	return ref.Repository(), tag, nil
 }
 
 func (c *copied) print(w io.Writer) error {

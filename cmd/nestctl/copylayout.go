@@ -101,12 +101,12 @@ type planned struct {
 }
 
 // contents are what would be copied, and where that would be.
-func (o *copyOptions) contents(ctx context.Context, from *copySource, dst string) ([]planned, error) {
+func (o *copyOptions) contents(ctx context.Context, from *copySource, to destination) ([]planned, error) {
 	plan := []planned{}
 	add := func(place string, d ocispec.Descriptor) {
 		plan = append(plan, planned{place, d.Digest, d.MediaType, d.ArtifactType, d.Size})
 	}
-	if _, isLayout := layout.ParsePlace(dst); isLayout {
+	if to.isLayout {
 		options := o.walk(from)
 		options.Blobs = true
 		walked, err := from.bundle.Walk(ctx, options, bundle.Visitor{})
@@ -115,16 +115,12 @@ func (o *copyOptions) contents(ctx context.Context, from *copySource, dst string
 		}
 		for _, n := range walked.Root.AllWithReferrers() {
 			if !n.Missing {
-				add(dst, n.Descriptor)
+				add(to.name, n.Descriptor)
 			}
 		}
 		return plan, nil
 	}
-	parent, _, err := parseDestination(dst, from.tag)
-	if err != nil {
-		return nil, err
-	}
-	contents, err := bundle.Plan(ctx, from.bundle, parent, o.bundle(from, nil))
+	contents, err := bundle.Plan(ctx, from.bundle, to.parent, o.bundle(from, nil))
 	for _, c := range contents {
 		add(c.Repository.String(), c.Descriptor)
 	}
@@ -132,8 +128,8 @@ func (o *copyOptions) contents(ctx context.Context, from *copySource, dst string
 }
 
 // plan prints what would be where.
-func (o *copyOptions) plan(ctx context.Context, from *copySource, dst string, out io.Writer) error {
-	plan, err := o.contents(ctx, from, dst)
+func (o *copyOptions) plan(ctx context.Context, from *copySource, to destination, out io.Writer) error {
+	plan, err := o.contents(ctx, from, to)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -75,9 +74,13 @@ func newIndexCreate(s *settings) *cobra.Command {
 		Long:  "DEST is the index, registry/org/app:v1.\n" + sourcesHelp,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, repository auth.Repository) (*bundle.Edit, error) {
-				e := bundle.NewIndex(registries, repository)
-				return e, o.add(ctx, e, args[1:])
+			add, err := o.additions(args[1:])
+			if err != nil {
+				return err
+			}
+			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, dest auth.Reference) (*bundle.Edit, error) {
+				e := bundle.NewIndex(registries, dest.Repository())
+				return e, e.Add(ctx, add.sources, add.options)
 			})
 		},
 	}
@@ -94,10 +97,14 @@ func newIndexAdd(s *settings) *cobra.Command {
 		Long:  sourcesHelp,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, _ auth.Repository) (*bundle.Edit, error) {
-				e, err := editIndex(ctx, registries, args[0])
+			add, err := o.additions(args[1:])
+			if err != nil {
+				return err
+			}
+			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, dest auth.Reference) (*bundle.Edit, error) {
+				e, err := bundle.EditIndex(ctx, registries, dest)
 				if err == nil {
-					err = o.add(ctx, e, args[1:])
+					err = e.Add(ctx, add.sources, add.options)
 				}
 				return e, err
 			})
@@ -117,8 +124,8 @@ func newIndexRemove(s *settings) *cobra.Command {
 		Long:  "Each MEMBER is a child namespace, as web or a/b, or a digest.",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, _ auth.Repository) (*bundle.Edit, error) {
-				e, err := editIndex(ctx, registries, args[0])
+			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, dest auth.Reference) (*bundle.Edit, error) {
+				e, err := bundle.EditIndex(ctx, registries, dest)
 				for _, member := range args[1:] {
 					if err == nil {
 						err = e.Remove(member)
@@ -130,15 +137,6 @@ func newIndexRemove(s *settings) *cobra.Command {
 	}
 	o.flags(c)
 	return c
-}
-
-// editIndex begins with the index that is there.
-func editIndex(ctx context.Context, registries *registry.Client, arg string) (*bundle.Edit, error) {
-	ref, err := parseRef(arg)
-	if err != nil {
-		return nil, err
-	}
-	return bundle.EditIndex(ctx, registries, ref)
 }
 
 func newIndexShow(s *settings) *cobra.Command {
@@ -172,9 +170,6 @@ func newIndexShow(s *settings) *cobra.Command {
 	}
 }
 
-// mediaType is the form of media types (RFC 6838, section 4.2).
-var mediaType = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}/[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}$`)
-
 // created is what was made, for people and in JSON.
 type created struct {
 	Ref      string          `json:"ref"`
@@ -184,18 +179,18 @@ type created struct {
 }
 
 // run makes an index with what edit makes of it, and publishes it.
-func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Context, *registry.Client, auth.Repository) (*bundle.Edit, error)) (err error) {
+func (o *indexOptions) run(cmd *cobra.Command, arg string, edit func(context.Context, *registry.Client, auth.Reference) (*bundle.Edit, error)) (err error) {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	repository, tag, err := o.check(dest)
+	dest, err := o.check(arg)
 	if err != nil {
 		return err
 	}
-	registries, closeAll, err := o.around(repository, new(registry.Metrics))
+	registries, closeAll, err := o.around(dest.Repository(), new(registry.Metrics))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	e, err := edit(ctx, registries, repository)
+	e, err := edit(ctx, registries, dest)
 	if err != nil {
 		return err
 	}
@@ -209,59 +204,50 @@ func (o *indexOptions) run(cmd *cobra.Command, dest string, edit func(context.Co
 	}
 	warnOfCleanUp(cmd.ErrOrStderr(), o.strategy, o.noProtect)
 	publish := bundle.PublishOptions{Strategy: nested.Strategy(o.strategy), NoProtect: o.noProtect}
-	strategy, err := e.Publish(ctx, append([]string{tag}, o.tags...), publish)
+	strategy, err := e.Publish(ctx, append([]string{dest.Tag()}, o.tags...), publish)
 	if err != nil {
 		return err
 	}
-	return created{repository.String() + ":" + tag, desc.Digest, strategy, e.Members()}.print(out, o.format)
+	return created{dest.String(), desc.Digest, strategy, e.Members()}.print(out, o.format)
 }
 
-// addOptions are the flags about new members.
-func (o *indexOptions) addOptions() (add bundle.AddOptions, err error) {
-	add = bundle.AddOptions{ArtifactType: o.artifactType, Property: o.property, Replace: o.replace}
-	if add.Annotations, err = pairs("annotation", o.annotations); err != nil {
-		return add, err
-	}
-	if add.MemberAnnotations, err = pairs("member-annotation", o.memberAnnotations); err != nil {
-		return add, err
-	}
-	if value, ok := add.MemberAnnotations[nested.Annotation]; ok {
-		return add, usage.Errorf("--member-annotation %s=%s: the child namespace is where the SOURCE is", nested.Annotation, value)
-	}
-	return add, nil
+// additions are what is added to an index.
+type additions struct {
+	sources []bundle.IndexSource
+	options bundle.AddOptions
 }
 
-// add adds sources to an index.
-func (o *indexOptions) add(ctx context.Context, e *bundle.Edit, args []string) error {
-	add, err := o.addOptions()
-	if err != nil {
-		return err
+// additions reads the arguments and the flags about new members.
+func (o *indexOptions) additions(args []string) (add additions, err error) {
+	add.options = bundle.AddOptions{ArtifactType: o.artifactType, Property: o.property, Replace: o.replace}
+	if add.options.Annotations, err = pairs("annotation", o.annotations); err != nil {
+		return add, err
 	}
-	sources, err := parseSources(args)
-	if err != nil {
-		return err
+	if add.options.MemberAnnotations, err = pairs("member-annotation", o.memberAnnotations); err != nil {
+		return add, err
 	}
-	return e.Add(ctx, sources, add)
+	if err = add.options.Check(); err != nil {
+		return add, err
+	}
+	add.sources, err = parseSources(args)
+	return add, err
 }
 
 // check looks at the flags and at where the index is to be.
-func (o *indexOptions) check(dest string) (auth.Repository, string, error) {
+func (o *indexOptions) check(arg string) (auth.Reference, error) {
 	if err := cmp.Or(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
-		return auth.Repository{}, "", err
+		return auth.Reference{}, err
 	}
-	repository, tag, err := parseTag(dest)
+	dest, err := parseTag(arg)
 	if err != nil {
-		return repository, tag, err
-	}
-	if o.artifactType != "" && !mediaType.MatchString(o.artifactType) {
-		return repository, tag, usage.Errorf("--artifact-type %.64q: must be a media type, as application/vnd.example.app", o.artifactType)
+		return dest, err
 	}
 	for _, t := range o.tags {
 		if err := checkTag("--tag", t); err != nil {
-			return repository, tag, err
+			return dest, err
 		}
 	}
-	return repository, tag, bundle.CheckParent(repository)
+	return dest, bundle.CheckParent(dest.Repository())
 }
 
 func (c created) print(out io.Writer, format string) error {
@@ -277,12 +263,12 @@ func (c created) print(out io.Writer, format string) error {
 }
 
 // parseTag reads a reference by tag.
-func parseTag(s string) (auth.Repository, string, error) {
+func parseTag(s string) (auth.Reference, error) {
 	ref, err := parseRef(s)
 	if err == nil && ref.Tag() == "" {
 		err = usage.Errorf("%s: an index is made under a tag, not under a digest", s)
 	}
-	return ref.Repository(), ref.Tag(), err
+	return ref, err
 }
 
 // parseSources reads [NAME=]SOURCE.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/pin"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -50,15 +52,7 @@ of "reference". Nothing else changes, not even comments or the order.`,
 			if len(o.files) > 0 {
 				return s.pinManifests(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), o, args)
 			}
-			b, walked, err := s.walk(cmd.Context(), args[0], o.platform, false, o.members)
-			if err != nil {
-				return err
-			}
-			members := pinned(b, walked)
-			if len(members) == 0 {
-				members = []pin.Member{pinnedNode(b, walked.Root)}
-			}
-			return pin.List(cmd.OutOrStdout(), o.format, members)
+			return s.listPinned(cmd.Context(), cmd.OutOrStdout(), args[0], o)
 		},
 	}
 	o.flags(c)
@@ -91,11 +85,7 @@ func stdins(files []string) int {
 }
 
 // walk reads the manifests and indexes of a bundle, and no other content.
-func (s *settings) walk(ctx context.Context, arg, platform string, all bool, members []string) (*bundle.Bundle, *bundle.Walked, error) {
-	ref, err := parseRef(arg)
-	if err != nil {
-		return nil, nil, err
-	}
+func (s *settings) walk(ctx context.Context, ref auth.Reference, platform string, all bool, members []string) (*bundle.Bundle, *bundle.Walked, error) {
 	matcher, err := platformFlag(platform, all)
 	if err != nil {
 		return nil, nil, err
@@ -109,6 +99,24 @@ func (s *settings) walk(ctx context.Context, arg, platform string, all bool, mem
 	}
 	walked, err := b.Walk(ctx, bundle.Options{Selection: bundle.Selection{Platform: matcher, Members: members}}, bundle.Visitor{})
 	return b, walked, err
+}
+
+// listPinned prints the references of a bundle's members, or of one without
+// members its own.
+func (s *settings) listPinned(ctx context.Context, out io.Writer, arg string, o resolveOptions) error {
+	ref, err := parseRef(arg)
+	if err != nil {
+		return err
+	}
+	b, walked, err := s.walk(ctx, ref, o.platform, false, o.members)
+	if err != nil {
+		return err
+	}
+	pinned := b.Pinned(walked)
+	if len(pinned) == 0 {
+		pinned = []bundle.Pinned{b.PinnedRoot()}
+	}
+	return pin.List(out, o.format, pinMembers(pinned))
 }
 
 // pinManifests prints manifests with pinned references for the images that
@@ -128,30 +136,29 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 }
 
 // pinBundle finds out what the images of a bundle become.
-func (s *settings) pinBundle(ctx context.Context, ref string, o resolveOptions) (pin.Bundle, error) {
+func (s *settings) pinBundle(ctx context.Context, arg string, o resolveOptions) (pin.Bundle, error) {
+	ref, tag, err := parseWritten(arg)
+	if err != nil {
+		return pin.Bundle{}, err
+	}
 	b, walked, err := s.walk(ctx, ref, o.platform, false, o.members)
 	if err != nil {
 		return pin.Bundle{}, err
 	}
-	tagged := walked.Root.Digest
-	if carrier, ok := b.Fetcher.Carrier(); ok {
-		tagged = carrier.Digest
-	}
-	return pin.Bundle{Ref: ref, Repository: b.Repository, Digest: tagged, Members: pinned(b, walked), Unselected: walked.Unselected}, nil
+	return pin.Bundle{
+		Ref:        arg,
+		Tag:        cmp.Or(tag, ref.Tag()),
+		Repository: b.Repository,
+		Digest:     b.PinnedRoot().Digest,
+		Members:    pinMembers(b.Pinned(walked)),
+		Unselected: walked.Unselected,
+	}, nil
 }
 
-// pinned are the members that tools can pull which know nothing of child
-// namespaces, where they were found.
-func pinned(b *bundle.Bundle, walked *bundle.Walked) []pin.Member {
-	var members []pin.Member
-	for _, n := range walked.MemberNodes() {
-		if !n.IsNestedIndex() {
-			members = append(members, pinnedNode(b, n))
-		}
+func pinMembers(pinned []bundle.Pinned) []pin.Member {
+	members := make([]pin.Member, len(pinned))
+	for i, p := range pinned {
+		members[i] = pin.Member(p)
 	}
-	return slices.Compact(members)
-}
-
-func pinnedNode(b *bundle.Bundle, n *bundle.Node) pin.Member {
-	return pin.Member{Namespace: n.Namespace, Target: n.Repository, Repository: b.Found(n), Digest: n.Digest}
+	return members
 }

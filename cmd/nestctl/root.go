@@ -135,14 +135,20 @@ func userStores(metrics *registry.Metrics) *auth.Stores {
 
 // parseRef reads a reference as docker does.
 func parseRef(s string) (auth.Reference, error) {
+	ref, _, err := parseWritten(s)
+	return ref, err
+}
+
+// parseWritten reads a reference, and the tag that is written in it.
+func parseWritten(s string) (auth.Reference, string, error) {
 	if _, ok := layout.ParsePlace(s); ok {
-		return auth.Reference{}, usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
+		return auth.Reference{}, "", usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
 	}
-	ref, err := auth.ParseReference(s)
+	ref, tag, err := auth.ParseWritten(s)
 	if err != nil {
-		return ref, usage.Error{Err: err}
+		return ref, tag, usage.Error{Err: err}
 	}
-	return ref, nil
+	return ref, tag, nil
 }
 
 // checkTag checks a tag that no reference was read with.

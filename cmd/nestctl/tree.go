@@ -23,7 +23,11 @@ func newTree(s *settings) *cobra.Command {
 			if err := oneOf("format", format, "text", "json"); err != nil {
 				return err
 			}
-			b, walked, err := s.walk(cmd.Context(), args[0], "", true, nil)
+			ref, err := parseRef(args[0])
+			if err != nil {
+				return err
+			}
+			b, walked, err := s.walk(cmd.Context(), ref, "", true, nil)
 			if err != nil {
 				return err
 			}

@@ -33,9 +33,8 @@ func (m Member) Ref() string { return m.Repository.String() + "@" + m.Digest.Str
 
 // Bundle is what a bundle's images become.
 type Bundle struct {
-	// Ref is the reference that the user gave. An image with the same tag is
-	// the bundle's own.
-	Ref        string
+	Ref        string // as the user gave it, for errors
+	Tag        string // that was given, or meant; an image with it is the bundle's own. "" for none
 	Repository auth.Repository
 	Digest     digest.Digest // of what the tag names: an index, a manifest, or the carrier of an index
 	Members    []Member
@@ -46,14 +45,10 @@ type Bundle struct {
 
 // own is the bundle's image as manifests name it: by the tag; "" without one.
 func (b Bundle) own() string {
-	named, err := reference.ParseNormalizedNamed(b.Ref)
-	if err != nil {
+	if b.Tag == "" {
 		return ""
 	}
-	if tagged, ok := reference.TagNameOnly(named).(reference.Tagged); ok {
-		return named.Name() + ":" + tagged.Tag()
-	}
-	return ""
+	return b.Repository.String() + ":" + b.Tag
 }
 
 // root is the reference that pins the bundle itself.

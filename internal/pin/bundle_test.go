@@ -21,13 +21,13 @@ func TestImagesOfBundlesArePinned(t *testing.T) {
 	member := func(target, at string) Member {
 		return Member{"x", repository(target), repository(at), digest.FromString(target)}
 	}
-	bundle := func(ref, at string, members ...Member) Bundle {
-		return Bundle{Ref: ref, Repository: repository(at), Digest: digest.FromString(at), Members: members}
+	bundle := func(tag, at string, members ...Member) Bundle {
+		return Bundle{Ref: at, Tag: tag, Repository: repository(at), Digest: digest.FromString(at), Members: members}
 	}
 	web, cli := member("docker.io/org/app/web", "docker.io/org/app/web"), member("r.example.com:5000/a/b/cli", "r.example.com:5000/a")
-	app := bundle("org/app", "docker.io/org/app", web)
-	a := bundle("r.example.com:5000/a:v1@"+web.Digest.String(), "r.example.com:5000/a", cli)
-	bundles := []Bundle{app, a, bundle("r.example.com:5000/p@"+web.Digest.String(), "r.example.com:5000/p")}
+	app := bundle("latest", "docker.io/org/app", web)
+	a := bundle("v1", "r.example.com:5000/a", cli)
+	bundles := []Bundle{app, a, bundle("", "r.example.com:5000/p")}
 	strict, lax := NewPinner(bundles, false), NewPinner(bundles, true)
 	const unmatched = "error"
 	for image, want := range map[string]string{

@@ -1,7 +1,7 @@
 package auth
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"regexp"
 
@@ -10,7 +10,8 @@ import (
 )
 
 // Reference is a repository with a tag or a digest. The zero value is none;
-// others come from [ParseReference], so that one that exists is well formed.
+// others come from [ParseReference], [Repository.WithTag] and
+// [Repository.WithDigest], so that one that exists is well formed.
 type Reference struct {
 	repository Repository
 	tag        string
@@ -25,24 +26,48 @@ const maxReference = maxRepository + 512
 // docker.io, what has neither a tag nor a digest has the tag latest, and where
 // there are both, the digest counts.
 func ParseReference(s string) (Reference, error) {
+	ref, _, err := ParseWritten(s)
+	return ref, err
+}
+
+// ParseWritten is [ParseReference], and returns the tag as it was written, too:
+// also beside a digest, and "" where there is none.
+func ParseWritten(s string) (ref Reference, tag string, err error) {
 	if len(s) > maxReference {
-		return Reference{}, fmt.Errorf("reference %.64q…: longer than %d characters", s, maxReference)
+		return Reference{}, "", fmt.Errorf("reference %.64q…: longer than %d characters", s, maxReference)
 	}
-	named, err := reference.ParseDockerRef(s)
+	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
-		return Reference{}, fmt.Errorf("reference %q: %w", s, err)
+		return Reference{}, "", fmt.Errorf("reference %q: %w", s, err)
 	}
-	repository, err := ParseRepository(reference.TrimNamed(named).Name())
+	repository, err := ParseRepository(named.Name())
 	if err != nil {
-		return Reference{}, err
+		return Reference{}, "", err
 	}
-	switch named := named.(type) {
-	case reference.Digested:
-		return Reference{repository, "", named.Digest()}, nil
-	case reference.Tagged:
-		return Reference{repository, named.Tag(), ""}, nil
+	if tagged, ok := named.(reference.Tagged); ok {
+		tag = tagged.Tag()
 	}
-	return Reference{}, fmt.Errorf("reference %q: %w", s, errors.New("neither a tag nor a digest"))
+	if digested, ok := named.(reference.Digested); ok {
+		return Reference{repository: repository, digest: digested.Digest()}, tag, nil
+	}
+	return Reference{repository: repository, tag: cmp.Or(tag, "latest")}, tag, nil
+}
+
+// WithTag returns the reference by a tag. It is an error when the string is none.
+func (r Repository) WithTag(tag string) (Reference, error) {
+	if r == (Repository{}) || !IsTag(tag) {
+		return Reference{}, fmt.Errorf("reference %s:%.64q: not a repository and a tag", r, tag)
+	}
+	return Reference{repository: r, tag: tag}, nil
+}
+
+// WithDigest returns the reference by a digest. It is an error when that is not
+// valid.
+func (r Repository) WithDigest(d digest.Digest) (Reference, error) {
+	if r == (Repository{}) || d.Validate() != nil {
+		return Reference{}, fmt.Errorf("reference %s@%.64q: not a repository and a digest", r, d)
+	}
+	return Reference{repository: r, digest: d}, nil
 }
 
 // Repository returns the repository.

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -29,6 +31,50 @@ func TestReference(t *testing.T) {
 	for _, s := range []string{"", "UPPER", "registry.test/org/app:", "registry.test/org/app@sha256:1", "oci-layout:app:v1", "registry.test/" + strings.Repeat("a", 300)} {
 		if r, err := auth.ParseReference(s); err == nil || r != (auth.Reference{}) {
 			t.Errorf("%s: got %s, %v", s, r, err)
+		}
+	}
+}
+
+// TestWritten: what is written besides a repository is told from what is meant.
+func TestWritten(t *testing.T) {
+	sum := digest.FromString("a")
+	for s, want := range map[string][2]string{
+		"reg.test:5000/app":               {"reg.test:5000/app:latest", ""},
+		"reg.test:5000/app:latest":        {"reg.test:5000/app:latest", "latest"},
+		"reg.test/app@" + sum.String():    {"reg.test/app@" + sum.String(), ""},
+		"reg.test/app:v1@" + sum.String(): {"reg.test/app@" + sum.String(), "v1"},
+		"app:v1":                          {"docker.io/library/app:v1", "v1"},
+	} {
+		ref, tag, err := auth.ParseWritten(s)
+		if got := [2]string{ref.String(), tag}; err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", s, got, err, want)
+		}
+		made, err := ref.Repository().WithTag(ref.Tag())
+		if ref.Tag() == "" {
+			made, err = ref.Repository().WithDigest(ref.Digest())
+		}
+		if err != nil || made != ref {
+			t.Errorf("%s: made %s, %v", ref, made, err)
+		}
+	}
+	if _, err := (auth.Repository{}).WithTag("v1"); err == nil {
+		t.Error("a reference without a repository")
+	}
+	if _, err := (auth.Repository{}).WithDigest(sum); err == nil {
+		t.Error("a reference without a repository")
+	}
+	at, err := auth.ParseRepository("reg.test/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range []string{"", ".a", "-a", "a b", "a/b", "a@b", "a\n", strings.Repeat("a", 129)} {
+		if r, err := at.WithTag(tag); err == nil || r != (auth.Reference{}) {
+			t.Errorf("tag %q: %s", tag, r)
+		}
+	}
+	for _, d := range []digest.Digest{"", "sha256:1", "md5:" + digest.Digest(strings.Repeat("a", 32)), sum + "\n"} {
+		if r, err := at.WithDigest(d); err == nil || r != (auth.Reference{}) {
+			t.Errorf("digest %q: %s", d, r)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/registrytest"
 )

@@ -19,6 +19,7 @@
 //   - edit.go with member.go and rawindex.go: [NewIndex] and [EditIndex] make
 //     indexes and publish them. [Unprotect] deletes the tags that protect the
 //     members of one (unprotect.go);
+//   - pinned.go: [Bundle.Pinned] lists the references that other tools pull;
 //   - progress.go: the [Progress] of pulls and copies; refusal.go: what a
 //     registry's refusal means.
 //

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -12,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -85,9 +87,27 @@ type AddOptions struct {
 	Replace           bool              // remove the entries that have the same child namespace
 }
 
+// mediaType is the form of media types (RFC 6838, section 4.2).
+var mediaType = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}/[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}$`)
+
+// Check returns an error of class errdefs.ErrInvalidArgument about what no index
+// may have. [Edit.Add] checks it, too.
+func (o AddOptions) Check() error {
+	if o.ArtifactType != "" && !mediaType.MatchString(o.ArtifactType) {
+		return usage.Optionf("artifact-type", " %.64q: must be a media type, as application/vnd.example.app", o.ArtifactType)
+	}
+	if value, ok := o.MemberAnnotations[nested.Annotation]; ok {
+		return usage.Optionf("member-annotation", " %s=%.64q: the child namespace is where the source is", nested.Annotation, value)
+	}
+	return nil
+}
+
 // Add adds members. It reads them first: each has to be a manifest or an index
 // in a repository below the index's, and a nested index has to be valid.
 func (e *Edit) Add(ctx context.Context, sources []IndexSource, o AddOptions) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
 	members, err := readMembers(ctx, e.registries, e.repository, sources)
 	if err != nil {
 		return err
@@ -247,7 +267,7 @@ func (e *Edit) anchor(ctx context.Context) error {
 	m := newMover(e.registries, e.repository, Anchor, DefaultConcurrent, nil)
 	m.single = true
 	for _, member := range e.members {
-		ref, err := auth.ParseReference(member.ref())
+		ref, err := member.repository.WithDigest(member.desc.Digest)
 		if err != nil {
 			return err
 		}

@@ -123,6 +123,53 @@ func ExampleCopy() {
 	// 4 blobs, as carrier
 }
 
+// Tools that know nothing of child namespaces get the members' own references.
+func ExampleBundle_Pinned() {
+	server := published()
+	defer server.Close()
+	ctx := context.Background()
+
+	client := registry.New(registry.Options{PlainHTTP: true})
+	defer client.CloseIdleConnections()
+	b, err := bundle.Open(ctx, nested.New(client, nested.Options{}), reference(server.Host()+"/org/app:v1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	walked, err := b.Walk(ctx, bundle.Options{}, bundle.Visitor{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, member := range b.Pinned(walked) {
+		fmt.Println(member.Namespace, "is", member.Repository.Name()+"@"+member.Digest.Algorithm().String()+":…")
+	}
+	// Output:
+	// tools/cli is org/app/tools/cli@sha256:…
+	// web is org/app/web@sha256:…
+}
+
+// An index that is there gets another member, under another tag.
+func ExampleEditIndex() {
+	server := published()
+	defer server.Close()
+	ctx := context.Background()
+
+	client := registry.New(registry.Options{PlainHTTP: true})
+	defer client.CloseIdleConnections()
+	index, err := bundle.EditIndex(ctx, client, reference(server.Host()+"/org/app:v1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err = index.Remove("tools/cli"); err != nil {
+		log.Fatal(err)
+	}
+	strategy, err := index.Publish(ctx, []string{"v2"}, bundle.PublishOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(index.Members()), "member, as", strategy)
+	// Output: 1 member, as carrier
+}
+
 // An index of images that are in repositories below its own.
 func ExampleNewIndex() {
 	server := published()

@@ -35,7 +35,7 @@ func (r *Resolver) Pusher(ctx context.Context, ref string) (remotes.Pusher, erro
 	if err != nil || spec.Digest() == "" {
 		return inner, nil
 	}
-	root, err := oci.RepositoryOf(ref)
+	root, err := auth.ParseRepository(spec.Locator)
 	if err != nil {
 		return inner, nil // nothing that could be nested
 	}

@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Archive is a layout in a tar file. The layout is gathered beside the file, in

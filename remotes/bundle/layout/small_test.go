@@ -9,9 +9,10 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/bundle"
 )
 
 // TestSmallBlobs: a small blob is in a layout when it is what its descriptor says, and then only; it stands there once,

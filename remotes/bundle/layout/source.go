@@ -20,7 +20,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -127,7 +126,7 @@ func (l *Source) Close() error {
 
 // Bundle opens what the layout's reference names.
 func (l *Source) Bundle(ctx context.Context) (*bundle.Bundle, error) {
-	ref, err := auth.ParseReference(l.Repository().String() + ":" + cmp.Or(l.Tag(), "root"))
+	ref, err := l.Repository().WithTag(cmp.Or(l.Tag(), "root"))
 	if err != nil {
 		return nil, err
 	}
