@@ -40,8 +40,8 @@ func (s *scene) begin(members []ocispec.Descriptor) {
 	}
 }
 
-// TestAheadHeld: a registry that gives no answer to what is fetched ahead leaves the client time for its own request.
-func TestAheadHeld(t *testing.T) {
+// TestStalledReadAheadLeavesTime: a registry that gives no answer to what is fetched ahead leaves the client time for its own request.
+func TestStalledReadAheadLeavesTime(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 3 * time.Second
 	s.start(t.TempDir() + "/locations")
@@ -54,9 +54,9 @@ func TestAheadHeld(t *testing.T) {
 	}
 }
 
-// TestAheadFails: what fails ahead is asked for once, and stops the rest; the client is told of it by the answer to his
+// TestFailedReadAheadStops: what fails ahead is asked for once, and stops the rest; the client is told of it by the answer to its
 // own request.
-func TestAheadFails(t *testing.T) {
+func TestFailedReadAheadStops(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(200)
 	for _, m := range members[2:] {
@@ -79,8 +79,8 @@ func TestAheadFails(t *testing.T) {
 	})
 }
 
-// TestAheadGone: a client that goes away while its answer is on its way gets it when it comes again.
-func TestAheadGone(t *testing.T) {
+// TestReadAheadOutlivesItsRequest: a client that goes away while its answer is on its way gets it when it comes again.
+func TestReadAheadOutlivesItsRequest(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(3)
 	last := members[2].Digest
@@ -122,8 +122,8 @@ func TestAheadGone(t *testing.T) {
 	}
 }
 
-// TestAheadRange: a range of the whole is the whole; a client that has a part already is served the rest.
-func TestAheadRange(t *testing.T) {
+// TestReadAheadServesOnlyAllOfABlob: a range of the whole is the whole; a client that has a part already is served the rest.
+func TestReadAheadServesOnlyAllOfABlob(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(3)
 	s.begin(members)
@@ -142,8 +142,8 @@ func TestAheadRange(t *testing.T) {
 	}
 }
 
-// TestAheadTooLate: in mode Pod an answer does not outlast the right to it.
-func TestAheadTooLate(t *testing.T) {
+// TestReadAheadEndsWithTheRight: in mode Pod an answer does not outlast the right to it.
+func TestReadAheadEndsWithTheRight(t *testing.T) {
 	for mode, requests := range map[Mode]int{Node: 1, Pod: 2} {
 		s := newScene(t, mode)
 		s.registry.Allow("pod", secret, "org/app", "org/app/web")
@@ -165,8 +165,8 @@ func TestAheadTooLate(t *testing.T) {
 	}
 }
 
-// TestAheadQuiet: a client that asks for nothing any more makes room for another.
-func TestAheadQuiet(t *testing.T) {
+// TestIdleClientMakesRoom: a client that asks for nothing any more makes room for another.
+func TestIdleClientMakesRoom(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Prefetch = 2
 	s.start(t.TempDir() + "/locations")
@@ -190,8 +190,8 @@ func TestAheadQuiet(t *testing.T) {
 	s.awaitAhead(func(a *ahead) bool { return len(a.pulls) == 1 && a.taken == 2 && s.idle(a) })
 }
 
-// TestAheadForgotten: of a pull that is forgotten nothing more is expected, and after the end of the gateway no pull is.
-func TestAheadForgotten(t *testing.T) {
+// TestForgottenPullIsNotReadAhead: of a pull that is forgotten nothing more is expected, and after the end of the gateway no pull is.
+func TestForgottenPullIsNotReadAhead(t *testing.T) {
 	s := newScene(t, Node)
 	root, members := s.fleet(3)
 	s.get("manifests", root.Digest)
@@ -243,8 +243,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestWorthwhile: only what a client of this platform asks the registry for, and what is small, is fetched ahead.
-func TestWorthwhile(t *testing.T) {
+// TestOnlySmallContentForThisPlatformIsReadAhead: only what a client of this platform asks the registry for, and what is small, is fetched ahead.
+func TestOnlySmallContentForThisPlatformIsReadAhead(t *testing.T) {
 	lesser := ocispec.Platform{OS: "linux", Architecture: "arm", Variant: "v6"} // runs on arm64
 	if runtime.GOARCH == "amd64" {
 		lesser = ocispec.Platform{OS: "linux", Architecture: "386"}
@@ -281,8 +281,8 @@ func TestWorthwhile(t *testing.T) {
 	}
 }
 
-// TestHeaderIsTold: of an answer's header only what is told is kept with a document.
-func TestHeaderIsTold(t *testing.T) {
+// TestOnlyUsedHeadersAreKept: of an answer's header only what is told is kept with a document.
+func TestOnlyUsedHeadersAreKept(t *testing.T) {
 	header := http.Header{"Etag": {"e"}, "X-Large": {strings.Repeat("x", 1<<20)}}
 	ctx, cancel := withBudget(t.Context(), right{}, time.Minute)
 	defer cancel()
@@ -292,8 +292,8 @@ func TestHeaderIsTold(t *testing.T) {
 	}
 }
 
-// TestAheadMirror: a mirror that takes long is not passed by for what nobody has asked for yet.
-func TestAheadMirror(t *testing.T) {
+// TestReadAheadWaitsForTheMirror: a mirror that takes long is not passed by for what nobody has asked for yet.
+func TestReadAheadWaitsForTheMirror(t *testing.T) {
 	s := newScene(t, Node)
 	mirror := registrytest.New()
 	t.Cleanup(mirror.Close)

@@ -53,8 +53,8 @@ func (s *scene) await(content int) {
 	}
 }
 
-// TestAhead: after a client has asked for two members the rest is asked for without it, and each content once in all.
-func TestAhead(t *testing.T) {
+// TestReadAheadAfterTwoMembers: after a client has asked for two members the rest is asked for without it, and each content once in all.
+func TestReadAheadAfterTwoMembers(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			s := newScene(t, mode)
@@ -90,9 +90,9 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestAheadAtOnce: clients that ask in any order, several at a time, get everything, and the registry is asked for each
+// TestReadAheadAsksOncePerClient: clients that ask in any order, several at a time, get everything, and the registry is asked for each
 // content once for each of them at most.
-func TestAheadAtOnce(t *testing.T) {
+func TestReadAheadAsksOncePerClient(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(40)
 	const clients = 3
@@ -126,8 +126,8 @@ func (s *scene) pullRoot() {
 	s.get("manifests", digest.Digest(head.header.Get("Docker-Content-Digest")))
 }
 
-// TestAheadRoom: no more is asked for than there is room, and what a client leaves behind makes room again.
-func TestAheadRoom(t *testing.T) {
+// TestReadAheadIsBounded: no more is asked for than there is room, and what a client leaves behind makes room again.
+func TestReadAheadIsBounded(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Prefetch = 3
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -181,8 +181,8 @@ func (s *scene) idle(a *ahead) bool {
 	return true
 }
 
-// TestAheadLeavesOut: what the client will not or may not ask for, what is large, and what is in the location cache, is not asked for.
-func TestAheadLeavesOut(t *testing.T) {
+// TestReadAheadLeavesOutWhatIsNotWanted: what the client will not or may not ask for, what is large, and what is in the location cache, is not asked for.
+func TestReadAheadLeavesOutWhatIsNotWanted(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(4)
 	noise := make([]byte, 256<<10+1)
@@ -225,8 +225,8 @@ func TestAheadLeavesOut(t *testing.T) {
 	}
 }
 
-// TestAheadByIndex: who goes through one index may want one member of the next.
-func TestAheadByIndex(t *testing.T) {
+// TestReadAheadBeginsAnewForEachIndex: who goes through one index may want one member of the next.
+func TestReadAheadBeginsAnewForEachIndex(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(6)
 	const whole = 3 // manifest, config and layer; one shared layer for all
@@ -245,9 +245,9 @@ func TestAheadByIndex(t *testing.T) {
 	s.await(2 + 6*whole + 1)
 }
 
-// TestAheadForOne: what was fetched with one caller's credentials is for nobody else, and what failed is asked for
+// TestReadAheadIsForOneCaller: what was fetched with one caller's credentials is for nobody else, and what failed is asked for
 // again by whom it concerns.
-func TestAheadForOne(t *testing.T) {
+func TestReadAheadIsForOneCaller(t *testing.T) {
 	s := newScene(t, Pod)
 	s.registry.Allow("pod", secret, "org/app", "org/app/web")
 	s.registry.Allow("parent only", secret, "org/app")

@@ -6,7 +6,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-func TestPattern(t *testing.T) {
+func TestPatternMatchesWholeComponents(t *testing.T) {
 	for _, test := range []struct {
 		pattern   string
 		matches   []string

@@ -14,9 +14,9 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// TestAllowed: an allow list is about parents; what is below one that is allowed is served, and for nothing else a
+// TestAllowListIsAboutParents: an allow list is about parents; what is below one that is allowed is served, and for nothing else a
 // registry is asked.
-func TestAllowed(t *testing.T) {
+func TestAllowListIsAboutParents(t *testing.T) {
 	s := newScene(t, Node)
 	pattern, err := ParsePattern(s.registry.Host() + "/org/app/team-a/*")
 	if err != nil {
@@ -63,9 +63,9 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-// TestMessages: of what a registry or its token server says in an error a client is shown so much, on one line, and nothing
+// TestErrorMessagesAreSanitized: of what a registry or its token server says in an error a client is shown so much, on one line, and nothing
 // that a terminal obeys.
-func TestMessages(t *testing.T) {
+func TestErrorMessagesAreSanitized(t *testing.T) {
 	s := newScene(t, Node)
 	for _, test := range []struct {
 		name, message string
@@ -99,8 +99,8 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// TestHeadOfBlob: whatever a registry says in its answer to HEAD, the gateway's has all three headers.
-func TestHeadOfBlob(t *testing.T) {
+// TestHeadOfBlobHasAllHeaders: whatever a registry says in its answer to HEAD, the gateway's has all three headers.
+func TestHeadOfBlobHasAllHeaders(t *testing.T) {
 	for name, status := range map[string]int{"says nothing": http.StatusOK, "does not know HEAD": http.StatusMethodNotAllowed, "is itself": 0} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
@@ -122,8 +122,8 @@ func TestHeadOfBlob(t *testing.T) {
 	}
 }
 
-// TestTagsThatAreNone: a search asks for no name in a registry's list of tags that cannot be a tag.
-func TestTagsThatAreNone(t *testing.T) {
+// TestInvalidTagsAreNotAskedFor: a search asks for no name in a registry's list of tags that cannot be a tag.
+func TestInvalidTagsAreNotAskedFor(t *testing.T) {
 	s := newScene(t, Node)
 	root := s.publish()
 	s.registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["../../../secret/app/manifests/v1","..","v1?x=y","v1#x","a/b","a b","","v1"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
@@ -157,8 +157,8 @@ func TestNodeKnowsNoCallers(t *testing.T) {
 	}
 }
 
-// TestTimeout: an answer begins before containerd gives up, which it does after 30 seconds.
-func TestTimeout(t *testing.T) {
+// TestAnswerBeginsBeforeContainerdGivesUp: an answer begins before containerd gives up, which it does after 30 seconds.
+func TestAnswerBeginsBeforeContainerdGivesUp(t *testing.T) {
 	g := New(Options{Mode: Node})
 	defer g.Close()
 	if g.options.Timeout <= 0 || g.options.Timeout > 28*time.Second {

@@ -45,8 +45,8 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 	}
 }
 
-// TestConnectionsAhead: what is read ahead has a bound, where each request has a connection of its own.
-func TestConnectionsAhead(t *testing.T) {
+// TestReadAheadConnectionsAreBounded: what is read ahead has a bound, where each request has a connection of its own.
+func TestReadAheadConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	const client = 4 // those for its own requests, and for tokens
 	s := newScene(t, Node)

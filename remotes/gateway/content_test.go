@@ -16,9 +16,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// TestPlainShapes: content that has nothing to do with child namespaces passes
+// TestPlainContentPassesUnchanged: content that has nothing to do with child namespaces passes
 // byte for byte, whatever it is.
-func TestPlainShapes(t *testing.T) {
+func TestPlainContentPassesUnchanged(t *testing.T) {
 	padded := func(size int) string {
 		return `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[],"x":"` + strings.Repeat("x", size) + `"}`
 	}
@@ -51,9 +51,9 @@ func TestPlainShapes(t *testing.T) {
 	}
 }
 
-// TestHeadWithoutHeaders: some registries say nothing in answers to HEAD, or
+// TestHeadWithoutHeadersIsAnswered: some registries say nothing in answers to HEAD, or
 // do not know it.
-func TestHeadWithoutHeaders(t *testing.T) {
+func TestHeadWithoutHeadersIsAnswered(t *testing.T) {
 	for name, fault := range map[string]registrytest.Interceptor{
 		"not allowed": registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)),
 		"no digest": func(w http.ResponseWriter, req *http.Request) bool {
@@ -88,9 +88,9 @@ func TestHeadWithoutHeaders(t *testing.T) {
 	}
 }
 
-// TestInvalidIndex: the error names the index, the position and the value, and
+// TestInvalidIndexIsNamed: the error names the index, the position and the value, and
 // no target is asked.
-func TestInvalidIndex(t *testing.T) {
+func TestInvalidIndexIsNamed(t *testing.T) {
 	s := newScene(t, Node)
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	index := s.registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(web, "../victim"))
@@ -106,9 +106,9 @@ func TestInvalidIndex(t *testing.T) {
 	}
 }
 
-// TestMemberTrouble: what a member's registry answers reaches the client with
+// TestErrorOfAMemberNamesIt: what a member's registry answers reaches the client with
 // the member's name.
-func TestMemberTrouble(t *testing.T) {
+func TestErrorOfAMemberNamesIt(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	denied := s.registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
@@ -126,8 +126,8 @@ func TestMemberTrouble(t *testing.T) {
 	}
 }
 
-// TestVerify: content of a member that is other than described is not passed on.
-func TestVerify(t *testing.T) {
+// TestWrongMemberContentIsRefused: content of a member that is other than described is not passed on.
+func TestWrongMemberContentIsRefused(t *testing.T) {
 	s := newScene(t, Node)
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
@@ -138,9 +138,9 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestReferrers: they are where the member is, by the API and by the tag that
+// TestReferrersAreWhereTheMemberIs: they are where the member is, by the API and by the tag that
 // stands for it.
-func TestReferrers(t *testing.T) {
+func TestReferrersAreWhereTheMemberIs(t *testing.T) {
 	s := newScene(t, Node)
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	signature := s.registry.Referrer("org/app/web", web, "application/vnd.test.signature")
@@ -204,9 +204,9 @@ func TestUnverifiedSaysNothing(t *testing.T) {
 	}
 }
 
-// TestRegistryTwice: the registry stands in hosts.toml with its CA, and once more without, as `server`. What it answers
+// TestFirstEntryOfTheRegistryCounts: the registry stands in hosts.toml with its CA, and once more without, as `server`. What it answers
 // counts, and the caller's credentials are for both.
-func TestRegistryTwice(t *testing.T) {
+func TestFirstEntryOfTheRegistryCounts(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			s := newScene(t, mode, registrytest.WithTLS())
@@ -268,8 +268,8 @@ func TestMirrorNamesNothing(t *testing.T) {
 	}
 }
 
-// TestCheck: a hosts.toml that cannot be read is named before it is needed.
-func TestCheck(t *testing.T) {
+// TestCheckNamesUnreadableHosts: a hosts.toml that cannot be read is named before it is needed.
+func TestCheckNamesUnreadableHosts(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.HostsDir = hostsDir(t, s.registry.Host())
 	path := filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml")
@@ -286,10 +286,10 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestWrongBytes: of what has nothing to do with child namespaces, too, the
+// TestWrongPlainContentIsRefused: of what has nothing to do with child namespaces, too, the
 // client gets no bytes but those that it asked for: containerd would keep them,
 // and refuse them at the next pull again.
-func TestWrongBytes(t *testing.T) {
+func TestWrongPlainContentIsRefused(t *testing.T) {
 	s := newScene(t, Node)
 	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	right := s.get("manifests", image.Digest)

@@ -104,9 +104,9 @@ func (c *crowd) disperse() {
 	c.here.Wait()
 }
 
-// TestCrowd: however many requests for documents that never end there are, of whatever kind, from one repository or many,
+// TestEndlessAnswersHoldNobodyUp: however many requests for documents that never end there are, of whatever kind, from one repository or many,
 // another tenant's pulls and lists are answered while they wait.
-func TestCrowd(t *testing.T) {
+func TestEndlessAnswersHoldNobodyUp(t *testing.T) {
 	const most = 1 << 20 // twice the limit for documents below nested indexes
 	some := digest.FromString("some")
 	for name, test := range map[string]struct {
@@ -154,8 +154,8 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// TestCrowdTooLong: who waits for longer than a registry may take is told when to come again.
-func TestCrowdTooLong(t *testing.T) {
+// TestNoMemoryIsToldWithRetryAfter: who waits for longer than a registry may take is told when to come again.
+func TestNoMemoryIsToldWithRetryAfter(t *testing.T) {
 	c := newCrowd(t, Node)
 	c.options.Timeout = time.Second
 	c.start(filepath.Join(t.TempDir(), "locations"))
@@ -187,8 +187,8 @@ func fill(t *testing.T, p *pool) (giveBack func()) {
 	}
 }
 
-// TestWideWalk: a search below more than there is memory for ends, and others search beside it.
-func TestWideWalk(t *testing.T) {
+// TestWideSearchEnds: a search below more than there is memory for ends, and others search beside it.
+func TestWideSearchEnds(t *testing.T) {
 	c := newCrowd(t, Node)
 	c.publish()
 	var wide []ocispec.Descriptor
@@ -214,9 +214,9 @@ func TestWideWalk(t *testing.T) {
 	c.fetch(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: c.pull("v1")})
 }
 
-// TestKeptIsGivenUp: what waits for its client, after a HEAD or fetched ahead, makes room for what is asked for, and is
+// TestIdleContentIsEvicted: what waits for its client, after a HEAD or fetched ahead, makes room for what is asked for, and is
 // asked for again.
-func TestKeptIsGivenUp(t *testing.T) {
+func TestIdleContentIsEvicted(t *testing.T) {
 	c := newCrowd(t, Node)
 	_, members := c.fleet(20)
 	c.begin(members)
@@ -242,8 +242,8 @@ func TestKeptIsGivenUp(t *testing.T) {
 	}
 }
 
-// TestAheadNeedsRoom: for what nobody asked for yet nothing is given up, and memory not waited for.
-func TestAheadNeedsRoom(t *testing.T) {
+// TestReadAheadTakesOnlyFreeMemory: for what nobody asked for yet nothing is given up, and memory not waited for.
+func TestReadAheadTakesOnlyFreeMemory(t *testing.T) {
 	p := memory.NewPool[right](8 << 10)
 	kept, ok := p.TakeFree(holder(t, "a"), 3<<10)
 	if !ok {
@@ -282,9 +282,9 @@ func TestLargeIsPassedOn(t *testing.T) {
 	}
 }
 
-// TestCrowdOfAllSizes: requests each of which needs half of what is left, for documents that never end, hold a neighbour up
+// TestEndlessAnswersOfAllSizesHoldNobodyUp: requests each of which needs half of what is left, for documents that never end, hold a neighbour up
 // no longer than one of them may have its memory to itself.
-func TestCrowdOfAllSizes(t *testing.T) {
+func TestEndlessAnswersOfAllSizesHoldNobodyUp(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, Node)
 	var layers [][]byte

@@ -7,9 +7,9 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// TestOtherScope: before a front that rewrites paths, whose tokens have other names for repositories, each repository is
+// TestRenamedScopeKeepsCredentialsApart: before a front that rewrites paths, whose tokens have other names for repositories, each repository is
 // asked for with the credential of its own: our scope first, then the one that is named.
-func TestOtherScope(t *testing.T) {
+func TestRenamedScopeKeepsCredentialsApart(t *testing.T) {
 	registry := registrytest.New(registrytest.WithTokenAuth())
 	t.Cleanup(registry.Close)
 	s := &scene{t: t, registry: registry, options: Options{Mode: Node, Registries: []string{registry.Host()}, Credentials: perRepository(t, registry), SearchRequests: 100}}

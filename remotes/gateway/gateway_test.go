@@ -17,7 +17,7 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-func TestBundle(t *testing.T) {
+func TestBundleIsPulled(t *testing.T) {
 	s := newScene(t, Node)
 	root := s.publish()
 	if got := s.pull("v1"); got != root.Digest {
@@ -37,8 +37,8 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// TestColdLocations: a gateway that has lost its memory finds content again.
-func TestColdLocations(t *testing.T) {
+// TestLostLocationsAreFoundAgain: a gateway that has lost its memory finds content again.
+func TestLostLocationsAreFoundAgain(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
@@ -101,7 +101,7 @@ func TestLocationsSurvive(t *testing.T) {
 	}
 }
 
-func TestCarrier(t *testing.T) {
+func TestCarrierIsServedAsItsIndex(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
@@ -154,9 +154,9 @@ func TestCarrier(t *testing.T) {
 	}
 }
 
-// TestPlain: for a plain image the registry sees what it would see without the
+// TestPlainPullMakesTheSameRequests: for a plain image the registry sees what it would see without the
 // gateway.
-func TestPlain(t *testing.T) {
+func TestPlainPullMakesTheSameRequests(t *testing.T) {
 	s := newScene(t, Node)
 	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}), registrytest.TarLayer(map[string]string{"b": "1"}))
 	s.registry.Tag("org/app", "plain", image.Digest)
@@ -173,7 +173,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestWhatIsNoPullIsRefused(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Allow = []Pattern{{registry: s.registry.Host(), components: []string{"org", "*"}}}
 	s.start(filepath.Join(t.TempDir(), "allow"))
@@ -219,7 +219,7 @@ func TestNodeNeverChallenges(t *testing.T) {
 	}
 }
 
-func TestRange(t *testing.T) {
+func TestRangeIsPassedOn(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("0123456789"))
@@ -233,8 +233,8 @@ func TestRange(t *testing.T) {
 	}
 }
 
-// TestFaults: what a registry answers, and what the client is told.
-func TestFaults(t *testing.T) {
+// TestFaultsOfTheRegistry: what a registry answers, and what the client is told.
+func TestFaultsOfTheRegistry(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault  func(*registrytest.Registry) registrytest.Interceptor
 		status int
@@ -280,9 +280,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFollowedRedirect: a redirect that is not to be handed on is followed here,
+// TestRedirectIsFollowedWithoutCredentials: a redirect that is not to be handed on is followed here,
 // without the registry's credentials.
-func TestFollowedRedirect(t *testing.T) {
+func TestRedirectIsFollowedWithoutCredentials(t *testing.T) {
 	s := newScene(t, Node)
 	store := registrytest.New()
 	t.Cleanup(store.Close)

@@ -8,9 +8,9 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// TestCallersHeaders: of what a caller sends, a registry sees which part of a blob is wanted, and nothing else; of what a
+// TestOnlyHeadersAboutContentPass: of what a caller sends, a registry sees which part of a blob is wanted, and nothing else; of what a
 // registry sends beside content, a caller sees what is said of that, and no challenge or cookie.
-func TestCallersHeaders(t *testing.T) {
+func TestOnlyHeadersAboutContentPass(t *testing.T) {
 	s := newScene(t, Node)
 	root := s.publish()
 	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))

@@ -21,9 +21,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// TestBrokenSibling: an invalid index, or a child whose registry fails, does
+// TestBrokenSiblingHidesNoOther: an invalid index, or a child whose registry fails, does
 // not keep others from being found.
-func TestBrokenSibling(t *testing.T) {
+func TestBrokenSiblingHidesNoOther(t *testing.T) {
 	s := newScene(t, Node)
 	layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
 	web := s.registry.Artifact("org/app/web", "application/x-test", layer)
@@ -43,9 +43,9 @@ func TestBrokenSibling(t *testing.T) {
 	}
 }
 
-// TestSharedLayer: what a plain image has in common with a member is found
+// TestSharedLayerIsFoundInThePlainImage: what a plain image has in common with a member is found
 // where the plain image is, by whoever may read that.
-func TestSharedLayer(t *testing.T) {
+func TestSharedLayerIsFoundInThePlainImage(t *testing.T) {
 	for name, mode := range map[string]Mode{"node": Node, "pod": Pod} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, mode)
@@ -95,9 +95,9 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 	}
 }
 
-// TestPodWithoutRights: a registry that answers 404 to who may not read does
+// TestCallerWithoutRightsLearnsNothing: a registry that answers 404 to who may not read does
 // not make the gateway tell more.
-func TestPodWithoutRights(t *testing.T) {
+func TestCallerWithoutRightsLearnsNothing(t *testing.T) {
 	s := newScene(t, Pod)
 	s.publish()
 	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
@@ -132,8 +132,8 @@ func TestPodWithoutRights(t *testing.T) {
 	}
 }
 
-// TestPodMirror: a mirror is not shown the caller's credentials.
-func TestPodMirror(t *testing.T) {
+// TestMirrorSeesNoCallersCredentials: a mirror is not shown the caller's credentials.
+func TestMirrorSeesNoCallersCredentials(t *testing.T) {
 	s := newScene(t, Pod)
 	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	s.registry.Tag("org/app", "v1", image.Digest)
@@ -153,8 +153,8 @@ func TestPodMirror(t *testing.T) {
 	}
 }
 
-// TestTokenTrouble: a token endpoint that fails once is asked again.
-func TestTokenTrouble(t *testing.T) {
+// TestFailedTokenEndpointIsRetried: a token endpoint that fails once is asked again.
+func TestFailedTokenEndpointIsRetried(t *testing.T) {
 	for name, fault := range map[string]func(...registrytest.Filter) registrytest.Interceptor{
 		"503":   func(f ...registrytest.Filter) registrytest.Interceptor { return registrytest.Answer(503, nil, f...) },
 		"reset": registrytest.Reset,
@@ -168,16 +168,16 @@ func TestTokenTrouble(t *testing.T) {
 	}
 }
 
-// TestBrokenOff: a document whose answer breaks off is asked for again.
-func TestBrokenOff(t *testing.T) {
+// TestCutManifestIsFetchedAgain: a document whose answer breaks off is asked for again.
+func TestCutManifestIsFetchedAgain(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	s.registry.Intercept(s.registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
 	s.pull("v1")
 }
 
-// TestRefusedRedirect: what our policy refuses is not tried again.
-func TestRefusedRedirect(t *testing.T) {
+// TestRefusedRedirectIsNotRetried: what our policy refuses is not tried again.
+func TestRefusedRedirectIsNotRetried(t *testing.T) {
 	s := newScene(t, Node)
 	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 	for _, to := range []string{"ftp://cdn.test?secret=canary", "http://169.254.169.254", "https://[?secret=canary"} {
@@ -191,9 +191,9 @@ func TestRefusedRedirect(t *testing.T) {
 	}
 }
 
-// TestStall: a registry that does not answer is an error in time, and names
+// TestStalledRegistryEndsInAnError: a registry that does not answer is an error in time, and names
 // the child.
-func TestStall(t *testing.T) {
+func TestStalledRegistryEndsInAnError(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 300 * time.Millisecond
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -206,9 +206,9 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// TestBomb: a plain document of a hundred thousand empty entries passes, and
+// TestIndexOfEmptyEntriesPasses: a plain document of a hundred thousand empty entries passes, and
 // is not read.
-func TestBomb(t *testing.T) {
+func TestIndexOfEmptyEntriesPasses(t *testing.T) {
 	s := newScene(t, Node)
 	body := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[{}` + strings.Repeat(",{}", 1_000_000) + `]}`
 	d := s.registry.Put("org/app", ocispec.MediaTypeImageIndex, []byte(body))
@@ -221,8 +221,8 @@ func TestBomb(t *testing.T) {
 	}
 }
 
-// TestOtherHosts: requests that were meant for another host are not answered.
-func TestOtherHosts(t *testing.T) {
+// TestRequestsForOtherHostsAreRefused: requests that were meant for another host are not answered.
+func TestRequestsForOtherHostsAreRefused(t *testing.T) {
 	s := newScene(t, Node)
 	for host, want := range map[string]int{
 		"evil.test":                http.StatusMisdirectedRequest,
@@ -253,9 +253,9 @@ func TestOtherHosts(t *testing.T) {
 	}
 }
 
-// TestLogged: who runs a node reads in the log what was not found and what was denied, and nothing about the question
+// TestLogSaysWhatWasMissingOrDenied: who runs a node reads in the log what was not found and what was denied, and nothing about the question
 // for credentials with which each pull of mode Pod begins.
-func TestLogged(t *testing.T) {
+func TestLogSaysWhatWasMissingOrDenied(t *testing.T) {
 	for _, test := range []struct {
 		mode    Mode
 		path    string
@@ -290,8 +290,8 @@ func TestLogged(t *testing.T) {
 	}
 }
 
-// TestBrokenOffByTag: by its tag, too.
-func TestBrokenOffByTag(t *testing.T) {
+// TestCutManifestIsFetchedAgainByTag: by its tag, too.
+func TestCutManifestIsFetchedAgainByTag(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	s.registry.Intercept(s.registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
@@ -300,8 +300,8 @@ func TestBrokenOffByTag(t *testing.T) {
 	}
 }
 
-// TestFruitlessSearch: how long a search is not made again does not depend on how often somebody asks.
-func TestFruitlessSearch(t *testing.T) {
+// TestFruitlessSearchIsMadeAgainInTime: how long a search is not made again does not depend on how often somebody asks.
+func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 	s := newScene(t, Node)
 	s.publish()
 	s.pull("v1")
@@ -318,8 +318,8 @@ func TestFruitlessSearch(t *testing.T) {
 	}
 }
 
-// TestGone: what is no longer where it was is asked for there once, though documents are read again that may know better.
-func TestGone(t *testing.T) {
+// TestMovedContentIsAskedForOnce: what is no longer where it was is asked for there once, though documents are read again that may know better.
+func TestMovedContentIsAskedForOnce(t *testing.T) {
 	s := newScene(t, Node)
 	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
 	index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
@@ -332,8 +332,8 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// TestPodWithoutHEAD: a registry without HEAD is asked with GET whether a caller may read.
-func TestPodWithoutHEAD(t *testing.T) {
+// TestRightIsFoundOutWithoutHEAD: a registry without HEAD is asked with GET whether a caller may read.
+func TestRightIsFoundOutWithoutHEAD(t *testing.T) {
 	s := newScene(t, Pod)
 	root := s.publish()
 	for _, name := range []string{"org/app", "org/app/web", "org/app/a", "org/app/a/b"} {

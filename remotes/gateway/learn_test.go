@@ -143,9 +143,9 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
-// TestStrangerAndLocations: what a caller without a right is told, which requests that makes and what is looked up for it
+// TestStrangerLearnsNothingOfPulls: what a caller without a right is told, which requests that makes and what is looked up for it
 // are the same whether somebody has pulled there or not.
-func TestStrangerAndLocations(t *testing.T) {
+func TestStrangerLearnsNothingOfPulls(t *testing.T) {
 	for name, answer := range map[string]int{"denied": http.StatusForbidden, "hidden": http.StatusNotFound, "hidden but for its tags": http.StatusNotFound} {
 		t.Run(name, func(t *testing.T) {
 			var seen []string

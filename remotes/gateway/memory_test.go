@@ -10,8 +10,8 @@ func holder(t *testing.T, name string) right {
 	return right{repository: repository(t, "reg.test/org/"+name)}
 }
 
-// TestMemoryGivenBack: a request gives back what it has taken however it ends.
-func TestMemoryGivenBack(t *testing.T) {
+// TestMemoryIsGivenBack: a request gives back what it has taken however it ends.
+func TestMemoryIsGivenBack(t *testing.T) {
 	m := NewMemory(1 << 20)
 	func() {
 		defer func() { _ = recover() }()

@@ -19,8 +19,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// TestPodHeldForOneCaller: what was read to answer one caller's HEAD is given to that caller's GET, and to nobody else's.
-func TestPodHeldForOneCaller(t *testing.T) {
+// TestHeldIsForOneCaller: what was read to answer one caller's HEAD is given to that caller's GET, and to nobody else's.
+func TestHeldIsForOneCaller(t *testing.T) {
 	s := newScene(t, Pod)
 	root := s.publish()
 	s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
@@ -49,8 +49,8 @@ func TestPodHeldForOneCaller(t *testing.T) {
 	}
 }
 
-// TestPodSearchesApart: that one caller's search came to nothing says nothing to another, who may read more.
-func TestPodSearchesApart(t *testing.T) {
+// TestSearchesOfCallersAreApart: that one caller's search came to nothing says nothing to another, who may read more.
+func TestSearchesOfCallersAreApart(t *testing.T) {
 	s := newScene(t, Pod)
 	layer := s.registry.PutBlob("org/app/web", ocispec.MediaTypeImageLayer, []byte("a layer"))
 	s.registry.Tag("org/app", "v1", s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web")).Digest)

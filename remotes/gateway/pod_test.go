@@ -15,9 +15,9 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// TestPod: the caller's own rights count, for every request and for every look
+// TestCallersOwnRightsCount: the caller's own rights count, for every request and for every look
 // into the location cache.
-func TestPod(t *testing.T) {
+func TestCallersOwnRightsCount(t *testing.T) {
 	s := newScene(t, Pod)
 	root := s.publish()
 	for _, name := range []string{"org/app", "org/app/web", "org/app/a", "org/app/a/b"} {
@@ -53,9 +53,9 @@ func TestPod(t *testing.T) {
 	}
 }
 
-// TestPodIdentityToken: a caller whose user is <token> shows an identity token,
+// TestIdentityTokenGoesToTheTokenEndpoint: a caller whose user is <token> shows an identity token,
 // which is for the token endpoint, for the parent and for the members.
-func TestPodIdentityToken(t *testing.T) {
+func TestIdentityTokenGoesToTheTokenEndpoint(t *testing.T) {
 	s := newScene(t, Pod)
 	s.publish()
 	s.registry.AllowIdentityToken("refresh", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
@@ -70,10 +70,10 @@ func TestPodIdentityToken(t *testing.T) {
 	}
 }
 
-// TestPodStrangers: when one pod's pull has made the gateway know all of a
+// TestStrangersGetNoMoreThanFromTheRegistry: when one pod's pull has made the gateway know all of a
 // bundle, callers without a credential, with one for nothing or for the parent
 // alone still get no more than the registry gives them itself.
-func TestPodStrangers(t *testing.T) {
+func TestStrangersGetNoMoreThanFromTheRegistry(t *testing.T) {
 	s := newScene(t, Pod)
 	root := s.publish()
 	s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")

@@ -126,9 +126,9 @@ func eachClaim(t *testing.T, test func(t *testing.T, s *scene, says func(ocispec
 	run("pod, all of that", Pod, http.StatusForbidden)
 }
 
-// TestClaimsBehindTheTruth: what an index in one child says of content of others and of the parent changes nothing of
+// TestClaimsChangeNothingKnown: what an index in one child says of content of others and of the parent changes nothing of
 // what is known, now and after a restart.
-func TestClaimsBehindTheTruth(t *testing.T) {
+func TestClaimsChangeNothingKnown(t *testing.T) {
 	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, tag := range []string{"v1", "v2", "plain"} {
@@ -154,9 +154,9 @@ func TestClaimsBehindTheTruth(t *testing.T) {
 	})
 }
 
-// TestClaimsBeforeTheTruth: nor do they hide what is not known yet, from a client that goes through a bundle or one that
+// TestClaimsHideNothingUnknown: nor do they hide what is not known yet, from a client that goes through a bundle or one that
 // has its documents; what was found is known from then on.
-func TestClaimsBeforeTheTruth(t *testing.T) {
+func TestClaimsHideNothingUnknown(t *testing.T) {
 	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, d := range slices.Backward(all) { // blobs first: nobody has asked for what names them
@@ -173,9 +173,9 @@ func TestClaimsBeforeTheTruth(t *testing.T) {
 	})
 }
 
-// TestClaimsOfReferrers: who claims to have content hides nothing that refers to it where it is, and only adds to what is
+// TestClaimsHideNoReferrers: who claims to have content hides nothing that refers to it where it is, and only adds to what is
 // known.
-func TestClaimsOfReferrers(t *testing.T) {
+func TestClaimsHideNoReferrers(t *testing.T) {
 	for name, known := range map[string]bool{"before": false, "behind": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)

@@ -47,8 +47,8 @@ func (s *scene) raw(requestLine string) (status int, header http.Header, code st
 	return resp.StatusCode, resp.Header, code
 }
 
-// TestOtherRegistries: whatever ns is, nobody is asked but the registry that is served.
-func TestOtherRegistries(t *testing.T) {
+// TestOnlyServedRegistriesAreAsked: whatever ns is, nobody is asked but the registry that is served.
+func TestOnlyServedRegistriesAreAsked(t *testing.T) {
 	s := newScene(t, Node)
 	host := s.registry.Host()
 	_, port, _ := net.SplitHostPort(host)
@@ -94,8 +94,8 @@ func TestOtherRegistries(t *testing.T) {
 	}
 }
 
-// TestOtherRequests: methods that write, and paths that are none of the distribution spec's.
-func TestOtherRequests(t *testing.T) {
+// TestOtherRequestsAreRefused: methods that write, and paths that are none of the distribution spec's.
+func TestOtherRequestsAreRefused(t *testing.T) {
 	s := newScene(t, Node)
 	d := digest.FromString("x").String()
 	ns := "?ns=" + s.registry.Host()
@@ -136,8 +136,8 @@ func TestOtherRequests(t *testing.T) {
 	}
 }
 
-// TestAnswers: what becomes of a member's registry's answers. The error names the child.
-func TestAnswers(t *testing.T) {
+// TestErrorAnswersNameTheMember: what becomes of a member's registry's answers. The error names the child.
+func TestErrorAnswersNameTheMember(t *testing.T) {
 	wait := http.Header{"Retry-After": {"1"}}
 	soon := http.Header{"Retry-After": {time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat)}}
 	for _, test := range []struct {
@@ -192,8 +192,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestTagMovesInBetween: HEAD and GET of a tag that moves in between are each right about what they answer.
-func TestTagMovesInBetween(t *testing.T) {
+// TestMovedTagIsAnsweredConsistently: HEAD and GET of a tag that moves in between are each right about what they answer.
+func TestMovedTagIsAnsweredConsistently(t *testing.T) {
 	s := newScene(t, Node)
 	first := s.publish()
 	head := s.do(http.MethodHead, "/v2/org/app/manifests/v1")
@@ -215,8 +215,8 @@ func TestTagMovesInBetween(t *testing.T) {
 	}
 }
 
-// TestSignedURLs: what a redirect has in its path and query reaches neither client nor log, however it fails.
-func TestSignedURLs(t *testing.T) {
+// TestSignedURLsAreNotShown: what a redirect has in its path and query reaches neither client nor log, however it fails.
+func TestSignedURLsAreNotShown(t *testing.T) {
 	for name, fault := range map[string]registrytest.Interceptor{
 		"forbidden": registrytest.Answer(http.StatusForbidden, nil),
 		"broken":    registrytest.Answer(http.StatusInternalServerError, nil),
@@ -259,9 +259,9 @@ func TestSignedURLs(t *testing.T) {
 	}
 }
 
-// TestReferrersWithoutEnd: a registry without the API answers 404, and one whose list is huge or goes on for ever costs
+// TestEndlessReferrersCostOnePage: a registry without the API answers 404, and one whose list is huge or goes on for ever costs
 // one page a request.
-func TestReferrersWithoutEnd(t *testing.T) {
+func TestEndlessReferrersCostOnePage(t *testing.T) {
 	s := newScene(t, Node)
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
@@ -309,8 +309,8 @@ func TestReferrersWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestReferrersPages: a client is led through all pages, with whatever parameters the registry's links have.
-func TestReferrersPages(t *testing.T) {
+// TestAllPagesOfReferrersAreReached: a client is led through all pages, with whatever parameters the registry's links have.
+func TestAllPagesOfReferrersAreReached(t *testing.T) {
 	s := newScene(t, Node)
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
@@ -347,9 +347,9 @@ func TestReferrersPages(t *testing.T) {
 	}
 }
 
-// TestReferrersAPIMissing: whatever says that a registry does not have the API is 404 for clients, who then ask for the
+// TestMissingReferrersAPIIs404: whatever says that a registry does not have the API is 404 for clients, who then ask for the
 // tag; what is no list is an error.
-func TestReferrersAPIMissing(t *testing.T) {
+func TestMissingReferrersAPIIs404(t *testing.T) {
 	s := newScene(t, Node)
 	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
@@ -387,8 +387,8 @@ func TestReferrersAPIMissing(t *testing.T) {
 	}
 }
 
-// TestNamespaceIsTold: OCI-Namespace says that ns was minded, and only then.
-func TestNamespaceIsTold(t *testing.T) {
+// TestNamespaceIsConfirmed: OCI-Namespace says that ns was minded, and only then.
+func TestNamespaceIsConfirmed(t *testing.T) {
 	s := newScene(t, Node)
 	root := s.publish()
 	layer := s.children(s.get("manifests", s.children(s.get("manifests", root.Digest).body)[0].Digest).body)[0]

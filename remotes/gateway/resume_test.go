@@ -13,9 +13,9 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// TestBlobBreaks: a blob that breaks off upstream goes on from there, over HTTP/1.1 and over HTTP/2, and its client, which may not
+// TestBrokenBlobIsResumed: a blob that breaks off upstream goes on from there, over HTTP/1.1 and over HTTP/2, and its client, which may not
 // know how to ask for the rest, notices nothing. What brings nothing any more is given up.
-func TestBlobBreaks(t *testing.T) {
+func TestBrokenBlobIsResumed(t *testing.T) {
 	t.Parallel()
 	large := bytes.Repeat([]byte("0123456789abcdef"), 40_000)
 	small := large[:5000]

@@ -39,9 +39,9 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// TestSlowClients: who takes too long with its headers, sends too many, or asks for nothing, is hung up on; others are
+// TestSlowClientsAreDisconnected: who takes too long with its headers, sends too many, or asks for nothing, is hung up on; others are
 // answered meanwhile.
-func TestSlowClients(t *testing.T) {
+func TestSlowClientsAreDisconnected(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		listener := newPipes()
@@ -120,8 +120,8 @@ func TestStrangersGiveWay(t *testing.T) {
 	}
 }
 
-// TestStalledReader: who takes nothing of an answer any more is given up in time.
-func TestStalledReader(t *testing.T) {
+// TestStalledReaderIsDisconnected: who takes nothing of an answer any more is given up in time.
+func TestStalledReaderIsDisconnected(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		listener, took := newPipes(), make(chan time.Duration, 1)

@@ -18,8 +18,8 @@ import (
 
 const page = "<!DOCTYPE html>\n<html><title>Sign in</title></html>"
 
-// TestPage: a login page in place of what was asked for is never passed on with 200.
-func TestPage(t *testing.T) {
+// TestLoginPageIsNotPassedOn: a login page in place of what was asked for is never passed on with 200.
+func TestLoginPageIsNotPassedOn(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		s := newScene(t, mode)
 		root := s.publish()
@@ -42,8 +42,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestNoManifestByTag: nor is JSON that is no manifest, or nothing.
-func TestNoManifestByTag(t *testing.T) {
+// TestWhatIsNoManifestIsNotPassedOn: nor is JSON that is no manifest, or nothing.
+func TestWhatIsNoManifestIsNotPassedOn(t *testing.T) {
 	for _, test := range [][2]string{{"application/json", "{}"}, {"application/json", "[]"}, {"application/json", `{"errors":[]}`}, {"", ""}, {"application/octet-stream", page}} {
 		s := newScene(t, Node)
 		s.registry.Intercept(registrytest.Say(http.StatusOK, test[0], test[1], registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)))
@@ -55,8 +55,8 @@ func TestNoManifestByTag(t *testing.T) {
 	}
 }
 
-// TestManifestAsOctets: a manifest that is served as octets is served as what it is.
-func TestManifestAsOctets(t *testing.T) {
+// TestManifestServedAsOctetsIsRecognised: a manifest that is served as octets is served as what it is.
+func TestManifestServedAsOctetsIsRecognised(t *testing.T) {
 	for _, mediaType := range []string{"", "application/octet-stream", "application/json"} {
 		s := newScene(t, Node)
 		root := s.publish()
@@ -76,8 +76,8 @@ func newPlainScene(t *testing.T, mode Mode) *scene {
 	return s
 }
 
-// TestHeadIsRefused: a HEAD that upstream refuses is answered by asking with GET, and what storage says is no denial.
-func TestHeadIsRefused(t *testing.T) {
+// TestRefusedHeadIsAskedWithGet: a HEAD that upstream refuses is answered by asking with GET, and what storage says is no denial.
+func TestRefusedHeadIsAskedWithGet(t *testing.T) {
 	storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodHead {
 			w.WriteHeader(http.StatusForbidden)
@@ -106,9 +106,9 @@ func TestHeadIsRefused(t *testing.T) {
 	}
 }
 
-// TestStorageRefuses: the answer of a host that is not the registry is no denial, and nobody is to log in, or asked to show
+// TestRefusalOfStorageIsNoDenial: the answer of a host that is not the registry is no denial, and nobody is to log in, or asked to show
 // what they have.
-func TestStorageRefuses(t *testing.T) {
+func TestRefusalOfStorageIsNoDenial(t *testing.T) {
 	for _, test := range []struct {
 		mode   Mode
 		status int
@@ -127,9 +127,9 @@ func TestStorageRefuses(t *testing.T) {
 	}
 }
 
-// TestFront: before a registry whose host redirects everything to another that asks for tokens, what the caller shows, or
+// TestCredentialsStayWithTheFront: before a registry whose host redirects everything to another that asks for tokens, what the caller shows, or
 // the node holds for the first, stays with the first.
-func TestFront(t *testing.T) {
+func TestCredentialsStayWithTheFront(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		s := newScene(t, mode)
 		root := s.publish()

@@ -10,10 +10,10 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// TestStrictDocuments: a manifest or an index that is reached through a nested
+// TestContentBelowANestedIndexIsStrict: a manifest or an index that is reached through a nested
 // index is what its descriptor says, in size and media type, too, or it is
 // answered to nobody.
-func TestStrictDocuments(t *testing.T) {
+func TestContentBelowANestedIndexIsStrict(t *testing.T) {
 	same := func(d ocispec.Descriptor) ocispec.Descriptor { return d }
 	for name, c := range map[string]struct {
 		described func(ocispec.Descriptor) ocispec.Descriptor // in the index
