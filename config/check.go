@@ -31,7 +31,7 @@ func (c *Config) Check() error {
 		bad:   func(string) bool { return false },
 	}
 	r.all(c)
-	return asError(r.problems)
+	return r.problems.err()
 }
 
 func defaults() *Config {
@@ -58,9 +58,10 @@ func (d *document) check() {
 		},
 	}
 	r.all(&d.config)
-	for _, p := range r.problems {
+	for _, p := range r.problems.first {
 		d.locate(p)
 	}
+	d.problems.more += r.problems.more
 }
 
 // locate notes a problem at the value of its key; at the key's table when
@@ -82,7 +83,7 @@ func (d *document) locate(p Problem) {
 type rules struct {
 	given    func(key string) bool // whether somebody has set it
 	bad      func(key string) bool // whether it is known to be wrong, and not set
-	problems []Problem
+	problems problems
 }
 
 func (r *rules) all(c *Config) {
@@ -179,7 +180,7 @@ func (r *rules) memory(c *Config) {
 }
 
 func (r *rules) add(key string, element int, wrong, right string) {
-	r.problems = append(r.problems, Problem{Key: key, Wrong: wrong, Right: right, element: element})
+	r.problems.add(Problem{Key: key, Wrong: wrong, Right: right, element: element})
 }
 
 // rule notes a value that breaks a rule.

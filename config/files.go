@@ -28,7 +28,7 @@ func CheckDir(path string) error { return asProblem(trust.Dir(path)) }
 func asProblem(err error) error {
 	var bad *trust.Error
 	if errors.As(err, &bad) {
-		return &Error{[]Problem{{File: bad.Path, Wrong: bad.Wrong, Right: bad.Right}}}
+		return &Error{Problems: []Problem{{File: bad.Path, Wrong: bad.Wrong, Right: bad.Right}}}
 	}
 	return err
 }

@@ -18,11 +18,11 @@ const maxHosts = 1 << 20
 // is an [*Error] with all of it. Below root, which may be empty, paths are
 // those that a system has which is kept there.
 func CheckHosts(root, dir, registry string) error {
-	var problems []Problem
+	var found problems
 	note := func(err error) {
 		var bad *trust.Error
 		if errors.As(err, &bad) {
-			problems = append(problems, Problem{File: bad.Path, Wrong: bad.Wrong, Right: bad.Right})
+			found.add(Problem{File: bad.Path, Wrong: bad.Wrong, Right: bad.Right})
 		}
 	}
 	note(trust.Dir(filepath.Join(root, dir)))
@@ -32,7 +32,7 @@ func CheckHosts(root, dir, registry string) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if len(problems) == 0 { // otherwise it is the same
+		if len(found.first) == 0 { // otherwise it is the same
 			note(err)
 		}
 		if err == nil {
@@ -47,7 +47,7 @@ func CheckHosts(root, dir, registry string) error {
 		}
 		break // the one that containerd takes
 	}
-	return asError(problems)
+	return found.err()
 }
 
 // hostsFiles lists the files of a registry's directory that matter: hosts.toml

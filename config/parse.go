@@ -55,7 +55,7 @@ type document struct {
 	whole    bool          // whether the text was read to its end
 	places   map[string]place
 	bad      map[string]bool // keys whose value could not be taken over
-	problems []Problem
+	problems problems
 }
 
 // place is where a table or a value stands.
@@ -68,7 +68,7 @@ type place struct {
 func read(name string, text []byte) *document {
 	d := newDocument(name, text)
 	if len(text) > maxFile {
-		d.problems = append(d.problems, Problem{File: name, Wrong: "the file is larger than 1 MiB", Right: "must be a configuration file"})
+		d.problems.add(Problem{File: name, Wrong: "the file is larger than 1 MiB", Right: "must be a configuration file"})
 		return d
 	}
 	d.config = Default()
@@ -90,7 +90,7 @@ func newDocument(name string, text []byte) *document {
 }
 
 func (d *document) result() (*Config, error) {
-	if err := asError(d.problems); err != nil {
+	if err := d.problems.err(); err != nil {
 		return nil, err
 	}
 	return &d.config, nil
@@ -219,7 +219,7 @@ func (d *document) afterEquals(key *unstable.Node) int {
 // problem notes what is wrong at an offset.
 func (d *document) problem(key string, offset int, wrong, right string) {
 	line, column := d.position(offset)
-	d.problems = append(d.problems, Problem{File: d.name, Line: line, Column: column, Key: key, Wrong: wrong, Right: right})
+	d.problems.add(Problem{File: d.name, Line: line, Column: column, Key: key, Wrong: wrong, Right: right})
 }
 
 // position is an offset as line and column.

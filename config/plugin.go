@@ -78,13 +78,14 @@ func ParsePlugin(table map[string]any) (*Plugin, error) {
 		bad:   func(key string) bool { return d.bad[withoutTable.Replace(key)] },
 	}
 	r.plugin(&p)
-	problems := append(d.problems, r.problems...)
-	for i := range problems {
-		at := &problems[i]
+	found := d.problems
+	found.addAll(r.problems)
+	for i := range found.first {
+		at := &found.first[i]
 		at.Line, at.Column = 0, 0
 		at.Key, at.Wrong = withoutTable.Replace(at.Key), withoutTable.Replace(at.Wrong)
 	}
-	if err := asError(problems); err != nil {
+	if err := found.err(); err != nil {
 		return nil, err
 	}
 	return &p, nil

@@ -36,7 +36,10 @@ func (p Problem) String() string {
 
 // Error is everything that is wrong with a configuration, in the order of the
 // file. Its class is [errdefs.ErrInvalidArgument].
-type Error struct{ Problems []Problem }
+type Error struct {
+	Problems []Problem // the first hundred that were found
+	More     int       // others
+}
 
 // Error implements error.
 func (e *Error) Error() string {
@@ -44,21 +47,52 @@ func (e *Error) Error() string {
 	for i, p := range e.Problems {
 		lines[i] = p.String()
 	}
+	if e.More > 0 {
+		lines = append(lines, e.Rest())
+	}
 	return strings.Join(lines, "; ")
 }
+
+// Rest says how many more problems there are.
+func (e *Error) Rest() string { return fmt.Sprintf("and %d more", e.More) }
 
 // Unwrap returns the class.
 func (e *Error) Unwrap() error { return errdefs.ErrInvalidArgument }
 
-// asError sorts problems by their position; without one there is no error.
-func asError(problems []Problem) error {
-	if len(problems) == 0 {
+// maxProblems are more than anybody puts right without looking once more. A
+// file of 1 MiB may have 300,000.
+const maxProblems = 100
+
+// problems are what was found so far.
+type problems struct {
+	first []Problem
+	more  int
+}
+
+func (p *problems) add(found Problem) {
+	if len(p.first) == maxProblems {
+		p.more++
+		return
+	}
+	p.first = append(p.first, found)
+}
+
+func (p *problems) addAll(found problems) {
+	for _, one := range found.first {
+		p.add(one)
+	}
+	p.more += found.more
+}
+
+// err sorts them by their position; without one there is no error.
+func (p *problems) err() error {
+	if len(p.first) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(problems, func(a, b Problem) int {
+	slices.SortStableFunc(p.first, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return &Error{problems}
+	return &Error{p.first, p.more}
 }
 
 // maxQuoted is how much of a foreign string an error shows: enough to find it.

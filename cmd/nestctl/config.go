@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
@@ -55,8 +56,8 @@ func checkConfig(stdout, stderr io.Writer, file string) error {
 	for _, p := range bad.Problems {
 		fmt.Fprintln(stderr, sanitize.Text(sanitize.URLs(p.String())))
 	}
-	if len(bad.Problems) == 1 {
-		return fmt.Errorf("%s: 1 problem", file)
+	if bad.More > 0 {
+		fmt.Fprintln(stderr, bad.Rest())
 	}
-	return fmt.Errorf("%s: %d problems", file, len(bad.Problems))
+	return fmt.Errorf("%s: %s", file, amount.Count(len(bad.Problems)+bad.More, "problem"))
 }

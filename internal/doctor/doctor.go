@@ -230,6 +230,9 @@ func because(err error, fix string) []Problem {
 		for _, p := range bad.Problems {
 			all = append(all, Problem{strings.TrimSuffix(p.String(), "; "+p.Right), p.Right})
 		}
+		if bad.More > 0 {
+			all = append(all, Problem{bad.Rest(), "put those right, and look again"})
+		}
 		return all
 	}
 	what := err.Error()

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestManyProblems: of a file that is full of mistakes, the first hundred are printed, and how many more there are.
+func TestManyProblems(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.toml")
+	noError(t, os.WriteFile(file, []byte(strings.Repeat("x=1\n", 1<<18)), 0o600))
+	for _, command := range []string{"config check", "gateway --config"} {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append(strings.Fields(command), file), &stdout, &stderr)
+		said := stderr.String()
+		if status != failure || stdout.Len() > 0 || strings.Count(said, "unknown key x;") != 100 || !strings.Contains(said, "and 262046 more\n") {
+			t.Errorf("%s: exit status %d, %d bytes: %.300s", command, status, len(said), said)
+		}
+	}
+}
