@@ -70,12 +70,16 @@ type problems struct {
 }
 
 func (p *problems) add(found Problem) {
-	if len(p.first) == maxProblems {
+	if p.full() {
 		p.more++
 		return
 	}
 	p.first = append(p.first, found)
 }
+
+// full reports whether others are only counted, so that nothing need be found
+// out about them.
+func (p *problems) full() bool { return len(p.first) == maxProblems }
 
 func (p *problems) addAll(found problems) {
 	for _, one := range found.first {

@@ -8,6 +8,10 @@ import (
 
 // unknown notes a key that there is not, with the one that may be meant.
 func (d *document) unknown(at section, name string, offset int) {
+	if d.problems.full() {
+		d.problems.add(Problem{})
+		return
+	}
 	key := at.key(name)
 	if instead, ok := gone[name]; ok {
 		d.problem(key, offset, key+" is no key any more", instead)
