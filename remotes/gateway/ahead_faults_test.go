@@ -17,13 +17,14 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
 func (s *scene) repository(name string) auth.Repository {
-	return repository(s.t, s.registry.Host()+"/"+name)
+	return repository(s.T, s.Registry.Host()+"/"+name)
 }
 
 // of matches authorized requests for some content.
@@ -33,10 +34,10 @@ func of(d digest.Digest) registrytest.Filter {
 
 // begin is a pull of which the client has asked for the root and the first two members.
 func (s *scene) begin(members []ocispec.Descriptor) {
-	s.t.Helper()
+	s.T.Helper()
 	s.pullRoot()
 	for _, m := range members[:2] {
-		s.get("manifests", m.Digest)
+		s.Get("manifests", m.Digest)
 	}
 }
 
@@ -46,10 +47,10 @@ func TestStalledReadAheadLeavesTime(t *testing.T) {
 	s.options.Timeout = 3 * time.Second
 	s.start(t.TempDir() + "/locations")
 	_, members := s.fleet(3)
-	s.registry.Intercept(s.registry.Stall(registrytest.First(1, of(members[2].Digest))))
+	s.Registry.Intercept(s.Registry.Stall(registrytest.First(1, of(members[2].Digest))))
 	s.begin(members)
-	s.fetch(members[2])
-	if n := s.registry.Count(of(members[2].Digest)); n != 2 {
+	s.Fetch(members[2])
+	if n := s.Registry.Count(of(members[2].Digest)); n != 2 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -60,16 +61,16 @@ func TestFailedReadAheadStops(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(200)
 	for _, m := range members[2:] {
-		s.registry.Intercept(registrytest.Answer(http.StatusServiceUnavailable, nil, registrytest.First(1, of(m.Digest))))
+		s.Registry.Intercept(registrytest.Answer(http.StatusServiceUnavailable, nil, registrytest.First(1, of(m.Digest))))
 	}
 	s.begin(members)
 	s.awaitAhead(s.idle)
-	failed := s.registry.Count(func(q registrytest.Request) bool { return q.Status == http.StatusServiceUnavailable })
+	failed := s.Registry.Count(func(q registrytest.Request) bool { return q.Status == http.StatusServiceUnavailable })
 	if failed < 1 || failed > aheadWorkers {
 		t.Errorf("%d failures", failed)
 	}
-	s.fetch(members[2])
-	if n := s.registry.Count(of(members[2].Digest)); n != 2 {
+	s.Fetch(members[2])
+	if n := s.Registry.Count(of(members[2].Digest)); n != 2 {
 		t.Errorf("%d requests", n)
 	}
 	s.withAhead(func(a *ahead) {
@@ -87,7 +88,7 @@ func TestReadAheadOutlivesItsRequest(t *testing.T) {
 	come, answer := make(chan struct{}), make(chan struct{})
 	release := sync.OnceFunc(func() { close(answer) })
 	defer release()
-	s.registry.Intercept(func(_ http.ResponseWriter, req *http.Request) bool {
+	s.Registry.Intercept(func(_ http.ResponseWriter, req *http.Request) bool {
 		if of(last)(registrytest.Describe(req)) {
 			close(come)
 			<-answer
@@ -99,7 +100,7 @@ func TestReadAheadOutlivesItsRequest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error)
 	go func() {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL+"/v2/org/app/manifests/"+last.String()+"?ns="+s.registry.Host(), nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Server.URL+"/v2/org/app/manifests/"+last.String()+"?ns="+s.Registry.Host(), nil)
 		if err == nil {
 			var resp *http.Response
 			if resp, err = http.DefaultClient.Do(req); err == nil {
@@ -116,8 +117,8 @@ func TestReadAheadOutlivesItsRequest(t *testing.T) {
 	}
 	s.awaitAhead(func(a *ahead) bool { return !asked(a) })
 	release()
-	s.fetch(members[2])
-	if n := s.registry.Count(of(last)); n != 1 {
+	s.Fetch(members[2])
+	if n := s.Registry.Count(of(last)); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -127,7 +128,7 @@ func TestReadAheadServesOnlyAllOfABlob(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(3)
 	s.begin(members)
-	next := s.children(s.get("manifests", members[2].Digest).body)
+	next := s.Children(s.Get("manifests", members[2].Digest).Body)
 	s.awaitAhead(s.idle)
 	for _, r := range []struct {
 		header           string
@@ -135,9 +136,9 @@ func TestReadAheadServesOnlyAllOfABlob(t *testing.T) {
 	}{{"bytes=0-", http.StatusOK, 1}, {"bytes=1-", http.StatusPartialContent, 2}} {
 		d := next[0]
 		next = next[1:]
-		got := s.do(http.MethodGet, "/v2/org/app/blobs/"+d.Digest.String(), "Range", r.header)
-		if n := s.registry.Count(of(d.Digest)); got.status != r.status || n != r.requests {
-			t.Errorf("%s: %d after %d requests", r.header, got.status, n)
+		got := s.Do(http.MethodGet, "/v2/org/app/blobs/"+d.Digest.String(), "Range", r.header)
+		if n := s.Registry.Count(of(d.Digest)); got.Status != r.status || n != r.requests {
+			t.Errorf("%s: %d after %d requests", r.header, got.Status, n)
 		}
 	}
 }
@@ -146,8 +147,8 @@ func TestReadAheadServesOnlyAllOfABlob(t *testing.T) {
 func TestReadAheadEndsWithTheRight(t *testing.T) {
 	for mode, requests := range map[Mode]int{Node: 1, Pod: 2} {
 		s := newScene(t, mode)
-		s.registry.Allow("pod", secret, "org/app", "org/app/web")
-		s.user = map[Mode][2]string{Pod: {"pod", secret}}[mode]
+		s.Registry.Allow("pod", fronttest.Secret, "org/app", "org/app/web")
+		s.User = map[Mode][2]string{Pod: {"pod", fronttest.Secret}}[mode]
 		_, members := s.fleet(3)
 		s.begin(members)
 		s.awaitAhead(s.idle)
@@ -158,8 +159,8 @@ func TestReadAheadEndsWithTheRight(t *testing.T) {
 				}
 			}
 		})
-		s.fetch(members[2])
-		if n := s.registry.Count(of(members[2].Digest)); n != requests {
+		s.Fetch(members[2])
+		if n := s.Registry.Count(of(members[2].Digest)); n != requests {
 			t.Errorf("mode %d: %d requests", mode, n)
 		}
 	}
@@ -173,16 +174,16 @@ func TestIdleClientMakesRoom(t *testing.T) {
 	_, members := s.fleet(8)
 	var deep []ocispec.Descriptor
 	for _, text := range []string{"1", "2", "3", "4"} {
-		deep = append(deep, registrytest.Member(s.registry.Image("org/app/a/b", registrytest.TarLayer(map[string]string{"b": text})), "b"))
+		deep = append(deep, registrytest.Member(s.Registry.Image("org/app/a/b", registrytest.TarLayer(map[string]string{"b": text})), "b"))
 	}
-	second := s.registry.Index("org/app/a", deep...)
+	second := s.Registry.Index("org/app/a", deep...)
 	s.begin(members)
 	s.awaitAhead(func(a *ahead) bool { return a.taken == 2 && s.idle(a) })
-	s.do(http.MethodGet, "/v2/org/app/a/manifests/"+second.Digest.String())
-	ask := func(d ocispec.Descriptor) { s.do(http.MethodGet, "/v2/org/app/a/manifests/"+d.Digest.String()) }
+	s.Do(http.MethodGet, "/v2/org/app/a/manifests/"+second.Digest.String())
+	ask := func(d ocispec.Descriptor) { s.Do(http.MethodGet, "/v2/org/app/a/manifests/"+d.Digest.String()) }
 	ask(deep[0])
 	ask(deep[1])
-	if n := s.registry.Count(of(deep[2].Digest)) + s.registry.Count(of(deep[3].Digest)); n != 0 {
+	if n := s.Registry.Count(of(deep[2].Digest)) + s.Registry.Count(of(deep[3].Digest)); n != 0 {
 		t.Errorf("%d requests without room", n)
 	}
 	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].seen = time.Now().Add(-aheadQuiet) })
@@ -194,15 +195,15 @@ func TestIdleClientMakesRoom(t *testing.T) {
 func TestForgottenPullIsNotReadAhead(t *testing.T) {
 	s := newScene(t, Node)
 	root, members := s.fleet(3)
-	s.get("manifests", root.Digest)
+	s.Get("manifests", root.Digest)
 	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() })
-	s.fetch(members[2])
+	s.Fetch(members[2])
 	empty := func(a *ahead) bool { return len(a.pulls) == 0 && a.taken == 0 && a.known == 0 }
 	s.awaitAhead(empty)
-	s.server.Config.Handler.(*Gateway).Close()
-	newer := s.registry.Index("org/app", registrytest.Member(s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"n": "1"})), "web"))
-	s.get("manifests", root.Digest)
-	s.get("manifests", newer.Digest)
+	s.Server.Config.Handler.(*Gateway).Close()
+	newer := s.Registry.Index("org/app", registrytest.Member(s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"n": "1"})), "web"))
+	s.Get("manifests", root.Digest)
+	s.Get("manifests", newer.Digest)
 	s.withAhead(func(a *ahead) {
 		if !empty(a) {
 			t.Error("a pull is remembered")
@@ -297,10 +298,10 @@ func TestReadAheadWaitsForTheMirror(t *testing.T) {
 	s := newScene(t, Node)
 	mirror := registrytest.New()
 	t.Cleanup(mirror.Close)
-	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
 	s.options.Timeout = 3 * time.Second
-	hosts := filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml")
-	if err := os.WriteFile(hosts, fmt.Appendf(nil, "server = %q\n[host.%q]\n", s.registry.URL(), mirror.URL()), 0o600); err != nil {
+	hosts := filepath.Join(s.options.HostsDir, s.Registry.Host(), "hosts.toml")
+	if err := os.WriteFile(hosts, fmt.Appendf(nil, "server = %q\n[host.%q]\n", s.Registry.URL(), mirror.URL()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -309,11 +310,11 @@ func TestReadAheadWaitsForTheMirror(t *testing.T) {
 	mirror.Intercept(mirror.Stall(registrytest.First(1, func(q registrytest.Request) bool { return q.Reference == string(last) })))
 	s.begin(members)
 	s.awaitAhead(s.idle)
-	if n := s.registry.Count(of(last)); n != 0 {
+	if n := s.Registry.Count(of(last)); n != 0 {
 		t.Errorf("the registry was asked %d times", n)
 	}
-	s.fetch(members[2])
-	if n := s.registry.Count(of(last)); n != 1 {
+	s.Fetch(members[2])
+	if n := s.Registry.Count(of(last)); n != 1 {
 		t.Errorf("the registry was asked %d times", n)
 	}
 }
@@ -323,9 +324,9 @@ func TestLayerIsNoManifest(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(1)
 	s.pullRoot()
-	layer := s.children(s.get("manifests", members[0].Digest).body)[0]
-	if got := s.get("manifests", layer.Digest); got.status != http.StatusNotFound {
-		t.Errorf("%d", got.status)
+	layer := s.Children(s.Get("manifests", members[0].Digest).Body)[0]
+	if got := s.Get("manifests", layer.Digest); got.Status != http.StatusNotFound {
+		t.Errorf("%d", got.Status)
 	}
-	s.fetch(layer)
+	s.Fetch(layer)
 }

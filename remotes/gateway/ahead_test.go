@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -22,17 +23,17 @@ import (
 func (s *scene) fleet(images int) (root ocispec.Descriptor, members []ocispec.Descriptor) {
 	base := registrytest.TarLayer(map[string]string{"base": "1"})
 	for i := range images {
-		web := s.registry.Image("org/app/web", base, registrytest.TarLayer(map[string]string{"web": fmt.Sprint(i)}))
+		web := s.Registry.Image("org/app/web", base, registrytest.TarLayer(map[string]string{"web": fmt.Sprint(i)}))
 		members = append(members, registrytest.Member(web, "web"))
 	}
-	root = s.registry.Index("org/app", members...)
-	s.registry.Tag("org/app", "v1", root.Digest)
+	root = s.Registry.Index("org/app", members...)
+	s.Registry.Tag("org/app", "v1", root.Digest)
 	return root, members
 }
 
 // content are the GET requests that were answered with content, by repository and reference.
 func (s *scene) content() (lines []string) {
-	for _, q := range s.registry.Log(registrytest.Method(http.MethodGet), func(q registrytest.Request) bool {
+	for _, q := range s.Registry.Log(registrytest.Method(http.MethodGet), func(q registrytest.Request) bool {
 		return q.Status == http.StatusOK && q.Kind != registrytest.KindToken
 	}) {
 		lines = append(lines, q.Repository+" "+q.Reference)
@@ -43,11 +44,11 @@ func (s *scene) content() (lines []string) {
 
 // await waits until the registry has been asked for so much.
 func (s *scene) await(content int) {
-	s.t.Helper()
+	s.T.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for len(s.content()) < content {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("the registry was asked for %q", s.content())
+			s.T.Fatalf("the registry was asked for %q", s.content())
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -58,27 +59,27 @@ func TestReadAheadAfterTwoMembers(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			s := newScene(t, mode)
-			s.registry.Allow("pod", secret, "org/app", "org/app/web")
-			s.user = map[Mode][2]string{Pod: {"pod", secret}}[mode]
+			s.Registry.Allow("pod", fronttest.Secret, "org/app", "org/app/web")
+			s.User = map[Mode][2]string{Pod: {"pod", fronttest.Secret}}[mode]
 			root, members := s.fleet(6)
 			const all = 1 + 6 + 2*6 + 1 // index; manifests; configs and layers of their own; the shared one
-			s.get("manifests", root.Digest)
-			next := s.children(s.get("manifests", members[5].Digest).body)
-			s.get("blobs", next[0].Digest) // it may be the only one that is wanted
+			s.Get("manifests", root.Digest)
+			next := s.Children(s.Get("manifests", members[5].Digest).Body)
+			s.Get("blobs", next[0].Digest) // it may be the only one that is wanted
 			if got := s.content(); len(got) != 3 {
 				t.Errorf("after the first member: %q", got)
 			}
-			next = append(next, s.children(s.get("manifests", members[4].Digest).body)...)
+			next = append(next, s.Children(s.Get("manifests", members[4].Digest).Body)...)
 			s.await(all)
-			s.had = map[digest.Digest]bool{next[0].Digest: true}
+			s.Had = map[digest.Digest]bool{next[0].Digest: true}
 			for _, d := range append(next, members[:4]...) {
-				s.fetch(d)
+				s.Fetch(d)
 			}
 			if got := s.content(); len(got) != all {
 				t.Errorf("%d requests, want %d: %q", len(got), all, got)
 			}
 			want := map[string]int{"org/app": 1, "org/app/web": 1}
-			for _, q := range s.registry.Log(registrytest.Of(registrytest.KindToken)) {
+			for _, q := range s.Registry.Log(registrytest.Of(registrytest.KindToken)) {
 				for _, scope := range q.Scopes {
 					want[strings.Split(scope, ":")[1]]--
 				}
@@ -103,7 +104,7 @@ func TestReadAheadAsksOncePerClient(t *testing.T) {
 		for part := range slices.Chunk(order, 10) {
 			all.Go(func() {
 				for _, i := range part {
-					s.fetch(members[i])
+					s.Fetch(members[i])
 				}
 			})
 		}
@@ -121,9 +122,9 @@ func TestReadAheadAsksOncePerClient(t *testing.T) {
 }
 
 func (s *scene) pullRoot() {
-	s.t.Helper()
-	head := s.do(http.MethodHead, "/v2/org/app/manifests/v1")
-	s.get("manifests", digest.Digest(head.header.Get("Docker-Content-Digest")))
+	s.T.Helper()
+	head := s.Do(http.MethodHead, "/v2/org/app/manifests/v1")
+	s.Get("manifests", digest.Digest(head.Header.Get("Docker-Content-Digest")))
 }
 
 // TestReadAheadIsBounded: no more is asked for than there is room, and what a client leaves behind makes room again.
@@ -133,27 +134,27 @@ func TestReadAheadIsBounded(t *testing.T) {
 	s.start(filepath.Join(t.TempDir(), "locations"))
 	_, members := s.fleet(20)
 	s.pullRoot()
-	s.fetch(members[0])
-	s.get("manifests", members[1].Digest)
+	s.Fetch(members[0])
+	s.Get("manifests", members[1].Digest)
 	s.awaitAhead(func(a *ahead) bool { return a.taken == 3 && s.idle(a) })
 	const most = 1 + 4 + 1 + 3 // the root, a member, the manifest of another, room
 	if got := s.content(); len(got) > most {
 		t.Errorf("%d requests, at most %d: %q", len(got), most, got)
 	}
 	for _, m := range members[1:10] {
-		s.fetch(m)
+		s.Fetch(m)
 	}
-	s.server.Config.Handler.(*Gateway).Close()
+	s.Server.Config.Handler.(*Gateway).Close()
 	s.awaitAhead(func(a *ahead) bool { return a.taken == 0 && a.known == 0 })
 	s.pullRoot()
 	for _, m := range members {
-		s.fetch(m)
+		s.Fetch(m)
 	}
 }
 
 // withAhead looks at what is fetched ahead, or changes it.
 func (s *scene) withAhead(look func(*ahead)) {
-	a := &s.server.Config.Handler.(*Gateway).ahead
+	a := &s.Server.Config.Handler.(*Gateway).ahead
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	look(a)
@@ -161,12 +162,12 @@ func (s *scene) withAhead(look func(*ahead)) {
 
 // awaitAhead waits until it is so.
 func (s *scene) awaitAhead(so func(*ahead) bool) {
-	s.t.Helper()
+	s.T.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for done := false; !done; time.Sleep(time.Millisecond) {
 		s.withAhead(func(a *ahead) { done = so(a) })
 		if time.Now().After(deadline) {
-			s.t.Fatal("it does not come to that")
+			s.T.Fatal("it does not come to that")
 		}
 	}
 }
@@ -187,39 +188,39 @@ func TestReadAheadLeavesOutWhatIsNotWanted(t *testing.T) {
 	_, members := s.fleet(4)
 	noise := make([]byte, 256<<10+1)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
-	large := s.registry.Image("org/app/web", noise)
-	other := s.registry.ImageFor(ocispec.Platform{OS: "plan9", Architecture: "mips"}, "org/app/web", registrytest.TarLayer(map[string]string{"p": "9"}))
+	large := s.Registry.Image("org/app/web", noise)
+	other := s.Registry.ImageFor(ocispec.Platform{OS: "plan9", Architecture: "mips"}, "org/app/web", registrytest.TarLayer(map[string]string{"p": "9"}))
 	other.Platform = &ocispec.Platform{OS: "plan9", Architecture: "mips"}
 	mine := platforms.DefaultSpec()
 	large.Platform = &mine
-	open := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"whose": "anybody's"}))
+	open := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"whose": "anybody's"}))
 	open.Platform = nil
 	members = append(members, registrytest.Member(large, "web"), registrytest.Member(other, "web"), registrytest.Member(open, "web"))
-	root := s.registry.Index("org/app", members...)
-	s.get("manifests", root.Digest)
-	s.get("manifests", members[0].Digest)
-	s.get("manifests", members[1].Digest)
+	root := s.Registry.Index("org/app", members...)
+	s.Get("manifests", root.Digest)
+	s.Get("manifests", members[0].Digest)
+	s.Get("manifests", members[1].Digest)
 	const manifests, configs, layers = 6, 6, 4 + 1
 	s.await(1 + manifests + configs + layers)
 	before := s.content()
 	if slices.Contains(before, "org/app/web "+other.Digest.String()) {
 		t.Error("another platform's member was asked for")
 	}
-	s.fetch(members[4])
+	s.Fetch(members[4])
 	if got := s.content(); len(got) != len(before)+1 {
 		t.Errorf("the large layer was asked for before: %q", before)
 	}
-	s.fetch(members[6])
+	s.Fetch(members[6])
 	if got := s.content(); len(got) != len(before)+2 {
 		t.Errorf("the layer of a member of no platform was asked for before: %q", before)
 	}
-	s.registry.ResetLog()
+	s.Registry.ResetLog()
 	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() }) // but not the location cache
-	s.get("manifests", root.Digest)
+	s.Get("manifests", root.Digest)
 	for _, m := range members[:3] {
-		s.get("manifests", m.Digest)
+		s.Get("manifests", m.Digest)
 	}
-	s.fetch(members[3])
+	s.Fetch(members[3])
 	if got := s.content(); len(got) != 1+3+4 {
 		t.Errorf("of what is known: %q", got)
 	}
@@ -230,18 +231,18 @@ func TestReadAheadBeginsAnewForEachIndex(t *testing.T) {
 	s := newScene(t, Node)
 	_, members := s.fleet(6)
 	const whole = 3 // manifest, config and layer; one shared layer for all
-	first, second := s.registry.Index("org/app", members[:3]...), s.registry.Index("org/app", members[3:]...)
-	s.get("manifests", first.Digest)
-	s.get("manifests", members[0].Digest)
-	s.get("manifests", members[1].Digest)
+	first, second := s.Registry.Index("org/app", members[:3]...), s.Registry.Index("org/app", members[3:]...)
+	s.Get("manifests", first.Digest)
+	s.Get("manifests", members[0].Digest)
+	s.Get("manifests", members[1].Digest)
 	s.await(1 + 3*whole + 1)
-	s.get("manifests", second.Digest)
-	s.fetch(members[3])
+	s.Get("manifests", second.Digest)
+	s.Fetch(members[3])
 	s.awaitAhead(s.idle)
 	if got := s.content(); len(got) != 2+4*whole+1 {
 		t.Errorf("%d requests: %q", len(got), got)
 	}
-	s.get("manifests", members[4].Digest)
+	s.Get("manifests", members[4].Digest)
 	s.await(2 + 6*whole + 1)
 }
 
@@ -249,33 +250,33 @@ func TestReadAheadBeginsAnewForEachIndex(t *testing.T) {
 // again by whom it concerns.
 func TestReadAheadIsForOneCaller(t *testing.T) {
 	s := newScene(t, Pod)
-	s.registry.Allow("pod", secret, "org/app", "org/app/web")
-	s.registry.Allow("parent only", secret, "org/app")
+	s.Registry.Allow("pod", fronttest.Secret, "org/app", "org/app/web")
+	s.Registry.Allow("parent only", fronttest.Secret, "org/app")
 	_, members := s.fleet(4)
-	denied := s.registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
-	root := s.registry.Index("org/app", append(members, registrytest.Member(denied, "denied"))...)
-	s.user = [2]string{"pod", secret}
-	s.get("manifests", root.Digest)
-	s.get("manifests", members[0].Digest)
-	s.get("manifests", members[1].Digest)
+	denied := s.Registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
+	root := s.Registry.Index("org/app", append(members, registrytest.Member(denied, "denied"))...)
+	s.User = [2]string{"pod", fronttest.Secret}
+	s.Get("manifests", root.Digest)
+	s.Get("manifests", members[0].Digest)
+	s.Get("manifests", members[1].Digest)
 	s.awaitAhead(s.idle)
-	if got := s.get("manifests", denied.Digest); got.status != http.StatusForbidden {
+	if got := s.Get("manifests", denied.Digest); got.Status != http.StatusForbidden {
 		t.Errorf("denied: %+v", got)
 	}
 	for _, user := range []string{"parent only", "stranger"} {
-		s.user = [2]string{user, secret}
+		s.User = [2]string{user, fronttest.Secret}
 		for range 2 {
-			s.get("manifests", root.Digest)
+			s.Get("manifests", root.Digest)
 			for _, m := range members {
-				if got := s.get("manifests", m.Digest); got.status/100 != 4 {
+				if got := s.Get("manifests", m.Digest); got.Status/100 != 4 {
 					t.Errorf("%s: %+v", user, got)
 				}
 			}
 		}
 	}
-	s.user = [2]string{"pod", secret}
-	s.registry.Allow("pod", secret, "org/app", "org/app/web", "org/app/denied")
-	if got := s.get("manifests", denied.Digest); got.status != http.StatusOK {
+	s.User = [2]string{"pod", fronttest.Secret}
+	s.Registry.Allow("pod", fronttest.Secret, "org/app", "org/app/web", "org/app/denied")
+	if got := s.Get("manifests", denied.Digest); got.Status != http.StatusOK {
 		t.Errorf("allowed by now: %+v", got)
 	}
 }

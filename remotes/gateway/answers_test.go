@@ -18,18 +18,18 @@ import (
 // registry is asked.
 func TestAllowListIsAboutParents(t *testing.T) {
 	s := newScene(t, Node)
-	pattern, err := ParsePattern(s.registry.Host() + "/org/app/team-a/*")
+	pattern, err := ParsePattern(s.Registry.Host() + "/org/app/team-a/*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.options.Allow = []Pattern{pattern}
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	s.registry.AllowAnonymous("org/app/team-a/x", "org/app/team-a/x/web", "org/app/team-a", "org/app/team-ab/x", "org/app/b")
+	s.Registry.AllowAnonymous("org/app/team-a/x", "org/app/team-a/x/web", "org/app/team-a", "org/app/team-ab/x", "org/app/b")
 	layer := registrytest.TarLayer(map[string]string{"web": "1"})
-	web := s.registry.Image("org/app/team-a/x/web", layer)
-	s.registry.Tag("org/app/team-a/x", "v1", s.registry.Index("org/app/team-a/x", registrytest.Member(web, "web")).Digest)
+	web := s.Registry.Image("org/app/team-a/x/web", layer)
+	s.Registry.Tag("org/app/team-a/x", "v1", s.Registry.Index("org/app/team-a/x", registrytest.Member(web, "web")).Digest)
 	for _, name := range []string{"team-a", "team-ab/x", "b"} {
-		s.registry.Tag("org/app/"+name, "v1", s.registry.Image("org/app/"+name, layer).Digest)
+		s.Registry.Tag("org/app/"+name, "v1", s.Registry.Image("org/app/"+name, layer).Digest)
 	}
 	for path, want := range map[string]int{
 		"team-a":             http.StatusForbidden,
@@ -49,15 +49,15 @@ func TestAllowListIsAboutParents(t *testing.T) {
 		"team-a/x%00/web":    http.StatusBadRequest,
 		"team-a/x@sha256:00": http.StatusBadRequest,
 	} {
-		if status, _, code := s.raw("GET /v2/org/app/" + path + "/manifests/v1?ns=" + s.registry.Host()); status != want || code == "" {
+		if status, _, code := s.Raw("GET /v2/org/app/" + path + "/manifests/v1?ns=" + s.Registry.Host()); status != want || code == "" {
 			t.Errorf("%s: %d, code %q, want %d", path, status, code, want)
 		}
 	}
-	if log := s.registry.Log(); len(log) > 0 {
+	if log := s.Registry.Log(); len(log) > 0 {
 		t.Errorf("the registry was asked: %v", log)
 	}
 	for _, path := range []string{"team-a/x/manifests/v1", "team-a/x/manifests/" + web.Digest.String(), "team-a/x/web/manifests/" + web.Digest.String()} {
-		if got := s.do(http.MethodGet, "/v2/org/app/"+path); got.status != http.StatusOK {
+		if got := s.Do(http.MethodGet, "/v2/org/app/"+path); got.Status != http.StatusOK {
 			t.Errorf("%s: %+v", path, got)
 		}
 	}
@@ -81,13 +81,13 @@ func TestErrorMessagesAreSanitized(t *testing.T) {
 			status int
 		}{{registrytest.KindManifest, http.StatusForbidden}, {registrytest.KindManifest, http.StatusTeapot}, {registrytest.KindToken, http.StatusForbidden}} {
 			s.start(filepath.Join(t.TempDir(), "locations")) // has no token yet
-			s.registry.ResetIntercepts()
-			s.registry.Intercept(registrytest.Say(at.status, "application/json", `{"errors":[{"code":"SAID","message":"`+test.message+`"}]}`, func(q registrytest.Request) bool {
+			s.Registry.ResetIntercepts()
+			s.Registry.Intercept(registrytest.Say(at.status, "application/json", `{"errors":[{"code":"SAID","message":"`+test.message+`"}]}`, func(q registrytest.Request) bool {
 				return q.Kind == at.kind && (q.Authorization != "" || q.Kind == registrytest.KindToken)
 			}))
-			got := s.do(http.MethodGet, "/v2/org/app/manifests/v1")
+			got := s.Do(http.MethodGet, "/v2/org/app/manifests/v1")
 			var answer struct{ Errors []struct{ Message string } }
-			if err := json.Unmarshal([]byte(got.body), &answer); err != nil || len(answer.Errors) != 1 || got.status != at.status {
+			if err := json.Unmarshal([]byte(got.Body), &answer); err != nil || len(answer.Errors) != 1 || got.Status != at.status {
 				t.Fatalf("%s %v: %+v, %v", test.name, at, got, err)
 			}
 			shown := answer.Errors[0].Message
@@ -104,18 +104,18 @@ func TestHeadOfBlobHasAllHeaders(t *testing.T) {
 	for name, status := range map[string]int{"says nothing": http.StatusOK, "does not know HEAD": http.StatusMethodNotAllowed, "is itself": 0} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
-			layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
-			s.fetch(s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web")))
-			s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			layer := s.Registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+			s.Fetch(s.Registry.Index("org/app", registrytest.Member(s.Registry.Artifact("org/app/web", "application/x-test", layer), "web")))
+			s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 				if status == 0 || req.Method != http.MethodHead || req.Header.Get("Authorization") == "" {
 					return false
 				}
 				w.WriteHeader(status)
 				return true
 			})
-			got := s.do(http.MethodHead, "/v2/org/app/blobs/"+layer.Digest.String())
-			h := got.header
-			if got.status != http.StatusOK || h.Get("Content-Length") != "7" || h.Get("Docker-Content-Digest") != layer.Digest.String() || h.Get("Content-Type") == "" {
+			got := s.Do(http.MethodHead, "/v2/org/app/blobs/"+layer.Digest.String())
+			h := got.Header
+			if got.Status != http.StatusOK || h.Get("Content-Length") != "7" || h.Get("Docker-Content-Digest") != layer.Digest.String() || h.Get("Content-Type") == "" {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -125,18 +125,18 @@ func TestHeadOfBlobHasAllHeaders(t *testing.T) {
 // TestInvalidTagsAreNotAskedFor: a search asks for no name in a registry's list of tags that cannot be a tag.
 func TestInvalidTagsAreNotAskedFor(t *testing.T) {
 	s := newScene(t, Node)
-	root := s.publish()
-	s.registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["../../../secret/app/manifests/v1","..","v1?x=y","v1#x","a/b","a b","","v1"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
+	root := s.Publish()
+	s.Registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["../../../secret/app/manifests/v1","..","v1?x=y","v1#x","a/b","a b","","v1"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
 	missing := digest.FromString("nowhere")
-	if got := s.get("blobs", missing); got.status != http.StatusNotFound {
+	if got := s.Get("blobs", missing); got.Status != http.StatusNotFound {
 		t.Errorf("%+v", got)
 	}
-	for _, q := range s.registry.Log(registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)) {
+	for _, q := range s.Registry.Log(registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)) {
 		if !strings.HasPrefix(q.Path, "/v2/org/app") || !strings.Contains(q.Path, "/manifests/sha256:") && q.Path != "/v2/org/app/manifests/v1" {
 			t.Errorf("%s: %s", q, q.Path)
 		}
 	}
-	if s.registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)) == 0 || len(s.locations.Places(repository(t, s.registry.Host()+"/org/app"), root.Digest)) == 0 {
+	if s.Registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)) == 0 || len(s.locations.Places(repository(t, s.Registry.Host()+"/org/app"), root.Digest)) == 0 {
 		t.Error("nothing was searched for behind the tag that is one")
 	}
 }

@@ -16,14 +16,14 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 	const slow = 100
 	s := newScene(t, Node)
 	for _, size := range []int{400 << 10, 200 << 10} {
-		blob := s.registry.PutBlob("org/app/web", "application/octet-stream", bytes.Repeat([]byte{1}, size))
-		web := s.registry.Artifact("org/app/web", "text/plain", blob)
-		s.registry.Tag("org/app", "v1", s.registry.Index("org/app", registrytest.Member(web, "web")).Digest)
-		s.pull("v1") // so that the size is known
-		s.registry.ResetLog()
-		s.registry.Intercept(s.registry.StallAt(100, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
+		blob := s.Registry.PutBlob("org/app/web", "application/octet-stream", bytes.Repeat([]byte{1}, size))
+		web := s.Registry.Artifact("org/app/web", "text/plain", blob)
+		s.Registry.Tag("org/app", "v1", s.Registry.Index("org/app", registrytest.Member(web, "web")).Digest)
+		s.Pull("v1") // so that the size is known
+		s.Registry.ResetLog()
+		s.Registry.Intercept(s.Registry.StallAt(100, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
 		for range slow {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+"/v2/org/app/blobs/"+blob.Digest.String()+"?ns="+s.registry.Host(), http.NoBody)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Server.URL+"/v2/org/app/blobs/"+blob.Digest.String()+"?ns="+s.Registry.Host(), http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -35,13 +35,13 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 				}
 			}()
 		}
-		for deadline := time.Now().Add(20 * time.Second); s.registry.Count(registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials) < slow; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); s.Registry.Count(registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials) < slow; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%d bytes: only %d of %d transfers have begun", size, s.registry.Count(registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials), slow)
+				t.Fatalf("%d bytes: only %d of %d transfers have begun", size, s.Registry.Count(registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials), slow)
 			}
 		}
-		s.registry.ResetLog()
-		s.registry.ResetIntercepts()
+		s.Registry.ResetLog()
+		s.Registry.ResetIntercepts()
 	}
 }
 
@@ -51,11 +51,11 @@ func TestReadAheadConnectionsAreBounded(t *testing.T) {
 	const client = 4 // those for its own requests, and for tokens
 	s := newScene(t, Node)
 	_, members := s.fleet(3 * ownConnections)
-	before := s.registry.Connections()
-	s.registry.Intercept(s.registry.Delay(50*time.Millisecond, registrytest.Of(registrytest.KindManifest)))
+	before := s.Registry.Connections()
+	s.Registry.Intercept(s.Registry.Delay(50*time.Millisecond, registrytest.Of(registrytest.KindManifest)))
 	s.begin(members)
 	s.awaitAhead(s.idle)
-	if n, read := s.registry.Connections()-before, s.registry.Count(registrytest.Of(registrytest.KindManifest)); n > ownConnections+client || read < ownConnections {
+	if n, read := s.Registry.Connections()-before, s.Registry.Count(registrytest.Of(registrytest.KindManifest)); n > ownConnections+client || read < ownConnections {
 		t.Errorf("%d connections for %d manifests", n, read)
 	}
 }

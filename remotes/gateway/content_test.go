@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -34,16 +35,16 @@ func TestPlainContentPassesUnchanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
-			d := s.registry.Put("org/app", test.mediaType, []byte(test.body), "v1")
+			d := s.Registry.Put("org/app", test.mediaType, []byte(test.body), "v1")
 			for _, reference := range []string{"v1", d.Digest.String()} {
-				head := s.do(http.MethodHead, "/v2/org/app/manifests/"+reference)
-				got := s.do(http.MethodGet, "/v2/org/app/manifests/"+reference)
-				if got.status != http.StatusOK || got.body != test.body || head.status != http.StatusOK {
-					t.Errorf("%s: status %d and %d, %d bytes of %d", reference, head.status, got.status, len(got.body), len(test.body))
+				head := s.Do(http.MethodHead, "/v2/org/app/manifests/"+reference)
+				got := s.Do(http.MethodGet, "/v2/org/app/manifests/"+reference)
+				if got.Status != http.StatusOK || got.Body != test.body || head.Status != http.StatusOK {
+					t.Errorf("%s: status %d and %d, %d bytes of %d", reference, head.Status, got.Status, len(got.Body), len(test.body))
 				}
 				for _, header := range []string{"Content-Length", "Docker-Content-Digest"} {
-					if head.header.Get(header) != got.header.Get(header) || head.header.Get(header) == "" {
-						t.Errorf("%s: HEAD says %s %q, GET %q", reference, header, head.header.Get(header), got.header.Get(header))
+					if head.Header.Get(header) != got.Header.Get(header) || head.Header.Get(header) == "" {
+						t.Errorf("%s: HEAD says %s %q, GET %q", reference, header, head.Header.Get(header), got.Header.Get(header))
 					}
 				}
 			}
@@ -76,11 +77,11 @@ func TestHeadWithoutHeadersIsAnswered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
-			root := s.publish()
-			s.registry.Intercept(fault)
+			root := s.Publish()
+			s.Registry.Intercept(fault)
 			for _, reference := range []string{"v1", root.Digest.String()} {
-				got := s.do(http.MethodHead, "/v2/org/app/manifests/"+reference)
-				if got.status != http.StatusOK || got.header.Get("Docker-Content-Digest") != root.Digest.String() || got.header.Get("Content-Type") != root.MediaType {
+				got := s.Do(http.MethodHead, "/v2/org/app/manifests/"+reference)
+				if got.Status != http.StatusOK || got.Header.Get("Docker-Content-Digest") != root.Digest.String() || got.Header.Get("Content-Type") != root.MediaType {
 					t.Errorf("%s: %+v", reference, got)
 				}
 			}
@@ -92,14 +93,14 @@ func TestHeadWithoutHeadersIsAnswered(t *testing.T) {
 // no target is asked.
 func TestInvalidIndexIsNamed(t *testing.T) {
 	s := newScene(t, Node)
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	index := s.registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(web, "../victim"))
-	s.registry.ResetLog()
-	got := s.get("manifests", index.Digest)
-	if got.status != http.StatusBadRequest || !strings.Contains(got.body, "MANIFEST_INVALID") || !strings.Contains(got.body, "manifests[1]") || !strings.Contains(got.body, "../victim") {
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	index := s.Registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(web, "../victim"))
+	s.Registry.ResetLog()
+	got := s.Get("manifests", index.Digest)
+	if got.Status != http.StatusBadRequest || !strings.Contains(got.Body, "MANIFEST_INVALID") || !strings.Contains(got.Body, "manifests[1]") || !strings.Contains(got.Body, "../victim") {
 		t.Errorf("%+v", got)
 	}
-	for _, q := range s.registry.Log() {
+	for _, q := range s.Registry.Log() {
 		if q.Repository != "" && q.Repository != "org/app" {
 			t.Errorf("asked: %s", q)
 		}
@@ -110,18 +111,18 @@ func TestInvalidIndexIsNamed(t *testing.T) {
 // the member's name.
 func TestErrorOfAMemberNamesIt(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	denied := s.registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
+	s.Publish()
+	denied := s.Registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
 	gone := denied
 	gone.Digest = digest.FromString("gone")
-	index := s.registry.Index("org/app", registrytest.Member(denied, "denied"), registrytest.Member(gone, "web"))
-	if got := s.get("manifests", index.Digest); got.status != http.StatusOK {
+	index := s.Registry.Index("org/app", registrytest.Member(denied, "denied"), registrytest.Member(gone, "web"))
+	if got := s.Get("manifests", index.Digest); got.Status != http.StatusOK {
 		t.Fatalf("%+v", got)
 	}
-	if got := s.get("manifests", denied.Digest); got.status != http.StatusForbidden || !strings.Contains(got.body, "org/app/denied") {
+	if got := s.Get("manifests", denied.Digest); got.Status != http.StatusForbidden || !strings.Contains(got.Body, "org/app/denied") {
 		t.Errorf("denied: %+v", got)
 	}
-	if got := s.get("manifests", gone.Digest); got.status != http.StatusNotFound || !strings.Contains(got.body, "org/app/web") {
+	if got := s.Get("manifests", gone.Digest); got.Status != http.StatusNotFound || !strings.Contains(got.Body, "org/app/web") {
 		t.Errorf("gone: %+v", got)
 	}
 }
@@ -129,11 +130,11 @@ func TestErrorOfAMemberNamesIt(t *testing.T) {
 // TestWrongMemberContentIsRefused: content of a member that is other than described is not passed on.
 func TestWrongMemberContentIsRefused(t *testing.T) {
 	s := newScene(t, Node)
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
-	s.registry.PutAs("org/app/web", web.MediaType, web.Digest, []byte(strings.Repeat("x", int(web.Size))))
-	s.get("manifests", index.Digest)
-	if got := s.get("manifests", web.Digest); got.status != http.StatusBadGateway || !strings.Contains(got.body, "does not verify") {
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	index := s.Registry.Index("org/app", registrytest.Member(web, "web"))
+	s.Registry.PutAs("org/app/web", web.MediaType, web.Digest, []byte(strings.Repeat("x", int(web.Size))))
+	s.Get("manifests", index.Digest)
+	if got := s.Get("manifests", web.Digest); got.Status != http.StatusBadGateway || !strings.Contains(got.Body, "does not verify") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -142,24 +143,24 @@ func TestWrongMemberContentIsRefused(t *testing.T) {
 // stands for it.
 func TestReferrersAreWhereTheMemberIs(t *testing.T) {
 	s := newScene(t, Node)
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	signature := s.registry.Referrer("org/app/web", web, "application/vnd.test.signature")
-	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
-	s.get("manifests", index.Digest)
-	got := s.get("referrers", web.Digest)
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	signature := s.Registry.Referrer("org/app/web", web, "application/vnd.test.signature")
+	index := s.Registry.Index("org/app", registrytest.Member(web, "web"))
+	s.Get("manifests", index.Digest)
+	got := s.Get("referrers", web.Digest)
 	var list ocispec.Index
-	if err := json.Unmarshal([]byte(got.body), &list); err != nil || len(list.Manifests) != 1 || list.Manifests[0].Digest != signature.Digest {
+	if err := json.Unmarshal([]byte(got.Body), &list); err != nil || len(list.Manifests) != 1 || list.Manifests[0].Digest != signature.Digest {
 		t.Errorf("%+v", got)
 	}
 	tag := strings.Replace(web.Digest.String(), ":", "-", 1) + ".sig"
-	s.registry.Tag("org/app/web", tag, signature.Digest)
-	if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+tag); got.status != http.StatusOK || got.header.Get("Docker-Content-Digest") != signature.Digest.String() {
+	s.Registry.Tag("org/app/web", tag, signature.Digest)
+	if got := s.Do(http.MethodGet, "/v2/org/app/manifests/"+tag); got.Status != http.StatusOK || got.Header.Get("Docker-Content-Digest") != signature.Digest.String() {
 		t.Errorf("%+v", got)
 	}
-	if got := s.get("blobs", digest.FromString("{}")); got.status != http.StatusOK {
+	if got := s.Get("blobs", digest.FromString("{}")); got.Status != http.StatusOK {
 		t.Errorf("the signature's config: %+v", got)
 	}
-	for _, q := range s.registry.Log(registrytest.In("org/app")) {
+	for _, q := range s.Registry.Log(registrytest.In("org/app")) {
 		if q.Kind == registrytest.KindReferrers {
 			t.Errorf("the parent was asked: %s", q)
 		}
@@ -170,35 +171,35 @@ func TestReferrersAreWhereTheMemberIs(t *testing.T) {
 // is learnt of it unless it has that.
 func TestUnverifiedSaysNothing(t *testing.T) {
 	s := newScene(t, Node)
-	root := s.publish()
-	parent := repository(t, s.registry.Host()+"/org/app")
-	member := s.children(s.registry.Body(root.Digest))[0]
-	carried := s.registry.PutBlob("org/app", root.MediaType, []byte(s.registry.Body(s.registry.Index("org/elsewhere", registrytest.Member(member, "web")).Digest)))
-	carrier := s.registry.Artifact("org/app", nested.CarrierType, carried)
-	s.get("manifests", s.registry.Index("org/app", registrytest.Member(member, "web"), registrytest.Member(member, "a")).Digest) // says where its referrers are
+	root := s.Publish()
+	parent := repository(t, s.Registry.Host()+"/org/app")
+	member := s.Children(s.Registry.Body(root.Digest))[0]
+	carried := s.Registry.PutBlob("org/app", root.MediaType, []byte(s.Registry.Body(s.Registry.Index("org/elsewhere", registrytest.Member(member, "web")).Digest)))
+	carrier := s.Registry.Artifact("org/app", nested.CarrierType, carried)
+	s.Get("manifests", s.Registry.Index("org/app", registrytest.Member(member, "web"), registrytest.Member(member, "a")).Digest) // says where its referrers are
 	referrers := strings.Replace(string(member.Digest), ":", "-", 1)
-	layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
-	manifest := s.registry.Artifact("org/app/web", "application/x-test", layer)
+	layer := s.Registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+	manifest := s.Registry.Artifact("org/app/web", "application/x-test", layer)
 	for i, c := range []struct {
 		in, tag string
 		is      ocispec.Descriptor
 		of      digest.Digest // what it would say something of
 	}{
-		{"org/app", "v1", root, s.children(s.registry.Body(root.Digest))[1].Digest},
+		{"org/app", "v1", root, s.Children(s.Registry.Body(root.Digest))[1].Digest},
 		{"org/app", "v2", carrier, carried.Digest},
-		{"org/app/web", referrers, s.registry.Index("org/app/web", manifest), manifest.Digest},
+		{"org/app/web", referrers, s.Registry.Index("org/app/web", manifest), manifest.Digest},
 	} {
-		another, body := digest.FromString(fmt.Sprint("another", i)), s.registry.Body(c.is.Digest)
-		s.registry.PutAs(c.in, c.is.MediaType, another, []byte(body))
-		s.registry.Tag(c.in, c.tag, another)
-		if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); got.status != http.StatusOK || got.body != body || got.header.Get("Docker-Content-Digest") != string(another) {
+		another, body := digest.FromString(fmt.Sprint("another", i)), s.Registry.Body(c.is.Digest)
+		s.Registry.PutAs(c.in, c.is.MediaType, another, []byte(body))
+		s.Registry.Tag(c.in, c.tag, another)
+		if got := s.Do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); got.Status != http.StatusOK || got.Body != body || got.Header.Get("Docker-Content-Digest") != string(another) {
 			t.Errorf("%d: %+v", i, got)
 		}
 		if places := append(s.locations.Places(parent, c.of), s.locations.Places(parent, another)...); len(places) > 0 {
 			t.Errorf("%d: learnt %v", i, places)
 		}
-		s.registry.Tag(c.in, c.tag, c.is.Digest) // and of the same that is what it says
-		if s.do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); len(s.locations.Places(parent, c.of)) == 0 {
+		s.Registry.Tag(c.in, c.tag, c.is.Digest) // and of the same that is what it says
+		if s.Do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); len(s.locations.Places(parent, c.of)) == 0 {
 			t.Errorf("%d: nothing is learnt of what verifies", i)
 		}
 	}
@@ -210,30 +211,30 @@ func TestFirstEntryOfTheRegistryCounts(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			s := newScene(t, mode, registrytest.WithTLS())
-			image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
-			s.registry.Tag("org/app", "v1", image.Digest)
-			s.options.HostsDir = hostsDir(t, s.registry.Host())
-			dir := filepath.Join(s.options.HostsDir, s.registry.Host())
-			text := fmt.Sprintf("server = %q\n[host.%[1]q]\nca = \"ca.pem\"\n", s.registry.URL())
-			for name, data := range map[string]string{"hosts.toml": text, "ca.pem": string(s.registry.CA())} {
+			image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+			s.Registry.Tag("org/app", "v1", image.Digest)
+			s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
+			dir := filepath.Join(s.options.HostsDir, s.Registry.Host())
+			text := fmt.Sprintf("server = %q\n[host.%[1]q]\nca = \"ca.pem\"\n", s.Registry.URL())
+			for name, data := range map[string]string{"hosts.toml": text, "ca.pem": string(s.Registry.CA())} {
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			s.start(filepath.Join(t.TempDir(), "locations"))
-			s.user = [2]string{"user of org/app", secret}
-			s.pull("v1")
-			if err := s.server.Config.Handler.(*Gateway).Check(); err != nil {
+			s.User = [2]string{"user of org/app", fronttest.Secret}
+			s.Pull("v1")
+			if err := s.Server.Config.Handler.(*Gateway).Check(); err != nil {
 				t.Error(err)
 			}
-			if got := s.do(http.MethodGet, "/v2/org/app/manifests/none"); got.status != http.StatusNotFound {
-				t.Errorf("a tag that is not there: %d %s", got.status, got.body)
+			if got := s.Do(http.MethodGet, "/v2/org/app/manifests/none"); got.Status != http.StatusNotFound {
+				t.Errorf("a tag that is not there: %d %s", got.Status, got.Body)
 			}
-			s.registry.Allow("user of org/app", "another")
+			s.Registry.Allow("user of org/app", "another")
 			s.start(filepath.Join(t.TempDir(), "locations"))
 			want := map[Mode]int{Node: http.StatusForbidden, Pod: http.StatusUnauthorized}[mode]
-			if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != want {
-				t.Errorf("wrong password: %d %s", got.status, got.body)
+			if got := s.Do(http.MethodGet, "/v2/org/app/manifests/v1"); got.Status != want {
+				t.Errorf("wrong password: %d %s", got.Status, got.Body)
 			}
 		})
 	}
@@ -242,14 +243,14 @@ func TestFirstEntryOfTheRegistryCounts(t *testing.T) {
 // TestMirrorNamesNothing: a mirror that hosts.toml trusts with content alone is not asked what there is under a name.
 func TestMirrorNamesNothing(t *testing.T) {
 	s := newScene(t, Node)
-	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
-	s.registry.Tag("org/app", "v1", image.Digest)
+	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+	s.Registry.Tag("org/app", "v1", image.Digest)
 	mirror := registrytest.New()
 	t.Cleanup(mirror.Close)
 	mirror.Tag("org/app", "v1", mirror.Image("org/app", registrytest.TarLayer(map[string]string{"a": "evil"})).Digest)
-	s.options.HostsDir = hostsDir(t, s.registry.Host())
-	text := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = [\"pull\"]\n", s.registry.URL(), mirror.URL())
-	if err := os.WriteFile(filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml"), []byte(text), 0o600); err != nil {
+	s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	text := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = [\"pull\"]\n", s.Registry.URL(), mirror.URL())
+	if err := os.WriteFile(filepath.Join(s.options.HostsDir, s.Registry.Host(), "hosts.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -258,12 +259,12 @@ func TestMirrorNamesNothing(t *testing.T) {
 	}
 	for _, path := range []string{"manifests/v1", "tags/list"} {
 		for _, method := range []string{http.MethodHead, http.MethodGet} {
-			if got := s.do(method, "/v2/org/app/"+path); got.status != http.StatusOK || mirror.Count(byName) > 0 {
+			if got := s.Do(method, "/v2/org/app/"+path); got.Status != http.StatusOK || mirror.Count(byName) > 0 {
 				t.Errorf("%s %s: %+v, the mirror was asked %v", method, path, got, mirror.Log())
 			}
 		}
 	}
-	if got := s.get("manifests", image.Digest); got.status != http.StatusOK || mirror.Count() == 0 {
+	if got := s.Get("manifests", image.Digest); got.Status != http.StatusOK || mirror.Count() == 0 {
 		t.Errorf("by digest: %+v, the mirror was asked %v", got, mirror.Log())
 	}
 }
@@ -271,18 +272,18 @@ func TestMirrorNamesNothing(t *testing.T) {
 // TestCheckNamesUnreadableHosts: a hosts.toml that cannot be read is named before it is needed.
 func TestCheckNamesUnreadableHosts(t *testing.T) {
 	s := newScene(t, Node)
-	s.options.HostsDir = hostsDir(t, s.registry.Host())
-	path := filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml")
+	s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	path := filepath.Join(s.options.HostsDir, s.Registry.Host(), "hosts.toml")
 	if err := os.WriteFile(path, []byte("server = ["), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	err := s.server.Config.Handler.(*Gateway).Check()
-	if err == nil || !strings.Contains(err.Error(), s.registry.Host()) {
+	err := s.Server.Config.Handler.(*Gateway).Check()
+	if err == nil || !strings.Contains(err.Error(), s.Registry.Host()) {
 		t.Errorf("got %v", err)
 	}
-	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusBadGateway {
-		t.Errorf("a request: %d %s", got.status, got.body)
+	if got := s.Do(http.MethodGet, "/v2/org/app/manifests/v1"); got.Status != http.StatusBadGateway {
+		t.Errorf("a request: %d %s", got.Status, got.Body)
 	}
 }
 
@@ -291,20 +292,20 @@ func TestCheckNamesUnreadableHosts(t *testing.T) {
 // and refuse them at the next pull again.
 func TestWrongPlainContentIsRefused(t *testing.T) {
 	s := newScene(t, Node)
-	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
-	right := s.get("manifests", image.Digest)
-	s.registry.PutAs("org/app", image.MediaType, image.Digest, []byte(strings.Replace(right.body, "{", "}", 1)))
-	if got := s.get("manifests", image.Digest); got.status != http.StatusBadGateway || !strings.Contains(got.body, "org/app does not verify") {
+	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+	right := s.Get("manifests", image.Digest)
+	s.Registry.PutAs("org/app", image.MediaType, image.Digest, []byte(strings.Replace(right.Body, "{", "}", 1)))
+	if got := s.Get("manifests", image.Digest); got.Status != http.StatusBadGateway || !strings.Contains(got.Body, "org/app does not verify") {
 		t.Errorf("%+v", got)
 	}
-	s.registry.Tag("org/app", "v1", image.Digest)
-	s.registry.Intercept(registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
-	s.do(http.MethodHead, "/v2/org/app/manifests/v1") // is read, under the digest that the registry says
-	if got := s.get("manifests", image.Digest); got.status != http.StatusBadGateway {
+	s.Registry.Tag("org/app", "v1", image.Digest)
+	s.Registry.Intercept(registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
+	s.Do(http.MethodHead, "/v2/org/app/manifests/v1") // is read, under the digest that the registry says
+	if got := s.Get("manifests", image.Digest); got.Status != http.StatusBadGateway {
 		t.Errorf("after a HEAD of its tag: %+v", got)
 	}
-	s.registry.PutAs("org/app", image.MediaType, image.Digest, []byte(right.body))
-	if got := s.get("manifests", image.Digest); got.status != http.StatusOK || got.body != right.body {
+	s.Registry.PutAs("org/app", image.MediaType, image.Digest, []byte(right.Body))
+	if got := s.Get("manifests", image.Digest); got.Status != http.StatusOK || got.Body != right.Body {
 		t.Errorf("%+v", got)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/memory"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -63,16 +64,16 @@ func neverEnds(size int, says bool) registrytest.Interceptor {
 
 // come makes many requests of the tenant, and waits until no more of them find room.
 func (c *crowd) come(method string, path func(i int) string) {
-	c.t.Helper()
-	ctx, leave := context.WithCancel(c.t.Context())
+	c.T.Helper()
+	ctx, leave := context.WithCancel(c.T.Context())
 	c.leave = leave
 	for i := range 30 {
-		req, err := http.NewRequestWithContext(ctx, method, c.server.URL+"/v2/"+path(i)+"?ns="+c.registry.Host(), nil)
+		req, err := http.NewRequestWithContext(ctx, method, c.Server.URL+"/v2/"+path(i)+"?ns="+c.Registry.Host(), nil)
 		if err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
-		if c.user[0] != "" {
-			req.SetBasicAuth(fmt.Sprint("evil", i), secret)
+		if c.User[0] != "" {
+			req.SetBasicAuth(fmt.Sprint("evil", i), fronttest.Secret)
 		}
 		c.here.Go(func() {
 			defer c.ended.Add(1)
@@ -86,14 +87,14 @@ func (c *crowd) come(method string, path func(i int) string) {
 }
 
 func (c *crowd) awaitWaiting(so func(waiting int) bool) {
-	c.t.Helper()
+	c.T.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		waiting := c.options.Memory.documents.Waiting()
 		if so(waiting) {
 			return
 		}
 		if time.Now().After(deadline) {
-			c.t.Fatalf("%d wait, %d have gone", waiting, c.ended.Load())
+			c.T.Fatalf("%d wait, %d have gone", waiting, c.ended.Load())
 		}
 	}
 }
@@ -128,21 +129,21 @@ func TestEndlessAnswersHoldNobodyUp(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d", name, repositories), func(t *testing.T) {
 				mode := max(Node, test.mode)
 				c := newCrowd(t, mode)
-				c.publish()
+				c.Publish()
 				if mode == Pod {
-					c.user = [2]string{"pod", secret}
-					c.registry.Allow("pod", secret, "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+					c.User = [2]string{"pod", fronttest.Secret}
+					c.Registry.Allow("pod", fronttest.Secret, "org/app", "org/app/web", "org/app/a", "org/app/a/b")
 				}
-				c.registry.Intercept(neverEnds(test.size, !test.hidden))
+				c.Registry.Intercept(neverEnds(test.size, !test.hidden))
 				method := test.method
 				if method == "" {
 					method = http.MethodGet
 				}
 				c.come(method, func(i int) string { return fmt.Sprintf("org/evil/%d/%s", i%repositories, test.path) })
-				root := c.pull("v1")
+				root := c.Pull("v1")
 				for _, path := range []string{"tags/list", "referrers/" + string(root)} {
-					if got := c.do(http.MethodGet, "/v2/org/app/"+path); got.status != http.StatusOK {
-						t.Errorf("%s: %d %s", path, got.status, got.body)
+					if got := c.Do(http.MethodGet, "/v2/org/app/"+path); got.Status != http.StatusOK {
+						t.Errorf("%s: %d %s", path, got.Status, got.Body)
 					}
 				}
 				if n := c.ended.Load(); n > 0 {
@@ -159,14 +160,14 @@ func TestNoMemoryIsToldWithRetryAfter(t *testing.T) {
 	c := newCrowd(t, Node)
 	c.options.Timeout = time.Second
 	c.start(filepath.Join(t.TempDir(), "locations"))
-	c.publish()
+	c.Publish()
 	giveBack := fill(t, c.options.Memory.documents)
-	got := c.do(http.MethodGet, "/v2/org/app/manifests/v1")
+	got := c.Do(http.MethodGet, "/v2/org/app/manifests/v1")
 	giveBack()
-	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") != memoryRetry || !strings.Contains(got.body, "max_memory") {
-		t.Errorf("%d %v %s", got.status, got.header, got.body)
+	if got.Status != http.StatusServiceUnavailable || got.Header.Get("Retry-After") != memoryRetry || !strings.Contains(got.Body, "max_memory") {
+		t.Errorf("%d %v %s", got.Status, got.Header, got.Body)
 	}
-	c.pull("v1")
+	c.Pull("v1")
 }
 
 // fill takes all of a pool, for many, and returns what gives it back.
@@ -190,7 +191,7 @@ func fill(t *testing.T, p *pool) (giveBack func()) {
 // TestWideSearchEnds: a search below more than there is memory for ends, and others search beside it.
 func TestWideSearchEnds(t *testing.T) {
 	c := newCrowd(t, Node)
-	c.publish()
+	c.Publish()
 	var wide []ocispec.Descriptor
 	for i := range 12 {
 		var entries strings.Builder
@@ -198,20 +199,20 @@ func TestWideSearchEnds(t *testing.T) {
 			fmt.Fprintf(&entries, `,{"mediaType":%q,"digest":%q,"size":2,"annotations":{%q:"web"}}`, ocispec.MediaTypeImageManifest, digest.FromString(fmt.Sprint(i, j)), nested.Annotation)
 		}
 		body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, ocispec.MediaTypeImageIndex, entries.String()[1:])
-		d := c.registry.Put("org/app/a", ocispec.MediaTypeImageIndex, []byte(body))
+		d := c.Registry.Put("org/app/a", ocispec.MediaTypeImageIndex, []byte(body))
 		wide = append(wide, registrytest.Member(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d.Digest, Size: d.Size}, "a"))
 	}
-	c.registry.Tag("org/app", "wide", c.registry.Index("org/app", wide...).Digest)
+	c.Registry.Tag("org/app", "wide", c.Registry.Index("org/app", wide...).Digest)
 	for range 2 {
-		got := c.get("blobs", digest.FromString("missing"))
-		if got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "more is below its indexes") {
-			t.Errorf("%d %s", got.status, got.body)
+		got := c.Get("blobs", digest.FromString("missing"))
+		if got.Status != http.StatusServiceUnavailable || !strings.Contains(got.Body, "more is below its indexes") {
+			t.Errorf("%d %s", got.Status, got.Body)
 		}
 	}
 	if n := c.options.Memory.walked.Used(); n > 1<<10 {
 		t.Errorf("%d bytes are kept of it", n)
 	}
-	c.fetch(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: c.pull("v1")})
+	c.Fetch(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: c.Pull("v1")})
 }
 
 // TestIdleContentIsEvicted: what waits for its client, after a HEAD or fetched ahead, makes room for what is asked for, and is
@@ -223,20 +224,20 @@ func TestIdleContentIsEvicted(t *testing.T) {
 	c.awaitAhead(c.idle)
 	for i := range 40 {
 		body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"x":"%0*d"}`, ocispec.MediaTypeImageManifest, 200<<10, i)
-		c.registry.Put("org/app", ocispec.MediaTypeImageManifest, []byte(body), fmt.Sprint("tag", i))
-		if got := c.do(http.MethodHead, fmt.Sprint("/v2/org/app/manifests/tag", i)); got.status != http.StatusOK {
+		c.Registry.Put("org/app", ocispec.MediaTypeImageManifest, []byte(body), fmt.Sprint("tag", i))
+		if got := c.Do(http.MethodHead, fmt.Sprint("/v2/org/app/manifests/tag", i)); got.Status != http.StatusOK {
 			t.Fatalf("%+v", got)
 		}
 	}
-	held := len(c.server.Config.Handler.(*Gateway).held.all)
+	held := len(c.Server.Config.Handler.(*Gateway).held.all)
 	if free := c.options.Memory.documents.Free(); held == 0 || held == 40 || free < 0 {
 		t.Errorf("%d are held, %d bytes are free", held, free)
 	}
 	for _, m := range members[2:] {
-		c.fetch(m)
+		c.Fetch(m)
 	}
 	for i := range 40 {
-		if got := c.do(http.MethodGet, fmt.Sprint("/v2/org/app/manifests/tag", i)); got.status != http.StatusOK {
+		if got := c.Do(http.MethodGet, fmt.Sprint("/v2/org/app/manifests/tag", i)); got.Status != http.StatusOK {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -263,8 +264,8 @@ func TestLargeIsPassedOn(t *testing.T) {
 	c := newCrowd(t, Node)
 	body := strings.Repeat(" ", 20<<20)
 	for name, chunked := range map[string]bool{"said": false, "not said": true} {
-		c.registry.ResetIntercepts()
-		c.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		c.Registry.ResetIntercepts()
+		c.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 			if registrytest.Describe(req).Repository != "org/large" {
 				return false
 			}
@@ -275,9 +276,9 @@ func TestLargeIsPassedOn(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 			return true
 		})
-		got := c.do(http.MethodGet, "/v2/org/large/manifests/"+string(digest.FromString(body)))
-		if got.status != http.StatusOK || got.body != body {
-			t.Errorf("%s: %d, %d bytes", name, got.status, len(got.body))
+		got := c.Do(http.MethodGet, "/v2/org/large/manifests/"+string(digest.FromString(body)))
+		if got.Status != http.StatusOK || got.Body != body {
+			t.Errorf("%s: %d, %d bytes", name, got.Status, len(got.Body))
 		}
 	}
 }
@@ -291,8 +292,8 @@ func TestEndlessAnswersOfAllSizesHoldNobodyUp(t *testing.T) {
 	for i := range 60 {
 		layers = append(layers, fmt.Append(nil, "layer ", i))
 	}
-	c.registry.Tag("org/app", "large", c.registry.Image("org/app", layers...).Digest)
-	c.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+	c.Registry.Tag("org/app", "large", c.Registry.Image("org/app", layers...).Digest)
+	c.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		name, ok := strings.CutPrefix(registrytest.Describe(req).Repository, "org/evil/")
 		size, _, _ := strings.Cut(name, "/")
 		n, err := strconv.Atoi(size)
@@ -304,7 +305,7 @@ func TestEndlessAnswersOfAllSizesHoldNobodyUp(t *testing.T) {
 	const more = 2000 // than its length is what is taken for a document
 	for n := int64(1<<20 - more); n > 0; n = min(1<<20, p.Free()/2) - more {
 		before := p.Free()
-		path := fmt.Sprintf("%s/v2/org/evil/%d/%d/manifests/v1?ns=%s", c.server.URL, n, before, c.registry.Host())
+		path := fmt.Sprintf("%s/v2/org/evil/%d/%d/manifests/v1?ns=%s", c.Server.URL, n, before, c.Registry.Host())
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -320,11 +321,11 @@ func TestEndlessAnswersOfAllSizesHoldNobodyUp(t *testing.T) {
 			}
 		}
 	}
-	got := make(chan reply, 1)
-	go func() { got <- c.do(http.MethodGet, "/v2/org/app/manifests/large") }()
+	got := make(chan fronttest.Reply, 1)
+	go func() { got <- c.Do(http.MethodGet, "/v2/org/app/manifests/large") }()
 	c.awaitWaiting(func(waiting int) bool { return waiting > 0 })
-	if got := <-got; got.status != http.StatusOK {
-		t.Errorf("%d %s", got.status, got.body)
+	if got := <-got; got.Status != http.StatusOK {
+		t.Errorf("%d %s", got.Status, got.Body)
 	}
 	c.disperse()
 }

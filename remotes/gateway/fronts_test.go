@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -12,15 +13,15 @@ import (
 func TestRenamedScopeKeepsCredentialsApart(t *testing.T) {
 	registry := registrytest.New(registrytest.WithTokenAuth())
 	t.Cleanup(registry.Close)
-	s := &scene{t: t, registry: registry, options: Options{Mode: Node, Registries: []string{registry.Host()}, Credentials: perRepository(t, registry), SearchRequests: 100}}
+	s := &scene{Scene: &fronttest.Scene{T: t, Registry: registry}, options: Options{Mode: Node, Registries: []string{registry.Host()}, Credentials: fronttest.PerRepository(t, registry), SearchRequests: 100}}
 	for _, name := range []string{"org/app", "org/app/web"} {
-		registry.Allow("user of "+name, secret, "back/"+name)
+		registry.Allow("user of "+name, fronttest.Secret, "back/"+name)
 	}
 	web := registry.Image("back/org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	registry.Tag("back/org/app", "v1", registry.Index("back/org/app", registrytest.Member(web, "web")).Digest)
 	registry.Intercept(registrytest.Prefixed("back"))
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	s.pull("v1")
+	s.Pull("v1")
 	want := map[string]int{"org/app": 1, "back/org/app": 1, "org/app/web": 1, "back/org/app/web": 1}
 	for _, q := range registry.Log(registrytest.Of(registrytest.KindToken)) {
 		for name := range want {

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -19,20 +20,20 @@ import (
 
 func TestBundleIsPulled(t *testing.T) {
 	s := newScene(t, Node)
-	root := s.publish()
-	if got := s.pull("v1"); got != root.Digest {
+	root := s.Publish()
+	if got := s.Pull("v1"); got != root.Digest {
 		t.Errorf("resolved to %s, want %s", got, root.Digest)
 	}
-	for _, q := range s.registry.Log(registrytest.WithCredentials) {
+	for _, q := range s.Registry.Log(registrytest.WithCredentials) {
 		if q.Kind != registrytest.KindToken && q.User != "user of "+q.Repository {
 			t.Errorf("%s", q)
 		}
 	}
-	tokens := s.registry.Log(registrytest.Of(registrytest.KindToken))
+	tokens := s.Registry.Log(registrytest.Of(registrytest.KindToken))
 	if len(tokens) != 4 {
 		t.Errorf("%d tokens for 4 repositories: %v", len(tokens), tokens)
 	}
-	if n := s.registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindBlob)); n != 0 {
+	if n := s.Registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindBlob)); n != 0 {
 		t.Errorf("%d blobs were asked of the parent", n)
 	}
 }
@@ -40,42 +41,42 @@ func TestBundleIsPulled(t *testing.T) {
 // TestLostLocationsAreFoundAgain: a gateway that has lost its memory finds content again.
 func TestLostLocationsAreFoundAgain(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
-	member := s.registry.Artifact("org/app/worker", "application/x-test", layer)
-	index := s.registry.Index("org/app", registrytest.Member(member, "worker"))
-	s.registry.Tag("org/app", "v2", index.Digest)
-	if got := s.get("blobs", layer.Digest); got.status != http.StatusOK || got.body != "a layer" {
+	s.Publish()
+	layer := s.Registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
+	member := s.Registry.Artifact("org/app/worker", "application/x-test", layer)
+	index := s.Registry.Index("org/app", registrytest.Member(member, "worker"))
+	s.Registry.Tag("org/app", "v2", index.Digest)
+	if got := s.Get("blobs", layer.Digest); got.Status != http.StatusOK || got.Body != "a layer" {
 		t.Errorf("%+v", got)
 	}
 	missing := digest.FromString("nowhere")
-	if got := s.get("blobs", missing); got.status != http.StatusNotFound || !strings.Contains(got.body, "BLOB_UNKNOWN") {
+	if got := s.Get("blobs", missing); got.Status != http.StatusNotFound || !strings.Contains(got.Body, "BLOB_UNKNOWN") {
 		t.Errorf("%+v", got)
 	}
 	// With too few requests it says so, and the next try goes on.
 	s.options.SearchRequests = 3
 	s.start(filepath.Join(t.TempDir(), "other"))
-	got := s.get("blobs", layer.Digest)
-	if got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "try again") {
+	got := s.Get("blobs", layer.Digest)
+	if got.Status != http.StatusServiceUnavailable || !strings.Contains(got.Body, "try again") {
 		t.Errorf("%+v", got)
 	}
 	for range 5 {
-		got = s.get("blobs", layer.Digest)
+		got = s.Get("blobs", layer.Digest)
 	}
-	if got.status != http.StatusOK {
+	if got.Status != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
 	// What is nowhere is not searched for again and again.
 	s.options.SearchRequests = 100
 	s.start(filepath.Join(t.TempDir(), "third"))
-	s.get("blobs", missing)
-	s.registry.ResetLog()
-	if got := s.get("blobs", missing); got.status != http.StatusNotFound || s.registry.Count() != 1 {
-		t.Errorf("%+v, %v", got, s.registry.Log())
+	s.Get("blobs", missing)
+	s.Registry.ResetLog()
+	if got := s.Get("blobs", missing); got.Status != http.StatusNotFound || s.Registry.Count() != 1 {
+		t.Errorf("%+v, %v", got, s.Registry.Log())
 	}
 	s.options.SearchRequests = 0
 	s.start(filepath.Join(t.TempDir(), "fourth"))
-	if got := s.get("blobs", layer.Digest); got.status != http.StatusNotFound {
+	if got := s.Get("blobs", layer.Digest); got.Status != http.StatusNotFound {
 		t.Errorf("%+v", got)
 	}
 }
@@ -83,11 +84,11 @@ func TestLostLocationsAreFoundAgain(t *testing.T) {
 // TestLocationsSurvive: what was learnt is there after a restart.
 func TestLocationsSurvive(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	s.pull("v1")
+	s.Publish()
+	s.Pull("v1")
 	file := filepath.Join(t.TempDir(), "locations")
 	s.start(file)
-	s.pull("v1")
+	s.Pull("v1")
 	if err := s.locations.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,36 +97,36 @@ func TestLocationsSurvive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if got := again.Roots(repository(t, s.registry.Host()+"/org/app"), locations.MaxRoots); len(got) != 1 || !got[0].Strict() && got[0].Fields().Depth != 0 {
+	if got := again.Roots(repository(t, s.Registry.Host()+"/org/app"), locations.MaxRoots); len(got) != 1 || !got[0].Strict() && got[0].Fields().Depth != 0 {
 		t.Errorf("roots %+v", got)
 	}
 }
 
 func TestCarrierIsServedAsItsIndex(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
-	index := s.registry.Index("org/elsewhere", registrytest.Member(web, "web"))
-	body := s.do(http.MethodGet, "/v2/org/elsewhere/manifests/"+string(index.Digest))
-	if body.status == http.StatusOK {
+	s.Publish()
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
+	index := s.Registry.Index("org/elsewhere", registrytest.Member(web, "web"))
+	body := s.Do(http.MethodGet, "/v2/org/elsewhere/manifests/"+string(index.Digest))
+	if body.Status == http.StatusOK {
 		t.Fatal("the node has no credential for org/elsewhere")
 	}
 	data, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{registrytest.Member(web, "web")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	blob := s.registry.PutBlob("org/app", ocispec.MediaTypeImageIndex, data)
-	carrier := s.registry.Artifact("org/app", nested.CarrierType, blob)
-	s.registry.Tag("org/app", "carried", carrier.Digest)
-	if got := s.pull("carried"); got != blob.Digest {
+	blob := s.Registry.PutBlob("org/app", ocispec.MediaTypeImageIndex, data)
+	carrier := s.Registry.Artifact("org/app", nested.CarrierType, blob)
+	s.Registry.Tag("org/app", "carried", carrier.Digest)
+	if got := s.Pull("carried"); got != blob.Digest {
 		t.Errorf("resolved to %s, want the index %s", got, blob.Digest)
 	}
-	s.registry.ResetLog()
-	if got := s.pull("carried"); got != blob.Digest || s.registry.Count(registrytest.Method(http.MethodHead)) != 1 {
-		t.Errorf("the second time: %s, %v", got, s.registry.Log())
+	s.Registry.ResetLog()
+	if got := s.Pull("carried"); got != blob.Digest || s.Registry.Count(registrytest.Method(http.MethodHead)) != 1 {
+		t.Errorf("the second time: %s, %v", got, s.Registry.Log())
 	}
 	s.start(filepath.Join(t.TempDir(), "cold"))
-	if got := s.get("manifests", blob.Digest); got.status != http.StatusOK || got.body != string(data) {
+	if got := s.Get("manifests", blob.Digest); got.Status != http.StatusOK || got.Body != string(data) {
 		t.Errorf("by digest: %+v", got)
 	}
 	plain, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{web}})
@@ -133,22 +134,22 @@ func TestCarrierIsServedAsItsIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, data := range [][]byte{plain, []byte("{}"), []byte("no manifest")} {
-		if got := s.get("manifests", s.registry.PutBlob("org/app", ocispec.MediaTypeImageIndex, data).Digest); got.status != http.StatusNotFound {
+		if got := s.Get("manifests", s.Registry.PutBlob("org/app", ocispec.MediaTypeImageIndex, data).Digest); got.Status != http.StatusNotFound {
 			t.Errorf("a blob that is no nested index, as a manifest: %+v", got)
 		}
 	}
 	for _, encoding := range []string{"", "gzip"} { // encoded, plain content is passed on as it is
 		another := digest.FromString("another" + encoding)
-		s.registry.PutBlobAs("org/app", another, data)
-		s.registry.ResetIntercepts()
-		s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		s.Registry.PutBlobAs("org/app", another, data)
+		s.Registry.ResetIntercepts()
+		s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 			if encoding != "" && strings.Contains(req.URL.Path, "/blobs/") {
 				w.Header().Set("Content-Encoding", encoding)
 			}
 			return false
 		})
-		got := s.get("manifests", another)
-		if places := s.locations.Places(repository(t, s.registry.Host()+"/org/app"), another); got.status != http.StatusNotFound || len(places) > 0 {
+		got := s.Get("manifests", another)
+		if places := s.locations.Places(repository(t, s.Registry.Host()+"/org/app"), another); got.Status != http.StatusNotFound || len(places) > 0 {
 			t.Errorf("a nested index under the digest of another blob, encoding %q: %+v, learnt %v", encoding, got, places)
 		}
 	}
@@ -158,12 +159,12 @@ func TestCarrierIsServedAsItsIndex(t *testing.T) {
 // gateway.
 func TestPlainPullMakesTheSameRequests(t *testing.T) {
 	s := newScene(t, Node)
-	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}), registrytest.TarLayer(map[string]string{"b": "1"}))
-	s.registry.Tag("org/app", "plain", image.Digest)
-	s.pull("plain")
+	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}), registrytest.TarLayer(map[string]string{"b": "1"}))
+	s.Registry.Tag("org/app", "plain", image.Digest)
+	s.Pull("plain")
 	var got []string
-	for _, q := range s.registry.Log(func(q registrytest.Request) bool { return q.Status == http.StatusOK }) {
-		got = append(got, s.line(q))
+	for _, q := range s.Registry.Log(func(q registrytest.Request) bool { return q.Status == http.StatusOK }) {
+		got = append(got, s.Line(q))
 	}
 	slices.Sort(got)
 	u := " user of org/app"
@@ -175,7 +176,7 @@ func TestPlainPullMakesTheSameRequests(t *testing.T) {
 
 func TestWhatIsNoPullIsRefused(t *testing.T) {
 	s := newScene(t, Node)
-	s.options.Allow = []Pattern{{registry: s.registry.Host(), components: []string{"org", "*"}}}
+	s.options.Allow = []Pattern{{registry: s.Registry.Host(), components: []string{"org", "*"}}}
 	s.start(filepath.Join(t.TempDir(), "allow"))
 	d := string(digest.FromString("x"))
 	for _, test := range []struct {
@@ -193,18 +194,18 @@ func TestWhatIsNoPullIsRefused(t *testing.T) {
 		{"GET", "/v2/org/app/blobs/sha256:ABC", http.StatusBadRequest, nil},
 		{"GET", "/v2/org/app/blobs/md5:00", http.StatusBadRequest, nil},
 		{"GET", "/v2/org/app/blobs/v1", http.StatusBadRequest, nil},
-		{"GET", "/v2/org/app/manifests/v1?ns=" + s.registry.Host(), http.StatusBadRequest, nil},
+		{"GET", "/v2/org/app/manifests/v1?ns=" + s.Registry.Host(), http.StatusBadRequest, nil},
 		{"GET", "/v2/org/app/manifests/v1?a=1&b=1&c=1&d=1&e=1&f=1&g=1&h=1", http.StatusBadRequest, nil},
 		{"GET", "/v2/other/manifests/v1", http.StatusForbidden, nil},
 		{"GET", "/v2/org/app/blobs/" + d, http.StatusForbidden, []string{"Origin", "http://evil.test"}},
 		{"GET", "/v2/org/app/blobs/" + d, http.StatusForbidden, []string{"Sec-Fetch-Site", "cross-site"}},
 	} {
-		got := s.do(test.method, test.path, test.header...)
-		if got.status != test.status || !strings.Contains(got.body, `"errors"`) || got.header.Get("WWW-Authenticate") != "" || got.header.Get("X-Content-Type-Options") != "nosniff" {
+		got := s.Do(test.method, test.path, test.header...)
+		if got.Status != test.status || !strings.Contains(got.Body, `"errors"`) || got.Header.Get("WWW-Authenticate") != "" || got.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s %s: %+v, want status %d", test.method, test.path, got, test.status)
 		}
 	}
-	if log := s.registry.Log(); len(log) > 0 {
+	if log := s.Registry.Log(); len(log) > 0 {
 		t.Errorf("the registry was asked: %v", log)
 	}
 }
@@ -212,23 +213,23 @@ func TestWhatIsNoPullIsRefused(t *testing.T) {
 // TestNodeNeverChallenges: CRI gives a pod's secrets to who answers 401.
 func TestNodeNeverChallenges(t *testing.T) {
 	s := newScene(t, Node)
-	s.registry.Index("secret/app")
-	got := s.do(http.MethodGet, "/v2/secret/app/manifests/v1")
-	if got.status != http.StatusForbidden || got.header.Get("WWW-Authenticate") != "" || !strings.Contains(got.body, "secret/app") {
+	s.Registry.Index("secret/app")
+	got := s.Do(http.MethodGet, "/v2/secret/app/manifests/v1")
+	if got.Status != http.StatusForbidden || got.Header.Get("WWW-Authenticate") != "" || !strings.Contains(got.Body, "secret/app") {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestRangeIsPassedOn(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("0123456789"))
+	s.Publish()
+	blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("0123456789"))
 	for header, want := range map[string]string{"bytes=1-3": "123", "bytes=-5": "56789", "bytes=5-": "56789"} {
-		if got := s.do(http.MethodGet, "/v2/org/app/blobs/"+string(blob.Digest), "Range", header); got.status != http.StatusPartialContent || got.body != want {
+		if got := s.Do(http.MethodGet, "/v2/org/app/blobs/"+string(blob.Digest), "Range", header); got.Status != http.StatusPartialContent || got.Body != want {
 			t.Errorf("%s: %+v", header, got)
 		}
 	}
-	if got := s.do(http.MethodGet, "/v2/org/app/blobs/"+string(blob.Digest), "Range", "bytes=10-"); got.status != http.StatusRequestedRangeNotSatisfiable {
+	if got := s.Do(http.MethodGet, "/v2/org/app/blobs/"+string(blob.Digest), "Range", "bytes=10-"); got.Status != http.StatusRequestedRangeNotSatisfiable {
 		t.Errorf("%+v", got)
 	}
 }
@@ -261,19 +262,19 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
-			s.options.HostsDir = hostsDir(t, s.registry.Host())
+			s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
 			s.start(filepath.Join(t.TempDir(), "locations"))
-			blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
-			s.registry.Intercept(test.fault(s.registry))
+			blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+			s.Registry.Intercept(test.fault(s.Registry))
 			began := time.Now()
-			got := s.get("blobs", blob.Digest)
-			if got.status != test.status || !strings.Contains(got.body, test.says) {
+			got := s.Get("blobs", blob.Digest)
+			if got.Status != test.status || !strings.Contains(got.Body, test.says) {
 				t.Errorf("%+v, want status %d and %q", got, test.status, test.says)
 			}
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("it took %v", took)
 			}
-			if test.status == http.StatusOK && got.body != "content" {
+			if test.status == http.StatusOK && got.Body != "content" {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -286,12 +287,12 @@ func TestRedirectIsFollowedWithoutCredentials(t *testing.T) {
 	s := newScene(t, Node)
 	store := registrytest.New()
 	t.Cleanup(store.Close)
-	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+	blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 	store.PutBlob("org/app", "application/octet-stream", []byte("content"))
-	s.registry.Intercept(registrytest.Redirect(store.URL(), registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
-	if got := s.get("blobs", blob.Digest); got.status != http.StatusOK || got.body != "content" {
+	s.Registry.Intercept(registrytest.Redirect(store.URL(), registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+	if got := s.Get("blobs", blob.Digest); got.Status != http.StatusOK || got.Body != "content" {
 		t.Errorf("%+v", got)
 	}
 	if store.Count() != 1 || store.Count(registrytest.WithCredentials) != 0 {

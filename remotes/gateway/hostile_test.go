@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -25,20 +26,20 @@ import (
 // not keep others from being found.
 func TestBrokenSiblingHidesNoOther(t *testing.T) {
 	s := newScene(t, Node)
-	layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
-	web := s.registry.Artifact("org/app/web", "application/x-test", layer)
-	good := s.registry.Index("org/app", registrytest.Member(s.registry.Image("org/app/a"), "a"), registrytest.Member(web, "web"))
-	bad := s.registry.Index("org/app", registrytest.Member(web, "../victim"))
-	s.registry.Tag("org/app", "v1", good.Digest)
-	s.registry.Tag("org/app", "v2", bad.Digest)
-	s.registry.Intercept(registrytest.Answer(http.StatusTeapot, nil, registrytest.In("org/app/a")))
-	if got := s.get("manifests", bad.Digest); got.status != http.StatusBadRequest {
+	layer := s.Registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+	web := s.Registry.Artifact("org/app/web", "application/x-test", layer)
+	good := s.Registry.Index("org/app", registrytest.Member(s.Registry.Image("org/app/a"), "a"), registrytest.Member(web, "web"))
+	bad := s.Registry.Index("org/app", registrytest.Member(web, "../victim"))
+	s.Registry.Tag("org/app", "v1", good.Digest)
+	s.Registry.Tag("org/app", "v2", bad.Digest)
+	s.Registry.Intercept(registrytest.Answer(http.StatusTeapot, nil, registrytest.In("org/app/a")))
+	if got := s.Get("manifests", bad.Digest); got.Status != http.StatusBadRequest {
 		t.Errorf("the invalid index: %+v", got)
 	}
-	if got := s.get("blobs", layer.Digest); got.status != http.StatusOK {
+	if got := s.Get("blobs", layer.Digest); got.Status != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
-	if got := s.get("blobs", digest.FromString("missing")); got.status != http.StatusNotFound {
+	if got := s.Get("blobs", digest.FromString("missing")); got.Status != http.StatusNotFound {
 		t.Errorf("%+v", got)
 	}
 }
@@ -50,24 +51,24 @@ func TestSharedLayerIsFoundInThePlainImage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, mode)
 			layer := registrytest.TarLayer(map[string]string{"base": "1"})
-			web := s.registry.Image("org/app/web", layer)
-			bundle := s.registry.Index("org/app", registrytest.Member(web, "web"))
-			image := s.registry.Image("org/app", layer, registrytest.TarLayer(map[string]string{"own": "1"}))
-			s.registry.Tag("org/app", "bundle", bundle.Digest)
-			s.registry.Tag("org/app", "plain", image.Digest)
-			s.registry.Allow("all", "all-secret", "org/app", "org/app/web")
-			s.registry.Allow("plain", "plain-secret", "org/app")
-			s.user = [2]string{"all", "all-secret"}
+			web := s.Registry.Image("org/app/web", layer)
+			bundle := s.Registry.Index("org/app", registrytest.Member(web, "web"))
+			image := s.Registry.Image("org/app", layer, registrytest.TarLayer(map[string]string{"own": "1"}))
+			s.Registry.Tag("org/app", "bundle", bundle.Digest)
+			s.Registry.Tag("org/app", "plain", image.Digest)
+			s.Registry.Allow("all", "all-secret", "org/app", "org/app/web")
+			s.Registry.Allow("plain", "plain-secret", "org/app")
+			s.User = [2]string{"all", "all-secret"}
 			if mode == Node {
-				s.user = [2]string{}
+				s.User = [2]string{}
 			}
-			s.pull("bundle")
+			s.Pull("bundle")
 			if mode == Pod {
-				s.user = [2]string{"plain", "plain-secret"}
+				s.User = [2]string{"plain", "plain-secret"}
 			}
-			s.registry.ResetLog()
-			s.pull("plain")
-			if n := s.registry.Count(registrytest.In("org/app/web")); n > 0 {
+			s.Registry.ResetLog()
+			s.Pull("plain")
+			if n := s.Registry.Count(registrytest.In("org/app/web")); n > 0 {
 				t.Errorf("the member's repository was asked %d times", n)
 			}
 		})
@@ -78,19 +79,19 @@ func TestSharedLayerIsFoundInThePlainImage(t *testing.T) {
 // the content of another is.
 func TestReferrerSaysNothingOfOthers(t *testing.T) {
 	s := newScene(t, Node)
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	worker := s.registry.Image("org/app/worker", registrytest.TarLayer(map[string]string{"worker": "1"}))
-	s.registry.Tag("org/app", "v1", s.registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(worker, "worker")).Digest)
-	s.pull("v1")
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	worker := s.Registry.Image("org/app/worker", registrytest.TarLayer(map[string]string{"worker": "1"}))
+	s.Registry.Tag("org/app", "v1", s.Registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(worker, "worker")).Digest)
+	s.Pull("v1")
 	lie := web
 	lie.Size++
-	poison := s.registry.Index("org/app/worker", lie)
+	poison := s.Registry.Index("org/app/worker", lie)
 	tag := strings.Replace(worker.Digest.String(), ":", "-", 1)
-	s.registry.Tag("org/app/worker", tag, poison.Digest)
-	s.do(http.MethodGet, "/v2/org/app/manifests/"+tag)
-	s.wantAll(append(s.children(s.registry.Body(web.Digest)), web)...) // by a client that has the index
-	s.pull("v1")
-	if roots := s.locations.Roots(repository(t, s.registry.Host()+"/org/app"), locations.MaxRoots); len(roots) != 1 {
+	s.Registry.Tag("org/app/worker", tag, poison.Digest)
+	s.Do(http.MethodGet, "/v2/org/app/manifests/"+tag)
+	s.wantAll(append(s.Children(s.Registry.Body(web.Digest)), web)...) // by a client that has the index
+	s.Pull("v1")
+	if roots := s.locations.Roots(repository(t, s.Registry.Host()+"/org/app"), locations.MaxRoots); len(roots) != 1 {
 		t.Errorf("roots %v", roots)
 	}
 }
@@ -99,31 +100,31 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 // not make the gateway tell more.
 func TestCallerWithoutRightsLearnsNothing(t *testing.T) {
 	s := newScene(t, Pod)
-	s.publish()
-	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
-	index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
-	s.registry.Tag("org/app", "v2", index.Digest)
-	s.registry.Allow("all", "all-secret", "org/app", "org/app/worker", "org/app/web", "org/app/a", "org/app/a/b")
-	s.user = [2]string{"all", "all-secret"}
-	s.pull("v2")
-	s.registry.Allow("nobody", "no-secret")
-	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+	s.Publish()
+	layer := s.Registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
+	index := s.Registry.Index("org/app", registrytest.Member(s.Registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
+	s.Registry.Tag("org/app", "v2", index.Digest)
+	s.Registry.Allow("all", "all-secret", "org/app", "org/app/worker", "org/app/web", "org/app/a", "org/app/a/b")
+	s.User = [2]string{"all", "all-secret"}
+	s.Pull("v2")
+	s.Registry.Allow("nobody", "no-secret")
+	s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		if q := registrytest.Describe(req); q.Repository == "" || q.Authorization == "" {
 			return false
 		}
 		w.WriteHeader(http.StatusNotFound)
 		return true
 	})
-	s.user = [2]string{"nobody", "no-secret"}
-	s.get("blobs", digest.FromString("x")) // the token is there, from now on
+	s.User = [2]string{"nobody", "no-secret"}
+	s.Get("blobs", digest.FromString("x")) // the token is there, from now on
 	var seen []string
 	for _, d := range []digest.Digest{layer.Digest, digest.FromString("missing")} {
-		s.registry.ResetLog()
-		got := s.get("blobs", d)
-		got.header.Del("Date")
-		text := strings.ReplaceAll(fmt.Sprint(got.status, got.header, got.body), d.String(), "DIGEST")
-		for _, q := range s.registry.Log() {
-			text += "\n" + s.line(q)
+		s.Registry.ResetLog()
+		got := s.Get("blobs", d)
+		got.Header.Del("Date")
+		text := strings.ReplaceAll(fmt.Sprint(got.Status, got.Header, got.Body), d.String(), "DIGEST")
+		for _, q := range s.Registry.Log() {
+			text += "\n" + s.Line(q)
 		}
 		seen = append(seen, text)
 	}
@@ -135,19 +136,19 @@ func TestCallerWithoutRightsLearnsNothing(t *testing.T) {
 // TestMirrorSeesNoCallersCredentials: a mirror is not shown the caller's credentials.
 func TestMirrorSeesNoCallersCredentials(t *testing.T) {
 	s := newScene(t, Pod)
-	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
-	s.registry.Tag("org/app", "v1", image.Digest)
+	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
+	s.Registry.Tag("org/app", "v1", image.Digest)
 	mirror := registrytest.New(registrytest.WithBasicAuth())
 	t.Cleanup(mirror.Close)
-	s.options.HostsDir = hostsDir(t, s.registry.Host())
-	hosts := filepath.Join(s.options.HostsDir, s.registry.Host(), "hosts.toml")
-	text := fmt.Sprintf("server = %q\n[host.%q]\n", s.registry.URL(), mirror.URL())
+	s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	hosts := filepath.Join(s.options.HostsDir, s.Registry.Host(), "hosts.toml")
+	text := fmt.Sprintf("server = %q\n[host.%q]\n", s.Registry.URL(), mirror.URL())
 	if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	s.user = [2]string{"user of org/app", secret}
-	s.pull("v1")
+	s.User = [2]string{"user of org/app", fronttest.Secret}
+	s.Pull("v1")
 	if shown := mirror.Log(registrytest.WithCredentials); len(shown) > 0 || mirror.Count() == 0 {
 		t.Errorf("the mirror was asked %d times, and shown %v", mirror.Count(), shown)
 	}
@@ -161,9 +162,9 @@ func TestFailedTokenEndpointIsRetried(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
-			s.publish()
-			s.registry.Intercept(fault(registrytest.First(1, registrytest.Of(registrytest.KindToken))))
-			s.pull("v1")
+			s.Publish()
+			s.Registry.Intercept(fault(registrytest.First(1, registrytest.Of(registrytest.KindToken))))
+			s.Pull("v1")
 		})
 	}
 }
@@ -171,21 +172,21 @@ func TestFailedTokenEndpointIsRetried(t *testing.T) {
 // TestCutManifestIsFetchedAgain: a document whose answer breaks off is asked for again.
 func TestCutManifestIsFetchedAgain(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	s.registry.Intercept(s.registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
-	s.pull("v1")
+	s.Publish()
+	s.Registry.Intercept(s.Registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
+	s.Pull("v1")
 }
 
 // TestRefusedRedirectIsNotRetried: what our policy refuses is not tried again.
 func TestRefusedRedirectIsNotRetried(t *testing.T) {
 	s := newScene(t, Node)
-	blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+	blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 	for _, to := range []string{"ftp://cdn.test?secret=canary", "http://169.254.169.254", "https://[?secret=canary"} {
-		s.registry.ResetIntercepts()
-		s.registry.ResetLog()
-		s.registry.Intercept(registrytest.Answer(http.StatusTemporaryRedirect, http.Header{"Location": {to}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
-		got := s.get("blobs", blob.Digest)
-		if n := s.registry.Count(registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)); got.status != http.StatusBadGateway || n != 1 || strings.Contains(got.body, "canary") {
+		s.Registry.ResetIntercepts()
+		s.Registry.ResetLog()
+		s.Registry.Intercept(registrytest.Answer(http.StatusTemporaryRedirect, http.Header{"Location": {to}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+		got := s.Get("blobs", blob.Digest)
+		if n := s.Registry.Count(registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)); got.Status != http.StatusBadGateway || n != 1 || strings.Contains(got.Body, "canary") {
 			t.Errorf("%s: %+v, asked %d times", to, got, n)
 		}
 	}
@@ -197,11 +198,11 @@ func TestStalledRegistryEndsInAnError(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Timeout = 300 * time.Millisecond
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	index := s.registry.Index("org/app", registrytest.Member(web, "web"))
-	s.get("manifests", index.Digest)
-	s.registry.Intercept(s.registry.Stall(registrytest.In("org/app/web")))
-	if got := s.get("manifests", web.Digest); got.status != http.StatusGatewayTimeout || !strings.Contains(got.body, "org/app/web") {
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	index := s.Registry.Index("org/app", registrytest.Member(web, "web"))
+	s.Get("manifests", index.Digest)
+	s.Registry.Intercept(s.Registry.Stall(registrytest.In("org/app/web")))
+	if got := s.Get("manifests", web.Digest); got.Status != http.StatusGatewayTimeout || !strings.Contains(got.Body, "org/app/web") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -211,11 +212,11 @@ func TestStalledRegistryEndsInAnError(t *testing.T) {
 func TestIndexOfEmptyEntriesPasses(t *testing.T) {
 	s := newScene(t, Node)
 	body := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[{}` + strings.Repeat(",{}", 1_000_000) + `]}`
-	d := s.registry.Put("org/app", ocispec.MediaTypeImageIndex, []byte(body))
-	if got := s.get("manifests", d.Digest); got.status != http.StatusOK || len(got.body) != len(body) {
-		t.Errorf("status %d, %d bytes", got.status, len(got.body))
+	d := s.Registry.Put("org/app", ocispec.MediaTypeImageIndex, []byte(body))
+	if got := s.Get("manifests", d.Digest); got.Status != http.StatusOK || len(got.Body) != len(body) {
+		t.Errorf("status %d, %d bytes", got.Status, len(got.Body))
 	}
-	found, _, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(plain(repository(t, s.registry.Host()+"/org/app"), d.Digest), []byte(body), repository(t, s.registry.Host()+"/org/app"))
+	found, _, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(plain(repository(t, s.Registry.Host()+"/org/app"), d.Digest), []byte(body), repository(t, s.Registry.Host()+"/org/app"))
 	if len(found) > 0 || err != nil {
 		t.Errorf("%d places, %v", len(found), err)
 	}
@@ -238,12 +239,12 @@ func TestRequestsForOtherHostsAreRefused(t *testing.T) {
 		"127.0.0.1":                http.StatusOK,
 		"[::1]:7117":               http.StatusOK,
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+"/v2/", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Server.URL+"/v2/", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Host = host
-		resp, err := s.server.Client().Do(req)
+		resp, err := s.Server.Client().Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,12 +274,12 @@ func TestLogSaysWhatWasMissingOrDenied(t *testing.T) {
 		var out bytes.Buffer
 		logger := logrus.New()
 		logger.SetOutput(&out)
-		req := httptest.NewRequestWithContext(log.WithLogger(t.Context(), logrus.NewEntry(logger)), http.MethodGet, test.path+"?ns="+s.registry.Host(), nil)
+		req := httptest.NewRequestWithContext(log.WithLogger(t.Context(), logrus.NewEntry(logger)), http.MethodGet, test.path+"?ns="+s.Registry.Host(), nil)
 		if test.caller != "" {
-			req.SetBasicAuth(test.caller, secret)
+			req.SetBasicAuth(test.caller, fronttest.Secret)
 		}
 		req.Host = "127.0.0.1"
-		s.server.Config.Handler.ServeHTTP(httptest.NewRecorder(), req)
+		s.Server.Config.Handler.ServeHTTP(httptest.NewRecorder(), req)
 		for _, want := range test.want {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s: no %q in %s", test.path, want, &out)
@@ -293,9 +294,9 @@ func TestLogSaysWhatWasMissingOrDenied(t *testing.T) {
 // TestCutManifestIsFetchedAgainByTag: by its tag, too.
 func TestCutManifestIsFetchedAgainByTag(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	s.registry.Intercept(s.registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
-	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusOK {
+	s.Publish()
+	s.Registry.Intercept(s.Registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
+	if got := s.Do(http.MethodGet, "/v2/org/app/manifests/v1"); got.Status != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
 }
@@ -303,16 +304,16 @@ func TestCutManifestIsFetchedAgainByTag(t *testing.T) {
 // TestFruitlessSearchIsMadeAgainInTime: how long a search is not made again does not depend on how often somebody asks.
 func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 	s := newScene(t, Node)
-	s.publish()
-	s.pull("v1")
+	s.Publish()
+	s.Pull("v1")
 	missing := digest.FromString("nowhere")
-	s.get("blobs", missing)
-	w := s.server.Config.Handler.(*Gateway).searches.idle[right{repository: repository(t, s.registry.Host()+"/org/app")}]
+	s.Get("blobs", missing)
+	w := s.Server.Config.Handler.(*Gateway).searches.idle[right{repository: repository(t, s.Registry.Host()+"/org/app")}]
 	if w == nil || w.complete.IsZero() {
 		t.Fatal("the search is not known to be complete")
 	}
 	until := w.complete
-	s.get("blobs", missing)
+	s.Get("blobs", missing)
 	if !w.complete.Equal(until) {
 		t.Errorf("it was put off from %s to %s", until, w.complete)
 	}
@@ -321,30 +322,30 @@ func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 // TestMovedContentIsAskedForOnce: what is no longer where it was is asked for there once, though documents are read again that may know better.
 func TestMovedContentIsAskedForOnce(t *testing.T) {
 	s := newScene(t, Node)
-	layer := s.registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
-	index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
-	s.registry.Tag("org/app", "v1", index.Digest)
-	s.pull("v1")
-	s.registry.Intercept(registrytest.Answer(http.StatusNotFound, nil, registrytest.Of(registrytest.KindBlob)))
-	s.registry.ResetLog()
-	if got := s.get("blobs", layer.Digest); got.status != http.StatusNotFound || s.registry.Count(registrytest.In("org/app/worker"), registrytest.Of(registrytest.KindBlob)) != 1 {
-		t.Errorf("%+v, %v", got, s.registry.Log())
+	layer := s.Registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
+	index := s.Registry.Index("org/app", registrytest.Member(s.Registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
+	s.Registry.Tag("org/app", "v1", index.Digest)
+	s.Pull("v1")
+	s.Registry.Intercept(registrytest.Answer(http.StatusNotFound, nil, registrytest.Of(registrytest.KindBlob)))
+	s.Registry.ResetLog()
+	if got := s.Get("blobs", layer.Digest); got.Status != http.StatusNotFound || s.Registry.Count(registrytest.In("org/app/worker"), registrytest.Of(registrytest.KindBlob)) != 1 {
+		t.Errorf("%+v, %v", got, s.Registry.Log())
 	}
 }
 
 // TestRightIsFoundOutWithoutHEAD: a registry without HEAD is asked with GET whether a caller may read.
 func TestRightIsFoundOutWithoutHEAD(t *testing.T) {
 	s := newScene(t, Pod)
-	root := s.publish()
+	root := s.Publish()
 	for _, name := range []string{"org/app", "org/app/web", "org/app/a", "org/app/a/b"} {
-		s.registry.Allow("all", "all-secret", name)
-		s.registry.Allow("other", "other-secret", name)
+		s.Registry.Allow("all", "all-secret", name)
+		s.Registry.Allow("other", "other-secret", name)
 	}
-	s.registry.Intercept(registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
-	s.user = [2]string{"all", "all-secret"}
-	s.pull("v1")
-	s.user = [2]string{"other", "other-secret"} // of whom nothing is known yet
-	if got := s.get("manifests", root.Digest); got.status != http.StatusOK {
+	s.Registry.Intercept(registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
+	s.User = [2]string{"all", "all-secret"}
+	s.Pull("v1")
+	s.User = [2]string{"other", "other-secret"} // of whom nothing is known yet
+	if got := s.Get("manifests", root.Digest); got.Status != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
 }

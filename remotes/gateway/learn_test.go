@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -29,9 +30,9 @@ func largeIndex(r *registrytest.Registry, repository, name string, members int) 
 
 // learnt waits until all is written, and returns in how many transactions.
 func (s *scene) learnt() int64 {
-	s.t.Helper()
+	s.T.Helper()
 	if err := s.locations.Sync(); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return s.locations.Stats().Transactions
 }
@@ -42,25 +43,25 @@ func TestLearntOnce(t *testing.T) {
 	s := newScene(t, Node)
 	s.options.Prefetch = 0
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	index := largeIndex(s.registry, "org/app", "m", 2000)
-	s.registry.Tag("org/app", "large", index.Digest)
-	carrier := s.registry.Artifact("org/app", nestedCarrier, s.registry.PutBlob("org/app", index.MediaType, []byte(s.registry.Body(s.publish().Digest))))
-	s.registry.Tag("org/app", "carrier", carrier.Digest)
+	index := largeIndex(s.Registry, "org/app", "m", 2000)
+	s.Registry.Tag("org/app", "large", index.Digest)
+	carrier := s.Registry.Artifact("org/app", nestedCarrier, s.Registry.PutBlob("org/app", index.MediaType, []byte(s.Registry.Body(s.Publish().Digest))))
+	s.Registry.Tag("org/app", "carrier", carrier.Digest)
 	referrer := strings.Replace(digest.FromString("m1").String(), ":", "-", 1)
-	s.registry.Tag("org/app/m1", referrer, s.registry.Index("org/app/m1").Digest)
-	s.registry.Allow("user of org/app", secret, "org/app", "org/app/m1")
-	plain := s.registry.Index("org/app", s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"plain": "1"})))
-	s.registry.Tag("org/app", "plain", plain.Digest)
+	s.Registry.Tag("org/app/m1", referrer, s.Registry.Index("org/app/m1").Digest)
+	s.Registry.Allow("user of org/app", fronttest.Secret, "org/app", "org/app/m1")
+	plain := s.Registry.Index("org/app", s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"plain": "1"})))
+	s.Registry.Tag("org/app", "plain", plain.Digest)
 	all := func() {
 		for _, tag := range []string{"large", "carrier", "plain"} {
-			head := s.do(http.MethodHead, "/v2/org/app/manifests/"+tag)
-			s.do(http.MethodGet, "/v2/org/app/manifests/"+tag)
-			if got := s.get("manifests", digest.Digest(head.header.Get("Docker-Content-Digest"))); got.status != http.StatusOK {
+			head := s.Do(http.MethodHead, "/v2/org/app/manifests/"+tag)
+			s.Do(http.MethodGet, "/v2/org/app/manifests/"+tag)
+			if got := s.Get("manifests", digest.Digest(head.Header.Get("Docker-Content-Digest"))); got.Status != http.StatusOK {
 				t.Fatalf("%s: %+v", tag, got)
 			}
 		}
 	}
-	if got := s.do(http.MethodGet, "/v2/org/app/manifests/large"); got.status != http.StatusOK {
+	if got := s.Do(http.MethodGet, "/v2/org/app/manifests/large"); got.Status != http.StatusOK {
 		t.Fatalf("%+v", got)
 	}
 	if n := s.learnt(); n != 1 {
@@ -80,7 +81,7 @@ func TestLearntOnce(t *testing.T) {
 		}
 		s.remember.MaxAge = age
 		s.start(s.file)
-		s.do(http.MethodGet, "/v2/org/app/manifests/large")
+		s.Do(http.MethodGet, "/v2/org/app/manifests/large")
 		if n := s.learnt(); n != want {
 			t.Errorf("after a restart, for what is remembered for %v: %d transactions, want %d", age, n, want)
 		}
@@ -102,22 +103,22 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	}
 	var large []ocispec.Descriptor
 	for i := range 4 {
-		large = append(large, largeIndex(s.registry, "org/app", fmt.Sprint("m", i, "x"), 9000))
+		large = append(large, largeIndex(s.Registry, "org/app", fmt.Sprint("m", i, "x"), 9000))
 	}
 	for _, d := range large[:3] {
-		if got := s.get("manifests", d.Digest); got.status != http.StatusOK {
-			t.Fatalf("%d %.300s", got.status, got.body)
+		if got := s.Get("manifests", d.Digest); got.Status != http.StatusOK {
+			t.Fatalf("%d %.300s", got.Status, got.Body)
 		}
 	}
-	s.publish()
-	s.pull("v1")
-	if got := s.get("manifests", large[3].Digest); got.status != http.StatusGatewayTimeout {
-		t.Errorf("for longer than the gateway's time: %d %.300s", got.status, got.body)
+	s.Publish()
+	s.Pull("v1")
+	if got := s.Get("manifests", large[3].Digest); got.Status != http.StatusGatewayTimeout {
+		t.Errorf("for longer than the gateway's time: %d %.300s", got.Status, got.Body)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the client is gone")
 	cancel(gone)
-	parent := repository(t, s.registry.Host()+"/org/app")
+	parent := repository(t, s.Registry.Host()+"/org/app")
 	some := func(from, n int) (places []nested.Place) {
 		for i := range n {
 			places = append(places, plain(parent, digest.FromString(fmt.Sprint(from+i))))
@@ -133,13 +134,13 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	if err = s.locations.Learn(t.Context(), parent, some(1<<20, 100)...); err != nil { // more than that
 		t.Fatal(err)
 	}
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
-	s.registry.Tag("org/app", "v2", s.registry.Index("org/app", registrytest.Member(web, "web")).Digest)
-	s.pull("v2")
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
+	s.Registry.Tag("org/app", "v2", s.Registry.Index("org/app", registrytest.Member(web, "web")).Digest)
+	s.Pull("v2")
 	goOn()
 	s.learnt()
-	if got := s.get("manifests", large[3].Digest); got.status != http.StatusOK {
-		t.Errorf("afterwards: %d %.300s", got.status, got.body)
+	if got := s.Get("manifests", large[3].Digest); got.Status != http.StatusOK {
+		t.Errorf("afterwards: %d %.300s", got.Status, got.Body)
 	}
 }
 
@@ -153,31 +154,31 @@ func TestStrangerLearnsNothingOfPulls(t *testing.T) {
 				s := newScene(t, Pod)
 				s.options.SearchRequests = 3
 				s.start(filepath.Join(t.TempDir(), "locations"))
-				index := largeIndex(s.registry, "org/app", "m", 3000)
-				s.registry.Tag("org/app", "large", index.Digest)
-				s.registry.Allow("all", "all-secret", "org/app")
-				s.registry.Allow("nobody", "no-secret", "org/app")
+				index := largeIndex(s.Registry, "org/app", "m", 3000)
+				s.Registry.Tag("org/app", "large", index.Digest)
+				s.Registry.Allow("all", "all-secret", "org/app")
+				s.Registry.Allow("nobody", "no-secret", "org/app")
 				if pulled {
-					s.user = [2]string{"all", "all-secret"}
-					s.do(http.MethodGet, "/v2/org/app/manifests/large")
+					s.User = [2]string{"all", "all-secret"}
+					s.Do(http.MethodGet, "/v2/org/app/manifests/large")
 					s.learnt()
 				}
 				if strings.Contains(name, "tags") {
-					s.registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["a","b","c","d","e"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
+					s.Registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["a","b","c","d","e"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
 				}
-				s.registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, registrytest.In("org/app")))
-				s.user = [2]string{"nobody", "no-secret"}
-				s.do(http.MethodGet, "/v2/org/app/tags/list") // the token is there, from now on, and nothing was searched for
-				s.registry.ResetLog()
+				s.Registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, registrytest.In("org/app")))
+				s.User = [2]string{"nobody", "no-secret"}
+				s.Do(http.MethodGet, "/v2/org/app/tags/list") // the token is there, from now on, and nothing was searched for
+				s.Registry.ResetLog()
 				before := s.locations.Stats().LookUps
 				text := ""
 				for _, path := range []string{"blobs/" + string(digest.FromString("m1")), "manifests/" + string(digest.FromString("m1")), "manifests/" + string(index.Digest),
 					"referrers/" + string(digest.FromString("m1")), "manifests/" + strings.Replace(string(digest.FromString("m1")), ":", "-", 1)} {
-					got := s.do(http.MethodGet, "/v2/org/app/"+path)
-					text += strings.ReplaceAll(fmt.Sprintln(path, got.status, got.body), s.registry.Host(), "HOST")
+					got := s.Do(http.MethodGet, "/v2/org/app/"+path)
+					text += strings.ReplaceAll(fmt.Sprintln(path, got.Status, got.Body), s.Registry.Host(), "HOST")
 				}
-				for _, q := range s.registry.Log() {
-					text += s.line(q) + "\n"
+				for _, q := range s.Registry.Log() {
+					text += s.Line(q) + "\n"
 				}
 				seen = append(seen, fmt.Sprintf("%s%d looks at the location cache\n", text, s.locations.Stats().LookUps-before))
 			}

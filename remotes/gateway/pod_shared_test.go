@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -22,28 +23,28 @@ import (
 // TestHeldIsForOneCaller: what was read to answer one caller's HEAD is given to that caller's GET, and to nobody else's.
 func TestHeldIsForOneCaller(t *testing.T) {
 	s := newScene(t, Pod)
-	root := s.publish()
-	s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
-	s.registry.Allow("plain", "plain-secret", "org/app")
-	s.registry.Allow("nobody", "no-secret")
-	s.user = [2]string{"all", "all-secret"}
-	s.pull("v1")
-	member := s.children(s.get("manifests", root.Digest).body)[0]
+	root := s.Publish()
+	s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+	s.Registry.Allow("plain", "plain-secret", "org/app")
+	s.Registry.Allow("nobody", "no-secret")
+	s.User = [2]string{"all", "all-secret"}
+	s.Pull("v1")
+	member := s.Children(s.Get("manifests", root.Digest).Body)[0]
 	for _, stranger := range [][2]string{{"plain", "plain-secret"}, {"nobody", "no-secret"}, {"all", "wrong"}, {"another", "all-secret"}, {}} {
-		s.user = [2]string{"all", "all-secret"}
-		if head := s.do(http.MethodHead, "/v2/org/app/manifests/"+string(member.Digest)); head.status != http.StatusOK {
+		s.User = [2]string{"all", "all-secret"}
+		if head := s.Do(http.MethodHead, "/v2/org/app/manifests/"+string(member.Digest)); head.Status != http.StatusOK {
 			t.Fatalf("HEAD of a member: %+v", head)
 		}
-		s.user = stranger
-		if got := s.get("manifests", member.Digest); got.status == http.StatusOK || strings.Contains(got.body, "schemaVersion") {
-			t.Errorf("%q was given what was held for another: %d %.80s", stranger, got.status, got.body)
+		s.User = stranger
+		if got := s.Get("manifests", member.Digest); got.Status == http.StatusOK || strings.Contains(got.Body, "schemaVersion") {
+			t.Errorf("%q was given what was held for another: %d %.80s", stranger, got.Status, got.Body)
 		}
-		s.user = [2]string{"all", "all-secret"}
-		s.registry.ResetLog()
-		if got := s.get("manifests", member.Digest); got.status != http.StatusOK || digest.FromString(got.body) != member.Digest {
+		s.User = [2]string{"all", "all-secret"}
+		s.Registry.ResetLog()
+		if got := s.Get("manifests", member.Digest); got.Status != http.StatusOK || digest.FromString(got.Body) != member.Digest {
 			t.Errorf("after %q: %+v", stranger, got)
 		}
-		if asked := s.registry.Log(registrytest.In("org/app/web"), registrytest.Of(registrytest.KindManifest)); len(asked) > 0 {
+		if asked := s.Registry.Log(registrytest.In("org/app/web"), registrytest.Of(registrytest.KindManifest)); len(asked) > 0 {
 			t.Errorf("after %q it was fetched again: %v", stranger, asked)
 		}
 	}
@@ -52,17 +53,17 @@ func TestHeldIsForOneCaller(t *testing.T) {
 // TestSearchesOfCallersAreApart: that one caller's search came to nothing says nothing to another, who may read more.
 func TestSearchesOfCallersAreApart(t *testing.T) {
 	s := newScene(t, Pod)
-	layer := s.registry.PutBlob("org/app/web", ocispec.MediaTypeImageLayer, []byte("a layer"))
-	s.registry.Tag("org/app", "v1", s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web")).Digest)
-	s.registry.Allow("all", "all-secret", "org/app", "org/app/web")
-	s.registry.Allow("plain", "plain-secret", "org/app")
+	layer := s.Registry.PutBlob("org/app/web", ocispec.MediaTypeImageLayer, []byte("a layer"))
+	s.Registry.Tag("org/app", "v1", s.Registry.Index("org/app", registrytest.Member(s.Registry.Artifact("org/app/web", "application/x-test", layer), "web")).Digest)
+	s.Registry.Allow("all", "all-secret", "org/app", "org/app/web")
+	s.Registry.Allow("plain", "plain-secret", "org/app")
 	for _, step := range []struct {
 		user, password string
 		want           int
 	}{{"plain", "plain-secret", http.StatusNotFound}, {"all", "all-secret", http.StatusOK}} {
-		s.user = [2]string{step.user, step.password}
-		if got := s.get("blobs", layer.Digest); got.status != step.want {
-			t.Errorf("%s: %d %s, want %d", step.user, got.status, got.body, step.want)
+		s.User = [2]string{step.user, step.password}
+		if got := s.Get("blobs", layer.Digest); got.Status != step.want {
+			t.Errorf("%s: %d %s, want %d", step.user, got.Status, got.Body, step.want)
 		}
 	}
 }
@@ -141,7 +142,7 @@ func (s *timed) status(method, path string) int {
 	req := httptest.NewRequestWithContext(s.t.Context(), method, "/v2/org/app/"+path+"?ns=registry.test", nil)
 	req.Host = "localhost"
 	if s.gateway.options.Mode == Pod {
-		req.SetBasicAuth("somebody", secret)
+		req.SetBasicAuth("somebody", fronttest.Secret)
 	}
 	w := httptest.NewRecorder()
 	s.gateway.ServeHTTP(w, req)

@@ -19,36 +19,36 @@ import (
 // into the location cache.
 func TestCallersOwnRightsCount(t *testing.T) {
 	s := newScene(t, Pod)
-	root := s.publish()
+	root := s.Publish()
 	for _, name := range []string{"org/app", "org/app/web", "org/app/a", "org/app/a/b"} {
-		s.registry.Allow("all", "all-secret", name)
+		s.Registry.Allow("all", "all-secret", name)
 	}
-	if got := s.do(http.MethodHead, "/v2/org/app/manifests/v1"); got.status != http.StatusUnauthorized || got.header.Get("WWW-Authenticate") == "" {
+	if got := s.Do(http.MethodHead, "/v2/org/app/manifests/v1"); got.Status != http.StatusUnauthorized || got.Header.Get("WWW-Authenticate") == "" {
 		t.Errorf("without credentials: %+v", got)
 	}
-	s.user = [2]string{"all", "all-secret"}
-	s.pull("v1")
+	s.User = [2]string{"all", "all-secret"}
+	s.Pull("v1")
 
-	s.registry.Allow("nobody", "no-secret")
-	s.user = [2]string{"nobody", "no-secret"}
-	s.get("blobs", root.Digest) // the token is there, from now on
+	s.Registry.Allow("nobody", "no-secret")
+	s.User = [2]string{"nobody", "no-secret"}
+	s.Get("blobs", root.Digest) // the token is there, from now on
 	var seen []string
 	for _, d := range []digest.Digest{root.Digest, digest.FromString("missing")} {
-		s.registry.ResetLog()
-		got := s.get("blobs", d)
-		if got.status != http.StatusForbidden {
+		s.Registry.ResetLog()
+		got := s.Get("blobs", d)
+		if got.Status != http.StatusForbidden {
 			t.Errorf("%+v", got)
 		}
-		for _, q := range s.registry.Log() {
-			got.body += "\n" + s.line(q)
+		for _, q := range s.Registry.Log() {
+			got.Body += "\n" + s.Line(q)
 		}
-		seen = append(seen, got.body)
+		seen = append(seen, got.Body)
 	}
 	if seen[0] != seen[1] || !strings.Contains(seen[0], "GET org/app blob") {
 		t.Errorf("existing and missing content differ:\n%s\n%s", seen[0], seen[1])
 	}
-	s.user = [2]string{"all", "wrong"}
-	if got := s.get("manifests", root.Digest); got.status != http.StatusUnauthorized {
+	s.User = [2]string{"all", "wrong"}
+	if got := s.Get("manifests", root.Digest); got.Status != http.StatusUnauthorized {
 		t.Errorf("with a wrong password: %+v", got)
 	}
 }
@@ -57,15 +57,15 @@ func TestCallersOwnRightsCount(t *testing.T) {
 // which is for the token endpoint, for the parent and for the members.
 func TestIdentityTokenGoesToTheTokenEndpoint(t *testing.T) {
 	s := newScene(t, Pod)
-	s.publish()
-	s.registry.AllowIdentityToken("refresh", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
-	s.user = [2]string{"<token>", "refresh"}
-	s.pull("v1")
-	s.user = [2]string{"<token>", "another"}
-	if got := s.do(http.MethodHead, "/v2/org/app/manifests/v1"); got.status != http.StatusUnauthorized {
+	s.Publish()
+	s.Registry.AllowIdentityToken("refresh", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+	s.User = [2]string{"<token>", "refresh"}
+	s.Pull("v1")
+	s.User = [2]string{"<token>", "another"}
+	if got := s.Do(http.MethodHead, "/v2/org/app/manifests/v1"); got.Status != http.StatusUnauthorized {
 		t.Errorf("with another: %+v", got)
 	}
-	for _, q := range s.registry.Log(registrytest.Of(registrytest.KindToken), registrytest.WithCredentials) {
+	for _, q := range s.Registry.Log(registrytest.Of(registrytest.KindToken), registrytest.WithCredentials) {
 		t.Errorf("an identity token is no password: %s", q)
 	}
 }
@@ -75,19 +75,19 @@ func TestIdentityTokenGoesToTheTokenEndpoint(t *testing.T) {
 // alone still get no more than the registry gives them itself.
 func TestStrangersGetNoMoreThanFromTheRegistry(t *testing.T) {
 	s := newScene(t, Pod)
-	root := s.publish()
-	s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
-	s.registry.Allow("nobody", "no-secret")
-	s.registry.Allow("parent", "parent-secret", "org/app")
-	s.user = [2]string{"all", "all-secret"}
-	s.pull("v1")
+	root := s.Publish()
+	s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+	s.Registry.Allow("nobody", "no-secret")
+	s.Registry.Allow("parent", "parent-secret", "org/app")
+	s.User = [2]string{"all", "all-secret"}
+	s.Pull("v1")
 	for _, user := range [][2]string{{}, {"nobody", "no-secret"}, {"all", "wrong"}, {"all"}, {"<token>", "all-secret"}, {"parent", "parent-secret"}} {
-		s.user = user
+		s.User = user
 		for _, path := range s.pathsOf(root) {
 			may := user[0] == "parent" && slices.Contains([]string{"manifests/v1", "manifests/" + string(root.Digest), "referrers/" + string(root.Digest)}, path)
 			for _, method := range []string{http.MethodHead, http.MethodGet} {
-				if got := s.do(method, "/v2/org/app/"+path); (got.status == http.StatusOK) != may {
-					t.Errorf("%s: %s %s: %d %s", user[0], method, path, got.status, got.body)
+				if got := s.Do(method, "/v2/org/app/"+path); (got.Status == http.StatusOK) != may {
+					t.Errorf("%s: %s %s: %d %s", user[0], method, path, got.Status, got.Body)
 				}
 			}
 		}
@@ -96,7 +96,7 @@ func TestStrangersGetNoMoreThanFromTheRegistry(t *testing.T) {
 
 // pathsOf are the paths at which all content of a bundle might be asked for.
 func (s *scene) pathsOf(root ocispec.Descriptor) []string {
-	s.t.Helper()
+	s.T.Helper()
 	paths := []string{"manifests/v1"}
 	var add func(d ocispec.Descriptor)
 	add = func(d ocispec.Descriptor) {
@@ -106,8 +106,8 @@ func (s *scene) pathsOf(root ocispec.Descriptor) []string {
 			Config            ocispec.Descriptor
 		}
 		if strings.Contains(d.MediaType, ".image.index") || strings.Contains(d.MediaType, ".image.manifest") {
-			if err := json.Unmarshal([]byte(s.get("manifests", d.Digest).body), &document); err != nil {
-				s.t.Fatal(err)
+			if err := json.Unmarshal([]byte(s.Get("manifests", d.Digest).Body), &document); err != nil {
+				s.T.Fatal(err)
 			}
 		}
 		for _, child := range append(document.Manifests, document.Layers...) {
@@ -117,10 +117,10 @@ func (s *scene) pathsOf(root ocispec.Descriptor) []string {
 			add(document.Config)
 		}
 	}
-	user := s.user
-	s.user = [2]string{"all", "all-secret"}
+	user := s.User
+	s.User = [2]string{"all", "all-secret"}
 	add(root)
-	s.user = user
+	s.User = user
 	return paths
 }
 
@@ -129,20 +129,20 @@ func (s *scene) pathsOf(root ocispec.Descriptor) []string {
 // has last shown something.
 func TestMembersGiveNoRights(t *testing.T) {
 	s := newScene(t, Pod)
-	root := s.publish()
-	s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
-	s.user = [2]string{"all", "all-secret"}
-	s.pull("v1")
-	member := s.children(s.get("manifests", root.Digest).body)[0]
-	signature := s.registry.Referrer("org/app/web", member, "application/vnd.test")
+	root := s.Publish()
+	s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+	s.User = [2]string{"all", "all-secret"}
+	s.Pull("v1")
+	member := s.Children(s.Get("manifests", root.Digest).Body)[0]
+	signature := s.Registry.Referrer("org/app/web", member, "application/vnd.test")
 	tag := strings.ReplaceAll(member.Digest.String(), ":", "-")
-	s.registry.Tag("org/app/web", tag, s.registry.Index("org/app/web", signature).Digest)
+	s.Registry.Tag("org/app/web", tag, s.Registry.Index("org/app/web", signature).Digest)
 
-	parent, err := auth.ParseRepository(s.registry.Host() + "/org/app")
+	parent, err := auth.ParseRepository(s.Registry.Host() + "/org/app")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rights, mine := &s.server.Config.Handler.(*Gateway).rights, right{parent, caller{"all", "all-secret"}}
+	rights, mine := &s.Server.Config.Handler.(*Gateway).rights, right{parent, caller{"all", "all-secret"}}
 	before := time.Now().Add(-rightsTime / 2)
 	shown := func(set time.Time) time.Time {
 		last, _ := rights.shown.Get(mine)
@@ -154,7 +154,7 @@ func TestMembersGiveNoRights(t *testing.T) {
 	}
 	for _, path := range []string{"manifests/" + tag, "manifests/" + member.Digest.String(), "referrers/" + member.Digest.String()} {
 		for _, method := range []string{http.MethodHead, http.MethodGet} {
-			if got := s.do(method, "/v2/org/app/"+path); got.status != http.StatusOK {
+			if got := s.Do(method, "/v2/org/app/"+path); got.Status != http.StatusOK {
 				t.Errorf("%s %s: %+v", method, path, got)
 			}
 			if now := shown(before); !now.Equal(before) {
@@ -162,7 +162,7 @@ func TestMembersGiveNoRights(t *testing.T) {
 			}
 		}
 	}
-	if got := s.do(http.MethodGet, "/v2/org/app/manifests/v1"); got.status != http.StatusOK || !shown(before).After(before) {
+	if got := s.Do(http.MethodGet, "/v2/org/app/manifests/v1"); got.Status != http.StatusOK || !shown(before).After(before) {
 		t.Errorf("the parent's own tag gives no right: %+v", got)
 	}
 }

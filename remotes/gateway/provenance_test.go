@@ -51,52 +51,52 @@ var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
 // victims publishes two bundles and a plain image, and an index in worker that says something of all their content and
 // is a member of a third bundle. They are the descriptors of that content.
 func (s *scene) victims(says func(ocispec.Descriptor) []ocispec.Descriptor) (all []ocispec.Descriptor) {
-	s.t.Helper()
-	first := s.publish()
-	second := s.registry.Index("org/app", registrytest.Member(s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"})), "web"))
-	s.registry.Tag("org/app", "v2", second.Digest)
-	image := s.registry.Image("org/app", registrytest.TarLayer(map[string]string{"plain": "1"}))
-	s.registry.Tag("org/app", "plain", image.Digest)
+	s.T.Helper()
+	first := s.Publish()
+	second := s.Registry.Index("org/app", registrytest.Member(s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"})), "web"))
+	s.Registry.Tag("org/app", "v2", second.Digest)
+	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"plain": "1"}))
+	s.Registry.Tag("org/app", "plain", image.Digest)
 	todo := []ocispec.Descriptor{first, second, image}
 	for ; len(todo) > 0; todo = todo[1:] {
 		all = append(all, todo[0])
 		if oci.IsManifestOrIndex(todo[0].MediaType) {
-			todo = append(todo, s.children(s.registry.Body(todo[0].Digest))...)
+			todo = append(todo, s.Children(s.Registry.Body(todo[0].Digest))...)
 		}
 	}
 	lies := []ocispec.Descriptor{registrytest.Member(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("nothing"), Size: 7}, "one")}
 	for _, d := range all {
 		lies = append(lies, says(d)...)
 	}
-	evil := s.registry.Index("org/app/worker", lies...)
-	s.registry.Tag("org/app", "evil", s.registry.Index("org/app", registrytest.Member(evil, "worker")).Digest)
-	s.registry.Tag("org/app/worker", "evil", evil.Digest)
+	evil := s.Registry.Index("org/app/worker", lies...)
+	s.Registry.Tag("org/app", "evil", s.Registry.Index("org/app", registrytest.Member(evil, "worker")).Digest)
+	s.Registry.Tag("org/app/worker", "evil", evil.Digest)
 	return all
 }
 
 // poison has the gateway learn the claims.
 func (s *scene) poison() {
-	s.t.Helper()
-	index := s.do(http.MethodGet, "/v2/org/app/manifests/evil")
-	if got := s.get("manifests", s.children(index.body)[0].Digest); got.status != http.StatusOK {
-		s.t.Fatalf("%+v", got)
+	s.T.Helper()
+	index := s.Do(http.MethodGet, "/v2/org/app/manifests/evil")
+	if got := s.Get("manifests", s.Children(index.Body)[0].Digest); got.Status != http.StatusOK {
+		s.T.Fatalf("%+v", got)
 	}
 }
 
 // wantAll asks straight for content, as a client that has what names it, and for the tags.
 func (s *scene) wantAll(all ...ocispec.Descriptor) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, d := range all {
 		kind := "blobs"
 		if oci.IsManifestOrIndex(d.MediaType) {
 			kind = "manifests"
 		}
-		got := s.get(kind, d.Digest)
-		if got.status != http.StatusOK || digest.FromString(got.body) != d.Digest || kind == "manifests" && got.header.Get("Content-Type") != d.MediaType {
-			s.t.Errorf("%s %s: %d %s %.500s", d.MediaType, d.Digest, got.status, got.header.Get("Content-Type"), got.body)
+		got := s.Get(kind, d.Digest)
+		if got.Status != http.StatusOK || digest.FromString(got.Body) != d.Digest || kind == "manifests" && got.Header.Get("Content-Type") != d.MediaType {
+			s.T.Errorf("%s %s: %d %s %.500s", d.MediaType, d.Digest, got.Status, got.Header.Get("Content-Type"), got.Body)
 		}
-		if head := s.do(http.MethodHead, "/v2/org/app/"+kind+"/"+string(d.Digest)); head.status != http.StatusOK || head.header.Get("Content-Length") != fmt.Sprint(d.Size) {
-			s.t.Errorf("HEAD of %s %s: %d, %s bytes", d.MediaType, d.Digest, head.status, head.header.Get("Content-Length"))
+		if head := s.Do(http.MethodHead, "/v2/org/app/"+kind+"/"+string(d.Digest)); head.Status != http.StatusOK || head.Header.Get("Content-Length") != fmt.Sprint(d.Size) {
+			s.T.Errorf("HEAD of %s %s: %d, %s bytes", d.MediaType, d.Digest, head.Status, head.Header.Get("Content-Length"))
 		}
 	}
 }
@@ -108,10 +108,10 @@ func eachClaim(t *testing.T, test func(t *testing.T, s *scene, says func(ocispec
 		t.Run(fmt.Sprint(name, " ", answer), func(t *testing.T) {
 			s := newScene(t, mode)
 			if mode == Pod {
-				s.user = [2]string{"all", "all-secret"}
-				s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/worker", "org/app/a", "org/app/a/b")
+				s.User = [2]string{"all", "all-secret"}
+				s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/worker", "org/app/a", "org/app/a/b")
 			}
-			s.registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, func(q registrytest.Request) bool {
+			s.Registry.Intercept(registrytest.Answer(answer, nil, registrytest.WithCredentials, func(q registrytest.Request) bool {
 				return strings.HasPrefix(q.Repository, "org/app/worker/") || q.Repository == "org/app/worker" && q.Kind == registrytest.KindBlob
 			}))
 			test(t, s, claims[strings.TrimPrefix(name, "pod, ")])
@@ -132,23 +132,23 @@ func TestClaimsChangeNothingKnown(t *testing.T) {
 	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, tag := range []string{"v1", "v2", "plain"} {
-			s.pull(tag)
+			s.Pull(tag)
 		}
-		parent := repository(t, s.registry.Host()+"/org/app")
+		parent := repository(t, s.Registry.Host()+"/org/app")
 		roots := fmt.Sprint(s.locations.Roots(parent, locations.MaxRoots))
 		s.poison()
 		s.wantAll(all...)
 		if got := s.locations.Roots(parent, locations.MaxRoots); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
 			t.Errorf("the roots are %v, and were %s", got, roots)
 		}
-		s.server.Close()
+		s.Server.Close()
 		if err := s.locations.Close(); err != nil {
 			t.Fatal(err)
 		}
 		s.start(s.file)
-		s.registry.ResetLog()
+		s.Registry.ResetLog()
 		s.wantAll(all...)
-		for _, q := range s.registry.Log(registrytest.Below("org/app/worker")) {
+		for _, q := range s.Registry.Log(registrytest.Below("org/app/worker")) {
 			t.Errorf("a claimed place was asked: %s", q)
 		}
 	})
@@ -160,7 +160,7 @@ func TestClaimsHideNothingUnknown(t *testing.T) {
 	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, d := range slices.Backward(all) { // blobs first: nobody has asked for what names them
-			s.server.Close()
+			s.Server.Close()
 			_ = s.locations.Close()
 			s.start(filepath.Join(t.TempDir(), "locations"))
 			s.poison()
@@ -168,7 +168,7 @@ func TestClaimsHideNothingUnknown(t *testing.T) {
 		}
 		s.wantAll(all...)
 		for _, tag := range []string{"v1", "v2", "plain"} {
-			s.pull(tag)
+			s.Pull(tag)
 		}
 	})
 }
@@ -183,25 +183,25 @@ func TestClaimsHideNoReferrers(t *testing.T) {
 			repositories := map[digest.Digest]string{all[0].Digest: "org/app", all[2].Digest: "org/app"} // a root, and a plain image
 			if known {
 				for _, tag := range []string{"v1", "plain"} {
-					s.pull(tag)
+					s.Pull(tag)
 				}
-				web := s.children(s.registry.Body(all[0].Digest))[0]
+				web := s.Children(s.Registry.Body(all[0].Digest))[0]
 				repositories[web.Digest] = "org/app/web"
 			}
 			for d, at := range repositories { // each of the claimed places has the content itself, and nothing that refers to it
 				for _, claimed := range []string{"org/app/worker", "org/app/worker/x0"} {
 					i := slices.IndexFunc(all, func(a ocispec.Descriptor) bool { return a.Digest == d })
-					s.registry.Put(claimed, all[i].MediaType, []byte(s.registry.Body(d)))
+					s.Registry.Put(claimed, all[i].MediaType, []byte(s.Registry.Body(d)))
 				}
-				signature := s.registry.Referrer(at, all[slices.IndexFunc(all, func(a ocispec.Descriptor) bool { return a.Digest == d })], "application/x-signature")
-				s.registry.Tag(at, strings.Replace(string(d), ":", "-", 1), signature.Digest)
+				signature := s.Registry.Referrer(at, all[slices.IndexFunc(all, func(a ocispec.Descriptor) bool { return a.Digest == d })], "application/x-signature")
+				s.Registry.Tag(at, strings.Replace(string(d), ":", "-", 1), signature.Digest)
 			}
 			s.poison()
 			for d, at := range repositories {
-				if got := s.get("referrers", d); got.status != http.StatusOK || !strings.Contains(got.body, "application/x-signature") {
+				if got := s.Get("referrers", d); got.Status != http.StatusOK || !strings.Contains(got.Body, "application/x-signature") {
 					t.Errorf("referrers in %s: %+v", at, got)
 				}
-				if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+strings.Replace(string(d), ":", "-", 1)); got.status != http.StatusOK {
+				if got := s.Do(http.MethodGet, "/v2/org/app/manifests/"+strings.Replace(string(d), ":", "-", 1)); got.Status != http.StatusOK {
 					t.Errorf("their tag in %s: %+v", at, got)
 				}
 			}

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,37 +18,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
-
-// raw sends one request as it stands, and returns status and headers of the answer, and the code of an error in the
-// distribution spec's JSON, "" for another answer.
-func (s *scene) raw(requestLine string) (status int, header http.Header, code string) {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer conn.Close()
-	_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", requestLine) // what is refused early breaks it off
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Errors []struct{ Code, Message string }
-	}
-	if json.NewDecoder(resp.Body).Decode(&answer) == nil && len(answer.Errors) == 1 && answer.Errors[0].Message != "" && resp.Header.Get("Content-Type") == "application/json" {
-		code = answer.Errors[0].Code
-	}
-	return resp.StatusCode, resp.Header, code
-}
 
 // TestOnlyServedRegistriesAreAsked: whatever ns is, nobody is asked but the registry that is served.
 func TestOnlyServedRegistriesAreAsked(t *testing.T) {
 	s := newScene(t, Node)
-	host := s.registry.Host()
+	host := s.Registry.Host()
 	_, port, _ := net.SplitHostPort(host)
 	many := "ns=" + host
 	for i := range 10_000 {
@@ -78,18 +53,18 @@ func TestOnlyServedRegistriesAreAsked(t *testing.T) {
 		"ns=" + strings.Repeat("x", 9000): http.StatusNotFound,
 		many:                              http.StatusBadRequest,
 	} {
-		if status, _, code := s.raw("GET /v2/org/app/manifests/v1?" + query); status != want || code == "" {
+		if status, _, code := s.Raw("GET /v2/org/app/manifests/v1?" + query); status != want || code == "" {
 			t.Errorf("%.80s: %d, code %q, want %d", query, status, code, want)
 		}
 	}
 	s.options.Registries = []string{"reg.test"}
 	s.start(filepath.Join(t.TempDir(), "locations"))
 	for _, name := range []string{"REG.test", "reg.test:443", "reg.test.", "reg@evil", "reg.test@evil.test"} {
-		if status, _, _ := s.raw("GET /v2/org/app/manifests/v1?ns=" + name); status != http.StatusNotFound {
+		if status, _, _ := s.Raw("GET /v2/org/app/manifests/v1?ns=" + name); status != http.StatusNotFound {
 			t.Errorf("%s: %d", name, status)
 		}
 	}
-	if log := s.registry.Log(); len(log) > 0 {
+	if log := s.Registry.Log(); len(log) > 0 {
 		t.Errorf("the registry was asked: %v", log)
 	}
 }
@@ -98,7 +73,7 @@ func TestOnlyServedRegistriesAreAsked(t *testing.T) {
 func TestOtherRequestsAreRefused(t *testing.T) {
 	s := newScene(t, Node)
 	d := digest.FromString("x").String()
-	ns := "?ns=" + s.registry.Host()
+	ns := "?ns=" + s.Registry.Host()
 	for line, want := range map[string][]int{
 		"PUT /v2/org/app/manifests/v1" + ns:                                 {405},
 		"POST /v2/org/app/blobs/uploads/" + ns:                              {405},
@@ -106,8 +81,8 @@ func TestOtherRequestsAreRefused(t *testing.T) {
 		"DELETE /v2/org/app/blobs/" + d + ns:                                {405},
 		"OPTIONS /v2/org/app/blobs/" + d + ns:                               {405},
 		"TRACE /v2/org/app/blobs/" + d + ns:                                 {405},
-		"CONNECT " + s.registry.Host():                                      {400, 405, 421},
-		"GET /v2/_catalog?n=99999999999&ns=" + s.registry.Host():            {404},
+		"CONNECT " + s.Registry.Host():                                      {400, 405, 421},
+		"GET /v2/_catalog?n=99999999999&ns=" + s.Registry.Host():            {404},
 		"GET /v2/parent%2f..%2fvictim/blobs/" + d + ns:                      {400},
 		"GET /v2/parent/%2e%2e/victim/blobs/" + d + ns:                      {400},
 		"GET /v2/parent/../victim/blobs/" + d + ns:                          {400},
@@ -124,14 +99,14 @@ func TestOtherRequestsAreRefused(t *testing.T) {
 		"GET /v2/org/app/manifests/sha256:x" + ns:                           {400},
 		"GET /v2/org/app/blobs/.INVALID" + ns:                               {400},
 		"GET http://evil.test/v2/org/app/manifests/v1" + ns:                 {400, 421},
-		"GET http://" + s.registry.Host() + "/v2/org/app/manifests/v1" + ns: {400, 421},
+		"GET http://" + s.Registry.Host() + "/v2/org/app/manifests/v1" + ns: {400, 421},
 	} {
-		status, header, _ := s.raw(line)
+		status, header, _ := s.Raw(line)
 		if !slices.Contains(want, status) || header.Get("Www-Authenticate") != "" {
 			t.Errorf("%.80s: %d, want %v", line, status, want)
 		}
 	}
-	if log := s.registry.Log(); len(log) > 0 {
+	if log := s.Registry.Log(); len(log) > 0 {
 		t.Errorf("the registry was asked: %v", log)
 	}
 }
@@ -168,22 +143,22 @@ func TestErrorAnswersNameTheMember(t *testing.T) {
 			s := newScene(t, Node)
 			s.options.Timeout = 10 * time.Second // all pauses, with their jitter, fit
 			s.start(filepath.Join(t.TempDir(), "locations"))
-			layer := s.registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
-			index := s.registry.Index("org/app", registrytest.Member(s.registry.Artifact("org/app/web", "application/x-test", layer), "web"))
-			s.fetch(index)
+			layer := s.Registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
+			index := s.Registry.Index("org/app", registrytest.Member(s.Registry.Artifact("org/app/web", "application/x-test", layer), "web"))
+			s.Fetch(index)
 			about := []registrytest.Filter{registrytest.In("org/app/web"), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials}
 			if test.times > 0 {
 				about = append(about, registrytest.First(test.times))
 			}
-			s.registry.Intercept(registrytest.Answer(test.status, test.header, about...))
+			s.Registry.Intercept(registrytest.Answer(test.status, test.header, about...))
 			began := time.Now()
-			got := s.get("blobs", layer.Digest)
+			got := s.Get("blobs", layer.Digest)
 			took := time.Since(began)
-			if got.status != test.want || got.status != http.StatusOK && !strings.Contains(got.body, "org/app/web") || got.header.Get("WWW-Authenticate") != "" {
+			if got.Status != test.want || got.Status != http.StatusOK && !strings.Contains(got.Body, "org/app/web") || got.Header.Get("WWW-Authenticate") != "" {
 				t.Errorf("%+v, want status %d", got, test.want)
 			}
-			if test.want != http.StatusOK && test.code != "" && !strings.Contains(got.body, test.code) && test.code != "UNAVAILABLE" {
-				t.Errorf("%s, want code %s", got.body, test.code)
+			if test.want != http.StatusOK && test.code != "" && !strings.Contains(got.Body, test.code) && test.code != "UNAVAILABLE" {
+				t.Errorf("%s, want code %s", got.Body, test.code)
 			}
 			if took > 8*time.Second || test.header.Get("Retry-After") == "1" && took < time.Second {
 				t.Errorf("it took %v", took)
@@ -195,22 +170,22 @@ func TestErrorAnswersNameTheMember(t *testing.T) {
 // TestMovedTagIsAnsweredConsistently: HEAD and GET of a tag that moves in between are each right about what they answer.
 func TestMovedTagIsAnsweredConsistently(t *testing.T) {
 	s := newScene(t, Node)
-	first := s.publish()
-	head := s.do(http.MethodHead, "/v2/org/app/manifests/v1")
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
-	second := s.registry.Index("org/app", registrytest.Member(web, "web"))
-	s.registry.Tag("org/app", "v1", second.Digest)
-	got := s.do(http.MethodGet, "/v2/org/app/manifests/v1")
-	for answer, want := range map[*reply]ocispec.Descriptor{&head: first, &got: second} {
-		h := answer.header
+	first := s.Publish()
+	head := s.Do(http.MethodHead, "/v2/org/app/manifests/v1")
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
+	second := s.Registry.Index("org/app", registrytest.Member(web, "web"))
+	s.Registry.Tag("org/app", "v1", second.Digest)
+	got := s.Do(http.MethodGet, "/v2/org/app/manifests/v1")
+	for answer, want := range map[*fronttest.Reply]ocispec.Descriptor{&head: first, &got: second} {
+		h := answer.Header
 		if h.Get("Docker-Content-Digest") != want.Digest.String() || h.Get("Content-Length") != fmt.Sprint(want.Size) || h.Get("Content-Type") != want.MediaType {
 			t.Errorf("%v, want %+v", h, want)
 		}
 	}
-	if digest.FromString(got.body) != second.Digest {
+	if digest.FromString(got.Body) != second.Digest {
 		t.Error("the body is another one")
 	}
-	if again := s.do(http.MethodGet, "/v2/org/app/manifests/"+first.Digest.String()); digest.FromString(again.body) != first.Digest {
+	if again := s.Do(http.MethodGet, "/v2/org/app/manifests/"+first.Digest.String()); digest.FromString(again.Body) != first.Digest {
 		t.Error("the first is no longer itself")
 	}
 }
@@ -226,13 +201,13 @@ func TestSignedURLsAreNotShown(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, Node)
 			s.options.Timeout = 3 * time.Second
-			s.options.HostsDir = hostsDir(t, s.registry.Host())
+			s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
 			s.start(filepath.Join(t.TempDir(), "locations"))
 			store := registrytest.New()
 			t.Cleanup(store.Close)
 			store.Intercept(fault)
-			blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
-			s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+			s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 				q := registrytest.Describe(req)
 				if q.Kind != registrytest.KindBlob || q.Authorization == "" {
 					return false
@@ -245,10 +220,10 @@ func TestSignedURLsAreNotShown(t *testing.T) {
 			logger.SetOutput(&out)
 			logger.SetLevel(logrus.DebugLevel)
 			req := httptest.NewRequestWithContext(log.WithLogger(t.Context(), logrus.NewEntry(logger)), http.MethodGet,
-				"/v2/org/app/blobs/"+blob.Digest.String()+"?ns="+s.registry.Host(), nil)
+				"/v2/org/app/blobs/"+blob.Digest.String()+"?ns="+s.Registry.Host(), nil)
 			req.Host = "127.0.0.1"
 			answer := httptest.NewRecorder()
-			s.server.Config.Handler.ServeHTTP(answer, req)
+			s.Server.Config.Handler.ServeHTTP(answer, req)
 			if answer.Code < 400 || store.Count() == 0 {
 				t.Errorf("status %d, the store was asked %d times", answer.Code, store.Count())
 			}
@@ -263,12 +238,12 @@ func TestSignedURLsAreNotShown(t *testing.T) {
 // one page a request.
 func TestEndlessReferrersCostOnePage(t *testing.T) {
 	s := newScene(t, Node)
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	s.Fetch(s.Registry.Index("org/app", registrytest.Member(web, "web")))
 	list := func(body []byte, header http.Header, status int) {
-		s.registry.ResetIntercepts()
-		s.registry.ResetLog()
-		s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		s.Registry.ResetIntercepts()
+		s.Registry.ResetLog()
+		s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 			q := registrytest.Describe(req)
 			if q.Kind != registrytest.KindReferrers || q.Authorization == "" {
 				return false
@@ -283,28 +258,28 @@ func TestEndlessReferrersCostOnePage(t *testing.T) {
 		})
 	}
 	list([]byte("{}"), nil, http.StatusNotFound)
-	if got := s.get("referrers", web.Digest); got.status != http.StatusNotFound {
+	if got := s.Get("referrers", web.Digest); got.Status != http.StatusNotFound {
 		t.Errorf("not supported: %+v", got)
 	}
-	listed := s.registry.Index("org/app/web")
+	listed := s.Registry.Index("org/app/web")
 	fallback := strings.Replace(web.Digest.String(), ":", "-", 1)
-	s.registry.Tag("org/app/web", fallback, listed.Digest)
-	if got := s.do(http.MethodGet, "/v2/org/app/manifests/"+fallback); got.status != http.StatusOK || digest.FromString(got.body) != listed.Digest {
+	s.Registry.Tag("org/app/web", fallback, listed.Digest)
+	if got := s.Do(http.MethodGet, "/v2/org/app/manifests/"+fallback); got.Status != http.StatusOK || digest.FromString(got.Body) != listed.Digest {
 		t.Errorf("by tag: %+v", got)
 	}
 	entry := `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + web.Digest.String() + `","size":1},`
 	huge := `{"schemaVersion":2,"manifests":[` + strings.TrimSuffix(strings.Repeat(entry, 100_000), ",") + `]}`
 	list([]byte(huge), nil, http.StatusOK)
-	if got := s.get("referrers", web.Digest); got.status < 400 || len(got.body) > 10_000 {
-		t.Errorf("100,000 referrers: %d, %d bytes", got.status, len(got.body))
+	if got := s.Get("referrers", web.Digest); got.Status < 400 || len(got.Body) > 10_000 {
+		t.Errorf("100,000 referrers: %d, %d bytes", got.Status, len(got.Body))
 	}
-	s.registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"name":"org/app","tags":["`+strings.Repeat("x", maxList)+`"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
-	if got := s.do(http.MethodGet, "/v2/org/app/tags/list"); got.status < 400 || len(got.body) > 10_000 {
-		t.Errorf("4 MiB of tags: %d, %d bytes", got.status, len(got.body))
+	s.Registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"name":"org/app","tags":["`+strings.Repeat("x", maxList)+`"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))
+	if got := s.Do(http.MethodGet, "/v2/org/app/tags/list"); got.Status < 400 || len(got.Body) > 10_000 {
+		t.Errorf("4 MiB of tags: %d, %d bytes", got.Status, len(got.Body))
 	}
 	list([]byte(`{"schemaVersion":2,"manifests":[]}`), http.Header{"Link": {"<http://evil.test/v2/x?last=1>; rel=\"next\""}}, http.StatusOK)
-	got := s.get("referrers", web.Digest)
-	if n := s.registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || got.status != http.StatusBadGateway || got.header.Get("Link") != "" {
+	got := s.Get("referrers", web.Digest)
+	if n := s.Registry.Count(registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials); n != 1 || got.Status != http.StatusBadGateway || got.Header.Get("Link") != "" {
 		t.Errorf("%d requests for a page, %+v", n, got)
 	}
 }
@@ -312,9 +287,9 @@ func TestEndlessReferrersCostOnePage(t *testing.T) {
 // TestAllPagesOfReferrersAreReached: a client is led through all pages, with whatever parameters the registry's links have.
 func TestAllPagesOfReferrersAreReached(t *testing.T) {
 	s := newScene(t, Node)
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
-	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	s.Fetch(s.Registry.Index("org/app", registrytest.Member(web, "web")))
+	s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		q := registrytest.Describe(req)
 		if q.Kind != registrytest.KindReferrers || q.Authorization == "" {
 			return false
@@ -327,22 +302,22 @@ func TestAllPagesOfReferrersAreReached(t *testing.T) {
 		_, _ = w.Write([]byte(`{"schemaVersion":2,"manifests":[]}`))
 		return true
 	})
-	link := s.get("referrers", web.Digest).header.Get("Link")
+	link := s.Get("referrers", web.Digest).Header.Get("Link")
 	target, _, ok := strings.Cut(strings.TrimPrefix(link, "<"), ">")
 	u, err := url.Parse(target)
-	if err != nil || !ok || u.Path != "/v2/org/app/referrers/"+web.Digest.String() || u.Query().Get("ns") != s.registry.Host() {
+	if err != nil || !ok || u.Path != "/v2/org/app/referrers/"+web.Digest.String() || u.Query().Get("ns") != s.Registry.Host() {
 		t.Fatalf("link %q", link)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+target, http.NoBody)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Server.URL+target, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := s.server.Client().Do(req)
+	resp, err := s.Server.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if n := s.registry.Count(func(q registrytest.Request) bool { return q.Query == "n=1&next_page=two" && q.Status == http.StatusOK }); n != 1 || resp.StatusCode != http.StatusOK || resp.Header.Get("Link") != "" {
+	if n := s.Registry.Count(func(q registrytest.Request) bool { return q.Query == "n=1&next_page=two" && q.Status == http.StatusOK }); n != 1 || resp.StatusCode != http.StatusOK || resp.Header.Get("Link") != "" {
 		t.Errorf("%d requests for the second page: %+v", n, resp)
 	}
 }
@@ -351,8 +326,8 @@ func TestAllPagesOfReferrersAreReached(t *testing.T) {
 // tag; what is no list is an error.
 func TestMissingReferrersAPIIs404(t *testing.T) {
 	s := newScene(t, Node)
-	web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	s.fetch(s.registry.Index("org/app", registrytest.Member(web, "web")))
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	s.Fetch(s.Registry.Index("org/app", registrytest.Member(web, "web")))
 	for _, test := range []struct {
 		status     int
 		mediaType  string
@@ -370,8 +345,8 @@ func TestMissingReferrersAPIIs404(t *testing.T) {
 		{200, ocispec.MediaTypeImageIndex, `{"manifests":[`, 502},
 		{200, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[]}`, 200},
 	} {
-		s.registry.ResetIntercepts()
-		s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		s.Registry.ResetIntercepts()
+		s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 			q := registrytest.Describe(req)
 			if q.Kind != registrytest.KindReferrers || q.Authorization == "" {
 				return false
@@ -381,7 +356,7 @@ func TestMissingReferrersAPIIs404(t *testing.T) {
 			_, _ = w.Write([]byte(test.body))
 			return true
 		})
-		if got := s.get("referrers", web.Digest); got.status != test.wantStatus {
+		if got := s.Get("referrers", web.Digest); got.Status != test.wantStatus {
 			t.Errorf("%d %s: %+v, want %d", test.status, test.body, got, test.wantStatus)
 		}
 	}
@@ -390,9 +365,9 @@ func TestMissingReferrersAPIIs404(t *testing.T) {
 // TestNamespaceIsConfirmed: OCI-Namespace says that ns was minded, and only then.
 func TestNamespaceIsConfirmed(t *testing.T) {
 	s := newScene(t, Node)
-	root := s.publish()
-	layer := s.children(s.get("manifests", s.children(s.get("manifests", root.Digest).body)[0].Digest).body)[0]
-	ns := "?ns=" + s.registry.Host()
+	root := s.Publish()
+	layer := s.Children(s.Get("manifests", s.Children(s.Get("manifests", root.Digest).Body)[0].Digest).Body)[0]
+	ns := "?ns=" + s.Registry.Host()
 	for line, want := range map[string]bool{
 		"HEAD /v2/org/app/manifests/v1" + ns:                                       true,
 		"GET /v2/org/app/manifests/v1" + ns:                                        true,
@@ -407,9 +382,9 @@ func TestNamespaceIsConfirmed(t *testing.T) {
 	} {
 		wanted := ""
 		if want {
-			wanted = s.registry.Host()
+			wanted = s.Registry.Host()
 		}
-		if _, header, _ := s.raw(line); header.Get("OCI-Namespace") != wanted {
+		if _, header, _ := s.Raw(line); header.Get("OCI-Namespace") != wanted {
 			t.Errorf("%s: OCI-Namespace %q, want %q", line, header.Get("OCI-Namespace"), wanted)
 		}
 	}

@@ -43,20 +43,20 @@ func TestBrokenBlobIsResumed(t *testing.T) {
 				s := newScene(t, Node)
 				if version == "HTTP/2" {
 					s = newScene(t, Node, registrytest.WithHTTP2())
-					s.options.HostsDir = trusting(t, s.registry)
+					s.options.HostsDir = trusting(t, s.Registry)
 					s.start(filepath.Join(t.TempDir(), "locations"))
 				}
-				blob := s.registry.PutBlob("org/app", "application/octet-stream", test.blob)
-				root := s.registry.Artifact("org/app", "text/plain", blob)
-				s.registry.Tag("org/app", "v1", root.Digest)
-				s.get("manifests", root.Digest)
+				blob := s.Registry.PutBlob("org/app", "application/octet-stream", test.blob)
+				root := s.Registry.Artifact("org/app", "text/plain", blob)
+				s.Registry.Tag("org/app", "v1", root.Digest)
+				s.Get("manifests", root.Digest)
 				ofBlob := []registrytest.Filter{registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials}
 				for _, fault := range test.faults {
-					s.registry.Intercept(fault)
+					s.Registry.Intercept(fault)
 				}
-				s.registry.Intercept(s.registry.Truncate(test.at, append(ofBlob, registrytest.First(test.breaks))...))
+				s.Registry.Intercept(s.Registry.Truncate(test.at, append(ofBlob, registrytest.First(test.breaks))...))
 
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+"/v2/org/app/blobs/"+blob.Digest.String()+"?ns="+s.registry.Host(), http.NoBody)
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Server.URL+"/v2/org/app/blobs/"+blob.Digest.String()+"?ns="+s.Registry.Host(), http.NoBody)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -75,7 +75,7 @@ func TestBrokenBlobIsResumed(t *testing.T) {
 					t.Errorf("got %d of %d bytes, %v", len(got), len(want), err)
 				}
 				var ranges []string
-				for _, q := range s.registry.Log(ofBlob...) {
+				for _, q := range s.Registry.Log(ofBlob...) {
 					ranges = append(ranges, q.Range)
 				}
 				if asked := strings.Join(ranges, " "); asked != test.ranges {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -22,20 +23,20 @@ const page = "<!DOCTYPE html>\n<html><title>Sign in</title></html>"
 func TestLoginPageIsNotPassedOn(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		s := newScene(t, mode)
-		root := s.publish()
-		s.registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
+		root := s.Publish()
+		s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
 		if mode == Pod {
-			s.user = [2]string{"all", "all-secret"}
+			s.User = [2]string{"all", "all-secret"}
 		}
-		member := s.children(s.get("manifests", root.Digest).body)[0]
-		layer := s.children(s.get("manifests", member.Digest).body)[0]
-		s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html; charset=utf-8", page, func(q registrytest.Request) bool { return q.Kind != registrytest.KindToken && q.Authorization != "" }))
+		member := s.Children(s.Get("manifests", root.Digest).Body)[0]
+		layer := s.Children(s.Get("manifests", member.Digest).Body)[0]
+		s.Registry.Intercept(registrytest.Say(http.StatusOK, "text/html; charset=utf-8", page, func(q registrytest.Request) bool { return q.Kind != registrytest.KindToken && q.Authorization != "" }))
 		for _, path := range []string{"manifests/v1", "manifests/" + root.Digest.String(), "manifests/" + member.Digest.String(), "blobs/" + layer.Digest.String(),
 			"blobs/" + digest.FromString("another").String(), "tags/list", "referrers/" + root.Digest.String()} {
 			for _, method := range []string{http.MethodHead, http.MethodGet} {
-				got := s.do(method, "/v2/org/app/"+path)
-				if got.status < 400 || method == http.MethodGet && !strings.Contains(got.body, "answered 200 text/html, which is") {
-					t.Errorf("%s %s: %d %s", method, path, got.status, got.body)
+				got := s.Do(method, "/v2/org/app/"+path)
+				if got.Status < 400 || method == http.MethodGet && !strings.Contains(got.Body, "answered 200 text/html, which is") {
+					t.Errorf("%s %s: %d %s", method, path, got.Status, got.Body)
 				}
 			}
 		}
@@ -46,10 +47,10 @@ func TestLoginPageIsNotPassedOn(t *testing.T) {
 func TestWhatIsNoManifestIsNotPassedOn(t *testing.T) {
 	for _, test := range [][2]string{{"application/json", "{}"}, {"application/json", "[]"}, {"application/json", `{"errors":[]}`}, {"", ""}, {"application/octet-stream", page}} {
 		s := newScene(t, Node)
-		s.registry.Intercept(registrytest.Say(http.StatusOK, test[0], test[1], registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)))
+		s.Registry.Intercept(registrytest.Say(http.StatusOK, test[0], test[1], registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)))
 		for _, method := range []string{http.MethodHead, http.MethodGet} {
-			if got := s.do(method, "/v2/org/app/manifests/v1"); got.status != http.StatusBadGateway {
-				t.Errorf("%q: %s: %d %s", test, method, got.status, got.body)
+			if got := s.Do(method, "/v2/org/app/manifests/v1"); got.Status != http.StatusBadGateway {
+				t.Errorf("%q: %s: %d %s", test, method, got.Status, got.Body)
 			}
 		}
 	}
@@ -59,9 +60,9 @@ func TestWhatIsNoManifestIsNotPassedOn(t *testing.T) {
 func TestManifestServedAsOctetsIsRecognised(t *testing.T) {
 	for _, mediaType := range []string{"", "application/octet-stream", "application/json"} {
 		s := newScene(t, Node)
-		root := s.publish()
-		s.registry.Intercept(registrytest.Say(http.StatusOK, mediaType, s.get("manifests", root.Digest).body, registrytest.WithCredentials, registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)))
-		if got := s.pull("v1"); got != root.Digest {
+		root := s.Publish()
+		s.Registry.Intercept(registrytest.Say(http.StatusOK, mediaType, s.Get("manifests", root.Digest).Body, registrytest.WithCredentials, registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)))
+		if got := s.Pull("v1"); got != root.Digest {
 			t.Errorf("%q: %s", mediaType, got)
 		}
 	}
@@ -71,7 +72,7 @@ func TestManifestServedAsOctetsIsRecognised(t *testing.T) {
 func newPlainScene(t *testing.T, mode Mode) *scene {
 	t.Helper()
 	s := newScene(t, mode)
-	s.options.HostsDir = hostsDir(t, s.registry.Host())
+	s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
 	s.start(filepath.Join(t.TempDir(), "plain"))
 	return s
 }
@@ -88,18 +89,18 @@ func TestRefusedHeadIsAskedWithGet(t *testing.T) {
 	t.Cleanup(storage.Close)
 	for _, status := range []int{400, 401, 403, 405, 501, http.StatusTemporaryRedirect} {
 		s := newPlainScene(t, Node)
-		root := s.publish()
-		blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
-		s.registry.Intercept(registrytest.Answer(status, http.Header{"Location": {storage.URL + "/bucket?signature=1"}}, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
+		root := s.Publish()
+		blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+		s.Registry.Intercept(registrytest.Answer(status, http.Header{"Location": {storage.URL + "/bucket?signature=1"}}, registrytest.WithCredentials, registrytest.Method(http.MethodHead)))
 		if status == http.StatusTemporaryRedirect {
-			s.registry.Intercept(registrytest.Answer(status, http.Header{"Location": {storage.URL + "/bucket?signature=1"}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+			s.Registry.Intercept(registrytest.Answer(status, http.Header{"Location": {storage.URL + "/bucket?signature=1"}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
 		}
 		for path, size := range map[string]int64{"manifests/v1": root.Size, "manifests/" + root.Digest.String(): root.Size, "blobs/" + blob.Digest.String(): 7} {
 			if status == http.StatusTemporaryRedirect && strings.HasPrefix(path, "manifests") {
 				continue
 			}
-			got := s.do(http.MethodHead, "/v2/org/app/"+path)
-			if got.status != http.StatusOK || got.header.Get("Content-Length") != strconv.FormatInt(size, 10) {
+			got := s.Do(http.MethodHead, "/v2/org/app/"+path)
+			if got.Status != http.StatusOK || got.Header.Get("Content-Length") != strconv.FormatInt(size, 10) {
 				t.Errorf("%d: HEAD %s: %+v", status, path, got)
 			}
 		}
@@ -114,14 +115,14 @@ func TestRefusalOfStorageIsNoDenial(t *testing.T) {
 		status int
 	}{{Node, http.StatusUnauthorized}, {Node, http.StatusForbidden}, {Pod, http.StatusUnauthorized}, {Pod, http.StatusForbidden}} {
 		s := newPlainScene(t, test.mode)
-		s.user = map[Mode][2]string{Pod: {"user of org/app", secret}}[test.mode]
+		s.User = map[Mode][2]string{Pod: {"user of org/app", fronttest.Secret}}[test.mode]
 		storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(test.status) }))
 		t.Cleanup(storage.Close)
-		blob := s.registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
-		s.registry.Intercept(registrytest.Answer(http.StatusTemporaryRedirect, http.Header{"Location": {storage.URL + "/bucket?signature=canary"}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
-		got := s.get("blobs", blob.Digest)
-		if got.status < 400 || got.status == http.StatusUnauthorized || got.header.Get("WWW-Authenticate") != "" || strings.Contains(got.body, "denied") || strings.Contains(got.body, "log in:") || strings.Contains(got.body, "not implemented") ||
-			strings.Contains(got.body, "canary") || !strings.Contains(got.body, "answered "+strconv.Itoa(test.status)) || !strings.Contains(got.body, "the registry redirects there") {
+		blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
+		s.Registry.Intercept(registrytest.Answer(http.StatusTemporaryRedirect, http.Header{"Location": {storage.URL + "/bucket?signature=canary"}}, registrytest.WithCredentials, registrytest.Of(registrytest.KindBlob)))
+		got := s.Get("blobs", blob.Digest)
+		if got.Status < 400 || got.Status == http.StatusUnauthorized || got.Header.Get("WWW-Authenticate") != "" || strings.Contains(got.Body, "denied") || strings.Contains(got.Body, "log in:") || strings.Contains(got.Body, "not implemented") ||
+			strings.Contains(got.Body, "canary") || !strings.Contains(got.Body, "answered "+strconv.Itoa(test.status)) || !strings.Contains(got.Body, "the registry redirects there") {
 			t.Errorf("%+v: %+v", test, got)
 		}
 	}
@@ -132,25 +133,25 @@ func TestRefusalOfStorageIsNoDenial(t *testing.T) {
 func TestCredentialsStayWithTheFront(t *testing.T) {
 	for _, mode := range []Mode{Node, Pod} {
 		s := newScene(t, mode)
-		root := s.publish()
+		root := s.Publish()
 		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			http.Redirect(w, req, s.registry.URL()+req.URL.Path, http.StatusTemporaryRedirect)
+			http.Redirect(w, req, s.Registry.URL()+req.URL.Path, http.StatusTemporaryRedirect)
 		}))
 		t.Cleanup(front.Close)
 		host := strings.TrimPrefix(front.URL, "http://")
-		s.options.Registries, s.options.HostsDir = []string{host}, hostsDir(t, host)
-		credentials := auth.Sources{perRepository(t, s.registry), auth.NewStores(auth.StoresOptions{Inline: auth.Secret(`{"auths":{"` + host + `":{"username":"first","password":"canary-of-the-first"}}}`)})}
+		s.options.Registries, s.options.HostsDir = []string{host}, fronttest.HostsDir(t, host)
+		credentials := auth.Sources{fronttest.PerRepository(t, s.Registry), auth.NewStores(auth.StoresOptions{Inline: auth.Secret(`{"auths":{"` + host + `":{"username":"first","password":"canary-of-the-first"}}}`)})}
 		s.options.Credentials = credentials
 		if mode == Pod {
-			s.user = [2]string{"first", "canary-of-the-first"}
-			s.registry.AllowAnonymous("org/app", "org/app/web", "org/app/a", "org/app/a/b")
+			s.User = [2]string{"first", "canary-of-the-first"}
+			s.Registry.AllowAnonymous("org/app", "org/app/web", "org/app/a", "org/app/a/b")
 		}
 		s.start(filepath.Join(t.TempDir(), "locations"))
-		s.registryName = host
-		if got := s.pull("v1"); got != root.Digest {
+		s.RegistryName = host
+		if got := s.Pull("v1"); got != root.Digest {
 			t.Errorf("%s", got)
 		}
-		for _, q := range s.registry.Log() {
+		for _, q := range s.Registry.Log() {
 			if q.User == "first" || strings.Contains(q.Form.Encode()+q.Authorization, "canary-of-the-first") {
 				t.Errorf("the first host's credential went to the other: %s", q)
 			}
@@ -171,18 +172,18 @@ func TestFrontLeadsNoFurther(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, Node)
-			hidden := s.registry.Image("secret/app", registrytest.TarLayer(map[string]string{"a": "b"}))
-			s.registry.Tag("secret/app", "v1", hidden.Digest)
-			s.registry.Allow("user of secret/app", secret, "secret/app")
+			hidden := s.Registry.Image("secret/app", registrytest.TarLayer(map[string]string{"a": "b"}))
+			s.Registry.Tag("secret/app", "v1", hidden.Digest)
+			s.Registry.Allow("user of secret/app", fronttest.Secret, "secret/app")
 			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-				http.Redirect(w, req, s.registry.URL()+strings.Replace(req.URL.Path, "org/app", "secret/app", 1), http.StatusTemporaryRedirect)
+				http.Redirect(w, req, s.Registry.URL()+strings.Replace(req.URL.Path, "org/app", "secret/app", 1), http.StatusTemporaryRedirect)
 			}))
 			t.Cleanup(front.Close)
-			s.registryName = strings.TrimPrefix(front.URL, "http://")
-			s.options.Credentials = auth.NewStores(auth.StoresOptions{Inline: auth.Secret(fmt.Sprintf(`{"auths":{"%s/secret/app":{"username":"user of secret/app","password":"%s"}}}`, s.registry.Host(), secret))})
-			s.options.Registries, s.options.HostsDir = []string{s.registryName}, hostsDir(t, s.registryName)
+			s.RegistryName = strings.TrimPrefix(front.URL, "http://")
+			s.options.Credentials = auth.NewStores(auth.StoresOptions{Inline: auth.Secret(fmt.Sprintf(`{"auths":{"%s/secret/app":{"username":"user of secret/app","password":"%s"}}}`, s.Registry.Host(), fronttest.Secret))})
+			s.options.Registries, s.options.HostsDir = []string{s.RegistryName}, fronttest.HostsDir(t, s.RegistryName)
 			for _, text := range test.allow {
-				pattern, err := ParsePattern(strings.NewReplacer("FRONT", s.registryName, "OTHER", s.registry.Host()).Replace(text))
+				pattern, err := ParsePattern(strings.NewReplacer("FRONT", s.RegistryName, "OTHER", s.Registry.Host()).Replace(text))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -191,13 +192,13 @@ func TestFrontLeadsNoFurther(t *testing.T) {
 			s.start(filepath.Join(t.TempDir(), "locations"))
 			for _, path := range []string{"manifests/v1", "manifests/" + hidden.Digest.String()} {
 				for _, method := range []string{http.MethodHead, http.MethodGet} {
-					got := s.do(method, "/v2/org/app/"+path)
-					if got.status != test.status || got.status != http.StatusOK && method == http.MethodGet && !strings.Contains(got.body, "allow in the gateway's configuration does not name it") {
-						t.Errorf("%s %s: %d %s", method, path, got.status, got.body)
+					got := s.Do(method, "/v2/org/app/"+path)
+					if got.Status != test.status || got.Status != http.StatusOK && method == http.MethodGet && !strings.Contains(got.Body, "allow in the gateway's configuration does not name it") {
+						t.Errorf("%s %s: %d %s", method, path, got.Status, got.Body)
 					}
 				}
 			}
-			if shown := s.registry.Log(func(q registrytest.Request) bool { return q.User != "" }); len(shown) > 0 != (test.status == http.StatusOK) {
+			if shown := s.Registry.Log(func(q registrytest.Request) bool { return q.User != "" }); len(shown) > 0 != (test.status == http.StatusOK) {
 				t.Errorf("the node's credential was shown: %v", shown)
 			}
 		})

@@ -36,16 +36,16 @@ func TestContentBelowANestedIndexIsStrict(t *testing.T) {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			t.Run(name+" "+method, func(t *testing.T) {
 				s := newScene(t, Node)
-				web := s.registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+				web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 				if c.servedAs != "" {
-					s.registry.PutAs("org/app/web", c.servedAs, web.Digest, s.bytesOf("org/app/web", web))
+					s.Registry.PutAs("org/app/web", c.servedAs, web.Digest, s.bytesOf("org/app/web", web))
 				}
-				index := s.registry.Index("org/app", registrytest.Member(c.described(web), "web"))
-				if got := s.get("manifests", index.Digest); got.status != http.StatusOK {
+				index := s.Registry.Index("org/app", registrytest.Member(c.described(web), "web"))
+				if got := s.Get("manifests", index.Digest); got.Status != http.StatusOK {
 					t.Fatalf("%+v", got)
 				}
-				got := s.do(method, "/v2/org/app/manifests/"+web.Digest.String())
-				if want := c.error == ""; (got.status == http.StatusOK) != want || method == http.MethodGet && !strings.Contains(got.body, c.error) {
+				got := s.Do(method, "/v2/org/app/manifests/"+web.Digest.String())
+				if want := c.error == ""; (got.Status == http.StatusOK) != want || method == http.MethodGet && !strings.Contains(got.Body, c.error) {
 					t.Errorf("got %+v, want %q", got, c.error)
 				}
 			})
@@ -55,11 +55,11 @@ func TestContentBelowANestedIndexIsStrict(t *testing.T) {
 
 // bytesOf are the bytes of a manifest in the registry.
 func (s *scene) bytesOf(repository string, d ocispec.Descriptor) []byte {
-	s.t.Helper()
-	got := s.do(http.MethodGet, "/v2/"+repository+"/manifests/"+d.Digest.String())
-	if got.status != http.StatusOK {
-		s.t.Fatalf("%+v", got)
+	s.T.Helper()
+	got := s.Do(http.MethodGet, "/v2/"+repository+"/manifests/"+d.Digest.String())
+	if got.Status != http.StatusOK {
+		s.T.Fatalf("%+v", got)
 	}
-	s.registry.ResetLog()
-	return []byte(got.body)
+	s.Registry.ResetLog()
+	return []byte(got.Body)
 }

@@ -1,0 +1,238 @@
+// Package fronttest is a registry with a bundle in it, and a client before what
+// stands in front of that: one that knows nothing of child namespaces and asks as
+// containerd does. Tests of handlers serve theirs to it ([Scene.Serve]).
+package fronttest
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Scene is a registry in which each repository has a user of its own, and a
+// client of the handler that is served before it.
+type Scene struct {
+	T            *testing.T
+	Registry     *registrytest.Registry
+	Server       *httptest.Server
+	User         [2]string              // shown to the handler
+	RegistryName string                 // what ns says; empty: the registry's host
+	Had          map[digest.Digest]bool // what Fetch leaves out, as containerd does; nil: nothing
+}
+
+// Secret is the password of all users.
+const Secret = "canary"
+
+// New starts the registry, which wants tokens. Its requests are judged when the
+// test ends, as is what was logged until then.
+func New(t *testing.T, logged *registrytest.Output, options ...registrytest.Option) *Scene {
+	t.Helper()
+	s := &Scene{T: t, Registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
+	t.Cleanup(s.Registry.Close)
+	t.Cleanup(func() { s.checkLedger(logged) })
+	return s
+}
+
+// Serve serves a handler to the client from now on, until the test ends.
+func (s *Scene) Serve(handler http.Handler) {
+	s.T.Helper()
+	s.Server = httptest.NewServer(handler)
+	s.T.Cleanup(s.Server.Close)
+}
+
+// checkLedger fails when a password came to anything but the registry's token service, a token anywhere else than to
+// the repository that it is for, or a request for other repositories.
+func (s *Scene) checkLedger(logged *registrytest.Output) {
+	s.T.Helper()
+	l := registrytest.NewLedger("org", "secret/app")
+	l.Ask(s.Registry)
+	for _, password := range []string{Secret, "all-secret", "no-secret", "plain-secret", "other-secret"} {
+		l.Show(password, s.Registry, registrytest.Of(registrytest.KindToken))
+	}
+	for _, breach := range l.Breaches() {
+		s.T.Error(breach)
+	}
+	for _, shown := range l.Shown(logged.String()) {
+		s.T.Errorf("the log shows %s", shown)
+	}
+}
+
+// PerRepository is a Docker configuration with a user for each repository.
+func PerRepository(t *testing.T, r *registrytest.Registry) auth.Source {
+	t.Helper()
+	auths := map[string]any{}
+	for _, name := range []string{"org/app", "org/app/web", "org/app/worker", "org/app/a", "org/app/a/b"} {
+		r.Allow("user of "+name, Secret, name)
+		auths[r.Host()+"/"+name] = map[string]string{"username": "user of " + name, "password": Secret}
+	}
+	config, err := json.Marshal(map[string]any{"auths": auths})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return auth.NewStores(auth.StoresOptions{Inline: auth.Secret(config)})
+}
+
+// HostsDir describes a registry on loopback as one that speaks http, where
+// containerd would try https first and trust any certificate.
+func HostsDir(t *testing.T, registry string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, registry), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, registry, "hosts.toml"), []byte("server = \"http://"+registry+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Reply is an answer.
+type Reply struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Do makes a request, with ns and the user in it.
+func (s *Scene) Do(method, path string, header ...string) Reply {
+	s.T.Helper()
+	separator := "?"
+	if strings.Contains(path, "?") {
+		separator = "&"
+	}
+	req, err := http.NewRequestWithContext(s.T.Context(), method, s.Server.URL+path+separator+"ns="+cmp.Or(s.RegistryName, s.Registry.Host()), nil)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	if s.User[0] != "" {
+		req.SetBasicAuth(s.User[0], s.User[1])
+	}
+	client := *s.Server.Client()
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Do(req)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return Reply{resp.StatusCode, resp.Header, string(body)}
+}
+
+// Get gets "manifests" or "blobs" of org/app by digest.
+func (s *Scene) Get(kind string, d digest.Digest) Reply {
+	s.T.Helper()
+	return s.Do(http.MethodGet, "/v2/org/app/"+kind+"/"+string(d))
+}
+
+// Pull does what containerd does for a tag: HEAD, then everything by digest
+// from the one repository. It returns the digest that the tag resolved to.
+func (s *Scene) Pull(tag string) digest.Digest {
+	s.T.Helper()
+	head := s.Do(http.MethodHead, "/v2/org/app/manifests/"+tag)
+	if head.Status != http.StatusOK {
+		s.T.Fatalf("HEAD of %s: %+v", tag, head)
+	}
+	root := digest.Digest(head.Header.Get("Docker-Content-Digest"))
+	s.Fetch(ocispec.Descriptor{MediaType: head.Header.Get("Content-Type"), Digest: root})
+	return root
+}
+
+// Fetch gets content and all that is below it, from org/app alone.
+func (s *Scene) Fetch(d ocispec.Descriptor) {
+	s.T.Helper()
+	if s.Had[d.Digest] {
+		return
+	}
+	if s.Had != nil {
+		s.Had[d.Digest] = true
+	}
+	kind := "blobs"
+	if strings.Contains(d.MediaType, "image.index") || strings.Contains(d.MediaType, "image.manifest") {
+		kind = "manifests"
+	}
+	got := s.Get(kind, d.Digest)
+	if got.Status != http.StatusOK || digest.FromString(got.Body) != d.Digest {
+		s.T.Fatalf("%s %s: %d %.300s", kind, d.Digest, got.Status, got.Body)
+	}
+	if kind == "blobs" {
+		return
+	}
+	for _, child := range s.Children(got.Body) {
+		s.Fetch(child)
+	}
+}
+
+// Children are the descriptors in a document.
+func (s *Scene) Children(body string) []ocispec.Descriptor {
+	s.T.Helper()
+	var doc struct {
+		Manifests, Layers []ocispec.Descriptor
+		Config            *ocispec.Descriptor
+	}
+	if err := json.Unmarshal([]byte(body), &doc); err != nil {
+		s.T.Fatal(err)
+	}
+	if doc.Config != nil {
+		doc.Layers = append(doc.Layers, *doc.Config)
+	}
+	return append(doc.Manifests, doc.Layers...)
+}
+
+// Publish puts a bundle of two images, one below an index of its own.
+func (s *Scene) Publish() ocispec.Descriptor {
+	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
+	deep := s.Registry.Index("org/app/a", registrytest.Member(s.Registry.Image("org/app/a/b", registrytest.TarLayer(map[string]string{"b": "1"})), "b"))
+	d := s.Registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(deep, "a"))
+	s.Registry.Tag("org/app", "v1", d.Digest)
+	return d
+}
+
+// Line is a request in short.
+func (s *Scene) Line(q registrytest.Request) string {
+	return q.Method + " " + q.Repository + " " + string(q.Kind) + " " + q.User
+}
+
+// Raw sends one request as it stands, and returns status and headers of the answer, and the code of an error in the
+// distribution spec's JSON, "" for another answer.
+func (s *Scene) Raw(requestLine string) (status int, header http.Header, code string) {
+	s.T.Helper()
+	conn, err := net.Dial("tcp", s.Server.Listener.Addr().String())
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", requestLine) // what is refused early breaks it off
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Errors []struct{ Code, Message string }
+	}
+	if json.NewDecoder(resp.Body).Decode(&answer) == nil && len(answer.Errors) == 1 && answer.Errors[0].Message != "" && resp.Header.Get("Content-Type") == "application/json" {
+		code = answer.Errors[0].Code
+	}
+	return resp.StatusCode, resp.Header, code
+}
