@@ -16,16 +16,16 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// Archive is a layout in a tar file. The layout is gathered beside the file, in
-// a directory that nobody else can write.
+// Archive is a layout in a tar file. The layout is collected in a directory
+// beside the file that nobody else can write.
 type Archive struct {
 	*Layout
 	file   string
 	parent *os.Root // where it is
 }
 
-// partial is the end of that directory's name. It is the same each time, so
-// that an interrupted pull is gone on with.
+// partial is the suffix of that directory's name. It is always the same, so
+// that an interrupted pull can be resumed.
 const partial = ".partial"
 
 var (
@@ -33,7 +33,8 @@ var (
 	_ bundle.Verifier = (*Archive)(nil)
 )
 
-// CreateArchive begins an archive. What is at its place stays until it is finished.
+// CreateArchive begins an archive. A file of that name stays until the archive
+// is finished.
 func CreateArchive(file string) (*Archive, error) {
 	a := newArchive(file)
 	if err := a.open(); err != nil {
@@ -51,9 +52,9 @@ func newArchive(file string) *Archive {
 }
 
 func (a *Archive) enter() (*os.Root, error) {
-	// What is no file, such as /dev/stdout, would be replaced.
+	// Anything but a file, such as /dev/stdout, would be replaced.
 	if info, err := os.Stat(a.file); a.file == "-" || err == nil && !info.Mode().IsRegular() {
-		return nil, usage.Errorf("oci-archive:%s is no file, which an archive has to be; name another", a.file)
+		return nil, usage.Errorf("oci-archive:%s is not a regular file, which an archive has to be; name another", a.file)
 	}
 	dir := filepath.Dir(a.file)
 	err := os.MkdirAll(dir, 0o755)
@@ -70,10 +71,10 @@ func (a *Archive) enter() (*os.Root, error) {
 	return root, nil
 }
 
-// Close ends the use of the archive.
+// Close releases the archive.
 func (a *Archive) Close() error { return errors.Join(a.Layout.Close(), a.parent.Close()) }
 
-// Finish implements [bundle.Target]: it makes the file.
+// Finish implements [bundle.Target]: it writes the file.
 func (a *Archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
@@ -95,7 +96,7 @@ func (a *Archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.W
 	return located(a.dir, err)
 }
 
-// commit makes the file of the layout.
+// commit writes the layout to the file.
 func (a *Archive) commit() error {
 	p := a.arrival("", 0o600)
 	p.into, p.fill = a.file, a.synced(a.pack)
@@ -105,8 +106,8 @@ func (a *Archive) commit() error {
 	return p.put()
 }
 
-// remove removes the directory in which the layout was gathered: what is in it,
-// and not what may stand there under its name.
+// remove removes the directory in which the layout was collected: the directory
+// that is open, and not another one that has its name now.
 func (a *Archive) remove() error {
 	names, err := fs.ReadDir(a.root.FS(), ".")
 	for _, e := range names {
@@ -115,7 +116,7 @@ func (a *Archive) remove() error {
 	return errors.Join(err, a.parent.Remove(filepath.Base(a.dir)))
 }
 
-// pack writes the layout as a tar file, the same for the same content.
+// pack writes the layout as a tar file, deterministically.
 func (a *Archive) pack(out io.Writer) error {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
 	for _, d := range a.brought {

@@ -17,7 +17,7 @@ import (
 // open, files are made exclusively, and what was opened is looked at, not its
 // name.
 
-// located gives the errors of names below a directory the whole names.
+// located prefixes the names in errors with the directory.
 func located(dir string, err error) error {
 	var name *fs.PathError
 	var names *os.LinkError
@@ -30,15 +30,15 @@ func located(dir string, err error) error {
 	return err
 }
 
-// openDir opens a directory. A link to one is followed when it is the user's or
-// root's.
+// openDir opens a directory. A link to one is followed when it belongs to the
+// user or to root.
 func openDir(dir string) (*os.Root, error) {
 	before, err := os.Lstat(dir)
 	if err != nil {
 		return nil, err
 	}
 	if before.Mode()&fs.ModeSymlink != 0 && !isTrusted(before) {
-		return nil, fmt.Errorf("%s is a link that somebody else has made; name the directory itself", dir)
+		return nil, fmt.Errorf("%s is a link that another user has made; name the directory itself", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -46,7 +46,7 @@ func openDir(dir string) (*os.Root, error) {
 	}
 	after, err := root.Stat(".")
 	if err == nil && before.IsDir() && !os.SameFile(before, after) {
-		err = fmt.Errorf("%s has become another directory", dir)
+		err = fmt.Errorf("%s has been replaced by another directory", dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
@@ -64,7 +64,7 @@ func openPrivate(parent *os.Root, name string) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	inTheWay := errors.New(filepath.Join(parent.Name(), name) + " is in the way, and not ours alone; remove it")
+	inTheWay := errors.New(filepath.Join(parent.Name(), name) + " is in the way, and other users can change it; remove it")
 	if !before.IsDir() {
 		return nil, inTheWay
 	}
@@ -82,8 +82,8 @@ func openPrivate(parent *os.Root, name string) (*os.Root, error) {
 	return dir, nil
 }
 
-// openRegular opens a file for reading, and nothing that would keep a reader
-// waiting.
+// openRegular opens a file for reading. It refuses anything on which a reader
+// could block.
 func openRegular(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	file, err := dir.OpenFile(name, os.O_RDONLY|openNonblock, 0)
 	if err != nil {
@@ -93,11 +93,11 @@ func openRegular(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	return file, info, err
 }
 
-// checkRegular closes what is no file.
+// checkRegular closes anything but a regular file.
 func checkRegular(file *os.File) (fs.FileInfo, error) {
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", file.Name())
+		err = fmt.Errorf("%s is not a regular file", file.Name())
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -105,13 +105,13 @@ func checkRegular(file *os.File) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// newFile is what the names of files begin with that are not in their place yet.
+// newFile is the prefix of files that have not been renamed into place yet.
 const newFile = ".new-"
 
-// oldNewFiles are such names of earlier versions.
+// oldNewFiles are the names that earlier versions used for them.
 var oldNewFiles = []string{".blob.new", ".index.json.new", ".oci-layout.new"}
 
-// removeNew removes such files of a run that ended too early.
+// removeNew removes the files that a run left when it was interrupted.
 func removeNew(dir *os.Root) error {
 	names, err := fs.Glob(dir.FS(), newFile+"*")
 	for _, name := range append(names, oldNewFiles...) {
@@ -120,18 +120,18 @@ func removeNew(dir *os.Root) error {
 	return err
 }
 
-// place is a new file on its way to its place.
+// arrival is a new file that is renamed into place when it is complete.
 type arrival struct {
 	dir     *os.Root
 	perm    fs.FileMode
 	before  func(change, path string) error
 	into    string // for errors
 	fill    func(*os.File) error
-	rename  func(name string) error     // to its place
-	arrived func() (fs.FileInfo, error) // what is there then
+	rename  func(name string) error     // into place
+	arrived func() (fs.FileInfo, error) // what is there after that
 }
 
-// put puts the file in its place, whole or not at all.
+// put puts the complete file in its place, or nothing.
 func (p arrival) put() error {
 	name := newFile + rand.Text()
 	shown := filepath.Join(p.dir.Name(), name)
@@ -156,8 +156,8 @@ func (p arrival) put() error {
 	return err
 }
 
-// move renames the file. It stays open meanwhile, where that can be, so that
-// no other can pass for it.
+// move renames the file. Where possible it stays open meanwhile, so that no
+// other file can be mistaken for it.
 func (p arrival) move(file *os.File, name string) error {
 	written, err := file.Stat()
 	if err == nil && runtime.GOOS == "windows" {
@@ -171,7 +171,7 @@ func (p arrival) move(file *os.File, name string) error {
 	}
 	there, err := p.arrived()
 	if err == nil && !os.SameFile(written, there) {
-		err = fmt.Errorf("%s is not what was written; somebody else can write there", p.into)
+		err = fmt.Errorf("%s is not what was written; another user can write there", p.into)
 	}
 	return err
 }
@@ -192,7 +192,7 @@ func checkDirs(dir *os.Root, names ...string) error {
 			continue
 		}
 		if err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s is no directory (%s); name another layout", filepath.Join(dir.Name(), name), strings.TrimSpace(info.Mode().Type().String()))
+			err = fmt.Errorf("%s is not a directory (%s); name another layout", filepath.Join(dir.Name(), name), strings.TrimSpace(info.Mode().Type().String()))
 		}
 		if err != nil {
 			return err

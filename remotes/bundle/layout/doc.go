@@ -1,15 +1,20 @@
-// Package layout reads and writes OCI image layouts, and layouts in tar files, for
-// bundles.
+// Package layout reads and writes OCI image layouts, and layouts in tar files,
+// for bundles.
 //
-// A [Place] is where one is (place.go). [Create] and [CreateArchive] make a
-// [Layout] (layout.go) or an [Archive] (archive.go), which are targets of
-// [bundle.Pull]: blobs are gathered until they verify, so that an interrupted pull
-// goes on (store.go), small ones in memory (small.go), and nothing is named before
-// all is there. [Open] opens one for reading, as a [Source] (source.go) whose
-// content is named in any of the ways that tools name it (names.go); archives are
-// read where they are (tar.go).
+// Read the files in this order:
 //
-// Layouts may be in directories where others can write: dir.go says what that
-// must not lead to, and keeps it, with what the system tells about files
-// (lock_unix.go). One process at a time writes to a layout.
+//   - place.go: a [Place] names a layout or an archive;
+//   - layout.go: [Create] makes a [Layout], and archive.go: [CreateArchive]
+//     makes an [Archive]. Both are targets of [bundle.Pull]. Blobs are
+//     collected until they verify, so that an interrupted pull resumes
+//     (store.go), small ones in memory (small.go). Nothing is named before
+//     everything is there;
+//   - source.go: [Open] opens one for reading, as a [Source]. Its content can
+//     be named in any of the ways in which tools name it (names.go). Archives
+//     are read in place (tar.go), pipes first to their end (pipe_linux.go);
+//   - dir.go: layouts may be in directories where others can write. It says
+//     what others must not achieve, and prevents it, with what the system says
+//     about files (lock_unix.go). One process at a time writes to a layout.
+//
+// Package bundle is the next one up.
 package layout

@@ -22,7 +22,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// hostilePlace is where somebody else can write, with what they have put there.
+// hostilePlace is a directory where another user can write, with what that user has put there.
 type hostilePlace struct {
 	dir, victim string             // the victim is a directory of the user's, elsewhere, with the file "secret"
 	layer       ocispec.Descriptor // large enough to be gathered
@@ -111,13 +111,13 @@ func TestHostileDirectories(t *testing.T) {
 			noError(t, os.Mkdir(p.in("app.partial"), 0o700))
 			noError(t, os.Chmod(p.in("app.partial"), 0o777))
 		}, "is in the way"},
-		"a pipe for the archive":  {"archive", pipe("app"), "is no file"},
-		"a directory for it":      {"archive", func(t *testing.T, p hostilePlace) { noError(t, os.Mkdir(p.in("app"), 0o700)) }, "is no file"},
-		"a link for blobs":        {"layout", link("", "app", "blobs"), "is no directory"},
-		"a link for blobs/sha256": {"layout", link("", "app", "blobs", "sha256"), "is no directory"},
-		"a link for ingest":       {"layout", link("", "app", "ingest"), "is no directory"},
+		"a pipe for the archive":  {"archive", pipe("app"), "is not a regular file"},
+		"a directory for it":      {"archive", func(t *testing.T, p hostilePlace) { noError(t, os.Mkdir(p.in("app"), 0o700)) }, "is not a regular file"},
+		"a link for blobs":        {"layout", link("", "app", "blobs"), "is not a directory"},
+		"a link for blobs/sha256": {"layout", link("", "app", "blobs", "sha256"), "is not a directory"},
+		"a link for ingest":       {"layout", link("", "app", "ingest"), "is not a directory"},
 		"a link for index.json":   {"layout", pulled(link("secret", "app", "index.json")), "escapes"},
-		"a pipe for index.json":   {"layout", pulled(pipe("app", "index.json")), "is no file"},
+		"a pipe for index.json":   {"layout", pulled(pipe("app", "index.json")), "is not a regular file"},
 		"a link for a blob":       {"layout", pulled(func(t *testing.T, p hostilePlace) { link("secret", blob(p))(t, p) }), ""},
 		"a pipe for a blob":       {"layout", pulled(func(t *testing.T, p hostilePlace) { pipe(blob(p))(t, p) }), ""},
 		"a link for what is gathered": {"layout", func(t *testing.T, p hostilePlace) {
@@ -166,7 +166,7 @@ func TestHostileDirectories(t *testing.T) {
 		p := newHostilePlace(t)
 		noError(t, os.Symlink(p.victim, p.in("app")))
 		another(t, p.in("app"))
-		if err := p.pull(t, "layout", &failpoints{}); err == nil || !strings.Contains(err.Error(), "somebody else has made") {
+		if err := p.pull(t, "layout", &failpoints{}); err == nil || !strings.Contains(err.Error(), "another user has made") {
 			t.Error(err)
 		}
 		p.checkVictim(t)
@@ -276,11 +276,11 @@ func TestLinksInLayouts(t *testing.T) {
 		"hard, to it":        {os.Link, whole, ""},
 		"symbolic, to other": {os.Symlink, secret, "is a link to something else"},
 		"hard, to other":     {os.Link, secret, "is a link to something else"},
-		"to a directory":     {os.Symlink, p.victim, "is no file"},
+		"to a directory":     {os.Symlink, p.victim, "is not a regular file"},
 		"to nothing":         {os.Symlink, p.in("nothing"), "not found"},
 		"to a pipe": {func(_, to string) error {
 			return errors.Join(syscall.Mkfifo(p.in("pipe"), 0o666), os.Symlink(p.in("pipe"), to))
-		}, "", "is no file"},
+		}, "", "is not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			noError(t, os.RemoveAll(p.in("app", blobFile(p.layer.Digest))))

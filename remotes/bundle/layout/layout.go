@@ -24,11 +24,11 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// Layout is an OCI image layout as a target. Blobs are gathered in a folder
-// "ingest" inside it until they verify, so that an interrupted pull resumes.
+// Layout is an OCI image layout as a target. Blobs are collected in its
+// directory "ingest" until they verify, so that an interrupted pull resumes.
 type Layout struct {
 	content.Store
-	dir    string                   // as it was named
+	dir    string                   // as the user named it
 	enter  func() (*os.Root, error) // opens it
 	root   *os.Root                 // open
 	label  string
@@ -40,7 +40,7 @@ type Layout struct {
 
 	writing sync.Mutex // of a small blob
 	mu      sync.Mutex
-	brought []digest.Digest // or found
+	brought []digest.Digest // or found there
 }
 
 var (
@@ -56,8 +56,8 @@ func CreateAt(p Place) (bundle.Target, error) {
 	return Create(p.Path)
 }
 
-// Create makes a layout in a directory, or opens the one that is there. Nobody else
-// can pull into it until it is closed.
+// Create makes a layout in a directory, or opens the one that is there. It
+// locks the layout against other pulls until it is closed.
 func Create(dir string) (*Layout, error) {
 	l := newLayout(dir)
 	if err := l.open(); err != nil {
@@ -78,7 +78,7 @@ func newLayout(dir string) *Layout {
 	return l
 }
 
-// open makes or checks the layout; from then on it is to be closed.
+// open makes or checks the layout, which then has to be closed.
 func (l *Layout) open() error {
 	err := l.before("create", l.dir)
 	if err == nil {
@@ -143,12 +143,12 @@ func (l *Layout) readFile(name string) ([]byte, error) {
 	}
 	defer file.Close()
 	if info.Size() > maxIndex {
-		return nil, fmt.Errorf("%s: %d bytes are too many", name, info.Size())
+		return nil, fmt.Errorf("%s: %d bytes are more than such a file may have", name, info.Size())
 	}
 	return io.ReadAll(io.LimitReader(file, maxIndex))
 }
 
-// Name is how the command line names it.
+// Name is its name on a command line.
 func (l *Layout) Name() string { return l.label }
 
 // Lease implements [bundle.Target].
@@ -165,11 +165,11 @@ func (l *Layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) err
 // Done implements [bundle.Target].
 func (l *Layout) Done(context.Context, *bundle.Bundle, *bundle.Node) error { return nil }
 
-// Verify reports whether a blob that was there before is what its descriptor says.
+// Verify reports whether a blob that was there matches its descriptor.
 func (l *Layout) Verify(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	r, err := l.ReaderAt(ctx, d)
 	if err != nil {
-		return false, nil // a link, say: made anew
+		return false, nil // a link, for example: it is replaced
 	}
 	defer r.Close()
 	verifier := d.Digest.Verifier()
@@ -207,9 +207,9 @@ func (l *Layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walk
 	return nil
 }
 
-// nameIn adds a name to index.json, in place of what had it. What comes from a
-// layout that does not say where from has no name of an image: only the root
-// is named, by its tag.
+// nameIn adds a name to index.json, and takes it from another entry. A root
+// from a layout without a repository has no image name; only its tag is
+// recorded.
 func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 	d := r.Target
 	repository, tag := splitName(r.Name)
@@ -238,7 +238,7 @@ func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 	if d.Annotations == nil {
 		d.Annotations = map[string]string{}
 	}
-	d.Annotations[ocispec.AnnotationRefName] = tag // what other tools go by
+	d.Annotations[ocispec.AnnotationRefName] = tag // other tools use it
 	return append(entries, d)
 }
 
@@ -251,10 +251,10 @@ func splitName(name string) (repository, tag string) {
 	return ref.Repository().String(), ref.Tag()
 }
 
-// Close ends the use of the layout.
+// Close releases the layout.
 func (l *Layout) Close() error { return errors.Join(l.syncs.wait(), l.unlock(), l.root.Close()) }
 
-// write replaces a file by a value in JSON, whole or not at all.
+// write replaces a file by a value in JSON, completely or not at all.
 func (l *Layout) write(name string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -268,7 +268,7 @@ func (l *Layout) write(name string, value any) error {
 	return p.put()
 }
 
-// place is the place of a file in the layout.
+// arrival is a file to be written in the layout.
 func (l *Layout) arrival(name string, perm fs.FileMode) arrival {
 	return arrival{
 		dir:     l.root,
@@ -280,7 +280,7 @@ func (l *Layout) arrival(name string, perm fs.FileMode) arrival {
 	}
 }
 
-// synced fills a file that is done when it is on the disk.
+// synced fills a file and syncs it to the disk.
 func (l *Layout) synced(write func(io.Writer) error) func(*os.File) error {
 	return func(file *os.File) error {
 		err := write(hookedFile{file, l.before})
@@ -297,7 +297,7 @@ func (l *Layout) synced(write func(io.Writer) error) func(*os.File) error {
 	}
 }
 
-// hookedFile is a file that asks before each write.
+// hookedFile is a file with a hook before each write.
 type hookedFile struct {
 	file   *os.File
 	before func(change, path string) error

@@ -11,10 +11,11 @@ import (
 	"github.com/nestedoci/nested/internal/trust"
 )
 
-// openNonblock keeps the opening of a pipe from waiting for its other end.
+// openNonblock keeps the opening of a pipe from blocking until its other end is
+// opened.
 const openNonblock = syscall.O_NONBLOCK
 
-// lockDir keeps other pulls out of a directory.
+// lockDir locks a directory against other pulls.
 func lockDir(dir *os.Root) (unlock func() error, err error) {
 	d, err := dir.Open(".")
 	if err != nil {
@@ -26,7 +27,7 @@ func lockDir(dir *os.Root) (unlock func() error, err error) {
 	return d.Close, nil
 }
 
-// isTrusted reports whether nobody but the user and root has made a file.
+// isTrusted reports whether a file belongs to the user or to root.
 func isTrusted(info fs.FileInfo) bool {
 	return trust.Owned(info) || info.Sys().(*syscall.Stat_t).Uid == 0
 }
@@ -37,16 +38,15 @@ func isPrivate(info fs.FileInfo) bool {
 	return info.IsDir() && trust.Owned(info) && info.Mode().Perm()&others == 0
 }
 
-// isOwn reports whether a file is the user's and has no other name, under which
-// it could be something else.
+// isOwn reports whether a file belongs to the user and has no other name, under
+// which others could change it.
 func isOwn(info fs.FileInfo) bool {
 	return info.Mode().IsRegular() && trust.Owned(info) && hasOneName(info)
 }
 
 func hasOneName(info fs.FileInfo) bool { return info.Sys().(*syscall.Stat_t).Nlink == 1 }
 
-// syncFile brings what was written to a file to the disk, or the names in a
-// directory.
+// syncFile syncs a file, or the names in a directory, to the disk.
 func syncFile(dir *os.Root, name string) error {
 	f, err := dir.Open(name)
 	if err != nil {

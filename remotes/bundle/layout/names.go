@@ -17,8 +17,8 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// namesOf are the names that an entry of index.json has: the one that all tools
-// go by, which may be a tag, a version or an image's name, and containerd's.
+// namesOf are the names of an entry of index.json: the one that all tools use,
+// which may be a tag, a version or an image's name, and containerd's.
 func namesOf(d ocispec.Descriptor) []string {
 	var names []string
 	for _, key := range []string{ocispec.AnnotationRefName, images.AnnotationImageName} {
@@ -29,7 +29,7 @@ func namesOf(d ocispec.Descriptor) []string {
 	return names
 }
 
-// imageName is a name, if it is an image's. A tag alone is none.
+// imageName reads a name as that of an image. A tag alone is not one.
 func imageName(name string) (auth.Reference, bool) {
 	_, isLayout := ParsePlace(name)
 	if isLayout || !strings.ContainsAny(name, ":/@") {
@@ -39,7 +39,7 @@ func imageName(name string) (auth.Reference, bool) {
 	return ref, err == nil
 }
 
-// namings are the ways in which an entry may have been named, the more exact ones
+// namings are the ways in which an entry may be named, the more exact ones
 // first.
 var namings = []func(d ocispec.Descriptor, reference string) bool{
 	func(d ocispec.Descriptor, reference string) bool {
@@ -63,13 +63,13 @@ var namings = []func(d ocispec.Descriptor, reference string) bool{
 	},
 }
 
-// root is the entry of index.json that was named, or the only one.
+// root is the entry of index.json that the reference names, or the only one.
 func (l *Source) root() (ocispec.Descriptor, error) {
 	entry, err := l.entry()
 	return bundle.Bare(entry), err
 }
 
-// entry is root with what index.json says of it.
+// entry is root with everything that index.json says about it.
 func (l *Source) entry() (ocispec.Descriptor, error) {
 	if l.Reference == "" {
 		return l.only()
@@ -81,7 +81,7 @@ func (l *Source) entry() (ocispec.Descriptor, error) {
 		case 1:
 			return found[0], nil
 		default:
-			return ocispec.Descriptor{}, usage.Errorf("%s: %s is the name of several images; name one by digest or by its whole name: %s", l.Path, l.Reference, listed(found))
+			return ocispec.Descriptor{}, usage.Errorf("%s: %s is the name of several images; name one by digest or by its full name: %s", l.Path, l.Reference, listed(found))
 		}
 	}
 	if d := digest.Digest(l.Reference); d.Validate() == nil {
@@ -90,7 +90,8 @@ func (l *Source) entry() (ocispec.Descriptor, error) {
 	return ocispec.Descriptor{}, fmt.Errorf("%s: no %s in index.json, which has %s: %w", l.Path, l.Reference, listed(l.index.Manifests), errdefs.ErrNotFound)
 }
 
-// only is the only entry that other tools see as an image, or the only one.
+// only is the only entry that other tools regard as an image, or the only
+// entry.
 func (l *Source) only() (ocispec.Descriptor, error) {
 	found := l.entries(func(d ocispec.Descriptor) bool { return d.Annotations[ocispec.AnnotationRefName] != "" })
 	if len(found) == 0 {
@@ -105,7 +106,7 @@ func (l *Source) only() (ocispec.Descriptor, error) {
 	return ocispec.Descriptor{}, usage.Errorf("%s holds several images; name one by its name or digest: %s", l.Path, listed(found))
 }
 
-// entries are those of index.json that fit, one for each digest.
+// entries are the matching ones of index.json, one for each digest.
 func (l *Source) entries(fit func(ocispec.Descriptor) bool) []ocispec.Descriptor {
 	var found []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
@@ -117,7 +118,7 @@ func (l *Source) entries(fit func(ocispec.Descriptor) bool) []ocispec.Descriptor
 	return found
 }
 
-// listed names entries for an error: by their names, which may be the same, and
+// listed names entries in an error: by their names, which may be equal, and
 // their digests.
 func listed(entries []ocispec.Descriptor) string {
 	const shown = 20
@@ -136,8 +137,8 @@ func listed(entries []ocispec.Descriptor) string {
 	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
-// Repository returns the repository that the chosen content came from, or
-// [Nowhere] when the layout does not say it.
+// Repository returns the repository that the content came from, or [Nowhere]
+// when the layout does not say.
 func (l *Source) Repository() auth.Repository {
 	entry, err := l.entry()
 	names := namesOf(entry)
@@ -151,8 +152,8 @@ func (l *Source) Repository() auth.Repository {
 	return nowhere
 }
 
-// Tag returns the tag of what was chosen, if its name is one or has one: versions
-// with a +, say, are names in layouts and no tags.
+// Tag returns the tag in the name of the content, if there is one: names such
+// as versions with a + are not tags.
 func (l *Source) Tag() string {
 	if digest.Digest(l.Reference).Validate() == nil {
 		return ""

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connected waits until a pipe, which was opened without waiting, has had a
-// writer, and returns it. It stays open all the time: a writer that came to a
-// pipe without a reader would fail, and what it wrote be lost. It ends with an
-// error when the file is closed.
+// connected waits until a pipe that was opened without blocking has a writer,
+// and returns it. The pipe stays open all the time: a writer that found no
+// reader would fail, and its data would be lost. When the file is closed it
+// returns an error.
 func connected(file *os.File) (*os.File, error) {
 	raw, err := file.SyscallConn()
 	if err != nil {

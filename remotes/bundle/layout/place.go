@@ -7,17 +7,19 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Place is where OCI layouts and archives are, as --to and copy name
-// them: oci-layout:DIR or oci-archive:FILE, and for copy a name or a digest.
+// Place is the name of an OCI layout or archive on the command line:
+// oci-layout:DIR or oci-archive:FILE, and for copy a name or a digest after
+// that.
 type Place struct {
 	Archive   bool
-	Path      string // "-" is standard input, for an archive that is read
-	Reference string // name or digest, may be empty
+	Path      string // "-" is standard input, for reading an archive
+	Reference string // name or digest; may be empty
 }
 
-// ParsePlace reads the name of a layout; it is none when it begins otherwise.
-// What stands after DIR may have colons and slashes itself: names of images do.
-// So a path that exists counts, the usual one before the shortest.
+// ParsePlace reads the name of a layout; false when the string has no prefix of
+// one. What follows DIR may contain colons and slashes itself, as names of
+// images do. So a path that exists is preferred, the usual split before the
+// shortest path.
 func ParsePlace(s string) (Place, bool) {
 	rest, layout := strings.CutPrefix(s, "oci-layout:")
 	if !layout {
@@ -57,6 +59,6 @@ func (p Place) exists() bool {
 	return err == nil && info.IsDir() != p.Archive
 }
 
-// Nowhere is the repository of a layout that does not say where its
-// content is from; it exists nowhere, and is not shown or written.
+// Nowhere is the repository of a layout that does not say where its content is
+// from. It does not exist, and is never shown or written.
 const Nowhere = "oci-layout.invalid/root"

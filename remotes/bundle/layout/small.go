@@ -22,18 +22,18 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// syncs brings files to the disk while others arrive. Nobody waits for it but
-// who ends the pull: a disk that others use, too, takes long.
+// syncs syncs files to the disk while others are fetched. Only the end of the
+// pull waits for it: on a disk that others use, too, it takes long.
 type syncs struct {
 	one   func(file string) error
 	group errgroup.Group
 
 	mu      sync.Mutex
-	files   []string // that nobody has begun with
+	files   []string // not begun yet
 	working int
 }
 
-// syncsAtOnce is so much that a disk has something to choose from.
+// syncsAtOnce gives a disk requests that it can reorder.
 const syncsAtOnce = 16
 
 func (s *syncs) add(file string) {
@@ -62,13 +62,13 @@ func (s *syncs) work() (err error) {
 	}
 }
 
-// wait waits for all that was added, by callers that add no more.
+// wait waits for everything that was added. Nothing may be added after that.
 func (s *syncs) wait() error { return s.group.Wait() }
 
-// Writer implements content.Ingester. A small blob is gathered in memory and
-// written when it verifies: there is nothing to go on with after an
-// interruption, so that the local store's five files for each of them, which
-// took most of a pull's time, can be done without.
+// Writer implements content.Ingester. A small blob is collected in memory and
+// written when it verifies: there is nothing to resume after an interruption,
+// so it does not need the five files that the local store writes for each blob,
+// which took most of a pull's time.
 func (l *Layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
@@ -115,7 +115,7 @@ func (w *smallWriter) Write(p []byte) (int, error) {
 	return w.data.Write(p)
 }
 
-// ReadFrom implements io.ReaderFrom: nobody else's buffer of a megabyte is needed.
+// ReadFrom implements io.ReaderFrom; io.Copy would allocate a buffer.
 func (w *smallWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.data.Grow(int(w.desc.Size) + bytes.MinRead) // with room to see the end
 	n, err := w.data.ReadFrom(r)
@@ -155,7 +155,7 @@ func (w *smallWriter) Commit(context.Context, int64, digest.Digest, ...content.O
 	return nil
 }
 
-// sync brings a file to the disk.
+// sync syncs a file to the disk.
 func (l *Layout) sync(name string) error {
 	if err := l.before("sync", filepath.Join(l.dir, name)); err != nil {
 		return err
@@ -163,12 +163,12 @@ func (l *Layout) sync(name string) error {
 	return syncFile(l.root, name)
 }
 
-// writeBlob puts a blob into its place, whole or not at all.
+// writeBlob writes a blob completely or not at all.
 func (l *Layout) writeBlob(d digest.Digest, data []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if _, err := l.root.Lstat(blobFile(d)); err == nil {
-		return existsAlready(d) // as a document and as a blob, say
+		return existsAlready(d) // as a manifest and as a blob, for example
 	}
 	p := l.arrival(blobFile(d), 0o444)
 	p.fill = func(file *os.File) error {

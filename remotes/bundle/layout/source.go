@@ -24,8 +24,8 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// Source is an OCI layout as a resolver: whatever repository is asked,
-// the content is that of the layout.
+// Source is an OCI layout as a resolver. For any repository it returns the
+// content of the layout.
 type Source struct {
 	Place
 	dir   *os.Root  // of a layout
@@ -35,19 +35,20 @@ type Source struct {
 	once  func() (referrers map[digest.Digest][]ocispec.Descriptor, err error)
 }
 
-// maxIndex bounds an index.json, which may name ten thousand members and
+// maxIndex bounds an index.json in bytes. It may name ten thousand members and
 // their signatures.
 const maxIndex = 64 << 20
 
-// indexFile is what counts of an index.json.
+// indexFile is the part of an index.json that is used.
 type indexFile struct {
 	Manifests indexEntries `json:"manifests"`
 }
 
-// indexEntries are decoded one by one: empty ones take a hundred times the room of their text.
+// indexEntries are decoded one by one: empty ones take a hundred times the
+// memory of their text.
 type indexEntries []ocispec.Descriptor
 
-// maxEntries bounds them: as many as a bundle may have parts.
+// maxEntries bounds the entries: as many as a bundle may have parts.
 const maxEntries = bundle.MaxNodes
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -57,7 +58,7 @@ func (e *indexEntries) UnmarshalJSON(data []byte) error {
 	if start, err := d.Token(); err != nil || start == nil {
 		return err // null
 	} else if start != json.Delim('[') {
-		return errors.New("manifests is no list")
+		return errors.New("manifests is not a list")
 	}
 	for d.More() {
 		if len(*e) == maxEntries {
@@ -72,8 +73,8 @@ func (e *indexEntries) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Open opens a layout or an archive for reading. An archive that cannot be read from
-// any position, as a pipe, is read to its end first.
+// Open opens a layout or an archive for reading. An archive without random
+// access, such as a pipe, is read to its end first.
 func Open(ctx context.Context, p Place) (*Source, error) {
 	l := &Source{Place: p}
 	l.once = sync.OnceValues(l.readReferrers)
@@ -94,12 +95,13 @@ func Open(ctx context.Context, p Place) (*Source, error) {
 	return l, nil
 }
 
-// MalformedError is of a layout that is not what the image spec says.
+// MalformedError is the error for a layout that does not match the image spec.
 type MalformedError struct{ error }
 
 func (e MalformedError) Unwrap() error { return e.error }
 
-// readIndex reads index.json. Its digests become names of files.
+// readIndex reads index.json. Digests are checked because they become names of
+// files.
 func (l *Source) readIndex() error {
 	data, err := l.read(ocispec.ImageIndexFile, maxIndex)
 	if err != nil {
@@ -116,7 +118,7 @@ func (l *Source) readIndex() error {
 	return nil
 }
 
-// Close ends the use of the layout.
+// Close releases the layout.
 func (l *Source) Close() error {
 	if l.file == nil {
 		return l.dir.Close()
@@ -124,7 +126,7 @@ func (l *Source) Close() error {
 	return l.file.Close()
 }
 
-// Bundle opens what the layout's reference names.
+// Bundle opens the content that the layout's reference names.
 func (l *Source) Bundle(ctx context.Context) (*bundle.Bundle, error) {
 	ref, err := l.Repository().WithTag(cmp.Or(l.Tag(), "root"))
 	if err != nil {
@@ -133,7 +135,7 @@ func (l *Source) Bundle(ctx context.Context) (*bundle.Bundle, error) {
 	return bundle.Open(ctx, nested.New(l, nested.Options{}), ref)
 }
 
-// blob is content that can be read, and from any position.
+// blob is content with random access.
 type blob interface {
 	io.ReadSeeker
 	io.Closer
@@ -143,8 +145,8 @@ type section struct{ *io.SectionReader }
 
 func (section) Close() error { return nil }
 
-// open opens a file of the layout. linked says that it may be any file, with
-// another name in another place: links are how some build tools make layouts.
+// open opens a file of the layout. linked says that it may be any file, because
+// links are how some build tools make layouts.
 func (l *Source) open(name string) (_ blob, size int64, linked bool, err error) {
 	if l.Archive {
 		f, absent := l.tar.find(name)
@@ -169,7 +171,7 @@ func (l *Source) open(name string) (_ blob, size int64, linked bool, err error) 
 	return file, info.Size(), linked || !hasOneName(info), nil
 }
 
-// read reads a file of the layout that is not large.
+// read reads a small file of the layout.
 func (l *Source) read(name string, most int64) ([]byte, error) {
 	file, size, _, err := l.open(name)
 	if err != nil {
@@ -177,7 +179,7 @@ func (l *Source) read(name string, most int64) ([]byte, error) {
 	}
 	defer file.Close()
 	if size > most {
-		return nil, fmt.Errorf("%s: %d bytes are too many", name, size)
+		return nil, fmt.Errorf("%s: %d bytes are more than such a file may have", name, size)
 	}
 	return io.ReadAll(io.LimitReader(file, most))
 }
@@ -192,7 +194,7 @@ func (l *Source) Resolve(_ context.Context, ref string) (string, ocispec.Descrip
 	return ref, desc, err
 }
 
-// byDigest describes a document that index.json does not name.
+// byDigest describes a manifest or index that index.json does not name.
 func (l *Source) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
 	data, err := l.read(blobFile(d), bundle.MaxManifest)
 	if err != nil {
@@ -232,8 +234,8 @@ func (l *Source) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadClose
 	return file, nil
 }
 
-// checkLink reads what a link leads to before it is sent anywhere: it may be any
-// file of the user's.
+// checkLink reads the target of a link before it is sent anywhere: it may be
+// any file of the user's.
 func (l *Source) checkLink(d digest.Digest, file blob) error {
 	verifier := d.Verifier()
 	if _, err := io.Copy(verifier, file); err != nil {
@@ -248,7 +250,8 @@ func (l *Source) checkLink(d digest.Digest, file blob) error {
 
 var _ remotes.ReferrersFetcher = (*Source)(nil)
 
-// FetchReferrers implements remotes.ReferrersFetcher: they stand in index.json.
+// FetchReferrers implements remotes.ReferrersFetcher: referrers are entries of
+// index.json.
 func (l *Source) FetchReferrers(_ context.Context, d digest.Digest, _ ...remotes.FetchReferrersOpt) ([]ocispec.Descriptor, error) {
 	referrers, err := l.once()
 	return referrers[d], err
@@ -261,7 +264,7 @@ func (l *Source) readReferrers() (map[digest.Digest][]ocispec.Descriptor, error)
 			continue
 		}
 		data, err := l.read(blobFile(d.Digest), bundle.MaxManifest)
-		if errdefs.IsNotFound(err) { // whoever needs it says so
+		if errdefs.IsNotFound(err) { // the reader that needs it says so
 			continue
 		}
 		if err != nil {

@@ -56,7 +56,7 @@ func TestNamesInLayouts(t *testing.T) {
 		}
 	}
 	for reference, want := range map[string]string{
-		"twice":          "is the name of several images; name one by digest or by its whole name: ghcr.io/org/one:twice (sha256:",
+		"twice":          "is the name of several images; name one by digest or by its full name: ghcr.io/org/one:twice (sha256:",
 		"":               "holds several images; name one by its name or digest: docker.io/library/nginx:1.27 (sha256:",
 		"nothing":        "no nothing in index.json, which has docker.io/library/nginx:1.27 (sha256:",
 		"nginx":          "no nginx in index.json",

@@ -20,10 +20,10 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// store is a layout's directory as a content store, as far as a pull
-// needs one. containerd's own looks up names by their paths, and writes into
-// whatever it finds there. Blobs are gathered in files ingest/*/data until they
-// verify, so that an interrupted pull goes on.
+// store is a layout's directory as a content store, as far as a pull needs one.
+// containerd's own store resolves names by their paths, and follows links
+// there. Blobs are collected in files ingest/*/data until they verify, so that
+// an interrupted pull resumes.
 type store struct {
 	dir *os.Root
 	at  string // its name
@@ -33,7 +33,7 @@ var _ content.Store = (*store)(nil)
 
 const ingestDir = "ingest"
 
-// ingestOf is where the content for a reference is gathered.
+// ingestOf is where the content for a reference is collected.
 func ingestOf(ref string) string {
 	sum := sha256.Sum256([]byte(ref))
 	return path.Join(ingestDir, hex.EncodeToString(sum[:]))
@@ -145,7 +145,7 @@ func (s *store) Writer(_ context.Context, opts ...content.WriterOpt) (content.Wr
 	return w, nil
 }
 
-// ingestWriter gathers a blob in a file.
+// ingestWriter collects a blob in a file.
 type ingestWriter struct {
 	dir      *os.Root
 	at       string
@@ -157,8 +157,8 @@ type ingestWriter struct {
 	offset   int64
 }
 
-// open opens what an earlier run has gathered, or begins. What somebody else
-// has put there is neither written to nor gone on with.
+// open opens what an earlier run has collected, or begins. A file of another
+// user is neither written to nor resumed.
 func (w *ingestWriter) open() (*os.File, error) {
 	name := ingestFile(w.ref)
 	file, err := w.dir.OpenFile(name, os.O_RDWR|openNonblock, 0)
@@ -190,7 +190,7 @@ func (w *ingestWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer. What was written stays, to be gone on with.
+// Close implements io.Closer. What was written stays, to be resumed.
 func (w *ingestWriter) Close() error { return ignoreClosed(w.file.Close()) }
 
 // Digest implements content.Writer.
@@ -229,7 +229,7 @@ func (w *ingestWriter) Commit(_ context.Context, size int64, expected digest.Dig
 		err = w.file.Sync()
 	}
 	if err == nil {
-		err = w.file.Chmod(info.Mode().Perm() &^ 0o222) // nobody changes a blob
+		err = w.file.Chmod(info.Mode().Perm() &^ 0o222) // blobs do not change
 	}
 	if err != nil {
 		return err

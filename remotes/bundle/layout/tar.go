@@ -19,8 +19,8 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// openArchive opens an archive for reading from any position. A pipe is read to
-// its end first, into a file without a name; "-" is standard input.
+// openArchive opens an archive with random access. A pipe is copied to its end
+// first, into a file without a name; "-" is standard input.
 func openArchive(ctx context.Context, name string) (*os.File, error) {
 	file := os.Stdin
 	if name != "-" {
@@ -52,8 +52,8 @@ func openArchive(ctx context.Context, name string) (*os.File, error) {
 	return gather(ctx, func() (io.ReadCloser, error) { return os.Open(name) }) // which waits for what it reads
 }
 
-// gather copies what is read to a file that has no name, and is gone when it is
-// closed.
+// gather copies what is read to a file without a name, which disappears when it
+// is closed.
 func gather(ctx context.Context, open func() (io.ReadCloser, error)) (*os.File, error) {
 	file, err := os.CreateTemp("", "nestctl-archive-")
 	if err != nil {
@@ -98,7 +98,7 @@ type tarredFile struct{ offset, size int64 }
 // parts, each with a directory, and as many again.
 const maxTarred = 4 * bundle.MaxNodes
 
-// readTar says where in an archive its files are.
+// readTar finds the files in an archive.
 func readTar(file *os.File) (*tarFiles, error) {
 	if err := checkCompressed(file); err != nil {
 		return nil, err
@@ -124,7 +124,8 @@ func readTar(file *os.File) (*tarFiles, error) {
 	return nil, fmt.Errorf("more than %d entries", maxTarred)
 }
 
-// compressions are how compressed files begin, and what reads them.
+// compressions are the first bytes of compressed files, and the programs that
+// read them.
 var compressions = map[string]string{"\x1f\x8b": "gzip -dc", "\x28\xb5\x2f\xfd": "zstd -dc", "BZh": "bzip2 -dc", "\xfd7zXZ": "xz -dc"}
 
 func checkCompressed(file *os.File) error {
@@ -144,9 +145,9 @@ func checkCompressed(file *os.File) error {
 	return nil
 }
 
-// add takes a note of an entry. Of several with one name the last counts, as
-// when an archive is unpacked; but readers differ, so that what says what is in
-// the archive stands there once.
+// add records an entry. When several have one name the last counts, as when an
+// archive is unpacked. But readers differ, so that the files which describe the
+// archive must be in it only once.
 func (t *tarFiles) add(header *tar.Header, offset int64) error {
 	name := path.Clean(header.Name)
 	_, file := t.files[name]
@@ -207,7 +208,7 @@ func (t *tarFiles) find(name string) (tarredFile, error) {
 	return tarredFile{}, fmt.Errorf("%s: too many links", name)
 }
 
-// step replaces what is a link in a name, the file or a directory.
+// step replaces the first link in a name, to the file or to a directory.
 func (t *tarFiles) step(name string) (string, bool) {
 	for at := len(name); at > 0; at = strings.LastIndexByte(name[:at], '/') {
 		if to, ok := t.links[name[:at]]; ok {
