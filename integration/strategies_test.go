@@ -182,7 +182,7 @@ func checkHas(t *testing.T, layout string, digests ...digest.Digest) {
 	t.Helper()
 	for _, d := range digests {
 		if _, err := os.Stat(blobPath(layout, d)); err != nil {
-			t.Errorf("the layout is not whole: %v", err)
+			t.Errorf("the layout is incomplete: %v", err)
 		}
 	}
 }

@@ -23,8 +23,8 @@ import (
 // TestAdvice: an error of the network ends in the next step, and one that says it itself is left as it is.
 func TestAdvice(t *testing.T) {
 	for want, err := range map[string]error{
-		"tls: a; the registry answers without TLS: --plain-http asks it so, or server in its hosts.toml":                                             tls.RecordHeaderError{Msg: "a"},
-		"b: http: server gave HTTP response to HTTPS client; the registry answers without TLS: --plain-http asks it so, or server in its hosts.toml": fmt.Errorf("b: %w", http.ErrSchemeMismatch),
+		"tls: a; the registry answers without TLS; use --plain-http, or set server = \"http://...\" in its hosts.toml":                                             tls.RecordHeaderError{Msg: "a"},
+		"b: http: server gave HTTP response to HTTPS client; the registry answers without TLS; use --plain-http, or set server = \"http://...\" in its hosts.toml": fmt.Errorf("b: %w", http.ErrSchemeMismatch),
 		"c: tls: failed to verify certificate: x509: certificate signed by unknown authority; name the CA of its certificate as ca in the registry's hosts.toml": fmt.Errorf("c: %w",
 			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
 		"d: lookup reg.test: no such host; check the registry's name and this machine's DNS": fmt.Errorf("d: %w", &net.DNSError{Err: "no such host", Name: "reg.test"}),
@@ -55,7 +55,7 @@ func TestRemedies(t *testing.T) {
 	}{
 		{command("copy"), absent, "a: not found; --sparse leaves out what SRC does not have"},
 		{command("pull"), absent, "a: not found"},
-		{command("copy"), both, "b: c; or give it to the member's readers with --from-parents; --sparse leaves out what SRC does not have"},
+		{command("copy"), both, "b: c; or copy it for the member's readers with --from-parents; --sparse leaves out what SRC does not have"},
 		{command("index", "add"), &usage.Avoidable{Err: errors.New("d"), By: bundle.ByNewIndex}, "d; make one with nestctl index create"},
 		{command("install"), misused, "--mode \"all\": must be node; see nestctl install --help"},
 	} {
@@ -99,7 +99,7 @@ func TestNobodyListens(t *testing.T) {
 	noError(t, closed.Close())
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"tree", "--hosts-dir=", "--plain-http", closed.Addr().String() + "/org/app:v1"}, &stdout, &stderr)
-	if said := strings.TrimSpace(stderr.String()); status != failure || !strings.HasSuffix(said, "connection refused; check the registry's address, and that it runs") {
+	if said := strings.TrimSpace(stderr.String()); status != failure || !strings.HasSuffix(said, "connection refused; check the registry's address, and that it is running") {
 		t.Errorf("exit status %d: %s", status, said)
 	}
 }

@@ -22,18 +22,20 @@ type checkOptions struct {
 	format   string
 }
 
+// newCheck returns the command. All flags are checked before the first request:
+// a mistake in one should not cost a walk through the bundle.
 func newCheck(s *settings) *cobra.Command {
 	o := checkOptions{settings: s}
 	c := &cobra.Command{
 		Use:   "check REF",
-		Short: "Find out whether a bundle is whole, and whether you would be let in",
-		Long: `Find out whether a bundle is whole, and whether you would be let in.
+		Short: "Verify that a bundle is complete and that you may pull it",
+		Long: `Verify that a bundle is complete and that you may pull it.
 
-Reads every index and manifest, asks for every other blob by HEAD, and does not
-stop at the first failure. Prints per repository which credential was used and
-what the registry made of it, per member where it was found and what is
-missing, then the findings, and as warnings what other clients or a stricter
-registry would object to. Warnings do not change the exit status.`,
+Reads every index and manifest, requests every other blob with HEAD, and
+continues after a failure. Prints for each repository which credential was used
+and whether it gives access, for each member where it was found and what is
+missing, and then the findings. Warnings are about problems that other clients
+or a stricter registry would have. They do not change the exit status.`,
 		Example: `  nestctl check registry.example.com/org/app:v1
   nestctl check --member web --format json registry.example.com/org/app:v1`,
 		Args: cobra.ExactArgs(1),
@@ -43,12 +45,14 @@ registry would object to. Warnings do not change the exit status.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.platform, "platform", "", "only members of this platform (default: all)")
-	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
-	f.BoolVar(&o.strict, "strict", false, "also ask whether the repository of an index holds the members' manifests, as some registries insist")
+	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
+	f.BoolVar(&o.strict, "strict", false, "also check that the repository of an index has the members' manifests, as some registries require")
 	f.StringVar(&o.format, "format", "text", "text or json")
 	return c
 }
 
+// run prints the report even when there are findings; only the exit status
+// differs.
 func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (err error) {
 	ref, err := parseRef(arg)
 	if err != nil {

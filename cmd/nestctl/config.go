@@ -12,6 +12,8 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
+// newConfig returns the commands that need no installation: a configuration is
+// written and checked before it is installed.
 func newConfig() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
@@ -42,7 +44,8 @@ func newConfig() *cobra.Command {
 	return c
 }
 
-// checkConfig prints each problem of a file on a line.
+// checkConfig prints each problem of a file on a line of its own, so that all
+// can be corrected at once.
 func checkConfig(stdout, stderr io.Writer, file string) error {
 	_, err := config.Load(file)
 	var bad *config.Error

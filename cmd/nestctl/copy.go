@@ -38,20 +38,23 @@ type copyOptions struct {
 	quiet      bool
 }
 
+// newCopy returns the command. Its --max-concurrent counts requests, while that
+// of pull counts large blobs.
 func newCopy(s *settings) *cobra.Command {
 	o := copyOptions{settings: s}
 	c := &cobra.Command{
 		Use:   "copy SRC DST",
 		Short: "Copy a bundle with its members, or any image, between registries and layouts",
 		Long: `Copy a bundle with its members, or any image or artifact, between registries
-and OCI layouts. Members are placed below DST's repository under the child
-namespaces that they have; the index keeps its bytes and its digest.
+and OCI layouts. Members go to the repositories below DST's that their child
+namespaces name. The index keeps its bytes and its digest.
 
 SRC and DST are references, or oci-layout:DIR[:TAG], or oci-archive:FILE[:TAG].
-An image of a layout is named as the layout names it, which may be a whole name,
-or with @ by digest; oci-archive:- is an archive from standard input.
-What is at DST already is not sent again, so that a copy that was interrupted
-goes on where it stopped. The tag comes last.`,
+An image in a layout is named as the layout names it, which may be a full name,
+or with @ by digest. oci-archive:- reads an archive from standard input.
+
+Content that is at DST already is not sent again: to complete an interrupted
+copy, run the command again. The tag is written last.`,
 		Example: `  nestctl copy test.example.com/org/app:v1 registry.example.com/prod/app:v1
   nestctl copy --referrers registry.example.com/org/app:v1 oci-archive:app.tar`,
 		Args: cobra.ExactArgs(2),
@@ -61,21 +64,22 @@ goes on where it stopped. The tag comes last.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.platform, "platform", "", "only images of this platform (default: all)")
-	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
-	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take a nested index: carrier, reference, or auto: carrier, but reference where the registry says that it supports child namespaces")
-	f.BoolVar(&o.referrers, "referrers", false, "also what refers to the root and to members: signatures, SBOMs, attestations")
+	f.StringVar(&o.platform, "platform", "", "only this platform (default: all)")
+	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
+	f.StringVar(&o.strategy, "strategy", "auto", "how to publish a nested index: carrier, reference, or auto (reference where the registry says that it supports child namespaces, else carrier)")
+	f.BoolVar(&o.referrers, "referrers", false, "also copy what refers to the root and to members: signatures, SBOMs, attestations")
 	f.BoolVar(&o.sparse, "sparse", false, "leave out members that SRC does not have")
-	f.BoolVar(&o.flatten, "flatten", false, "all into DST's one repository, in a plain index without child namespaces")
-	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories, which keeps them from the registry's clean-up")
-	f.BoolVar(&o.parents, "from-parents", false, "where a member's repository lacks content that those above it have, give that to the readers of the copied member")
-	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be where, and copy nothing")
-	f.IntVar(&o.concurrent, "max-concurrent", 16, "requests for content at once")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
+	f.BoolVar(&o.flatten, "flatten", false, "copy everything into DST's repository, with a plain index without child namespaces")
+	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
+	f.BoolVar(&o.parents, "from-parents", false, "copy content that a member's repository lacks from the repositories above it; the copied member's readers can then read it")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be copied where, and copy nothing")
+	f.IntVar(&o.concurrent, "max-concurrent", 16, "concurrent requests for content")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
 	f.StringVar(&o.format, "format", "text", "text or json")
 	return c
 }
 
+// check checks what can be checked without a request.
 func (o *copyOptions) check() error {
 	if err := cmp.Or(oneOf("format", o.format, "text", "json"), oneOf("strategy", o.strategy, "auto", "reference", "carrier"), checkMembers(o.members)); err != nil {
 		return err
@@ -84,7 +88,7 @@ func (o *copyOptions) check() error {
 		return usage.Errorf("--max-concurrent %d: must be at least 1", o.concurrent)
 	}
 	if o.flatten && o.strategy != "auto" {
-		return usage.Errorf("--flatten and --strategy exclude each other: what is flat is a plain index")
+		return usage.Errorf("--flatten and --strategy exclude each other: --flatten makes a plain index")
 	}
 	return nil
 }
@@ -101,7 +105,7 @@ type destination struct {
 // parseDestination reads and checks DST, before SRC is asked.
 func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
 	to.name = dst
-	const digestGiven = "%s: a copy has the digest of its source; name a tag, or none"
+	const digestGiven = "%s: the digest of a copy is that of its source; name a tag, or nothing"
 	if to.place, to.isLayout = layout.ParsePlace(dst); !to.isLayout {
 		var ref auth.Reference
 		if ref, to.tag, err = parseWritten(dst); err == nil && ref.Digest() != "" {
@@ -121,22 +125,24 @@ func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
 	return to, err
 }
 
-// copied is the result, for people and in JSON.
+// copied is the result, as text and as JSON. The field order is that of the
+// JSON output.
 type copied struct {
 	Ref      string          `json:"ref"`
 	Digest   digest.Digest   `json:"digest"`
 	Strategy nested.Strategy `json:"strategy,omitempty"` // of a nested index: reference, carrier
 	Members  []string        `json:"members"`
 	Missing  []string        `json:"missing,omitempty"`          // left out
-	Foreign  []string        `json:"nonDistributable,omitempty"` // layers that were left out
+	Foreign  []string        `json:"nonDistributable,omitempty"` // layers that must not be distributed, left out
 	Uploaded int64           `json:"uploaded"`                   // blobs
-	There    int64           `json:"there"`                      // blobs that were there, or were mounted
-	Bytes    int64           `json:"bytes"`                      // of blobs uploaded
+	There    int64           `json:"there"`                      // blobs that were at DST, or were mounted
+	Bytes    int64           `json:"bytes"`                      // of uploaded blobs
 	Seconds  float64         `json:"seconds"`
 
 	walked *bundle.Walked
 }
 
+// run reports the result and errors in the terms of the source; see shown.
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
 	if err = o.check(); err != nil {
 		return err
@@ -184,7 +190,7 @@ type copySource struct {
 	selection  bundle.Selection
 	tag        string
 	registries *registry.Client // nil: a layout
-	label      string           // of a layout that does not say where its content is from
+	label      string           // shown in place of its repository when the layout does not say where its content is from
 	close      func() error
 }
 
@@ -203,6 +209,8 @@ func (o *copyOptions) openSource(ctx context.Context, src string, metrics *regis
 	return from, err
 }
 
+// openLayout notes whether the layout knows where its content is from; see
+// shown.
 func (s *copySource) openLayout(ctx context.Context, place layout.Place, src string) error {
 	source, err := layout.Open(ctx, place)
 	if err != nil {
@@ -233,7 +241,7 @@ func (s *copySource) openRegistry(ctx context.Context, settings *settings, src s
 	return nil
 }
 
-// walk says how far the walk through a source leads.
+// walk returns how far the source is walked, for layouts and registries alike.
 func (o *copyOptions) walk(from *copySource) bundle.Options {
 	return bundle.Options{
 		Selection:            from.selection,
@@ -256,7 +264,8 @@ func (o *copyOptions) bundle(from *copySource, show bundle.Progress) bundle.Copy
 	}
 }
 
-// toRegistry brings everything to a registry, and tags the root last.
+// toRegistry copies everything to a registry. The warnings come first, while
+// the copy can still be interrupted; the tag is written last.
 func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, to destination, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
 	registries, closeAll, err := o.around(to.parent, metrics)
 	if err != nil {

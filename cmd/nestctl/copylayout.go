@@ -20,7 +20,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// toLayout brings everything into a layout, as pull does.
+// toLayout copies everything into a layout. It is a pull with other options, so
+// that both resume and verify alike.
 func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
 	to, err := layout.CreateAt(place)
 	if err != nil {
@@ -44,8 +45,9 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 	return result, nil
 }
 
-// shown is a text that names repositories of the source. Those of a layout that
-// does not say where its content is from are the layout.
+// shown replaces, in a text, the placeholder for the repository of a layout
+// that does not say where its content is from. Users should see the layout as
+// they named it.
 func (s *copySource) shown(text string) string {
 	if s.label == "" {
 		return text
@@ -60,7 +62,7 @@ func (s *copySource) renamed(err error) error {
 	return renamedError{err, s}
 }
 
-// renamedError is an error about the source.
+// renamedError is an error about the source, whose text is translated by shown.
 type renamedError struct {
 	error
 	from *copySource
@@ -70,7 +72,7 @@ func (e renamedError) Error() string { return e.from.shown(e.error.Error()) }
 
 func (e renamedError) Unwrap() error { return e.error }
 
-// renaming is a writer of lines about the source.
+// renaming is a writer of progress lines about the source, translated by shown.
 type renaming struct {
 	io.Writer
 	from *copySource
@@ -81,8 +83,8 @@ func (w renaming) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// name is the name of the root in a layout: the source's with another tag, if
-// one is given.
+// name is the name of the root in the target layout: the source's, with another
+// tag if one is given.
 func (s *copySource) name(tag string) string {
 	repository := s.bundle.Repository.String()
 	if tag = cmp.Or(tag, s.tag); tag == "" {
@@ -91,7 +93,7 @@ func (s *copySource) name(tag string) string {
 	return repository + ":" + tag
 }
 
-// planned is content and where it would be.
+// planned is content and its destination, as --dry-run prints it.
 type planned struct {
 	Repository   string        `json:"repository"` // or the layout
 	Digest       digest.Digest `json:"digest"`
@@ -100,7 +102,9 @@ type planned struct {
 	Size         int64         `json:"size"`
 }
 
-// contents are what would be copied, and where that would be.
+// contents returns what would be copied where. A layout has one place for all
+// content, so a walk is enough; for a registry the plan decides as the copy
+// would.
 func (o *copyOptions) contents(ctx context.Context, from *copySource, to destination) ([]planned, error) {
 	plan := []planned{}
 	add := func(place string, d ocispec.Descriptor) {
@@ -127,7 +131,7 @@ func (o *copyOptions) contents(ctx context.Context, from *copySource, to destina
 	return plan, err
 }
 
-// plan prints what would be where.
+// plan prints what would be copied, sorted so that two runs can be compared.
 func (o *copyOptions) plan(ctx context.Context, from *copySource, to destination, out io.Writer) error {
 	plan, err := o.contents(ctx, from, to)
 	if err != nil {

@@ -16,18 +16,22 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// providerTime ends a lookup within the minute that the kubelet waits.
+// providerTime ends a lookup within the minute that the kubelet waits, so that
+// the kubelet logs our error and not a timeout.
 const providerTime = 50 * time.Second
 
+// newCredentialProvider returns the plugin for the kubelet. It is a command of
+// nestctl so that a node needs one program only.
 func newCredentialProvider() *cobra.Command {
 	var stores []string
 	c := &cobra.Command{
 		Use:   "credential-provider",
-		Short: "Answer the kubelet's questions for credentials from the node's Docker credential stores",
-		Long: `Answer the kubelet's question for an image's credentials, as one of its exec
+		Short: "Give the kubelet credentials from the node's Docker credential stores",
+		Long: `Give the kubelet the credential for an image, as one of its credential provider
 plugins (` + auth.KubeletVersion + `), from the node's Docker
-credential stores: the most specific key for the image's repository counts. The
-request is read from standard input and the response written to standard output.`,
+credential stores. The most specific key for the image's repository counts. The
+request is read from standard input, and the response is written to standard
+output.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), providerTime)
@@ -39,13 +43,13 @@ request is read from standard input and the response written to standard output.
 			return provideCredential(ctx, source, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	c.Flags().StringArrayVar(&stores, "docker-config", nil, "Docker configuration file, or directory with a config.json; may be repeated (default: as nestctl pull looks)")
+	c.Flags().StringArrayVar(&stores, "docker-config", nil, "Docker configuration file, or directory with a config.json; repeatable (default: those of nestctl pull)")
 	return c
 }
 
-// providerStores are the stores that flags name, or the environment. Whoever
-// could write a file that is named here would choose what the kubelet shows to
-// registries, and which helpers root runs.
+// providerStores returns the stores that the flags name, or those of the
+// environment. Files are checked as the gateway's are: whoever can write one
+// chooses what the kubelet sends to registries, and which helpers root runs.
 func providerStores(files []string) (auth.Source, error) {
 	if len(files) == 0 {
 		return auth.NewStores(auth.StoresFromEnvironment()), nil
@@ -59,7 +63,8 @@ func providerStores(files []string) (auth.Source, error) {
 	return auth.NewStores(auth.StoresOptions{Files: files}), nil
 }
 
-// provideCredential answers one request.
+// provideCredential answers one request. A request for something that is not an
+// image is the caller's mistake, and not a failed lookup.
 func provideCredential(ctx context.Context, source auth.Source, in io.Reader, out io.Writer) error {
 	request, err := contextio.ReadAll(ctx, io.LimitReader(in, auth.MaxKubeletRequest+1))
 	if err != nil {

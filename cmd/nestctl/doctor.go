@@ -13,15 +13,17 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
+// newDoctor returns the command. References are parsed before anything is
+// checked, so that a typing mistake ends it at once.
 func newDoctor() *cobra.Command {
 	var o doctor.Options
 	c := &cobra.Command{
 		Use:   "doctor [REF...]",
 		Args:  cobra.ArbitraryArgs,
 		Short: "Find out why containerd does not pull nested bundles through the gateway",
-		Long: "Looks at the configurations of the gateway and of containerd, at hosts.toml, certificates, proxies and\n" +
-			"credentials, asks the gateway for each registry, and pulls the manifests of each REF and its members through\n" +
-			"it. Prints each problem with what puts it right; the exit status is 1 when there is one.",
+		Long: "Checks the configurations of the gateway and of containerd, hosts.toml files, certificates, proxies and\n" +
+			"credentials, sends the gateway a request for each registry, and pulls the manifests of each REF and of its\n" +
+			"members through it. Prints each problem and how to fix it. The exit status is 1 when there is a problem.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
 				ref, err := parseRef(arg)
@@ -36,13 +38,16 @@ func newDoctor() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&o.Config, "config", config.Path, "the gateway's configuration")
 	flags.StringVar(&o.ContainerdConfig, "containerd-config", "/etc/containerd/config.toml", "containerd's configuration")
-	flags.StringVar(&o.Root, "root", "", "directory of an image to look at, in place of this node; what runs is not asked")
+	flags.StringVar(&o.Root, "root", "", "check the image in this directory in place of this node; running services are not checked")
 	return c
 }
 
-// errProblems ends a doctor that found something; what, is printed.
-var errProblems = errors.New("there are problems; put them right from the first on, and run nestctl doctor again")
+// errProblems ends the command when there are problems, which have been printed
+// by then.
+var errProblems = errors.New("there are problems; fix them in this order, and run nestctl doctor again")
 
+// runDoctor prints each problem as it is found, because later checks may wait
+// for the network.
 func runDoctor(ctx context.Context, out io.Writer, o doctor.Options) error {
 	found, err := doctor.Look(ctx, o, func(p doctor.Problem) {
 		fmt.Fprintln(out, sanitize.Text(sanitize.URLs(p.String())))

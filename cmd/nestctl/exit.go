@@ -11,7 +11,7 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// The exit statuses.
+// The exit statuses, as README.md documents them: scripts depend on them.
 const (
 	failure  = 1
 	misuse   = 2
@@ -20,7 +20,9 @@ const (
 	invalid  = 5
 )
 
-// exitStatus is the kind of an error as a number.
+// exitStatus returns the exit status for an error. The order matters: an
+// invalid index may wrap a denial, and a denial may hide whether something
+// exists.
 func exitStatus(err error) int {
 	var usage usage.Error
 	var bad *nested.InvalidError

@@ -8,6 +8,8 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
+// newGateway returns the command, with the hidden one that it starts itself to
+// read a file which may be damaged.
 func newGateway(s *settings) *cobra.Command {
 	o := daemon.Options{UserAgent: "nestctl/" + version, Probe: []string{"gateway", "probe-trail"}}
 	c := &cobra.Command{
@@ -20,11 +22,11 @@ func newGateway(s *settings) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&o.Config, "config", config.Path, "configuration file")
-	c.Flags().StringVar(&o.Handover, "handover", "", "take the sockets of the gateway that runs under this name, and hand them to the next that is started so;\n"+
-		"for what has no systemd to hold them")
+	c.Flags().StringVar(&o.Handover, "handover", "", "take over the sockets of the gateway that runs under this name, and hand them to the next one;\n"+
+		"for where systemd does not hold the sockets")
 	c.AddCommand(&cobra.Command{
 		Use:    "probe-trail FILE",
-		Hidden: true, // a damaged file may end the process that reads it
+		Hidden: true, // the gateway runs it: reading a damaged file may crash the process
 		Args:   cobra.ExactArgs(1),
 		RunE:   func(_ *cobra.Command, args []string) error { return locations.Probe(args[0]) },
 	})

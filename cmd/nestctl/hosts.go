@@ -25,8 +25,8 @@ func (s *settings) open(ctx context.Context, store content.Provider, metrics *re
 	return bundle.Open(ctx, s.resolver(dir, store, metrics), ref)
 }
 
-// around returns the registries for a repository, without a gateway. closeAll
-// ends the use of them.
+// around returns a client for a repository's registry that bypasses the
+// gateway. closeAll releases it.
 func (s *settings) around(repository auth.Repository, metrics *registry.Metrics) (registries *registry.Client, closeAll func() error, err error) {
 	dir, remove, err := hostsAround(s.hostsDir, repository.Host())
 	if err != nil {
@@ -36,9 +36,10 @@ func (s *settings) around(repository auth.Repository, metrics *registry.Metrics)
 	return registries, func() error { registries.CloseIdleConnections(); return remove() }, nil
 }
 
-// hostsAround returns a directory of hosts.toml files for a registry, without a
-// gateway: nestctl follows child namespaces itself, with its user's credentials.
-// It may be removed when the bundle is open.
+// hostsAround returns a directory with a registry's hosts.toml files without
+// the gateway: nestctl follows child namespaces itself, with its user's
+// credentials, and must not depend on a gateway that may be the problem. The
+// directory may be removed when the bundle is open.
 func hostsAround(hostsDir, registry string) (dir string, remove func() error, err error) {
 	if hostsDir == "" {
 		return "", func() error { return nil }, nil
@@ -46,7 +47,7 @@ func hostsAround(hostsDir, registry string) (dir string, remove func() error, er
 	if hostsDir, err = filepath.Abs(hostsDir); err != nil {
 		return "", nil, err
 	}
-	if os.Geteuid() == 0 { // anybody else names their own, which a group of theirs may write
+	if os.Geteuid() == 0 { // other users may name a directory of their own that their group can write
 		if err = config.CheckHosts("", hostsDir, registry); err != nil {
 			return "", nil, fmt.Errorf("--hosts-dir: %w", err)
 		}

@@ -20,6 +20,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
+// newIndex returns the commands about indexes. They share their flags; see
+// indexOptions.
 func newIndex(s *settings) *cobra.Command {
 	c := &cobra.Command{Use: "index", Short: "Make, change and show nested indexes", Args: cobra.NoArgs}
 	c.AddCommand(newIndexCreate(s), newIndexAdd(s), newIndexRemove(s), newIndexShow(s), newIndexUnprotect(s))
@@ -41,36 +43,39 @@ type indexOptions struct {
 	replace           bool
 }
 
-// strategies are the ways of docs/spec.md, section 8.
+// strategies are those of docs/spec.md, section 8. Unlike copy, publishing may
+// also anchor.
 var strategies = []string{"auto", "reference", "carrier", "anchor"}
 
 func (o *indexOptions) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&o.tags, "tag", nil, "another tag for the index (repeatable)")
-	f.StringVar(&o.strategy, "strategy", "auto", "how the registry is to take it: carrier, reference, anchor (the members' content into DEST's repository, too: who may read that may read them), or auto: carrier, but reference where the registry says that it supports child namespaces")
+	f.StringArrayVar(&o.tags, "tag", nil, "additional tag for the index (repeatable)")
+	f.StringVar(&o.strategy, "strategy", "auto", "how to publish the index: carrier, reference, anchor (also copy the members' content into DEST's repository, where all its readers can read it), or auto (reference where the registry says that it supports child namespaces, else carrier)")
 	f.StringVar(&o.format, "format", "text", "text or json")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the index and push nothing")
-	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories, which keeps them from the registry's clean-up")
+	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
 }
 
+// memberFlags are the flags of commands that add members.
 func (o *indexOptions) memberFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringArrayVar(&o.annotations, "annotation", nil, "KEY=VALUE on the index (repeatable)")
 	f.StringArrayVar(&o.memberAnnotations, "member-annotation", nil, "KEY=VALUE on each member's descriptor (repeatable)")
 	f.StringVar(&o.artifactType, "artifact-type", "", "artifact type of the index")
-	f.BoolVar(&o.property, "property", false, "state child namespaces as the property that image-spec issue 1217 proposes, too")
+	f.BoolVar(&o.property, "property", false, "write child namespaces also as the property that image-spec issue 1217 proposes")
 }
 
-const sourcesHelp = `Each SOURCE is what the index is to point to, by tag or digest, in a repository
-below DEST's: registry/org/app/web:v1. NAME=SOURCE gives the member a name in
-the index (org.opencontainers.image.ref.name). The sources are looked at first,
-and the tag comes last.`
+// sourcesHelp is shared by create and add.
+const sourcesHelp = `Each SOURCE is a new member of the index, by tag or digest, in a repository below
+DEST's: registry/org/app/web:v1. NAME=SOURCE gives the member a name in the
+index (org.opencontainers.image.ref.name). All sources are read before anything
+is pushed, and the tag is written last.`
 
 func newIndexCreate(s *settings) *cobra.Command {
 	o := indexOptions{settings: s}
 	c := &cobra.Command{
 		Use:   "create DEST [NAME=]SOURCE...",
-		Short: "Make an index of images and artifacts in repositories below the index's",
+		Short: "Make an index of images and artifacts in repositories below its own",
 		Long:  "DEST is the index, registry/org/app:v1.\n" + sourcesHelp,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -112,7 +117,7 @@ func newIndexAdd(s *settings) *cobra.Command {
 	}
 	o.flags(c)
 	o.memberFlags(c)
-	c.Flags().BoolVar(&o.replace, "replace", false, "in place of the entries that have the same child namespace")
+	c.Flags().BoolVar(&o.replace, "replace", false, "replace the entries that have the same child namespace")
 	return c
 }
 
@@ -121,7 +126,7 @@ func newIndexRemove(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "remove DEST MEMBER...",
 		Short: "Remove members from an index; the tag moves to the new index",
-		Long:  "Each MEMBER is a child namespace, as web or a/b, or a digest.",
+		Long:  "Each MEMBER is a child namespace, such as web or a/b, or a digest.",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, dest auth.Reference) (*bundle.Edit, error) {
@@ -142,7 +147,7 @@ func newIndexRemove(s *settings) *cobra.Command {
 func newIndexShow(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show REF",
-		Short: "Print an index, byte for byte, however the registry took it",
+		Short: "Print an index byte for byte, however it was published",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0])
@@ -170,7 +175,7 @@ func newIndexShow(s *settings) *cobra.Command {
 	}
 }
 
-// created is what was made, for people and in JSON.
+// created is the result, as text and as JSON.
 type created struct {
 	Ref      string          `json:"ref"`
 	Digest   digest.Digest   `json:"digest"`
@@ -178,7 +183,8 @@ type created struct {
 	Members  []string        `json:"members"`
 }
 
-// run makes an index with what edit makes of it, and publishes it.
+// run makes an index through edit, and publishes it. The index is complete
+// before anything is pushed, so that a mistake leaves nothing behind.
 func (o *indexOptions) run(cmd *cobra.Command, arg string, edit func(context.Context, *registry.Client, auth.Reference) (*bundle.Edit, error)) (err error) {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	dest, err := o.check(arg)
@@ -233,7 +239,7 @@ func (o *indexOptions) additions(args []string) (add additions, err error) {
 	return add, err
 }
 
-// check looks at the flags and at where the index is to be.
+// check checks flags and destination before the first request.
 func (o *indexOptions) check(arg string) (auth.Reference, error) {
 	if err := cmp.Or(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
 		return auth.Reference{}, err
@@ -262,16 +268,17 @@ func (c created) print(out io.Writer, format string) error {
 	return err
 }
 
-// parseTag reads a reference by tag.
+// parseTag reads a reference by tag. A digest is refused: it would be the
+// result, and cannot be chosen.
 func parseTag(s string) (auth.Reference, error) {
 	ref, err := parseRef(s)
 	if err == nil && ref.Tag() == "" {
-		err = usage.Errorf("%s: an index is made under a tag, not under a digest", s)
+		err = usage.Errorf("%s: an index is published under a tag; name a tag in place of the digest", s)
 	}
 	return ref, err
 }
 
-// parseSources reads [NAME=]SOURCE.
+// parseSources reads [NAME=]SOURCE. A reference cannot contain "=".
 func parseSources(args []string) ([]bundle.IndexSource, error) {
 	sources := make([]bundle.IndexSource, len(args))
 	for i, arg := range args {

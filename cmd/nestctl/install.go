@@ -16,9 +16,9 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 )
 
-// stayInterval is how often install --stay installs once more: k3s and RKE2
-// write hosts.toml anew when they start, and members are not pulled until the
-// gateway is back in it.
+// stayInterval is how often install --stay repeats the installation: k3s and
+// RKE2 write hosts.toml anew when they start, and members cannot be pulled
+// until the gateway is in it again.
 const stayInterval = 10 * time.Minute
 
 // installCommand are the flags of install.
@@ -34,12 +34,12 @@ func newInstall() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "install [--mode node|pod --registry HOST...]",
 		Short: "Make stock containerd pull nested bundles through a gateway on this node",
-		Long: "Makes certificates, puts the gateway before the hosts of the registries in containerd's hosts.toml files,\n" +
-			"and writes the gateway's configuration and systemd units. What an administrator has written stays;\n" +
-			"nestctl uninstall brings back what was there before.\n\n" +
-			"Without options it installs once more what is installed: puts back what is missing, puts the gateway\n" +
-			"back where somebody has written hosts.toml anew, and renews the certificates when less than a third of\n" +
-			"their life is left. The timer of systemd does so every day.",
+		Long: "Makes certificates, puts the gateway before the registries' hosts in containerd's hosts.toml files, and\n" +
+			"writes the gateway's configuration and systemd units. What an administrator has written there stays.\n" +
+			"nestctl uninstall restores the earlier files.\n\n" +
+			"Without options it repeats the earlier installation: it restores missing files, puts the gateway back\n" +
+			"into a hosts.toml that has been replaced, and renews the certificates when less than a third of their\n" +
+			"lifetime is left. A systemd timer does so every day.",
 		Args: cobra.NoArgs,
 		RunE: i.run,
 	}
@@ -51,19 +51,20 @@ func newInstall() *cobra.Command {
 func (i *installCommand) addFlags(c *cobra.Command) {
 	o, flags, defaults := &i.options, c.Flags(), config.Default()
 	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+node.ModesHelp)
-	flags.StringArrayVar(&o.Registries, "registry", nil, "registry whose bundles are to be pulled, host or host:port (repeatable)")
-	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories that are served, with all below: registry/path with * and ** (repeatable; default all)")
+	flags.StringArrayVar(&o.Registries, "registry", nil, "registry to pull bundles from, host or host:port (repeatable)")
+	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories to serve, with everything below them: registry/path with * and ** (repeatable; default all)")
 	flags.StringArrayVar((*[]string)(&o.ContainerdCerts), "containerd-certs", nil, "containerd's directory with hosts.toml files\n"+
-		"(repeatable; adds to those of an earlier installation; default those, or "+config.ContainerdCerts+")")
+		"(repeatable; added to those of an earlier installation; default those, or "+config.ContainerdCerts+")")
 	flags.StringVar(&o.Address, "address", "", fmt.Sprintf("loopback address of the gateway (default %q)", defaults.Gateway.Address))
 	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
-	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "write no systemd units")
-	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration to install, in place of what other flags say of it")
-	flags.StringVar(&i.root, "root", "", "directory of an image to install into, in place of this node")
-	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("go on until SIGTERM, and install once more every %g minutes; for a container", stayInterval.Minutes()))
+	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "do not write systemd units")
+	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration file to install, in place of the flags above")
+	flags.StringVar(&i.root, "root", "", "install into the image in this directory, in place of this node")
+	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("keep running until SIGTERM, and repeat the installation every %g minutes; for containers", stayInterval.Minutes()))
 }
 
+// run installs once, and with --stay goes on.
 func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 	if err := i.earlier.check(cmd.Flags().Changed); err != nil {
 		return err
@@ -85,10 +86,11 @@ func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 	return repeat(ctx, out, i.root, every)
 }
 
-// earlierInstall are flags that units and manifests of earlier versions have.
+// earlierInstall are flags that units and manifests of earlier versions still
+// contain. They are hidden, and must keep working until those are replaced.
 type earlierInstall struct {
-	again, renew bool          // as without options
-	every        time.Duration // as --stay
+	again, renew bool          // like install without options
+	every        time.Duration // like --stay
 }
 
 func (e *earlierInstall) addFlags(c *cobra.Command) {
@@ -100,22 +102,24 @@ func (e *earlierInstall) addFlags(c *cobra.Command) {
 	}
 }
 
-// check refuses them beside flags that say what to install.
+// check refuses these flags together with flags that say what to install: which
+// of them should win is not clear.
 func (e *earlierInstall) check(given func(flag string) bool) error {
 	const help = "; see nestctl install --help"
 	says := []string{"mode", "registry", "allow", "address", "docker-config", "config", "containerd-certs", "no-systemd"}
 	i := slices.IndexFunc(says, given)
 	switch {
 	case i >= 0 && (e.again || e.renew):
-		return usage.Errorf("--%s: --again and --renew go by what was installed before"+help, says[i])
+		return usage.Errorf("--%s: --again and --renew repeat the earlier installation"+help, says[i])
 	case given("every") && !e.again && !e.renew:
 		return usage.Errorf("--every: needs --again or --renew" + help)
 	}
 	return nil
 }
 
-// runInstall installs what the options say. When they say nothing, what is
-// installed is installed once more.
+// runInstall installs what the options say. Without options it repeats the
+// earlier installation, so that a timer and an administrator run the same
+// command.
 func runInstall(ctx context.Context, out io.Writer, root string, o node.Options) error {
 	if o.IsZero() {
 		if err := runRepeat(ctx, out, root); !errors.Is(err, node.ErrNotInstalled) {
@@ -141,8 +145,9 @@ func runRepeat(ctx context.Context, out io.Writer, root string) error {
 	return err
 }
 
-// repeat installs once more so often, until the context ends, or it fails:
-// whoever starts it again sees that. It prints what has changed.
+// repeat repeats the installation at an interval, until the context ends or it
+// fails. The service manager restarts it, and so sees the failure. It prints
+// what has changed.
 func repeat(ctx context.Context, out io.Writer, root string, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -160,7 +165,8 @@ func repeat(ctx context.Context, out io.Writer, root string, every time.Duration
 	}
 }
 
-// printInstalled says what was done and what is next.
+// printInstalled prints what was done, and the steps that only the
+// administrator can take.
 func printInstalled(out io.Writer, root string, done node.Result) {
 	printChanges(out, done.Changes)
 	if len(done.Paths()) == 0 {
@@ -175,18 +181,18 @@ func printInstalled(out io.Writer, root string, done node.Result) {
 		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install every day\n", done.Program, config.Path, done.Program)
 	case root != "":
 		if done.ProgramMissing {
-			fmt.Fprintf(out, "next: put nestctl there as %s\n", done.Program)
+			fmt.Fprintf(out, "next: install nestctl there as %s\n", done.Program)
 		}
 		fmt.Fprintf(out, "next: systemctl --root=%s enable %s\n", root, started)
 	case !done.Systemd:
-		fmt.Fprintln(out, "systemd does not run here, which is to start the gateway; without it, install with --no-systemd")
+		fmt.Fprintln(out, "systemd, which starts the gateway, does not run here; without systemd use --no-systemd")
 		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", started)
 	}
-	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor looks whether all is well\n", strings.Join(done.Options.ContainerdCerts, " or "))
-	fmt.Fprintln(out, "containerd reads hosts.toml at each pull and need not be restarted for it")
+	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor checks the installation\n", strings.Join(done.Options.ContainerdCerts, " or "))
+	fmt.Fprintln(out, "containerd reads hosts.toml at each pull; it need not be restarted")
 }
 
-// printChanges lists files.
+// printChanges lists files with what was done to them.
 func printChanges(out io.Writer, c node.Changes) {
 	for _, list := range []struct {
 		verb  string

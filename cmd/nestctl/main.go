@@ -19,16 +19,20 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
-// version is set when the program is linked.
+// version is set by the linker; see the Makefile.
 var version = "devel"
 
+// main turns signals into the end of the context, so that every command cleans
+// up after itself.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program; it returns the exit status.
+// run is the program without the process, for tests. It returns the exit
+// status. The cause of an interrupted command does not matter to the user, so
+// it is replaced.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -39,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("interrupted; run the same command again to go on")
+		err = fmt.Errorf("interrupted; run the same command again to continue")
 	}
 	fmt.Fprintln(stderr, "nestctl: "+sanitize.Text(sanitize.URLs(advise(cmd, err))))
 	return exitStatus(err)

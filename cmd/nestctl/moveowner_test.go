@@ -129,7 +129,7 @@ func TestCopyFromParents(t *testing.T) {
 			t.Errorf("exit status %d: %s", status, said)
 		}
 		if !holds(t, dst, "prod/app/c", member.Digest) || !holds(t, dst, "prod/app/c", layer.Digest) {
-			t.Error("the member is not whole")
+			t.Error("the member is not complete")
 		}
 	}
 }

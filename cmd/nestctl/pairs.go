@@ -6,7 +6,7 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 )
 
-// pairs reads KEY=VALUE.
+// pairs reads KEY=VALUE. The value may contain "=" or be empty.
 func pairs(flag string, list []string) (map[string]string, error) {
 	all := map[string]string{}
 	for _, s := range list {

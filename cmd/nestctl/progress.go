@@ -17,7 +17,7 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// progress shows how far a pull is: a bar on a terminal, a line per member
+// progress shows how far a pull is: a bar on a terminal, a line for each member
 // elsewhere.
 type progress struct {
 	out      io.Writer
@@ -31,7 +31,8 @@ type progress struct {
 	end  chan struct{}
 }
 
-// isTerminal reports whether there is a terminal with room for a bar.
+// isTerminal reports whether a writer is a terminal. One without a width has no
+// room for a bar.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -41,7 +42,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && width > 0
 }
 
-// newProgress shows progress, unless that is not wanted: with JSON only on a terminal.
+// newProgress begins to show progress. With --format json it does so only on a
+// terminal: elsewhere a program reads the output.
 func newProgress(out io.Writer, quiet bool, format string, metrics *registry.Metrics) *progress {
 	quiet = quiet || format == "json" && !isTerminal(out)
 	p := &progress{out: out, quiet: quiet, metrics: metrics, end: make(chan struct{})}
@@ -59,7 +61,8 @@ func newProgress(out io.Writer, quiet bool, format string, metrics *registry.Met
 	return p
 }
 
-// update moves the bar until stop.
+// update moves the bar until stop. The total is one more than expected, so that
+// the bar does not complete before the pull does.
 func (p *progress) update() {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -74,10 +77,10 @@ func (p *progress) update() {
 	}
 }
 
-// Expect adds bytes to those that the pull will bring.
+// Expect implements bundle.Progress.
 func (p *progress) Expect(bytes int64) { p.expected.Add(bytes) }
 
-// Member says that a member has arrived.
+// Member implements bundle.Progress.
 func (p *progress) Member(n *bundle.Node) {
 	p.members.Add(1)
 	if !p.quiet && p.bars == nil {
@@ -85,7 +88,7 @@ func (p *progress) Member(n *bundle.Node) {
 	}
 }
 
-// stop ends the bar.
+// stop removes the bar, so that the result or error is not mixed with it.
 func (p *progress) stop() {
 	close(p.end)
 	if p.bars != nil {

@@ -42,6 +42,8 @@ type pullOptions struct {
 	memberRecords bool
 }
 
+// newPull returns the command. Flags default to the variables of containerd's
+// own tools, so that nestctl finds the same daemon.
 func newPull(s *settings) *cobra.Command {
 	o := pullOptions{settings: s}
 	c := &cobra.Command{
@@ -51,8 +53,8 @@ func newPull(s *settings) *cobra.Command {
 credential.
 
 The target is containerd, or an OCI image layout: a directory (oci-layout:DIR)
-or an archive (oci-archive:FILE) that ctr image import takes. An interrupted
-pull goes on where it stopped when it is run again.`,
+or an archive (oci-archive:FILE) that ctr image import accepts. To complete an
+interrupted pull, run the command again: what has arrived is not fetched again.`,
 		Example: `  nestctl pull registry.example.com/org/app:v1
   nestctl pull --member web --to oci-layout:app registry.example.com/org/app:v1`,
 		Args: cobra.ExactArgs(1),
@@ -65,19 +67,19 @@ pull goes on where it stopped when it is run again.`,
 	f.StringVar(&o.to, "to", "containerd", "containerd, oci-layout:DIR or oci-archive:FILE")
 	f.StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
 	f.BoolVar(&o.allPlatforms, "all-platforms", false, "members of all platforms")
-	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
-	f.IntVar(&o.concurrent, "max-concurrent", 8, "large blobs at once; eight small requests count as one")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
+	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
+	f.IntVar(&o.concurrent, "max-concurrent", 8, "concurrent large blobs; eight small requests count as one")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
 	f.StringVar(&o.format, "format", "text", "text or json")
 	f.StringVar(&o.address, "address", cmp.Or(os.Getenv("CONTAINERD_ADDRESS"), ctd.DefaultAddress), "containerd's socket, or CONTAINERD_ADDRESS")
 	f.StringVarP(&o.namespace, "namespace", "n", cmp.Or(os.Getenv("CONTAINERD_NAMESPACE"), "default"), "containerd's namespace, or CONTAINERD_NAMESPACE")
 	f.StringVar(&o.snapshotter, "snapshotter", os.Getenv("CONTAINERD_SNAPSHOTTER"), "containerd's snapshotter, or CONTAINERD_SNAPSHOTTER (default: the daemon's)")
 	f.BoolVar(&o.noUnpack, "no-unpack", false, "do not unpack images in containerd")
-	f.BoolVar(&o.memberRecords, "member-records", false, "image records of members also in the namespace "+ctd.KubernetesNamespace)
+	f.BoolVar(&o.memberRecords, "member-records", false, "make make image records of members also in the namespace "+ctd.KubernetesNamespace)
 	return c
 }
 
-// openTarget opens what --to names.
+// openTarget opens the target in --to.
 func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher) (bundle.Target, error) {
 	kind, path, found := strings.Cut(o.to, ":")
 	switch {
@@ -98,6 +100,8 @@ func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher
 	return nil, usage.Errorf("--to %q: must be containerd, oci-layout:DIR or oci-archive:FILE", o.to)
 }
 
+// run opens the target before the first request to the registry: a target that
+// cannot be written to should fail at once.
 func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Writer) (err error) {
 	started := time.Now()
 	ref, err := parseRef(arg)
@@ -134,7 +138,7 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	return result.print(stdout)
 }
 
-// pull brings the bundle to the target.
+// pull pulls the bundle into the target.
 func (o *pullOptions) pull(ctx context.Context, to bundle.Target, ref auth.Reference, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
 	b, err := o.open(ctx, to, metrics, ref)
 	if err != nil {
@@ -142,12 +146,12 @@ func (o *pullOptions) pull(ctx context.Context, to bundle.Target, ref auth.Refer
 	}
 	show := newProgress(stderr, o.quiet, o.format, metrics)
 	defer show.stop()
-	_, isDaemon := to.(*ctd.Target) // which is no copy to give away
+	_, isDaemon := to.(*ctd.Target) // containerd keeps non-distributable layers, as its own pulls do
 	walk := bundle.Options{Selection: s, OmitNonDistributable: !isDaemon, Concurrent: o.concurrent}
 	return bundle.Pull(ctx, b, to, ref.String(), bundle.PullOptions{Options: walk, Progress: show})
 }
 
-// result is what --format json prints.
+// result is what --format json prints. Names of fields are an interface.
 type result struct {
 	Root     resultRoot     `json:"root"`
 	Members  []resultMember `json:"members"`
@@ -175,7 +179,7 @@ type resultMember struct {
 	Repository string        `json:"repository"`
 	Digest     digest.Digest `json:"digest"`
 	MediaType  string        `json:"mediaType"`
-	Platform   string        `json:"platform"` // empty when the descriptor says none
+	Platform   string        `json:"platform"` // empty when the descriptor has none
 	Size       int64         `json:"size"`
 }
 
@@ -187,6 +191,7 @@ type resultRequests struct {
 	HelperRuns int64 `json:"helperRuns"`
 }
 
+// newResult returns the result of a pull. Lists are never null in JSON.
 func newResult(ref auth.Reference, to bundle.Target, walked *bundle.Walked, m *registry.Metrics, took time.Duration) *result {
 	r := &result{
 		Root:    newResultRoot(ref, walked.Root.Descriptor),

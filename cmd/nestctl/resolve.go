@@ -26,17 +26,17 @@ func newResolve(s *settings) *cobra.Command {
 	var o resolveOptions
 	c := &cobra.Command{
 		Use:   "resolve [-f FILE]... REF...",
-		Short: "Print the pinned references of a bundle's members, or manifests with them",
-		Long: `Print the pinned references of a bundle's members, for tools that know nothing
-of child namespaces. A bundle without members resolves to itself.
+		Short: "Print a bundle's members pinned by digest, or Kubernetes manifests with them",
+		Long: `Print the references of a bundle's members, pinned by digest, for tools that do
+not follow child namespaces. A bundle without members resolves to itself.
 
-With -f, print Kubernetes manifests, in which each image that is in a member's
-repository has become the pinned reference of that member, whatever tag it had.
-An image that is a bundle itself, by the tag that was given for it, becomes the
-pinned reference of that. Images that have a digest, and images from elsewhere,
-stay as they are. One that is below a bundle's repository without being a member
-is an error. Images are the strings of keys "image", and in image volumes those
-of "reference". Nothing else changes, not even comments or the order.`,
+With -f, print Kubernetes manifests in which images are pinned. An image in a
+member's repository becomes the pinned reference of that member, whatever tag it
+has. An image that is a bundle itself, with the tag of REF, gets the digest of
+REF. Images that have a digest, and images from elsewhere, do not change. An
+image below a bundle's repository that is not a member is an error. Images are
+the strings of keys "image", and in image volumes those of "reference". Nothing
+else changes, not even comments or the order.`,
 		Example: `  nestctl resolve --format kustomize registry.example.com/org/app:v1
   nestctl resolve -f deploy/ registry.example.com/org/app:v1 | kubectl apply -f -`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -60,13 +60,14 @@ of "reference". Nothing else changes, not even comments or the order.`,
 }
 
 func (o *resolveOptions) flags(c *cobra.Command) {
-	c.Flags().StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); may be repeated")
+	c.Flags().StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
 	c.Flags().StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
 	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env or kustomize")
-	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "manifests: a file, a directory with *.yaml, *.yml and *.json, or - for standard input; may be repeated")
-	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images below a bundle's repository that are no members as they are")
+	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "Kubernetes manifests: a file, a directory with *.yaml, *.yml and *.json, or - for standard input; repeatable")
+	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images below a bundle's repository that are not members unchanged")
 }
 
+// check checks the flags that cannot be combined.
 func (o *resolveOptions) check(cmd *cobra.Command) error {
 	switch {
 	case len(o.files) > 0 && cmd.Flags().Changed("format"):
@@ -74,12 +75,12 @@ func (o *resolveOptions) check(cmd *cobra.Command) error {
 	case len(o.files) == 0 && o.allowUnmatched:
 		return usage.Errorf("--allow-unmatched needs --filename")
 	case stdins(o.files) > 1:
-		return usage.Errorf("--filename -: standard input can be read once only")
+		return usage.Errorf("--filename -: standard input can be read only once")
 	}
 	return oneOf("format", o.format, pin.Formats()...)
 }
 
-// stdins is how often standard input is to be read.
+// stdins counts how often standard input would be read.
 func stdins(files []string) int {
 	return len(slices.DeleteFunc(slices.Clone(files), func(file string) bool { return file != "-" }))
 }
@@ -119,8 +120,9 @@ func (s *settings) listPinned(ctx context.Context, out io.Writer, arg string, o 
 	return pin.List(out, o.format, pinMembers(pinned))
 }
 
-// pinManifests prints manifests with pinned references for the images that
-// bundles have.
+// pinManifests prints Kubernetes manifests with pinned references. It reads all
+// files before the first request, and prints only when everything is pinned:
+// half a stream must not reach kubectl.
 func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer, o resolveOptions, refs []string) error {
 	streams, err := pin.Read(ctx, in, o.files)
 	if err != nil {
@@ -135,7 +137,9 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 	return pin.Write(out, streams, pin.NewPinner(bundles, o.allowUnmatched).Pin)
 }
 
-// pinBundle finds out what the images of a bundle become.
+// pinBundle returns the references that the images of a bundle are replaced by.
+// For a carrier, the tag has the carrier's digest, which is what other clients
+// pull.
 func (s *settings) pinBundle(ctx context.Context, arg string, o resolveOptions) (pin.Bundle, error) {
 	ref, tag, err := parseWritten(arg)
 	if err != nil {

@@ -28,6 +28,8 @@ type settings struct {
 	connections int
 }
 
+// newRoot returns the program's commands. Without --debug, libraries log errors
+// only: standard error is for what the command itself has to say.
 func newRoot() *cobra.Command {
 	var s settings
 	root := &cobra.Command{
@@ -46,13 +48,13 @@ func newRoot() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentFlags().BoolVar(&s.debug, "debug", false, "log what is done, to standard error")
+	root.PersistentFlags().BoolVar(&s.debug, "debug", false, "write debug logs to standard error")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s)} {
 		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", config.ContainerdCerts, "directory with containerd's hosts.toml files")
-		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to registries that hosts.toml does not describe")
+		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "use http for registries without a hosts.toml")
 		root.AddCommand(c)
 	}
 	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newCredentialProvider(), newVersion())
@@ -61,11 +63,12 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// misuses makes usage errors of what is wrong with arguments of a command and
-// of those below it.
+// misuses turns errors about the arguments of a command, and of those below it,
+// into usage errors: cobra returns plain ones, which would end with the wrong
+// exit status.
 func misuses(c *cobra.Command) {
 	c.Args = misuseOf(c.Args)
-	if !c.Runnable() { // cobra would not look at its arguments
+	if !c.Runnable() { // cobra would not check its arguments
 		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	for _, below := range c.Commands() {
@@ -73,7 +76,7 @@ func misuses(c *cobra.Command) {
 	}
 }
 
-// misuseOf makes usage errors of errors about arguments.
+// misuseOf turns errors about arguments into usage errors.
 func misuseOf(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
@@ -83,8 +86,8 @@ func misuseOf(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// allow gives somebody who asks for more at once than is polite as many
-// connections.
+// allow raises the number of connections for a user who chooses more concurrent
+// requests than the default: they would otherwise wait for each other.
 func (s *settings) allow(cmd *cobra.Command, concurrent int) {
 	if cmd.Flags().Changed("max-concurrent") {
 		s.connections = max(concurrent, auth.DefaultConnections)
@@ -109,7 +112,7 @@ func (s *settings) resolver(hostsDir string, store content.Provider, metrics *re
 	return nested.New(s.registries(hostsDir, metrics), nested.Options{Store: store, Complete: true})
 }
 
-// registries asks registries with the credentials of the user's Docker stores.
+// registries returns a client with the credentials of the user's Docker stores.
 func (s *settings) registries(hostsDir string, metrics *registry.Metrics) *registry.Client {
 	return registry.New(s.registryOptions(hostsDir, metrics))
 }
@@ -125,7 +128,8 @@ func (s *settings) registryOptions(hostsDir string, metrics *registry.Metrics) r
 	}
 }
 
-// userStores are the user's Docker stores.
+// userStores are the user's Docker stores. Helpers may ask for a passphrase
+// only when there is a terminal to answer on.
 func userStores(metrics *registry.Metrics) *auth.Stores {
 	stores := auth.StoresFromEnvironment()
 	stores.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
@@ -133,7 +137,8 @@ func userStores(metrics *registry.Metrics) *auth.Stores {
 	return auth.NewStores(stores)
 }
 
-// parseRef reads a reference as docker does.
+// parseRef reads a reference as docker does. A layout parses as a reference,
+// too, so that it would fail later with a confusing error.
 func parseRef(s string) (auth.Reference, error) {
 	ref, _, err := parseWritten(s)
 	return ref, err
@@ -142,7 +147,7 @@ func parseRef(s string) (auth.Reference, error) {
 // parseWritten reads a reference, and the tag that is written in it.
 func parseWritten(s string) (auth.Reference, string, error) {
 	if _, ok := layout.ParsePlace(s); ok {
-		return auth.Reference{}, "", usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image of a registry", s)
+		return auth.Reference{}, "", usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image in a registry", s)
 	}
 	ref, tag, err := auth.ParseWritten(s)
 	if err != nil {
@@ -151,10 +156,10 @@ func parseWritten(s string) (auth.Reference, string, error) {
 	return ref, tag, nil
 }
 
-// checkTag checks a tag that no reference was read with.
+// checkTag checks a tag that was not read as part of a reference.
 func checkTag(of, tag string) error {
 	if !auth.IsTag(tag) {
-		return usage.Errorf("%s: tag %.64q: must be up to 128 of letters, digits, _, . and -, and begin with neither . nor -", of, tag)
+		return usage.Errorf("%s: tag %.64q: must have up to 128 letters, digits, _, . and -, and not begin with . or -", of, tag)
 	}
 	return nil
 }

@@ -13,11 +13,13 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
+// newTree returns the command. It shows all platforms, unlike pull: it answers
+// what is there.
 func newTree(s *settings) *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "tree REF",
-		Short: "Show what is in a bundle, and where",
+		Short: "Show the contents of a bundle, and where they are",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("format", format, "text", "json"); err != nil {
@@ -42,7 +44,7 @@ func newTree(s *settings) *cobra.Command {
 	return c
 }
 
-// branch is a node for people and in JSON.
+// branch is a node in the output, as text and as JSON.
 type branch struct {
 	Namespace    string        `json:"namespace,omitempty"`
 	Repository   string        `json:"repository"`
@@ -54,7 +56,8 @@ type branch struct {
 	Children     []*branch     `json:"children,omitempty"`
 }
 
-// newBranch draws what is below a node where it stands first.
+// newBranch draws what is below a node where the node appears first. Elsewhere
+// it is drawn without its children: a graph may have exponentially many paths.
 func newBranch(b *bundle.Bundle, n *bundle.Node, drawn map[*bundle.Node]bool) *branch {
 	drawing := &branch{
 		Namespace:    n.Namespace,
@@ -75,8 +78,8 @@ func newBranch(b *bundle.Bundle, n *bundle.Node, drawn map[*bundle.Node]bool) *b
 	return drawing
 }
 
-// print draws a branch; first stands in front of its line, rest in front of
-// those below it.
+// print draws a branch; first is the prefix of its own line, rest that of the
+// lines below.
 func (b *branch) print(out io.Writer, first, rest string) error {
 	line := b.Repository + "@" + string(b.Digest) + "  " + oci.Kind(b.MediaType, b.ArtifactType)
 	if b.Platform != "" {

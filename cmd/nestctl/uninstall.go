@@ -12,14 +12,16 @@ import (
 	"github.com/nestedoci/nested/internal/node"
 )
 
+// newUninstall returns the command. --stay is for a DaemonSet, whose containers
+// must not end.
 func newUninstall() *cobra.Command {
 	var root string
 	var purge, stay bool
 	c := &cobra.Command{
 		Use:   "uninstall",
-		Short: "Take back what nestctl install has done",
-		Long: "Brings back the files that were there before nestctl install and removes those that it made.\n" +
-			"What somebody has changed since is left alone.",
+		Short: "Undo nestctl install",
+		Long: "Restores the files that were there before nestctl install, and removes those that it made.\n" +
+			"Files that have been edited since are left as they are.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := runUninstall(cmd.Context(), cmd.OutOrStdout(), root, purge)
@@ -29,12 +31,14 @@ func newUninstall() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&root, "root", "", "directory of an image to uninstall from, in place of this node")
-	c.Flags().BoolVar(&purge, "purge", false, "remove "+config.Default().Gateway.StateDir+" too, where the gateway keeps what it has learnt")
-	c.Flags().BoolVar(&stay, "stay", false, "go on until SIGTERM, and do nothing; for a container, which is not to end")
+	c.Flags().StringVar(&root, "root", "", "uninstall from the image in this directory, in place of this node")
+	c.Flags().BoolVar(&purge, "purge", false, "remove "+config.Default().Gateway.StateDir+" too, the gateway's location cache")
+	c.Flags().BoolVar(&stay, "stay", false, "keep running until SIGTERM, without doing anything; for containers, which must not end")
 	return c
 }
 
+// runUninstall fails when edited files were left, because a script would
+// otherwise believe that the node is as before.
 func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) error {
 	done, err := node.Uninstall(ctx, root, purge)
 	if err != nil {
@@ -42,7 +46,7 @@ func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) e
 	}
 	printChanges(out, done)
 	if len(done.Left) > 0 {
-		return errors.New("files were edited since they were installed; see what was left above")
+		return errors.New("files have been edited since they were installed; see the files left above, and remove them yourself")
 	}
 	if len(done.Paths()) == 0 {
 		fmt.Fprintln(out, "nothing is installed")

@@ -14,13 +14,15 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
+// newIndexUnprotect returns the command. The index itself stays: deleting it is
+// up to the registry's own tools.
 func newIndexUnprotect(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "unprotect REF",
 		Short: "Delete the tags that keep an index's members from the registry's clean-up",
 		Long: `Delete the tags nested-<short digest of the index> in the members' repositories,
-for an index that is retired: registry/org/app@sha256:... when its tag has moved
-on. Members keep the other tags that they have.`,
+for an index that is retired. When its tag has moved, name it by digest:
+registry/org/app@sha256:... Other tags of the members stay.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.unprotect(cmd.Context(), cmd.OutOrStdout(), args[0])

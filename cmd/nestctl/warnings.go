@@ -5,8 +5,9 @@ import (
 	"io"
 )
 
-// warnOfCleanUp says what a registry's clean-up may do to what is published
-// (docs/spec.md, section 8b).
+// warnOfCleanUp warns about what a registry's clean-up may do to published
+// content (docs/spec.md, section 8b). The clean-up may run weeks later, when
+// its effect is hard to connect with this command.
 func warnOfCleanUp(stderr io.Writer, strategy string, noProtect bool) {
 	if strategy == "reference" {
 		fmt.Fprintln(stderr, "warning: --strategy reference: the clean-up of a registry that does not know child namespaces may delete the index, "+

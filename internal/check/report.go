@@ -85,7 +85,7 @@ type incompleteError struct {
 }
 
 func (e *incompleteError) Error() string {
-	return fmt.Sprintf("%s is not whole: %s", e.ref, amount.Count(e.findings, "finding"))
+	return fmt.Sprintf("%s is incomplete: %s", e.ref, amount.Count(e.findings, "finding"))
 }
 
 func (e *incompleteError) Unwrap() error { return e.worst }

@@ -66,9 +66,9 @@ func (r *Report) title() string {
 // verdict is the last line.
 func (r *Report) verdict() string {
 	if !r.Complete {
-		return "not whole: " + amount.Count(len(r.Findings), "finding")
+		return "incomplete: " + amount.Count(len(r.Findings), "finding")
 	}
-	return fmt.Sprintf("whole: %s, %s, %s", amount.Count(r.members, "member"), amount.Count(r.Blobs, "blob"), amount.Bytes(r.Bytes))
+	return fmt.Sprintf("complete: %s, %s, %s", amount.Count(r.members, "member"), amount.Count(r.Blobs, "blob"), amount.Bytes(r.Bytes))
 }
 
 // access is what a repository made of the credential.

@@ -94,7 +94,7 @@ var mediaType = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z!#$&^_.+-]{0,126}/[0-9
 // may have. [Edit.Add] checks it, too.
 func (o AddOptions) Check() error {
 	if o.ArtifactType != "" && !mediaType.MatchString(o.ArtifactType) {
-		return usage.Optionf("artifact-type", " %.64q: must be a media type, as application/vnd.example.app", o.ArtifactType)
+		return usage.Optionf("artifact-type", " %.64q: must be a media type, such as application/vnd.example.app", o.ArtifactType)
 	}
 	if value, ok := o.MemberAnnotations[nested.Annotation]; ok {
 		return usage.Optionf("member-annotation", " %s=%.64q: the child namespace is where the source is", nested.Annotation, value)
