@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/internal/sanitize"
@@ -29,6 +31,7 @@ var reading = []string{
 	"pull --all-platforms --to oci-layout:DIR/out REG/org/app:v1",
 	"pull --all-platforms --format json --to oci-archive:DIR/out.tar REG/org/app:v1",
 	"pull --member web --to oci-layout:DIR/out REG/org/app:v1",
+	"pull --all-platforms --to oci-layout:DIR/hostile REG/org/app/web:v1",
 	"tree REG/org/app:v1",
 	"tree --format json REG/org/app:v1",
 	"check REG/org/app:v1",
@@ -43,6 +46,8 @@ var reading = []string{
 	"copy --dry-run --format json REG/org/app:v1 REG/prod/app",
 	"copy --flatten REG/org/app:v1 REG/prod/app",
 	"copy --referrers REG/org/app:v1 REG/prod/app",
+	"copy --from-parents --strategy reference --member web REG/org/app:v1 REG/prod/app",
+	"copy REG/org/app/web:v1 oci-layout:DIR/hostile",
 	"copy oci-layout:DIR/hostile oci-layout:DIR/out",
 	"copy oci-layout:DIR/hostile:v1 REG/prod/app",
 	"copy --format json oci-archive:DIR/hostile.tar oci-layout:DIR/out",
@@ -226,6 +231,25 @@ func TestHostileDocuments(t *testing.T) {
 			t.Errorf("%s: exit status %d, want %d: %s", command, status, invalid, stderr)
 		}
 	}
+}
+
+// TestEveryReaderIsFuzzed: what takes a reference reads manifests, and so is among the commands that are fuzzed.
+func TestEveryReaderIsFuzzed(t *testing.T) {
+	var check func(c *cobra.Command)
+	check = func(c *cobra.Command) {
+		path := strings.TrimPrefix(c.CommandPath(), "nestctl ")
+		fuzzed := slices.ContainsFunc(reading, func(command string) bool { return strings.HasPrefix(command, path+" ") })
+		if path == "doctor" { // internal/doctor has FuzzManifest: it asks the gateway
+			fuzzed = true
+		}
+		if reads := regexp.MustCompile(`\b(REF|SRC|DEST)\b`); reads.MatchString(c.Use) && !fuzzed {
+			t.Errorf("nestctl %s is not fuzzed", path)
+		}
+		for _, below := range c.Commands() {
+			check(below)
+		}
+	}
+	check(newRoot())
 }
 
 // FuzzCommands does the same with documents that nobody thought of. Which

@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// answers is a gateway that gives the same answer to everything, and takes note of what is asked.
+type answers struct {
+	status int
+	body   string
+	asked  []string
+}
+
+func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	a.asked = append(a.asked, req.URL.EscapedPath())
+	return &http.Response{StatusCode: a.status, Body: io.NopCloser(strings.NewReader(a.body)), Request: req}, nil
+}
+
+// FuzzManifest: what a manifest, an index or an error says leads to manifests of the same repository and to nothing else.
+func FuzzManifest(f *testing.F) {
+	entry := `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"digest":"sha256:` + strings.Repeat("a", 64) + `"}`
+	for _, body := range []string{
+		"", "null", "[]", `{"manifests":null}`, `{"manifests":[null,{},1]}`, `{"manifests":[` + entry + `]}`, `{"manifests":[` + strings.Repeat(entry+",", 300) + entry + `]}`,
+		`{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"../../../_catalog"}]}`, `{"errors":[{"message":"; \u001b[31m"}]}`,
+	} {
+		f.Add(uint16(http.StatusOK), body)
+		f.Add(uint16(http.StatusNotFound), body)
+	}
+	ref, err := auth.ParseReference("reg.test/org/app:v1")
+	if err != nil {
+		f.Fatal(err)
+	}
+	allowed := regexp.MustCompile(`^/v2/org/app/manifests/(v1|[a-z0-9.+_-]+:[a-zA-Z0-9=_-]+)$`)
+	c := config.Default()
+	f.Fuzz(func(t *testing.T, status uint16, body string) {
+		gateway := &answers{status: int(status), body: body}
+		d := &doctor{config: &c}
+		problems := d.checkManifest(t.Context(), &client{&http.Client{Transport: gateway}, "127.0.0.1:1"}, ref)
+		if len(gateway.asked) > 1+maxMembers {
+			t.Errorf("%d requests", len(gateway.asked))
+		}
+		for _, path := range gateway.asked {
+			if !allowed.MatchString(path) {
+				t.Errorf("asked for %s", strconv.Quote(path))
+			}
+		}
+		for _, p := range problems {
+			if p.What == "" || len(p.String()) > 10_000 {
+				t.Errorf("a problem of %d characters", len(p.String()))
+			}
+		}
+	})
+}
