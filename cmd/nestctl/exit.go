@@ -5,6 +5,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/gateway/locations"
@@ -27,7 +28,10 @@ func exitStatus(err error) int {
 	var usage usage.Error
 	var bad *nested.InvalidError
 	var malformed layout.MalformedError
+	var ended *intercept.ExitError
 	switch {
+	case errors.As(err, &ended):
+		return ended.Status
 	case errors.As(err, &usage):
 		return misuse
 	case errors.As(err, &bad), errors.As(err, &malformed), errors.Is(err, locations.ErrDamaged):

@@ -42,6 +42,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	if status := ownStatus(err); status != 0 {
+		return status
+	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted; run the same command again to continue")
 	}

@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,18 +30,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("INTERCEPT_COMMAND") != "" {
 		os.Exit(command(os.Args[1], os.Args[2:]))
 	}
-	leaktest.Main(collected{m})
-}
-
-// collected lets go, after the tests, of the pipes that package net keeps to copy between connections.
-type collected struct{ *testing.M }
-
-func (c collected) Run() int {
-	code := c.M.Run()
-	for range 3 { // one for the pool, one for its victims, one for their finalizers
-		runtime.GC()
-	}
-	return code
+	leaktest.Main(m)
 }
 
 // command is what the tests run.

@@ -1,0 +1,167 @@
+package integration
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Names that the certificates of httptest are for. Nobody can resolve them here.
+const (
+	execHost   = "registry.example.com"
+	execTokens = "auth.example.com" // no registry, so that exec does not look at it
+)
+
+// execScene is a registry over TLS that only a proxy finds, and a user's clients, directly or through nestctl exec.
+type execScene struct {
+	registry *registry
+	proxy    *findingProxy
+	dir      string
+	env      []string
+}
+
+func newExecScene(t *testing.T) *execScene {
+	t.Helper()
+	needs(t, "linux", "nestctl", "crane", "oras", "regctl")
+	who := login{"robot", "s3cret"}
+	rights := pushes("org/bare/image", "org/bare/copy", "org/bare/artifact", "org/exec/image", "org/exec/copy", "org/exec/artifact")
+	tokens := serveTokens(t, map[string]user{who.username: {password: who.password, rights: rights}}, (*httptest.Server).StartTLS)
+	tokensAt := strings.TrimSuffix(strings.TrimPrefix(tokens.realm, "https://"), "/token")
+	tokens.realm = "https://" + execTokens + "/token"
+	s := &execScene{registry: registryOptions{serve: (*httptest.Server).StartTLS}.start(t, tokens), dir: t.TempDir()}
+	s.proxy = &findingProxy{at: map[string]string{execHost + ":443": s.registry.host, execTokens + ":443": tokensAt}}
+	server := httptest.NewServer(s.proxy)
+	t.Cleanup(server.Close)
+	s.env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "DOCKER_CONFIG=" + dockerConfig(t, map[string]login{execHost: who}, nil),
+		"HTTPS_PROXY=" + server.URL, "SSL_CERT_FILE=" + writeFile(t, filepath.Join(t.TempDir(), "ca.pem"), s.registry.ca),
+	}
+	writeFile(t, filepath.Join(s.dir, "layer.tgz"), string(newLayer(t, "message", []byte("hello\n")).data))
+	writeFile(t, filepath.Join(s.dir, "hello.rpm"), string(randomBlob("", 3<<20).data))
+	return s
+}
+
+// run runs a client, and returns what it printed and what the registry was asked, both sorted: clients do several things
+// at once. Repositories org/exec/… are called as those of the direct way, which are as long.
+func (s *execScene) run(t *testing.T, command string, prefix ...string) (out, log []string) {
+	t.Helper()
+	words := append(prefix, strings.Fields(command)...)
+	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
+	cmd.Dir, cmd.Env = s.dir, s.env
+	out = strings.Split(strings.ReplaceAll(runCommand(t, cmd), "org/exec/", "org/bare/"), "\n")
+	for _, r := range s.registry.requests() {
+		if r.Kind == "uploads" {
+			r.Reference = "" // of the registry's choice
+		}
+		log = append(log, strings.ReplaceAll(fmt.Sprintf("%+v", r), "org/exec/", "org/bare/"))
+	}
+	slices.Sort(out)
+	slices.Sort(log)
+	return out, log
+}
+
+// findingProxy is a proxy that alone knows where hosts are.
+type findingProxy struct {
+	at map[string]string
+
+	mu    sync.Mutex
+	asked []string
+}
+
+func (p *findingProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	p.asked = append(p.asked, r.Method+" "+r.Host)
+	p.mu.Unlock()
+	there, err := net.Dial("tcp", p.at[r.Host])
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer there.Close()
+	here, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer here.Close()
+	_, _ = io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
+	var both sync.WaitGroup
+	both.Go(func() { pour(there, here) })
+	pour(here, there)
+	both.Wait()
+}
+
+// pour copies one way, and ends the other end's.
+func pour(to, from net.Conn) {
+	_, _ = io.Copy(to, from)
+	_ = to.(*net.TCPConn).CloseWrite()
+}
+
+// TestExecPlain: plain content passes unchanged. Through nestctl exec, crane, oras and regctl ask the registry for what
+// they ask it for directly, and print the same.
+func TestExecPlain(t *testing.T) {
+	s := newExecScene(t)
+	const repository = execHost + "/org/PLACE/"
+	for _, command := range []string{
+		"crane append --new_layer layer.tgz --new_tag " + repository + "image:v1",
+		"crane digest " + repository + "image:v1",
+		"crane pull " + repository + "image:v1 PLACE.tar",
+		"crane copy " + repository + "image:v1 " + repository + "copy:crane",
+		"crane ls " + repository + "image",
+		"oras push --no-tty --artifact-type application/vnd.test.rpm " + repository + "artifact:v1 hello.rpm:application/x-rpm",
+		"oras pull --no-tty -o PLACE " + repository + "artifact:v1",
+		"oras cp --no-tty -r " + repository + "artifact:v1 " + repository + "copy:oras",
+		"oras manifest fetch " + repository + "copy:oras",
+		"regctl image copy " + repository + "image:v1 " + repository + "copy:regctl",
+		"regctl manifest get --format raw-body " + repository + "copy:regctl",
+	} {
+		direct, asked := s.run(t, strings.ReplaceAll(command, "PLACE", "bare"))
+		through, askedThrough := s.run(t, strings.ReplaceAll(command, "PLACE", "exec"), "nestctl", "exec", "--")
+		if !slices.Equal(through, direct) {
+			t.Errorf("%s: %q, directly %q", command, through, direct)
+		}
+		if !slices.Equal(askedThrough, asked) || len(asked) == 0 {
+			t.Errorf("%s:\n%s\ndirectly\n%s", command, strings.Join(askedThrough, "\n"), strings.Join(asked, "\n"))
+		}
+	}
+	for _, file := range []string{"%s.tar", "%s/hello.rpm"} { // crane's archive has the image's name in it
+		direct, err := os.ReadFile(filepath.Join(s.dir, fmt.Sprintf(file, "bare")))
+		must(t, err)
+		through, err := os.ReadFile(filepath.Join(s.dir, fmt.Sprintf(file, "exec")))
+		must(t, err)
+		if file != "%s.tar" && string(through) != string(direct) || len(through) != len(direct) {
+			t.Errorf("%s: %d bytes, directly %d", file, len(through), len(direct))
+		}
+	}
+	for _, asked := range s.proxy.asked {
+		if asked != "CONNECT "+execHost+":443" && asked != "CONNECT "+execTokens+":443" {
+			t.Errorf("the proxy was asked to %s", asked)
+		}
+	}
+}
+
+// TestExecUntrusted: exec does not vouch for a registry that its user does not trust.
+func TestExecUntrusted(t *testing.T) {
+	s := newExecScene(t)
+	s.env = append(s.env, "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR=/nowhere")
+	for _, command := range []string{"crane digest --insecure ", "oras manifest fetch --insecure ", "regctl manifest get "} {
+		got := nestctl{s.env}.try(t, append([]string{"exec", "--"}, strings.Fields(command+execHost+"/org/exec/image:v1")...)...)
+		last := strings.TrimSpace(got.stderr)
+		last = last[strings.LastIndexByte(last, '\n')+1:]
+		if got.code != 1 || !strings.HasPrefix(last, "nestctl: GET https://"+execHost+"/v2/") && !strings.HasPrefix(last, "nestctl: HEAD https://"+execHost+"/v2/") ||
+			!strings.Contains(last, "the certificate of "+execHost+" is not trusted") {
+			t.Errorf("%s: status %d, %s", command, got.code, got.stderr)
+		}
+	}
+	if asked := s.registry.requests(); len(asked) > 0 {
+		t.Errorf("the registry was asked for %v", asked)
+	}
+}
