@@ -273,7 +273,7 @@ func (c created) print(out io.Writer, format string) error {
 func parseTag(s string) (auth.Reference, error) {
 	ref, err := parseRef(s)
 	if err == nil && ref.Tag() == "" {
-		err = usage.Errorf("%s: an index is published under a tag; name a tag in place of the digest", s)
+		err = usage.Errorf("%s: an index is published under a tag, not under a digest; name a tag", s)
 	}
 	return ref, err
 }

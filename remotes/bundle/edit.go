@@ -97,7 +97,7 @@ func (o AddOptions) Check() error {
 		return usage.Optionf("artifact-type", " %.64q: must be a media type, such as application/vnd.example.app", o.ArtifactType)
 	}
 	if value, ok := o.MemberAnnotations[nested.Annotation]; ok {
-		return usage.Optionf("member-annotation", " %s=%.64q: the child namespace is where the source is", nested.Annotation, value)
+		return usage.Optionf("member-annotation", " %s=%.64q: the child namespace is where the SOURCE is", nested.Annotation, value)
 	}
 	return nil
 }
