@@ -19,10 +19,10 @@ import (
 	"time"
 )
 
-// Certificates let containerd and the gateway know each other, and nobody
-// else. All are PEM.
+// Certificates authenticate containerd and the gateway to each other. All are
+// PEM.
 type Certificates struct {
-	// CA is the certificate that signed the two others. Its key is gone.
+	// CA is the certificate that signed the two others. Its key is not kept.
 	// Those of earlier sets may follow.
 	CA []byte
 	// Gateway and Client are each a certificate with its key.
@@ -31,6 +31,8 @@ type Certificates struct {
 
 // The times of certificates. A clock may be a bit behind.
 const (
+	// The lifetime of certificates; clockSkew allows for a clock that is
+	// behind.
 	certificateLife = 365 * 24 * time.Hour
 	clockSkew       = time.Hour
 )
@@ -51,7 +53,7 @@ func NewCertificates(address string, now time.Time) (Certificates, error) {
 	return c, err
 }
 
-// signer is a CA while it has its key: as long as a set is being made.
+// signer is a CA that still has its key, while a set is being made.
 type signer struct {
 	ips []net.IP
 	now time.Time
@@ -60,8 +62,8 @@ type signer struct {
 }
 
 // newSigner makes a CA. containerd adds it to the CAs of the system when it
-// checks the gateway and whatever the gateway redirects to, so that it may
-// speak for loopback names only.
+// verifies the gateway and the hosts that the gateway redirects to, so it is
+// restricted to loopback names.
 func newSigner(address string, now time.Time) (*signer, error) {
 	s := &signer{now: now}
 	var err error
@@ -88,7 +90,7 @@ func newSigner(address string, now time.Time) (*signer, error) {
 	return s, err
 }
 
-// loopbackIPs are the addresses behind host:port.
+// loopbackIPs are the addresses of host:port.
 func loopbackIPs(address string) ([]net.IP, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -151,7 +153,7 @@ func (c Certificates) ID() string {
 	return CertificateIDs(c.CA)[0]
 }
 
-// CertificateIDs are the short names of the sets whose CAs a text holds.
+// CertificateIDs are the short names of the sets whose CAs are in a text.
 func CertificateIDs(cas []byte) []string {
 	ids := []string{}
 	for _, ca := range splitPEM(cas) {
@@ -161,9 +163,9 @@ func CertificateIDs(cas []byte) []string {
 	return ids
 }
 
-// After returns the set with the CAs of earlier sets behind its own, down to
-// the one that signed what the gateway shows until it has the new set. When
-// renewals were interrupted that need not be the last one.
+// After returns the set with the CAs of earlier sets after its own, down to the
+// one that signed the certificate that the gateway uses until it has the new
+// set. When renewals were interrupted that need not be the latest one.
 func (c Certificates) After(earlier Certificates) Certificates {
 	shown, err := firstCertificate(earlier.Gateway)
 	if err != nil {
@@ -190,7 +192,7 @@ func splitPEM(text []byte) [][]byte {
 	return all
 }
 
-// Until is when the first of the set's certificates ends.
+// Until is when the first of the set's certificates expires.
 func (c Certificates) Until() (time.Time, error) {
 	var until time.Time
 	for _, text := range [][]byte{c.CA, c.Gateway, c.Client} {
@@ -205,8 +207,8 @@ func (c Certificates) Until() (time.Time, error) {
 	return until, nil
 }
 
-// Due reports whether certificates that end then are to be renewed: less than a
-// third of their life is left.
+// Due reports whether certificates that expire at a time have to be renewed:
+// less than a third of their lifetime is left.
 func Due(until, now time.Time) bool { return until.Sub(now) < certificateLife/3 }
 
 func firstCertificate(text []byte) (*x509.Certificate, error) {
@@ -217,9 +219,9 @@ func firstCertificate(text []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// Check tells what is wrong with a set for a gateway at an address: keys that
-// do not belong to their certificates, or certificates of another CA, for
-// another address, or out of date.
+// Check returns what is wrong with a set for a gateway at an address: keys that
+// do not match their certificates, or certificates of another CA, for another
+// address, or out of date.
 func (c Certificates) Check(address string, now time.Time) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

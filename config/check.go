@@ -18,9 +18,9 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
-// ContainerdCerts is the directory in which containerd finds the hosts.toml
-// files of registries, and so the gateway, unless its config_path says
-// otherwise.
+// ContainerdCerts is the directory in which containerd looks for the hosts.toml
+// files of registries, and so finds the gateway, unless its config_path names
+// another.
 const ContainerdCerts = "/etc/containerd/certs.d"
 
 // Check applies the rules for values. The error is an [*Error] with all that
@@ -39,7 +39,7 @@ func defaults() *Config {
 	return &c
 }
 
-// get returns the value of a key that there is.
+// get returns the value of an existing key.
 func (c *Config) get(key string) any {
 	v := reflect.ValueOf(c).Elem()
 	for name := range strings.SplitSeq(key, ".") {
@@ -48,8 +48,8 @@ func (c *Config) get(key string) any {
 	return v.Interface()
 }
 
-// check applies the rules to what was read, and says where each is broken.
-func (d *document) check() {
+// check applies the rules to what was read, and records where each is broken.
+func (d *decoder) check() {
 	r := rules{
 		given: func(key string) bool { _, ok := d.places[key]; return ok },
 		bad: func(key string) bool {
@@ -64,9 +64,9 @@ func (d *document) check() {
 	d.problems.more += r.problems.more
 }
 
-// locate notes a problem at the value of its key; at the key's table when
+// locate records a problem at the value of its key, or at the key's table when
 // there is no value.
-func (d *document) locate(p Problem) {
+func (d *decoder) locate(p Problem) {
 	here, ok := d.places[p.Key]
 	if !ok {
 		table, _, _ := strings.Cut(p.Key, ".")
@@ -76,18 +76,18 @@ func (d *document) locate(p Problem) {
 	if p.element > 0 && p.element <= len(here.elements) {
 		offset = here.elements[p.element-1]
 	}
-	d.problem(p.Key, offset, p.Wrong, p.Right)
+	d.problem(p.Key, offset, p.Wrong, p.Fix)
 }
 
 // rules collects what is wrong with values.
 type rules struct {
-	given    func(key string) bool // whether somebody has set it
-	bad      func(key string) bool // whether it is known to be wrong, and not set
+	given    func(key string) bool // whether the file sets it
+	bad      func(key string) bool // whether its value is already known to be wrong
 	problems problems
 }
 
 func (r *rules) all(c *Config) {
-	r.rule(c.Version == 1, "version", c.Version, "this program knows version 1")
+	r.rule(c.Version == 1, "version", c.Version, "must be 1, the version that this program knows")
 	r.oneOf("log.level", c.Log.Level, "error", "warn", "info", "debug")
 	r.oneOf("log.format", c.Log.Format, "text", "json")
 	r.credentials(c)
@@ -130,7 +130,7 @@ func (r *rules) nested(n Nested) {
 	}
 }
 
-// served are the rules about what is served, and to whom.
+// served are the rules about what is served, and to which clients.
 func (r *rules) served(g Gateway) {
 	const registries, allow = "gateway.registries", "gateway.allow"
 	r.oneOf("gateway.mode", g.Mode, "node", "pod")
@@ -144,7 +144,7 @@ func (r *rules) served(g Gateway) {
 		registry, _, _ := strings.Cut(pattern, "/")
 		return slices.Contains(g.Registries, registry) || !isPattern(pattern)
 	}
-	r.each(allow, g.Allow, known, "its registry must be among "+registries)
+	r.each(allow, g.Allow, known, "its registry must be one of "+registries)
 }
 
 // reached are the rules about addresses and directories.
@@ -162,7 +162,7 @@ func (r *rules) reached(g Gateway) {
 		r.rule(filepath.IsAbs(path.value), path.key, path.value, "must be an absolute path")
 	}
 	r.rule(!overlap(g.HostsDir, ContainerdCerts), "gateway.hosts_dir", g.HostsDir,
-		"must have nothing to do with containerd's "+ContainerdCerts+", which leads back to the gateway")
+		"must be outside of containerd's "+ContainerdCerts+", which leads back to the gateway")
 }
 
 func (r *rules) bounds(g Gateway) {
@@ -172,19 +172,19 @@ func (r *rules) bounds(g Gateway) {
 	r.rule(g.Grace >= 0, "gateway.grace", g.Grace, "must not be negative")
 }
 
-// memory is the rule for the budget, without which no document of the greatest
-// size would ever be read.
+// memory is the rule for the budget: below it, a manifest or index of the
+// maximum size could never be read.
 func (r *rules) memory(c *Config) {
 	r.rule(c.Gateway.MaxMemory >= gateway.LeastMemory, "gateway.max_memory", c.Gateway.MaxMemory,
 		fmt.Sprintf("must be at least %d", gateway.LeastMemory))
 }
 
-func (r *rules) add(key string, element int, wrong, right string) {
-	r.problems.add(Problem{Key: key, Wrong: wrong, Right: right, element: element})
+func (r *rules) add(key string, element int, wrong, fix string) {
+	r.problems.add(Problem{Key: key, Wrong: wrong, Fix: fix, element: element})
 }
 
-// rule notes a value that breaks a rule.
-func (r *rules) rule(ok bool, key string, value any, right string) {
+// rule records a value that breaks a rule.
+func (r *rules) rule(ok bool, key string, value any, fix string) {
 	if ok || r.bad(key) {
 		return
 	}
@@ -200,7 +200,7 @@ func (r *rules) rule(ok bool, key string, value any, right string) {
 	if !r.given(key) {
 		is = "missing"
 	}
-	r.add(key, 0, key+" is "+is, right)
+	r.add(key, 0, key+" is "+is, fix)
 }
 
 func (r *rules) oneOf(key, value string, allowed ...string) {
@@ -208,11 +208,11 @@ func (r *rules) oneOf(key, value string, allowed ...string) {
 	r.rule(slices.Contains(allowed, value), key, value, "must be "+strings.Join(allowed[:last], ", ")+" or "+allowed[last])
 }
 
-// each notes the elements of a list that break a rule.
-func (r *rules) each(key string, list []string, ok func(string) bool, right string) {
+// each records the elements of a list that break a rule.
+func (r *rules) each(key string, list []string, ok func(string) bool, fix string) {
 	for i, s := range list {
 		if !ok(s) {
-			r.add(key, i+1, key+" has "+quote(s)+" in it", right)
+			r.add(key, i+1, key+" has "+quote(s)+" in it", fix)
 		}
 	}
 }
@@ -256,8 +256,8 @@ func isLoopback(hostport string) bool {
 	return err == nil && host == "localhost" && isPort(port)
 }
 
-// collide reports whether two loopback addresses cannot be listened on at once.
-// Port 0 is any free one.
+// collide reports whether two loopback addresses cannot both be listened on.
+// Port 0 is any free port.
 func collide(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
@@ -267,7 +267,7 @@ func collide(a, b string) bool {
 	return hostA == hostB || hostA == "localhost" || hostB == "localhost"
 }
 
-// overlap reports whether one directory is the other, or lies in it.
+// overlap reports whether one directory is the other, or is inside it.
 func overlap(a, b string) bool {
 	in := func(a, b string) bool {
 		way, err := filepath.Rel(a, b)

@@ -11,9 +11,9 @@ func TestRules(t *testing.T) {
 		loopback = "must be a loopback address and a port"
 		differ   = "must differ from gateway.address"
 		absolute = "must be an absolute path"
-		leads    = "must have nothing to do with containerd's /etc/containerd/certs.d, which leads back to the gateway"
+		leads    = "must be outside of containerd's /etc/containerd/certs.d, which leads back to the gateway"
 		pattern  = "must be registry/path with names of repositories, * or ** between slashes"
-		among    = "its registry must be among gateway.registries"
+		among    = "its registry must be one of gateway.registries"
 		realm    = "must be host or host:port, without https://"
 	)
 	for line, want := range map[string]string{
@@ -32,16 +32,16 @@ func TestRules(t *testing.T) {
 		`metrics_address = "0.0.0.0:7118"`:             `:4:19: gateway.metrics_address is "0.0.0.0:7118"; ` + loopback,
 		`metrics_address = "127.0.0.1:7117"`:           `:4:19: gateway.metrics_address is "127.0.0.1:7117"; ` + differ,
 		`metrics_address = "localhost:7117"`:           `:4:19: gateway.metrics_address is "localhost:7117"; ` + differ,
-		`redirects = "pass"`:                           `:4:1: gateway.redirects is no key any more; remove it; redirects of blobs are handed on where that is safe, and followed elsewhere`,
+		`redirects = "pass"`:                           `:4:1: gateway.redirects is not a key any more; remove it; redirects of blobs are passed to the client where that is safe, and followed otherwise`,
 		`upstream_timeout = "29.9s"`:                   "",
 		`upstream_timeout = "30s"`:                     `:4:20: gateway.upstream_timeout is "30s"; must be more than 0s and less than containerd's 30s`,
 		`upstream_timeout = "0s"`:                      `:4:20: gateway.upstream_timeout is "0s"; must be more than 0s and less than containerd's 30s`,
 		`grace = "0s"`:                                 "",
 		`grace = "-1s"`:                                `:4:9: gateway.grace is "-1s"; must not be negative`,
 		`grace = ""`:                                   `:4:9: gateway.grace is ""; must be a duration such as "30s"`,
-		`trail_max_age = "720h"`:                       `:4:1: gateway.trail_max_age is no key any more; remove it; what was not seen for 30 days is forgotten`,
-		`trail_max_bytes = 1_048_576`:                  `:4:1: gateway.trail_max_bytes is no key any more; remove it; the location cache has 64 MiB at most, then the oldest is forgotten`,
-		`search_requests = 100`:                        `:4:1: gateway.search_requests is no key any more; remove it; a search makes 100 requests at most`,
+		`trail_max_age = "720h"`:                       `:4:1: gateway.trail_max_age is not a key any more; remove it; entries that were not seen for 30 days are dropped`,
+		`trail_max_bytes = 1_048_576`:                  `:4:1: gateway.trail_max_bytes is not a key any more; remove it; the location cache has at most 64 MiB; beyond that the oldest entries are dropped`,
+		`search_requests = 100`:                        `:4:1: gateway.search_requests is not a key any more; remove it; a search makes 100 requests at most`,
 		`state_dir = "state"`:                          `:4:13: gateway.state_dir is "state"; ` + absolute,
 		`certificate = ""`:                             `:4:15: gateway.certificate is ""; ` + absolute,
 		`client_ca = "./ca.pem"`:                       `:4:13: gateway.client_ca is "./ca.pem"; ` + absolute,
@@ -72,10 +72,10 @@ func TestRules(t *testing.T) {
 		"[credentials]\nrealms = [\"user@a.test\"]":                                                     `:5:11: credentials.realms has "user@a.test" in it; ` + realm,
 		"[credentials]\nrealms = [\"[::1::2]\"]":                                                        `:5:11: credentials.realms has "[::1::2]" in it; ` + realm,
 		"[credentials]\nrealms = [\"\"]":                                                                `:5:11: credentials.realms has "" in it; ` + realm,
-		"[nested]\nmax_document_bytes = 4194304":                                                        `:5:1: nested.max_document_bytes is no key any more; remove it; docs/spec.md, section 5, has the limit`,
-		"[nested]\nmax_depth = 16":                                                                      `:5:1: nested.max_depth is no key any more; remove it; docs/spec.md, section 5, has the limit`,
-		"[nested]\nmax_entries = 10000":                                                                 `:5:1: nested.max_entries is no key any more; remove it; docs/spec.md, section 5, has the limit`,
-		"[nested]\nmax_descriptors = 100000":                                                            `:5:1: nested.max_descriptors is no key any more; remove it; docs/spec.md, section 5, has the limit`,
+		"[nested]\nmax_document_bytes = 4194304":                                                        `:5:1: nested.max_document_bytes is not a key any more; remove it; docs/spec.md, section 5, has the limit`,
+		"[nested]\nmax_depth = 16":                                                                      `:5:1: nested.max_depth is not a key any more; remove it; docs/spec.md, section 5, has the limit`,
+		"[nested]\nmax_entries = 10000":                                                                 `:5:1: nested.max_entries is not a key any more; remove it; docs/spec.md, section 5, has the limit`,
+		"[nested]\nmax_descriptors = 100000":                                                            `:5:1: nested.max_descriptors is not a key any more; remove it; docs/spec.md, section 5, has the limit`,
 		"[nested]\nannotations = []":                                                                    "",
 		"[nested]\nannotations = []\nproperties = []":                                                   `:5:15: nested.annotations and nested.properties are empty; one of them must have a name`,
 		"[nested]\nannotations = [\"a\", \"b\\nc\"]":                                                    `:5:21: nested.annotations has "b\nc" in it; must be names of printable characters`,

@@ -1,10 +1,23 @@
-// Package config is the configuration file of nested's daemons, and the one
-// place where what it says becomes objects.
+// Package config is the configuration of nested's daemons: the file, its rules,
+// and the objects that are made from it.
 //
-// A reader meets: [Config], the file's shape with its defaults; [Load] and
-// [Parse], which read it strictly and report everything that is wrong with it
-// at once, each with its position; [Config.Check], the rules for values;
-// [CheckFile], whose files are trusted; [Config.Render], the file as text.
+// Read the files in this order:
+//
+//   - config.go: [Config] is the file's form, with its defaults (comments.go is
+//     generated from it);
+//   - parse.go with value.go and unknown.go: [Load] and [Parse] read it
+//     strictly, and report everything that is wrong at once, each with its
+//     position (problem.go);
+//   - check.go: the rules for values; files.go with state.go: who may change
+//     the files that it names;
+//   - render.go: the file as text; gateway.go: the gateway that it describes;
+//     plugin.go: the section in containerd's own file;
+//   - hosts.go, and the other files beginning with hosts: reading hosts.toml,
+//     checking who may change it, and putting the gateway into it;
+//   - certificates.go: the certificates of containerd and the gateway.
+//
+// Package gateway is below it; its users are internal/daemon, internal/node,
+// internal/doctor and plugin.
 package config
 
 import (
@@ -13,11 +26,11 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
-// Path is where the daemons look.
+// Path is where the daemons look for the file.
 const Path = "/etc/nested/config.toml"
 
-// Config is the file. Each key's comment stands in docs/config.md and in what
-// [Config.Render] writes; `go test ./config -update` brings it there.
+// Config is the file. The comment of each key is also in docs/config.md and in
+// the output of [Config.Render]; `go test ./config -update` copies it there.
 type Config struct {
 	// The version of the file's format; 1.
 	Version int `toml:"version"`
@@ -30,26 +43,26 @@ type Config struct {
 
 // Log is the section [log].
 type Log struct {
-	// What is logged: "error", "warn", "info" or "debug".
+	// The log level: "error", "warn", "info" or "debug".
 	Level string `toml:"level"`
-	// How: "text" or "json".
+	// The log format: "text" or "json".
 	Format string `toml:"format"`
 }
 
 // Credentials is the section [credentials].
 type Credentials struct {
-	// Docker configuration files, or directories with a config.json, asked in this order; one that does not exist is
-	// passed over. Only with mode = "node".
+	// Docker configuration files, or directories with a config.json, searched in this order. One that does not exist is
+	// skipped. Only with mode = "node".
 	DockerConfig []string `toml:"docker_config"`
-	// The kubelet's credential provider plugins, asked after those files: the kubelet's --image-credential-provider-config,
+	// The kubelet's credential provider plugins, used after those files: the kubelet's --image-credential-provider-config,
 	// one file. Empty: none. Only with mode = "node".
 	KubeletProviders string `toml:"kubelet_credential_providers"`
-	// The folder of the plugins: the kubelet's --image-credential-provider-bin-dir.
+	// The directory of the plugins: the kubelet's --image-credential-provider-bin-dir.
 	KubeletProviderDir string `toml:"kubelet_credential_provider_dir"`
 	// How long a credential helper may take.
 	HelperTimeout time.Duration `toml:"helper_timeout"`
-	// The only hosts, besides a registry itself, that may be its token endpoint: host or host:port. Empty: any host that
-	// is not less public than the registry.
+	// The only hosts, besides a registry itself, that may be its token endpoint: host or host:port. Empty: any host whose
+	// address is not less public than the registry's.
 	Realms []string `toml:"realms"`
 }
 
@@ -64,45 +77,45 @@ type Nested struct {
 
 // Gateway is the section [gateway].
 type Gateway struct {
-	// Whose credentials are used. "node": those of the Docker configuration files, for all who may reach the gateway.
-	// "pod": those that the caller shows, asked for with Basic where a repository is not public.
+	// Whose credentials are used. "node": those of the Docker configuration files, for every client of the gateway. "pod":
+	// those that the client sends; the gateway asks for them with Basic where a repository is not public.
 	Mode string `toml:"mode"`
-	// The registries that are served, as references name them: host or host:port.
+	// The registries to serve, as references name them: host or host:port.
 	Registries []string `toml:"registries"`
-	// The repositories that are served, with all below them: registry/path, where * stands for one component and ** for
-	// one or more. Empty: all of the registries.
+	// The repositories to serve, with all below them: registry/path, where * stands for one component and ** for one or
+	// more. Empty: all repositories of the registries.
 	Allow []string `toml:"allow"`
 	// Where to listen: a loopback address with a port. Ignored for a socket that systemd passes.
 	Address string `toml:"address"`
 	// The gateway's certificate and key in one PEM file.
 	Certificate string `toml:"certificate"`
-	// The certificate that signed those of the gateway's callers.
+	// The certificate of the CA that signed those of the gateway's clients.
 	ClientCA string `toml:"client_ca"`
 	// A directory with a hosts.toml per registry, in containerd's format: upstream mirrors, CAs, client certificates,
-	// headers. Not containerd's own, in which the gateway stands.
+	// headers. Not containerd's own directory, whose files name the gateway.
 	HostsDir string `toml:"hosts_dir"`
 	// How long a registry may take to begin an answer, all attempts together; less than containerd's 30s.
 	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
-	// How many manifests and small blobs may be fetched, for all clients together, before the client of a nested index
-	// asks for them; each has 256 KiB at most, also behind a redirect. They are fetched once it has asked for a second
-	// entry of an index that was not known yet, 32 at a time, and wait until 10 minutes after its last request; in mode
-	// pod for a minute. 0: none.
+	// How many manifests and small blobs may be read ahead, for all clients together, before the client of a nested index
+	// requests them; each has 256 KiB at most, also behind a redirect. They are fetched, 32 at a time, once the client has
+	// requested a second entry of an index that was not known yet, and kept until 10 minutes after its last request, in
+	// mode pod for a minute. 0: none.
 	Prefetch int `toml:"prefetch"`
-	// The most bytes that are held for all clients together: indexes, manifests and lists while they are read, followed and
-	// sent, what waits for its client, what searches remember. Requests wait for their part, and get 503 when it does not
-	// come within upstream_timeout. At least 48 MiB. Give the process 128 MiB more than this: Go's limit (GOMEMLIMIT, unless
-	// the environment sets it) is this and 64 MiB.
+	// The memory, in bytes, for the content of all clients together: indexes, manifests and lists while they are read,
+	// followed and sent, content that was read ahead, and what searches remember. A request waits for its share, and gets
+	// 503 when none becomes free within upstream_timeout. At least 48 MiB. Give the process 128 MiB more than this: Go's
+	// limit (GOMEMLIMIT, unless the environment sets it) is this plus 64 MiB.
 	MaxMemory int `toml:"max_memory"`
-	// The directory of the location cache: what was learnt about bundles.
+	// The directory of the location cache: where the content of bundles was found.
 	StateDir string `toml:"state_dir"`
-	// The loopback address of metrics and health, over plain http; empty: off.
+	// The loopback address for metrics and health checks, over plain http; empty: off.
 	MetricsAddress string `toml:"metrics_address"`
-	// How long transfers may go on after SIGTERM.
+	// How long transfers may continue after SIGTERM.
 	Grace time.Duration `toml:"grace"`
 }
 
-// Default is what a file that says nothing means. Mode and registries have no
-// default; a file has to state them.
+// Default is the meaning of an empty file. Mode and registries have no default;
+// a file has to set them.
 func Default() Config {
 	return Config{
 		Version: 1,

@@ -50,31 +50,40 @@ func TestDocs(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(paragraphs(`# Configuration
 
-The gateway reads one TOML file: ` + "`" + Path + "`" + `, or what ` + "`nestctl gateway --config FILE`" + ` names. ` +
-		"`nestctl config default`" + ` prints a whole one, and ` + "`nestctl config check FILE`" + ` lists everything that is wrong ` +
-		`with one. This text comes from the code: ` + "`go test ./config -update`" + ` writes it.
+The gateway reads one TOML file: ` + "`" + Path + "`" + `, or the one that ` + "`nestctl gateway --config FILE`" + ` names. ` +
+		"`nestctl config default`" + ` prints a complete file, and ` + "`nestctl config check FILE`" + ` lists everything that is wrong ` +
+		`with one. This page is generated: ` + "`go test ./config -update`" + ` writes it.
 
 SIGHUP (` + "`systemctl reload nested-gateway`" + `) makes the gateway read the file again, without dropping a transfer. ` +
-		`It reloads everything but ` + strings.Join(marked[:len(marked)-1], ", ") + ` and ` + marked[len(marked)-1] + `: as long as one of them differs, the gateway keeps ` +
-		`the configuration that it has, and says so in its log. Of the certificates only the paths are meant: the ` +
-		`files are read at each connection. The files of ` + "`gateway.hosts_dir`" + ` are read again, without a signal, ` +
-		`within ten seconds after they were replaced.
+		`Changes of ` + strings.Join(marked[:len(marked)-1], ", ") + ` and ` + marked[len(marked)-1] + ` need a restart. ` +
+		`As long as one of them differs, the gateway keeps its configuration, and says so in its log. This holds for the paths of ` +
+		`certificates: the files themselves are read at each connection. The files of ` + "`gateway.hosts_dir`" + ` are read ` +
+		`again within ten seconds after they have changed, without a signal.
 
-Unknown keys, wrong types, values out of range and values that contradict each other are errors, and all of them are ` +
-		`reported at once with their line and column.
+Unknown keys, wrong types, values out of range and values that contradict each other are errors. All of them are ` +
+		`reported at once, with line and column.
 
-The file, ` + "`gateway.client_ca`, `gateway.certificate` and, with `mode = \"node\"`, `credentials.docker_config` and " +
-		"`credentials.kubelet_credential_providers`, `gateway.hosts_dir` with the directory of each registry, its " +
-		"`hosts.toml` and the CAs, certificates and keys that it names, and `gateway.state_dir`" +
-		` must belong to root or to the user of the gateway, and so must all directories and links on the way to them. No ` +
-		`group and nobody else may write to them, on network file systems neither, and there is no exception for groups of ` +
-		`administrators: who may write one of these files decides where credentials go. A directory with the sticky bit, as ` +
-		"/tmp, may be on the way to a file that exists; where a file may be missing, and for `gateway.hosts_dir` and " +
-		"`gateway.state_dir` themselves, it is no excuse, as others could make what is not there. " +
-		"`gateway.certificate`" + `, which has the key in it, may not be read by others either. ` +
-		"An empty `gateway.state_dir`" + ` that belongs to the user of the gateway, and that everybody may write, as the volumes ` +
-		`are that Kubernetes makes for a pod, is taken over when the gateway starts: it gets mode 0700. Volumes of secrets and ` +
-		`ConfigMaps are folders that everybody may write; mount single files of them with subPath.
+## Who may change the files
+
+Whoever can write one of these files decides where credentials are sent. So they must belong to root or to the user of ` +
+		`the gateway, and neither their group nor others may write to them; there is no exception for groups of administrators ` +
+		`or for network file systems:
+
+- the configuration file, ` + "`gateway.client_ca` and `gateway.certificate`" + `;
+- with ` + "`mode = \"node\"`, the files of `credentials.docker_config` and `credentials.kubelet_credential_providers`" + `;
+- ` + "`gateway.hosts_dir`, in it the directory of each registry, its `hosts.toml`" + ` and the CAs, certificates and keys ` +
+		`that it names;
+- ` + "`gateway.state_dir`" + `;
+- all directories and links on the way to them.
+
+A directory with the sticky bit, such as /tmp, may be on the way to a file that exists. It is refused where a file may be ` +
+		"missing, and as `gateway.hosts_dir` or `gateway.state_dir`" + ` itself, because others could create what is missing. ` +
+		"`gateway.certificate`" + ` contains the key, so others may not read it, either. ` +
+		"An empty `gateway.state_dir`" + ` that belongs to the user of the gateway and that everybody may write, such as a volume ` +
+		`that Kubernetes makes for a pod, is taken over when the gateway starts: it gets mode 0700. Volumes of secrets and ` +
+		`ConfigMaps are directories that everybody may write; mount single files of them with subPath.
+
+## Keys
 `))
 	for _, k := range keys() {
 		if k.first {

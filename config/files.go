@@ -10,25 +10,24 @@ import (
 	"github.com/nestedoci/nested/internal/trust"
 )
 
-// CheckFile refuses a configuration file that somebody else than root and the
-// user of this process could change: by writing it, by putting another one in
-// its place in one of the directories on the way to it, symbolic links
-// included, or by making it where it is missing. The error is then an [*Error]
-// with the command that puts it right.
+// CheckFile refuses a configuration file that users other than root and the
+// user of this process could change: by writing it, by replacing it in one of
+// the directories on the way to it, symbolic links included, or by creating it
+// where it is missing. The error is then an [*Error] with the command that
+// fixes it.
 func CheckFile(path string) error { return asProblem(trust.File(path)) }
 
-// CheckSecret is [CheckFile] for files that nobody else may read either.
+// CheckSecret is [CheckFile] for files that others may not read, either.
 func CheckSecret(path string) error { return asProblem(trust.Secret(path)) }
 
-// CheckDir is [CheckFile] for a directory in which files are looked for, or
-// kept.
+// CheckDir is [CheckFile] for a directory in which files are looked up or kept.
 func CheckDir(path string) error { return asProblem(trust.Dir(path)) }
 
-// asProblem makes an [*Error] of what others decide about.
+// asProblem turns a [trust.Error] into an [*Error].
 func asProblem(err error) error {
 	var bad *trust.Error
 	if errors.As(err, &bad) {
-		return &Error{Problems: []Problem{{File: bad.Path, Wrong: bad.Wrong, Right: bad.Right}}}
+		return &Error{Problems: []Problem{{File: bad.Path, Wrong: bad.Wrong, Fix: bad.Fix}}}
 	}
 	return err
 }
@@ -37,8 +36,8 @@ func asProblem(err error) error {
 // with a config.json.
 func CheckDocker(path string) error { return CheckFile(DockerFile(path)) }
 
-// DockerFile is the file that an entry of docker_config means: itself, or in a
-// directory its config.json.
+// DockerFile is the file for an entry of docker_config: the entry itself, or
+// the config.json in it.
 func DockerFile(path string) string {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return filepath.Join(path, "config.json")
@@ -46,9 +45,9 @@ func DockerFile(path string) string {
 	return path
 }
 
-// checkFiles checks the files that the configuration names. state is what is
-// to be done about the directory of the location cache.
-func (d *document) checkFiles(state func(dir string) error) {
+// checkFiles checks the files that the configuration names. state checks, or
+// makes, the directory of the location cache.
+func (d *decoder) checkFiles(state func(dir string) error) {
 	g := d.config.Gateway
 	const installed = "nestctl install makes it"
 	d.checkNamed("gateway.certificate", g.Certificate, installed, CheckSecret)
@@ -65,18 +64,18 @@ func (d *document) checkFiles(state func(dir string) error) {
 	d.checkHosts()
 	if ours, leads := leadsTo(g.HostsDir, ContainerdCerts); leads && filepath.IsAbs(g.HostsDir) {
 		d.locate(Problem{Key: "gateway.hosts_dir", Wrong: "gateway.hosts_dir leads to " + trust.Shown(ours),
-			Right: "must have nothing to do with containerd's " + ContainerdCerts})
+			Fix: "must be outside of containerd's " + ContainerdCerts})
 	}
 }
 
 // leadsTo reports whether symbolic links make two directories overlap that do
 // not by their names, and where the first one really is.
-func leadsTo(dir, other string) (at string, leads bool) {
+func leadsTo(dir, other string) (at string, overlaps bool) {
 	at = really(dir)
 	return at, overlap(at, really(other)) && !overlap(dir, other)
 }
 
-// really is where a path leads, by what there is of it today.
+// really resolves a path as far as it exists.
 func really(path string) string {
 	at, err := filepath.EvalSymlinks(path)
 	if dir := filepath.Dir(path); err != nil && dir != path {
@@ -85,9 +84,9 @@ func really(path string) string {
 	return at
 }
 
-// checkHosts notes what others decide about in the directory of hosts.toml
-// files, each thing once.
-func (d *document) checkHosts() {
+// checkHosts records what others decide about in the directory of hosts.toml
+// files, each file once.
+func (d *decoder) checkHosts() {
 	const key = "gateway.hosts_dir"
 	g := d.config.Gateway
 	if d.bad[key] || d.bad["gateway.registries"] || !filepath.IsAbs(g.HostsDir) {
@@ -108,18 +107,18 @@ func (d *document) checkHosts() {
 	}
 }
 
-// checkOptional notes when others decide about something that need not be
-// there. What else is wrong with it is found when it is used.
-func (d *document) checkOptional(key string, element int, path string, check func(string) error) {
+// checkOptional records when others decide about something that need not exist.
+// Other problems with it are found when it is used.
+func (d *decoder) checkOptional(key string, element int, path string, check func(string) error) {
 	var bad *Error
 	if !d.bad[key] && filepath.IsAbs(path) && errors.As(check(path), &bad) {
 		d.untrusted(key, element, bad.Problems[0])
 	}
 }
 
-// checkNamed notes what is wrong with a file that must be there, unless the
-// rules have refused its name. missing is what to do when it is not.
-func (d *document) checkNamed(key, path, missing string, check func(string) error) {
+// checkNamed records what is wrong with a file that must exist, unless the
+// rules have refused its name. missing is what to do when it does not exist.
+func (d *decoder) checkNamed(key, path, missing string, check func(string) error) {
 	if d.bad[key] || !filepath.IsAbs(path) {
 		return
 	}
@@ -129,12 +128,12 @@ func (d *document) checkNamed(key, path, missing string, check func(string) erro
 	case errors.As(err, &bad):
 		d.untrusted(key, 0, bad.Problems[0])
 	case errors.Is(err, fs.ErrNotExist):
-		d.locate(Problem{Key: key, Wrong: key + ": " + trust.Shown(path) + " does not exist", Right: missing})
+		d.locate(Problem{Key: key, Wrong: key + ": " + trust.Shown(path) + " does not exist", Fix: missing})
 	default:
-		d.locate(Problem{Key: key, Wrong: key + ": " + err.Error(), Right: "must be a file within reach"})
+		d.locate(Problem{Key: key, Wrong: key + ": " + err.Error(), Fix: "must be a file that can be read"})
 	}
 }
 
-func (d *document) untrusted(key string, element int, p Problem) {
-	d.locate(Problem{Key: key, element: element, Wrong: key + ": " + trust.Shown(p.File) + " " + p.Wrong, Right: p.Right})
+func (d *decoder) untrusted(key string, element int, p Problem) {
+	d.locate(Problem{Key: key, element: element, Wrong: key + ": " + trust.Shown(p.File) + " " + p.Wrong, Fix: p.Fix})
 }

@@ -20,11 +20,12 @@ func (c *Config) CheckHosts() error {
 	return all
 }
 
-// searchRequests find what a bundle of a hundred members has, one request each.
+// searchRequests are enough to search a bundle of a hundred members, one
+// request each.
 const searchRequests = 100
 
-// NewGateway makes the gateway that the file describes, on a location cache that was
-// opened before, with a budget of memory: both outlive a change of the file.
+// NewGateway makes the gateway that the file describes. The location cache and
+// the memory budget are passed in because they outlive a change of the file.
 func (c *Config) NewGateway(cache *locations.Cache, memory *gateway.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
 	allow, err := patterns(c.Gateway.Allow)
 	if err != nil {
@@ -51,7 +52,7 @@ func (c *Config) NewGateway(cache *locations.Cache, memory *gateway.Memory, metr
 
 var modes = map[string]gateway.Mode{"node": gateway.Node, "pod": gateway.Pod}
 
-// Stores are the credential stores, and behind them the kubelet's plugins.
+// Stores are the credential stores, followed by the kubelet's plugins.
 func (c Credentials) Stores(metrics *auth.Metrics) auth.Source {
 	stores := auth.NewStores(auth.StoresOptions{Files: c.DockerConfig, HelperTimeout: c.HelperTimeout, Metrics: metrics})
 	if c.KubeletProviders == "" {
@@ -62,7 +63,7 @@ func (c Credentials) Stores(metrics *auth.Metrics) auth.Source {
 	})}
 }
 
-// Keys are the names under which child namespaces are stated.
+// Keys are the names of annotations and properties that state child namespaces.
 func (n Nested) Keys() nested.Keys {
 	return nested.Keys{Annotations: n.Annotations, Properties: n.Properties}
 }
@@ -79,8 +80,8 @@ func patterns(allow []string) ([]gateway.Pattern, error) {
 	return patterns, nil
 }
 
-// NeedsRestart names what differs from another configuration and does not
-// change while the gateway runs; nil when nothing does.
+// NeedsRestart names the keys that differ from another configuration and cannot
+// change while the gateway runs; nil when there are none.
 func (c *Config) NeedsRestart(other *Config) error {
 	a, b := c.Gateway, other.Gateway
 	var changed []string

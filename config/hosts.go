@@ -11,22 +11,23 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// Hosts is what a hosts.toml says, as containerd understands it.
+// Hosts is the content of a hosts.toml, as containerd understands it.
 type Hosts struct {
-	Hosts []Host // in the order of asking
-	// Server is asked last. Without a URL it is the registry itself, with
+	Hosts []Host // in the order in which they are tried
+	// Server is tried last. Without a URL it is the registry itself, with
 	// containerd's defaults.
 	Server Host
 }
 
-// Host is an entry of a hosts.toml. Relative files are beside it.
+// Host is an entry of a hosts.toml. Relative file names are relative to its
+// directory.
 type Host struct {
 	URL          string
 	Capabilities []string // in lower case; none means all
 	CA           []string
 	Client       [][2]string // certificate and key; no key: it is in the certificate's file
 	SkipVerify   bool
-	Plain        bool // nothing is said about the host but its URL, not even that it has none
+	Plain        bool // the file has nothing about the host but its URL, not even an empty setting
 }
 
 // hostTable is containerd's hostFileConfig.
@@ -71,9 +72,9 @@ func ParseHosts(name string, text []byte) (Hosts, error) {
 	return hosts, nil
 }
 
-// TOMLError puts the position of a mistake before it. What is wrong is shown
-// without the users of URLs and without values: a hosts.toml has passwords in
-// its headers, and containerd's configuration those of registries.
+// TOMLError adds the position to a TOML error. The text is shown without the
+// users of URLs and without values: a hosts.toml has passwords in its headers,
+// and containerd's configuration has those of registries.
 func TOMLError(name string, err error) error {
 	text := withoutSecrets(err.Error()) // not wrapped: the cause quotes the file
 	var bad *toml.DecodeError
@@ -86,7 +87,7 @@ func TOMLError(name string, err error) error {
 
 var (
 	usersOfURLs = regexp.MustCompile(`//[^/\s]*@`)
-	values      = regexp.MustCompile(`: strconv\.\w+: parsing .*`) // those that go-toml quotes: fractions that are none
+	values      = regexp.MustCompile(`: strconv\.\w+: parsing .*`) // go-toml quotes invalid fractions
 )
 
 func withoutSecrets(text string) string {

@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 )
 
-// HostsWithoutGateway returns a directory of hosts.toml files for a registry in
-// which no gateway is named, for a client that follows child namespaces itself:
-// only root could read the gateway's certificate. That is dir, an absolute path,
-// where it names none; otherwise a copy in a directory that only the user can read,
-// to be removed when the files have been read. What cannot be read is left to
-// containerd's code, which says what is wrong.
+// HostsWithoutGateway returns a directory of hosts.toml files for a registry
+// without the gateway, for a client that follows child namespaces itself: only
+// root could read the gateway's certificate. It is dir, an absolute path, when
+// that has no gateway in it; otherwise a copy in a directory that only the user
+// can read, to be removed when the files have been read. What cannot be read is
+// left to containerd's code, which reports it.
 func HostsWithoutGateway(dir, registry string) (around string, remove func() error, err error) {
 	for _, name := range HostDirs(registry) {
 		path := filepath.Join(dir, name, "hosts.toml")

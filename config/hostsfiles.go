@@ -13,16 +13,16 @@ import (
 const maxHosts = 1 << 20
 
 // CheckHosts refuses a directory of hosts.toml files when others decide about
-// what it says of a registry: the directory, that of the registry, its
-// hosts.toml, and the CAs, certificates and keys that are named there. The error
-// is an [*Error] with all of it. Below root, which may be empty, paths are
-// those that a system has which is kept there.
+// its content for a registry: the directory, that of the registry, its
+// hosts.toml, and the CAs, certificates and keys that are named there. The
+// error is an [*Error] with all of it. root is the directory of an image, in
+// which the paths are resolved; "" for this system.
 func CheckHosts(root, dir, registry string) error {
 	var found problems
 	note := func(err error) {
 		var bad *trust.Error
 		if errors.As(err, &bad) {
-			found.add(Problem{File: bad.Path, Wrong: bad.Wrong, Right: bad.Right})
+			found.add(Problem{File: bad.Path, Wrong: bad.Wrong, Fix: bad.Fix})
 		}
 	}
 	note(trust.Dir(filepath.Join(root, dir)))
@@ -45,14 +45,14 @@ func CheckHosts(root, dir, registry string) error {
 				note(trust.File(path))
 			}
 		}
-		break // the one that containerd takes
+		break // the one that containerd uses
 	}
 	return found.err()
 }
 
-// hostsFiles lists the files of a registry's directory that matter: hosts.toml
-// with those that it names or, without one, those of Docker's layout. Of a file
-// that is not to be read only it is listed.
+// hostsFiles lists the relevant files of a registry's directory: hosts.toml
+// with the files that it names or, without one, those of Docker's layout. When
+// hosts.toml cannot be read, only it is listed.
 func hostsFiles(dir, registry string) []string {
 	const name = "hosts.toml"
 	text, err := trust.ReadFile(filepath.Join(dir, name), maxHosts)
@@ -82,7 +82,7 @@ func hostsFiles(dir, registry string) []string {
 func namesIn(dir string) []string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil // whoever reads it says so
+		return nil // reading it reports the error
 	}
 	names := make([]string, len(entries))
 	for i, e := range entries {

@@ -178,7 +178,7 @@ func TestLeadsTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, path, regexp.MustCompile(`hosts_dir = .*`).ReplaceAllString(string(text), `hosts_dir = "`+system+`/etc/containerd/certs.d"`))
-	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "gateway.hosts_dir leads to ") || !strings.Contains(err.Error(), "must have nothing to do with containerd") {
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "gateway.hosts_dir leads to ") || !strings.Contains(err.Error(), "must be outside of containerd") {
 		t.Errorf("into containerd's: %v", err)
 	}
 }

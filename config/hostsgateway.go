@@ -13,15 +13,16 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 )
 
-// HostsMarker is the first line of a hosts.toml with the gateway in it, or the
-// second one, behind a header by which another program knows its files: k3s and
-// RKE2 remove what they have written by that.
+// HostsMarker is the first line of a hosts.toml that contains the gateway, or
+// the second one, after a header by which another program recognizes its files:
+// k3s and RKE2 remove what they have written by that.
 const HostsMarker = `# With the gateway of nested in it, by "nestctl install"; "nestctl uninstall" brings back what was here before.`
 
-// generated is a comment by which a program knows the files that it writes.
+// generated is a comment by which a program recognizes the files that it
+// writes.
 var generated = regexp.MustCompile(`(?i)^#.*\b(?:generated|managed|do not (?:edit|modify))\b`)
 
-// splitHeader takes the first line off when it says which program writes the
+// splitHeader cuts off the first line when it says which program writes the
 // file.
 func splitHeader(text []byte) (header, rest []byte) {
 	line, rest, _ := bytes.Cut(text, []byte("\n"))
@@ -31,7 +32,8 @@ func splitHeader(text []byte) (header, rest []byte) {
 	return append(bytes.Clone(line), '\n'), rest
 }
 
-// HasMarker reports whether a hosts.toml has the gateway in it by our doing.
+// HasMarker reports whether nestctl install has put the gateway into a
+// hosts.toml.
 func HasMarker(text []byte) bool { return len(WithoutMarker(text)) != len(text) }
 
 // WithoutMarker is a hosts.toml without [HostsMarker].
@@ -44,15 +46,15 @@ func WithoutMarker(text []byte) []byte {
 	return slices.Concat(header, without)
 }
 
-// GatewayHost is the gateway's place in a hosts.toml.
+// GatewayHost is the gateway as an entry of a hosts.toml.
 type GatewayHost struct {
 	Address    string // host:port
 	CA, Client string // files beside hosts.toml
 }
 
-// NewGatewayHost names the files of certificates after their ID: the names
+// NewGatewayHost names the files of certificates after their ID. The names
 // change with the content, so that no hosts.toml ever names files that do not
-// fit each other.
+// match.
 func NewGatewayHost(address, id string) GatewayHost {
 	return GatewayHost{Address: address, CA: "nested-" + id + "-ca.pem", Client: "nested-" + id + ".pem"}
 }
@@ -65,8 +67,8 @@ func (h Host) IsGateway() bool {
 	})
 }
 
-// withoutGateway returns a hosts.toml without the gateway, with absolute
-// files; false when it is not in it, or the file is not to be read at all.
+// withoutGateway returns a hosts.toml without the gateway, with absolute file
+// names; false when the gateway is not in it, or the file cannot be read.
 func withoutGateway(name string, text []byte) ([]byte, bool) {
 	hosts, err := ParseHosts(name, text)
 	if err != nil || !slices.ContainsFunc(hosts.Hosts, Host.IsGateway) {
@@ -81,10 +83,10 @@ func withoutGateway(name string, text []byte) ([]byte, bool) {
 // URL is the gateway as a hosts.toml names it.
 func (h GatewayHost) URL() string { return "https://" + h.Address }
 
-// Is reports whether a URL is the gateway's, whatever its scheme and path and
+// Is reports whether a URL is the gateway's, whatever its scheme, its path and
 // the spelling of loopback.
 func (h GatewayHost) Is(raw string) bool {
-	if !strings.HasPrefix(raw, "http") { // as containerd has it
+	if !strings.HasPrefix(raw, "http") { // as in containerd
 		raw = "https://" + raw
 	}
 	u, err := url.Parse(raw)
@@ -95,8 +97,8 @@ func (h GatewayHost) Is(raw string) bool {
 	return u.Host == h.Address || err == nil && u.Port() == port && isLoopback(u.Host)
 }
 
-// HostDirs are the names under which containerd looks for the directory of a
-// registry, the one that wins first. The last is shared by all registries.
+// HostDirs are the directories in which containerd looks for the files of a
+// registry, the first one wins. The last is shared by all registries.
 func HostDirs(registry string) []string {
 	dirs := []string{registry, "_default"}
 	if i := strings.LastIndex(registry, ":"); i > 0 {
@@ -116,8 +118,8 @@ func IsHostDir(name string) bool {
 	return isRegistry(name)
 }
 
-// Render returns the hosts.toml of a registry with the gateway before all
-// hosts of the administrator's, whose text stays as it is. name is for errors.
+// Render returns the hosts.toml of a registry with the gateway before all hosts
+// of the administrator's, whose text does not change. name is for errors.
 func (h GatewayHost) Render(name, registry string, admin []byte) ([]byte, error) {
 	admin = WithoutMarker(admin)
 	hosts, err := ParseHosts(name, admin)
@@ -133,19 +135,19 @@ func (h GatewayHost) Render(name, registry string, admin []byte) ([]byte, error)
 		head += defaultServer(registry)
 	}
 	text := slices.Concat([]byte(head+"\n"), insertTable(dropHosts(admin, h.Is), h.table()))
-	if _, err := ParseHosts(name, text); err != nil { // without the gateway there was no error
+	if _, err := ParseHosts(name, text); err != nil { // it parsed without the gateway
 		return nil, h.notFirst(name)
 	}
 	return text, h.CheckFirst(name, text)
 }
 
-// table is the gateway's table. Capabilities are those that all versions of
+// table is the gateway's table. Its capabilities are those that all versions of
 // containerd know: an unknown one makes 1.7 and 2.1 refuse the file.
 func (h GatewayHost) table() string {
 	return fmt.Sprintf("[host.%s]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %s\n  client = %s\n", tomlString(h.URL()), tomlString(h.CA), tomlString(h.Client))
 }
 
-// CheckFirst tells what is wrong with the gateway's place in a hosts.toml.
+// CheckFirst returns what is wrong with the gateway's entry in a hosts.toml.
 func (h GatewayHost) CheckFirst(name string, text []byte) error {
 	hosts, err := ParseHosts(name, text)
 	if err != nil {
@@ -162,11 +164,11 @@ func (h GatewayHost) CheckFirst(name string, text []byte) error {
 }
 
 func (h GatewayHost) notFirst(name string) error {
-	return fmt.Errorf(`%s: [host.%q] is not, or cannot be, the first host; write all hosts as tables with a header, [host."URL"], behind it`, name, h.URL())
+	return fmt.Errorf(`%s: [host.%q] is not, or cannot be, the first host; write all hosts as tables with a header, [host."URL"], after it`, name, h.URL())
 }
 
-// defaultServer states what containerd assumes without a server. For
-// localhost that depends on how it is called, and cannot be stated.
+// defaultServer writes what containerd assumes without a server. For localhost
+// that depends on the client, and cannot be written.
 func defaultServer(registry string) string {
 	switch {
 	case docker.IsLocalhost(registry):
@@ -178,8 +180,8 @@ func defaultServer(registry string) string {
 }
 
 // Upstream returns the gateway's own hosts.toml for a registry: the
-// administrator's without the gateway, with absolute files. Empty: it would
-// say nothing.
+// administrator's without the gateway, with absolute file names. It is empty
+// when there is nothing to say.
 func (h GatewayHost) Upstream(name, registry, dir string, admin []byte) ([]byte, error) {
 	admin = WithoutMarker(admin)
 	text := RebaseHosts(dropHosts(admin, h.Is), dir)
@@ -197,8 +199,8 @@ func (h GatewayHost) Upstream(name, registry, dir string, admin []byte) ([]byte,
 	return text, nil
 }
 
-// SameHosts reports whether two hosts.toml files have the same lines, empty ones
-// apart: taking the gateway out of a file may leave some.
+// SameHosts reports whether two hosts.toml files have the same lines, apart
+// from empty ones: removing the gateway from a file may leave some.
 func SameHosts(a, b []byte) bool {
 	lines := func(text []byte) []string {
 		return slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
@@ -207,7 +209,7 @@ func SameHosts(a, b []byte) bool {
 }
 
 // DockerHosts is the hosts.toml for a directory in Docker's layout: ca.crt,
-// client.cert with client.key. Empty: no name in it is of that kind.
+// client.cert with client.key. It is empty when there is no such file.
 func DockerHosts(registry string, names []string) []byte {
 	var cas, clients []string
 	for _, name := range names {

@@ -9,8 +9,8 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// expressions yields the tables and the keys of a TOML text, in order. Nodes
-// are valid until the next one.
+// expressions yields the tables and the keys of a TOML text, in order. A node
+// is valid until the next one.
 func expressions(text []byte) iter.Seq[*unstable.Node] {
 	return func(yield func(*unstable.Node) bool) {
 		var p unstable.Parser
@@ -32,10 +32,10 @@ func keyOf(e *unstable.Node) []string {
 	return key
 }
 
-// block is where a table begins and whose it is.
+// block is a table of some host.
 type block struct {
 	key   []string
-	start int // of the comment right before it, otherwise of its line
+	start int // offset of the comment directly before it, or else of its line
 }
 
 func blocks(text []byte) []block {
@@ -63,8 +63,8 @@ func blockStart(text []byte, offset int) int {
 	return start
 }
 
-// insertTable puts a table before all others, and behind the keys that belong
-// to none.
+// insertTable inserts a table before all others, after the keys outside of
+// tables.
 func insertTable(text []byte, added string) []byte {
 	at := len(text)
 	if all := blocks(text); len(all) > 0 {
@@ -98,7 +98,7 @@ func dropHosts(text []byte, drop func(url string) bool) []byte {
 	return append(kept, text[from:]...)
 }
 
-// RebaseHosts makes the files that a hosts.toml names absolute.
+// RebaseHosts makes the file names in a hosts.toml absolute.
 func RebaseHosts(text []byte, dir string) []byte {
 	var rebased []byte
 	var prefix []string
@@ -123,7 +123,7 @@ func RebaseHosts(text []byte, dir string) []byte {
 	return append(rebased, text[from:]...)
 }
 
-// namesFiles reports whether the value of a key is files.
+// namesFiles reports whether a key's value is the name of a file, or names.
 func namesFiles(key []string) bool {
 	if len(key) == 3 && key[0] == "host" {
 		key = key[2:]

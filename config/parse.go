@@ -20,8 +20,8 @@ const maxFile = 1 << 20
 // [CheckHosts].
 func Load(path string) (*Config, error) { return load(path, CheckDir) }
 
-// LoadAndPrepare is Load for a gateway that starts: it makes the directory of
-// the location cache.
+// LoadAndPrepare is Load for a gateway that starts: it also makes the directory
+// of the location cache.
 func LoadAndPrepare(path string) (*Config, error) { return load(path, makeState) }
 
 func load(path string, state func(dir string) error) (*Config, error) {
@@ -30,57 +30,57 @@ func load(path string, state func(dir string) error) (*Config, error) {
 		return nil, asProblem(err)
 	}
 	d := read(path, text)
-	if d.whole {
+	if d.complete {
 		d.checkFiles(state)
 	}
 	return d.result()
 }
 
 // Parse reads a file's bytes over the defaults, and checks the values. The
-// error is an [*Error] with everything that is wrong. Where the text is not
-// TOML, the rest of it is not looked at.
+// error is an [*Error] with everything that is wrong. After a syntax error the
+// rest of the text is not read.
 func Parse(name string, data []byte) (*Config, error) {
 	return read(name, data).result()
 }
 
-// document is a file that is being read.
-type document struct {
+// decoder reads one file.
+type decoder struct {
 	name     string
 	text     []byte
 	newlines []int // their offsets
 
 	config   Config
-	root     reflect.Value // what is read into: config, or a [Plugin]
+	root     reflect.Value // the target: config, or a [Plugin]
 	lists    string        // where its keys are listed
-	whole    bool          // whether the text was read to its end
+	complete bool          // whether the text was read to its end
 	places   map[string]place
-	bad      map[string]bool // keys whose value could not be taken over
+	bad      map[string]bool // keys whose value could not be used
 	problems problems
 }
 
-// place is where a table or a value stands.
+// place is where a table or a value is.
 type place struct {
 	offset   int
 	elements []int // of a list
-	dotted   bool  // a table that dotted keys made, which more of them may use
+	dotted   bool  // a table made by dotted keys, which only more dotted keys may extend
 }
 
-func read(name string, text []byte) *document {
-	d := newDocument(name, text)
+func read(name string, text []byte) *decoder {
+	d := newDecoder(name, text)
 	if len(text) > maxFile {
-		d.problems.add(Problem{File: name, Wrong: "the file is larger than 1 MiB", Right: "must be a configuration file"})
+		d.problems.add(Problem{File: name, Wrong: "the file is larger than 1 MiB", Fix: "must be a configuration file"})
 		return d
 	}
 	d.config = Default()
 	d.root, d.lists = reflect.ValueOf(&d.config).Elem(), "nestctl config default lists the keys"
-	if d.whole = d.walk(); d.whole {
+	if d.complete = d.walk(); d.complete {
 		d.check()
 	}
 	return d
 }
 
-func newDocument(name string, text []byte) *document {
-	d := &document{name: name, text: text, places: map[string]place{}, bad: map[string]bool{}}
+func newDecoder(name string, text []byte) *decoder {
+	d := &decoder{name: name, text: text, places: map[string]place{}, bad: map[string]bool{}}
 	for i, b := range text {
 		if b == '\n' {
 			d.newlines = append(d.newlines, i)
@@ -89,18 +89,18 @@ func newDocument(name string, text []byte) *document {
 	return d
 }
 
-func (d *document) result() (*Config, error) {
+func (d *decoder) result() (*Config, error) {
 	if err := d.problems.err(); err != nil {
 		return nil, err
 	}
 	return &d.config, nil
 }
 
-// walk takes over what the text says, and reports whether it came to the end.
-// It reads go-toml's syntax tree. go-toml's strict decoder has the places of
-// unknown keys only, not those of values, ends at the first value of a wrong
-// type or key that is there twice, and takes keys in any case.
-func (d *document) walk() bool {
+// walk reads the text, and reports whether it reached the end. It uses
+// go-toml's syntax tree. go-toml's strict decoder has the positions of unknown
+// keys only, not those of values, stops at the first value of a wrong type or
+// repeated key, and matches keys in any case.
+func (d *decoder) walk() bool {
 	var p unstable.Parser
 	p.Reset(d.text)
 	at := section{value: d.root}
@@ -123,7 +123,8 @@ func (d *document) walk() bool {
 	return false
 }
 
-// section is a table of the file, and the struct for it; none for an unknown one.
+// section is a table of the file, with the struct for it; zero for an unknown
+// one.
 type section struct {
 	name  string
 	value reflect.Value
@@ -138,7 +139,7 @@ func (s section) key(name string) string {
 }
 
 // header enters a table.
-func (d *document) header(e *unstable.Node) section {
+func (d *decoder) header(e *unstable.Node) section {
 	at := section{value: d.root}
 	for it := e.Key(); it.Next() && at.value.IsValid(); {
 		at = d.step(at, it.Node())
@@ -154,8 +155,8 @@ func (d *document) header(e *unstable.Node) section {
 	return at
 }
 
-// step goes from a table into one that it has.
-func (d *document) step(from section, part *unstable.Node) section {
+// step goes from a table into one below it.
+func (d *decoder) step(from section, part *unstable.Node) section {
 	name, offset := string(part.Data), int(part.Raw.Offset)
 	key := from.key(name)
 	f := field(from.value, name)
@@ -171,9 +172,9 @@ func (d *document) step(from section, part *unstable.Node) section {
 	return section{key, f}
 }
 
-// enter notes where a table is made. TOML makes it once, by a header, by
-// braces or by dotted keys, and only those may add to it later.
-func (d *document) enter(key string, offset int, dotted bool) {
+// enter records where a table is made. TOML makes it once, by a header, by
+// braces or by dotted keys, and only the same form may extend it.
+func (d *decoder) enter(key string, offset int, dotted bool) {
 	before, ok := d.places[key]
 	switch {
 	case !ok:
@@ -183,13 +184,13 @@ func (d *document) enter(key string, offset int, dotted bool) {
 	}
 }
 
-func (d *document) twice(key string, offset int, before place) {
+func (d *decoder) twice(key string, offset int, before place) {
 	line, _ := d.position(before.offset)
 	d.problem(key, offset, key+" is there twice", fmt.Sprintf("remove this one or that in line %d", line))
 }
 
-// keyValue takes over one line, or what stands between the commas in braces.
-func (d *document) keyValue(at section, e *unstable.Node) {
+// keyValue reads one line, or one item in braces.
+func (d *decoder) keyValue(at section, e *unstable.Node) {
 	for it := e.Key(); it.Next() && at.value.IsValid(); {
 		part := it.Node()
 		name, offset := string(part.Data), int(part.Raw.Offset)
@@ -209,21 +210,21 @@ func (d *document) keyValue(at section, e *unstable.Node) {
 }
 
 // afterEquals is where the value of a key begins.
-func (d *document) afterEquals(key *unstable.Node) int {
+func (d *decoder) afterEquals(key *unstable.Node) int {
 	rest := d.text[key.Raw.Offset+key.Raw.Length:]
 	rest = bytes.TrimLeft(rest, " \t")
 	rest = bytes.TrimLeft(bytes.TrimPrefix(rest, []byte("=")), " \t")
 	return len(d.text) - len(rest)
 }
 
-// problem notes what is wrong at an offset.
-func (d *document) problem(key string, offset int, wrong, right string) {
+// problem records what is wrong at an offset.
+func (d *decoder) problem(key string, offset int, wrong, fix string) {
 	line, column := d.position(offset)
-	d.problems.add(Problem{File: d.name, Line: line, Column: column, Key: key, Wrong: wrong, Right: right})
+	d.problems.add(Problem{File: d.name, Line: line, Column: column, Key: key, Wrong: wrong, Fix: fix})
 }
 
-// position is an offset as line and column.
-func (d *document) position(offset int) (line, column int) {
+// position converts an offset into line and column.
+func (d *decoder) position(offset int) (line, column int) {
 	line = sort.SearchInts(d.newlines, offset)
 	if line == 0 {
 		return 1, offset + 1

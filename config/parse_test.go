@@ -128,7 +128,7 @@ var reports = map[string][]string{
 
 	// several at once, in the order of the file
 	"version = 2\nlog.level = \"loud\"\n[gateway]\nmode = \"node\"\nregistries = [\"https://a.test\"]\n" + misspelt + " = 1\ngrace = \"soon\"\n": {
-		":1:11: version is 2; this program knows version 1",
+		":1:11: version is 2; must be 1, the version that this program knows",
 		`:2:13: log.level is "loud"; must be error, warn, info or debug`,
 		`:5:15: gateway.registries has "https://a.test" in it; must be host or host:port, as references name it`,
 		":6:1: unknown key gateway." + misspelt + "; did you mean address?",
@@ -215,7 +215,7 @@ func checkProblem(t *testing.T, text string, p Problem) {
 	if p.Line < 1 || p.Line > len(lines) || p.Column < 1 || p.Column > len(lines[p.Line-1])+1 {
 		t.Errorf("%q: no such place: %s", text, p)
 	}
-	if p.Wrong == "" || p.Right == "" || len(fmt.Sprint(p)) > 1000 {
+	if p.Wrong == "" || p.Fix == "" || len(fmt.Sprint(p)) > 1000 {
 		t.Errorf("%q: %q", text, p)
 	}
 }

@@ -32,10 +32,10 @@ type Plugin struct {
 	Verify string `toml:"verify"`
 }
 
-// DefaultPlugin is what a section that says nothing means.
+// DefaultPlugin is the meaning of an empty section.
 func DefaultPlugin() Plugin {
 	c := Default()
-	c.Credentials.DockerConfig = []string{} // plain pulls are to stay as they are
+	c.Credentials.DockerConfig = []string{} // plain pulls must not change
 	return Plugin{
 		Credentials:   c.Credentials,
 		Nested:        c.Nested,
@@ -46,7 +46,7 @@ func DefaultPlugin() Plugin {
 	}
 }
 
-// Table is the section as TOML has it.
+// Table is the section as TOML decodes it.
 func (p Plugin) Table() map[string]any {
 	table := map[string]any{}
 	root := reflect.ValueOf(p)
@@ -62,7 +62,7 @@ func (p Plugin) Table() map[string]any {
 
 // ParsePlugin reads the section over the defaults, and checks the values and
 // who may write the files that they name. docker_config may be one path, and a
-// path the directory of a config.json. The error is an [*Error] with
+// path may be a directory with a config.json. The error is an [*Error] with
 // everything that is wrong, without positions: only containerd knows them.
 func ParsePlugin(table map[string]any) (*Plugin, error) {
 	text, err := toml.Marshal(onePath(table))
@@ -70,7 +70,7 @@ func ParsePlugin(table map[string]any) (*Plugin, error) {
 		return nil, err
 	}
 	p := DefaultPlugin()
-	d := newDocument("", text)
+	d := newDecoder("", text)
 	d.root, d.lists = reflect.ValueOf(&p).Elem(), "docs/containerd.md lists the keys"
 	d.walk()
 	r := rules{
@@ -93,7 +93,7 @@ func ParsePlugin(table map[string]any) (*Plugin, error) {
 
 var withoutTable = strings.NewReplacer("credentials.", "", "nested.", "")
 
-// onePath makes a list of a docker_config that is one path.
+// onePath accepts a docker_config that is one path in place of a list.
 func onePath(table map[string]any) map[string]any {
 	one, ok := table["docker_config"].(string)
 	if !ok {
@@ -113,17 +113,17 @@ func (r *rules) plugin(p *Plugin) {
 	r.each("allow", p.Allow, isPattern, "must be registry/path with names of repositories, * or ** between slashes")
 	r.oneOf("members", p.Members, "all", "platform")
 	r.oneOf("verify", p.Verify, "all", "root")
-	r.each("member_records", p.MemberRecords, namespacePattern.MatchString, "must be namespaces of containerd, with or without ! before them")
+	r.each("member_records", p.MemberRecords, namespacePattern.MatchString, "must be namespaces of containerd, with or without a ! in front")
 	if path := p.KubeletProviders; filepath.IsAbs(path) {
 		var bad *Error
 		if errors.As(CheckFile(path), &bad) {
-			r.add("kubelet_credential_providers", 0, "kubelet_credential_providers: "+trust.Shown(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
+			r.add("kubelet_credential_providers", 0, "kubelet_credential_providers: "+trust.Shown(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Fix)
 		}
 	}
 	for i, path := range p.DockerConfig {
 		var bad *Error
 		if filepath.IsAbs(path) && errors.As(CheckDocker(path), &bad) {
-			r.add("docker_config", i+1, "docker_config: "+trust.Shown(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Right)
+			r.add("docker_config", i+1, "docker_config: "+trust.Shown(bad.Problems[0].File)+" "+bad.Problems[0].Wrong, bad.Problems[0].Fix)
 		}
 	}
 }

@@ -13,11 +13,11 @@ import (
 
 // Problem is one thing that is wrong with a configuration.
 type Problem struct {
-	File         string // empty for a [Config] that no file stands behind
-	Line, Column int    // from 1, in bytes; 0 where the file as a whole is meant
-	Key          string // such as gateway.mode; empty where no key is meant
+	File         string // empty for a [Config] that was not read from a file
+	Line, Column int    // from 1, in bytes; 0 for the whole file
+	Key          string // such as gateway.mode; may be empty
 	Wrong        string // what is wrong
-	Right        string // what would be right
+	Fix          string // what would be right
 
 	element int // of the key's list, from 1; 0 is the value itself
 }
@@ -31,14 +31,14 @@ func (p Problem) String() string {
 	if where != "" {
 		where += ": "
 	}
-	return where + p.Wrong + "; " + p.Right
+	return where + p.Wrong + "; " + p.Fix
 }
 
 // Error is everything that is wrong with a configuration, in the order of the
 // file. Its class is [errdefs.ErrInvalidArgument].
 type Error struct {
 	Problems []Problem // the first hundred that were found
-	More     int       // others
+	More     int       // problems after these
 }
 
 // Error implements error.
@@ -59,8 +59,8 @@ func (e *Error) Rest() string { return fmt.Sprintf("and %d more", e.More) }
 // Unwrap returns the class.
 func (e *Error) Unwrap() error { return errdefs.ErrInvalidArgument }
 
-// maxProblems are more than anybody puts right without looking once more. A
-// file of 1 MiB may have 300,000.
+// maxProblems are more than anybody fixes before checking again. A file of 1
+// MiB may have 300,000.
 const maxProblems = 100
 
 // problems are what was found so far.
@@ -77,8 +77,8 @@ func (p *problems) add(found Problem) {
 	p.first = append(p.first, found)
 }
 
-// full reports whether others are only counted, so that nothing need be found
-// out about them.
+// full reports whether further problems are only counted, so that they need not
+// be examined.
 func (p *problems) full() bool { return len(p.first) == maxProblems }
 
 func (p *problems) addAll(found problems) {
@@ -88,7 +88,7 @@ func (p *problems) addAll(found problems) {
 	p.more += found.more
 }
 
-// err sorts them by their position; without one there is no error.
+// err sorts the problems by position, and returns nil when there are none.
 func (p *problems) err() error {
 	if len(p.first) == 0 {
 		return nil
@@ -102,7 +102,7 @@ func (p *problems) err() error {
 // maxQuoted is how much of a foreign string an error shows: enough to find it.
 const maxQuoted = 64
 
-// quote shows a foreign string.
+// quote shows a string from a file, escaped and cut.
 func quote(s string) string {
 	if len(s) <= maxQuoted {
 		return strconv.Quote(s)

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Render returns the configuration as a whole file with a comment for each
-// key, which [Parse] reads back. What has no value yet is there as a comment,
-// and so is what the mode excludes.
+// Render returns the configuration as a complete file with a comment for each
+// key, which [Parse] reads back. Keys without a value, and those that the mode
+// excludes, are comments.
 func (c *Config) Render() string {
 	var b strings.Builder
-	b.WriteString("# The configuration of nested's gateway. All keys but mode and registries may be left out.\n")
-	b.WriteString("# `nestctl config check` looks for mistakes; `systemctl reload nested-gateway` reads the file again.\n")
+	b.WriteString("# The configuration of nested's gateway. Only mode and registries are required.\n")
+	b.WriteString("# `nestctl config check` checks the file; `systemctl reload nested-gateway` reads the file again.\n")
 	c.renderTable(&b, reflect.ValueOf(c).Elem(), "")
 	return b.String()
 }
@@ -40,7 +40,7 @@ func (c *Config) renderTable(b *strings.Builder, v reflect.Value, prefix string)
 	}
 }
 
-// leftOut is what stands in a comment in place of a key.
+// leftOut is the comment in place of a key.
 func (c *Config) leftOut(key string) string {
 	switch {
 	case key == "gateway.mode" && c.Gateway.Mode == "":
@@ -53,7 +53,7 @@ func (c *Config) leftOut(key string) string {
 	return ""
 }
 
-// tomlText is a value as it stands in a file.
+// tomlText is a value as TOML.
 func tomlText(v reflect.Value) string {
 	switch value := v.Interface().(type) {
 	case time.Duration:
@@ -70,7 +70,8 @@ func tomlText(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// tomlString quotes a string. [strconv.Quote] has escapes that TOML has not.
+// tomlString quotes a string. [strconv.Quote] uses escapes that TOML does not
+// have.
 func tomlString(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -88,8 +89,8 @@ func tomlString(s string) string {
 	return b.String()
 }
 
-// durationText is a duration without the zeros that [time.Duration.String]
-// puts at its end.
+// durationText is a duration without the trailing zeros of
+// [time.Duration.String].
 func durationText(d time.Duration) string {
 	s := d.String()
 	if t, ok := strings.CutSuffix(s, "m0s"); ok {
@@ -101,7 +102,7 @@ func durationText(d time.Duration) string {
 	return s
 }
 
-// fold breaks a text into lines.
+// fold wraps a text.
 func fold(text string, width int) []string {
 	var lines []string
 	line := ""

@@ -10,9 +10,9 @@ import (
 	"github.com/nestedoci/nested/internal/trust"
 )
 
-// makeState makes the directory of the location cache, and has it belong to this
-// process alone. One that is empty and that everybody may write, as the volumes
-// are that Kubernetes makes for a pod, is taken over; any other is refused.
+// makeState makes the directory of the location cache, owned by this process's
+// user alone. An empty directory that everybody may write, such as the volumes
+// that Kubernetes makes for a pod, is taken over; any other is refused.
 func makeState(dir string) error {
 	err := trust.Dir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -29,8 +29,8 @@ func makeState(dir string) error {
 	return CheckDir(dir)
 }
 
-// takeOver makes an empty directory of ours one that nobody else may write. It
-// reports whether that was done, and nobody was faster.
+// takeOver removes the write permission of others from an empty directory of
+// ours. It reports whether the directory was still empty after that.
 func takeOver(path string) bool {
 	dir, err := os.Open(path)
 	if err != nil {

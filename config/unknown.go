@@ -6,38 +6,40 @@ import (
 	"strings"
 )
 
-// unknown notes a key that there is not, with the one that may be meant.
-func (d *document) unknown(at section, name string, offset int) {
+// unknown records an unknown key, with the one that may be meant.
+func (d *decoder) unknown(at section, name string, offset int) {
 	if d.problems.full() {
 		d.problems.add(Problem{})
 		return
 	}
 	key := at.key(name)
-	if instead, ok := gone[name]; ok {
-		d.problem(key, offset, key+" is no key any more", instead)
+	if instead, ok := removedKeys[name]; ok {
+		d.problem(key, offset, key+" is not a key any more", instead)
 		return
 	}
-	right := "remove it; " + d.lists
+	fix := "remove it; " + d.lists
 	if meant := d.meant(at, name); meant != "" {
-		right = "did you mean " + meant + "?"
+		fix = "did you mean " + meant + "?"
 	}
-	d.problem(key, offset, "unknown key "+key, right)
+	d.problem(key, offset, "unknown key "+key, fix)
 }
 
-// gone are keys of earlier versions, in whatever table, and what to do instead.
-var gone = map[string]string{
+// removedKeys are keys of earlier versions, in any table, and what to do about
+// them.
+var removedKeys = map[string]string{
 	"max_document_bytes": "remove it; docs/spec.md, section 5, has the limit",
 	"max_depth":          "remove it; docs/spec.md, section 5, has the limit",
 	"max_entries":        "remove it; docs/spec.md, section 5, has the limit",
 	"max_descriptors":    "remove it; docs/spec.md, section 5, has the limit",
-	"redirects":          "remove it; redirects of blobs are handed on where that is safe, and followed elsewhere",
+	"redirects":          "remove it; redirects of blobs are passed to the client where that is safe, and followed otherwise",
 	"search_requests":    "remove it; a search makes 100 requests at most",
-	"trail_max_age":      "remove it; what was not seen for 30 days is forgotten",
-	"trail_max_bytes":    "remove it; the location cache has 64 MiB at most, then the oldest is forgotten",
+	"trail_max_age":      "remove it; entries that were not seen for 30 days are dropped",
+	"trail_max_bytes":    "remove it; the location cache has at most 64 MiB; beyond that the oldest entries are dropped",
 }
 
-// meant finds what is spelt nearly so in the same table, or just so in another.
-func (d *document) meant(at section, name string) string {
+// meant finds a key with nearly this spelling in the same table, or with this
+// spelling in another.
+func (d *decoder) meant(at section, name string) string {
 	if len(name) > maxQuoted {
 		return ""
 	}
@@ -68,8 +70,8 @@ func names(t reflect.Type) []string {
 	return all
 }
 
-// distance counts the bytes to put in, take out, replace or swap with the next
-// one on the way from a to b.
+// distance counts the bytes to insert, delete, replace or swap with the next
+// one to get from a to b.
 func distance(a, b string) int {
 	before, last, row := []int(nil), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

@@ -11,8 +11,8 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// fields are those that keys set: those of a table, and of what is embedded
-// in it.
+// fields are those that keys set: those of a table, and of structs embedded in
+// it.
 func fields(t reflect.Type) []reflect.StructField {
 	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Anonymous })
 }
@@ -27,8 +27,8 @@ func field(v reflect.Value, name string) reflect.Value {
 	return reflect.Value{}
 }
 
-// value sets a key, unless it was set before or has another type.
-func (d *document) value(key string, f reflect.Value, offset int, node *unstable.Node, valueOffset int) {
+// value sets a key, unless it is set already or has another type.
+func (d *decoder) value(key string, f reflect.Value, offset int, node *unstable.Node, valueOffset int) {
 	if f.Kind() == reflect.Struct && node.Kind == unstable.InlineTable {
 		d.enter(key, offset, false)
 		for it := node.Children(); it.Next(); {
@@ -60,8 +60,8 @@ func (d *document) value(key string, f reflect.Value, offset int, node *unstable
 
 var typeOfDuration = reflect.TypeFor[time.Duration]()
 
-// number sets an integer or a duration to what its text was read as.
-func (d *document) number(key string, f reflect.Value, text string, n int64, err error) {
+// number sets an integer or a duration.
+func (d *decoder) number(key string, f reflect.Value, text string, n int64, err error) {
 	offset := d.places[key].offset
 	switch {
 	case err == nil:
@@ -73,8 +73,8 @@ func (d *document) number(key string, f reflect.Value, text string, n int64, err
 	}
 }
 
-// list sets a list of strings to those that are strings.
-func (d *document) list(key string, f reflect.Value, node *unstable.Node) {
+// list sets a list of strings, without the elements that are not strings.
+func (d *decoder) list(key string, f reflect.Value, node *unstable.Node) {
 	list, here := []string{}, d.places[key]
 	for it := node.Children(); it.Next(); {
 		e := it.Node()
@@ -93,13 +93,13 @@ func (d *document) list(key string, f reflect.Value, node *unstable.Node) {
 	f.Set(reflect.ValueOf(list))
 }
 
-// wrong notes a value that cannot be taken over.
-func (d *document) wrong(key string, offset int, is, right string) {
+// wrong records a value that cannot be used.
+func (d *decoder) wrong(key string, offset int, is, fix string) {
 	d.bad[key] = true
-	d.problem(key, offset, key+" "+is, right)
+	d.problem(key, offset, key+" "+is, fix)
 }
 
-func (d *document) wrongType(key string, offset int, is string, want reflect.Type) {
+func (d *decoder) wrongType(key string, offset int, is string, want reflect.Type) {
 	d.wrong(key, offset, is, "must be "+typeName(want))
 }
 
@@ -132,7 +132,7 @@ func shownCut(s string) string {
 	return s[:maxQuoted] + "…"
 }
 
-// shownKey is a part of a key as it may stand in a file and in an error.
+// shownKey is a part of a key as it is written in a file and in an error.
 func shownKey(name string) string {
 	bare := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-'

@@ -173,7 +173,7 @@ func TestInsideMisconfigured(t *testing.T) {
 	daemon := startInside(t, nil, `member = "all"`, "max_depth = 16")
 	daemon.ctr(t, "image", "pull", "--plain-http", reg.ref("org/plain", "v1"))
 	state := daemon.ctr(t, "plugins", "ls", "-d", "id==nested")
-	for _, want := range []string{"unknown key member; did you mean members?", "max_depth is no key any more; remove it"} {
+	for _, want := range []string{"unknown key member; did you mean members?", "max_depth is not a key any more; remove it"} {
 		if !strings.Contains(state, want) || !strings.Contains(readText(t, daemon.program.log), want) {
 			t.Errorf("no %q in\n%s", want, state)
 		}

@@ -15,11 +15,11 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// criPlugins are where CRI's settings about images are, by the version of
+// criPlugins are the names of CRI's image plugin, by the version of
 // containerd's configuration.
 var criPlugins = [...]string{0: "cri", 1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images", 4: "io.containerd.cri.v1.images"}
 
-// criImages is what matters of CRI's settings about images.
+// criImages are the settings of CRI that affect how images are pulled.
 type criImages struct {
 	Registry struct {
 		ConfigPath string         `toml:"config_path"`
@@ -127,7 +127,7 @@ func (d *doctor) imports(from string, patterns []string) []string {
 func (d *doctor) checkRoots(context.Context) []Problem {
 	files, err := d.containerdFiles()
 	if err != nil {
-		return because(err, "correct it")
+		return problemsOf(err, "correct it")
 	}
 	in := files[0]
 	for _, f := range files {
@@ -148,7 +148,7 @@ func (d *doctor) checkRoots(context.Context) []Problem {
 	return nil
 }
 
-// checkPull looks at the settings with which CRI falls back to its own pull.
+// checkPull looks for settings that make CRI pull by itself.
 func (d *doctor) checkPull(context.Context) []Problem {
 	files, err := d.containerdFiles()
 	if err != nil {

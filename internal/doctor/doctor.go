@@ -1,13 +1,15 @@
 // Package doctor finds out why containerd does not pull nested bundles through
 // the gateway of a node. It changes nothing: it reads the files of the gateway,
-// of containerd and of the installation, and asks the gateway as containerd
-// would. What package node installs it judges by that package's record; there is
-// no other tie between the two, so that this is a room of its own.
+// of containerd and of the installation, and sends the gateway the requests
+// that containerd would send.
 //
-// A reader meets: [Look] and its checks in the order of looking (doctor.go);
-// then each of them: hosts.toml and certificates (hosts.go), proxies and
-// credentials (environment.go), the gateway's answers (gateway.go), and
-// containerd's configuration (containerd.go).
+// Read the files in this order: doctor.go has [Look] and its checks in their
+// order; then hosts.go (hosts.toml and certificates), environment.go (proxies
+// and credentials), gateway.go (the gateway's answers) and containerd.go
+// (containerd's configuration).
+//
+// Package node, the neighbour, installs what this package checks. The only tie
+// between them is the record of the installation.
 package doctor
 
 import (
@@ -26,38 +28,38 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Options say what is looked at.
+// Options say what to check.
 type Options struct {
-	// Root is the directory of an image, on which nothing runs that could be
+	// Root is the directory of an image, in which no service runs that could be
 	// asked; empty for this node.
 	Root             string
 	Config           string // the gateway's configuration, as the node names it
 	ContainerdConfig string // containerd's
 	// References are pulled through the gateway; none in an image.
 	References []auth.Reference
-	Now        time.Time // by which certificates are judged; zero for the time of looking
+	Now        time.Time // the time for which certificates are checked; zero for the current time
 }
 
-// Problem is one thing that is wrong, and what puts it right. Both may have
-// text of strangers in them, and URLs with secrets: who shows them redacts and
-// escapes them.
+// Problem is one thing that is wrong, and how to fix it. Both may contain text
+// of strangers, and URLs with secrets: callers that show them redact and escape
+// them.
 type Problem struct{ What, Fix string }
 
-// follows reports whether another problem says what this one is about.
+// follows reports whether another problem already says what this one says.
 func (p Problem) follows(other Problem) bool { return strings.Contains(p.What, other.What) }
 
 // String is the problem in a line.
 func (p Problem) String() string { return "problem: " + p.What + "; fix: " + p.Fix }
 
-// Look reports each problem as soon as it is found, and whether there was any.
-// The error is about the options, or that of the context.
+// Look reports each problem as soon as it is found, and returns whether there
+// was any. The error is about the options, or that of the context.
 func Look(ctx context.Context, o Options, report func(Problem)) (found bool, err error) {
 	if o.Root != "" {
 		if _, err = os.Stat(o.Root); err != nil {
 			return false, err
 		}
 		if len(o.References) > 0 {
-			return false, usage.Errorf("a REF is pulled by a node, not in --root")
+			return false, usage.Errorf("a REF can only be pulled on a node, not in --root")
 		}
 	}
 	if o.Now.IsZero() {
@@ -66,7 +68,7 @@ func Look(ctx context.Context, o Options, report func(Problem)) (found bool, err
 	return load(o).look(ctx, o.Root == "", report)
 }
 
-// look is Look, where the gateway runs, or where only files are.
+// look is Look, where the gateway runs, or where there are only files.
 func (d *doctor) look(ctx context.Context, runs bool, report func(Problem)) (found bool, err error) {
 	var all []Problem
 	for _, c := range d.checks(runs) {
@@ -83,18 +85,18 @@ func (d *doctor) look(ctx context.Context, runs bool, report func(Problem)) (fou
 	return all != nil, err
 }
 
-// doctor is what the checks go by. What could not be read they find.
+// doctor is what the checks use. The checks report what could not be read.
 type doctor struct {
 	Options
 	config       *config.Config // nil when it cannot be read
 	configErr    error          // why not
 	record       *node.Record   // of the installation; empty when it cannot be read
 	recordErr    error          // why not
-	certs        []string       // where hosts.toml is installed
-	installation node.Options   // with which to install as before
+	certs        []string       // directories with hosts.toml files
+	installation node.Options   // the options with which to repeat the installation
 }
 
-// load reads what the checks go by.
+// load reads what the checks use.
 func load(o Options) *doctor {
 	d := &doctor{Options: o}
 	if d.record, d.recordErr = node.ReadRecord(o.Root); d.recordErr != nil {
@@ -116,17 +118,17 @@ func load(o Options) *doctor {
 	return d
 }
 
-// at is where a path of the node is.
+// at is the path of a file of the node for this process.
 func (d *doctor) at(path string) string { return filepath.Join(d.Root, path) }
 
-// check is one thing that the doctor looks at.
+// check is one check.
 type check struct {
 	name string
 	look func(context.Context) []Problem
 }
 
-// checks is all of it, in the order of looking: the first ones explain what
-// the later ones find.
+// checks returns all checks in their order: the first ones explain what the
+// later ones find.
 func (d *doctor) checks(runs bool) []check {
 	all := []check{
 		{"the record of the installation", d.checkRecord},
@@ -153,12 +155,12 @@ func (d *doctor) checks(runs bool) []check {
 // start, see and reload are what to do with the gateway's process.
 func (d *doctor) start() string {
 	if d.installation.NoSystemd {
-		return "start nestctl gateway --config " + d.Config + ", and read what it logs"
+		return "start nestctl gateway --config " + d.Config + ", and read its log"
 	}
 	return "systemctl restart nested-gateway.socket nested-gateway; journalctl -u nested-gateway says more"
 }
 
-func (d *doctor) see() string {
+func (d *doctor) seeLogs() string {
 	if d.installation.NoSystemd {
 		return "the gateway's log says more"
 	}
@@ -172,9 +174,9 @@ func (d *doctor) reload() string {
 	return "systemctl reload nested-gateway"
 }
 
-// checkRecord looks whether it is known what was installed.
+// checkRecord checks that the record of the installation can be read.
 func (d *doctor) checkRecord(context.Context) []Problem {
-	return because(d.recordErr, "run nestctl doctor as root")
+	return problemsOf(d.recordErr, "run nestctl doctor as root")
 }
 
 const installFix = "nestctl install --mode MODE --registry HOST"
@@ -187,30 +189,30 @@ func (d *doctor) checkConfig(context.Context) []Problem {
 	case errors.As(d.configErr, &path):
 		return []Problem{{path.Error(), "run nestctl doctor as root"}}
 	}
-	return append(because(d.configErr, ""), because(config.CheckFile(d.at(d.Config)), "")...)
+	return append(problemsOf(d.configErr, ""), problemsOf(config.CheckFile(d.at(d.Config)), "")...)
 }
 
-// checkFiles looks at who may read and write files.
+// checkFiles checks who may read and write files.
 func (d *doctor) checkFiles(context.Context) []Problem {
 	g := d.config.Gateway
 	found := slices.Concat(
-		because(config.CheckSecret(d.at(g.Certificate)), "nestctl install as before"),
-		because(config.CheckFile(d.at(g.ClientCA)), "nestctl install as before"),
-		because(absent(config.CheckDir(d.at(g.StateDir))), ""))
+		problemsOf(config.CheckSecret(d.at(g.Certificate)), "nestctl install as before"),
+		problemsOf(config.CheckFile(d.at(g.ClientCA)), "nestctl install as before"),
+		problemsOf(absent(config.CheckDir(d.at(g.StateDir))), ""))
 	for _, registry := range g.Registries {
-		found = append(found, because(config.CheckHosts(d.Root, g.HostsDir, registry), "")...)
+		found = append(found, problemsOf(config.CheckHosts(d.Root, g.HostsDir, registry), "")...)
 	}
 	if g.Mode != "node" {
 		return found
 	}
 	for _, path := range d.config.Credentials.DockerConfig {
 		err := config.CheckSecret(config.DockerFile(d.at(path)))
-		found = append(found, because(absent(err), "make it a file that root can read")...)
+		found = append(found, problemsOf(absent(err), "make it a file that root can read")...)
 	}
 	return found
 }
 
-// absent is an error, unless that says that something is not there.
+// absent returns an error, unless it says that something does not exist.
 func absent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -218,9 +220,9 @@ func absent(err error) error {
 	return err
 }
 
-// because makes problems of an error, which often says itself what to do: a
-// configuration's says it for each of its problems, others at their end.
-func because(err error, fix string) []Problem {
+// problemsOf turns an error into problems. The fix is often in the error: a
+// configuration has one for each of its problems, other errors end in it.
+func problemsOf(err error, fix string) []Problem {
 	if err == nil {
 		return nil
 	}
@@ -228,10 +230,10 @@ func because(err error, fix string) []Problem {
 	if errors.As(err, &bad) {
 		var all []Problem
 		for _, p := range bad.Problems {
-			all = append(all, Problem{strings.TrimSuffix(p.String(), "; "+p.Right), p.Right})
+			all = append(all, Problem{strings.TrimSuffix(p.String(), "; "+p.Fix), p.Fix})
 		}
 		if bad.More > 0 {
-			all = append(all, Problem{bad.Rest(), "put those right, and look again"})
+			all = append(all, Problem{bad.Rest(), "fix those, and run this again"})
 		}
 		return all
 	}

@@ -141,7 +141,7 @@ func TestDoctorFindsNothingOnHealthyNode(t *testing.T) {
 func TestDoctorSeesServerThatIsGone(t *testing.T) {
 	for server, want := range map[string]string{
 		"https://reg.test": "no problem found\n",
-		"http://reg.test":  "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway goes by its copy, *; fix: nestctl install *, then systemctl reload nested-gateway\n",
+		"http://reg.test":  "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway still uses its copy,  *; fix: nestctl install *, then systemctl reload nested-gateway\n",
 	} {
 		n := newMachine(t, map[string]string{
 			containerd:         "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
@@ -214,7 +214,7 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 
 		// hosts.toml
 		{name: "no hosts.toml", spoil: func(n *machine) { n.Must(os.Remove(n.Path(reg + "hosts.toml"))) },
-			want: "problem: " + reg + "hosts.toml does not exist, so that containerd does not ask the gateway for reg.test; fix: nestctl install --mode node --registry reg.test --allow 'reg.test/org/**' --address ADDRESS"},
+			want: "problem: " + reg + "hosts.toml does not exist, so that containerd does not use the gateway for reg.test; fix: nestctl install --mode node --registry reg.test --allow 'reg.test/org/**' --address ADDRESS"},
 		{name: "hosts.toml of a directory that wins", spoil: func(n *machine) {
 			n.Must(os.MkdirAll(n.Path("/etc/containerd/certs.d/reg.test_5000_"), 0o755))
 			n.Edit(config.Path, `"reg.test"`, `"reg.test", "reg.test:5000"`)
@@ -224,23 +224,23 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 		{name: "unknown capability", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", `"resolve"`, `"fly"`) },
 			want: "problem: " + reg + "hosts.toml: *fly*: containerd goes on without the file; fix: correct it"},
 		{name: "not first", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "[host", "[host.\"https://mirror.test\"]\n[host") },
-			want: "problem: " + reg + `hosts.toml: [host."https://ADDRESS"] is not the first host, so that others are asked before it; fix: move it before all other hosts`, other: true},
+			want: "problem: " + reg + `hosts.toml: [host."https://ADDRESS"] is not the first host, so that containerd tries others before it; fix: move it before all other hosts`, other: true},
 		{name: "gateway's address in it", spoil: func(n *machine) {
 			n.Edit(reg+"hosts.toml", n.address(), "127.0.0.1:9")
-		}, want: "problem: " + reg + `hosts.toml: [host."https://127.0.0.1:9"] is not how the gateway is reached; fix: make it [host."https://ADDRESS"]`, other: true},
+		}, want: "problem: " + reg + `hosts.toml: [host."https://127.0.0.1:9"] is not the gateway's URL; fix: make it [host."https://ADDRESS"]`, other: true},
 		{name: "changed", spoil: func(n *machine) {
 			n.Must(os.WriteFile(n.Path(reg+"hosts.toml"), append(n.Read(reg+"hosts.toml"), "[host.\"https://mirror.test\"]\n"...), 0o644))
-		}, want: "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway goes by its copy, /etc/nested/certs.d/reg.test/hosts.toml; fix: nestctl install * ADDRESS, then systemctl reload nested-gateway"},
+		}, want: "problem: " + reg + "hosts.toml was changed since it was installed, and the gateway still uses its copy,  /etc/nested/certs.d/reg.test/hosts.toml; fix: nestctl install * ADDRESS, then systemctl reload nested-gateway"},
 		{name: "gateway's own hosts.toml", spoil: func(n *machine) { n.Put(map[string]string{"/etc/nested/certs.d/reg.test/hosts.toml": "server = ["}) },
 			want: "problem: /etc/nested/certs.d/reg.test/hosts.toml:1:*: the gateway does not reach reg.test without it; fix: correct it, then systemctl reload nested-gateway"},
 		{name: "not in it", spoil: func(n *machine) { n.Put(map[string]string{reg + "hosts.toml": "server = \"https://reg.test\"\n"}) },
 			want: "problem: " + reg + `hosts.toml: the gateway, [host."https://ADDRESS"], is not in it; fix: nestctl install --mode node*`},
 		{name: "skip_verify", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  skip_verify = true\n  ca =") },
-			want: "problem: " + reg + `hosts.toml: * has skip_verify, so that any process on the node can pose as the gateway; fix: remove skip_verify`},
+			want: "problem: " + reg + `hosts.toml: * has skip_verify, so that any process on the node can pretend to be the gateway; fix: remove skip_verify`},
 		{name: "http", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "https://127", "http://127") },
-			want: "problem: " + reg + `hosts.toml: [host."http://ADDRESS"] is not how the gateway is reached; fix: make it [host."https://ADDRESS"]`},
+			want: "problem: " + reg + `hosts.toml: [host."http://ADDRESS"] is not the gateway's URL; fix: make it [host."https://ADDRESS"]`},
 		{name: "capabilities", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", `"pull", "resolve"`, `"pull"`) },
-			want: "problem: *is not asked for all of a pull; fix: set capabilities = [\"pull\", \"resolve\"]"},
+			want: "problem: *is not used for all requests of a pull; fix: set capabilities = [\"pull\", \"resolve\"]"},
 		{name: "no ca", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  # ca =") },
 			want: "problem: *lacks ca or client*; fix: nestctl uninstall, then nestctl install *"},
 
@@ -261,9 +261,9 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 		{name: "not a certificate", spoil: func(n *machine) { n.Must(os.WriteFile(n.one(reg+"nested-*.pem"), []byte("x"), 0o600)) },
 			want: "problem: *: does not begin with a certificate in PEM; fix: move /etc/nested/tls away*"},
 		{name: "about to end", spoil: func(n *machine) { n.now = n.now.Add(300 * 24 * time.Hour) },
-			want: "problem: the certificates that " + reg + "hosts.toml names end on 20* and should have been renewed; fix: nestctl install, and see why systemctl status nested-renew.timer has not done it"},
+			want: "problem: the certificates that " + reg + "hosts.toml names end on 20* and should have been renewed; fix: nestctl install; systemctl status nested-renew.timer says why it was not done"},
 		{name: "ended", spoil: func(n *machine) { n.now = n.now.Add(400 * 24 * time.Hour) },
-			want: "problem: the certificates that " + reg + "hosts.toml names ended on 20*; fix: nestctl install, and see why*"},
+			want: "problem: the certificates that " + reg + "hosts.toml names ended on 20*; fix: nestctl install; systemctl status nested-renew.timer says why*"},
 
 		// proxies
 		{name: "proxy", spoil: func(n *machine) {
@@ -291,19 +291,19 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 		{name: "denied", refs: []string{"reg.test/org/app/secret"},
 			want: "problem: reg.test/org/app/secret:latest: the gateway answers 403: reg.test/org/app/secret denied: 401; fix: log in: docker login reg.test"},
 		{name: "member not found", refs: []string{"reg.test/org/app:members"},
-			want: "problem: reg.test/org/app:members: entry 0: the gateway answers 404: child reg.test/org/app/web@sha256:absent: not found; fix: look whether the registry has it"},
+			want: "problem: reg.test/org/app:members: entry 0: the gateway answers 404: child reg.test/org/app/web@sha256:absent: not found; fix: check that the registry has it"},
 		{name: "no answer", refs: []string{"reg.test/org/app:abort"},
-			want: "problem: reg.test/org/app:abort: the gateway gives no answer: *; fix: journalctl -u nested-gateway says more"},
+			want: "problem: reg.test/org/app:abort: the gateway does not answer: *; fix: journalctl -u nested-gateway says more"},
 		{name: "invalid", refs: []string{"reg.test/org/app:invalid"},
-			want: "problem: reg.test/org/app:invalid: the gateway answers 400: Bad Request; fix: have it published again as docs/spec.md says"},
+			want: "problem: reg.test/org/app:invalid: the gateway answers 400: Bad Request; fix: ask its publisher to publish it again as docs/spec.md says"},
 		{name: "registry not reached", spoil: func(n *machine) { n.Edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`) }, other: true,
-			want: "problem: registry down.test: the gateway answers 502: no route to host; fix: look whether the node reaches the registry; journalctl -u nested-gateway says more"},
+			want: "problem: registry down.test: the gateway answers 502: no route to host; fix: check that the node reaches the registry; journalctl -u nested-gateway says more"},
 		{name: "allowed part of a registry not reached", spoil: func(n *machine) {
 			n.Edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`)
 			n.Edit(config.Path, `"reg.test/org/**"`, `"reg.test/org/**", "down.test/*/app"`)
 		}, other: true, want: "problem: registry down.test: the gateway answers 502: no route to host; *"},
 		{name: "not found", refs: []string{"reg.test/org/app:v2"},
-			want: "problem: reg.test/org/app:v2: the gateway answers 404: Not Found; fix: look whether the registry has it"},
+			want: "problem: reg.test/org/app:v2: the gateway answers 404: Not Found; fix: check that the registry has it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := installOn("reg.test")

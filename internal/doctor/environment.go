@@ -14,7 +14,8 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// checkProxy looks for a proxy that containerd has and the gateway has not.
+// checkProxy looks for a proxy that is set for containerd and not for the
+// gateway.
 func (d *doctor) checkProxy(context.Context) []Problem {
 	ours := d.environment("nested-gateway.service")
 	theirs := d.environment("containerd.service")
@@ -35,8 +36,8 @@ func hasVariable(variables map[string]string, name string) bool {
 	return variables[strings.ToUpper(name)]+variables[strings.ToLower(name)] != ""
 }
 
-// environment returns the variables that the files of a unit set, with the
-// file that does it.
+// environment returns the variables that the files of a unit set, with the file
+// that sets them.
 func (d *doctor) environment(unit string) map[string]string {
 	variables := map[string]string{}
 	paths := []string{filepath.Join(node.UnitDir, unit)}
@@ -60,8 +61,8 @@ func (d *doctor) environment(unit string) map[string]string {
 	return variables
 }
 
-// setVariables reads NAME=VALUE..., with or without quotes. Nothing at all
-// takes back what was set before.
+// setVariables reads NAME=VALUE..., with or without quotes. An empty assignment
+// resets all that were set before.
 func setVariables(variables map[string]string, words, path string) {
 	if words == "" {
 		clear(variables)
@@ -74,8 +75,8 @@ func setVariables(variables map[string]string, words, path string) {
 	}
 }
 
-// checkCredentials looks for a credential for each registry and REF, which
-// runs the helpers. That there is none is no problem: content may be public.
+// checkCredentials looks up the credential for each registry and REF, which
+// runs the helpers. Having none is not a problem: content may be public.
 func (d *doctor) checkCredentials(ctx context.Context) []Problem {
 	if d.config.Gateway.Mode != "node" {
 		return nil
@@ -95,7 +96,7 @@ func (d *doctor) checkCredentials(ctx context.Context) []Problem {
 		if errors.As(err, &lookup) {
 			err = lookup.Err // one for all repositories
 		}
-		all = append(all, because(err, "correct the file, or log in again")...)
+		all = append(all, problemsOf(err, "correct the file, or log in again")...)
 	}
 	return all
 }

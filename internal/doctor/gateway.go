@@ -30,16 +30,17 @@ import (
 const (
 	// answerTime is how long the gateway may take for an answer of its own.
 	answerTime = 2 * time.Second
-	// pullTime is how long it may take when it has to ask a registry: what
-	// containerd allows.
+	// pullTime is how long it may take when it has to ask a registry: the
+	// timeout of containerd.
 	pullTime = 30 * time.Second
 	// maxAnswer bounds the bodies of answers, as docs/spec.md does.
 	maxAnswer = 4 << 20
-	// maxMembers bounds the members of a REF that are looked at.
+	// maxMembers bounds the members of a REF that are checked.
 	maxMembers = 100
 )
 
-// client asks the gateway, with what a hosts.toml gives containerd for that.
+// client sends requests to the gateway, with the certificates from a
+// hosts.toml, as containerd does.
 type client struct {
 	http    *http.Client
 	address string
@@ -64,8 +65,8 @@ func (d *doctor) client() *client {
 	return nil
 }
 
-// ask asks the gateway, which has so long for the whole of its answer.
-func (c *client) ask(ctx context.Context, limit time.Duration, path string) (status int, body []byte, err error) {
+// get requests a path from the gateway. limit includes reading the body.
+func (c *client) get(ctx context.Context, limit time.Duration, path string) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.address+path, nil)
@@ -83,8 +84,8 @@ func (c *client) ask(ctx context.Context, limit time.Duration, path string) (sta
 	return response.StatusCode, body, err
 }
 
-// checkAnswers asks the gateway: for itself, and when it answers for each
-// registry and REF.
+// checkAnswers checks that the gateway answers, and then that it answers for
+// each registry and REF.
 func (d *doctor) checkAnswers(ctx context.Context) []Problem {
 	c := d.client()
 	if c == nil {
@@ -97,34 +98,34 @@ func (d *doctor) checkAnswers(ctx context.Context) []Problem {
 	return append(d.checkRegistries(ctx, c), d.checkRefs(ctx, c)...)
 }
 
-// checkGateway asks for the base of the API.
+// checkGateway requests the base of the API.
 func (d *doctor) checkGateway(ctx context.Context, c *client) []Problem {
 	address := c.address
-	status, _, err := c.ask(ctx, answerTime, "/v2/")
+	status, _, err := c.get(ctx, answerTime, "/v2/")
 	var unknown *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
 	var alert tls.AlertError
 	var refused *net.OpError
 	_, port, _ := net.SplitHostPort(address)
-	stranger := "see with ss -ltnp 'sport = :" + port + "' which process it is, and end it, or nestctl install with another --address"
+	stranger := "find the process with ss -ltnp 'sport = :" + port + "' and stop it, or nestctl install with another --address"
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return []Problem{{"the gateway is not running: nothing listens on " + address, d.start()}}
 	case errors.As(err, &unknown), errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
-		return []Problem{{fmt.Sprintf("something else than the gateway listens on %s: %s", address, auth.WithoutURL(err)), stranger}}
+		return []Problem{{fmt.Sprintf("another process than the gateway listens on %s: %s", address, auth.WithoutURL(err)), stranger}}
 	case errors.As(err, &alert), errors.As(err, &refused) && refused.Op == "remote error":
-		return []Problem{{fmt.Sprintf("the gateway on %s does not accept containerd's certificate: %s", address, auth.WithoutURL(err)), d.again()}}
+		return []Problem{{fmt.Sprintf("the gateway on %s does not accept containerd's certificate: %s", address, auth.WithoutURL(err)), d.installCommand()}}
 	case errors.Is(err, context.DeadlineExceeded):
 		return []Problem{{fmt.Sprintf("the gateway on %s does not answer within %s", address, answerTime), d.start()}}
 	case err != nil:
 		return []Problem{{fmt.Sprintf("the gateway on %s: %s", address, auth.WithoutURL(err)), d.start()}}
 	case status != http.StatusOK:
-		return []Problem{{fmt.Sprintf("something else than the gateway listens on %s: it answers %d", address, status), stranger}}
+		return []Problem{{fmt.Sprintf("another process than the gateway listens on %s: it answers %d", address, status), stranger}}
 	}
 	return nil
 }
 
-// checkRefs looks whether each REF is served and, with a client, pulls its
+// checkRefs checks that each REF is served and, with a client, pulls its
 // manifest.
 func (d *doctor) checkRefs(ctx context.Context, c *client) []Problem {
 	var all []Problem
@@ -138,11 +139,11 @@ func (d *doctor) checkRefs(ctx context.Context, c *client) []Problem {
 	return all
 }
 
-// checkServed looks at what the configuration says about a REF.
+// checkServed checks a REF against the configuration.
 func (d *doctor) checkServed(ref auth.Reference) []Problem {
 	g := d.config.Gateway
 	if registry := ref.Repository().Host(); !slices.Contains(g.Registries, registry) {
-		return []Problem{{fmt.Sprintf("%s: registry %s is not in gateway.registries", ref, registry), d.again(registry)}}
+		return []Problem{{fmt.Sprintf("%s: registry %s is not in gateway.registries", ref, registry), d.installCommand(registry)}}
 	}
 	for _, allow := range g.Allow {
 		if pattern, err := gateway.ParsePattern(allow); err == nil && pattern.Match(ref.Repository()) {
@@ -155,8 +156,8 @@ func (d *doctor) checkServed(ref auth.Reference) []Problem {
 	return []Problem{{fmt.Sprintf("%s: parent not allowed: no pattern of gateway.allow matches %s", ref, ref.Repository()), fmt.Sprintf("add %q to gateway.allow", ref.Repository()) + " in " + d.Config + ", then " + d.reload()}}
 }
 
-// checkManifest gets a manifest through the gateway, and those that an index
-// lists.
+// checkManifest requests a manifest through the gateway, and those that an
+// index lists.
 func (d *doctor) checkManifest(ctx context.Context, c *client, ref auth.Reference) []Problem {
 	body, problems := d.get(ctx, c, ref.String(), ref.Repository(), cmp.Or(ref.Tag(), ref.Digest().String()))
 	var index ocispec.Index
@@ -167,7 +168,7 @@ func (d *doctor) checkManifest(ctx context.Context, c *client, ref auth.Referenc
 		if i == maxMembers || ctx.Err() != nil {
 			break
 		}
-		if oci.IsManifestOrIndex(member.MediaType) && digest.DigestRegexpAnchored.MatchString(member.Digest.String()) { // what is no digest would be a path
+		if oci.IsManifestOrIndex(member.MediaType) && digest.DigestRegexpAnchored.MatchString(member.Digest.String()) { // otherwise it could be any path
 			_, found := d.get(ctx, c, fmt.Sprintf("%s: entry %d", ref, i), ref.Repository(), member.Digest.String())
 			problems = append(problems, found...)
 		}
@@ -175,8 +176,8 @@ func (d *doctor) checkManifest(ctx context.Context, c *client, ref auth.Referenc
 	return problems
 }
 
-// checkRegistries looks whether the gateway reaches the registries of which no
-// REF is pulled. Any answer of a registry is good.
+// checkRegistries checks that the gateway reaches the registries of which no
+// REF is pulled. Any answer of a registry will do.
 func (d *doctor) checkRegistries(ctx context.Context, c *client) []Problem {
 	var all []Problem
 	for _, registry := range d.config.Gateway.Registries {
@@ -199,33 +200,34 @@ func (d *doctor) checkRegistries(ctx context.Context, c *client) []Problem {
 	return all
 }
 
-// get gets a manifest through the gateway. Some statuses may be fine.
+// get requests a manifest through the gateway. The statuses in fine are not
+// problems.
 func (d *doctor) get(ctx context.Context, c *client, what string, in auth.Repository, version string, fine ...int) ([]byte, []Problem) {
 	path := "/v2/" + in.Name() + "/manifests/" + version + "?ns=" + url.QueryEscape(in.Host())
-	status, body, err := c.ask(ctx, pullTime, path)
+	status, body, err := c.get(ctx, pullTime, path)
 	switch {
 	case err == nil && slices.Contains(fine, status):
 		return nil, nil
 	case err != nil:
-		return nil, []Problem{{fmt.Sprintf("%s: the gateway gives no answer: %s", what, auth.WithoutURL(err)), d.see()}}
+		return nil, []Problem{{fmt.Sprintf("%s: the gateway does not answer: %s", what, auth.WithoutURL(err)), d.seeLogs()}}
 	case status == http.StatusOK:
 		return body, nil
 	case status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod":
-		return nil, nil // the pods have the credentials
+		return nil, nil // in mode pod the pods have the credentials
 	}
 	message := cmp.Or(registry.ComplaintIn(body).Message, http.StatusText(status))
-	return nil, because(fmt.Errorf("%s: the gateway answers %d: %s", what, status, message), d.fixOf(status))
+	return nil, problemsOf(fmt.Errorf("%s: the gateway answers %d: %s", what, status, message), d.fixOf(status))
 }
 
-// fixOf is what to do about a status when the gateway does not say it.
+// fixOf is how to fix a status when the gateway does not say.
 func (d *doctor) fixOf(status int) string {
 	switch status {
 	case http.StatusBadRequest:
-		return "have it published again as docs/spec.md says"
+		return "ask its publisher to publish it again as docs/spec.md says"
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return "put a credential that may pull it into a file of credentials.docker_config"
+		return "add a credential that may pull it to a file in credentials.docker_config"
 	case http.StatusNotFound:
-		return "look whether the registry has it"
+		return "check that the registry has it"
 	}
-	return "look whether the node reaches the registry; " + d.see()
+	return "check that the node reaches the registry; " + d.seeLogs()
 }

@@ -20,7 +20,7 @@ func TestDoctorTellsWhatIsNotTheGateway(t *testing.T) {
 		want   string
 	}{
 		{"nobody", nil, "problem: the gateway is not running: nothing listens on ADDRESS; fix: systemctl restart nested-gateway.socket nested-gateway; journalctl -u nested-gateway says more"},
-		{"plain http", plain, "problem: something else than the gateway listens on ADDRESS: *; fix: see with ss -ltnp * which process it is, and end it, or nestctl install with another --address"},
+		{"plain http", plain, "problem: another process than the gateway listens on ADDRESS: *; fix: find the process with ss -ltnp * and stop it, or nestctl install with another --address"},
 		{"silence", func(net.Conn) {}, "problem: the gateway on ADDRESS does not answer within 2s; fix: systemctl restart nested-gateway.socket nested-gateway; *"},
 		{"hanging up", func(c net.Conn) { c.Close() }, "problem: the gateway on ADDRESS: *; fix: systemctl restart nested-gateway.socket nested-gateway; *"},
 	} {
@@ -41,7 +41,7 @@ func TestDoctorTellsWhatIsNotTheGateway(t *testing.T) {
 	}
 	t.Run("another gateway", func(t *testing.T) {
 		other := healthy(t, installOn("reg.test"))
-		checkOnly(t, other.address(), "problem: something else than the gateway listens on ADDRESS: *unknown authority*; fix: *")
+		checkOnly(t, other.address(), "problem: another process than the gateway listens on ADDRESS: *unknown authority*; fix: *")
 	})
 	t.Run("another client CA", func(t *testing.T) {
 		n, other := healthy(t, installOn("reg.test")), healthy(t, installOn("reg.test"))
@@ -56,7 +56,7 @@ func TestDoctorTellsWhatIsNotTheGateway(t *testing.T) {
 		o := installOn("reg.test")
 		o.Address = n.Serve(http.NotFoundHandler())
 		n.install(o)
-		n.wantProblem(t, o.Address, "problem: something else than the gateway listens on ADDRESS: it answers 404; fix: *")
+		n.wantProblem(t, o.Address, "problem: another process than the gateway listens on ADDRESS: it answers 404; fix: *")
 	})
 }
 

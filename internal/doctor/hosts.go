@@ -15,8 +15,8 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// hostsOf finds the hosts.toml that containerd takes for a registry in a
-// directory, as the node names it.
+// hostsOf finds the hosts.toml that containerd uses for a registry in a
+// directory, as a path of the node.
 func (d *doctor) hostsOf(certs, registry string) string {
 	for _, name := range config.HostDirs(registry) {
 		dir := filepath.Join(certs, name)
@@ -50,8 +50,8 @@ func (d *doctor) checkHosts(context.Context) []Problem {
 	return all
 }
 
-// checkUpstream looks at what the gateway goes by: copies of what an
-// administrator has in containerd's directory.
+// checkUpstream checks the gateway's own hosts.toml files, which are copies of
+// an administrator's in containerd's directory.
 func (d *doctor) checkUpstream(context.Context) []Problem {
 	var all []Problem
 	g := d.config.Gateway
@@ -67,17 +67,17 @@ func (d *doctor) checkUpstream(context.Context) []Problem {
 		}
 		hosts, wanted, changed := d.upstreamOf(registry)
 		if changed == "" || config.SameHosts(found, wanted) || found != nil && d.edited(path, found) {
-			continue // or somebody has other plans for the gateway
+			continue // or the administrator has replaced it on purpose
 		}
-		all = append(all, Problem{hosts + " was " + changed + " since it was installed, and the gateway goes by its copy, " + path, d.again() + ", then " + d.reload()})
+		all = append(all, Problem{hosts + " was " + changed + " since it was installed, and the gateway still uses its copy,  " + path, d.installCommand() + ", then " + d.reload()})
 	}
 	return all
 }
 
-// upstreamOf is what the gateway's own hosts.toml of a registry would be now,
-// the hosts.toml that says so, and what has become of that since the
-// installation, if anything. k3s and RKE2 write theirs anew, and remove them.
-func (d *doctor) upstreamOf(registry string) (hosts string, wanted []byte, changed string) {
+// upstreamOf is what the gateway's own hosts.toml of a registry should be now,
+// the hosts.toml that it follows from, and how that has changed since the
+// installation, if it has. k3s and RKE2 replace theirs, and remove them.
+func (d *doctor) upstreamOf(registry string) (hosts string, want []byte, changed string) {
 	for _, certs := range d.certs {
 		path := d.hostsOf(certs, registry)
 		text, err := os.ReadFile(d.at(path))
@@ -91,25 +91,26 @@ func (d *doctor) upstreamOf(registry string) (hosts string, wanted []byte, chang
 		if err != nil {
 			continue
 		}
-		if wanted, err = d.host().Upstream(path, registry, filepath.Dir(path), text); err == nil && wanted != nil {
-			return cmp.Or(hosts, path), wanted, changed
+		if want, err = d.host().Upstream(path, registry, filepath.Dir(path), text); err == nil && want != nil {
+			return cmp.Or(hosts, path), want, changed
 		}
 	}
 	return hosts, nil, changed
 }
 
-// edited reports whether a file is not as it was installed.
+// edited reports whether a file differs from what was installed.
 func (d *doctor) edited(path string, text []byte) bool {
 	return !d.record.Wrote(path, text)
 }
 
-// again is the command that installs as before, for some registries more.
-func (d *doctor) again(more ...string) string { return d.installation.Command(more...) }
+// installCommand is the command that repeats the installation, with additional
+// registries.
+func (d *doctor) installCommand(more ...string) string { return d.installation.Command(more...) }
 
 func (d *doctor) checkHostsOf(registry, path string) []Problem {
 	text, err := os.ReadFile(d.at(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return []Problem{{path + " does not exist, so that containerd does not ask the gateway for " + registry, d.again()}}
+		return []Problem{{path + " does not exist, so that containerd does not use the gateway for " + registry, d.installCommand()}}
 	}
 	if err != nil {
 		return []Problem{{err.Error(), "run nestctl doctor as root"}}
@@ -119,33 +120,33 @@ func (d *doctor) checkHostsOf(registry, path string) []Problem {
 		return []Problem{{err.Error() + ": containerd goes on without the file", "correct it"}}
 	}
 	certs := filepath.Dir(filepath.Dir(path))
-	return append(because(config.CheckHosts(d.Root, certs, registry), ""), d.checkFirst(path, hosts)...)
+	return append(problemsOf(config.CheckHosts(d.Root, certs, registry), ""), d.checkFirst(path, hosts)...)
 }
 
-// checkFirst looks at the first host, which has to be the gateway.
+// checkFirst checks that the gateway is the first host.
 func (d *doctor) checkFirst(path string, hosts config.Hosts) []Problem {
 	url := d.host().URL()
 	at := slices.IndexFunc(hosts.Hosts, d.isGateway)
 	table := fmt.Sprintf("[host.%q]", url)
 	switch {
 	case at < 0:
-		return []Problem{{path + ": the gateway, " + table + ", is not in it", d.again()}}
+		return []Problem{{path + ": the gateway, " + table + ", is not in it", d.installCommand()}}
 	case at > 0:
-		return []Problem{{path + ": " + table + " is not the first host, so that others are asked before it", "move it before all other hosts"}}
+		return []Problem{{path + ": " + table + " is not the first host, so that containerd tries others before it", "move it before all other hosts"}}
 	}
 	h := hosts.Hosts[0]
 	var all []Problem
 	if h.URL != url {
-		all = append(all, Problem{fmt.Sprintf("%s: [host.%q] is not how the gateway is reached", path, h.URL), "make it " + table})
+		all = append(all, Problem{fmt.Sprintf("%s: [host.%q] is not the gateway's URL", path, h.URL), "make it " + table})
 	}
 	if h.SkipVerify {
-		all = append(all, Problem{path + ": " + table + " has skip_verify, so that any process on the node can pose as the gateway", "remove skip_verify"})
+		all = append(all, Problem{path + ": " + table + " has skip_verify, so that any process on the node can pretend to be the gateway", "remove skip_verify"})
 	}
 	if len(h.Capabilities) > 0 && (!slices.Contains(h.Capabilities, "pull") || !slices.Contains(h.Capabilities, "resolve")) {
-		all = append(all, Problem{path + ": " + table + " is not asked for all of a pull", `set capabilities = ["pull", "resolve"]`})
+		all = append(all, Problem{path + ": " + table + " is not used for all requests of a pull", `set capabilities = ["pull", "resolve"]`})
 	}
 	if len(h.CA) == 0 || len(h.Client) == 0 {
-		all = append(all, Problem{path + ": " + table + " lacks ca or client, without which gateway and containerd do not trust each other", "nestctl uninstall, then " + d.again()})
+		all = append(all, Problem{path + ": " + table + " lacks ca or client, without which gateway and containerd do not trust each other", "nestctl uninstall, then " + d.installCommand()})
 	}
 	return all
 }
@@ -156,19 +157,20 @@ func (d *doctor) isGateway(h config.Host) bool {
 	return d.host().Is(h.URL) || h.IsGateway()
 }
 
-// host is the gateway as hosts.toml files name it.
+// host is the gateway as an entry of hosts.toml files.
 func (d *doctor) host() config.GatewayHost {
 	return config.GatewayHost{Address: d.config.Gateway.Address}
 }
 
-// pair are the files by which containerd and the gateway know each other.
+// pair are the files with which containerd and the gateway authenticate each
+// other.
 type pair struct {
 	hosts, ca, client string // paths on the node
 	config.Certificates
 }
 
 // pairOf reads the files that a hosts.toml names; nil when it names none, which
-// checkHosts finds.
+// checkHosts reports.
 func (d *doctor) pairOf(hosts string) (*pair, []Problem) {
 	p := &pair{hosts: hosts}
 	h, ok := d.gatewayIn(p.hosts)
@@ -182,7 +184,7 @@ func (d *doctor) pairOf(hosts string) (*pair, []Problem) {
 		}
 		data, err := os.ReadFile(d.at(path))
 		if err != nil {
-			all = append(all, Problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.again()})
+			all = append(all, Problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.installCommand()})
 		}
 		return path, data
 	}
@@ -210,7 +212,7 @@ func (d *doctor) gatewayIn(path string) (config.Host, bool) {
 	return h, d.isGateway(h) && len(h.CA) > 0 && len(h.Client) > 0
 }
 
-// reason is an error without the path, which is said already.
+// reason is an error without its path, which the problem names already.
 func reason(err error) string {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -234,26 +236,26 @@ func (d *doctor) checkCertificates(context.Context) []Problem {
 
 func (d *doctor) checkPair(p *pair) []Problem {
 	all := slices.Concat(
-		because(config.CheckFile(d.at(p.ca)), "make it a file that root can read"),
-		because(config.CheckSecret(d.at(p.client)), "make it a file that root can read"))
+		problemsOf(config.CheckFile(d.at(p.ca)), "make it a file that root can read"),
+		problemsOf(config.CheckSecret(d.at(p.client)), "make it a file that root can read"))
 	until, err := p.Until()
 	date := until.Format(time.DateOnly)
 	switch {
 	case err != nil:
-		all = append(all, Problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
+		all = append(all, Problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates()})
 	case until.Before(d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install, and see why systemctl status nested-renew.timer has not done it"})
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
 	case config.Due(until, d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install, and see why systemctl status nested-renew.timer has not done it"})
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
 	default:
 		if err := p.Check(d.config.Gateway.Address, d.Now); err != nil {
-			all = append(all, Problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.fresh()})
+			all = append(all, Problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates()})
 		}
 	}
 	return all
 }
 
-// fresh is the command that makes certificates anew.
-func (d *doctor) fresh() string {
-	return "move " + filepath.Dir(d.config.Gateway.Certificate) + " away, then nestctl uninstall and " + d.again()
+// newCertificates is the command that replaces the certificates.
+func (d *doctor) newCertificates() string {
+	return "move " + filepath.Dir(d.config.Gateway.Certificate) + " away, then nestctl uninstall and " + d.installCommand()
 }

@@ -19,10 +19,12 @@ import (
 )
 
 const (
-	// exchangeTime bounds one exchange at the door, from connecting to the
-	// sockets: what is said is short, and both sides are on one machine.
+	// exchangeTime bounds one exchange over the control socket, from connecting
+	// to receiving the sockets: the messages are short, and both sides are on
+	// one machine.
 	exchangeTime = 5 * time.Second
-	// maxSockets bounds what a message can bring; a gateway has the door and two.
+	// maxSockets bounds what a message can bring; a gateway has the control
+	// socket and two more.
 	maxSockets = 8
 	// maxPeers bounds the exchanges at once: any process may connect and say
 	// nothing until exchangeTime is over.
@@ -35,25 +37,25 @@ const (
 // one goroutine; after Start, Close alone may be called.
 type Sockets struct {
 	secret   string // the file with certificate and key
-	door     *net.UnixListener
+	control  *net.UnixListener
 	names    []string // addresses of the sockets, as Listen got them
 	sockets  []net.Listener
-	received map[string]net.Listener // not used so far
+	received map[string]net.Listener // not used yet
 }
 
-// Open takes the sockets of the gateway that runs under a name, if one does.
-// The name is that of an abstract Unix address, without the @. secret is the
-// file with the gateway's certificate and key; it is read at each exchange, as
-// it may be renewed.
+// Open takes the sockets of the gateway that runs under a name, if there is
+// one. The name is that of an abstract Unix address, without the @. secret is
+// the file with the gateway's certificate and key; it is read for each
+// exchange, because it may be renewed.
 func Open(ctx context.Context, name, secret string) (*Sockets, error) {
 	h := &Sockets{secret: secret, received: map[string]net.Listener{}}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", "@"+name)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		door, listenErr := new(net.ListenConfig).Listen(ctx, "unix", "@"+name)
+		control, listenErr := new(net.ListenConfig).Listen(ctx, "unix", "@"+name)
 		if listenErr != nil {
 			return nil, listenErr
 		}
-		h.door = door.(*net.UnixListener)
+		h.control = control.(*net.UnixListener)
 		return h, nil
 	}
 	if err != nil {
@@ -62,12 +64,12 @@ func Open(ctx context.Context, name, secret string) (*Sockets, error) {
 	defer conn.Close()
 	if err := h.receive(conn.(*net.UnixConn)); err != nil {
 		h.Close()
-		return nil, fmt.Errorf("who listens as @%s does not hand over a gateway's sockets: %w", name, err)
+		return nil, fmt.Errorf("the process that listens as @%s does not hand over a gateway's sockets: %w", name, err)
 	}
 	return h, nil
 }
 
-// receive gets the door and the sockets.
+// receive gets the control socket and the others.
 func (h *Sockets) receive(conn *net.UnixConn) error {
 	nonces := make([]byte, 2*nonceSize) // theirs, ours
 	if err := conn.SetDeadline(time.Now().Add(exchangeTime)); err != nil {
@@ -98,7 +100,7 @@ func (h *Sockets) receive(conn *net.UnixConn) error {
 		return errStranger
 	}
 	if len(listeners) > 0 {
-		h.door, _ = listeners[0].(*net.UnixListener)
+		h.control, _ = listeners[0].(*net.UnixListener)
 		listeners = listeners[1:]
 	}
 	var names []string
@@ -110,13 +112,13 @@ func (h *Sockets) receive(conn *net.UnixConn) error {
 			_ = l.Close()
 		}
 	}
-	if err == nil && (h.door == nil || len(listeners) != len(names)) {
+	if err == nil && (h.control == nil || len(listeners) != len(names)) {
 		err = errors.New("its answer is not complete")
 	}
 	return err
 }
 
-// listenersOf makes listeners of what came with a message.
+// listenersOf makes listeners of the descriptors in a message.
 func listenersOf(rights []byte) ([]net.Listener, error) {
 	messages, err := syscall.ParseSocketControlMessage(rights)
 	var all []net.Listener
@@ -136,9 +138,9 @@ func listenersOf(rights []byte) ([]net.Listener, error) {
 
 var errStranger = errors.New("it does not prove that it can read the gateway's certificate")
 
-// proofs are what the one who asks and the one who gives say to each other's
-// nonces.
-func (h *Sockets) proofs(nonces []byte) (asks, gives []byte, err error) {
+// proofs are what the side that takes and the side that gives answer to each
+// other's nonces.
+func (h *Sockets) proofs(nonces []byte) (takerProof, giverProof []byte, err error) {
 	secret, err := os.ReadFile(h.secret) // anew, as it may have been renewed
 	if err != nil {
 		return nil, nil, err
@@ -152,7 +154,7 @@ func (h *Sockets) proofs(nonces []byte) (asks, gives []byte, err error) {
 	return proof("asks"), proof("gives"), nil
 }
 
-// sameUser refuses another user's process at the other end.
+// sameUser refuses a peer of another user.
 func sameUser(conn *net.UnixConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -173,7 +175,7 @@ func sameUser(conn *net.UnixConn) error {
 }
 
 // Listen returns the socket for a TCP address (host:port) that was handed over,
-// or makes one. Whoever calls it closes it.
+// or makes one. The caller closes it.
 func (h *Sockets) Listen(ctx context.Context, address string) (net.Listener, error) {
 	listener, ok := h.received[address]
 	if !ok {
@@ -187,10 +189,10 @@ func (h *Sockets) Listen(ctx context.Context, address string) (net.Listener, err
 	return listener, nil
 }
 
-// Start hands the sockets to whoever comes next, until Close. Sockets that were
-// handed over and that nobody asked Listen for are closed.
+// Start hands the sockets to the next gateway, until Close. Received sockets
+// for which Listen was not called are closed.
 func (h *Sockets) Start() {
-	for _, l := range h.received { // of an address that is not used any more
+	for _, l := range h.received { // of an address that is no longer used
 		_ = l.Close()
 	}
 	h.received = nil
@@ -201,7 +203,7 @@ func (h *Sockets) serve() {
 	peers := make(chan struct{}, maxPeers)
 	for {
 		peers <- struct{}{}
-		conn, err := h.door.AcceptUnix()
+		conn, err := h.control.AcceptUnix()
 		if err != nil {
 			return
 		}
@@ -214,8 +216,9 @@ func (h *Sockets) serve() {
 	}
 }
 
-// send gives the sockets to who proves that they can read the secret. Another user's process
-// takes none of the places at the door.
+// send gives the sockets to a peer that proves that it can read the secret. It
+// refuses another user's process at once, so that such processes cannot use up
+// maxPeers.
 func (h *Sockets) send(conn *net.UnixConn) error {
 	nonces := make([]byte, 2*nonceSize) // ours, theirs
 	_, _ = rand.Read(nonces[:nonceSize])
@@ -241,7 +244,7 @@ func (h *Sockets) send(conn *net.UnixConn) error {
 	if err != nil {
 		return err
 	}
-	holders := []syscall.Conn{h.door}
+	holders := []syscall.Conn{h.control}
 	for _, l := range h.sockets {
 		holders = append(holders, l.(*net.TCPListener))
 	}
@@ -251,7 +254,7 @@ func (h *Sockets) send(conn *net.UnixConn) error {
 	})
 }
 
-// withDescriptors does something while descriptors cannot be closed.
+// withDescriptors calls a function while descriptors cannot be closed.
 func withDescriptors(holders []syscall.Conn, fds []int, do func([]int) error) error {
 	if len(holders) == 0 {
 		return do(fds)
@@ -265,11 +268,11 @@ func withDescriptors(holders []syscall.Conn, fds []int, do func([]int) error) er
 	return errors.Join(err, doErr)
 }
 
-// Close ends the handing over; what was handed over is the next gateway's. It
-// may be called more than once.
+// Close ends the handover; sockets that were handed over belong to the next
+// gateway. It may be called more than once.
 func (h *Sockets) Close() {
-	if h.door != nil {
-		_ = h.door.Close()
+	if h.control != nil {
+		_ = h.control.Close()
 	}
 	for _, l := range h.received {
 		_ = l.Close()

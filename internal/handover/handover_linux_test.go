@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// doorOf is a name for a door of a test's own.
-func doorOf(t *testing.T) string { return fmt.Sprintf("%s-%d", t.Name(), os.Getpid()) }
+// controlName is a name for a control socket of a test's own.
+func controlName(t *testing.T) string { return fmt.Sprintf("%s-%d", t.Name(), os.Getpid()) }
 
 func pemOf(t *testing.T, text string) string {
 	t.Helper()
@@ -36,9 +36,9 @@ func openDoor(t *testing.T, name, secret string) *Sockets {
 }
 
 // TestHandover: the next gateway gets the socket of the one before, and hands
-// it on, too, however many others are at the door and say nothing.
+// it on, too, however many others connect and say nothing.
 func TestHandover(t *testing.T) {
-	name, secret, ctx := doorOf(t), pemOf(t, "key"), t.Context()
+	name, secret, ctx := controlName(t), pemOf(t, "key"), t.Context()
 	const address = "127.0.0.1:0"
 	current := openDoor(t, name, secret)
 	socket, err := current.Listen(ctx, address)
@@ -87,7 +87,7 @@ func dialDoor(t *testing.T, name string) *net.UnixConn {
 // TestHandoverStranger: who cannot read the gateway's certificate gets no
 // sockets, and gives none to a gateway.
 func TestHandoverStranger(t *testing.T) {
-	name, secret, ctx := doorOf(t), pemOf(t, "key"), t.Context()
+	name, secret, ctx := controlName(t), pemOf(t, "key"), t.Context()
 	ours := openDoor(t, name, secret)
 	socket, err := ours.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
@@ -115,10 +115,10 @@ func TestHandoverStranger(t *testing.T) {
 	}
 }
 
-// TestHandoverSquatter: sockets of somebody who has the door before any gateway
+// TestHandoverSquatter: sockets of somebody who has the name before any gateway
 // are not listened on.
 func TestHandoverSquatter(t *testing.T) {
-	name := doorOf(t)
+	name := controlName(t)
 	squatter, err := new(net.ListenConfig).Listen(t.Context(), "unix", "@"+name)
 	if err != nil {
 		t.Fatal(err)
@@ -139,11 +139,11 @@ func give(squatter net.Listener) {
 	defer conn.Close()
 	_, _ = conn.Write(make([]byte, nonceSize))
 	_, _ = io.ReadFull(conn, make([]byte, nonceSize+32))
-	door, err := squatter.(*net.UnixListener).File()
+	control, err := squatter.(*net.UnixListener).File()
 	if err != nil {
 		return
 	}
-	defer door.Close()
+	defer control.Close()
 	text := append(make([]byte, 32), "[]"...)
-	_, _, _ = conn.(*net.UnixConn).WriteMsgUnix(text, syscall.UnixRights(int(door.Fd())), nil)
+	_, _, _ = conn.(*net.UnixConn).WriteMsgUnix(text, syscall.UnixRights(int(control.Fd())), nil)
 }

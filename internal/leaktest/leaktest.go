@@ -26,8 +26,8 @@ func Checked(m M) M { return checked{m, 5 * time.Second} }
 func Main(m M) { os.Exit(Checked(m).Run()) }
 
 type checked struct {
-	m        M
-	patience time.Duration // with what is about to end
+	m    M
+	wait time.Duration // with what is about to end
 }
 
 // Run implements M.
@@ -57,7 +57,7 @@ func (c checked) Run() int {
 
 // settle looks until it finds nothing, or patience ends.
 func (c checked) settle(look func() error) error {
-	for deadline := time.Now().Add(c.patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(c.wait); ; time.Sleep(10 * time.Millisecond) {
 		if err := look(); err == nil || time.Now().After(deadline) {
 			return err
 		}

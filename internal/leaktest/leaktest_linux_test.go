@@ -43,7 +43,7 @@ func TestChecked(t *testing.T) {
 					t.Fatal(err)
 				}
 				return 0
-			}), patience: c.patience}.Run()
+			}), wait: c.patience}.Run()
 			if err := c.clear(); err != nil {
 				t.Fatal(err)
 			}

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// apply makes the files of a plan those that are installed, in their order:
-// what is not there is written, what was installed and is no longer wanted is
-// taken back.
+// apply changes the files on the disk to those of a plan, in its order: missing
+// ones are written, and installed ones that are no longer planned are restored
+// to what was there before.
 func (i installed) apply(p plan) (Changes, error) {
 	next := &Record{About: i.record.About, Version: i.record.Version, Options: p.options, Dirs: i.record.Dirs}
 	var write []file
@@ -29,7 +29,7 @@ func (i installed) apply(p plan) (Changes, error) {
 			return Changes{}, err
 		}
 		if slices.Contains(dirs, filepath.Dir(f.path)) {
-			e.Original = nil // somebody has removed all of it, as k3s does, and what was there before is not to come back
+			e.Original = nil // k3s, for example, has removed everything; what was there before must not come back
 		}
 		next.Files = append(next.Files, e)
 		if current == nil || !bytes.Equal(current.Data, f.Data) || current.Mode != f.Mode {
@@ -57,11 +57,11 @@ func (r *Record) expect(f file, current *contents) (entry, error) {
 	case !ok, f.replaced:
 		return entry{Path: f.path, SHA256: hashOf(f.Data), Original: current}, nil
 	case f.edited != nil && (current == nil || !bytes.Equal(current.Data, f.edited.Data)):
-		return entry{}, fmt.Errorf("%s: was changed just now; run this again", f.path)
+		return entry{}, fmt.Errorf("%s: has just been changed; run this again", f.path)
 	case f.edited != nil:
 		return e, nil
 	case current != nil && !e.ours(current) && !e.untouched(current) && !bytes.Equal(current.Data, f.Data):
-		return entry{}, fmt.Errorf("%s: was edited since it was installed; move it away and run this again", f.path)
+		return entry{}, fmt.Errorf("%s: has been edited since it was installed; move it away and run this again", f.path)
 	}
 	if hash := hashOf(f.Data); e.SHA256 != hash {
 		e.Earlier = appendNew(e.Earlier, []string{e.SHA256})
@@ -70,7 +70,7 @@ func (r *Record) expect(f file, current *contents) (entry, error) {
 	return e, nil
 }
 
-// writer changes a disk, and a record of it beforehand.
+// writer changes a disk, after recording the change.
 type writer struct {
 	disk   *disk
 	record *Record
@@ -125,11 +125,12 @@ func (w *writer) mkdirs(dirs []string) error {
 	return nil
 }
 
-// drop takes entries back, the last first, and finishes the record.
+// drop restores the files of entries, the last first, and writes the final
+// record.
 func (w *writer) drop(dropped []entry) error {
 	var left []entry
 	for _, e := range slices.Backward(dropped) {
-		stays, err := w.takeBack(e, left)
+		stays, err := w.restore(e, left)
 		if err != nil {
 			return err
 		}
@@ -181,8 +182,8 @@ func (w *writer) finish() error {
 	return nil
 }
 
-// removeDir removes a directory of the record that is empty; a file in its
-// place is not ours.
+// removeDir removes a recorded directory that is empty; a file of that name is
+// not ours.
 func (w *writer) removeDir(dir string) error {
 	if there, err := w.disk.isDir(dir); err != nil || !there {
 		return err
@@ -197,9 +198,9 @@ func (w *writer) unused(dir string) bool {
 	})
 }
 
-// takeBack restores what was there before a file of ours. It stays when
-// somebody has changed it, or when a file that stays names it.
-func (w *writer) takeBack(e entry, left []entry) (stays bool, err error) {
+// restore restores what was there before a file of ours. The file stays when it
+// was edited, or when a file that stays names it.
+func (w *writer) restore(e entry, left []entry) (stays bool, err error) {
 	if err = w.disk.remove(temporary(e.Path)); err != nil {
 		return false, err
 	}
@@ -210,9 +211,9 @@ func (w *writer) takeBack(e entry, left []entry) (stays bool, err error) {
 	case e.untouched(current):
 		return false, nil
 	case !e.ours(current) && e.Original != nil && !w.record.namesOurs(current):
-		return false, nil // somebody has taken the gateway out, and the rest is theirs
+		return false, nil // an administrator has removed the gateway; the rest belongs to them
 	case !e.ours(current):
-		w.done.Left = append(w.done.Left, e.Path+": was edited since it was installed; "+afterEdit(e))
+		w.done.Left = append(w.done.Left, e.Path+": has been edited since it was installed; "+afterEdit(e))
 		return true, nil
 	case w.named(e.Path, left):
 		return true, nil
@@ -226,12 +227,12 @@ func (w *writer) takeBack(e entry, left []entry) (stays bool, err error) {
 
 func afterEdit(e entry) string {
 	if e.Original == nil {
-		return "remove it when it is not needed, and run nestctl uninstall again"
+		return "remove it if it is not needed, and run nestctl uninstall again"
 	}
-	return "take the gateway out of it by hand, or put back the bytes that " + recordPath + " keeps, and run nestctl uninstall again"
+	return "remove the gateway from it by hand, or restore the bytes in " + recordPath + ", and run nestctl uninstall again"
 }
 
-// named reports whether a file that stays, in the same directory, names a file.
+// named reports whether a file in the same directory that stays names a file.
 func (w *writer) named(path string, left []entry) bool {
 	return slices.ContainsFunc(left, func(e entry) bool {
 		c, err := w.disk.read(e.Path)

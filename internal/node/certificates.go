@@ -14,8 +14,8 @@ const (
 	clientCAPEM = tlsDir + "/ca.pem"
 )
 
-// fittingCertificates are those that are installed, or new ones where they do
-// not fit or are about to end, and when they end.
+// fittingCertificates returns the installed certificates, or new ones when they
+// do not match each other or expire soon, and when they expire.
 func (i installed) fittingCertificates(address string, now time.Time) (fitting config.Certificates, until time.Time, err error) {
 	current, err := i.certificates(address)
 	if err != nil {
@@ -34,7 +34,7 @@ func (i installed) fittingCertificates(address string, now time.Time) (fitting c
 	return made.After(current), until, err
 }
 
-// certificates reads the set that is installed, as far as it is there.
+// certificates reads the installed set, as far as it exists.
 func (i installed) certificates(address string) (config.Certificates, error) {
 	ca, err := i.data(clientCAPEM)
 	if err != nil {
@@ -57,8 +57,7 @@ func (i installed) certificates(address string) (config.Certificates, error) {
 }
 
 // clientFiles are containerd's files in some directories, and those of the
-// set before as far as they are there: a pull that has begun may still read
-// them.
+// previous set as far as they exist: a running pull may still read them.
 func (i installed) clientFiles(dirs []string, address string, certificates config.Certificates) ([]file, error) {
 	var all []file
 	ids := config.CertificateIDs(certificates.CA)

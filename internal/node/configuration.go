@@ -8,9 +8,9 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// configuration is the gateway's, unless somebody has one of their own: that is
-// kept when it says what is wished, and decides about what is left to it.
-func (i installed) configuration(w wish) (Options, []file, error) {
+// configuration is the gateway's configuration. An administrator's own is kept
+// when it agrees with the given options; it decides about the others.
+func (i installed) configuration(w checkedOptions) (Options, []file, error) {
 	current, err := i.disk.read(config.Path)
 	if err != nil {
 		return Options{}, nil, err
@@ -41,8 +41,8 @@ func configurationFile(text []byte) []file {
 	return []file{{path: config.Path, contents: newContents(text, 0o600)}}
 }
 
-// sameConfiguration is the one that is there, whoever has written it. Where it
-// is gone it is made again of options.
+// sameConfiguration is the existing configuration, whoever wrote it. When it is
+// gone it is written again from the options.
 func (i installed) sameConfiguration(o Options) ([]file, error) {
 	current, err := i.disk.read(config.Path)
 	switch {
@@ -51,14 +51,14 @@ func (i installed) sameConfiguration(o Options) ([]file, error) {
 	case current != nil:
 		return i.keep(config.Path)
 	case o.ConfigFile != "":
-		return nil, fmt.Errorf("%s: does not exist any more; run %s", config.Path, o.Command())
+		return nil, fmt.Errorf("%s: no longer exists; run %s", config.Path, o.Command())
 	}
 	return configurationFile([]byte(o.config().Render())), nil
 }
 
-// agree refuses a configuration that differs from what was said, and from where
-// the certificates are put.
-func (w wish) agree(theirs *config.Config) error {
+// agree refuses a configuration that contradicts the given options, or the
+// paths of the certificates.
+func (w checkedOptions) agree(theirs *config.Config) error {
 	ours, g := w.config(), theirs.Gateway
 	file := w.text != nil // which says everything
 	var errs []string
@@ -70,14 +70,14 @@ func (w wish) agree(theirs *config.Config) error {
 	one := func(s string) []string { return []string{s} }
 	differs(true, "gateway.mode", one(g.Mode), one(ours.Gateway.Mode))
 	differs(true, "gateway.registries", g.Registries, ours.Gateway.Registries)
-	differs(file || w.said.Allow != nil, "gateway.allow", g.Allow, ours.Gateway.Allow)
-	differs(file || w.said.Address != "", "gateway.address", one(g.Address), one(ours.Gateway.Address))
-	differs(file || w.said.DockerConfig != nil, "credentials.docker_config", theirs.Credentials.DockerConfig, ours.Credentials.DockerConfig)
+	differs(file || w.given.Allow != nil, "gateway.allow", g.Allow, ours.Gateway.Allow)
+	differs(file || w.given.Address != "", "gateway.address", one(g.Address), one(ours.Gateway.Address))
+	differs(file || w.given.DockerConfig != nil, "credentials.docker_config", theirs.Credentials.DockerConfig, ours.Credentials.DockerConfig)
 	differs(true, "gateway.certificate", one(g.Certificate), one(ours.Gateway.Certificate))
 	differs(true, "gateway.client_ca", one(g.ClientCA), one(ours.Gateway.ClientCA))
 	differs(true, "gateway.hosts_dir", one(g.HostsDir), one(ours.Gateway.HostsDir))
 	if errs == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: was not written by nestctl install, or was edited since: %s; make it say the same, or move it away", config.Path, strings.Join(errs, "; "))
+	return fmt.Errorf("%s: was not written by nestctl install, or has been edited since: %s; make it agree, or move it away", config.Path, strings.Join(errs, "; "))
 }

@@ -15,19 +15,19 @@ import (
 )
 
 // disk is the node's file system, or that of an image below --root. Paths are
-// those that the node knows. No symbolic link leads out of it, and nothing is
-// read or changed in a directory that others than root and this process's user
-// own or can write: who owns an image is not to have root write for them.
+// those of the node. No symbolic link leads out of it, and nothing is read or
+// changed in a directory that others than root and this process's user own or
+// can write: the owner of an image must not make root write elsewhere.
 type disk struct {
 	root  *os.Root
-	bases map[string]string // directories that are links on this node, and what they are
+	bases map[string]string // directories that are links on this node, with their targets
 	// before is called before each change; an error ends it. For tests.
 	before func(change string) error
 	locked []*os.File // directories
 	image  bool
 }
 
-// openDisk opens the disk of this node, or an image.
+// openDisk opens the disk of this node, or that of an image.
 func openDisk(root string) (*disk, error) {
 	d := &disk{bases: map[string]string{}, before: func(string) error { return nil }, image: root != ""}
 	var err error
@@ -35,8 +35,8 @@ func openDisk(root string) (*disk, error) {
 	return d, err
 }
 
-// follow lets directories of this node be symbolic links to anywhere. Below
-// them, and in an image, links may not lead out.
+// follow allows directories of this node to be symbolic links to anywhere.
+// Below them, and in an image, links may not lead out.
 func (d *disk) follow(dirs ...string) {
 	for _, dir := range dirs {
 		above, below := dir, ""
@@ -72,7 +72,7 @@ func (d *disk) name(path string) string {
 	return strings.TrimPrefix(filepath.Clean(path), "/")
 }
 
-// contents are a file: its bytes, and who may do what with it.
+// contents are a file's bytes, mode and owner.
 type contents struct {
 	Data []byte      `json:"data"`
 	Mode fs.FileMode `json:"mode"`
@@ -80,8 +80,9 @@ type contents struct {
 	GID  int         `json:"gid"`
 }
 
-// at is where a path is for this process. On this node it is the path itself,
-// with the links that follow has resolved: whose they are counts, too.
+// at is the path of a file for this process. On this node it is the path
+// itself, with the links that follow has resolved, because the owners of their
+// targets count, too.
 func (d *disk) at(path string) string {
 	if !d.image {
 		return filepath.Clean(path)
@@ -89,15 +90,16 @@ func (d *disk) at(path string) string {
 	return filepath.Join(d.root.Name(), d.name(path))
 }
 
-// own refuses a directory, and the way to it, that others own or can write.
+// own refuses a directory that others own or can write, or that is in such a
+// directory.
 func (d *disk) own(dir string) error { return trust.Way(d.at(dir)) }
 
-// ownRoot is own for the root, with another way out: the Directories above an
-// image may be somebody's home.
+// ownRoot is own for the root, with another next step: the directories above an
+// image may be a user's home.
 func (d *disk) ownRoot() error {
 	err := d.own("/")
 	if bad := new(trust.Error); d.image && errors.As(err, &bad) {
-		return fmt.Errorf("root: %w, or have the image where only root and you own and can write the directories above it", bad)
+		return fmt.Errorf("root: %w, or move the image below directories that only root and you own and can write", bad)
 	}
 	return err
 }
@@ -110,8 +112,8 @@ func (d *disk) ownIfThere(dir string) error {
 	return nil
 }
 
-// read returns a file, nil when there is none. Anything but a regular file is
-// an error, and one that others own or can write.
+// read returns a file; nil when it does not exist. Anything but a regular file
+// is an error, and so is one that others own or can write.
 func (d *disk) read(path string) (*contents, error) {
 	info, err := d.root.Lstat(d.name(path))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +123,7 @@ func (d *disk) read(path string) (*contents, error) {
 		return nil, leading(path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: is not a regular file; put one in its place, or remove it", path)
+		return nil, fmt.Errorf("%s: is not a regular file; replace it by one, or remove it", path)
 	}
 	if err = cmp.Or(d.own(filepath.Dir(path)), trust.File(d.at(path))); err != nil {
 		return nil, err
@@ -129,7 +131,7 @@ func (d *disk) read(path string) (*contents, error) {
 	return d.readOpened(path, info)
 }
 
-// readOpened reads the file that was looked at.
+// readOpened reads a file, and checks that it is the one that was examined.
 func (d *disk) readOpened(path string, seen fs.FileInfo) (*contents, error) {
 	file, err := d.root.Open(d.name(path))
 	if err != nil {
@@ -141,7 +143,7 @@ func (d *disk) readOpened(path string, seen fs.FileInfo) (*contents, error) {
 	}
 	info, err := file.Stat()
 	if err != nil || !os.SameFile(info, seen) {
-		return nil, cmp.Or(err, fmt.Errorf("%s: was changed just now; run this again", path))
+		return nil, cmp.Or(err, fmt.Errorf("%s: has just been changed; run this again", path))
 	}
 	data, err := io.ReadAll(file)
 	if err != nil {
@@ -151,7 +153,7 @@ func (d *disk) readOpened(path string, seen fs.FileInfo) (*contents, error) {
 	return &contents{data, info.Mode().Perm(), uid, gid}, nil
 }
 
-// isDir reports whether a directory is there.
+// isDir reports whether a directory exists.
 func (d *disk) isDir(path string) (bool, error) {
 	info, err := d.root.Stat(d.name(path))
 	switch {
@@ -165,14 +167,14 @@ func (d *disk) isDir(path string) (bool, error) {
 	return true, nil
 }
 
-// isReadOnly reports whether nobody can write in a directory, whatever its mode:
-// it is in a file system that is mounted so.
+// isReadOnly reports whether a directory is in a file system that is mounted
+// read-only.
 func (d *disk) isReadOnly(dir string) bool { return onReadOnly(d.at(dir)) }
 
 // leading explains the error of os.Root about a link.
 func leading(path string, err error) error {
 	if strings.Contains(err.Error(), "escapes") { // os.Root has no error to compare with
-		return fmt.Errorf("%s: leads out through a symbolic link; put a directory in its place", path)
+		return fmt.Errorf("%s: leads out through a symbolic link; replace it by a directory", path)
 	}
 	return err
 }
@@ -190,7 +192,7 @@ func (d *disk) list(path string) ([]string, error) {
 	return names, err
 }
 
-// missing lists the directories that a file needs and that are not there, the
+// missing lists the directories that a file needs and that do not exist, the
 // outermost first.
 func (d *disk) missing(path string) ([]string, error) {
 	var all []string
@@ -216,7 +218,7 @@ func (d *disk) mkdir(path string, mode fs.FileMode) error {
 	}
 	err := d.root.Mkdir(d.name(path), mode)
 	if errors.Is(err, fs.ErrExist) {
-		return d.own(path) // whoever made it
+		return d.own(path) // another process made it
 	}
 	if err == nil {
 		err = d.own(path)
@@ -230,13 +232,13 @@ func (d *disk) mkdir(path string, mode fs.FileMode) error {
 	return d.sync(filepath.Dir(path))
 }
 
-// temporary is where a file is written before it takes its place. The name is
-// always the same, so that what a crash has left is found again.
+// temporary is the name under which a file is written before it is renamed. It
+// is always the same, so that leftovers of a crash are found again.
 func temporary(path string) string {
 	return filepath.Join(filepath.Dir(path), ".nested-"+filepath.Base(path)+".new")
 }
 
-// write puts a file in its place in one step.
+// write replaces a file in one step.
 func (d *disk) write(path string, c contents) error {
 	if err := d.own(filepath.Dir(path)); err != nil {
 		return err
@@ -286,8 +288,8 @@ func (d *disk) create(name string, c contents) error {
 	return file.Close()
 }
 
-// remove removes a file or an empty directory that may be gone already. A
-// directory that is not empty stays.
+// remove removes a file or an empty directory; it need not exist. A directory
+// that is not empty stays.
 func (d *disk) remove(path string) error {
 	if _, err := d.root.Lstat(d.name(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -299,7 +301,7 @@ func (d *disk) remove(path string) error {
 		return err
 	}
 	err := d.root.Remove(d.name(path))
-	if errors.Is(err, fs.ErrExist) { // ENOTEMPTY is one
+	if errors.Is(err, fs.ErrExist) { // ENOTEMPTY is an ErrExist
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -308,7 +310,7 @@ func (d *disk) remove(path string) error {
 	return d.sync(filepath.Dir(path))
 }
 
-// sync makes what was done in a directory last.
+// sync makes the changes in a directory durable.
 func (d *disk) sync(path string) error {
 	dir, err := d.root.Open(d.name(path))
 	if err != nil {
@@ -318,9 +320,9 @@ func (d *disk) sync(path string) error {
 	return dir.Sync()
 }
 
-// lock keeps other installers out until the disk is closed: those that see the
-// same root and, when there is one, those that see the same /etc, as
-// containers do that have a folder for their root and the host's below it.
+// lock locks out other installers until the disk is closed: those with the same
+// root and, when there is one, those with the same /etc. A container may have a
+// directory for its root and the host's /etc below it.
 func (d *disk) lock() error {
 	for _, name := range []string{".", "etc"} {
 		dir, err := d.root.Open(name)
@@ -332,7 +334,7 @@ func (d *disk) lock() error {
 		}
 		d.locked = append(d.locked, dir)
 		if err := lockFile(dir); err != nil {
-			return fmt.Errorf("%s: another nestctl works here; wait for it", d.root.Name())
+			return fmt.Errorf("%s: another nestctl is at work here; wait for it to end", d.root.Name())
 		}
 	}
 	return nil

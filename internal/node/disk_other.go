@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// ownerOf knows no owners here.
+// ownerOf returns the owner of a file.
 func ownerOf(fs.FileInfo) (uid, gid int) { return os.Geteuid(), os.Getegid() }
 
 // lockFile does nothing here: containerd's nodes are Unix.

@@ -139,7 +139,7 @@ func TestProgramOfOthersIsRefused(t *testing.T) {
 	if err = os.WriteFile(path, nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	const fix = "; put nestctl where it stays and only root may write, such as /usr/local/bin, and run that"
+	const fix = "; install nestctl in a permanent directory that only root may write, such as /usr/local/bin, and run that"
 	for _, everybodys := range []string{path, dir} {
 		if err = os.Chmod(everybodys, 0o777); err != nil {
 			t.Fatal(err)
@@ -152,7 +152,7 @@ func TestProgramOfOthersIsRefused(t *testing.T) {
 		}
 	}
 	for _, unseen := range []string{"/tmp/nestctl", "/var/tmp/nestctl"} {
-		if err = checkProgram(unseen); err == nil || !strings.Contains(err.Error(), "the services do not see "+filepath.Dir(unseen)) {
+		if err = checkProgram(unseen); err == nil || !strings.Contains(err.Error(), "the services cannot see "+filepath.Dir(unseen)) {
 			t.Errorf("%s: %v", unseen, err)
 		}
 	}
@@ -211,7 +211,7 @@ func TestRecordOfWhatIsNotOursIsRefused(t *testing.T) {
 			n.Must(os.WriteFile(n.Path(recordPath), text, 0o600))
 			before := n.Tree()
 			for command, run := range map[string]func() error{"install": func() error { return n.tryInstall(installOn("reg.test")) }, "uninstall": n.tryUninstall} {
-				if err := run(); err == nil || !strings.Contains(err.Error(), "; put back the file as nestctl wrote it, or remove what it installed by hand") {
+				if err := run(); err == nil || !strings.Contains(err.Error(), "; restore the file as nestctl wrote it, or remove what it installed by hand") {
 					t.Errorf("%s: %v", command, err)
 				}
 			}

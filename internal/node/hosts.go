@@ -11,12 +11,12 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// site is a registry's place in containerd's directory.
+// site is the place for a registry's files in a directory of containerd.
 type site struct {
 	registry string
 	dir      string // where our hosts.toml is
-	admin    []byte // what the administrator has for the registry, otherwise empty
-	adminDir string // to which relative files in it refer
+	admin    []byte // the administrator's text for the registry; may be empty
+	adminDir string // the directory that relative file names in it refer to
 	found    *contents
 }
 
@@ -25,8 +25,8 @@ func (s site) hosts() string { return filepath.Join(s.dir, "hosts.toml") }
 // adminName is the administrator's file, for errors.
 func (s site) adminName() string { return filepath.Join(cmp.Or(s.adminDir, s.dir), "hosts.toml") }
 
-// adminText is what the administrator has, for a hosts.toml in the registry's
-// own directory.
+// adminText is the administrator's text, for a hosts.toml in the registry's own
+// directory.
 func (s site) adminText() []byte {
 	if s.adminDir == s.dir {
 		return s.admin
@@ -34,7 +34,7 @@ func (s site) adminText() []byte {
 	return config.RebaseHosts(s.admin, s.adminDir)
 }
 
-// sites finds the place of each registry in each directory of containerd's.
+// sites finds the place for each registry in each directory of containerd.
 func (i installed) sites(o Options) ([]site, error) {
 	var all []site
 	for _, certs := range o.ContainerdCerts {
@@ -63,8 +63,9 @@ func (i installed) sameDir(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// site finds the directory that containerd takes for a registry. Where that is
-// the one that all registries share, or none, the registry gets its own.
+// site finds the directory that containerd uses for a registry. Where that is
+// the one shared by all registries, or there is none, the registry gets its
+// own.
 func (i installed) site(certs, registry string) (site, error) {
 	s := site{registry: registry, dir: filepath.Join(certs, registry)}
 	for _, name := range config.HostDirs(registry) {
@@ -93,8 +94,8 @@ func (i installed) site(certs, registry string) (site, error) {
 	return s, nil
 }
 
-// onlyOurs reports whether we made a directory, and the hosts.toml in it has
-// nothing of anybody's before us.
+// onlyOurs reports whether we made a directory, and its hosts.toml has no
+// original.
 func (i installed) onlyOurs(dir string) (bool, error) {
 	if !slices.Contains(i.record.Dirs, dir) {
 		return false, nil
@@ -109,8 +110,8 @@ func (i installed) onlyOurs(dir string) (bool, error) {
 	return mine && e.Original == nil, nil
 }
 
-// adminHosts reads what an administrator has in a directory: hosts.toml or,
-// without one, certificates in Docker's layout.
+// adminHosts reads an administrator's hosts.toml in a directory or, without
+// one, the certificates in Docker's layout.
 func (i installed) adminHosts(registry, dir string) (*contents, []byte, error) {
 	path := filepath.Join(dir, "hosts.toml")
 	found, err := i.disk.read(path)
@@ -130,7 +131,7 @@ func (i installed) adminHosts(registry, dir string) (*contents, []byte, error) {
 	return nil, config.DockerHosts(registry, names), nil
 }
 
-// hostsFiles put the gateway into the hosts.toml of each registry.
+// hostsFiles adds the gateway to the hosts.toml of each registry.
 func (i installed) hostsFiles(sites []site, gateway config.GatewayHost) ([]file, error) {
 	var all []file
 	for _, s := range sites {
@@ -164,8 +165,8 @@ func (i installed) hostsFile(s site, gateway config.GatewayHost) (file, error) {
 	return file{path: s.hosts(), contents: c, replaced: replaced}, nil
 }
 
-// renamed keeps a hosts.toml that somebody has changed, with the names of the
-// certificates that are in force.
+// renamed keeps a hosts.toml that was edited, with the names of the
+// certificates in force.
 func (i installed) renamed(path string, current *contents, gateway config.GatewayHost) (file, error) {
 	text := string(current.Data)
 	for _, name := range i.record.named("nested-*.pem") {
@@ -178,15 +179,14 @@ func (i installed) renamed(path string, current *contents, gateway config.Gatewa
 	f := file{path: path, contents: *current, edited: current}
 	f.Data = []byte(text)
 	if err := gateway.CheckFirst(path, f.Data); err != nil {
-		return file{}, fmt.Errorf("%w; the file was edited since it was installed: put this right, or take the gateway out and run this again", err)
+		return file{}, fmt.Errorf("%w; the file has been edited since it was installed: fix this, or remove the gateway from it, and run this again", err)
 	}
 	return f, nil
 }
 
-// upstreamFiles copy what administrators have for the registries to where the
-// gateway looks for its own way upstream. It has one way to a registry: of
-// several directories the first that says something about it counts, and there
-// is a note about others that say something else.
+// upstreamFiles are copies of administrators' files, for the gateway's own way
+// to the registries. It has one way to each: with several directories the first
+// that says something counts, and there is a note about others that differ.
 func upstreamFiles(sites []site, gateway config.GatewayHost) (all []file, notes []string, err error) {
 	taken := map[string]site{}
 	for _, s := range sites {
@@ -199,7 +199,7 @@ func upstreamFiles(sites []site, gateway config.GatewayHost) (all []file, notes 
 		}
 		if first, ok := taken[s.registry]; ok {
 			if !config.SameHosts(first.admin, s.admin) {
-				notes = append(notes, fmt.Sprintf("the gateway goes by %s; %s says something else", first.adminName(), s.adminName()))
+				notes = append(notes, fmt.Sprintf("the gateway uses %s; %s differs", first.adminName(), s.adminName()))
 			}
 			continue
 		}

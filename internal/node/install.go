@@ -7,24 +7,23 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// Result is what an installation came to. What was changed on the disk is in it
-// also when there is an error beside it.
+// Result is the result of an installation. Changes of the disk are in it even
+// when there is an error.
 type Result struct {
 	Changes
-	Options Options   // by which it is installed
-	Notes   []string  // for whoever installs
-	Until   time.Time // when the certificates end
+	Options Options   // of the installation
+	Notes   []string  // for the administrator
+	Until   time.Time // when the first certificate expires
 	Program string    // what the services run
-	// Systemd says that systemd runs here, and runs the services unless the
-	// options leave them out.
+	// Systemd says that systemd runs here, and so runs the services unless the
+	// options exclude them.
 	Systemd bool
-	// ProgramMissing says that the program has yet to be put into the image.
+	// ProgramMissing says that the program still has to be put into the image.
 	ProgramMissing bool
 }
 
-// Install installs, or changes what is installed to be as the options say. It
-// starts the services where systemd runs. An error about an option is a
-// [usage.Error].
+// Install installs, or changes the installation to match the options. It starts
+// the services where systemd runs. An error about an option is a [usage.Error].
 func Install(ctx context.Context, root string, o Options) (Result, error) {
 	w, err := o.parse()
 	if err != nil {
@@ -49,14 +48,14 @@ func Install(ctx context.Context, root string, o Options) (Result, error) {
 	return i.bring(ctx, root, p, path)
 }
 
-// Repeat installs what is installed once more, with the options of then: what
-// is missing or was written anew is put right, and certificates are renewed when
-// less than a third of their life is left. Without an installation it is
+// Repeat repeats the installation with its recorded options: missing and
+// replaced files are restored, and certificates are renewed when less than a
+// third of their lifetime is left. Without an installation the error is
 // [ErrNotInstalled].
 //
-// The units are made to run this program, and started. Where they cannot be
+// The units are changed to run this program, and started. Where they cannot be
 // written, as in the service that does this every day, they stay as they are: a
-// gateway that runs sees by itself what else has changed.
+// running gateway notices other changes by itself.
 func Repeat(ctx context.Context, root string) (Result, error) {
 	i, err := openInstalled(root)
 	if err != nil {
@@ -76,8 +75,8 @@ func Repeat(ctx context.Context, root string) (Result, error) {
 	return i.bring(ctx, root, p, path)
 }
 
-// bring makes what is planned so, and starts the services or stops them. Without
-// a program for them they are left alone.
+// bring applies a plan, and starts or stops the services. Without a program for
+// them they are left alone.
 func (i installed) bring(ctx context.Context, root string, p plan, program string) (Result, error) {
 	result := Result{Options: p.options, Notes: p.notes, Until: p.until, Program: program, Systemd: hasSystemd(root)}
 	live := result.Systemd && program != ""

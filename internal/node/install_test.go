@@ -78,7 +78,7 @@ func (n *machine) uninstall() error {
 	n.T.Helper()
 	i := n.open()
 	defer i.close()
-	_, err := i.takeBack()
+	_, err := i.restoreAll()
 	return err
 }
 
@@ -108,7 +108,7 @@ func TestEditBetweenPlanAndChangeStays(t *testing.T) {
 		n.Must(err)
 		edit("# meanwhile\n")
 		_, err = i.apply(p)
-		if err == nil || !strings.Contains(err.Error(), path+": was changed just now") {
+		if err == nil || !strings.Contains(err.Error(), path+": has just been changed") {
 			t.Errorf("%s: %v", path, err)
 		}
 		if text := n.Read(path); !strings.HasSuffix(string(text), "# before\n# meanwhile\n") {
@@ -140,7 +140,7 @@ func TestOneInstallerAtATime(t *testing.T) {
 	n := newMachine(t, nil)
 	n.Must(n.install(installOn("reg.test")))
 	n.open()
-	if _, err := open(n.Root, nil); err == nil || !strings.Contains(err.Error(), "another nestctl works here; wait for it") {
+	if _, err := open(n.Root, nil); err == nil || !strings.Contains(err.Error(), "another nestctl is at work here; wait for it to end") {
 		t.Fatal(err)
 	}
 }

@@ -60,9 +60,9 @@ func TestK3sStartLeavesNoEarlierMirror(t *testing.T) {
 				out := look(n)
 				for _, want := range []string{
 					"problem: " + certs + "/kept.test/hosts.toml: the gateway, [host.\"https://127.0.0.1:7117\"], is not in it; fix: nestctl install --mode node --registry kept.test --registry gone.test --containerd-certs " + certs,
-					"problem: " + certs + "/gone.test/hosts.toml does not exist, so that containerd does not ask the gateway for gone.test; fix: ",
-					"problem: " + certs + "/kept.test/hosts.toml was changed since it was installed, and the gateway goes by its copy, /etc/nested/certs.d/kept.test/hosts.toml; fix: ",
-					"problem: " + certs + "/gone.test/hosts.toml was removed since it was installed, and the gateway goes by its copy, /etc/nested/certs.d/gone.test/hosts.toml; fix: ",
+					"problem: " + certs + "/gone.test/hosts.toml does not exist, so that containerd does not use the gateway for gone.test; fix: ",
+					"problem: " + certs + "/kept.test/hosts.toml was changed since it was installed, and the gateway still uses its copy,  /etc/nested/certs.d/kept.test/hosts.toml; fix: ",
+					"problem: " + certs + "/gone.test/hosts.toml was removed since it was installed, and the gateway still uses its copy,  /etc/nested/certs.d/gone.test/hosts.toml; fix: ",
 				} {
 					if !strings.Contains(out, want) {
 						t.Errorf("the doctor does not say %s\n%s", want, out)

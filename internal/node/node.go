@@ -1,21 +1,25 @@
-// Package node installs the gateway on a node whose containerd is a stock one,
-// renews what ends there, and takes everything back. An administrator's files
-// stay: where the gateway has to go into one, what was there before is recorded
-// and comes back, and what somebody has changed since is left alone.
+// Package node installs the gateway on a node with a stock containerd, renews
+// its certificates, and uninstalls it. An administrator's files are kept: where
+// the gateway has to go into one, the original is recorded and restored, and a
+// file that was edited since is left alone.
 //
-// A reader meets: [Options], what an installation is for (options.go); [Install]
-// and [Repeat] (install.go), and [Uninstall] (uninstall.go); the plan, all
-// files of an installation in the order in which they may be written (plan.go;
-// hosts.go, certificates.go, configuration.go and units.go have its parts); how
-// a disk is brought to it, one step at a time, so that containerd can go on
-// pulling wherever that is interrupted (apply.go); the [Record] of what is ours
-// and what was there before (record.go); and the disk, on which nothing is read
-// or written where others than root decide (disk.go).
+// Read the files in this order:
 //
-// All of it works on this machine and on the directory of an image, which is
-// named by its root; the root of this machine is "". Paths are always those that
-// the node knows. What runs at the same time on one root, in this process or in
-// another one, is refused.
+//   - options.go: [Options], what to install;
+//   - install.go: [Install] and [Repeat]; uninstall.go: [Uninstall];
+//   - plan.go: the plan, all files of an installation in the order in which
+//     they may be written; its parts are in hosts.go, certificates.go,
+//     configuration.go and units.go;
+//   - apply.go: how the disk is changed to match the plan, one step at a time,
+//     so that containerd can go on pulling wherever that is interrupted;
+//   - record.go: the [Record] of our files and of what was there before;
+//   - disk.go: the disk, on which nothing is read or written where others than
+//     root decide.
+//
+// Everything works on this machine and in the directory of an image, its root;
+// the root of this machine is "". Paths are those of the node. A second
+// installer on the same root, in this process or another one, is refused.
+// Package trust decides which files are safe; package doctor checks the result.
 package node
 
 import (
@@ -26,26 +30,26 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// Changes are what was done to a disk, by the paths of files and directories.
+// Changes are the changes of a disk, by the paths of files and directories.
 type Changes struct {
 	Wrote, Removed, Restored []string
-	// Left are files that somebody has edited since they were installed, each
-	// as "path: why; next step".
+	// Left are files that have been edited since they were installed, each as
+	// "path: why; next step".
 	Left []string
 }
 
 // Paths lists what changed.
 func (c *Changes) Paths() []string { return slices.Concat(c.Wrote, c.Removed, c.Restored) }
 
-// installed is what is on a disk of an installation: what the record says.
+// installed is the state of a disk: its record says what is installed.
 type installed struct {
 	disk   *disk
 	record *Record
 }
 
-// open opens a disk with its record, and keeps other installers out until it is
-// closed. The directories of containerd's are those that are about to be
-// installed to, beside those that are recorded.
+// open opens a disk with its record, and locks it against other installers.
+// certs are the directories of containerd that will be installed to, in
+// addition to the recorded ones.
 func open(root string, certs []string) (installed, error) {
 	d, err := openDisk(root)
 	if err != nil {
@@ -80,10 +84,10 @@ func lockAndLoad(d *disk) (*Record, error) {
 	return r, nil
 }
 
-// ErrNotInstalled is the error about an installation that there is not.
+// ErrNotInstalled says that there is no installation.
 var ErrNotInstalled = errors.New("nothing is installed")
 
-// openInstalled is open for what is installed.
+// openInstalled is open for an existing installation.
 func openInstalled(root string) (installed, error) {
 	i, err := open(root, nil)
 	if err != nil {
@@ -98,7 +102,7 @@ func openInstalled(root string) (installed, error) {
 
 func (i installed) close() { _ = i.disk.close() }
 
-// data returns the bytes of a file that is as we have written it, otherwise nil.
+// data returns the bytes of a file that is as we wrote it, otherwise nil.
 func (i installed) data(path string) ([]byte, error) {
 	c, err := i.disk.read(path)
 	if err != nil || c == nil {
@@ -110,7 +114,7 @@ func (i installed) data(path string) ([]byte, error) {
 	return c.Data, nil
 }
 
-// keep wants a recorded file as it is, or nothing when it is not there.
+// keep plans a recorded file as it is, or nothing when it does not exist.
 func (i installed) keep(path string) ([]file, error) {
 	if _, ok := i.record.entry(path); !ok {
 		return nil, nil
@@ -122,8 +126,8 @@ func (i installed) keep(path string) ([]file, error) {
 	return []file{{path: path, contents: *c, edited: c}}, nil
 }
 
-// isEdited reports whether somebody has changed a hosts.toml of ours and left
-// our mark and our certificates in it.
+// isEdited reports whether a hosts.toml of ours has been changed in a way that
+// kept our marker and our certificates.
 func (i installed) isEdited(path string, current *contents) bool {
 	e, ok := i.record.entry(path)
 	return ok && current != nil && !e.ours(current) && !e.untouched(current) &&

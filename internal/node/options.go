@@ -18,10 +18,10 @@ import (
 // ModesHelp says what the modes are.
 const ModesHelp = "node (the node's Docker credentials, for all pods) or pod (each pod's own pull secrets)"
 
-// Options are what an installation is for. What is empty is left to what is
-// installed or, where nothing is, to [config.Default]; mode and registries must
-// be said, by their fields or by the configuration file. They are recorded, so
-// that renewals need none.
+// Options are what to install. Empty options keep what is installed or, without
+// an installation, use [config.Default]. Mode and registries are required, here
+// or in the configuration file. Options are recorded, so that repeating an
+// installation needs none.
 type Options struct {
 	Mode            string      `json:"mode"`       // node or pod
 	Registries      []string    `json:"registries"` // each host or host:port, as references name it
@@ -30,16 +30,16 @@ type Options struct {
 	Address         string      `json:"address"` // of the gateway, on loopback
 	DockerConfig    []string    `json:"docker_config,omitempty"`
 	NoSystemd       bool        `json:"no_systemd,omitempty"`
-	// ConfigFile has the gateway's configuration, which is installed as it is, in
-	// place of what the other fields would say of it.
+	// ConfigFile is the gateway's configuration, which is installed as it is,
+	// in place of what the other fields would configure.
 	ConfigFile string `json:"config_file,omitempty"`
 }
 
-// IsZero reports whether the options say nothing.
+// IsZero reports whether all options are empty.
 func (o Options) IsZero() bool { return reflect.ValueOf(o).IsZero() }
 
-// Directories have hosts.toml files, each those of one containerd. A record has
-// one as a string, as earlier versions write it.
+// Directories contain hosts.toml files, each those of one containerd. A record
+// may have a single one as a string, as earlier versions wrote it.
 type Directories []string
 
 // MarshalJSON implements [json.Marshaler].
@@ -63,25 +63,25 @@ func (d *Directories) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(d))
 }
 
-// wish is what is to be installed: options that were checked.
-type wish struct {
+// checkedOptions are options that were checked.
+type checkedOptions struct {
 	Options         // with defaults in the place of what is empty
-	said    Options // as they came
-	text    []byte  // of the configuration file, nil without one
+	given   Options // as the caller gave them
+	text    []byte  // of the configuration file; nil without one
 }
 
 // parse checks options, and reads the configuration file that they name.
-func (o Options) parse() (wish, error) {
-	w := wish{Options: o, said: o}
+func (o Options) parse() (checkedOptions, error) {
+	w := checkedOptions{Options: o, given: o}
 	if o.ConfigFile != "" {
 		if err := w.load(); err != nil {
-			return wish{}, err
+			return checkedOptions{}, err
 		}
 	}
 	w.Address = cmp.Or(w.Address, config.Default().Gateway.Address)
 	w.Registries = appendNew(nil, w.Registries)
 	if err := w.check(); err != nil {
-		return wish{}, err
+		return checkedOptions{}, err
 	}
 	w.ContainerdCerts = nil
 	for _, dir := range o.ContainerdCerts {
@@ -90,8 +90,8 @@ func (o Options) parse() (wish, error) {
 	return w, nil
 }
 
-// load takes what the configuration file says.
-func (w *wish) load() error {
+// load reads the configuration file.
+func (w *checkedOptions) load() error {
 	for _, o := range []struct {
 		option string
 		said   bool
@@ -100,7 +100,7 @@ func (w *wish) load() error {
 		{"address", w.Address != ""}, {"docker-config", w.DockerConfig != nil},
 	} {
 		if o.said {
-			return usage.Optionf(o.option, ": %s says it", w.ConfigFile)
+			return usage.Optionf(o.option, ": %s sets it", w.ConfigFile)
 		}
 	}
 	text, err := os.ReadFile(w.ConfigFile)
@@ -113,7 +113,7 @@ func (w *wish) load() error {
 	}
 	g, defaults := c.Gateway, config.Default().Gateway
 	if g.Certificate != defaults.Certificate || g.ClientCA != defaults.ClientCA || g.HostsDir != defaults.HostsDir {
-		return fmt.Errorf("%s: gateway.certificate, gateway.client_ca and gateway.hosts_dir are where nestctl install writes; leave them out", w.ConfigFile)
+		return fmt.Errorf("%s: gateway.certificate, gateway.client_ca and gateway.hosts_dir are the paths that nestctl install writes; remove them from the file", w.ConfigFile)
 	}
 	w.text, w.Mode, w.Registries, w.Allow, w.Address = text, g.Mode, g.Registries, g.Allow, g.Address
 	if g.Mode == "node" {
@@ -127,7 +127,7 @@ func (o *Options) check() error {
 		return usage.Optionf("mode", " %q: must be %s", o.Mode, ModesHelp)
 	}
 	if len(o.Registries) == 0 {
-		return usage.Optionf("registry", ": name the registries whose bundles are to be pulled")
+		return usage.Optionf("registry", ": name the registries to pull bundles from")
 	}
 	for _, r := range o.Registries {
 		if !isRegistry(r) {
@@ -141,7 +141,7 @@ func (o *Options) check() error {
 	}
 	for _, dir := range o.ContainerdCerts {
 		if dir = filepath.Clean(dir); dir == filepath.Clean(config.Default().Gateway.HostsDir) {
-			return usage.Optionf("containerd-certs", " %s: that is the gateway's own directory; name containerd's", dir)
+			return usage.Optionf("containerd-certs", " %s: is the gateway's own directory; name containerd's", dir)
 		}
 	}
 	c := o.config()
@@ -157,7 +157,7 @@ func isRegistry(s string) bool {
 	return err == nil && parsed.Host() == s
 }
 
-// config is the gateway's configuration.
+// config is the gateway's configuration for the options.
 func (o *Options) config() *config.Config {
 	c := config.Default()
 	c.Gateway.Mode = o.Mode
@@ -170,8 +170,8 @@ func (o *Options) config() *config.Config {
 	return &c
 }
 
-// Command is the command, for a shell, that installs with these options, for
-// some registries more.
+// Command is the shell command that installs with these options, and with
+// additional registries.
 func (o Options) Command(more ...string) string {
 	defaults := config.Default()
 	var command strings.Builder
@@ -209,7 +209,7 @@ func (o Options) Command(more ...string) string {
 	return command.String()
 }
 
-// appendNew appends what is not there yet.
+// appendNew appends what is not in the list yet.
 func appendNew(list, more []string) []string {
 	list = slices.Clone(list)
 	for _, s := range more {

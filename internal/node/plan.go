@@ -7,29 +7,29 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// plan is what an installation comes to. Nothing is written before all of it is
-// known.
+// plan is an installation that has not been written. Nothing is written before
+// all of it is known.
 type plan struct {
 	options Options
 	files   []file    // in the order of writing
-	notes   []string  // for whoever installs
-	until   time.Time // when the certificates end
+	notes   []string  // for the administrator
+	until   time.Time // when the first certificate expires
 }
 
-// file is a file that an installation wants.
+// file is a file of an installation.
 type file struct {
 	path string
 	contents
-	// edited is what somebody has made of the file since we wrote it, or nil.
-	// What is wanted keeps that change, and uninstall is to leave the file alone.
+	// edited is the file as it was edited since we wrote it, or nil. The plan
+	// keeps the edit, and uninstalling leaves the file alone.
 	edited *contents
-	// replaced says that somebody has put a file without our mark in the place
-	// of ours, which therefore is what was there before us.
+	// replaced says that our file was replaced by one without our marker, which
+	// therefore is the original to restore.
 	replaced bool
 }
 
-// plan plans what somebody wishes, with services that run a program.
-func (i installed) plan(w wish, program string, now time.Time) (plan, error) {
+// plan plans an installation with options, with services that run a program.
+func (i installed) plan(w checkedOptions, program string, now time.Time) (plan, error) {
 	options, configuration, err := i.configuration(w)
 	if err != nil {
 		return plan{}, err
@@ -41,7 +41,7 @@ func (i installed) plan(w wish, program string, now time.Time) (plan, error) {
 	return i.planAll(options, configuration, services, now)
 }
 
-// planRepeat plans what is installed, once more. The configuration stays, and
+// planRepeat plans the same installation again. The configuration stays, and
 // without a program for them so do the units.
 func (i installed) planRepeat(program string, now time.Time) (plan, error) {
 	options := i.record.Options
@@ -62,9 +62,9 @@ func (i installed) planRepeat(program string, now time.Time) (plan, error) {
 }
 
 // planAll lists the files of an installation in the order of writing: at no
-// time does hosts.toml name a file that is not there or that the gateway does
-// not know, nor the gateway show a certificate that the hosts.toml in force does
-// not trust.
+// time does hosts.toml name a file that does not exist or that the gateway does
+// not know, and at no time does the gateway use a certificate that the
+// hosts.toml in force does not trust.
 func (i installed) planAll(options Options, configuration, services []file, now time.Time) (plan, error) {
 	sites, err := i.sites(options)
 	if err != nil {

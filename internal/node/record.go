@@ -19,25 +19,25 @@ import (
 // recordPath is where an installation is recorded.
 const recordPath = "/etc/nested/install.json"
 
-// Record says what is ours and what was there before. It is written before
-// anything that it tells of is done, so that an interrupted installation can
-// be finished or taken back.
+// Record lists our files and what was there before. It is written before the
+// changes that it describes, so that an interrupted installation can be
+// completed or undone.
 type Record struct {
 	About   string   `json:"about"`
 	Version int      `json:"version"`
 	Options Options  `json:"options"`
 	Files   []entry  `json:"files"` // in the order of writing
-	Dirs    []string `json:"dirs"`  // that were created, the outermost first
+	Dirs    []string `json:"dirs"`  // created, the outermost first
 }
 
-// entry is a file that is ours.
+// entry is a file that we wrote.
 type entry struct {
 	Path   string `json:"path"`
 	SHA256 string `json:"sha256"`
-	// Earlier are the hashes of what an unfinished installation may not have
-	// replaced yet.
+	// Earlier are hashes of versions that an unfinished installation may not
+	// have replaced yet.
 	Earlier []string `json:"earlier,omitempty"`
-	// Original is what was there before us, nil when nothing was.
+	// Original is what was there before; nil when there was nothing.
 	Original *contents `json:"original,omitempty"`
 }
 
@@ -46,7 +46,7 @@ func (e entry) ours(c *contents) bool {
 	return c != nil && (hashOf(c.Data) == e.SHA256 || slices.Contains(e.Earlier, hashOf(c.Data)))
 }
 
-// untouched reports whether a file is as it was before us.
+// untouched reports whether a file is still as it was before the installation.
 func (e entry) untouched(c *contents) bool {
 	if c == nil || e.Original == nil {
 		return c == nil && e.Original == nil
@@ -54,9 +54,9 @@ func (e entry) untouched(c *contents) bool {
 	return bytes.Equal(c.Data, e.Original.Data)
 }
 
-// before is what was there before a file of ours. It has the owner of what is
-// there now, as ours has that of what was there before: no record gives files
-// away.
+// before is what was there before a file of ours. Its owner is that of the
+// current file, which is the earlier one's: a record must not change the owners
+// of files.
 func (e entry) before(current *contents) *contents {
 	if e.Original == nil {
 		return nil
@@ -118,8 +118,8 @@ func (r *Record) without(other *Record) []entry {
 	return slices.DeleteFunc(slices.Clone(r.Files), func(e entry) bool { return other.Has(e.Path) })
 }
 
-// ReadRecord reads the record of the installation on a root. Where nothing is
-// installed it is empty.
+// ReadRecord reads the record of the installation on a root. Without an
+// installation it is empty.
 func ReadRecord(root string) (*Record, error) {
 	d, err := openDisk(root)
 	if err != nil {
@@ -129,18 +129,18 @@ func ReadRecord(root string) (*Record, error) {
 	return loadRecord(d)
 }
 
-// loadRecord reads the record; without one there is an empty one.
+// loadRecord reads the record, or returns an empty one.
 func loadRecord(d *disk) (*Record, error) {
 	c, err := d.read(recordPath)
 	if err != nil {
 		return nil, err
 	}
-	r := &Record{Version: 1, About: "nestctl wrote this; nestctl uninstall needs it to bring back what was here before"}
+	r := &Record{Version: 1, About: "nestctl wrote this; nestctl uninstall needs it to restore what was here before"}
 	if c == nil {
 		return r, nil
 	}
 	if err := json.Unmarshal(c.Data, r); err != nil {
-		return nil, fmt.Errorf("%s: %w; put back the file as nestctl wrote it, or remove what it installed by hand", recordPath, err)
+		return nil, fmt.Errorf("%s: %w; restore the file as nestctl wrote it, or remove what it installed by hand", recordPath, err)
 	}
 	if r.Version != 1 {
 		return nil, fmt.Errorf("%s: version %d is that of a newer nestctl; use that one", recordPath, r.Version)
@@ -148,23 +148,23 @@ func loadRecord(d *disk) (*Record, error) {
 	return r, r.check()
 }
 
-// check refuses a record of what no installation does. Nobody but root and this
-// process's user has written it, but what is done by it is done as root.
+// check refuses a record that no installation can have written. Only root and
+// this process's user can have written it, but uninstalling acts on it as root.
 func (r *Record) check() error {
-	const fix = "; put back the file as nestctl wrote it, or remove what it installed by hand"
+	const fix = "; restore the file as nestctl wrote it, or remove what it installed by hand"
 	for _, registry := range r.Options.Registries {
 		if !isRegistry(registry) {
-			return fmt.Errorf("%s: registry %.64q is none"+fix, recordPath, registry)
+			return fmt.Errorf("%s: registry %.64q is not a registry"+fix, recordPath, registry)
 		}
 	}
 	for _, dir := range r.Options.ContainerdCerts {
 		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
-			return fmt.Errorf("%s: containerd_certs %.128q is no directory's path"+fix, recordPath, dir)
+			return fmt.Errorf("%s: containerd_certs %.128q is not the path of a directory"+fix, recordPath, dir)
 		}
 	}
 	for _, e := range r.Files {
 		if !r.Options.writes(e.Path) {
-			return fmt.Errorf("%s: %.128q is no file that nestctl install writes"+fix, recordPath, e.Path)
+			return fmt.Errorf("%s: %.128q is not a file that nestctl install writes"+fix, recordPath, e.Path)
 		}
 		if e.Original != nil && e.Original.Mode&^fs.ModePerm != 0 {
 			return fmt.Errorf("%s: %s: mode %s has more than the bits of permissions"+fix, recordPath, e.Path, e.Original.Mode)
@@ -172,13 +172,14 @@ func (r *Record) check() error {
 	}
 	for _, dir := range r.Dirs {
 		if !r.Options.makes(dir) {
-			return fmt.Errorf("%s: %.128q is no directory that nestctl install makes"+fix, recordPath, dir)
+			return fmt.Errorf("%s: %.128q is not a directory that nestctl install makes"+fix, recordPath, dir)
 		}
 	}
 	return nil
 }
 
-// certificateName are the files beside hosts.toml, see [config.NewGatewayHost].
+// certificateName is the form of the names of files beside hosts.toml, see
+// [config.NewGatewayHost].
 var certificateName = regexp.MustCompile(`^nested-[0-9a-f]{8}(-ca)?\.pem$`)
 
 // writes reports whether an installation can have written a file.
@@ -215,7 +216,7 @@ func (o *Options) makes(dir string) bool {
 	})
 }
 
-// save writes the record, unless it is there already.
+// save writes the record, unless it is unchanged.
 func (r *Record) save(d *disk) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -228,7 +229,7 @@ func (r *Record) save(d *disk) error {
 	return d.write(recordPath, newContents(data, 0o600))
 }
 
-// newContents is a file of ours.
+// newContents is a file that we write.
 func newContents(data []byte, mode os.FileMode) contents {
 	return contents{data, mode, os.Geteuid(), os.Getegid()}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/nestedoci/nested/config"
 )
 
-// Uninstall stops the services and takes back what was installed. What somebody
-// has edited since is left, with what it needs; the record keeps it. With purge
-// the gateway's state directory goes, too. Without an installation nothing is
-// changed.
+// Uninstall stops the services and restores what was there before. Files that
+// have been edited since are left, with the files that they need, and stay
+// recorded. With purge the gateway's state directory is removed, too. Without
+// an installation it changes nothing.
 func Uninstall(ctx context.Context, root string, purge bool) (Changes, error) {
 	i, err := open(root, nil)
 	if err != nil {
@@ -25,7 +25,7 @@ func Uninstall(ctx context.Context, root string, purge bool) (Changes, error) {
 			return Changes{}, err
 		}
 	}
-	done, err := i.takeBack()
+	done, err := i.restoreAll()
 	if err == nil && live {
 		err = systemctl(ctx, "daemon-reload")
 	}
@@ -35,8 +35,8 @@ func Uninstall(ctx context.Context, root string, purge bool) (Changes, error) {
 	return done, err
 }
 
-// takeBack brings back what was there before us.
-func (i installed) takeBack() (Changes, error) {
+// restoreAll restores what was there before the installation.
+func (i installed) restoreAll() (Changes, error) {
 	w := writer{disk: i.disk, record: i.record}
 	if err := w.drop(slices.Clone(i.record.Files)); err != nil {
 		return w.done, fmt.Errorf("%w; run the same command again", err)
@@ -44,7 +44,7 @@ func (i installed) takeBack() (Changes, error) {
 	return w.done, nil
 }
 
-// purge removes what the gateway has learnt.
+// purge removes the location cache.
 func (i installed) purge(done *Changes) error {
 	state := config.Default().Gateway.StateDir
 	there, err := i.disk.isDir(state)

@@ -19,7 +19,7 @@ import (
 //go:embed units
 var unitFiles embed.FS
 
-// UnitDir is where an administrator's units of systemd are.
+// UnitDir is the directory of an administrator's systemd units.
 const UnitDir = "/etc/systemd/system"
 
 // unitNames are the units, in the order of writing.
@@ -27,10 +27,11 @@ func unitNames() []string {
 	return []string{"nested-gateway.service", "nested-gateway.socket", "nested-renew.service", "nested-renew.timer"}
 }
 
-// StartedUnits are the names of those to enable; they start the others.
+// StartedUnits are the units to enable; they start the others.
 func StartedUnits() []string { return []string{"nested-gateway.socket", "nested-renew.timer"} }
 
-// units renders the units for a program at a path, if there are to be any.
+// units renders the units for a program at a path, unless the options exclude
+// them.
 func units(o Options, program string) ([]file, error) {
 	if o.NoSystemd {
 		return nil, nil
@@ -68,7 +69,7 @@ func unitWords(paths []string) string {
 	return strings.Join(words, " ")
 }
 
-// sameUnits are those that are installed.
+// sameUnits are the installed units.
 func (i installed) sameUnits() ([]file, error) {
 	var all []file
 	for _, name := range unitNames() {
@@ -91,7 +92,7 @@ func unitWord(path string) string {
 }
 
 // program is the path of this program on the node. On this machine it is
-// refused when services are to run it and cannot, or must not.
+// refused when services would have to run it and cannot, or must not.
 func program(root string, services bool) (string, error) {
 	path, err := os.Executable()
 	if err == nil && root == "" && services {
@@ -106,13 +107,13 @@ func program(root string, services bool) (string, error) {
 	return path, nil
 }
 
-// hasSystemd reports whether this node is the one at hand and runs systemd.
+// hasSystemd reports whether root is this machine and it runs systemd.
 func hasSystemd(root string) bool {
 	info, err := os.Stat("/run/systemd/system")
 	return root == "" && err == nil && info.IsDir()
 }
 
-// systemctl runs it.
+// systemctl runs the program of that name.
 func systemctl(ctx context.Context, args ...string) error {
 	out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()
 	if err != nil {
@@ -121,8 +122,8 @@ func systemctl(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// startUnits makes systemd know the units and starts them. A gateway that runs
-// already takes up what has changed.
+// startUnits makes systemd read the units and starts them. A gateway that is
+// running already picks up the changes.
 func startUnits(ctx context.Context, changed []string) error {
 	commands := [][]string{{"daemon-reload"}, append([]string{"enable", "--now"}, StartedUnits()...)}
 	switch {
@@ -139,12 +140,12 @@ func startUnits(ctx context.Context, changed []string) error {
 	return nil
 }
 
-// checkProgram looks whether root's services may, and can, run a program.
+// checkProgram checks whether root's services may, and can, run a program.
 func checkProgram(path string) error {
-	const fix = "; put nestctl where it stays and only root may write, such as /usr/local/bin, and run that"
+	const fix = "; install nestctl in a permanent directory that only root may write, such as /usr/local/bin, and run that"
 	for _, dir := range []string{"/tmp/", "/var/tmp/"} { // PrivateTmp
 		if strings.HasPrefix(path, dir) {
-			return fmt.Errorf("%s: the services do not see %s"+fix, path, dir)
+			return fmt.Errorf("%s: the services cannot see %s"+fix, path, dir)
 		}
 	}
 	if err := config.CheckFile(path); err != nil {
@@ -153,7 +154,7 @@ func checkProgram(path string) error {
 	return nil
 }
 
-// stopUnits stops the units for good; they may be gone.
+// stopUnits stops and disables the units, which may not exist.
 func stopUnits(ctx context.Context) error {
 	return systemctl(ctx, append([]string{"disable", "--now"}, unitNames()...)...)
 }

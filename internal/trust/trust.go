@@ -1,14 +1,15 @@
-// Package trust judges whether root and the user of this process alone decide
-// what a file says. Others must neither be able to write it, nor to put another
-// one in its place in a directory on the way to it, symbolic links included,
-// nor to make it where it is missing.
+// Package trust judges whether only root and the user of this process decide
+// what a file contains. Others must not be able to write it, to replace it in a
+// directory on the way to it, symbolic links included, or to create it where it
+// is missing.
 //
-// A reader meets: [File], [Secret], [Dir] and [Way], the rules; [Open] and
-// [ReadFile], which judge what they have opened.
+// The rules are [File], [Secret], [Dir] and [Way]; [Open] and [ReadFile] judge
+// the file that they have opened. Its users are packages config (the files that
+// configurations name) and node (the files that installations write).
 //
-// A way is walked from the root on, each directory before what is in it. What
-// is found in a directory that others cannot change is what will be found there
-// afterwards, so that others cannot use the time between look and use.
+// A path is walked from the root, each directory before its contents. What is
+// found in a directory that others cannot change will still be there later, so
+// that there is no time between check and use that others could exploit.
 package trust
 
 import (
@@ -22,21 +23,21 @@ import (
 	"unicode/utf8"
 )
 
-// Error is something on the way to a file that others decide about.
+// Error says that others decide about something on the way to a file.
 type Error struct {
-	Path  string // what is wrong
-	Wrong string // what is wrong with it
-	Right string // the command that puts it right
+	Path  string // the path that is not trusted
+	Wrong string // why
+	Fix   string // the command that fixes it
 }
 
 // Error implements error.
-func (e *Error) Error() string { return e.Path + ": " + e.Wrong + "; " + e.Right }
+func (e *Error) Error() string { return e.Path + ": " + e.Wrong + "; " + e.Fix }
 
-// rule is what a way must end in.
+// rule is what the last component of a path has to satisfy.
 type rule struct {
 	forbidden fs.FileMode // bits
 	dir       bool
-	sticky    bool // is an excuse for the last directory, too, and where something is missing
+	sticky    bool // the sticky bit excuses write permission, also where something is missing
 }
 
 var (
@@ -47,19 +48,19 @@ var (
 )
 
 // File refuses a file that others decide about, with an [*Error]. A file that
-// does not exist, and that others cannot make, is [fs.ErrNotExist].
+// does not exist, and that others cannot create, is [fs.ErrNotExist].
 func File(path string) error { return walk(path, fileRule) }
 
-// Secret is [File] for files that nobody else may read either.
+// Secret is [File] for files that others may not read, either.
 func Secret(path string) error { return walk(path, secretRule) }
 
-// Dir is [File] for a directory in which files are looked for by name, or
-// written. The sticky bit is no excuse there: others could make what is missing.
+// Dir is [File] for a directory in which files are looked up by name, or
+// written. The sticky bit does not excuse write permission there: others could
+// create what is missing.
 func Dir(path string) error { return walk(path, dirRule) }
 
-// Way is [Dir] for a directory in which others may make what they like, where it
-// has the sticky bit: whoever goes on in it judges each thing that is found
-// there, and each directory that was made there.
+// Way is [Dir] for a directory in which others may create files, if it has the
+// sticky bit: the caller then checks everything that it finds or creates there.
 func Way(path string) error { return walk(path, wayRule) }
 
 // Open opens a file that passes [File].
@@ -77,7 +78,7 @@ func Open(path string) (*os.File, error) {
 	return file, nil
 }
 
-// Opened judges a file by its descriptor. Its name is not walked.
+// Opened judges a file by its descriptor. The path to it is not checked.
 func Opened(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
@@ -89,12 +90,13 @@ func Opened(file *os.File) error {
 	return nil
 }
 
-// ErrNotOwn is the error about a file that is not this process's user's alone.
-var ErrNotOwn = errors.New("it is no file, belongs to another user or can be written by others")
+// ErrNotOwn is the error about a file that does not belong to this process's
+// user alone.
+var ErrNotOwn = errors.New("it is not a regular file, belongs to another user, or can be written by others")
 
-// OpenOwn is [os.OpenFile] for a file that nobody but this process's user has
-// written: no link, nothing but a file, and the user's own. It is judged when it
-// is open; the way to it is not.
+// OpenOwn is [os.OpenFile] for a file that only this process's user can have
+// written: a regular file, no link, owned by the user. It is checked after
+// opening; the path to it is not.
 func OpenOwn(path string, flag int, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, flag|noFollow, mode)
 	if err != nil {
@@ -110,8 +112,8 @@ func OpenOwn(path string, flag int, mode fs.FileMode) (*os.File, error) {
 	return file, nil
 }
 
-// ReadFile reads a file that passes [File]. Of a larger one it returns one
-// byte more than the most.
+// ReadFile reads a file that passes [File]. From a larger file it returns one
+// byte more than most.
 func ReadFile(path string, most int64) ([]byte, error) {
 	file, err := Open(path)
 	if err != nil {
@@ -121,7 +123,7 @@ func ReadFile(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, most+1))
 }
 
-// walk goes the way to a file as the system does, component by component.
+// walk resolves a path as the system does, component by component.
 func walk(path string, r rule) error {
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()
@@ -170,7 +172,7 @@ func walk(path string, r rule) error {
 	return nil
 }
 
-// last judges what a way ends in.
+// last judges the last component of a path.
 func (r rule) last(path string, info fs.FileInfo) *Error {
 	forbidden := r.forbidden
 	if info.IsDir() && (!r.dir || r.sticky) {
@@ -188,8 +190,8 @@ func (r rule) last(path string, info fs.FileInfo) *Error {
 	return nil
 }
 
-// forbiddenOnTheWay are the bits that a directory must not have. Of one with
-// the sticky bit nobody takes out what is not theirs.
+// forbiddenOnTheWay are the mode bits that a directory on the way must not
+// have. The sticky bit protects the entries of others.
 func forbiddenOnTheWay(dir fs.FileInfo) fs.FileMode {
 	if dir.Mode()&fs.ModeSticky != 0 {
 		return 0
@@ -197,8 +199,8 @@ func forbiddenOnTheWay(dir fs.FileInfo) fs.FileMode {
 	return 0o022
 }
 
-// missing is the error about a name that is not in a directory, unless others
-// could make it at any time: of one with the sticky bit they can.
+// missing is the error about a missing name, unless others could create it at
+// any time. The sticky bit does not prevent that.
 func missing(dir, path string, err error) error {
 	info, statErr := os.Lstat(dir)
 	if statErr != nil {
@@ -214,7 +216,8 @@ func missing(dir, path string, err error) error {
 // maxLinks bounds the symbolic links on the way to a file, as Linux does.
 const maxLinks = 40
 
-// follow returns where a link in a directory leads, and what is left to go.
+// follow returns where a link in a directory leads, and the components that
+// remain.
 func follow(dir, link string, rest []string) (string, []string, error) {
 	target, err := os.Readlink(link)
 	if err != nil {
@@ -226,14 +229,14 @@ func follow(dir, link string, rest []string) (string, []string, error) {
 	return dir, append(components(target), rest...), nil
 }
 
-// components are the steps of a path after its root; some may be "..".
+// components are those of a path after its root; some may be "..".
 func components(path string) []string {
 	return strings.FieldsFunc(path[len(filepath.VolumeName(path)):], func(r rune) bool {
 		return r < utf8.RuneSelf && os.IsPathSeparator(uint8(r))
 	})
 }
 
-// Shown is a path as a word of a shell's command.
+// Shown is a path as a word of a shell command.
 func Shown(path string) string {
 	plain := func(r rune) bool {
 		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("/._-+:@%,", r)

@@ -4,10 +4,11 @@ package trust
 
 import "io/fs"
 
-// noFollow is not known here.
+// noFollow makes opening a symbolic link fail.
 const noFollow = 0
 
-// distrust finds nothing where modes say nothing about other users.
+// distrust says what is wrong with a file, directory or link. The mode must not
+// have the forbidden bits; those of a link do not matter.
 func distrust(string, fs.FileInfo, fs.FileMode) *Error { return nil }
 
 // Owned reports whether a file belongs to this process's user.

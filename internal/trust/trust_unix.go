@@ -10,11 +10,11 @@ import (
 	"syscall"
 )
 
-// noFollow has no link opened in the place of a file.
+// noFollow makes opening a symbolic link fail.
 const noFollow = syscall.O_NOFOLLOW
 
 // systemOwner owns the root directory: root, or in a user namespace that does
-// not map root, whom such a namespace shows in root's place. Whoever that is
+// not map root, the user that such a namespace shows in its place. That user
 // decides about every file anyway.
 var systemOwner = sync.OnceValue(func() int64 {
 	info, err := os.Lstat("/")
@@ -30,8 +30,8 @@ func others(uid uint32) bool {
 	return owner != 0 && owner != int64(os.Geteuid()) && owner != systemOwner()
 }
 
-// distrust says what is wrong with a file, directory or link. The mode must
-// not have the forbidden bits, of which a link has none that matter.
+// distrust says what is wrong with a file, directory or link. The mode must not
+// have the forbidden bits; those of a link do not matter.
 func distrust(path string, info fs.FileInfo, forbidden fs.FileMode) *Error {
 	if owner := info.Sys().(*syscall.Stat_t).Uid; others(owner) {
 		chown := "chown root "
