@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -9,7 +8,6 @@ import (
 
 	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/internal/usage"
 )
 
 func newExec() *cobra.Command {
@@ -23,49 +21,28 @@ nestctl; what it asks of other hosts passes unseen. The registries are those of
 --registry, else those of the references among the arguments: host/name,
 docker://host/name, oci://host/name, https://host. A host has a dot or a port.
 
-The command gets a proxy on loopback (HTTPS_PROXY, HTTP_PROXY) with a password,
-and SSL_CERT_FILE, CURL_CA_BUNDLE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS and
-GIT_SSL_CAINFO with what they named before, else the system's roots, and a CA
-that is for these registries and ends with the command. A proxy and a NO_PROXY
-that were set before are obeyed. A registry whose own certificate is not trusted
-stays so: name its CA in SSL_CERT_FILE.
+The command gets a proxy on loopback with a password, and roots with a CA that
+is for these registries and ends with it (HTTPS_PROXY, SSL_CERT_FILE and their
+like). A proxy, a NO_PROXY and roots that were set before still count.
 
-Standard input and output, the terminal and the credentials are the command's,
-and so is the exit status: 128 and the number after a signal, 127 when there is
-no such command, 126 when it cannot be executed. A registry on loopback, and any
-on macOS and Windows, cannot be reached so: use nestctl serve.`,
+The exit status is the command's: 128 and the number after a signal, 127 when
+there is no such command, 126 when it cannot be executed. A registry on loopback,
+and any on macOS and Windows, cannot be intercepted: use nestctl serve.`,
 		Example: `  nestctl exec -- crane pull registry.example.com/org/app:v1 app.tar
   nestctl exec --registry registry.example.com -- ./release.sh`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			named, err := interceptedRegistries(registries, args[1:])
+			selected, err := intercept.Select(registries, args[1:])
 			if err != nil {
 				return err
 			}
-			return execute(cmd, args, named, verbose)
+			return execute(cmd, args, selected, verbose)
 		},
 	}
 	c.Flags().SetInterspersed(false) // what follows the command is the command's
 	c.Flags().StringArrayVar(&registries, "registry", nil, "a registry, host or host:port; repeatable")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what is asked and answered, on standard error")
 	return c
-}
-
-// interceptedRegistries are those of the flags, or else those among a command's
-// arguments.
-func interceptedRegistries(flags, arguments []string) ([]intercept.Registry, error) {
-	var named []intercept.Registry
-	for _, flag := range flags {
-		r, err := intercept.ParseRegistry(flag)
-		if err != nil {
-			return nil, usage.Errorf("--registry: %w", err)
-		}
-		named = append(named, r)
-	}
-	if len(flags) == 0 {
-		named = intercept.RegistriesIn(arguments)
-	}
-	return named, intercept.Check(named)
 }
 
 // execute runs a command.
@@ -84,13 +61,4 @@ func execute(cmd *cobra.Command, args []string, registries []intercept.Registry,
 		o.Asked = say
 	}
 	return intercept.Run(intercept.Command{Arguments: args, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}, o)
-}
-
-// ownStatus is the exit status of a command that ran and said itself what was
-// wrong; 0 for other errors.
-func ownStatus(err error) int {
-	if ended, ok := errors.AsType[*intercept.ExitError](err); ok && ended.Err == nil {
-		return ended.Status
-	}
-	return 0
 }

@@ -10,12 +10,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
@@ -42,8 +44,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	if status := ownStatus(err); status != 0 {
-		return status
+	if ended, ok := errors.AsType[*intercept.ExitError](err); ok && ended.Err == nil {
+		return ended.Status // the command has said itself what was wrong
 	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted; run the same command again to continue")

@@ -10,7 +10,7 @@
 // the proxy without the password in the command's environment, and no other can pose as a registry, because the key of
 // the CA that signs for the registries never leaves the memory of this process.
 //
-// A reader meets: [Registry], and which ones an argument names (registry.go, arguments.go); [Upstream], the way that
+// A reader meets: [Select] (below), [Registry], and which ones arguments name (registry.go, arguments.go); [Upstream], the way that
 // the command would have taken, with its proxies (upstream.go, dial.go) and its roots (roots.go); the CA (authority.go);
 // what the command gets in its environment (environment.go); the proxy (proxy.go), with CONNECT (connect.go), requests
 // (forward.go) and its listeners (listener.go); [Run], which runs the command (run.go) with its signals (signals_*.go)
@@ -18,7 +18,6 @@
 package intercept
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -29,20 +28,31 @@ import (
 // instead is the next step where a command cannot be intercepted.
 const instead = "use a front for the registry: nestctl serve"
 
-// Check reports why the requests to registries cannot be intercepted, before anything runs: clients here do not read
-// the variables that make it possible, or a registry is one that they ask without a proxy. Such an error of a registry
-// is a usage error.
-func Check(registries []Registry) error {
+// Select returns the registries that are named, or else those of the references among the arguments of a command. It is an
+// error, before anything runs, when their requests cannot be intercepted: there is no registry, or it is one that clients
+// ask without a proxy (a usage error), or clients do not read here the variables that make it possible.
+func Select(named, arguments []string) ([]Registry, error) {
+	var selected []Registry
 	if slices.Contains([]string{"darwin", "ios", "windows"}, runtime.GOOS) {
-		return fmt.Errorf("%s: Go programs do not read SSL_CERT_FILE there, so that requests cannot be intercepted; %s", runtime.GOOS, instead)
+		return nil, fmt.Errorf("%s: Go programs do not read SSL_CERT_FILE there, so that requests cannot be intercepted; %s", runtime.GOOS, instead)
 	}
-	if len(registries) == 0 {
-		return usage.Error{Err: errors.New("no registry: none of the arguments is a reference host/name; name the registry with --registry")}
+	for _, text := range named {
+		r, err := ParseRegistry(text)
+		if err != nil {
+			return nil, usage.Error{Err: err}
+		}
+		selected = append(selected, r)
 	}
-	for _, r := range registries {
+	if len(named) == 0 {
+		selected = RegistriesIn(arguments)
+	}
+	if len(selected) == 0 {
+		return nil, usage.Errorf("no registry: none of the arguments is a reference host/name; name the registry with --registry")
+	}
+	for _, r := range selected {
 		if r.isLoopback() {
-			return usage.Errorf("registry %s: clients ask registries on loopback without a proxy, so that requests cannot be intercepted; %s", r, instead)
+			return nil, usage.Errorf("registry %s: clients ask registries on loopback without a proxy, so that requests cannot be intercepted; %s", r, instead)
 		}
 	}
-	return nil
+	return selected, nil
 }

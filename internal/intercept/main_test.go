@@ -136,7 +136,7 @@ const before = "before"
 
 // scene has servers at names, and an upstream that finds them.
 type scene struct {
-	t       *testing.T
+	t       testing.TB
 	ca      *authority // of their certificates, which the command would have trusted
 	environ []string
 	mu      sync.Mutex
@@ -144,7 +144,7 @@ type scene struct {
 	dialled []string
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t testing.TB) *scene {
 	ca, err := newAuthority(before, []string{"test", "192.0.2.1"}) // and all names below
 	noError(t, err)
 	file := filepath.Join(t.TempDir(), "before.pem")
@@ -253,7 +253,7 @@ func gets(t *testing.T, o Options, urls ...string) (answers []seen) {
 	return answers
 }
 
-func noError(t *testing.T, err error) {
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -99,7 +99,7 @@ func (p *proxy) ask(t *testing.T, request string, user *url.Userinfo) int {
 }
 
 // client is one in this process.
-func (p *proxy) client(t *testing.T) *http.Client {
+func (p *proxy) client(t testing.TB) *http.Client {
 	at, err := url.Parse(p.url())
 	noError(t, err)
 	u := Upstream{roots: p.Upstream.roots.with(p.ca.certificate), dial: (&net.Dialer{}).DialContext, proxy: func(*url.URL) (*url.URL, error) { return at, nil }}

@@ -92,16 +92,30 @@ func TestRegistryHas(t *testing.T) {
 	}
 }
 
-// TestCheck: what cannot be intercepted is said before anything runs.
-func TestCheck(t *testing.T) {
+// TestSelect: what is named counts, and what cannot be intercepted is said before anything runs.
+func TestSelect(t *testing.T) {
 	for _, text := range []string{"", "localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "[::ffff:127.0.0.1]"} {
-		registries := RegistriesIn([]string{text + "/x"})
 		var misuse usage.Error
-		if err := Check(registries); !errors.As(err, &misuse) || text != "" && !strings.Contains(err.Error(), "nestctl serve") {
+		if _, err := Select(nil, []string{text + "/x", "-q"}); !errors.As(err, &misuse) || text != "" && !strings.Contains(err.Error(), "nestctl serve") {
 			t.Errorf("%q: %v", text, err)
 		}
+		if _, err := Select([]string{"registry.test", text}, nil); !errors.As(err, &misuse) {
+			t.Errorf("named %q: %v", text, err)
+		}
 	}
-	noError(t, Check(RegistriesIn([]string{"registry.test/x", "docker://nginx", "192.0.2.1/x"})))
+	for _, c := range []struct {
+		named, arguments []string
+		want             string
+	}{
+		{nil, []string{"registry.test/x", "docker://nginx", "192.0.2.1/x"}, "[registry.test docker.io 192.0.2.1]"},
+		{[]string{"a.test", "b.test:5000"}, []string{"registry.test/x", "localhost/x"}, "[a.test b.test:5000]"},
+	} {
+		got, err := Select(c.named, c.arguments)
+		noError(t, err)
+		if fmt.Sprint(got) != c.want {
+			t.Errorf("%q, %q: %v", c.named, c.arguments, got)
+		}
+	}
 }
 
 func TestNoProxy(t *testing.T) {

@@ -84,3 +84,16 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Errorf("%v are left", left)
 	}
 }
+
+// TestWithin: a command may be run in the same way itself; the outer proxy is the one that was set before.
+func TestWithin(t *testing.T) {
+	s := newScene(t)
+	s.tls(s.ca, "registry.test:443", says("a registry"))
+	o, log := s.options("registry.test")
+	out, err := run(t, o, itself(t, "run", "get", "https://registry.test/v2/")...)
+	noError(t, err)
+	if !strings.Contains(out, "a registry") {
+		t.Errorf("%q", out)
+	}
+	log.want(t, "GET https://registry.test/v2/ 200")
+}
