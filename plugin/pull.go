@@ -31,7 +31,7 @@ type fetcher interface {
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Members(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	Found(digest.Digest) (auth.Repository, bool)
-	Ask(context.Context, ocispec.Descriptor, func(auth.Repository) error) (auth.Repository, error)
+	Try(context.Context, ocispec.Descriptor, func(auth.Repository) error) (auth.Repository, error)
 }
 
 var _ fetcher = (*nested.Fetcher)(nil)
@@ -210,7 +210,7 @@ func (p *pull) whence(ctx context.Context, m member) (auth.Repository, error) {
 	if p.namespace != kubernetes {
 		return m.target, nil
 	}
-	return p.fetcher.Ask(ctx, m.Descriptor, func(candidate auth.Repository) error {
+	return p.fetcher.Try(ctx, m.Descriptor, func(candidate auth.Repository) error {
 		_, _, err := p.base.Resolve(ctx, candidate.String()+"@"+m.Digest.String())
 		return err
 	})

@@ -83,7 +83,7 @@ func (c *checker) lookAt(ctx context.Context, b *blob) {
 		b.served = home
 		return
 	}
-	b.served, b.err = c.bundle.Fetcher.Ask(ctx, b.Descriptor, ask)
+	b.served, b.err = c.bundle.Fetcher.Try(ctx, b.Descriptor, ask)
 }
 
 // head asks one repository for a blob. An index may list content of any type,

@@ -34,7 +34,7 @@ type crowd struct {
 func newCrowd(t *testing.T, mode Mode) *crowd {
 	c := &crowd{scene: newScene(t, mode)}
 	c.options.Memory = NewMemory(16 << 20)
-	c.options.Limits = nested.Limits{Document: 512 << 10}
+	c.options.Limits = nested.Limits{Manifest: 512 << 10}
 	c.start(filepath.Join(t.TempDir(), "locations"))
 	return c
 }

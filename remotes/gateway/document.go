@@ -47,7 +47,7 @@ func (d *document) whole() bool { return d.rest == nil }
 // that, and otherwise twice what documents below nested indexes may have.
 // Nobody looks for child namespaces beyond it.
 func (g *Gateway) most(p nested.Place) int64 {
-	most := 2 * g.rule.Limits().Document
+	most := 2 * g.rule.Limits().Manifest
 	if p.Strict() {
 		return min(most, p.Descriptor().Size)
 	}
@@ -278,9 +278,9 @@ func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *docum
 		if g.options.Prefetch > 0 {
 			d.fresh = g.locations.Fresh(q.repository, found)
 		}
-		err = g.locations.LearnDocument(ctx, q.repository, p, served, found)
+		err = g.locations.LearnManifest(ctx, q.repository, p, served, found)
 	case carried != nil:
-		err = g.locations.LearnDocument(ctx, q.repository, p, served, []nested.Place{*carried})
+		err = g.locations.LearnManifest(ctx, q.repository, p, served, []nested.Place{*carried})
 	case served == q.repository:
 		err = g.locations.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
 	}
@@ -316,7 +316,7 @@ func (g *Gateway) followReferrer(ctx context.Context, q request, d *document, fr
 	if err != nil {
 		return nil //nolint:nilerr // what cannot be read points to nothing; the client gets it as it is
 	}
-	return g.locations.LearnDocument(ctx, q.repository, p, from, found)
+	return g.locations.LearnManifest(ctx, q.repository, p, from, found)
 }
 
 func carriedBy(places []nested.Place) *nested.Place {

@@ -61,7 +61,7 @@ func (g *Gateway) headTag(ctx context.Context, q request) (*document, error) {
 		}
 		return d, err
 	}
-	if !images.IsManifestType(d.mediaType) || from != q.repository || d.size > 2*g.rule.Limits().Document {
+	if !images.IsManifestType(d.mediaType) || from != q.repository || d.size > 2*g.rule.Limits().Manifest {
 		return d, nil
 	}
 	if carried := g.carriedIn(ctx, q, d.digest); carried != nil {
@@ -254,7 +254,7 @@ func (g *Gateway) fetchAny(ctx context.Context, q request, p nested.Place) (d *d
 			return nil, failed
 		}
 		d = &document{room: room, mediaType: desc.MediaType, digest: desc.Digest, data: data, size: int64(len(data)), header: http.Header{}}
-	} else if served, err = p.Ask(q.repository, func(candidate auth.Repository) (err error) {
+	} else if served, err = p.Try(q.repository, func(candidate auth.Repository) (err error) {
 		d, err = g.fetch(ctx, candidate, p)
 		return err
 	}); err != nil {
@@ -284,7 +284,7 @@ func (g *Gateway) findCarried(ctx context.Context, q request) (nested.Place, boo
 		return p, false
 	}
 	p = d.at(p)
-	if g.locations.LearnDocument(ctx, q.repository, p, q.repository, found) != nil {
+	if g.locations.LearnManifest(ctx, q.repository, p, q.repository, found) != nil {
 		_ = d.close()
 		return p, false
 	}

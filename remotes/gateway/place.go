@@ -64,7 +64,7 @@ func (g *Gateway) tryKnown(ctx context.Context, q request, try attempt) (nested.
 	if len(places) == 0 && plainly == nil {
 		return nil, missing
 	}
-	p, _, err := places.Ask(ctx, q.repository, plainly, try)
+	p, _, err := places.Try(ctx, q.repository, plainly, try)
 	if err == nil && len(places) > 0 && !p.Strict() && p.By() == q.repository {
 		_ = g.locations.Learn(ctx, q.repository, plain(q.repository, q.digest)) // it only saves time
 	}
@@ -99,7 +99,7 @@ func (g *Gateway) home(ctx context.Context, q request, d digest.Digest) (nested.
 	if has(here, q.repository) == nil {
 		return here, g.locations.Learn(ctx, q.repository, here)
 	}
-	_, _, err := places.Ask(ctx, q.repository, nil, has)
+	_, _, err := places.Try(ctx, q.repository, nil, has)
 	if err != nil && ctx.Err() == nil {
 		q.tag, q.digest = "", d
 		err = g.search(ctx, q, err, places, has)

@@ -102,7 +102,7 @@ func (s *search) at(ctx context.Context, p nested.Place) bool {
 	b := budgetOf(ctx)
 	left := b.requests
 	b.unlimit() // it is the answer
-	_, _, err := nested.Places{p}.Ask(ctx, s.q.repository, nil, s.try)
+	_, _, err := nested.Places{p}.Try(ctx, s.q.repository, nil, s.try)
 	b.limit(left)
 	if s.found = err == nil; err != nil && s.failure == nil {
 		s.failure = err

@@ -85,7 +85,7 @@ func isSame(a, b registry.Host) bool {
 // askEach asks the candidates of a place, and returns the first answer and
 // whose it is.
 func askEach(p nested.Place, root auth.Repository, ask func(auth.Repository) (*http.Response, error)) (resp *http.Response, from auth.Repository, err error) {
-	from, err = p.Ask(root, func(candidate auth.Repository) (err error) {
+	from, err = p.Try(root, func(candidate auth.Repository) (err error) {
 		resp, err = ask(candidate) //nolint:bodyclose // the caller gets it
 		return err
 	})

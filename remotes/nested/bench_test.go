@@ -36,7 +36,7 @@ func benchIndex(b *testing.B, entries int) []byte {
 	return data
 }
 
-// benchLearn follows a document from its bytes to places in a location cache, its digest included.
+// benchLearn follows a manifest or index from its bytes to places in a location cache, its digest included.
 func benchLearn(b *testing.B, mediaType string, data []byte, entries int) {
 	b.Helper()
 	root, err := auth.ParseRepository("registry.test/org/app")

@@ -33,7 +33,8 @@ func TestPullsAreBounded(t *testing.T) {
 	}
 }
 
-// TestLocationsPinNoText: what a pull remembers of large documents with few entries does not keep their text.
+// TestLocationsPinNoText: what a pull remembers of large manifests and indexes with few entries does not keep their
+// text.
 func TestLocationsPinNoText(t *testing.T) {
 	root := repository(t, "reg.test/org/app")
 	live := func() int64 {
@@ -61,7 +62,7 @@ func TestLocationsPinNoText(t *testing.T) {
 	runtime.KeepAlive(cache)
 }
 
-// placesOf adds what documents say to nothing: each of "where it was found: size
+// placesOf adds what manifests and indexes say to nothing: each of "where it was found: size
 // targets ... | fallbacks ...", with "." for the root's repository.
 func placesOf(t *testing.T, root auth.Repository, says ...string) Places {
 	t.Helper()
@@ -166,7 +167,7 @@ func TestPlacesAreAskedInOrder(t *testing.T) {
 				plain = placesOf(t, root, ".: 7 .")
 			}
 			var asked []string
-			_, _, err := placesOf(t, root, test.says...).Ask(t.Context(), root, plain, func(_ Place, at auth.Repository) error {
+			_, _, err := placesOf(t, root, test.says...).Try(t.Context(), root, plain, func(_ Place, at auth.Repository) error {
 				asked = append(asked, cmp.Or(below(root, at), "."))
 				if err, ok := test.answers[asked[len(asked)-1]]; ok {
 					return err

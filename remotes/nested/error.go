@@ -15,19 +15,19 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// InvalidError says what is wrong with a nested index or with a document that
-// was reached through one (docs/spec.md, sections 2 to 5). Its class is
+// InvalidError says what is wrong with a nested index, or with what was reached
+// through one (docs/spec.md, sections 2 to 5). Its class is
 // errdefs.ErrInvalidArgument.
 type InvalidError struct {
-	Digest   digest.Digest   // of the document
+	Digest   digest.Digest   // of the manifest or index
 	In       auth.Repository // where it was found
-	Position int             // in manifests[]; -1 when it is about the whole
+	Position int             // in manifests[]; -1 when it is about all of it
 	Err      error
 }
 
 func (e *InvalidError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "invalid document %s@%s", e.In, oci.Short(e.Digest))
+	fmt.Fprintf(&b, "invalid manifest or index %s@%s", e.In, oci.Short(e.Digest))
 	if e.Position >= 0 {
 		fmt.Fprintf(&b, ", manifests[%d]", e.Position)
 	}
@@ -111,8 +111,8 @@ func isDenied(err error) bool {
 	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
-// isBusy reports whether a registry wants to be asked less: that is about who
-// asks, and not about the repository.
+// isBusy reports whether a registry wants to be asked less: that is about the
+// client, and not about the repository.
 func isBusy(err error) bool {
 	var busy interface{ Busy() bool }
 	var answered retry.Answered

@@ -22,19 +22,19 @@ type fastReader struct {
 	declined bool // something is not of the form, or wrong
 }
 
-// pinned is how much of a document's text may be kept with each entry of it:
-// more than what is usual, and less than what a pull could not hold of each of
-// its documents.
+// pinned is how much of the text of a manifest or index may be kept with each
+// entry of it: more than what is usual, and less than what a pull could not
+// hold of each of its manifests and indexes.
 const pinned = 1 << 10
 
 // readFast reads a nested index, and reports whether it did. The entries'
 // strings are parts of one copy of the data, unless there is much more in that.
-func (r Rule) readFast(mediaType string, data []byte) (document, bool) {
-	if int64(len(data)) > r.limits.Document || !r.keys.lowerCase() {
-		return document{}, false
+func (r Rule) readFast(mediaType string, data []byte) (parsed, bool) {
+	if int64(len(data)) > r.limits.Manifest || !r.keys.lowerCase() {
+		return parsed{}, false
 	}
 	in := &fastReader{rest: string(data), keys: r.keys}
-	doc := document{nested: false}
+	m := parsed{nested: false}
 	seen := make([]string, 0, fewKeys)
 	in.object(func(key string) {
 		in.once(&seen, key)
@@ -48,23 +48,23 @@ func (r Rule) readFast(mediaType string, data []byte) (document, bool) {
 		case "annotations":
 			in.annotations()
 		case "manifests":
-			doc.entries = []Entry{}
+			m.entries = []Entry{}
 			in.array(func() {
 				entry := in.entry()
-				doc.nested = doc.nested || entry.Child != (Child{})
-				doc.entries = append(doc.entries, entry)
-				in.declined = in.declined || len(doc.entries) > r.limits.Entries || r.checkDescriptor(entry.Descriptor, oci.IsManifestOrIndex(entry.MediaType)) != nil
+				m.nested = m.nested || entry.Child != (Child{})
+				m.entries = append(m.entries, entry)
+				in.declined = in.declined || len(m.entries) > r.limits.Entries || r.checkDescriptor(entry.Descriptor, oci.IsManifestOrIndex(entry.MediaType)) != nil
 			})
 		default:
 			in.declined = true
 		}
 	})
-	if len(data) > pinned*len(doc.entries) {
-		for i, e := range doc.entries {
-			doc.entries[i] = e.clone()
+	if len(data) > pinned*len(m.entries) {
+		for i, e := range m.entries {
+			m.entries[i] = e.clone()
 		}
 	}
-	return doc, !in.declined && doc.nested && in.space() == ""
+	return m, !in.declined && m.nested && in.space() == ""
 }
 
 // clone is an entry whose strings, but for annotations, are its own.
@@ -133,7 +133,7 @@ func (in *fastReader) entry() Entry {
 		default:
 			in.declined = true
 			for _, property := range in.keys.Properties {
-				if key == property && !isDocumentKey(key) {
+				if key == property && !isKnownKey(key) {
 					in.declined = false
 					stated(in.text())
 				}

@@ -52,7 +52,7 @@ func (r *Resolver) fetcher(ctx context.Context, ref string, l *locations) (*Fetc
 	}, nil
 }
 
-// Fetch implements remotes.Fetcher. An index or manifest is read whole,
+// Fetch implements remotes.Fetcher. An index or manifest is read completely,
 // verified and followed before it is returned; other content is asked for at
 // the first Read, and the reader can Seek. Errors: [Error], [InvalidError],
 // [VerifyError], those of package auth, and the wrapped fetcher's.
@@ -82,8 +82,8 @@ func (f *Fetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 
 // FetchFrom is Fetch for content of one repository: it is asked for there, then
 // in the others that are given, and nowhere else. Fetch takes content that
-// several members have from any of them, which is no matter for who may read
-// them all; it is for who gives it to other readers.
+// several members have from any of them, which does not matter to a caller that
+// may read them all; it does to one that gives it to other readers.
 func (f *Fetcher) FetchFrom(ctx context.Context, desc ocispec.Descriptor, at auth.Repository, others ...auth.Repository) (io.ReadCloser, error) {
 	p, ok := f.locations.place(desc.Digest)
 	if !ok || !p.strict {
@@ -99,74 +99,75 @@ func (seekable) Close() error { return nil }
 
 // Children returns what a manifest or index of this pull points to. What has
 // not passed through is read from the store or fetched. Errors: as for Fetch,
-// and [InvalidError] for any document that cannot be read.
+// and [InvalidError] for any manifest or index that cannot be read.
 func (f *Fetcher) Children(ctx context.Context, desc ocispec.Descriptor) ([]Entry, error) {
-	p, doc, err := f.document(ctx, desc)
+	p, m, err := f.parsed(ctx, desc)
 	switch {
 	case err != nil:
 		return nil, err
 	case !f.readable(p.descriptor):
-		return nil, p.invalid(fmt.Errorf("%d bytes are too many to be read", p.descriptor.Size))
-	case doc.unread != nil:
-		return nil, p.invalid(doc.unread)
+		return nil, p.invalid(fmt.Errorf("size %d: too large to be read", p.descriptor.Size))
+	case m.unread != nil:
+		return nil, p.invalid(m.unread)
 	}
-	return doc.entries, nil
+	return m.entries, nil
 }
 
 // Members returns the entries of an index of this pull that state a child
-// namespace. A plain document has none, whatever is in it. Errors: as for Fetch.
+// namespace. A plain manifest or index has none, whatever is in it. Errors: as
+// for Fetch.
 func (f *Fetcher) Members(ctx context.Context, desc ocispec.Descriptor) ([]Entry, error) {
-	_, doc, err := f.document(ctx, desc)
-	if err != nil || !doc.nested {
+	_, m, err := f.parsed(ctx, desc)
+	if err != nil || !m.nested {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(doc.entries), func(e Entry) bool { return e.Child == (Child{}) }), nil
+	return slices.DeleteFunc(slices.Clone(m.entries), func(e Entry) bool { return e.Child == (Child{}) }), nil
 }
 
-// document returns a document of this pull, read if it has to be. One that is
-// not readable is empty.
-func (f *Fetcher) document(ctx context.Context, desc ocispec.Descriptor) (Place, document, error) {
+// parsed returns a manifest or index of this pull, read if it has to be. One
+// that is not readable is empty.
+func (f *Fetcher) parsed(ctx context.Context, desc ocispec.Descriptor) (Place, parsed, error) {
 	s, err := f.placeOf(ctx, desc)
 	if err != nil {
-		return Place{}, document{}, err
+		return Place{}, parsed{}, err
 	}
 	p := s.places[0]
 	if !f.readable(p.descriptor) {
-		return p, document{}, nil
+		return p, parsed{}, nil
 	}
-	doc, ok := f.locations.document(desc.Digest)
+	m, ok := f.locations.parsedOf(desc.Digest)
 	if ok {
-		return p, doc, nil
+		return p, m, nil
 	}
 	if err = f.learnFromStore(ctx, p); errdefs.IsNotFound(err) {
 		_, err = f.readAndLearn(ctx, s)
 	}
 	if err != nil {
-		return p, document{}, err
+		return p, parsed{}, err
 	}
-	if doc, ok = f.locations.document(desc.Digest); !ok {
-		return p, document{}, &VerifyError{p.First(), desc.Digest, "what was served is something else"}
+	if m, ok = f.locations.parsedOf(desc.Digest); !ok {
+		return p, parsed{}, &VerifyError{p.First(), desc.Digest, "what was served is something else"}
 	}
-	return p, doc, nil
+	return p, m, nil
 }
 
-// readable reports whether a document is small enough to be read whole. Strict
-// ones are, or they would not be known. A plain one may be larger than
-// what is allowed below nested indexes; past a second limit nobody looks
-// whether child namespaces are in it.
+// readable reports whether a manifest or index is small enough to be read
+// completely. Strict ones are, or they would not be known. A plain one may be
+// larger than what is allowed below nested indexes; past a second limit it is
+// not searched for child namespaces.
 func (f *Fetcher) readable(d ocispec.Descriptor) bool {
-	return d.Size <= 2*f.locations.rule.limits.Document
+	return d.Size <= 2*f.locations.rule.limits.Manifest
 }
 
-// Ask asks the repositories in which content of this pull may be, in their
+// Try asks the repositories in which content of this pull may be, in their
 // order (docs/spec.md, section 4), until one answers, and returns that one.
-// Errors: as for Fetch, and those of ask.
-func (f *Fetcher) Ask(ctx context.Context, desc ocispec.Descriptor, ask func(auth.Repository) error) (auth.Repository, error) {
+// Errors: as for Fetch, and those of try.
+func (f *Fetcher) Try(ctx context.Context, desc ocispec.Descriptor, try func(auth.Repository) error) (auth.Repository, error) {
 	s, err := f.placeOf(ctx, desc)
 	if err != nil {
 		return auth.Repository{}, err
 	}
-	_, served, err := f.askAll(ctx, s, func(_ Place, candidate auth.Repository) error { return ask(candidate) })
+	_, served, err := f.tryAll(ctx, s, func(_ Place, candidate auth.Repository) error { return try(candidate) })
 	return served, err
 }
 
@@ -187,8 +188,8 @@ func (f *Fetcher) Found(d digest.Digest) (auth.Repository, bool) {
 	return r, ok
 }
 
-// readAndLearn fetches a document, and follows it when it verifies. One that
-// does not verify is an error, unless it has nothing to do with child
+// readAndLearn fetches a manifest or index, and follows it when it verifies.
+// One that does not verify is an error, unless it has nothing to do with child
 // namespaces: then it is passed on unread, for the caller to refuse.
 func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err error) {
 	if held, ok := f.locations.take(s.desc.Digest); ok {
@@ -200,7 +201,7 @@ func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err 
 		return held, f.learnFrom(s.places[0], held, served)
 	}
 	var invalid error // it is so wherever it is, when it is read strictly
-	_, served, err := f.askAll(ctx, s, func(p Place, candidate auth.Repository) error {
+	_, served, err := f.tryAll(ctx, s, func(p Place, candidate auth.Repository) error {
 		if invalid != nil && !p.strict {
 			return invalid
 		}
@@ -218,7 +219,7 @@ func (f *Fetcher) readAndLearn(ctx context.Context, s sought) (data []byte, err 
 	return data, err
 }
 
-// learnFrom follows what was served as a document.
+// learnFrom follows what was served as a manifest or index.
 func (f *Fetcher) learnFrom(p Place, data []byte, served auth.Repository) error {
 	if reason := oci.Verify(p.descriptor, data); reason != "" {
 		if !p.strict {
@@ -229,9 +230,10 @@ func (f *Fetcher) learnFrom(p Place, data []byte, served auth.Repository) error 
 	return f.locations.learn(p, data, served)
 }
 
-// readFrom fetches a document whole. More than a byte too many is never read.
+// readFrom fetches a manifest or index completely. More than a byte too many is
+// never read.
 func (f *Fetcher) readFrom(ctx context.Context, p Place, candidate auth.Repository) (data []byte, err error) {
-	err = f.askOne(ctx, p, candidate, func(body io.ReadCloser) error {
+	err = f.fetchOne(ctx, p, candidate, func(body io.ReadCloser) error {
 		defer body.Close()
 		data, err = io.ReadAll(io.LimitReader(body, p.descriptor.Size+1))
 		return err
@@ -239,19 +241,19 @@ func (f *Fetcher) readFrom(ctx context.Context, p Place, candidate auth.Reposito
 	return data, err
 }
 
-// ask asks for content until a repository answers, and returns that one. use
-// gets the body, and closes it when it cannot be read.
-func (f *Fetcher) ask(ctx context.Context, s sought, use func(io.ReadCloser) error) (auth.Repository, error) {
-	_, served, err := f.askAll(ctx, s, func(p Place, candidate auth.Repository) error { return f.askOne(ctx, p, candidate, use) })
+// fetchFirst asks for content until a repository answers, and returns that one.
+// use gets the body, and closes it when it cannot be read.
+func (f *Fetcher) fetchFirst(ctx context.Context, s sought, use func(io.ReadCloser) error) (auth.Repository, error) {
+	_, served, err := f.tryAll(ctx, s, func(p Place, candidate auth.Repository) error { return f.fetchOne(ctx, p, candidate, use) })
 	if err == nil {
 		f.found(s.desc.Digest, served)
 	}
 	return served, err
 }
 
-// askOne asks one repository, under each media type that decides between
+// fetchOne asks one repository, under each media type that decides between
 // manifests and blobs.
-func (f *Fetcher) askOne(ctx context.Context, p Place, repository auth.Repository, use func(io.ReadCloser) error) error {
+func (f *Fetcher) fetchOne(ctx context.Context, p Place, repository auth.Repository, use func(io.ReadCloser) error) error {
 	inner, err := f.innerFor(ctx, repository, p.descriptor.Digest)
 	if err != nil {
 		return err

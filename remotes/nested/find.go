@@ -26,10 +26,10 @@ type sought struct {
 	known  bool   // nothing else is looked for
 }
 
-// find returns the places of content. What the location cache does not know may be
-// below documents that never passed through, because they were in the store
-// already: those are read, first from the store, then from their
-// repositories. Content that no document names has no place.
+// find returns the places of content. What the location cache does not know may
+// be below manifests and indexes that never passed through, because they were
+// in the store already: those are read, first from the store, then from their
+// repositories. Content that no manifest or index names has no place.
 func (f *Fetcher) find(ctx context.Context, desc ocispec.Descriptor) (sought, error) {
 	if s := f.seek(desc, f.locations.placesOf(desc.Digest)); len(s.places) > 0 {
 		return s, nil
@@ -55,11 +55,12 @@ func (f *Fetcher) seek(desc ocispec.Descriptor, places Places) sought {
 	return s
 }
 
-// askAll asks the repositories in which content may be. Where all that is known
-// are claims that lead nowhere, documents are read that may know better.
-func (f *Fetcher) askAll(ctx context.Context, s sought, ask func(Place, auth.Repository) error) (Place, auth.Repository, error) {
+// tryAll asks the repositories in which content may be. Where all that is known
+// are claims that lead nowhere, manifests and indexes are read that may know
+// better.
+func (f *Fetcher) tryAll(ctx context.Context, s sought, try func(Place, auth.Repository) error) (Place, auth.Repository, error) {
 	root := f.locations.root
-	p, served, err := s.places.Ask(ctx, root, s.plain, ask)
+	p, served, err := s.places.Try(ctx, root, s.plain, try)
 	if err == nil || s.known || ctx.Err() != nil || isBusy(err) || errdefs.IsInvalidArgument(err) {
 		return p, served, err
 	}
@@ -74,11 +75,11 @@ func (f *Fetcher) askAll(ctx context.Context, s sought, ask func(Place, auth.Rep
 	if len(more) == 0 {
 		return p, served, err
 	}
-	return more.Ask(ctx, root, nil, ask)
+	return more.Try(ctx, root, nil, try)
 }
 
-// walkFor reads documents from the root on, from the store where it has them,
-// until what is wanted is there.
+// walkFor reads manifests and indexes from the root on, from the store where it
+// has them, until what is wanted is there.
 func (f *Fetcher) walkFor(ctx context.Context, found func() bool) error {
 	select {
 	case f.walk <- struct{}{}:
@@ -94,24 +95,24 @@ func (f *Fetcher) walkFor(ctx context.Context, found func() bool) error {
 	return nil
 }
 
-// asked is a document and how it was asked for.
-type asked struct {
+// reading is one way to read a manifest or index.
+type reading struct {
 	digest digest.Digest
 	question
 }
 
-// walkWith reads no document twice. What is wrong with one that is only
+// walkWith reads no manifest or index twice. What is wrong with one that is only
 // claimed to be there is no reason to stop.
 func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(context.Context, Place) error) error {
-	tried := map[asked]bool{}
+	tried := map[reading]bool{}
 	for progress := true; progress; {
 		progress = false
 		for _, p := range f.locations.unread() {
 			if found() {
 				return nil
 			}
-			q := asked{p.descriptor.Digest, p.question(p.by)}
-			if _, ok := f.locations.document(q.digest); ok || tried[q] {
+			q := reading{p.descriptor.Digest, p.question(p.by)}
+			if _, ok := f.locations.parsedOf(q.digest); ok || tried[q] {
 				continue
 			}
 			tried[q] = true
@@ -127,8 +128,8 @@ func (f *Fetcher) walkWith(ctx context.Context, found func() bool, learn func(co
 	return nil
 }
 
-// learnFromStore follows a document that is in the content store or at hand.
-// It is an absence when it is in neither, or too large to be read.
+// learnFromStore follows a manifest or index that is in the content store or at
+// hand. It is an absence when it is in neither, or too large to be read.
 func (f *Fetcher) learnFromStore(ctx context.Context, p Place) error {
 	d := p.descriptor
 	if data, ok := f.locations.heldBytes(d.Digest); ok {
@@ -161,7 +162,7 @@ func readStored(ctx context.Context, store content.Provider, d ocispec.Descripto
 	return io.ReadAll(content.NewReader(r))
 }
 
-// learnFromRegistry follows a document by fetching it.
+// learnFromRegistry follows a manifest or index by fetching it.
 func (f *Fetcher) learnFromRegistry(ctx context.Context, p Place) error {
 	if !f.readable(p.descriptor) {
 		return errdefs.ErrNotFound
@@ -201,7 +202,7 @@ type digestFetcher struct{ f *Fetcher }
 // FetchByDigest implements remotes.FetcherByDigest in the repository where
 // content was found, or else where the location cache says.
 func (d digestFetcher) FetchByDigest(ctx context.Context, dgst digest.Digest, opts ...remotes.FetchByDigestOpts) (body io.ReadCloser, desc ocispec.Descriptor, err error) {
-	_, _, err = d.f.askAll(ctx, d.f.at(dgst), func(_ Place, candidate auth.Repository) error {
+	_, _, err = d.f.tryAll(ctx, d.f.at(dgst), func(_ Place, candidate auth.Repository) error {
 		inner, failed := d.f.innerFor(ctx, candidate, dgst)
 		if failed == nil {
 			body, desc, failed = inner.(remotes.FetcherByDigest).FetchByDigest(ctx, dgst, opts...)

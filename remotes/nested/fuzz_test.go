@@ -119,7 +119,7 @@ func FuzzIndex(f *testing.F) {
 	})
 }
 
-// checkPlaces follows a document: what it points to is at the parent or below.
+// checkPlaces follows a manifest or index: what it points to is at the parent or below.
 func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 	t.Helper()
 	parent := repository(t, "reg.test/parent")

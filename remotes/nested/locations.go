@@ -12,26 +12,26 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// locations remembers, for one pull, where content may be and what the documents
-// hold that passed through.
+// locations remembers, for one pull, where content may be and what the
+// manifests and indexes hold that passed through.
 type locations struct {
 	root auth.Repository
 	rule Rule
 
-	mu        sync.Mutex
-	places    map[digest.Digest]Places
-	order     []digest.Digest // of the documents among them
-	documents map[digest.Digest]document
-	held      map[digest.Digest][]byte // documents that were fetched while resolving
+	mu     sync.Mutex
+	places map[digest.Digest]Places
+	order  []digest.Digest // of the manifests and indexes among them
+	parsed map[digest.Digest]parsed
+	held   map[digest.Digest][]byte // manifests and indexes that were fetched while resolving
 }
 
 func newLocations(root auth.Repository, r Rule) *locations {
 	return &locations{
-		root:      root,
-		rule:      r,
-		places:    map[digest.Digest]Places{},
-		documents: map[digest.Digest]document{},
-		held:      map[digest.Digest][]byte{},
+		root:   root,
+		rule:   r,
+		places: map[digest.Digest]Places{},
+		parsed: map[digest.Digest]parsed{},
+		held:   map[digest.Digest][]byte{},
 	}
 }
 
@@ -46,7 +46,7 @@ func (l *locations) start(root ocispec.Descriptor, carried bool) {
 	l.put(p)
 }
 
-// hold keeps the bytes of a document, if they are that document.
+// hold keeps the bytes of a manifest or index, if they verify.
 func (l *locations) hold(d ocispec.Descriptor, data []byte) {
 	if oci.Verify(d, data) != "" {
 		return
@@ -56,7 +56,7 @@ func (l *locations) hold(d ocispec.Descriptor, data []byte) {
 	l.held[d.Digest] = data
 }
 
-// take gives held bytes away: who fetches them has them.
+// take gives held bytes away: whatever fetches them has them.
 func (l *locations) take(d digest.Digest) ([]byte, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,28 +86,28 @@ func (l *locations) placesOf(d digest.Digest) Places {
 	return slices.Clone(l.places[d])
 }
 
-func (l *locations) document(d digest.Digest) (document, bool) {
+func (l *locations) parsedOf(d digest.Digest) (parsed, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	doc, ok := l.documents[d]
-	return doc, ok
+	m, ok := l.parsed[d]
+	return m, ok
 }
 
-// empty tells that not even the root is in the location cache.
+// empty reports whether not even the root is there.
 func (l *locations) empty() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.places) == 0
 }
 
-// unread returns the places of documents that have not been read, all of each,
-// in the order in which they appeared.
+// unread returns the places of manifests and indexes that have not been read,
+// all of each, in the order in which they appeared.
 func (l *locations) unread() []Place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var unread []Place
 	for _, d := range l.order {
-		if _, ok := l.documents[d]; !ok {
+		if _, ok := l.parsed[d]; !ok {
 			for _, p := range l.places[d] {
 				if oci.IsManifestOrIndex(p.descriptor.MediaType) {
 					unread = append(unread, p)
@@ -118,16 +118,16 @@ func (l *locations) unread() []Place {
 	return unread
 }
 
-// learn reads a verified document and puts what it points to in the location cache,
-// with the documents that are embedded in its descriptors. served is the
-// repository that served it, the zero value when it came from elsewhere.
-// Errors are of type [InvalidError].
+// learn reads a verified manifest or index and puts what it points to in the
+// location cache, with the manifests and indexes that are embedded in its
+// descriptors. served is the repository that served it, the zero value when it
+// came from elsewhere. Errors are of type [InvalidError].
 func (l *locations) learn(p Place, data []byte, served auth.Repository) error {
-	doc, err := l.rule.read(p.descriptor.MediaType, data, p.strict)
+	m, err := l.rule.read(p.descriptor.MediaType, data, p.strict)
 	if err != nil {
 		return p.invalid(err)
 	}
-	embedded, err := l.follow(p, doc, served)
+	embedded, err := l.follow(p, m, served)
 	if err != nil {
 		return err
 	}
@@ -142,16 +142,16 @@ func (l *locations) learn(p Place, data []byte, served auth.Repository) error {
 	return nil
 }
 
-// follow puts the entries of a document in the location cache, and returns those that
-// are documents embedded in their descriptors.
-func (l *locations) follow(p Place, doc document, served auth.Repository) (embedded []Place, err error) {
+// follow puts the entries of a manifest or index in the location cache, and
+// returns those that are manifests and indexes embedded in their descriptors.
+func (l *locations) follow(p Place, m parsed, served auth.Repository) (embedded []Place, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.documents[p.descriptor.Digest]; ok {
+	if _, ok := l.parsed[p.descriptor.Digest]; ok {
 		return nil, nil
 	}
 	p = l.best(p)
-	places, err := l.rule.places(p, doc, served)
+	places, err := l.rule.places(p, m, served)
 	if err != nil {
 		return nil, err
 	}
@@ -167,13 +167,13 @@ func (l *locations) follow(p Place, doc document, served auth.Repository) (embed
 			embedded = append(embedded, next)
 		}
 	}
-	for i, e := range doc.entries {
-		doc.entries[i].Descriptor = lean(e.Descriptor)
-		if !p.strict && !doc.nested {
-			doc.entries[i].URLs = e.URLs // plain content may be where containerd finds it
+	for i, e := range m.entries {
+		m.entries[i].Descriptor = lean(e.Descriptor)
+		if !p.strict && !m.nested {
+			m.entries[i].URLs = e.URLs // plain content may be where containerd finds it
 		}
 	}
-	l.documents[p.descriptor.Digest] = doc
+	l.parsed[p.descriptor.Digest] = m
 	return embedded, nil
 }
 
@@ -210,21 +210,22 @@ func (l *locations) put(p Place) {
 	l.places[d] = known.add(l.root, p)
 }
 
-// naming is a document and an entry of it.
+// naming is a manifest or index and an entry of it.
 type naming struct {
-	document digest.Digest
-	entry    *Entry
+	by    digest.Digest
+	entry *Entry
 }
 
-// named returns where content is by what all documents say that were read,
-// each at all places of its own. That may be more than is in the location cache: a
-// document is followed where it was found first, and claims are bounded.
+// named returns where content is by what all manifests and indexes say that
+// were read, each at all places of its own. That may be more than is in the
+// location cache: one is followed where it was found first, and claims
+// are bounded.
 func (l *locations) named(d digest.Digest) Places {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	named := map[digest.Digest][]naming{}
 	for _, above := range l.order {
-		entries := l.documents[above].entries
+		entries := l.parsed[above].entries
 		for i, e := range entries {
 			if e.Digest == d || oci.IsManifestOrIndex(e.MediaType) {
 				named[e.Digest] = append(named[e.Digest], naming{above, &entries[i]})
@@ -234,7 +235,7 @@ func (l *locations) named(d digest.Digest) Places {
 	return l.climb(d, named, map[digest.Digest]Places{})
 }
 
-// climb is named for content, and for the documents above it.
+// climb is named for content, and for the manifests and indexes above it.
 func (l *locations) climb(d digest.Digest, named map[digest.Digest][]naming, done map[digest.Digest]Places) Places {
 	if places, ok := done[d]; ok {
 		return places
@@ -242,8 +243,8 @@ func (l *locations) climb(d digest.Digest, named map[digest.Digest][]naming, don
 	places := slices.Clone(l.places[d])
 	done[d] = places
 	for _, n := range named[d] {
-		for _, p := range l.climb(n.document, named, done) {
-			if next, err := p.next(*n.entry, l.documents[n.document].nested, auth.Repository{}); err == nil {
+		for _, p := range l.climb(n.by, named, done) {
+			if next, err := p.next(*n.entry, l.parsed[n.by].nested, auth.Repository{}); err == nil {
 				places = places.add(l.root, next)
 			}
 		}

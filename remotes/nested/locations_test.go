@@ -131,7 +131,7 @@ func (u unread) ReadAt([]byte, int64) (int, error) {
 	return 0, io.EOF
 }
 
-// TestDamagedStore: a document that is not in the store as it should be is not believed, but asked for.
+// TestDamagedStore: a manifest or index that is not in the store as it should be is not believed, but asked for.
 func TestDamagedStore(t *testing.T) {
 	for name, is := range map[string]func(web image) damagedBlob{
 		"other bytes": func(web image) damagedBlob {

@@ -10,13 +10,13 @@
 // and a fetcher's ListReferrers, which are that client's.
 //
 // A reader meets: [Child], a child namespace and how it names the target
-// repository; reader (document.go, scan.go, fast.go), which reads indexes
-// and manifests; locations, which remembers where content may be; [Fetcher], which
+// repository; reader (parse.go, scan.go, fast.go), which reads indexes and
+// manifests; locations, which remembers where content may be; [Fetcher], which
 // asks there; resolve.go, where a pull begins; and pusher.go.
 //
-// Documents that have to do with child namespaces are read strictly, and
-// everything else exactly as containerd reads it: no plain image may stop
-// pulling because of this package.
+// Manifests and indexes that have to do with child namespaces are read
+// strictly, and everything else exactly as containerd reads it: no plain image
+// may stop pulling because of this package.
 package nested
 
 import (
@@ -31,7 +31,7 @@ import (
 // Limits bound what is followed through nested indexes (docs/spec.md, section
 // 5). A zero means the default.
 type Limits struct {
-	Document    int64 // bytes of an index or manifest; 4 MiB
+	Manifest    int64 // bytes of an index or manifest; 4 MiB
 	Depth       int   // steps from an index to an entry, from root to member; 16
 	Entries     int   // descriptors in one index; 10,000
 	Descriptors int   // distinct descriptors in one pull; 100,000
@@ -39,7 +39,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Document:    orDefault(l.Document, 4<<20),
+		Manifest:    orDefault(l.Manifest, 4<<20),
 		Depth:       orDefault(l.Depth, 16),
 		Entries:     orDefault(l.Entries, 10_000),
 		Descriptors: orDefault(l.Descriptors, 100_000),
@@ -62,11 +62,12 @@ type Options struct {
 	// missing is learnt from the store instead of asked for again. Without one
 	// a push does not follow child namespaces.
 	Store content.Provider
-	// Complete says that the client has no documents but those that it got from
-	// the Fetcher, or from Store, on its way from the root. Then content is where
-	// they say, and nothing else is asked for it. A client that may hold others,
-	// as containerd does, could be after content of a repository above, of which
-	// it has only been claimed that it is in a member's.
+	// Complete says that the client has no manifests or indexes but those that
+	// it got from the Fetcher, or from Store, on its way from the root. Then
+	// content is where they say, and nothing else is asked for it. A client
+	// that may hold others, as containerd does, could be after content of a
+	// repository above, of which it has only been claimed that it is in a
+	// member's.
 	Complete bool
 	// Strategy is how the registry is to take nested indexes that are pushed;
 	// empty means [Auto].

@@ -15,12 +15,12 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Place says where content may be, by what the documents said that point to
-// it. The zero value is no place; others come from [PlaceIn] and its siblings,
-// from [Rule.Follow] and from [PlaceFields], and say of at least one repository
-// that it may have the content.
+// Place says where content may be, by what the manifests and indexes said that
+// point to it. The zero value is no place; others come from [PlaceIn] and its
+// siblings, from [Rule.Follow] and from [PlaceFields], and say of at least one
+// repository that it may have the content.
 type Place struct {
-	by         auth.Repository // where the document was found that says so
+	by         auth.Repository // where the manifest or index was found that says so
 	descriptor ocispec.Descriptor
 	targets    []auth.Repository // asked first, in order of appearance
 	fallbacks  []auth.Repository // asked when every target answered 404
@@ -49,8 +49,8 @@ func CarriedIn(in auth.Repository, desc ocispec.Descriptor) Place {
 	return BlobIn(in, desc).AsStrict()
 }
 
-// AsStrict is the place as if it had been reached through a nested index: the
-// document there has to obey all of docs/spec.md, section 3.
+// AsStrict is the place as if it had been reached through a nested index: what
+// is there has to obey all of docs/spec.md, section 3.
 func (p Place) AsStrict() Place {
 	p.strict = true
 	return p
@@ -64,16 +64,17 @@ func (p Place) As(mediaType string, size int64) Place {
 }
 
 // Detached is the place with what is needed to fetch the content, in strings of
-// its own: those of a document share one copy of it.
+// its own: those of a manifest or index share one copy of it.
 func (p Place) Detached() Place {
 	d := p.descriptor
 	p.descriptor = ocispec.Descriptor{MediaType: strings.Clone(d.MediaType), Digest: digest.Digest(strings.Clone(string(d.Digest))), Size: d.Size}
 	return p
 }
 
-// PlaceFields are the parts of a [Place], for who keeps places elsewhere.
+// PlaceFields are the parts of a [Place], for a caller that keeps places
+// elsewhere.
 type PlaceFields struct {
-	By         auth.Repository // where the document was found that says so
+	By         auth.Repository // where the manifest or index was found that says so
 	Descriptor ocispec.Descriptor
 	Targets    []auth.Repository // asked first, in order of appearance; at least one
 	Fallbacks  []auth.Repository // asked when every target answered 404
@@ -119,7 +120,7 @@ func (p Place) Fields() PlaceFields {
 	}
 }
 
-// By is the repository of the document that says so.
+// By is the repository of the manifest or index that says so.
 func (p Place) By() auth.Repository { return p.by }
 
 // Descriptor is what is known of the content.
@@ -151,8 +152,8 @@ func (p Place) Merge(other Place) Place {
 	return p
 }
 
-// Speaks is the repository for which a document at the place speaks: the first
-// of its targets that is below no other.
+// Speaks is the repository for which a manifest or index at the place speaks:
+// the first of its targets that is below no other.
 func (p Place) Speaks() auth.Repository {
 	if len(p.targets) == 0 {
 		return auth.Repository{}
@@ -180,15 +181,15 @@ func (p Place) MediaTypes() []string {
 // errNowhere is of a place without candidates.
 var errNowhere = fmt.Errorf("no repository to ask: %w", errdefs.ErrNotFound)
 
-// Ask asks the candidates for content in their order (docs/spec.md, section 4)
+// Try asks the candidates for content in their order (docs/spec.md, section 4)
 // until one answers, and returns that one. The fallbacks are asked only when
 // every target answered 404 (errdefs.ErrNotFound); whatever is neither an
 // absence nor a denial ends the search. root is the repository of the root.
 // Errors are of type [Error], or the only answer itself when that is the
 // root's.
-func (p Place) Ask(root auth.Repository, ask func(auth.Repository) error) (auth.Repository, error) {
+func (p Place) Try(root auth.Repository, try func(auth.Repository) error) (auth.Repository, error) {
 	p.by = root
-	_, served, err := Places{p}.Ask(context.Background(), root, nil, func(_ Place, candidate auth.Repository) error { return ask(candidate) })
+	_, served, err := Places{p}.Try(context.Background(), root, nil, func(_ Place, candidate auth.Repository) error { return try(candidate) })
 	return served, err
 }
 
@@ -196,7 +197,7 @@ func (p Place) Ask(root auth.Repository, ask func(auth.Repository) error) (auth.
 const smallData = 64
 
 // lean is a descriptor without what may be large and is not needed to fetch
-// the content: a pull keeps the descriptors of all its documents.
+// the content: a pull keeps the descriptors of all its manifests and indexes.
 func lean(d ocispec.Descriptor) ocispec.Descriptor {
 	kept := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType}
 	if len(d.Data) <= smallData {

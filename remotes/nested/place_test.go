@@ -36,7 +36,7 @@ func TestPlaceWithoutCandidates(t *testing.T) {
 	if _, _, err = rule.Follow(p, index("web"), auth.Repository{}); !errors.As(err, &invalid) {
 		t.Errorf("served by nobody: %v", err)
 	}
-	if _, err = p.Ask(served, func(auth.Repository) error { return nil }); !errdefs.IsNotFound(err) || err.Error() == "" {
+	if _, err = p.Try(served, func(auth.Repository) error { return nil }); !errdefs.IsNotFound(err) || err.Error() == "" {
 		t.Errorf("asked: %v", err)
 	}
 }

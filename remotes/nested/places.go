@@ -11,16 +11,16 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Places says where one piece of content may be, by what documents of several
-// repositories say: first what those of the root's repository say, then what
-// those below it claim, each in the order of appearance. A claim stands behind
-// what is known, and takes nothing of it away (docs/spec.md, section 4,
-// "Provenance").
+// Places says where one piece of content may be, by what manifests and indexes
+// of several repositories say: first what those of the root's repository say,
+// then what those below it claim, each in the order of appearance. A claim
+// stands behind what is known, and takes nothing of it away (docs/spec.md,
+// section 4, "Provenance").
 type Places []Place
 
 // maxClaims bounds the claims that are kept of what is below one first
 // component of the root's repository, and maxClaimants those components. None
-// makes room for another, so that nobody drives out what others say. maxVersions
+// makes room for another, so that none drives out what others say. maxVersions
 // bounds what one repository says of one piece of content: as an entry of an
 // index, as what a manifest names, or as what a carrier carries.
 const maxClaims, maxClaimants, maxVersions = 8, 8, 3
@@ -123,13 +123,13 @@ type step struct {
 	turn     int // of a claim, among those of its first component
 }
 
-// Ask asks for content until a repository has it, and returns that and the
+// Try asks for content until a repository has it, and returns that and the
 // place that it was asked with. What the root's repository says is asked for
-// as [Place.Ask] does. Then the claims are tried, those of different components
+// as [Place.Try] does. Then the claims are tried, those of different components
 // in turn, whatever is wrong with one. In the end the root's repository itself
 // is asked as plain says, if that is given and it said nothing else: no claim,
-// and no denial of one, hides what it has. Errors: as for [Place.Ask].
-func (s Places) Ask(ctx context.Context, root auth.Repository, plain Places, ask func(Place, auth.Repository) error) (Place, auth.Repository, error) {
+// and no denial of one, hides what it has. Errors: as for [Place.Try].
+func (s Places) Try(ctx context.Context, root auth.Repository, plain Places, try func(Place, auth.Repository) error) (Place, auth.Repository, error) {
 	a := attempts{root: root, failed: &Error{Parent: root, Err: errNowhere}, answered: map[int]bool{}}
 	for i, step := range s.steps(root, plain) {
 		if i == 0 {
@@ -138,7 +138,7 @@ func (s Places) Ask(ctx context.Context, root auth.Repository, plain Places, ask
 		if step.fallback && a.answered[step.of] || step.of == plainly && a.absent {
 			continue
 		}
-		err := ask(step.place, step.at)
+		err := try(step.place, step.at)
 		if err == nil {
 			return step.place, step.at, nil
 		}
@@ -231,7 +231,7 @@ func (a *attempts) fail(s step, err error) {
 }
 
 // err is the error itself where it says all: the only answer of the root's
-// repository, or what is wrong with a document.
+// repository, or what is wrong with a manifest or index.
 func (a *attempts) err() error {
 	var invalid *InvalidError
 	if len(a.failed.Attempts) == 1 && (a.failed.Target == a.root || errors.As(a.failed.Err, &invalid)) {

@@ -126,7 +126,7 @@ func TestPlainRoots(t *testing.T) {
 			bare, wrapped := newStore(t), newStore(t)
 			want, bareErr := pullLogged(registry, dockerResolver(), bare)
 			got, wrappedErr := pullLogged(registry, nested.New(dockerResolver(), nested.Options{}), wrapped)
-			// A document is read in Fetch, where containerd copies it first.
+			// A manifest or index is read in Fetch, where containerd copies it first.
 			if trim := strings.TrimPrefix; trim(fmt.Sprint(bareErr), "failed to copy: ") != trim(fmt.Sprint(wrappedErr), "failed to copy: ") {
 				t.Errorf("wrapped it ends with %v, bare with %v", wrappedErr, bareErr)
 			}

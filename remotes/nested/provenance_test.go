@@ -45,7 +45,7 @@ var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
 }
 
 // bundleWithClaims is an index of the index with the claims in evil, of an image in web and of an index in deep, whose
-// image is in deep/er. It returns what is to be had, documents first.
+// image is in deep/er. It returns what is to be had, manifests and indexes first.
 func bundleWithClaims(s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) (evil ocispec.Descriptor, all []ocispec.Descriptor, bytes map[digest.Digest][]byte) {
 	web, own := putImage(s.registry, parent+"/web", "layer of web"), putImage(s.registry, parent, "layer of the parent")
 	deeper := putImage(s.registry, parent+"/deep/er", "layer of the deeper")
@@ -69,7 +69,8 @@ func bundleWithClaims(s *scene, says func(ocispec.Descriptor) []ocispec.Descript
 }
 
 // TestClaims: what an index in one child says of content of others and of the parent hides none of it, whatever is
-// known first, whatever the claimed places answer, and whatever of the documents in between the store has already.
+// known first, whatever the claimed places answer, and whatever of the manifests and indexes in between the store has
+// already.
 func TestClaims(t *testing.T) {
 	for name, says := range claims {
 		answers := []int{http.StatusNotFound}

@@ -73,7 +73,8 @@ func (p *pusher) carry(ctx context.Context, plan *plan, desc ocispec.Descriptor)
 	return nil
 }
 
-// placesOf are the repositories in which a document of the plan belongs.
+// placesOf are the repositories in which a manifest or index of the plan
+// belongs.
 func (p *pusher) placesOf(plan *plan, d digest.Digest) []auth.Repository {
 	if d == p.digest {
 		return []auth.Repository{p.root}

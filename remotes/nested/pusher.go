@@ -58,14 +58,14 @@ type pusher struct {
 
 // plan is where the content of a root goes.
 type plan struct {
-	targets map[digest.Digest][]auth.Repository  // none of what no document names that could be read
+	targets map[digest.Digest][]auth.Repository  // none of what no manifest or index names that could be read
 	carried map[digest.Digest]ocispec.Descriptor // indexes, by the carriers that carry them
 	blobs   map[digest.Digest]bool               // those indexes, false when they are members by themselves, too
 	nested  map[digest.Digest]bool               // indexes that a carrier may carry
 	tags    map[kept]string                      // that protect entries of nested indexes
 }
 
-// kept is a document that has to stay in a repository.
+// kept is a manifest or index that has to stay in a repository.
 type kept struct {
 	in     auth.Repository
 	digest digest.Digest
@@ -103,7 +103,7 @@ func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Wri
 	return p.push(ctx, plan, desc)
 }
 
-// asBlob is the descriptor of a document that a registry keeps as a blob.
+// asBlob is the descriptor of an index that a registry keeps as a blob.
 func asBlob(desc ocispec.Descriptor) ocispec.Descriptor {
 	desc.MediaType = "application/octet-stream"
 	return desc
@@ -155,7 +155,7 @@ func (p *pusher) walk(ctx context.Context, to *plan) error {
 		return fmt.Errorf("%s: %w", p.digest, err)
 	}
 	size := info.Size()
-	if err := info.Close(); err != nil || size > p.resolver.rule.limits.Document {
+	if err := info.Close(); err != nil || size > p.resolver.rule.limits.Manifest {
 		return err
 	}
 	var places []Place
@@ -227,7 +227,7 @@ func (p *pusher) list(ctx context.Context, at auth.Repository, desc ocispec.Desc
 	lister, ok := p.resolver.base.(interface {
 		ListReferrer(context.Context, auth.Repository, ocispec.Descriptor, []byte) error
 	})
-	if !ok || !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > p.resolver.rule.limits.Document {
+	if !ok || !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > p.resolver.rule.limits.Manifest {
 		return nil
 	}
 	data, err := readStored(ctx, p.resolver.store, desc)

@@ -42,7 +42,7 @@ func (r *candidateReader) Read(p []byte) (n int, err error) {
 // open finds the repository, and with it the first bytes: a fetcher may say
 // only when it is read from that it has nothing.
 func (r *candidateReader) open(p []byte) (n int, end error) {
-	r.served, r.err = r.fetcher.ask(r.ctx, r.sought, func(body io.ReadCloser) (err error) {
+	r.served, r.err = r.fetcher.fetchFirst(r.ctx, r.sought, func(body io.ReadCloser) (err error) {
 		if n, end, err = readAt(body, r.offset, p); err != nil {
 			return errors.Join(err, body.Close())
 		}
@@ -90,12 +90,12 @@ func (r *candidateReader) Seek(offset int64, whence int) (int64, error) {
 		offset += r.sought.places[0].descriptor.Size
 	}
 	if offset < 0 {
-		return 0, errors.New("seek to a negative offset")
+		return 0, errors.New("seek: negative offset")
 	}
 	if r.body != nil && offset != r.offset {
 		seeker, ok := r.body.(io.Seeker)
 		if !ok {
-			return 0, errors.New("this content cannot be sought in")
+			return 0, errors.New("seek: the answer being read does not allow it")
 		}
 		if _, err := seeker.Seek(offset, io.SeekStart); err != nil {
 			return 0, err

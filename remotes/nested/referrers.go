@@ -122,7 +122,7 @@ func (f *Fetcher) Carrier() (ocispec.Descriptor, bool) {
 		return ocispec.Descriptor{}, false
 	}
 	first := l.order[0]
-	for _, e := range l.documents[first].entries {
+	for _, e := range l.parsed[first].entries {
 		if e.Carried {
 			return l.places[first][0].descriptor, true
 		}

@@ -192,7 +192,7 @@ func TestReferrersAreWhatSaysSo(t *testing.T) {
 // TestHostileLists: a list of referrers, which may say anything, leads to no more than its pull may have, and nothing is
 // believed of it that does not verify.
 func TestHostileLists(t *testing.T) {
-	limits := nested.Limits{Document: 64 << 10, Depth: 1, Descriptors: 6}
+	limits := nested.Limits{Manifest: 64 << 10, Depth: 1, Descriptors: 6}
 	resized := func(d ocispec.Descriptor, size int64) ocispec.Descriptor { d.Size = size; return d }
 	for name, test := range map[string]struct {
 		list func(r *registrytest.Registry, subject, signature ocispec.Descriptor) []ocispec.Descriptor

@@ -15,7 +15,7 @@ import (
 )
 
 // contentResolver is a resolver that has the content at hand when it has
-// resolved a reference, so that nobody has to ask for it again.
+// resolved a reference, so that it need not be asked for again.
 type contentResolver interface {
 	ResolveContent(ctx context.Context, ref string) (name string, desc ocispec.Descriptor, data []byte, err error)
 }
@@ -64,7 +64,7 @@ func (r *Resolver) resolveRoot(ctx context.Context, l *locations, name string, d
 			return desc, err
 		}
 		return ocispec.Descriptor{MediaType: carried.MediaType, Digest: carried.Digest, Size: carried.Size}, nil
-	case !images.IsIndexType(desc.MediaType) && strings.HasSuffix(name, "@"+desc.Digest.String()) && desc.Size <= r.rule.limits.Document:
+	case !images.IsIndexType(desc.MediaType) && strings.HasSuffix(name, "@"+desc.Digest.String()) && desc.Size <= r.rule.limits.Manifest:
 		index := desc
 		index.MediaType = ocispec.MediaTypeImageIndex
 		if nested, err := f.isNestedBlob(ctx, index); err != nil || nested {
@@ -90,8 +90,8 @@ func (f *Fetcher) carried(ctx context.Context, desc ocispec.Descriptor) (*ocispe
 	if err != nil {
 		return nil, err
 	}
-	doc, _ := f.locations.document(desc.Digest)
-	for _, e := range doc.entries {
+	m, _ := f.locations.parsedOf(desc.Digest)
+	for _, e := range m.entries {
 		if e.Carried {
 			return &e.Descriptor, nil
 		}
@@ -111,15 +111,15 @@ func (f *Fetcher) isNestedBlob(ctx context.Context, index ocispec.Descriptor) (b
 	if err != nil || oci.Verify(index, data) != "" {
 		return false, nil // the caller will see the same, as a plain blob
 	}
-	doc, err := f.locations.rule.read(index.MediaType, data, false)
+	m, err := f.locations.rule.read(index.MediaType, data, false)
 	if err != nil {
 		return false, p.invalid(err)
 	}
-	if doc.nested {
+	if m.nested {
 		f.locations.hold(index, data)
 		f.locations.start(index, true)
 	}
-	return doc.nested, nil
+	return m.nested, nil
 }
 
 // Fetcher implements remotes.Resolver. The fetcher has the methods of

@@ -11,7 +11,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// Rule reads documents and says where what they point to may be
+// Rule reads manifests and indexes and says where what they point to may be
 // (docs/spec.md, sections 2 to 5). It asks nobody and remembers nothing. The
 // zero value is no rule; others come from [NewRule].
 type Rule struct {
@@ -35,42 +35,43 @@ func (r Rule) Limits() Limits { return r.limits }
 // (docs/spec.md, section 4).
 const maxCandidates = 8
 
-// Follow reads a verified document at a place, and returns the places of what
-// it points to, in its order, each before those of what is embedded in its
-// descriptor. served is the repository that served the document. nested tells
-// that it is an index that states a child namespace. Errors are of type
-// [InvalidError]; a plain document that cannot be read points to nothing. The
-// zero Place is that where it was served.
+// Follow reads a verified manifest or index at a place, and returns the places
+// of what it points to, in its order, each before those of what is embedded in
+// its descriptor. served is the repository that served the manifest or index.
+// nested reports whether it is an index that states a child namespace. Errors
+// are of type [InvalidError]; a plain manifest or index that cannot be read
+// points to nothing. The zero Place is that where it was served.
 func (r Rule) Follow(p Place, data []byte, served auth.Repository) (found []Place, nested bool, err error) {
 	if len(p.targets) == 0 {
 		p = PlaceIn(served, p.descriptor)
 	}
-	doc, err := r.read(p.descriptor.MediaType, data, p.strict)
+	m, err := r.read(p.descriptor.MediaType, data, p.strict)
 	if err != nil {
-		return nil, doc.nested, p.invalid(err)
+		return nil, m.nested, p.invalid(err)
 	}
-	places, err := r.places(p, doc, served)
+	places, err := r.places(p, m, served)
 	if err != nil {
-		return nil, doc.nested, err
+		return nil, m.nested, err
 	}
 	for _, next := range places {
 		found = append(found, next)
 		if next.embedded() {
 			below, _, err := r.Follow(next, next.descriptor.Data, served)
 			if err != nil {
-				return nil, doc.nested, err
+				return nil, m.nested, err
 			}
 			found = append(found, below...)
 		}
 	}
-	return found, doc.nested, nil
+	return found, m.nested, nil
 }
 
-// places returns the places of a document's entries, in their order.
-func (r Rule) places(p Place, doc document, served auth.Repository) ([]Place, error) {
-	places := make([]Place, len(doc.entries))
-	for i, e := range doc.entries {
-		next, err := p.next(e, doc.nested, served)
+// places returns the places of the entries of a manifest or index, in their
+// order.
+func (r Rule) places(p Place, m parsed, served auth.Repository) ([]Place, error) {
+	places := make([]Place, len(m.entries))
+	for i, e := range m.entries {
+		next, err := p.next(e, m.nested, served)
 		switch {
 		case err != nil:
 		case next.strict && next.depth > r.limits.Depth:
@@ -94,16 +95,16 @@ func (p Place) at(position int, err error) error {
 	return &positionError{position, err}
 }
 
-// embedded reports whether the place's content is a document that its
+// embedded reports whether the place's content is a manifest or index that its
 // descriptor holds.
 func (p Place) embedded() bool {
 	d := p.descriptor
 	return len(d.Data) > 0 && oci.IsManifestOrIndex(d.MediaType) && oci.Verify(d, d.Data) == ""
 }
 
-// next is the rule of docs/spec.md section 4: where an entry of the document
-// at this place may be. The document is at its targets whatever repository
-// served it; the place that served a copy comes last.
+// next is the rule of docs/spec.md section 4: where an entry of the manifest or
+// index at this place may be. The manifest or index is at its targets whatever
+// repository served it; the place that served a copy comes last.
 func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error) {
 	next := Place{
 		by:         p.Speaks(),
@@ -137,7 +138,7 @@ func (p Place) next(e Entry, nested bool, served auth.Repository) (Place, error)
 	return next, nil
 }
 
-// invalid is the error about the document at this place.
+// invalid is the error about the manifest or index at this place.
 func (p Place) invalid(err error) error {
 	invalid := &InvalidError{Digest: p.descriptor.Digest, In: p.First(), Position: -1, Err: err}
 	var at *positionError

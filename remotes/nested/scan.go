@@ -11,9 +11,9 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
-// scan is what the tokens of a document say that its decoded form hides:
-// encoding/json matches keys without regard to case and takes the last of
-// several.
+// scan is what the tokens of a manifest or index say that its decoded form
+// hides: encoding/json matches keys without regard to case and takes the last
+// of several.
 type scan struct {
 	keys      Keys
 	nested    bool  // a child namespace is stated in manifests[], in any spelling
@@ -21,8 +21,8 @@ type scan struct {
 	ambiguous error // duplicate or case-variant keys
 }
 
-// maxNesting is far more than the image spec's documents need, which nest six
-// deep. Plain ones may go as deep as encoding/json lets them.
+// maxNesting is far more than the image spec's manifests and indexes need,
+// which nest six deep. Plain ones may go as deep as encoding/json lets them.
 const maxNesting = 64
 
 var errNesting = errors.New("nested too deeply")
@@ -30,8 +30,8 @@ var errNesting = errors.New("nested too deeply")
 // errNumber is of a number that decoders make different things of.
 var errNumber = errors.New("a number too large")
 
-// scanDocument reads all tokens of a document that is known to be JSON.
-func scanDocument(data []byte, keys Keys) (scan, error) {
+// scanTokens reads all tokens of a manifest or index that is known to be JSON.
+func scanTokens(data []byte, keys Keys) (scan, error) {
 	s := scan{keys: keys}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
@@ -109,16 +109,16 @@ func (s *scan) states(path []string, key string, value any) bool {
 	return false
 }
 
-// documentKeys are the keys of indexes, manifests and descriptors.
-var documentKeys = []string{"schemaVersion", "mediaType", "artifactType", "manifests", "config", "layers",
+// knownKeys are the keys of indexes, manifests and descriptors.
+var knownKeys = []string{"schemaVersion", "mediaType", "artifactType", "manifests", "config", "layers",
 	"subject", "annotations", "digest", "size", "urls", "data", "platform", "architecture", "os"}
 
-func isDocumentKey(key string) bool { return slices.Contains(documentKeys, key) }
+func isKnownKey(key string) bool { return slices.Contains(knownKeys, key) }
 
-// foldedKeys are documentKeys by what they fold to.
+// foldedKeys are knownKeys by what they fold to.
 var foldedKeys = func() map[string]string {
 	folded := map[string]string{}
-	for _, key := range documentKeys {
+	for _, key := range knownKeys {
 		folded[fold(key)] = key
 	}
 	return folded

@@ -14,7 +14,7 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// replace changes a document as text.
+// replace changes a manifest or index as text.
 func replace(old, with string) func([]byte) []byte {
 	return func(body []byte) []byte {
 		changed := bytes.Replace(body, []byte(old), []byte(with), 1)

@@ -1,7 +1,7 @@
 // Package locations is the location cache of a gateway: which repositories may
 // have content that was asked for in another one, on disk, so that a gateway
 // that starts again knows what the one before had learnt. It knows nothing of
-// HTTP, of modes or of callers: whoever asks it decides who may see an answer.
+// HTTP, of modes or of callers: its caller decides who may see an answer.
 //
 // It promises three things. What it answers is below the repository of the
 // question, whatever the file says. What was learnt is known at once and never
@@ -42,11 +42,12 @@ type Options struct {
 
 // Cache remembers on disk where content may be: for a repository that bundles
 // were pulled from and a digest, [nested.Places]; which nested indexes were
-// found in the repository; and which documents were learnt. Each is looked up
-// by its key. What was learnt is known at once and written soon after, a
-// document in one transaction, and merged with what is there already only
-// then. A crash loses at most what was not written, which is then searched
-// for. It may be used by any number of goroutines; one process has the file.
+// found in the repository; and which manifests and indexes were learnt. Each is
+// looked up by its key. What was learnt is known at once and written soon
+// after, what one manifest or index says in one transaction, and merged with
+// what is there already only then. A crash loses at most what was not written,
+// which is then searched for. It may be used by any number of goroutines; one
+// process has the file.
 type Cache struct {
 	options Options
 	db      *bbolt.DB
@@ -77,8 +78,9 @@ func key(parent auth.Repository, d digest.Digest) string {
 
 func rootsKey(parent auth.Repository) string { return "r\x00" + parent.String() }
 
-// documentKey is of a document at a place: elsewhere it says other things.
-func documentKey(parent auth.Repository, p nested.Place, served auth.Repository) string {
+// manifestKey is of a manifest or index at a place: elsewhere it says other
+// things.
+func manifestKey(parent auth.Repository, p nested.Place, served auth.Repository) string {
 	s := newStatement(parent, p, 0)
 	s.Times = nil
 	text, _ := json.Marshal([]any{s, relative(parent, []auth.Repository{served})}) // a struct of strings and numbers
@@ -165,22 +167,23 @@ func (c *Cache) recent(seen int64) bool {
 	return time.Since(time.Unix(seen, 0)) < c.options.MaxAge/refreshes
 }
 
-// LearnDocument is Learn for what a document at a place points to, and that
-// itself. served is who sent it.
-func (c *Cache) LearnDocument(ctx context.Context, parent auth.Repository, p nested.Place, served auth.Repository, found []nested.Place) error {
+// LearnManifest is Learn for what a manifest or index at a place points to, and
+// that itself. served is the repository that sent it.
+func (c *Cache) LearnManifest(ctx context.Context, parent auth.Repository, p nested.Place, served auth.Repository, found []nested.Place) error {
 	b := batch{}
 	b.add(parent, found...)
 	b.add(parent, p)
-	b[documentKey(parent, p, served)] = record{Seen: now()}
+	b[manifestKey(parent, p, served)] = record{Seen: now()}
 	return c.put(ctx, b)
 }
 
 // refreshes is how often in its lifetime what is seen again is written again.
 const refreshes = 30
 
-// Learnt reports whether a document at a place was learnt, not long ago.
+// Learnt reports whether a manifest or index at a place was learnt, not long
+// ago.
 func (c *Cache) Learnt(parent auth.Repository, p nested.Place, served auth.Repository) bool {
-	r, ok := c.record(documentKey(parent, p, served))
+	r, ok := c.record(manifestKey(parent, p, served))
 	return ok && c.recent(r.Seen)
 }
 
@@ -208,8 +211,9 @@ func (c *Cache) Fresh(parent auth.Repository, places []nested.Place) (fresh []ne
 	return fresh
 }
 
-// Prefer is LearnDocument for a plain document that the repository itself has,
-// and what that points to, as far as others say that it is elsewhere.
+// Prefer is LearnManifest for a plain manifest or index that the repository
+// itself has, and what that points to, as far as others say that it is
+// elsewhere.
 func (c *Cache) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) error {
 	b, fresh := batch{}, map[digest.Digest]bool{}
 	for _, p := range c.Fresh(parent, append(found[:len(found):len(found)], p)) {
@@ -222,7 +226,7 @@ func (c *Cache) Prefer(ctx context.Context, parent auth.Repository, p nested.Pla
 		}
 	}
 	if len(fresh) == 0 {
-		b[documentKey(parent, p, parent)] = record{Seen: now()}
+		b[manifestKey(parent, p, parent)] = record{Seen: now()}
 	}
 	return c.put(ctx, b)
 }
@@ -244,8 +248,8 @@ func (b batch) add(parent auth.Repository, places ...nested.Place) {
 	}
 }
 
-// maxPending bounds the records that wait to be written. Who learns more waits
-// for room, but a small document, such as an image's manifest, not behind the
+// maxPending bounds the records that wait to be written. Whatever learns more
+// waits for room, but a small one, such as an image's manifest, not behind the
 // large ones of others.
 const maxPending, smallBatch = 30_000, 100
 

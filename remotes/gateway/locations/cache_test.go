@@ -293,7 +293,7 @@ func TestCacheKeepsClaimsApart(t *testing.T) {
 	for i := range many {
 		many[i] = placeOf(parent, digest.FromString("often"), parent).As("application/octet-stream", int64(i))
 	}
-	if err := errors.Join(cache.LearnDocument(t.Context(), parent, placeOf(parent, d, parent), parent, many), cache.Sync()); err != nil {
+	if err := errors.Join(cache.LearnManifest(t.Context(), parent, placeOf(parent, d, parent), parent, many), cache.Sync()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(cache.Places(parent, digest.FromString("often"))); n != maxTargets {

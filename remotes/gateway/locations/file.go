@@ -35,7 +35,7 @@ func (c *Cache) write() {
 			err = c.Sync()
 		}
 		if err != nil {
-			log.L.WithError(err).Warn("the location cache cannot be written; what was learnt since is kept in memory")
+			log.L.WithError(err).Warn("location cache: it cannot be written; what was learnt since is kept in memory; see to the file system of gateway.state_dir")
 		}
 	}
 }
@@ -48,8 +48,8 @@ func (c *Cache) Close() error {
 	return c.db.Close()
 }
 
-// Sync writes what is pending, not much more than one large document at a time.
-// It happens by itself; nobody need call it but to know that it was done.
+// Sync writes what is pending, not much more than one large index at a time.
+// It happens by itself; call it to know that it was done.
 func (c *Cache) Sync() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -108,10 +108,10 @@ func (c *Cache) writeAll(batches []batch) error {
 	})
 }
 
-// Freeze keeps the file as it is until thaw is called, for whoever copies it.
-// What is learnt meanwhile is known and waits in memory, and who learns more
-// than there is room for waits, too. Freeze itself waits for what is being
-// written, and Close for thaw.
+// Freeze keeps the file as it is until thaw is called, for a caller that copies
+// it. What is learnt meanwhile is known and waits in memory, and callers that
+// learn more than there is room for wait, too. Freeze itself waits for what is
+// being written, and Close for thaw.
 func (c *Cache) Freeze() (thaw func(), err error) {
 	tx, err := c.db.Begin(true) // there is one writer at a time
 	if err != nil {

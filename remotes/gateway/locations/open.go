@@ -21,8 +21,8 @@ import (
 // ErrDamaged is the error about a file that cannot be read as a location cache.
 var ErrDamaged = errors.New("damaged")
 
-// formatBucket holds all records, and tells the format by its name. The first
-// one did not say who had said what.
+// formatBucket holds all records, and its name says the format. The first
+// one did not say which repository had said what.
 var formatBucket = []byte("nested-trail-2")
 
 // Open opens the file, and makes it when there is none. One that is
@@ -33,7 +33,7 @@ func Open(path string, options Options) (*Cache, error) {
 	db, err := openChecked(path, options.Probe)
 	if errors.Is(err, ErrDamaged) {
 		aside := fmt.Sprintf("%s.unreadable-%d", path, time.Now().Unix())
-		log.L.WithError(err).Warnf("the location cache is put aside as %s; bundles are found again when they are next pulled", aside)
+		log.L.WithError(err).Warnf("location cache: put aside as %s; bundles are found again when they are next pulled", aside)
 		if err = os.Rename(path, aside); err == nil {
 			db, err = openChecked(path, nil)
 		}
@@ -101,7 +101,7 @@ func openFile(path string) (*bbolt.DB, error) {
 	return db, err
 }
 
-// Probe reads a whole file. The error is [ErrDamaged]
+// Probe reads all of a file. The error is [ErrDamaged]
 // when that is what the file is. It may not return: a damaged one ends the
 // process when reading it does not end by itself, or fills the memory. A file
 // that another process has open is not read, and no error.

@@ -14,7 +14,7 @@ import (
 )
 
 // record is a value of the file: what was said of content, which roots
-// a repository has, or, with neither, that a document was learnt.
+// a repository has, or, with neither, that a manifest or index was learnt.
 type record struct {
 	Seen  int64        `json:"s"` // Unix time in seconds
 	Says  []statement  `json:"p,omitempty"`
@@ -27,11 +27,11 @@ type rootRecord struct {
 	Seen   int64         `json:"s"`
 }
 
-// statement is what documents of one repository say of content. Repositories
-// are relative to the one in the key: "" is that itself, "web" the one below
-// it. The repository's own statements come first, the latest before others;
-// behind them are the claims of those below, as they came (docs/spec.md,
-// section 4, "Provenance").
+// statement is what manifests and indexes of one repository say of content.
+// Repositories are relative to the one in the key: "" is that itself, "web" the
+// one below it. The repository's own statements come first, the latest before
+// others; behind them are the claims of those below, as they came
+// (docs/spec.md, section 4, "Provenance").
 type statement struct {
 	By        string   `json:"b,omitempty"`
 	MediaType string   `json:"t"`
@@ -58,7 +58,7 @@ func newStatement(parent auth.Repository, p nested.Place, now int64) statement {
 	f := p.Fields()
 	s := statement{
 		Times:     slices.Repeat([]int64{now}, len(f.Targets)),
-		MediaType: strings.Clone(f.Descriptor.MediaType), // the document's strings may share one copy of it
+		MediaType: strings.Clone(f.Descriptor.MediaType), // the strings of a manifest or index may share one copy of it
 		Size:      f.Descriptor.Size,
 		Targets:   relative(parent, f.Targets),
 		Fallbacks: relative(parent, f.Fallbacks),
@@ -103,8 +103,9 @@ func (s statement) over(old statement) statement {
 	return s
 }
 
-// add adds a statement that the same document makes behind those before. One
-// that says many things of the same content is not listened to for long.
+// add adds a statement that the same manifest or index makes behind those
+// before. One that says many things of the same content is not listened to for
+// long.
 func (r *record) add(s statement) {
 	for i, before := range r.Says {
 		if before.isAbout(s) {

@@ -21,7 +21,7 @@ import (
 // section 8).
 const CarrierType = "application/vnd.nestedoci.carrier.v1+json"
 
-// Entry is what a document points to.
+// Entry is what a manifest or index points to.
 type Entry struct {
 	ocispec.Descriptor
 	// Child is the child namespace of an index's entry, the zero value for
@@ -32,16 +32,16 @@ type Entry struct {
 	Carried bool
 }
 
-// document is an index or a manifest, read.
-type document struct {
+// parsed is a manifest or index, parsed.
+type parsed struct {
 	nested  bool // an index that states a child namespace
 	entries []Entry
-	unread  error // why it points to nothing, when it is not a document at all
+	unread  error // why it points to nothing, when it is neither a manifest nor an index
 }
 
 // UnfollowedError says of a manifest in a format that was given up that its
-// content is not followed, so that whoever is to bring all of a bundle cannot. It
-// has no class of errdefs.
+// content is not followed, so that whoever is to bring all of a bundle cannot.
+// It has no class of errdefs.
 type UnfollowedError struct {
 	Repository auth.Repository
 	Digest     digest.Digest
@@ -72,57 +72,57 @@ type positionError struct {
 
 func (e *positionError) Unwrap() error { return e.error }
 
-// read reads a verified document. Strictly it refuses whatever is ambiguous
-// or out of bounds; otherwise it reads as containerd does, and what does not
-// decode points to nothing. An index that states a child namespace is always
-// read strictly (docs/spec.md, section 4).
-func (r Rule) read(mediaType string, data []byte, strict bool) (document, error) {
+// read reads a verified manifest or index. Strictly it refuses whatever is
+// ambiguous or out of bounds; otherwise it reads as containerd does, and what
+// does not decode points to nothing. An index that states a child namespace is
+// always read strictly (docs/spec.md, section 4).
+func (r Rule) read(mediaType string, data []byte, strict bool) (parsed, error) {
 	if images.IsIndexType(mediaType) {
-		if doc, ok := r.readFast(mediaType, data); ok {
-			return doc, nil
+		if m, ok := r.readFast(mediaType, data); ok {
+			return m, nil
 		}
 	}
-	doc, err := r.decode(mediaType, data, strict)
-	if err != nil && !strict && !doc.nested {
-		return document{unread: err}, nil
+	m, err := r.decode(mediaType, data, strict)
+	if err != nil && !strict && !m.nested {
+		return parsed{unread: err}, nil
 	}
-	return doc, err
+	return m, err
 }
 
-func (r Rule) decode(mediaType string, data []byte, strict bool) (document, error) {
+func (r Rule) decode(mediaType string, data []byte, strict bool) (parsed, error) {
 	if !json.Valid(data) {
-		return document{}, errors.New("not JSON")
+		return parsed{}, errors.New("not JSON")
 	}
 	index := images.IsIndexType(mediaType)
 	var s scan
-	if index || strict || len(data) > r.limits.Entries { // less has fewer entries, and nobody asks for the rest
+	if index || strict || len(data) > r.limits.Entries { // less has fewer entries, and the rest is not asked for
 		var err error
-		if s, err = scanDocument(data, r.keys); err != nil {
-			return document{}, err
+		if s, err = scanTokens(data, r.keys); err != nil {
+			return parsed{}, err
 		}
 	}
-	doc := document{nested: index && s.nested}
-	if strict = strict || doc.nested; strict {
+	m := parsed{nested: index && s.nested}
+	if strict = strict || m.nested; strict {
 		if err := r.checkBytes(data, s); err != nil {
-			return doc, err
+			return m, err
 		}
 	}
 	if s.entries > r.limits.Entries { // before they take a hundred times their room
-		return doc, fmt.Errorf("more than %d entries", r.limits.Entries)
+		return m, fmt.Errorf("more than %d entries", r.limits.Entries)
 	}
 	var p parts
 	if err := json.Unmarshal(data, &p); err != nil {
-		return doc, errors.New("not an index or manifest of the image spec")
+		return m, errors.New("not an index or manifest of the image spec")
 	}
 	if strict {
 		if err := p.checkShape(mediaType); err != nil {
-			return doc, err
+			return m, err
 		}
 	}
 	if index {
-		return r.decodeIndex(doc, p.Manifests, strict)
+		return r.decodeIndex(m, p.Manifests, strict)
 	}
-	return r.decodeManifest(doc, p, strict)
+	return r.decodeManifest(m, p, strict)
 }
 
 // parts are what the image spec's index and manifest have between them.
@@ -134,59 +134,59 @@ type parts struct {
 	Layers       []ocispec.Descriptor `json:"layers"`
 }
 
-func (r Rule) decodeManifest(doc document, p parts, strict bool) (document, error) {
+func (r Rule) decodeManifest(m parsed, p parts, strict bool) (parsed, error) {
 	if p.Config != nil {
-		doc.entries = append(doc.entries, Entry{Descriptor: *p.Config})
+		m.entries = append(m.entries, Entry{Descriptor: *p.Config})
 	}
 	for _, layer := range p.Layers {
 		carried := p.ArtifactType == CarrierType && len(p.Layers) == 1 && images.IsIndexType(layer.MediaType)
-		doc.entries = append(doc.entries, Entry{Descriptor: layer, Carried: carried})
+		m.entries = append(m.entries, Entry{Descriptor: layer, Carried: carried})
 	}
-	for _, e := range doc.entries {
+	for _, e := range m.entries {
 		if err := r.checkDescriptor(e.Descriptor, e.Carried); err != nil && strict {
-			return doc, err
+			return m, err
 		}
 	}
-	return doc, nil
+	return m, nil
 }
 
-func (r Rule) decodeIndex(doc document, elements []json.RawMessage, strict bool) (document, error) {
+func (r Rule) decodeIndex(m parsed, elements []json.RawMessage, strict bool) (parsed, error) {
 	for i, raw := range elements {
 		var entry Entry
 		if err := json.Unmarshal(raw, &entry.Descriptor); err != nil {
-			return doc, &positionError{i, errors.New("not a descriptor")}
+			return m, &positionError{i, errors.New("not a descriptor")}
 		}
-		if doc.nested {
+		if m.nested {
 			properties, err := r.keys.properties(raw)
 			if err != nil {
-				return doc, &positionError{i, errors.New("not a descriptor")}
+				return m, &positionError{i, errors.New("not a descriptor")}
 			}
 			if entry.Child, err = r.keys.childOf(properties); err != nil {
-				return doc, &positionError{i, err}
+				return m, &positionError{i, err}
 			}
 		}
 		if strict {
 			if err := r.checkDescriptor(entry.Descriptor, oci.IsManifestOrIndex(entry.MediaType)); err != nil {
-				return doc, &positionError{i, err}
+				return m, &positionError{i, err}
 			}
 		}
-		doc.entries = append(doc.entries, entry)
+		m.entries = append(m.entries, entry)
 	}
-	return doc, nil
+	return m, nil
 }
 
-// checkBytes is the strict part about the document as text.
+// checkBytes is the strict part about the manifest or index as text.
 func (r Rule) checkBytes(data []byte, s scan) error {
 	switch {
-	case int64(len(data)) > r.limits.Document:
-		return fmt.Errorf("larger than %d bytes", r.limits.Document)
+	case int64(len(data)) > r.limits.Manifest:
+		return fmt.Errorf("larger than %d bytes", r.limits.Manifest)
 	case !utf8.Valid(data):
 		return errors.New("not UTF-8")
 	}
 	return s.ambiguous
 }
 
-// checkShape refuses a document that is not what its descriptor says.
+// checkShape refuses a manifest or index that is not what its descriptor says.
 func (p parts) checkShape(described string) error {
 	switch {
 	case p.MediaType != "" && p.MediaType != described:
@@ -200,17 +200,17 @@ func (p parts) checkShape(described string) error {
 }
 
 // checkDescriptor is the strict part about one descriptor.
-func (r Rule) checkDescriptor(d ocispec.Descriptor, isDocument bool) error {
+func (r Rule) checkDescriptor(d ocispec.Descriptor, isManifestOrIndex bool) error {
 	if err := validate(d.Digest); err != nil {
 		return fmt.Errorf("digest %s: %w", sanitize.Quote(string(d.Digest)), err)
 	}
 	switch {
 	case strings.ContainsFunc(d.MediaType, func(r rune) bool { return r < ' ' || r > '~' }):
-		return fmt.Errorf("media type %s", sanitize.Quote(d.MediaType))
-	case d.Size < 0 || d.Size == 0 && isDocument:
-		return fmt.Errorf("size %d", d.Size)
-	case isDocument && d.Size > r.limits.Document:
-		return fmt.Errorf("size %d is more than the %d bytes that a document may have", d.Size, r.limits.Document)
+		return fmt.Errorf("media type %s: not printable ASCII", sanitize.Quote(d.MediaType))
+	case d.Size < 0 || d.Size == 0 && isManifestOrIndex:
+		return fmt.Errorf("size %d: impossible", d.Size)
+	case isManifestOrIndex && d.Size > r.limits.Manifest:
+		return fmt.Errorf("size %d is more than the %d bytes that a manifest or index may have", d.Size, r.limits.Manifest)
 	case len(d.Data) > 0 && oci.Verify(d, d.Data) != "":
 		return errors.New("its data: " + oci.Verify(d, d.Data))
 	}
