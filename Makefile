@@ -57,7 +57,7 @@ help:
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
-	@echo 'make soak         pulls through all doors from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
+	@echo 'make soak         pulls through all integrations from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in six minutes; writes docs/performance.md'
