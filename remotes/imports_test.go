@@ -18,9 +18,9 @@ const (
 	memory     = module + "internal/memory" // what all requests to a gateway may take; for it, and what stands on it
 )
 
-// shared is for all: what goroutines share by a key, the policy for requests that failed, and how public an
-// address is.
-var shared = []string{module + "internal/flight", module + "internal/retry", module + "internal/reach"}
+// shared is for all: what goroutines share by a key, the policy for requests that failed, how public an address is,
+// and that hosts do not repeat secrets.
+var shared = []string{module + "internal/flight", module + "internal/retry", module + "internal/reach", module + "internal/scrub"}
 
 // leaves are for the rooms that are named with them.
 var leaves = map[string][]string{
@@ -55,6 +55,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/oci":       {module, containerd + "client", containerd + "core/remotes"},
 		"internal/retry":     {module, containerd},
 		"internal/reach":     {module, containerd},
+		"internal/scrub":     {module, "github.com", "golang.org"},
 		"internal/sanitize":  {module},
 		"internal/trust":     {module},
 		"internal/usage":     {module},

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	socks "golang.org/x/net/proxy"
+
+	"github.com/nestedoci/nested/internal/scrub"
 )
 
 // connect opens a connection to a target, through the proxy that was set before where it was one for it.
@@ -85,7 +87,7 @@ func askProxy(conn net.Conn, user *url.Userinfo, to target) (net.Conn, error) {
 		return nil, fmt.Errorf("no answer to CONNECT: %w", err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		return nil, errors.New("it refuses to connect: " + answer.Status)
+		return nil, errors.New("it refuses to connect: " + scrub.Status(answer.StatusCode))
 	}
 	bounded.N = 1<<63 - 1 // what follows is the target's
 	return buffered{conn, buffer}, nil

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/nestedoci/nested/internal/scrub"
 )
 
 // pools are the connections to hosts of one kind. A large body has a connection
@@ -38,6 +40,9 @@ const DefaultConnections = 8
 func newPools(base *http.Transport, options RegistryOptions) pools {
 	base = base.Clone()
 	base.MaxResponseHeaderBytes = maxHeader
+	if base.OnProxyConnectResponse == nil {
+		base.OnProxyConnectResponse = scrub.Connect
+	}
 	l := pools{own: base, shared: base.Clone(), sent: base.Clone(), multiplexed: new(sync.Map), unbounded: options.Passing}
 	l.shared.MaxConnsPerHost = cmp.Or(options.Connections, DefaultConnections)
 	if !options.Passing {

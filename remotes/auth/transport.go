@@ -14,6 +14,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/reach"
 	"github.com/nestedoci/nested/internal/retry"
+	"github.com/nestedoci/nested/internal/scrub"
 )
 
 // location is what is known about where a registry is.
@@ -147,9 +148,10 @@ func (t *transport) send(req *http.Request, through pools) (*http.Response, erro
 		return through.forRequest(req).RoundTrip(t.throughProxy(withQuery(req)))
 	})
 	if err != nil {
-		return nil, err
+		return nil, scrub.Error(err)
 	}
 	through.answered(req, resp)
+	scrub.Response(req, t.header, resp)
 	if err := errors.Join(checkRange(req, resp), checkLocation(req, resp)); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
