@@ -276,7 +276,7 @@ func (g *Gateway) learn(ctx context.Context, q request, p nested.Place, d *docum
 	case learnt:
 	case isNested || p.Strict():
 		if g.options.Prefetch > 0 {
-			d.fresh = g.locations.Fresh(q.repository, found)
+			d.fresh = g.locations.Unknown(q.repository, found)
 		}
 		err = g.locations.LearnManifest(ctx, q.repository, p, served, found)
 	case carried != nil:

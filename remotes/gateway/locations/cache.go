@@ -187,8 +187,8 @@ func (c *Cache) Learnt(parent auth.Repository, p nested.Place, served auth.Repos
 	return ok && c.recent(r.Seen)
 }
 
-// Fresh returns those of the places of which nothing is known.
-func (c *Cache) Fresh(parent auth.Repository, places []nested.Place) (fresh []nested.Place) {
+// Unknown returns those of the places of which nothing is known.
+func (c *Cache) Unknown(parent auth.Repository, places []nested.Place) (unknown []nested.Place) {
 	c.mu.Lock()
 	pending := c.pending
 	c.mu.Unlock()
@@ -203,29 +203,29 @@ func (c *Cache) Fresh(parent auth.Repository, places []nested.Place) (fresh []ne
 	_ = c.db.View(func(tx *bbolt.Tx) error {
 		for _, p := range places {
 			if !known(tx.Bucket(formatBucket), key(parent, p.Descriptor().Digest)) {
-				fresh = append(fresh, p)
+				unknown = append(unknown, p)
 			}
 		}
 		return nil
 	})
-	return fresh
+	return unknown
 }
 
 // Prefer is LearnManifest for a plain manifest or index that the repository
 // itself has, and what that points to, as far as others say that it is
 // elsewhere.
 func (c *Cache) Prefer(ctx context.Context, parent auth.Repository, p nested.Place, found []nested.Place) error {
-	b, fresh := batch{}, map[digest.Digest]bool{}
-	for _, p := range c.Fresh(parent, append(found[:len(found):len(found)], p)) {
-		fresh[p.Descriptor().Digest] = true
+	b, unknown := batch{}, map[digest.Digest]bool{}
+	for _, p := range c.Unknown(parent, append(found[:len(found):len(found)], p)) {
+		unknown[p.Descriptor().Digest] = true
 	}
 	for _, p := range append(found[:len(found):len(found)], p) {
 		d := p.Descriptor().Digest
-		if known, _ := c.Place(parent, d); !fresh[d] && (!known.Own(parent) || !slices.Contains(known.Fields().Targets, parent)) {
+		if known, _ := c.Place(parent, d); !unknown[d] && (!known.Own(parent) || !slices.Contains(known.Fields().Targets, parent)) {
 			b.add(parent, p)
 		}
 	}
-	if len(fresh) == 0 {
+	if len(unknown) == 0 {
 		b[manifestKey(parent, p, parent)] = record{Seen: now()}
 	}
 	return c.put(ctx, b)
