@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"strconv"
@@ -20,15 +21,14 @@ import (
 
 // forwarder sends requests on through a transport as they came, but for what is meant for a proxy (RFC 9110, section
 // 7.6.1), and sends their answers back.
-func (p *proxy) forwarder(through http.RoundTripper) *httputil.ReverseProxy {
+func forwarder(through http.RoundTripper) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Transport:      through,
-		Rewrite:        unchanged,
-		ModifyResponse: refuseProxyAuthentication,
-		ErrorHandler:   p.fail,
-		ErrorLog:       log.New(io.Discard, "", 0), // what matters is in the journal
-		FlushInterval:  -1,                         // at once
-		BufferPool:     buffers{},
+		Transport:     through,
+		Rewrite:       unchanged,
+		ErrorHandler:  fail,
+		ErrorLog:      log.New(io.Discard, "", 0), // what matters is in the journal
+		FlushInterval: -1,                         // at once
+		BufferPool:    buffers{},
 	}
 }
 
@@ -42,20 +42,8 @@ func unchanged(r *httputil.ProxyRequest) {
 	}
 }
 
-// refuseProxyAuthentication makes an error of a 407: a client would take it for an answer to the password of this proxy.
-func refuseProxyAuthentication(r *http.Response) error {
-	if r.StatusCode != http.StatusProxyAuthRequired {
-		return nil
-	}
-	return errors.New("the proxy that was set before asks for other credentials; correct them in HTTP_PROXY")
-}
-
 // fail answers a request that did not get an answer.
-func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
-	err = explain(r.URL.Host, err)
-	if r.Context().Err() == nil {
-		p.journal.failed(r.Method+" "+shown(r.URL), err)
-	}
+func fail(w http.ResponseWriter, r *http.Request, err error) {
 	if isNoTLS(r.URL.Scheme, err) {
 		panic(http.ErrAbortHandler) // as without this proxy, so that clients that may ask again with http do so
 	}
@@ -86,7 +74,9 @@ func explain(host string, err error) error {
 // isNoTLS reports whether nothing at a host speaks TLS.
 func isNoTLS(scheme string, err error) bool {
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
-	return scheme == "https" && (plain || errors.Is(err, syscall.ECONNREFUSED))
+	failed, ok := errors.AsType[*net.OpError](err)
+	refused := ok && failed.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED) // by the host, not by a proxy
+	return scheme == "https" && (plain || refused)
 }
 
 // bounded cuts what may quote a registry.
@@ -98,17 +88,24 @@ func bounded(s string) string {
 	return s
 }
 
-// watched writes down what a transport was asked.
+// watched writes down what a transport was asked, and what went wrong.
 type watched struct {
 	http.RoundTripper
 	journal *journal
 }
 
 func (t watched) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := t.RoundTripper.RoundTrip(r)
 	what := r.Method + " " + shown(r.URL)
+	answer, err := t.RoundTripper.RoundTrip(r)
+	if err == nil && answer.StatusCode == http.StatusProxyAuthRequired { // a client would take it for an answer to our password
+		err = errors.Join(errProxyRefuses, answer.Body.Close())
+	}
 	if err != nil {
-		t.journal.saw(what + " failed") // the error is written down by whoever answers it
+		err = explain(r.URL.Host, err)
+		if r.Context().Err() == nil { // else the command went away
+			t.journal.failed(what, err)
+		}
+		t.journal.saw(what + " failed")
 		return nil, err
 	}
 	t.journal.saw(what + " " + strconv.Itoa(answer.StatusCode))
@@ -117,6 +114,8 @@ func (t watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return answer, nil
 }
+
+var errProxyRefuses = errors.New("the proxy that was set before asks for other credentials; correct them in HTTP_PROXY")
 
 // watchedBody writes down that a body broke off.
 type watchedBody struct {

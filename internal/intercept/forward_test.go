@@ -1,11 +1,13 @@
 package intercept
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // TestPassedOn: a request reaches the registry as it was sent, and its answer the command, but for what is for proxies.
@@ -210,6 +212,27 @@ func refusing(t *testing.T) string {
 	noError(t, err)
 	defer listener.Close()
 	return listener.Addr().String()
+}
+
+// TestCommandGone: that a command ends in the middle of what it sends is no failure below it.
+func TestCommandGone(t *testing.T) {
+	s := newScene(t)
+	s.tls(s.ca, "registry.test:443", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	o, _ := s.options("registry.test")
+	seen := make(chan string, 1)
+	o.Asked = func(line string) { seen <- line }
+	p, err := start(o)
+	noError(t, err)
+	defer p.close()
+	body := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(errors.New("the end")))
+	answer, err := p.client(t).Post("https://registry.test/", "application/octet-stream", body)
+	if err == nil {
+		answer.Body.Close()
+		t.Error("no error")
+	}
+	if line := <-seen; line != "POST https://registry.test/ failed" || p.journal.summary() != "" {
+		t.Errorf("%q, %q", line, p.journal.summary())
+	}
 }
 
 // TestBrokenBody: a body that breaks off upstream breaks off for the command, and is reported.

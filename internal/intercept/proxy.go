@@ -27,7 +27,7 @@ type Options struct {
 	Registries []Registry        // whose requests are intercepted
 	Transport  http.RoundTripper // gets them
 	Upstream   *Upstream         // for everything else
-	// Asked gets, when there is one, a line for each request for a registry and for each tunnel: method, URL without its
+	// Asked gets, when there is one, a line for each request that is seen and for each tunnel: method, URL without its
 	// query, and what was answered. Report gets what went wrong, in one line, after the command. Texts of strangers are in
 	// both.
 	Asked, Report func(line string)
@@ -45,6 +45,7 @@ type proxy struct {
 	inside   http.Server // in those connections
 
 	registries, others *httputil.ReverseProxy
+	direct             *http.Transport // of the others
 
 	ctx    context.Context // ends with the proxy
 	cancel context.CancelFunc
@@ -68,8 +69,9 @@ func start(o Options) (*proxy, error) {
 	p := &proxy{Options: o, password: rand.Text(), ca: ca, listener: listener, tunnels: newHanded(listener.Addr())}
 	p.journal.asked = o.Asked
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.registries = p.forwarder(watched{o.Transport, &p.journal})
-	p.others = p.forwarder(p.Upstream.Transport())
+	p.registries = forwarder(watched{o.Transport, &p.journal})
+	p.direct = p.Upstream.Transport()
+	p.others = forwarder(watched{p.direct, &p.journal})
 	p.serve(&p.front, limit(listener, maxConnections), http.HandlerFunc(p.handle))
 	p.serve(&p.inside, p.tunnels, http.HandlerFunc(p.handleInside))
 	return p, nil
@@ -103,9 +105,7 @@ func (p *proxy) close() {
 	p.front.Close()
 	p.inside.Close()
 	p.work.Wait()
-	if t, ok := p.others.Transport.(*http.Transport); ok {
-		t.CloseIdleConnections()
-	}
+	p.direct.CloseIdleConnections()
 }
 
 // user is the name that goes with the password, which alone counts.

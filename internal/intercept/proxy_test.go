@@ -50,7 +50,7 @@ func TestIntercepted(t *testing.T) {
 	asked.want(t, "GET https://registry.test/v2/?n=1 for registry.test", "GET https://registry.test/v2/a%2Fb for Registry.Test:443",
 		"GET https://192.0.2.1:5000/v2/ for 192.0.2.1:5000", "GET http://plain.test/v2/ for plain.test")
 	log.want(t, "GET https://registry.test/v2/ 200", "GET https://registry.test/v2/a%2Fb 200", "CONNECT registry.test:5000 tunnel",
-		"GET https://192.0.2.1:5000/v2/ 200", "GET http://plain.test/v2/ 200", "CONNECT other.test:443 tunnel")
+		"GET https://192.0.2.1:5000/v2/ 200", "GET http://plain.test/v2/ 200", "GET http://other.test/ 200", "CONNECT other.test:443 tunnel")
 }
 
 // TestPassword: without the password nobody can use the proxy.
@@ -171,10 +171,12 @@ func TestCurl(t *testing.T) {
 	noError(t, err)
 	out2, err := run(t, o, "curl", "-sS", "--proxytunnel", "http://plain.test/v2/")
 	noError(t, err)
-	if out+out2 != "a registrywithout TLSwithout TLS" {
-		t.Errorf("%q, %q", out, out2)
+	out3, err := run(t, o, "curl", "-sS", "--proxy-anyauth", "https://registry.test/v2/") // as git: the password only when asked for
+	noError(t, err)
+	if out+out2+out3 != "a registrywithout TLSwithout TLSa registry" {
+		t.Errorf("%q, %q, %q", out, out2, out3)
 	}
-	log.want(t, "GET https://registry.test/v2/ 200", "GET http://plain.test/v2/ 200", "GET http://plain.test/v2/ 200")
+	log.want(t, "GET https://registry.test/v2/ 200", "GET http://plain.test/v2/ 200", "GET http://plain.test/v2/ 200", "GET https://registry.test/v2/ 200")
 	if slices.Contains(s.dialled, "registry.test:80") {
 		t.Error("the wrong port was asked")
 	}
