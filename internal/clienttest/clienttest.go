@@ -3,13 +3,17 @@
 package clienttest
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -65,6 +69,21 @@ func WantError(t testing.TB, err error, says ...string) {
 		t.Errorf("error with a secret: %q", err)
 	}
 }
+
+// Pauses are those that would have come before requests are made again: nobody
+// waits for them. The zero value is ready for use.
+type Pauses struct{ sum atomic.Int64 }
+
+// In returns a context in which all pauses are of these.
+func (p *Pauses) In(ctx context.Context) context.Context {
+	return retry.WithSleep(ctx, func(ctx context.Context, wait time.Duration) bool {
+		p.sum.Add(int64(wait))
+		return ctx.Err() == nil
+	})
+}
+
+// Sum is how long all of them together would have taken.
+func (p *Pauses) Sum() time.Duration { return time.Duration(p.sum.Load()) }
 
 func check(t testing.TB, err error) {
 	t.Helper()

@@ -157,8 +157,14 @@ func (o *Output) Write(p []byte) (int, error) {
 }
 
 // String is all that was written.
-func (o *Output) String() string {
+func (o *Output) String() string { return o.Since(0) }
+
+// Len is how many bytes were written.
+func (o *Output) Len() int { return len(o.String()) }
+
+// Since is what was written after so many bytes.
+func (o *Output) Since(start int) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.text.String()
+	return o.text.String()[start:]
 }

@@ -196,8 +196,20 @@ func After(resp *http.Response) time.Duration {
 	return 0
 }
 
+// sleepKey is the key of what WithSleep puts into a context.
+type sleepKey struct{}
+
+// WithSleep returns a context with sleep in the place of [Sleep]: a test over a
+// real network has no other clock, and is not to wait for each pause.
+func WithSleep(ctx context.Context, sleep func(ctx context.Context, wait time.Duration) bool) context.Context {
+	return context.WithValue(ctx, sleepKey{}, sleep)
+}
+
 // Sleep waits, and returns false when the context ends first.
 func Sleep(ctx context.Context, wait time.Duration) bool {
+	if sleep, ok := ctx.Value(sleepKey{}).(func(context.Context, time.Duration) bool); ok {
+		return sleep(ctx, wait)
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

@@ -98,7 +98,7 @@ func TestTokensOutOfOrder(t *testing.T) {
 		image := putImage(s.registry, parent, "layer")
 		s.registry.PutBlob(parent, "application/octet-stream", image.bytes[image.Digest])
 		s.registry.Intercept(registrytest.Answer(503, nil, registrytest.First(times, registrytest.Of(registrytest.KindToken))))
-		_, got, err := s.resolver.Resolve(t.Context(), s.registry.Host()+"/"+parent+"@"+image.Digest.String())
+		_, got, err := s.resolver.Resolve(s.pauses.In(t.Context()), s.registry.Host()+"/"+parent+"@"+image.Digest.String())
 		if times == 1 && (err != nil || !oci.IsManifestOrIndex(got.MediaType)) || times == 5 && err == nil {
 			t.Errorf("got %v", errors.Join(err, errors.New(got.MediaType)))
 		}

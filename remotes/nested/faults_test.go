@@ -89,9 +89,8 @@ func TestRangesIgnored(t *testing.T) {
 				breaks = append(breaks, registrytest.First(1))
 			}
 			s.registry.Intercept(s.registry.Truncate(1000, breaks...))
-			began := time.Now()
 			err := s.pull(root)
-			took, n := time.Since(began), s.registry.Count(ofLayer)
+			took, n := s.pauses.Sum(), s.registry.Count(ofLayer)
 			if always {
 				clienttest.WantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "unexpected EOF")
 				if n < 3 || n > 30 || took < 500*time.Millisecond || took > time.Minute || stored(s.store, layer) {
@@ -113,9 +112,8 @@ func TestRegistryIsBusy(t *testing.T) {
 			t.Parallel()
 			s, root, layer, ofLayer := layered(t)
 			s.registry.Intercept(registrytest.Answer(status, http.Header{"Retry-After": {"1"}}, registrytest.First(2, ofLayer)))
-			began := time.Now()
 			check(t, s.pull(root))
-			if took := time.Since(began); took < 2*time.Second || s.registry.Count(ofLayer) != 3 || !stored(s.store, layer) {
+			if took := s.pauses.Sum(); took < 2*time.Second || s.registry.Count(ofLayer) != 3 || !stored(s.store, layer) {
 				t.Errorf("%d requests in %v", s.registry.Count(ofLayer), took)
 			}
 		})
@@ -131,6 +129,7 @@ func TestRegistryIsBusy(t *testing.T) {
 
 // TestSlowLayer: a registry that is slow but steady is waited for.
 func TestSlowLayer(t *testing.T) {
+	t.Parallel()
 	s, root, layer, ofLayer := layered(t)
 	s.registry.Intercept(s.registry.Trickle(10_000, 50*time.Millisecond, ofLayer))
 	check(t, s.pull(root))
@@ -141,6 +140,7 @@ func TestSlowLayer(t *testing.T) {
 
 // TestShortTokens: tokens that live a second are renewed during a pull that takes longer.
 func TestShortTokens(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, nested.Options{})
 	s.registry = newRegistry(t, registrytest.WithTokenAuth(), registrytest.TokenLifetime(time.Second))
 	s.registry.Allow("all", "secret", "*")
@@ -240,14 +240,14 @@ func TestSlotIsReleased(t *testing.T) {
 			s, _, layer, ofLayer := layered(t)
 			limiter := semaphore.NewWeighted(1)
 			s.resolver.SetOptions(transfer.WithDownloadLimiter(limiter))
-			ctx := t.Context()
+			ctx := s.pauses.In(t.Context())
 			name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
 			check(t, err)
 			fetcher, err := s.resolver.Fetcher(ctx, name)
 			check(t, err)
 			check(t, remotes.Fetch(ctx, s.store, fetcher, root))
 			s.registry.Intercept(test.fault(s, ofLayer))
-			patience, cancel := context.WithTimeout(ctx, 3*time.Second)
+			patience, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 			defer cancel()
 			if err := remotes.Fetch(patience, s.store, fetcher, layer); err == nil {
 				t.Error("it is fetched")

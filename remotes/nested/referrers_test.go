@@ -41,21 +41,22 @@ func answerReferrers(status int, contentType, body string, header ...string) reg
 // listReferrers lists by the two ways that there are: of a pull, and of a registry's fetcher.
 func listReferrers(t *testing.T, reg *registrytest.Registry, of ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	t.Helper()
+	ctx := new(clienttest.Pauses).In(t.Context())
 	registries := registry.New(registry.Options{PlainHTTP: true})
 	defer registries.CloseIdleConnections()
 	ref := reg.Host() + "/" + parent + "@" + of.Digest.String()
-	plain, err := registries.Fetcher(t.Context(), ref)
+	plain, err := registries.Fetcher(ctx, ref)
 	check(t, err)
-	listed, listErr := plain.(remotes.ReferrersFetcher).FetchReferrers(t.Context(), of.Digest)
+	listed, listErr := plain.(remotes.ReferrersFetcher).FetchReferrers(ctx, of.Digest)
 	resolver := nested.New(registries, nested.Options{})
-	_, root, err := resolver.Resolve(t.Context(), ref)
+	_, root, err := resolver.Resolve(ctx, ref)
 	check(t, err)
-	f, err := resolver.Fetcher(t.Context(), ref)
+	f, err := resolver.Fetcher(ctx, ref)
 	check(t, err)
 	fetcher := f.(interface {
 		Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 	})
-	inPull, err := fetcher.Referrers(t.Context(), root, must(auth.ParseRepository(reg.Host()+"/"+parent)))
+	inPull, err := fetcher.Referrers(ctx, root, must(auth.ParseRepository(reg.Host()+"/"+parent)))
 	if (err == nil) != (listErr == nil) || !slices.EqualFunc(listed, inPull, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }) {
 		t.Errorf("a fetcher lists %v, %v; a pull %v, %v", listed, listErr, inPull, err)
 	}
@@ -102,7 +103,7 @@ func TestReferrersAPIMissing(t *testing.T) {
 	}
 	for name, api := range unclear {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // some are asked again
+			t.Parallel()
 			checkAPI(t, api, false)
 		})
 	}

@@ -39,6 +39,7 @@ type scene struct {
 	metrics  *registry.Metrics
 	store    content.Store
 	source   *lookups
+	pauses   clienttest.Pauses // of s.pull
 }
 
 func newScene(t *testing.T, options nested.Options) *scene {
@@ -53,9 +54,9 @@ func newScene(t *testing.T, options nested.Options) *scene {
 		source:   &lookups{Source: clienttest.UserPassword(t, reg.Host(), "all", "secret")},
 	}
 	s.resolver = nested.New(s.registries(), options)
-	before := askedDNS.Load()
+	before, start := askedDNS.Load(), logged.Len()
 	t.Cleanup(func() {
-		checkLedger(t, s.registry, "secret")
+		checkLedger(t, s.registry, start, "secret")
 		if n := askedDNS.Load() - before; n > 0 {
 			t.Errorf("DNS was asked %d times", n)
 		}
@@ -64,8 +65,9 @@ func newScene(t *testing.T, options nested.Options) *scene {
 }
 
 // checkLedger fails when a password came to anything but the token service of its registry, a token anywhere else than
-// to the repository that it is for, or a request for another repository than the parents' and those below them.
-func checkLedger(t *testing.T, reg *registrytest.Registry, passwords ...string) {
+// to the repository that it is for, a request for another repository than the parents' and those below them, or one of
+// the secrets to the log since it had so many bytes.
+func checkLedger(t *testing.T, reg *registrytest.Registry, start int, passwords ...string) {
 	t.Helper()
 	l := registrytest.NewLedger(parent, parent+"0", parent+"1", parent+"2")
 	l.Ask(reg)
@@ -75,8 +77,9 @@ func checkLedger(t *testing.T, reg *registrytest.Registry, passwords ...string) 
 	for _, breach := range l.Breaches() {
 		t.Error(breach)
 	}
-	for _, shown := range l.Shown(logged.String()) {
-		t.Errorf("the log shows %s: %s", shown, around(logged.String(), shown))
+	text := logged.Since(start)
+	for _, shown := range l.Shown(text) {
+		t.Errorf("the log shows %s: %s", shown, around(text, shown))
 	}
 }
 
@@ -94,7 +97,7 @@ func (s *scene) registries() *registry.Client {
 func (s *scene) pull(root ocispec.Descriptor) error {
 	s.t.Helper()
 	s.registry.Tag(parent, "v1", root.Digest)
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+	_, err := pullIn(s.pauses.In(context.Background()), s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	return err
 }
 
@@ -124,9 +127,12 @@ func newRegistry(t *testing.T, options ...registrytest.Option) *registrytest.Reg
 }
 
 // pull does what containerd does: it resolves, and fetches all that is
-// missing in the store, from the root on.
+// missing in the store, from the root on. It does not wait before it asks again.
 func pull(resolver remotes.Resolver, store content.Store, ref string, handlers ...images.Handler) (ocispec.Descriptor, error) {
-	ctx := context.Background()
+	return pullIn(new(clienttest.Pauses).In(context.Background()), resolver, store, ref, handlers...)
+}
+
+func pullIn(ctx context.Context, resolver remotes.Resolver, store content.Store, ref string, handlers ...images.Handler) (ocispec.Descriptor, error) {
 	name, root, err := resolver.Resolve(ctx, ref)
 	if err != nil {
 		return root, err
