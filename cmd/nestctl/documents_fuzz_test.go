@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -258,10 +259,10 @@ func FuzzCommands(f *testing.F) {
 	quiet(f)
 	r := registrytest.New()
 	f.Cleanup(r.Close)
-	for _, h := range hostileDocuments {
-		for command := range reading {
-			f.Add(uint8(command), uint8(command%len(documentTypes)), h.document, h.other)
-		}
+	documents := slices.Sorted(maps.Keys(hostileDocuments)) // TestHostileDocuments has each with each command
+	for i := range max(len(documents), len(reading)) {
+		h := hostileDocuments[documents[i%len(documents)]]
+		f.Add(uint8(i%len(reading)), uint8(i%len(documentTypes)), h.document, h.other)
 	}
 	f.Fuzz(func(t *testing.T, command, mediaType uint8, document, other string) {
 		s := newDocumentScene(t, r, documentTypes[int(mediaType)%len(documentTypes)], document, other)

@@ -39,12 +39,13 @@ type Scene struct {
 const Secret = "canary"
 
 // New starts the registry, which wants tokens. Its requests are judged when the
-// test ends, as is what was logged until then.
+// test ends, as is what was logged since now.
 func New(t *testing.T, logged *registrytest.Output, options ...registrytest.Option) *Scene {
 	t.Helper()
 	s := &Scene{T: t, Registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
 	t.Cleanup(s.Registry.Close)
-	t.Cleanup(func() { s.checkLedger(logged) })
+	start := logged.Len()
+	t.Cleanup(func() { s.checkLedger(logged, start) })
 	return s
 }
 
@@ -57,7 +58,7 @@ func (s *Scene) Serve(handler http.Handler) {
 
 // checkLedger fails when a password came to anything but the registry's token service, a token anywhere else than to
 // the repository that it is for, or a request for other repositories.
-func (s *Scene) checkLedger(logged *registrytest.Output) {
+func (s *Scene) checkLedger(logged *registrytest.Output, start int) {
 	s.T.Helper()
 	l := registrytest.NewLedger("org", "secret/app")
 	l.Ask(s.Registry)
@@ -67,7 +68,7 @@ func (s *Scene) checkLedger(logged *registrytest.Output) {
 	for _, breach := range l.Breaches() {
 		s.T.Error(breach)
 	}
-	for _, shown := range l.Shown(logged.String()) {
+	for _, shown := range l.Shown(logged.Since(start)) {
 		s.T.Errorf("the log shows %s", shown)
 	}
 }

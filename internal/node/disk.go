@@ -23,13 +23,15 @@ type disk struct {
 	bases map[string]string // directories that are links on this node, with their targets
 	// before is called before each change; an error ends it. For tests.
 	before func(change string) error
+	// flush makes what was done in a file or directory last; tests need not wait for it.
+	flush  func(*os.File) error
 	locked []*os.File // directories
 	image  bool
 }
 
 // openDisk opens the disk of this node, or that of an image.
 func openDisk(root string) (*disk, error) {
-	d := &disk{bases: map[string]string{}, before: func(string) error { return nil }, image: root != ""}
+	d := &disk{bases: map[string]string{}, before: func(string) error { return nil }, flush: (*os.File).Sync, image: root != ""}
 	var err error
 	d.root, err = os.OpenRoot(cmp.Or(root, "/"))
 	return d, err
@@ -282,7 +284,7 @@ func (d *disk) create(name string, c contents) error {
 	if _, err := file.Write(c.Data); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
+	if err := d.flush(file); err != nil {
 		return err
 	}
 	return file.Close()
@@ -317,7 +319,7 @@ func (d *disk) sync(path string) error {
 		return err
 	}
 	defer dir.Close()
-	return dir.Sync()
+	return d.flush(dir)
 }
 
 // lock locks out other installers until the disk is closed: those with the same

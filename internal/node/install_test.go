@@ -21,6 +21,8 @@ type machine struct {
 	*nodetest.Machine
 	now    time.Time
 	before func(change string) error // see disk
+	flush  func(*os.File) error      // see disk
+	fit    map[pairing]bool          // certificates that were checked
 }
 
 func newMachine(t *testing.T, files map[string]string) *machine {
@@ -29,7 +31,13 @@ func newMachine(t *testing.T, files map[string]string) *machine {
 
 // on is a machine with a disk that is there.
 func on(m *nodetest.Machine) *machine {
-	return &machine{m, time.Now(), func(string) error { return nil }}
+	return &machine{
+		Machine: m,
+		now:     time.Now(),
+		before:  func(string) error { return nil },
+		flush:   func(*os.File) error { return nil },
+		fit:     map[pairing]bool{},
+	}
 }
 
 // open opens the node as the commands do.
@@ -38,7 +46,7 @@ func (n *machine) open(certs ...string) installed {
 	i, err := open(n.Root, certs)
 	n.Must(err)
 	n.T.Cleanup(i.close)
-	i.disk.before = n.before
+	i.disk.before, i.disk.flush = n.before, n.flush
 	return i
 }
 
@@ -92,6 +100,33 @@ func TestInstallChangesNothingElse(t *testing.T) {
 		if path, ok := strings.CutPrefix(d, "+ "); !ok || !ours.MatchString(path) {
 			t.Error(d)
 		}
+	}
+}
+
+// TestEachChangeIsFlushedBeforeTheNext: a file before it takes its place, and the directory of whatever changed: what comes
+// after a change may stand on it.
+func TestEachChangeIsFlushedBeforeTheNext(t *testing.T) {
+	n := newMachine(t, nil)
+	var changed, flushed string
+	n.flush = func(f *os.File) error { flushed = f.Name(); return nil }
+	n.before = func(change string) error {
+		verb, path, _ := strings.Cut(strings.Replace(change, "rename to", "rename", 1), " ")
+		if _, err := os.Stat(n.Path(path)); verb == "remove" && err != nil {
+			t.Errorf("%s: %v", change, err)
+		}
+		if flushed != changed {
+			t.Errorf("before %s was flushed %q, want %q", change, flushed, changed)
+		}
+		if changed, flushed = n.Path(path), ""; verb != "create" {
+			changed = filepath.Dir(changed)
+		}
+		return nil
+	}
+	n.Must(n.install(installOn("reg.test")))
+	n.Must(n.renew())
+	n.Must(n.uninstall())
+	if flushed != changed {
+		t.Errorf("in the end was flushed %q, want %q", flushed, changed)
 	}
 }
 

@@ -176,7 +176,18 @@ func (n *machine) intact() {
 		pair, err := tls.X509KeyPair(server, server)
 		n.Must(err)
 		address := net.JoinHostPort(pair.Leaf.IPAddresses[0].String(), "1")
-		n.Must(config.Certificates{CA: ca, Gateway: server, Client: client}.Check(address, n.now))
-		n.Must(config.Certificates{CA: n.Read(clientCAPEM), Gateway: server, Client: client}.Check(address, n.now))
+		for _, ca := range [][]byte{ca, n.Read(clientCAPEM)} {
+			p := pairing{string(ca), string(server), string(client), address, n.now}
+			if !n.fit[p] { // one check takes as long as many changes
+				n.Must(config.Certificates{CA: ca, Gateway: server, Client: client}.Check(address, n.now))
+				n.fit[p] = true
+			}
+		}
 	}
+}
+
+// pairing are certificates that are to know each other, and where and when.
+type pairing struct {
+	ca, gateway, client, address string
+	at                           time.Time
 }
