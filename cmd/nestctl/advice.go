@@ -47,8 +47,10 @@ func aboutAbsent(err error) []string {
 	plain, _, _ := strings.Cut(err.Error(), " (asked ") // the repositories of a member
 	var child *nested.Error
 	switch {
-	case !errdefs.IsNotFound(err) || !strings.HasSuffix(plain, "not found"):
+	case !errdefs.IsNotFound(err) || !strings.HasSuffix(plain, "not found") || strings.Contains(plain, "; "):
 		return nil
+	case strings.Contains(plain, ": blobs/"): // of a layout
+		return []string{"the layout or archive is incomplete; make it anew"}
 	case errors.As(err, &child):
 		return []string{"push it there, or remove it from the index; nestctl check lists everything that is missing"}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/usage"
@@ -28,7 +29,10 @@ func TestAdvice(t *testing.T) {
 		"c: tls: failed to verify certificate: x509: certificate signed by unknown authority; name the CA of its certificate as ca in the registry's hosts.toml": fmt.Errorf("c: %w",
 			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
 		"d: lookup reg.test: no such host; check the registry's name and this machine's DNS": fmt.Errorf("d: %w", &net.DNSError{Err: "no such host", Name: "reg.test"}),
-		"e: not found; push it there": errors.New("e: not found; push it there"),
+		"e: not found; push it there":                                                         errors.New("e: not found; push it there"),
+		"f:v1: not found; check the name, and the tag or digest":                              fmt.Errorf("f:v1: %w", errdefs.ErrNotFound),
+		"child g: only h has it; push it to g: not found":                                     fmt.Errorf("child g: only h has it; push it to g: %w", errdefs.ErrNotFound),
+		"a.tar: blobs/sha256/0: not found; the layout or archive is incomplete; make it anew": fmt.Errorf("a.tar: blobs/sha256/0: %w", errdefs.ErrNotFound),
 	} {
 		if got := advise(newRoot(), err); got != want {
 			t.Errorf("got %s, want %s", got, want)
