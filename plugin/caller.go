@@ -24,16 +24,16 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// callbackTime is how long a caller may take to answer for a credential. One
-// whose own lookup fails never answers.
+// callbackTime is how long a client may take to answer for a credential. A
+// client whose own lookup fails never answers.
 const callbackTime = 30 * time.Second
 
 // caller is what the source of a pull says about registries.
 type caller struct {
 	reference   string
 	settings    *transfertypes.RegistryResolver
-	sent        *sent       // nil: it is in this process
-	credentials auth.Source // nil: it brought none
+	sent        *sent       // nil: the source is in this process
+	credentials auth.Source // nil: the client sent none
 }
 
 // marshaler is a source that can describe itself, as containerd's can.
@@ -41,8 +41,8 @@ type marshaler interface {
 	MarshalAny(context.Context, streaming.StreamCreator) (typeurl.Any, error)
 }
 
-// callerOf reads a source; nil when it is no registry. The caller answers until
-// ctx ends.
+// callerOf reads a source; nil when it is not a registry. The client answers
+// until ctx ends.
 func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 	pipes := pipes{}
 	described, err := source.MarshalAny(ctx, pipes)
@@ -69,12 +69,12 @@ func callerOf(ctx context.Context, source marshaler) (*caller, error) {
 	return c, nil
 }
 
-// follows reports whether what the caller asks for may be followed: not when
-// others than root decide where its registry is, as the node's credentials
-// would go there, too. containerd then does what it does without the plugin.
+// follows reports whether the source may be followed: not when others than root
+// can change where its registry is, because the node's credentials would go
+// there, too. containerd then pulls as without the plugin.
 func (c *caller) follows(ctx context.Context) (auth.Repository, bool) {
 	repository, err := oci.RepositoryOf(c.reference)
-	if err != nil { // nothing that could be nested
+	if err != nil { // it cannot be nested
 		return auth.Repository{}, false
 	}
 	if c.settings.HostDir == "" {
@@ -86,8 +86,8 @@ func (c *caller) follows(ctx context.Context) (auth.Repository, bool) {
 	return repository, err == nil
 }
 
-// registries asks the registries as the caller would, with the node's
-// credentials where it brought none.
+// registries returns a client of registries with the caller's settings, and
+// with the node's credentials where the caller sent none.
 func (c *caller) registries(ctx context.Context, settings *settings) (*registry.Client, error) {
 	debug, err := c.debug(ctx)
 	if err != nil {
@@ -113,8 +113,8 @@ func (c *caller) registries(ctx context.Context, settings *settings) (*registry.
 	}), nil
 }
 
-// debug logs requests when the caller asks for it, as containerd does; nil
-// when it does not.
+// debug logs requests when the caller asks for it, as containerd does; nil when
+// it does not.
 func (c *caller) debug(ctx context.Context) (func(*http.Client) error, error) {
 	mode := c.settings.HttpDebug
 	if mode == transfertypes.HTTPDebug_DISABLED {
@@ -128,7 +128,7 @@ func (c *caller) debug(ctx context.Context) (func(*http.Client) error, error) {
 		}
 		to = tstreaming.WriteByteStream(ctx, stream)
 	}
-	context.AfterFunc(ctx, func() { _ = to.Close() }) // nobody is left to tell
+	context.AfterFunc(ctx, func() { _ = to.Close() }) // there is no reader any more
 	return func(client *http.Client) error {
 		if mode != transfertypes.HTTPDebug_TRACE {
 			client.Transport = shownSecrets{client.Transport}
@@ -146,6 +146,9 @@ func (c *caller) debug(ctx context.Context) (func(*http.Client) error, error) {
 // and shownSecrets, below it, puts it back: the credential may be the node's,
 // and who reads the log a client.
 type (
+	// hiddenSecrets removes the Authorization header before requests are
+	// logged, and shownSecrets, below it, restores it: the credential may be
+	// the node's, and the log is read by a client.
 	hiddenSecrets struct{ next http.RoundTripper }
 	shownSecrets  struct{ next http.RoundTripper }
 	secretKey     struct{}
@@ -171,7 +174,7 @@ func (s shownSecrets) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
-// lockedWriter lets one write at a time: members are asked for side by side.
+// lockedWriter allows one write at a time: requests for members are concurrent.
 type lockedWriter struct {
 	mu sync.Mutex
 	to io.Writer
@@ -184,15 +187,15 @@ func (w *lockedWriter) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// callback is the [auth.Source] of a caller, which has one credential for all
-// repositories of a registry and is asked for it once.
+// callback is the [auth.Source] of a caller. It has one credential for all
+// repositories of a registry, and is asked for it once.
 type callback struct {
 	reference string
 	stream    streaming.Stream
 
-	mu      sync.Mutex // one question at a time
+	mu      sync.Mutex // one request at a time
 	answers map[string]auth.Credential
-	broken  error // a question was not answered: a late answer would be taken for that of the next
+	broken  error // a request was not answered: a late answer would be mistaken for that to the next one
 }
 
 // Lookup implements [auth.Source].
@@ -215,7 +218,7 @@ func (c *callback) Lookup(ctx context.Context, repository auth.Repository) (auth
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		credential, err := c.ask(host)
+		credential, err := c.request(host)
 		answered <- answer{credential, err}
 	}()
 	timer := time.NewTimer(callbackTime)
@@ -234,7 +237,8 @@ func (c *callback) Lookup(ctx context.Context, repository auth.Repository) (auth
 	return auth.Credential{}, c.broken
 }
 
-func (c *callback) ask(host string) (auth.Credential, error) {
+// request asks the client for the credential for a host.
+func (c *callback) request(host string) (auth.Credential, error) {
 	question, err := typeurl.MarshalAny(&transfertypes.AuthRequest{Host: host, Reference: c.reference})
 	if err != nil {
 		return auth.Credential{}, err
@@ -264,8 +268,8 @@ func (c *callback) ask(host string) (auth.Credential, error) {
 	return credential, nil
 }
 
-// pipes are the near ends of streams that do not leave the process, by id.
-// They are made before anything else happens.
+// pipes are the near ends of streams within this process, by id. They are made
+// before anything else happens.
 type pipes map[string]streaming.Stream
 
 // Create implements [streaming.StreamCreator].
@@ -276,8 +280,8 @@ func (p pipes) Create(ctx context.Context, id string) (streaming.Stream, error) 
 	return &farPipe{pipe: pipe{ctx: ctx, send: back, recv: there}, gives: given}, nil
 }
 
-// farPipe is the end at which containerd's code answers questions. Where it
-// cannot, it logs why and waits for the next one.
+// farPipe is the end at which containerd's code answers requests. When it
+// cannot answer, it logs why and waits for the next one.
 type farPipe struct {
 	pipe
 	gives chan struct{}
@@ -302,7 +306,7 @@ func (p *farPipe) Send(a typeurl.Any) error {
 	return p.pipe.Send(a)
 }
 
-// errGivenUp is of a question that the other end could not answer.
+// errGivenUp is the error for a request that the other end could not answer.
 var errGivenUp = errors.New("the client that asked for the pull could not look it up; see containerd's log, or its own")
 
 // pipe is one end of a stream, which ends with its context.

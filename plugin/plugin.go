@@ -4,11 +4,19 @@
 //
 //	import _ "github.com/nestedoci/nested/plugin"
 //
-// A reader meets: [Registration], the plugin with its settings; wrap.go, which
-// puts a service around containerd's own transfer service; pull, which has
-// that service transfer the root and each member under its own name; view and
-// the sources, which are what it sees of the caller's destination and source;
-// and caller, which asks registries with what the caller brought.
+// Read the files in this order:
+//
+//   - plugin.go: [Registration], the plugin with its settings;
+//   - wrap.go: how containerd's own transfer service, its gRPC front and its
+//     image verifiers are wrapped; service.go: the service in its place;
+//   - pull.go with progress.go and refuse.go: the service transfers the root
+//     and each member under its own name;
+//   - view.go: the destination as one such transfer sees it;
+//   - caller.go: the client's own credentials and settings, and the requests
+//     that are made with them;
+//   - push.go: pushes of nested indexes.
+//
+// Package config has the settings' rules; docs/containerd.md is the manual.
 package plugin
 
 import (
@@ -30,11 +38,12 @@ func init() {
 	}
 }
 
-// current are the settings since the plugin was initialised; nil before, and
-// when they are wrong. containerd has one set of plugins in a process.
+// current are the settings since the plugin was initialised; nil before that,
+// and when they are wrong. containerd has one set of plugins in a process.
 var current atomic.Pointer[settings]
 
-// settings are the section, and the node's credential stores that it names.
+// settings are the configuration's section, with the node's credential stores
+// that it names.
 type settings struct {
 	*config.Plugin
 	node auth.Source
@@ -43,9 +52,9 @@ type settings struct {
 func newSettings(p *config.Plugin) *settings { return &settings{p, p.Stores(nil)} }
 
 // Registration returns the plugin: its section of containerd's configuration,
-// [plugins."io.containerd.internal.v1.nested"], and its check. When something
-// is wrong there the plugin fails to load, with an error that lists it, and
-// containerd pulls as it does without the plugin.
+// [plugins."io.containerd.internal.v1.nested"], and its check. When the section
+// is wrong the plugin fails to load, with an error that lists every problem,
+// and containerd pulls as without the plugin.
 func Registration() plugin.Registration {
 	section := config.DefaultPlugin().Table()
 	return plugin.Registration{

@@ -14,12 +14,12 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// progress makes one report of the reports of several transfers. The caller's
-// function is called by one of them at a time.
+// progress combines the progress of several transfers. The caller's function is
+// called by one of them at a time.
 type progress struct {
 	mu     sync.Mutex
-	report transfer.ProgressFunc // nil: nobody listens
-	last   *transfer.Progress    // containerd's word that all is done, kept until it is
+	report transfer.ProgressFunc // nil: none was given
+	last   *transfer.Progress    // containerd's message that everything is done, kept until it is
 }
 
 func newProgress(opts []transfer.Opt) *progress {
@@ -62,12 +62,12 @@ func (p *progress) ofMember() []transfer.Opt {
 	})}
 }
 
-// of reports the state of an image. Somebody has to listen.
+// of reports the state of an image. There has to be a function.
 func (p *progress) of(image ocispec.Descriptor, name, event string) {
 	p.send(transfer.Progress{Event: event, Name: name, Desc: &image})
 }
 
-// end reports what was stored, and that all is done.
+// end reports what was stored, and that everything is done.
 func (p *progress) end(stored []images.Image) {
 	if p.report == nil {
 		return
@@ -80,12 +80,13 @@ func (p *progress) end(stored []images.Image) {
 	}
 }
 
-// hand hands a member over to containerd. Of one whose content is small is
-// reported that it begins and that it is there: for more, each of the many
-// transfers would look at all that arrives three times a second.
+// hand transfers a member through containerd's service. For a member whose
+// content is small only the beginning and the end are reported: for more, each
+// of the many transfers would examine everything that arrives three times a
+// second.
 func (p *pull) hand(ctx context.Context, m member, v *view) error {
 	src := &memberSource{p, v.name, m.Descriptor}
-	if p.progress.report == nil || !p.isBrief(ctx, m) {
+	if p.progress.report == nil || !p.isSmall(ctx, m) {
 		return p.Transferrer.Transfer(ctx, src, v, p.progress.ofMember()...)
 	}
 	p.progress.of(m.Descriptor, v.name, "fetching image content")
@@ -96,8 +97,8 @@ func (p *pull) hand(ctx context.Context, m member, v *view) error {
 	return nil
 }
 
-// isBrief reports whether a member is a manifest that points to small content only.
-func (p *pull) isBrief(ctx context.Context, m member) bool {
+// isSmall reports whether a member is a manifest with small content only.
+func (p *pull) isSmall(ctx context.Context, m member) bool {
 	if !images.IsManifestType(m.MediaType) {
 		return false
 	}

@@ -25,7 +25,7 @@ import (
 // kubernetes is the namespace of CRI.
 const kubernetes = "k8s.io"
 
-// fetcher is what a pull of package nested offers.
+// fetcher has the methods of a [nested.Fetcher] that a pull uses.
 type fetcher interface {
 	remotes.Fetcher
 	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
@@ -36,17 +36,16 @@ type fetcher interface {
 
 var _ fetcher = (*nested.Fetcher)(nil)
 
-// pull is the pull of one root. containerd's service transfers the root
-// without its members, and then each member under its own name, so that
-// everything that containerd derives from a name is right: source labels,
-// annotations of snapshots, verification. A plain root is one transfer, as
-// ever.
+// pull is the pull of one root. containerd's service transfers the root without
+// its members, and then each member under its own name, so that everything that
+// containerd derives from a name is right: source labels, annotations of
+// snapshots, verification. A plain root is one transfer, as without the plugin.
 type pull struct {
 	*service
 	settings  *settings
 	namespace string
 	dst       transfer.ImageStorer    // the caller's
-	platform  platforms.MatchComparer // what the caller asks for; nil for everything
+	platform  platforms.MatchComparer // of the request; nil for all
 	base      *registry.Client
 	resolver  *nested.Resolver // on the base
 	progress  *progress
@@ -55,12 +54,12 @@ type pull struct {
 	// Known when the root was transferred.
 	root    ocispec.Descriptor
 	fetcher fetcher
-	images  images.Store // containerd's own, as it hands it to destinations
+	images  images.Store // containerd's own, as it passes it to destinations
 
 	mu      sync.Mutex
-	members []member        // those that are transferred whole
+	members []member        // those that are transferred completely
 	started map[string]bool // their transfers, by name
-	passed  map[string]bool // repositories of members that are not pulled
+	skipped map[string]bool // repositories of members that are not pulled
 }
 
 // member is an entry with a child namespace.
@@ -71,7 +70,7 @@ type member struct {
 
 func (m member) name() string { return m.target.String() + "@" + m.Digest.String() }
 
-// run pulls the root, its members, and theirs.
+// run pulls the root, its members, and the members of those.
 func (p *pull) run(ctx context.Context, root auth.Repository, src *rootSource) error {
 	v := &view{pull: p, in: root}
 	if err := p.Transferrer.Transfer(ctx, src, v, p.progress.ofRoot(v)...); err != nil {
@@ -81,7 +80,7 @@ func (p *pull) run(ctx context.Context, root auth.Repository, src *rootSource) e
 		return nil
 	}
 	if !p.settings.Allows(root) {
-		return fmt.Errorf("%s is an index of child repositories, which this containerd does not follow: no pattern of allow matches it: %w", root, errdefs.ErrPermissionDenied)
+		return fmt.Errorf("%s is a nested index, and no pattern of allow matches it, so that this containerd does not follow it; add it to allow in the plugin's configuration: %w", root, errdefs.ErrPermissionDenied)
 	}
 	if p.namespace == kubernetes || len(v.members) == 0 {
 		if err := p.refuse(ctx, root, v.members); err != nil {
@@ -103,7 +102,7 @@ const (
 	maxMembers = 10_000
 )
 
-// pullMembers transfers members side by side.
+// pullMembers transfers members concurrently.
 func (p *pull) pullMembers(ctx context.Context, members []member) error {
 	group, ctx := errgroup.WithContext(ctx)
 	go p.prepareAll(ctx, members)
@@ -118,25 +117,25 @@ func (p *pull) pullMembers(ctx context.Context, members []member) error {
 	return group.Wait()
 }
 
-// prepared bounds the tokens that are asked for ahead, and how many at a time.
-// Tokens may live a minute only.
+// prepared bounds the tokens that are fetched in advance, preparedAtOnce how
+// many at a time. Tokens may live only a minute.
 const prepared, preparedAtOnce = 64, 8
 
-// prepareAll asks for the members' tokens while their manifests wait for one of
+// prepareAll fetches the members' tokens while their manifests wait for one of
 // containerd's few downloads.
 func (p *pull) prepareAll(ctx context.Context, members []member) {
 	var group errgroup.Group
 	group.SetLimit(preparedAtOnce)
 	for _, m := range members[:min(len(members), prepared)] {
 		if _, err := p.content.Info(ctx, m.Digest); err == nil && p.namespace != kubernetes {
-			continue // nobody will be asked for it
+			continue // its token will not be needed
 		}
 		group.Go(func() error { p.base.Prepare(ctx, m.target); return nil })
 	}
 	_ = group.Wait()
 }
 
-// start reports whether a member is not being transferred yet.
+// start reports whether the transfer of a member has not begun yet.
 func (p *pull) start(m member) (first bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,7 +147,7 @@ func (p *pull) start(m member) (first bool, err error) {
 	}
 	p.started[m.name()] = true
 	if p.platform != nil && m.Platform != nil && !p.platform.Match(*m.Platform) {
-		p.passed[m.target.String()] = true // only its documents, as ctr asks for them
+		p.skipped[m.target.String()] = true // only its manifests and indexes, as for ctr
 	} else {
 		p.members = append(p.members, m)
 	}
@@ -171,12 +170,12 @@ func (p *pull) transferMember(ctx context.Context, m member, v *view) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	isDocument := oci.IsManifestOrIndex(m.MediaType)
-	if isDocument {
-		if err := p.bring(ctx, m.Descriptor); err != nil {
+	isManifestOrIndex := oci.IsManifestOrIndex(m.MediaType)
+	if isManifestOrIndex {
+		if err := p.store(ctx, m.Descriptor); err != nil {
 			return err
 		}
-		found, err := p.whence(ctx, m)
+		found, err := p.foundIn(ctx, m)
 		if err != nil {
 			return err
 		}
@@ -192,18 +191,18 @@ func (p *pull) transferMember(ctx context.Context, m member, v *view) error {
 	if err := p.hand(ctx, m, v); err != nil {
 		return err
 	}
-	if !isDocument {
-		_, err := p.whence(ctx, m)
+	if !isManifestOrIndex {
+		_, err := p.foundIn(ctx, m)
 		return err
 	}
 	return nil
 }
 
-// whence returns the repository of a member. When nothing was fetched, since
-// it was there, the caller has to show in CRI's namespace that it may read it:
-// the pods of a node have rights of their own. In other namespaces whoever may
-// ask containerd may read its store.
-func (p *pull) whence(ctx context.Context, m member) (auth.Repository, error) {
+// foundIn returns the repository of a member. When nothing was fetched because
+// it was there, the caller's access is checked with the registry in CRI's
+// namespace: the pods of a node have rights of their own. In other namespaces
+// every client of containerd may read its store.
+func (p *pull) foundIn(ctx context.Context, m member) (auth.Repository, error) {
 	if found, ok := p.fetcher.Found(m.Digest); ok {
 		return found, nil
 	}
@@ -216,7 +215,7 @@ func (p *pull) whence(ctx context.Context, m member) (auth.Repository, error) {
 	})
 }
 
-// verify asks containerd's image verifiers, as it does itself.
+// verify runs containerd's image verifiers, as containerd does itself.
 func (p *pull) verify(ctx context.Context, name string, desc ocispec.Descriptor) error {
 	for id, v := range p.verifiers {
 		judgement, err := v.VerifyImage(ctx, name, desc)
@@ -230,8 +229,8 @@ func (p *pull) verify(ctx context.Context, name string, desc ocispec.Descriptor)
 	return nil
 }
 
-// bring brings a document into the content store.
-func (p *pull) bring(ctx context.Context, desc ocispec.Descriptor) error {
+// store fetches a manifest or index into the content store.
+func (p *pull) store(ctx context.Context, desc ocispec.Descriptor) error {
 	if !oci.IsManifestOrIndex(desc.MediaType) && !images.IsConfigType(desc.MediaType) {
 		return nil
 	}
@@ -241,18 +240,18 @@ func (p *pull) bring(ctx context.Context, desc ocispec.Descriptor) error {
 	return nil
 }
 
-// record makes the records, now that all is there.
+// record makes the image records, when everything has arrived.
 func (p *pull) record(ctx context.Context) error {
 	// What the caller's destination would store tells names and labels.
-	var wanted capture
-	if _, err := p.dst.Store(ctx, p.root, &wanted); err != nil {
+	var recorded capture
+	if _, err := p.dst.Store(ctx, p.root, &recorded); err != nil {
 		return err
 	}
-	if len(wanted.images) == 0 {
+	if len(recorded.images) == 0 {
 		return errors.New("the destination stores nothing")
 	}
 	if p.settings.Records(p.namespace) {
-		if err := p.recordMembers(ctx, wanted.images[0]); err != nil {
+		if err := p.recordMembers(ctx, recorded.images[0]); err != nil {
 			return err
 		}
 	}
@@ -269,10 +268,10 @@ func (p *pull) recordMembers(ctx context.Context, root images.Image) error {
 	for _, m := range p.members {
 		members = append(members, records.Member{Name: m.name(), Target: m.Descriptor})
 	}
-	return records.Bundle{Images: p.images, Name: root.Name}.Members(ctx, members, root.Labels, p.passed)
+	return records.Bundle{Images: p.images, Name: root.Name}.Members(ctx, members, root.Labels, p.skipped)
 }
 
-// capture is a store of images that only takes note.
+// capture is a store of images that only records the calls.
 type capture struct {
 	images.Store
 	images []images.Image
@@ -284,14 +283,15 @@ func (c *capture) Create(_ context.Context, image images.Image) (images.Image, e
 	return image, nil
 }
 
-// rootSource is the caller's source, resolved and fetched through our own.
+// rootSource is the caller's source, resolved and fetched through our own
+// resolver.
 type rootSource struct {
 	source
 	pull      *pull
 	reference string
 }
 
-// String is what containerd shows of it.
+// String is how containerd shows it.
 func (s *rootSource) String() string { return fmt.Sprint(s.source) }
 
 // SetResolverOptions implements [transfer.ImageResolverOptionSetter].
@@ -314,19 +314,19 @@ func (s *rootSource) Fetcher(ctx context.Context, name string) (transfer.Fetcher
 	}
 	var ok bool
 	if s.pull.fetcher, ok = f.(fetcher); !ok {
-		return nil, fmt.Errorf("%s is no reference in a repository", name)
+		return nil, fmt.Errorf("%s is not a reference to a repository", name)
 	}
 	return f, nil
 }
 
-// memberSource is a member by the name of where it was found.
+// memberSource is a member, named after the repository in which it was found.
 type memberSource struct {
 	pull *pull
 	name string
 	desc ocispec.Descriptor
 }
 
-// String is what containerd shows of it.
+// String is how containerd shows it.
 func (s *memberSource) String() string { return "member " + s.name }
 
 // Resolve implements [transfer.ImageResolver].

@@ -11,14 +11,16 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// destination is what a push has to go to: an image of a registry.
+// destination is the destination of a push that may be followed: an image in a
+// registry.
 type destination interface {
 	transfer.ImagePusher
 	fmt.Stringer
 	marshaler
 }
 
-// push pushes an image, what a nested index holds to the members' repositories.
+// push pushes an image, and the members of a nested index to their
+// repositories.
 func (s *service) push(ctx context.Context, settings *settings, src transfer.ImageGetter, dst destination, opts []transfer.Opt) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of asking the caller
@@ -48,8 +50,8 @@ type pushed struct {
 	resolver  *nested.Resolver
 }
 
-// Pusher implements [transfer.ImagePusher]. As with containerd, the digest says
-// what the reference's tag is for.
+// Pusher implements [transfer.ImagePusher]. As in containerd, the digest says
+// which content gets the reference's tag.
 func (p pushed) Pusher(ctx context.Context, root ocispec.Descriptor) (transfer.Pusher, error) {
 	ref := p.reference
 	if !strings.Contains(ref, "@") {

@@ -17,8 +17,8 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// refuse ends a pull when nothing in the bundle fits: CRI would say so after
-// everything was downloaded, and without a name.
+// refuse ends a pull when the bundle has nothing for the platform: CRI would
+// only say so after everything was downloaded, and without a name.
 func (p *pull) refuse(ctx context.Context, root auth.Repository, members []member) error {
 	if p.platform == nil {
 		return nil
@@ -27,24 +27,25 @@ func (p *pull) refuse(ctx context.Context, root auth.Repository, members []membe
 		return err
 	}
 	const shown = 20
-	names := slices.Sorted(maps.Keys(p.passed))
+	names := slices.Sorted(maps.Keys(p.skipped))
 	for _, m := range members {
 		names = append(names, m.name())
 	}
 	if more := len(names) - shown; more > 0 {
 		names = append(names[:shown], fmt.Sprintf("%d more", more))
 	}
-	return fmt.Errorf("%s@%s has no image for the platform that is asked for; its members: %s: %w", root, p.root.Digest, strings.Join(names, ", "), errdefs.ErrNotFound)
+	return fmt.Errorf("%s@%s has no image for the requested platform; its members: %s: %w", root, p.root.Digest, strings.Join(names, ", "), errdefs.ErrNotFound)
 }
 
-// runs reports whether content is or leads to an image for the platform, by
-// documents alone and by no more of them than it takes.
+// runs reports whether content is or contains an image for the platform. It
+// reads manifests, indexes and configs only, and no more of them than
+// necessary.
 func (p *pull) runs(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	isIndex := images.IsIndexType(desc.MediaType)
 	if desc.Platform != nil && !p.platform.Match(*desc.Platform) || !isIndex && !images.IsManifestType(desc.MediaType) {
 		return false, nil
 	}
-	if err := p.bring(ctx, desc); err != nil {
+	if err := p.store(ctx, desc); err != nil {
 		return false, err
 	}
 	entries, err := p.fetcher.Children(ctx, desc)
@@ -70,12 +71,12 @@ func (p *pull) runs(ctx context.Context, desc ocispec.Descriptor) (bool, error) 
 // maxConfig bounds the configs that are read; they are some KiB.
 const maxConfig = 4 << 20
 
-// isFor tells from its config whether an image is for the platform.
+// isFor reports, by its config, whether an image is for the platform.
 func (p *pull) isFor(ctx context.Context, config ocispec.Descriptor) (bool, error) {
 	if config.Size > maxConfig {
 		return false, nil
 	}
-	if err := p.bring(ctx, config); err != nil {
+	if err := p.store(ctx, config); err != nil {
 		return false, err
 	}
 	data, err := content.ReadBlob(ctx, p.content, config)

@@ -14,17 +14,17 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// service is containerd's transfer service, which follows child namespaces in
-// pulls and pushes. All other transfers are its own.
+// service is containerd's transfer service, and follows child namespaces in
+// pulls and pushes. All other transfers are left to containerd's.
 type service struct {
 	transfer.Transferrer
 	content   content.Store
 	leases    leases.Manager
 	verifiers map[string]imageverifier.ImageVerifier
-	settings  func() *settings // nil: not to follow
+	settings  func() *settings // nil: not to be followed
 }
 
-// source is what a pull has to come from: an image of a registry.
+// source is the source of a pull that may be followed: an image in a registry.
 type source interface {
 	transfer.ImageFetcher
 	marshaler
@@ -81,20 +81,20 @@ func (s *service) Transfer(ctx context.Context, src, dst any, opts ...transfer.O
 		progress:  newProgress(opts),
 		slots:     make(chan struct{}, transfersAtOnce),
 		started:   map[string]bool{},
-		passed:    map[string]bool{},
+		skipped:   map[string]bool{},
 	}
 	return p.run(ctx, root, &rootSource{from, p, c.reference})
 }
 
-// headFirst hides that the base could resolve by fetching: containerd asks
-// with HEAD, which registries do not count as a pull, and then fetches only
-// what is missing.
+// headFirst hides that the base could resolve by fetching: containerd uses
+// HEAD, which registries do not count as a pull, and then fetches only what is
+// missing.
 type headFirst struct{ remotes.ResolverWithOptions }
 
 // leaseTime is that of containerd's own pulls.
 const leaseTime = 24 * time.Hour
 
-// leased keeps what is pulled from garbage collection until release.
+// leased protects what is pulled from garbage collection until release.
 func (s *service) leased(ctx context.Context) (_ context.Context, release func(), err error) {
 	if _, ok := leases.FromContext(ctx); ok {
 		return ctx, func() {}, nil

@@ -17,17 +17,17 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// view is the caller's destination as one transfer sees it: it has the
-// caller's platforms and snapshotters, the entries that are members are taken
-// out of indexes, and what belongs to a nested bundle is recorded later.
+// view is the caller's destination as one transfer sees it: it has the caller's
+// platforms and snapshotters, members are removed from indexes, and what
+// belongs to a nested bundle is recorded later.
 type view struct {
 	*pull
-	in       auth.Repository // of the root of this transfer, by its path
+	in       auth.Repository // the repository of this transfer's root, by its path
 	isMember bool
 	name     string // of a member
 
 	lock    sync.Mutex
-	nested  bool // there are members in it, whether they are pulled or not
+	nested  bool // it has members, whether they are pulled or not
 	members []member
 }
 
@@ -57,7 +57,7 @@ func (v *view) UnpackPlatforms() []transfer.UnpackConfiguration {
 	return nil
 }
 
-// platformOf is what a destination asks for; nil for everything.
+// platformOf is the platform of a destination; nil for all.
 func platformOf(dst transfer.ImageStorer) platforms.MatchComparer {
 	if getter, ok := dst.(transfer.ImagePlatformsGetter); ok && len(getter.Platforms()) > 0 {
 		return platforms.Ordered(getter.Platforms()...)
@@ -85,12 +85,12 @@ func (v *view) ImageFilter(handler images.HandlerFunc, store content.Store) imag
 				return nil, err
 			}
 		}
-		return v.take(children, entries)
+		return v.removeMembers(children, entries)
 	}
 }
 
-// take takes the members among the children of an index out.
-func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]ocispec.Descriptor, error) {
+// removeMembers removes the members from the children of an index.
+func (v *view) removeMembers(children []ocispec.Descriptor, entries []nested.Entry) ([]ocispec.Descriptor, error) {
 	v.lock.Lock()
 	defer v.lock.Unlock()
 	v.nested = true
@@ -104,7 +104,7 @@ func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]oc
 			return nil, err
 		}
 		if !fits[e.Digest] {
-			v.pass(target)
+			v.skip(target)
 			continue
 		}
 		taken[e.Digest] = true
@@ -113,9 +113,9 @@ func (v *view) take(children []ocispec.Descriptor, entries []nested.Entry) ([]oc
 	return slices.DeleteFunc(children, func(c ocispec.Descriptor) bool { return taken[c.Digest] }), nil
 }
 
-// pass notes a member that is not pulled.
-func (p *pull) pass(target auth.Repository) {
+// skip records a member that is not pulled.
+func (p *pull) skip(target auth.Repository) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.passed[target.String()] = true
+	p.skipped[target.String()] = true
 }

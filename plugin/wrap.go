@@ -26,11 +26,10 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// wrap puts our own around what three of containerd's plugins make: the
-// transfer service, its gRPC front, and the image verifiers. They are found
-// among the registrations, whose order of initialisation stays as it is.
-// Verifiers that are registered later are asked about members, too, whatever
-// the settings.
+// wrap wraps what three of containerd's plugins make: the transfer service, its
+// gRPC front, and the image verifiers. They are found among the registrations,
+// whose order of initialisation does not change. Verifiers that are registered
+// later see members, too, whatever the settings.
 func wrap(current *atomic.Pointer[settings]) error {
 	var service, front *plugin.Registration
 	var verifiers []*plugin.Registration
@@ -50,7 +49,7 @@ func wrap(current *atomic.Pointer[settings]) error {
 			plugins.TransferPlugin, service != nil, plugins.GRPCPlugin, front != nil)
 	}
 	if !slices.Contains(service.Requires, plugins.MetadataPlugin) || !slices.Contains(service.Requires, plugins.LeasePlugin) {
-		return fmt.Errorf("nested: containerd's transfer service requires %v: neither its content nor its leases can be had; see docs/containerd.md", service.Requires)
+		return fmt.Errorf("nested: containerd's transfer service requires %v: neither its content nor its leases are accessible; see docs/containerd.md", service.Requires)
 	}
 	around(service, func(ic *plugin.InitContext, made any) (any, error) { return newService(ic, made, current.Load) })
 	around(front, func(ic *plugin.InitContext, made any) (any, error) { return newFront(ic, made, current.Load) })
@@ -60,7 +59,7 @@ func wrap(current *atomic.Pointer[settings]) error {
 	return nil
 }
 
-// around has a plugin make what wrap makes of its own.
+// around wraps what a plugin makes.
 func around(r *plugin.Registration, wrap func(ic *plugin.InitContext, made any) (any, error)) {
 	inner := r.InitFn
 	r.InitFn = func(ic *plugin.InitContext) (any, error) {
@@ -109,7 +108,7 @@ func newService(ic *plugin.InitContext, made any, settings func() *settings) (an
 	return &service{Transferrer: inner, content: db.ContentStore(), leases: manager, verifiers: verifiers, settings: settings}, nil
 }
 
-// front hands on what containerd's own object for a source has no way to tell.
+// front passes on what containerd's own object for a source does not expose.
 type front struct {
 	transferapi.TransferServer
 	streams  streaming.StreamGetter
@@ -132,7 +131,7 @@ func newFront(ic *plugin.InitContext, made any, settings func() *settings) (any,
 	return front{inner, streams, settings}, nil
 }
 
-// Register is how containerd's gRPC server takes services.
+// Register is how containerd's gRPC server registers services.
 func (f front) Register(server *grpc.Server) error {
 	transferapi.RegisterTransferServer(server, f)
 	return nil
@@ -169,7 +168,7 @@ func (f front) Transfer(ctx context.Context, request *transferapi.TransferReques
 }
 
 // sent is what a client has sent about a registry, and containerd's object for
-// it does not tell.
+// it does not expose.
 type sent struct {
 	hostDir string
 	scheme  string
@@ -181,7 +180,7 @@ type sent struct {
 // sentKey is its key in the context of a transfer.
 type sentKey struct{}
 
-// verifier is an image verifier that may be asked about roots alone.
+// verifier is an image verifier that may be restricted to roots.
 type verifier struct{ imageverifier.ImageVerifier }
 
 func newVerifier(_ *plugin.InitContext, made any) (any, error) {
@@ -192,7 +191,7 @@ func newVerifier(_ *plugin.InitContext, made any) (any, error) {
 	return verifier{inner}, nil
 }
 
-// unverifiedKey marks the context of members that no verifier is asked about.
+// unverifiedKey marks the context of members that are not verified.
 type unverifiedKey struct{}
 
 // VerifyImage implements [imageverifier.ImageVerifier].

@@ -15,7 +15,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// access is what repositories made of the credentials.
+// access records, for each repository, what its answers say about the
+// credential.
 type access struct {
 	client      *registry.Client
 	credentials auth.Source
@@ -24,11 +25,11 @@ type access struct {
 	answers map[auth.Repository]*answers
 }
 
-// answers are what the answers of a repository showed.
+// answers summarize the answers of a repository.
 type answers struct {
 	served  bool
 	err     error  // the worst answer
-	scheme  string // of the authorization that it did not refuse
+	scheme  string // of the authorization that was accepted
 	schemes sync.Once
 }
 
@@ -36,8 +37,8 @@ func newAccess(client *registry.Client, credentials auth.Source) *access {
 	return &access{client: client, credentials: credentials, answers: map[auth.Repository]*answers{}}
 }
 
-// noteRead notes what reading a manifest or index showed of target, where it is
-// by its path, and of found, which served it.
+// noteRead records the result of reading a manifest or index for target, the
+// repository of its path, and for found, which served it.
 func (a *access) noteRead(ctx context.Context, target, found auth.Repository, err error) {
 	var child *nested.Error
 	var other *nested.VerifyError
@@ -56,7 +57,7 @@ func (a *access) noteRead(ctx context.Context, target, found auth.Repository, er
 	}
 }
 
-// note notes a repository's answer: nil for what it served.
+// note records a repository's answer: nil for content that it served.
 func (a *access) note(ctx context.Context, r auth.Repository, err error) {
 	a.mu.Lock()
 	of, ok := a.answers[r]
@@ -75,8 +76,8 @@ func (a *access) note(ctx context.Context, r auth.Repository, err error) {
 	}
 }
 
-// scheme is the scheme of the authorization for a repository, or nothing when
-// its registry asks for none. A token that was just used is still kept.
+// scheme is the scheme of the authorization for a repository; "" when its
+// registry does not ask for any. A token that was just used is still cached.
 func (a *access) scheme(ctx context.Context, r auth.Repository) string {
 	hosts := a.hosts(r)
 	if len(hosts) == 0 {
@@ -90,9 +91,9 @@ func (a *access) scheme(ctx context.Context, r auth.Repository) string {
 	return scheme
 }
 
-// hosts are those from which a repository is pulled.
+// hosts are those from which a repository may be pulled.
 func (a *access) hosts(r auth.Repository) []registry.Host {
-	all, _ := a.client.Hosts(r) // which has been asked
+	all, _ := a.client.Hosts(r) // this repository has answered already
 	var hosts []registry.Host
 	for _, h := range all {
 		if h.Capabilities.Has(docker.HostCapabilityPull) {
@@ -102,7 +103,7 @@ func (a *access) hosts(r auth.Repository) []registry.Host {
 	return hosts
 }
 
-// report is a line about a repository that was asked.
+// report is the report's line about a repository.
 func (a *access) report(ctx context.Context, r auth.Repository) Repository {
 	of := a.answers[r]
 	line := Repository{
@@ -130,7 +131,7 @@ func (a *access) report(ctx context.Context, r auth.Repository) Repository {
 	return line
 }
 
-// scope is the scope that a repository's token was asked for with.
+// scope is the scope that was requested in a repository's token.
 func (a *access) scope(r auth.Repository, of *answers) string {
 	var refusal *auth.DeniedError
 	switch {

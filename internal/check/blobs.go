@@ -20,12 +20,12 @@ import (
 // blob is content other than manifests and indexes.
 type blob struct {
 	nested.Entry
-	of     *bundle.Node // what lists it, or itself when an index does
+	of     *bundle.Node // the manifest that lists it, or itself when an index does
 	served auth.Repository
 	err    error
 }
 
-// blobsOf lists what has to be there beside the manifests and indexes.
+// blobsOf lists the blobs that a part needs.
 func (c *checker) blobsOf(ctx context.Context, n *bundle.Node) []*blob {
 	if !oci.IsManifestOrIndex(n.MediaType) {
 		return []*blob{{Entry: n.Entry, of: n}}
@@ -52,7 +52,7 @@ func (c *checker) blobsOf(ctx context.Context, n *bundle.Node) []*blob {
 	return blobs
 }
 
-// looks are the questions about a part, each to be asked by itself.
+// looks are the requests about a part, each to be made separately.
 func (c *checker) looks(ctx context.Context, p *part) []func() {
 	var looks []func()
 	for _, b := range p.blobs {
@@ -67,8 +67,8 @@ func (c *checker) looks(ctx context.Context, p *part) []func() {
 	return looks
 }
 
-// lookAt asks for a blob where what lists it was found. Elsewhere it is looked
-// for as a pull would do it (docs/spec.md, section 4).
+// lookAt requests a blob from the repository in which its manifest was found.
+// Otherwise it is looked up as in a pull (docs/spec.md, section 4).
 func (c *checker) lookAt(ctx context.Context, b *blob) {
 	if b.err = b.Digest.Validate(); b.err != nil {
 		b.err = fmt.Errorf("digest %.128q: %w", b.Digest, b.err)
@@ -77,17 +77,17 @@ func (c *checker) lookAt(ctx context.Context, b *blob) {
 	if b.err = nested.Unfollowed(b.of.Repository, b.Descriptor); b.err != nil {
 		return
 	}
-	ask := func(r auth.Repository) error { return c.head(ctx, r, b) }
+	request := func(r auth.Repository) error { return c.head(ctx, r, b) }
 	home := c.bundle.Found(b.of)
-	if home == b.of.Repository && ask(home) == nil {
+	if home == b.of.Repository && request(home) == nil {
 		b.served = home
 		return
 	}
-	b.served, b.err = c.bundle.Fetcher.Try(ctx, b.Descriptor, ask)
+	b.served, b.err = c.bundle.Fetcher.Try(ctx, b.Descriptor, request)
 }
 
-// head asks one repository for a blob. An index may list content of any type,
-// which may be stored as a manifest.
+// head requests a blob from one repository. An index may list content of any
+// type, which may be stored as a manifest.
 func (c *checker) head(ctx context.Context, r auth.Repository, b *blob) error {
 	size, err := c.size(ctx, r, "blobs/"+b.Digest.String(), "*/*", b.Size)
 	if b.of.Digest == b.Digest && errdefs.IsNotFound(err) {
@@ -105,26 +105,26 @@ type request struct {
 	path       string
 }
 
-// notThere is the size of what is not expected to be there.
+// notThere is the expected size of content that should not exist.
 const notThere = -1
 
 // size is the Content-Length of "blobs/…" or "manifests/…", or -1 where the
-// registry does not say. A HEAD that denies what is expected is not believed: a
-// pull asks with GET, and proxies there are that fetch for nothing else.
+// registry does not send it. A HEAD that denies expected content is not relied
+// on: a pull uses GET, and some proxies fetch only for GET.
 func (c *checker) size(ctx context.Context, r auth.Repository, path, accept string, expected int64) (int64, error) {
 	return c.sizes.Do(request{r, path}, func() (int64, error) {
 		size, err := lengthOf(c.client.Head(ctx, r, path, accept))
 		if expected != notThere && (errdefs.IsNotFound(err) || err == nil && size >= 0 && size != expected) {
-			size, err = c.glance(ctx, r, path, accept, expected)
+			size, err = c.sizeByGet(ctx, r, path, accept, expected)
 		}
 		c.access.note(ctx, r, err)
 		return size, err
 	})
 }
 
-// glance is size by the beginning of a GET. A page in place of a blob is no
-// blob, whatever its status.
-func (c *checker) glance(ctx context.Context, r auth.Repository, path, accept string, expected int64) (int64, error) {
+// sizeByGet is size by the beginning of a GET. A page in place of a blob is not
+// the blob, whatever its status.
+func (c *checker) sizeByGet(ctx context.Context, r auth.Repository, path, accept string, expected int64) (int64, error) {
 	header, err := c.client.HeadByGet(ctx, r, path, accept)
 	size, err := lengthOf(header, err)
 	if mediaType := header.Get("Content-Type"); err == nil && size != expected && registry.IsPage(mediaType) {
@@ -142,22 +142,22 @@ func lengthOf(header http.Header, err error) (int64, error) {
 	return size, err
 }
 
-// lookForSubject asks for what a manifest or index refers to where that was
-// found.
+// lookForSubject requests the subject of a manifest or index from the
+// repository in which that was found.
 func (c *checker) lookForSubject(ctx context.Context, p *part) error {
 	at := c.bundle.Found(p.Node)
 	if in, ok := c.bundle.Fetcher.Found(p.subject.Digest); ok && in == at {
 		return nil
 	}
 	if p.subject.Digest.Validate() != nil {
-		return fmt.Errorf("digest %.128q is none", p.subject.Digest)
+		return fmt.Errorf("digest %.128q is not valid", p.subject.Digest)
 	}
 	_, err := c.size(ctx, at, "manifests/"+p.subject.Digest.String(), p.subject.MediaType, p.subject.Size)
 	return err
 }
 
-// membersApart reports whether a node is an index that is stored as one and has members
-// in other repositories.
+// membersApart reports whether a node is an index that is stored as one and has
+// members in other repositories.
 func (c *checker) membersApart(ctx context.Context, n *bundle.Node) bool {
 	return images.IsIndexType(n.MediaType) && n.Carrier == nil && len(c.membersOf(ctx, n)) > 0
 }
@@ -172,7 +172,8 @@ func (c *checker) membersOf(ctx context.Context, n *bundle.Node) []nested.Entry 
 	return members
 }
 
-// lookForMembers asks an index's own repository for the members' manifests.
+// lookForMembers requests the members' manifests from the index's own
+// repository.
 func (c *checker) lookForMembers(ctx context.Context, n *bundle.Node) []string {
 	var absent []string
 	at := c.bundle.Found(n)

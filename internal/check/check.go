@@ -1,13 +1,19 @@
-// Package check finds out whether a bundle is complete, and whether somebody may
-// read it, without pulling it. [Bundle] returns a [Report], which is data and can
-// print itself.
+// Package check verifies that a bundle is complete and that a user may read it,
+// without pulling it. [Bundle] returns a [Report], which is data and can print
+// itself.
 //
-// Every index and manifest is read first (walk.go), and then every other blob is
-// asked for (blobs.go): by then it is known where content may be that is listed
-// more than once. What fails is noted, and the rest goes on. What each repository
-// made of the credential is noted with every answer (access.go). From all that the
-// report is put together (findings.go), whose types are in report.go and whose
-// text is in text.go. Errors are of the classes in class.go.
+// Read the files in this order:
+//
+//   - check.go: [Bundle] and its options;
+//   - walk.go: every index and manifest is read first. Failures are recorded,
+//     and the rest goes on;
+//   - blobs.go: then every other blob is requested with HEAD: by then it is
+//     known where content may be that is listed more than once;
+//   - access.go: what each answer says about the credential for its repository;
+//   - findings.go: the report is put together; report.go has its types, text.go
+//     its text, and class.go the classes of errors.
+//
+// Package bundle is below it; nestctl check is its user.
 package check
 
 import (
@@ -22,22 +28,22 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// Concurrent is the number of requests at once.
+// Concurrent is the number of concurrent requests.
 const Concurrent = 8
 
-// Options say what is checked, and with whose credentials.
+// Options say what is checked, and with which credentials.
 type Options struct {
-	Registries registry.Options // whom to ask, and with what; of Metrics only what is counted matters
-	Selection  bundle.Selection // what of the bundle
-	// Strict also asks whether the repository of an index has the members'
-	// manifests, as some registries insist.
+	Registries registry.Options // how to make requests; of Metrics only the counters matter
+	Selection  bundle.Selection // what to check of the bundle
+	// Strict also checks that the repository of an index has the members'
+	// manifests, as some registries require.
 	Strict bool
 }
 
-// Bundle checks what ref leads to. A bundle that is not complete, not there, or
-// not to be read with these credentials is no error but a report that says so.
-// There is an error when ctx ends, and when the bundle has too many parts, as there
-// is no report on what was not asked to the end.
+// Bundle checks a reference. A bundle that is incomplete, does not exist, or
+// may not be read with these credentials is not an error, but a report that
+// says so. It is an error when ctx ends, and when the bundle has too many
+// parts, because an unfinished check has no report.
 func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error) {
 	if o.Registries.Credentials == nil {
 		o.Registries.Credentials = auth.Sources{}
@@ -72,7 +78,7 @@ func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error)
 	return c.report(ctx, ref, walked, parts), nil
 }
 
-// checker looks at all of a bundle.
+// checker checks one bundle.
 type checker struct {
 	bundle     *bundle.Bundle
 	selection  bundle.Selection
@@ -84,7 +90,7 @@ type checker struct {
 	sizes      flight.Once[request, int64]
 }
 
-// run reads all manifests and indexes, and then asks for everything else.
+// run reads all manifests and indexes, and then requests everything else.
 func (c *checker) run(ctx context.Context) (*bundle.Walked, []*part, error) {
 	walked, err := c.walk(ctx)
 	if err != nil {
@@ -106,11 +112,11 @@ func (c *checker) run(ctx context.Context) (*bundle.Walked, []*part, error) {
 	return walked, parts, group.Wait()
 }
 
-// part is what was found out about a node.
+// part is the result for a node.
 type part struct {
 	*bundle.Node
 	reading
 	blobs      []*blob
-	subjectErr error    // why the subject is not there
-	apart      []string // members that the index's own repository does not have
+	subjectErr error    // why the subject was not found
+	apart      []string // members that are not in the index's own repository
 }

@@ -8,8 +8,7 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// class is the class of an error, in the order in which they are to be put
-// right.
+// class is the class of an error, in the order in which they should be fixed.
 type class int
 
 const (
@@ -19,8 +18,8 @@ const (
 	failed
 )
 
-// classOf returns the class of an error: of the classes of errdefs those of
-// denied access and of absence, and [nested.InvalidError].
+// classOf returns the class of an error: denied access and absence by their
+// classes of errdefs, and [nested.InvalidError].
 func classOf(err error) class {
 	var bad *nested.InvalidError
 	switch {
@@ -39,16 +38,16 @@ func (c class) String() string {
 	return [...]string{"denied", "not found", "invalid", "failed"}[c]
 }
 
-// nextStep is what to do about an error that does not say it itself.
+// nextStep is what to do about an error that does not say so itself.
 func nextStep(err error) string {
 	var other *nested.VerifyError
 	switch {
 	case errors.As(err, &other):
 		return "push it again"
 	case classOf(err) == notFound:
-		return "push it there, or make the index anew without it"
+		return "push it there, or make a new index without it"
 	case classOf(err) == invalid:
-		return "make it anew, with nestctl index create"
+		return "make it again with nestctl index create"
 	}
 	return ""
 }

@@ -17,13 +17,13 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// unresolved reports on a reference that leads to nothing.
+// unresolved is the report on a reference that cannot be resolved.
 func unresolved(ctx context.Context, a *access, ref auth.Reference, err error) *Report {
 	repository := ref.Repository()
 	a.noteRead(ctx, repository, repository, err)
 	next := nextStep(err)
 	if classOf(err) == notFound {
-		next = "push it, or look for another tag"
+		next = "push it, or check the tag"
 	}
 	r := newReport(ref.String())
 	r.find(&bundle.Node{Repository: repository}, repository, "", err, next)
@@ -31,7 +31,7 @@ func unresolved(ctx context.Context, a *access, ref auth.Reference, err error) *
 	return r
 }
 
-// report puts together what was found out.
+// report puts the results together.
 func (c *checker) report(ctx context.Context, ref auth.Reference, walked *bundle.Walked, parts []*part) *Report {
 	r, root := newReport(ref.String()), walked.Root
 	r.Root = Root{ref.String(), root.Digest, root.MediaType, root.Size}
@@ -124,13 +124,13 @@ func (c *checker) findings(r *Report, p *part) {
 	}
 }
 
-// mayBeElsewhere reports whether a blob that is not there need not be: it is not
-// to be distributed, or a plain image says itself where else it is.
+// mayBeElsewhere reports whether a blob may be missing: it must not be
+// distributed, or a plain image names other places for it.
 func (b *blob) mayBeElsewhere() bool {
 	return b.err != nil && (len(b.URLs) > 0 || bundle.IsNonDistributable(b.MediaType)) && classOf(b.err) == notFound
 }
 
-// warnings adds what others would object to.
+// warnings adds the problems that others would have.
 func (c *checker) warnings(ctx context.Context, r *Report, p *part) {
 	in := c.where(p)
 	warn := func(d digest.Digest, format string, args ...any) {
@@ -138,23 +138,23 @@ func (c *checker) warnings(ctx context.Context, r *Report, p *part) {
 		r.Warnings = append(r.Warnings, Remark{"warning", p.Namespace, bundle.PlatformOf(p.Platform), in.String(), d, message})
 	}
 	if c.isRefusable(ctx, p) {
-		warn(p.Digest, "%s is stored as an index, and its members belong into other repositories%s; registries that insist on "+
-			"members refuse it; nestctl copy and nestctl index create use a carrier there", short(in, p.Digest), c.whichApart(p))
+		warn(p.Digest, "%s is stored as an index, and its members belong to other repositories%s; registries that require "+
+			"members to be present refuse it; nestctl copy and nestctl index create use a carrier there", short(in, p.Digest), c.whichApart(p))
 	}
 	if p.err == nil && isCopy(p.Node, in) {
-		warn(p.Digest, "%s was found only as a copy in %s; clients fall back to it, with the rights on that repository; push it to its own",
+		warn(p.Digest, "%s was found only as a copy in %s; clients fall back to it, with that repository's access rights; push it to its own",
 			short(p.Repository, p.Digest), in)
 	}
 	if p.subjectErr != nil {
-		warn(p.Digest, "%s refers to a subject that is not with it: %v; push the subject there, too", short(in, p.Digest), p.subjectErr)
+		warn(p.Digest, "%s refers to a subject that is not in its repository: %v; push the subject there, too", short(in, p.Digest), p.subjectErr)
 	}
 	for _, b := range p.blobs {
 		home := c.bundle.Found(b.of)
 		switch {
 		case b.mayBeElsewhere():
-			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, as it is not to be distributed"))
+			warn(b.Digest, "%s is not there; clients get it from %s", short(home, b.Digest), cmp.Or(strings.Join(b.URLs, ", "), "elsewhere, because it must not be distributed"))
 		case b.err == nil && b.served != home && home == b.of.Repository && oci.IsManifestOrIndex(b.of.MediaType):
-			warn(b.Digest, "%s is not there, only in %s; who pulls this member alone misses it; push the member again", short(home, b.Digest), b.served)
+			warn(b.Digest, "%s is not there, only in %s; pulling this member alone fails; push the member again", short(home, b.Digest), b.served)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func isCopy(n *bundle.Node, found auth.Repository) bool {
 }
 
 // isRefusable reports whether a part is an index that registries refuse which
-// insist on members' presence.
+// check that members exist.
 func (c *checker) isRefusable(ctx context.Context, p *part) bool {
 	_, carried := c.bundle.Fetcher.Carrier()
 	if p.IsRoot && (carried || c.rootIsBlob) || !c.membersApart(ctx, p.Node) {
@@ -179,10 +179,10 @@ func (c *checker) whichApart(p *part) string {
 	if c.strict {
 		return "; not in this one: " + strings.Join(p.apart, ", ")
 	}
-	return " (--strict asks whether they are in this one, too)"
+	return " (--strict also checks that they are in this one)"
 }
 
-// repositories are those that were asked, in the order of the bundle.
+// repositories are those that were used, in the order of the bundle.
 func (c *checker) repositories(parts []*part) []auth.Repository {
 	var all []auth.Repository
 	listed := map[auth.Repository]bool{}

@@ -11,11 +11,11 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// Report is what was found out. In JSON its lists are never null, and sizes are
-// in bytes.
+// Report is the result of a check. In JSON its lists are never null, and sizes
+// are in bytes.
 type Report struct {
 	Root         Root         `json:"root"`
-	Complete     bool         `json:"whole"` // there are no findings
+	Complete     bool         `json:"whole"` // there are no findings; the JSON name is older
 	Repositories []Repository `json:"repositories"`
 	Members      []Member     `json:"members"`
 	Blobs        int          `json:"blobs"` // each once, as in bytes
@@ -23,9 +23,9 @@ type Report struct {
 	Findings     []Remark     `json:"findings"`
 	Warnings     []Remark     `json:"warnings"`
 
-	members int              // counted as pull does
+	members int              // counted as in pull
 	worst   error            // of the findings
-	found   map[content]bool // what there is a finding about
+	found   map[content]bool // the content that there is a finding about
 }
 
 // content is content of a member.
@@ -34,7 +34,7 @@ type content struct {
 	digest digest.Digest
 }
 
-// Root is what the reference leads to. One that was not found has only the
+// Root is what the reference resolves to. One that was not found has only the
 // reference.
 type Root struct {
 	Ref       string        `json:"ref"`
@@ -43,11 +43,11 @@ type Root struct {
 	Size      int64         `json:"size"`
 }
 
-// Repository is what was asked of a repository and what came of it.
+// Repository is what was requested from a repository, and the result.
 type Repository struct {
 	Repository string `json:"repository"`
 	Credential string `json:"credential"` // file and key, or helper
-	Scope      string `json:"scope"`      // asked for; empty when no token was
+	Scope      string `json:"scope"`      // requested; empty when there was no token
 	Granted    string `json:"granted"`    // "pull", "none asked", "denied: …" or "unknown"
 	Status     string `json:"status"`     // "ok", "denied", "not found" or "failed"
 }
@@ -63,7 +63,7 @@ type Member struct {
 	Size         int64           `json:"size"`   // with its blobs
 	Status       string          `json:"status"` // "ok", "incomplete", or as that of a repository, or "invalid"
 	Blobs        int             `json:"blobs"`
-	Missing      []digest.Digest `json:"missing"` // blobs that cannot be had
+	Missing      []digest.Digest `json:"missing"` // blobs that cannot be fetched
 }
 
 // Remark is a finding or a warning.
@@ -112,7 +112,7 @@ func newReport(ref string) *Report {
 }
 
 // find adds a finding, unless there is one about the same content of the same
-// member, for another platform maybe.
+// member, which may be listed for several platforms.
 func (r *Report) find(n *bundle.Node, in auth.Repository, d digest.Digest, err error, next string) {
 	about := content{n.Namespace, d}
 	if r.found[about] {

@@ -16,7 +16,7 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// Print writes the report for people. Errors: those of out.
+// Print writes the report as text. Errors: those of out.
 func (r *Report) Print(out io.Writer) error {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, sanitize.Text(r.title()))
@@ -71,7 +71,7 @@ func (r *Report) verdict() string {
 	return fmt.Sprintf("complete: %s, %s, %s", amount.Count(r.members, "member"), amount.Count(r.Blobs, "blob"), amount.Bytes(r.Bytes))
 }
 
-// access is what a repository made of the credential.
+// access is the column with the access that the credential gives.
 func (r Repository) access() string {
 	switch {
 	case r.Status == "denied":
@@ -104,7 +104,7 @@ func (m Member) cells() []string {
 	return []string{path, m.Platform, m.Repository + "@" + oci.Short(m.Digest), amount.Bytes(m.Size), blobs}
 }
 
-// about says in which member it is.
+// about names the member.
 func (r Remark) about() string {
 	about := strings.TrimSpace(r.Path + " " + r.Platform)
 	if about == "" {

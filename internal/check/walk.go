@@ -13,13 +13,13 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// reading is what came of reading a manifest or index.
+// reading is the result of reading a manifest or index.
 type reading struct {
 	err     error
 	subject *ocispec.Descriptor
 }
 
-// readings are those of a walk.
+// readings are those of one walk.
 type readings struct {
 	mu sync.Mutex
 	of map[digest.Digest]reading
@@ -52,8 +52,8 @@ func (r *readings) failed() bool {
 	return false
 }
 
-// walk reads every manifest and index. What cannot be read is noted, and taken
-// for one that has no children.
+// walk reads every manifest and index. One that cannot be read is recorded, and
+// treated as having no children.
 func (c *checker) walk(ctx context.Context) (*bundle.Walked, error) {
 	options := bundle.Options{Selection: c.selection, Concurrent: Concurrent}
 	walked, err := c.bundle.Walk(ctx, options, bundle.Visitor{Fetch: c.read, Children: c.children})
@@ -84,7 +84,8 @@ func (c *checker) read(ctx context.Context, n *bundle.Node) error {
 	return nil
 }
 
-// children returns the entries of what was read; none where that failed.
+// children returns the entries of a manifest or index; none when reading
+// failed.
 func (c *checker) children(ctx context.Context, n *bundle.Node) ([]nested.Entry, error) {
 	r := c.readings.get(n.Digest)
 	if r.err != nil {
@@ -101,7 +102,7 @@ func (c *checker) children(ctx context.Context, n *bundle.Node) ([]nested.Entry,
 	return entries, nil
 }
 
-// entries are those of what the walk has read.
+// entries are those that the walk has read.
 func (c *checker) entries(ctx context.Context, n *bundle.Node) []nested.Entry {
 	entries, _ := c.children(ctx, n)
 	return entries

@@ -32,13 +32,13 @@ func probe(arguments []string) func(path string) error {
 
 func probeResult(probe *exec.Cmd) error {
 	_, err := probe.Output()
-	var ended *exec.ExitError
-	if !errors.As(err, &ended) {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
 		return err
 	}
-	said, _, _ := strings.Cut(string(ended.Stderr), "\n") // a panic prints more lines
+	said, _, _ := strings.Cut(string(exit.Stderr), "\n") // a panic prints more lines
 	err = fmt.Errorf("reading it: %w: %s", err, sanitize.Text(said))
-	if ended.ExitCode() == probeFailed {
+	if exit.ExitCode() == probeFailed {
 		return err
 	}
 	return fmt.Errorf("%w: %w", locations.ErrDamaged, err)

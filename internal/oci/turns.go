@@ -17,7 +17,7 @@ import (
 // and a layer as often as manifests name it. What is pushed is not shared as a
 // [flight.Group] shares it: each caller has a writer of their own, and writes.
 type Turns struct {
-	taken flight.Turns[pushKey]
+	turns flight.Turns[pushKey]
 
 	mu     sync.Mutex
 	pushed map[pushKey]bool
@@ -34,7 +34,7 @@ type pushKey struct {
 // the error is of the class errdefs.ErrAlreadyExists.
 func (t *Turns) Push(ctx context.Context, desc ocispec.Descriptor, open func() (content.Writer, error)) (content.Writer, error) {
 	key := pushKey{desc.Digest, IsManifestOrIndex(desc.MediaType)}
-	end, err := t.taken.Take(ctx, key)
+	end, err := t.turns.Take(ctx, key)
 	if err != nil {
 		return nil, err
 	}
