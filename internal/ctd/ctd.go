@@ -1,12 +1,13 @@
-// Package ctd keeps bundles in containerd, for nestctl pull: content with the
-// labels that garbage collection and later pushes go by, images unpacked, and
-// image records of the root and its members. It is the one package beside the
-// programs that imports containerd's client, which brings hundreds of packages.
+// Package ctd stores bundles in containerd, for nestctl pull: content with the
+// labels that garbage collection and later pushes use, unpacked images, and
+// image records of the root and its members. Of the libraries it is the only
+// one that imports containerd's client, which brings hundreds of packages.
 //
-// A [Target] (ctd.go) is protected by a lease until it is finished. Content gets
-// its labels when it is committed (labels.go), an image is unpacked as soon as all
-// its layers are there (unpack.go), and records are made at the end, so that what
-// is interrupted leaves none.
+// A [Target] (ctd.go) is protected by a lease until it is finished. Content
+// gets its labels when it is committed (labels.go), an image is unpacked as
+// soon as all its layers are there (unpack.go), and records are made at the
+// end, so that an interrupted pull leaves none. Package bundle pulls into it;
+// package records makes the records.
 package ctd
 
 import (
@@ -29,31 +30,31 @@ import (
 )
 
 const (
-	// DefaultAddress is containerd's socket unless it is configured otherwise.
+	// DefaultAddress is containerd's default socket.
 	DefaultAddress = "/run/containerd/containerd.sock"
-	// KubernetesNamespace is the namespace of CRI. The kubelet takes an image
-	// that it has no record of pulling for one that every pod may use, so that
-	// no records of members are made there unless asked for.
+	// KubernetesNamespace is the namespace of CRI. The kubelet lets every pod
+	// use an image that it has no record of pulling, so that no records of
+	// members are made there unless requested.
 	KubernetesNamespace = "k8s.io"
-	// leaseLife is how long an interrupted pull can be gone on with.
+	// leaseLife is how long an interrupted pull can be resumed.
 	leaseLife = 24 * time.Hour
 )
 
-// Options say where and how containerd keeps a bundle.
+// Options say where and how containerd stores a bundle.
 type Options struct {
 	Address     string // of the socket: a path, or unix:// and a path
 	Namespace   string
 	Snapshotter string // "": the namespace's, or the daemon's
-	NoUnpack    bool   // keep content only
+	NoUnpack    bool   // store content only
 	// Platform is that of the images that are unpacked; nil: this host's.
 	Platform platforms.Matcher
-	// MemberRecords makes image records of members in KubernetesNamespace, too.
+	// MemberRecords makes image records of members also in KubernetesNamespace.
 	MemberRecords bool
 }
 
-// Target is a namespace of containerd, into which one bundle is pulled. Its
-// methods are called in the order Lease; StoreFor, Stored and Done, from several
-// goroutines; Finish. Close may be called at any time after these.
+// Target is a namespace of containerd into which one bundle is pulled. Its
+// methods are called in the order Lease; StoreFor, Stored and Done, from
+// several goroutines; Finish. Close may be called at any time after these.
 type Target struct {
 	content.Store
 	client   *client.Client
@@ -61,7 +62,7 @@ type Target struct {
 	lease    leases.Lease
 	unpacker func() (*unpacker, error) // when there is something to unpack
 
-	labelled sync.Map // digests of what was committed with its labels
+	labelled sync.Map // digests of content that was committed with its labels
 }
 
 var (
@@ -106,11 +107,11 @@ func dial(ctx context.Context, socket, namespace string) (*client.Client, error)
 	return c, nil
 }
 
-// Name is what the target is called in results.
+// Name is its name in results.
 func (t *Target) Name() string { return "containerd:" + t.options.Namespace }
 
-// Lease protects what is pulled from garbage collection. The lease is given
-// up at the end; after an interruption it ends by itself.
+// Lease protects the content from garbage collection. The lease is deleted at
+// the end; after an interruption it expires.
 func (t *Target) Lease(ctx context.Context) (context.Context, error) {
 	lease, err := t.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseLife))
 	if err != nil {
@@ -128,7 +129,7 @@ func (t *Target) Stored(ctx context.Context, b *bundle.Bundle, n *bundle.Node) e
 	return label(ctx, t.Store, b, n)
 }
 
-// Finish records the members and the root, and gives up the lease.
+// Finish records the members and the root, and deletes the lease.
 func (t *Target) Finish(ctx context.Context, _ *bundle.Bundle, walked *bundle.Walked, name string) error {
 	names := walked.Names(name)
 	b := records.Bundle{Images: t.client.ImageService(), Name: name}
@@ -147,5 +148,6 @@ func (t *Target) Finish(ctx context.Context, _ *bundle.Bundle, walked *bundle.Wa
 	return t.client.LeasesService().Delete(ctx, t.lease)
 }
 
-// Close ends the connection. What was not finished stays until its lease ends.
+// Close closes the connection. Unfinished content stays until its lease
+// expires.
 func (t *Target) Close() error { return t.client.Close() }

@@ -15,8 +15,8 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// label says of content what garbage collection and pushes need to know: what
-// it points to, and the repository that it came from.
+// label sets the labels that garbage collection and pushes need: what content
+// points to, and the repository that it came from.
 func label(ctx context.Context, to content.Manager, b *bundle.Bundle, n *bundle.Node) error {
 	if oci.IsManifestOrIndex(n.MediaType) {
 		children := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
@@ -42,7 +42,7 @@ func label(ctx context.Context, to content.Manager, b *bundle.Bundle, n *bundle.
 	return err
 }
 
-// gathered takes labels as a store would that has none yet.
+// gathered collects labels as a store would that has none yet.
 type gathered struct {
 	content.Manager
 	labels map[string]string
@@ -59,9 +59,9 @@ func (g gathered) Update(_ context.Context, info content.Info, _ ...string) (con
 	return info, nil
 }
 
-// StoreFor is where a node's content goes: with its labels when it is
-// committed, because each change of them is a transaction of the daemon's own,
-// which waits for the disk.
+// StoreFor is where a node's content is stored: with its labels when it is
+// committed, because each later change of labels is a transaction of the
+// daemon's, which waits for the disk.
 func (t *Target) StoreFor(b *bundle.Bundle, n *bundle.Node) content.Ingester {
 	return labelling{t.Store, func(ctx context.Context) (map[string]string, error) {
 		g := gathered{labels: map[string]string{}}
@@ -73,7 +73,7 @@ func (t *Target) StoreFor(b *bundle.Bundle, n *bundle.Node) content.Ingester {
 type labelling struct {
 	content.Ingester
 	labels func(context.Context) (map[string]string, error)
-	done   func() // called when something was committed
+	done   func() // called after each commit
 }
 
 // Writer implements content.Ingester.

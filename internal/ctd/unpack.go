@@ -23,12 +23,12 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// unpacksAtOnce is for layers that do not lie on one another.
+// unpacksAtOnce is for layers that do not depend on each other.
 const unpacksAtOnce = 4
 
 // unpacker unpacks the images of a pull into snapshots: a layer that several
-// have on the same layers below once, and what does not depend on one another
-// at the same time.
+// images have on the same layers is unpacked once, and independent layers
+// concurrently.
 type unpacker struct {
 	client *client.Client
 	name   string // of the snapshotter
@@ -56,7 +56,7 @@ func newUnpacker(ctx context.Context, c *client.Client, name string) (*unpacker,
 	}, nil
 }
 
-// unpack unpacks an image and has its config keep the snapshot.
+// unpack unpacks an image, and makes its config reference the snapshot.
 func (u *unpacker) unpack(ctx context.Context, config ocispec.Descriptor, image ocispec.Image, layers []ocispec.Descriptor) error {
 	diffs := image.RootFS.DiffIDs
 	if len(diffs) != len(layers) {
@@ -74,7 +74,7 @@ func (u *unpacker) unpack(ctx context.Context, config ocispec.Descriptor, image 
 	return u.label(ctx, config.Digest, "containerd.io/gc.ref.snapshot."+u.name, identity.ChainID(diffs).String())
 }
 
-// fits is an error when an image needs what the snapshotter has not.
+// fits is an error when an image needs features that the snapshotter lacks.
 func (u *unpacker) fits(ctx context.Context, p ocispec.Platform) error {
 	if len(p.OSFeatures) == 0 {
 		return nil
@@ -83,7 +83,7 @@ func (u *unpacker) fits(ctx context.Context, p ocispec.Platform) error {
 	if err != nil || supported.Match(p) {
 		return err
 	}
-	return fmt.Errorf("snapshotter %s has not all of the features %q", u.name, p.OSFeatures)
+	return fmt.Errorf("snapshotter %s lacks some of the features %q", u.name, p.OSFeatures)
 }
 
 // apply applies a layer on others, once.
@@ -147,8 +147,8 @@ func (t *Target) Done(ctx context.Context, _ *bundle.Bundle, n *bundle.Node) err
 // maxConfig bounds the image configs that are read; they are some KiB.
 const maxConfig = 4 << 20
 
-// imageParts returns what an image's manifest consists of, and reports whether
-// it is one.
+// imageParts returns the parts of an image's manifest, and reports whether it
+// is one.
 func imageParts(n *bundle.Node) (config ocispec.Descriptor, layers []ocispec.Descriptor, ok bool) {
 	for _, c := range n.Children {
 		switch {
@@ -163,7 +163,7 @@ func imageParts(n *bundle.Node) (config ocispec.Descriptor, layers []ocispec.Des
 	return config, layers, config.Digest != "" && config.Size <= maxConfig && len(layers) > 0
 }
 
-// readConfig reads a config. What is in the store under its digest may be
+// readConfig reads a config. The content in the store under its digest may be
 // larger than its descriptor says.
 func (t *Target) readConfig(ctx context.Context, config ocispec.Descriptor) (_ []byte, err error) {
 	r, err := t.ReaderAt(ctx, config)

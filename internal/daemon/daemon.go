@@ -1,17 +1,20 @@
-// Package daemon runs the gateway of a configuration as a process: [Run] opens
-// the location cache and the sockets, serves, and ends with a while for transfers.
+// Package daemon runs the gateway as a process: [Run] opens the location cache
+// and the sockets, serves, and gives transfers time to end.
 //
-//	daemon.go   from the start to the end
-//	settings.go what requests are answered by, and how that is replaced: on
-//	            SIGHUP, and when hosts.toml files change (hosts.go)
-//	listen.go   whose sockets they are: systemd's, those of the gateway before
-//	            (package handover), or new ones
-//	observe.go  metrics and health
-//	probe.go    the location cache is read first in a process that a damaged file may end
+// Read the files in this order:
 //
-// What a file says is package config's, and who may ask for what is package
-// gateway's. Only one can run in a process: it goes by the process's signals,
-// sets its limit of memory and how it logs.
+//   - daemon.go: from the start to the end;
+//   - settings.go: the settings with which requests are answered, and how they
+//     are replaced: on SIGHUP, and when hosts.toml files change (hosts.go);
+//   - listen.go: where the sockets come from: systemd, the gateway before
+//     (package handover), or new ones;
+//   - observe.go: metrics and health;
+//   - probe.go: the location cache is first read in another process, which a
+//     damaged file may crash.
+//
+// Package config reads the configuration, and package gateway decides who may
+// ask for what. There can be only one in a process: it handles the process's
+// signals, sets its memory limit and its logging.
 package daemon
 
 import (
@@ -34,25 +37,26 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
-// Options say which gateway runs. Config, UserAgent and Probe are required.
+// Options describe the gateway. Config, UserAgent and Probe are required.
 type Options struct {
 	// Config is the path of the configuration file.
 	Config string
-	// Debug logs at level debug, whatever the file says.
+	// Debug logs at level debug, whatever the configuration says.
 	Debug bool
-	// Handover is the name under which sockets are taken from the gateway that
-	// runs, and handed to the next; empty: they are not. See package handover.
+	// Handover is the name under which sockets are taken from the running
+	// gateway, and handed to the next; empty: they are not. See package
+	// handover.
 	Handover string
-	// UserAgent is what registries are told.
+	// UserAgent is sent to registries.
 	UserAgent string
-	// Probe are the arguments with which this program reads a location cache, whose path
-	// is added, and ends as [locations.Probe] says: with exit status 0, with
-	// 1 when something else is wrong than the file, or in any other way when the
-	// file is damaged.
+	// Probe are the arguments with which this program reads a location cache,
+	// whose path is appended, and exits as [locations.Probe] says: with exit
+	// status 0, with 1 when something other than the file is wrong, or in any
+	// other way when the file is damaged.
 	Probe []string
 }
 
-// daemon is a gateway as a process. What answers requests is replaced when the
+// daemon is a gateway as a process. Its settings are replaced when the
 // configuration is read again; the rest stays.
 type daemon struct {
 	options   Options
@@ -63,8 +67,9 @@ type daemon struct {
 	ready     atomic.Bool
 }
 
-// Run serves until the context ends, and then lets transfers go on for the
-// configuration's grace. The error is a [config.Error] when the file is wrong.
+// Run serves until the context ends, and then gives transfers the
+// configuration's grace to end. The error is a [config.Error] when the file is
+// wrong.
 func Run(ctx context.Context, o Options) error {
 	c, err := config.LoadAndPrepare(o.Config)
 	if err != nil {
@@ -86,8 +91,8 @@ func Run(ctx context.Context, o Options) error {
 	return d.run(ctx, c.Gateway)
 }
 
-// limitMemory returns the budget for what is held for clients. Go collects
-// more often when that and what the process takes besides is reached.
+// limitMemory returns the memory budget for clients. Go's limit is that plus
+// what the process needs besides.
 func limitMemory(c *config.Config) *gateway.Memory {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + gateway.MemoryBeside)
@@ -95,8 +100,8 @@ func limitMemory(c *config.Config) *gateway.Memory {
 	return gateway.NewMemory(int64(c.Gateway.MaxMemory))
 }
 
-// run serves by what the configuration said at the start about sockets and
-// certificates, which [config.Config.NeedsRestart] keeps.
+// run serves on the sockets and with the certificates of the configuration at
+// the start; [config.Config.NeedsRestart] keeps them from changing.
 func (d *daemon) run(ctx context.Context, c config.Gateway) error {
 	sockets, err := openSockets(ctx, d.options.Handover, c.Certificate)
 	if err != nil {
@@ -120,7 +125,7 @@ func (d *daemon) run(ctx context.Context, c config.Gateway) error {
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	d.ready.Store(true)
-	_, _ = sd.SdNotify(false, sd.SdNotifyReady) // nobody listens outside systemd
+	_, _ = sd.SdNotify(false, sd.SdNotifyReady) // does nothing without systemd
 	log.L.Infof("serving %v on %s", d.settings.Load().config.Gateway.Registries, listener.Addr())
 
 	if err := d.follow(ctx, hangup, failed); err != nil {
@@ -152,8 +157,8 @@ func (d *daemon) follow(ctx context.Context, hangup <-chan os.Signal, failed <-c
 	}
 }
 
-// end ends: no new connections, a while for those that are open. A transfer
-// that is cut off is resumed by containerd.
+// end accepts no new connections, and gives the open ones time to end.
+// containerd resumes a transfer that is cut off.
 func (d *daemon) end(server *gateway.Server, listener net.Listener) error {
 	d.ready.Store(false)
 	_, _ = sd.SdNotify(false, sd.SdNotifyStopping)

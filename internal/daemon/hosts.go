@@ -10,15 +10,14 @@ import (
 	"github.com/containerd/log"
 )
 
-// hostsInterval is how often the gateway looks whether its hosts.toml files
-// were replaced: a mirror that an administrator, k3s or RKE2 has removed is not
-// to be asked for long, and nestctl install in another container has nobody to
-// send a signal to.
+// hostsInterval is how often the gateway checks whether its hosts.toml files
+// have changed: a mirror that an administrator, k3s or RKE2 has removed should
+// not be used for long, and nestctl install in another container cannot send a
+// signal.
 const hostsInterval = 10 * time.Second
 
-// followHosts reads the hosts.toml files again when they were replaced. When
-// others decide about them by now, it goes on with those that it has, and says
-// so once.
+// followHosts reads the hosts.toml files again when they have changed. When
+// others can change them now, it keeps the old ones, and logs that once.
 func (d *daemon) followHosts() {
 	current := d.settings.Load()
 	seen := hostsSeen(current.config.Gateway.HostsDir)
@@ -37,8 +36,8 @@ func (d *daemon) followHosts() {
 	log.L.Info("the files of gateway.hosts_dir were read again")
 }
 
-// hostsSeen returns a text that changes with the files in the directories of
-// registries.
+// hostsSeen returns a text that changes whenever the files in the directories
+// of registries do.
 func hostsSeen(dir string) string {
 	var seen strings.Builder
 	paths := []string{dir}

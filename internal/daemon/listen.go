@@ -13,7 +13,7 @@ import (
 
 // sockets makes the listeners of the process.
 type sockets struct {
-	handover *handover.Sockets // nil: they are not handed over
+	handover *handover.Sockets // nil: the sockets are not handed over
 }
 
 // openSockets takes the sockets of the gateway that runs under the name, if
@@ -26,18 +26,18 @@ func openSockets(ctx context.Context, name, certificate string) (sockets, error)
 	return sockets{taken}, err
 }
 
-// gateway returns the socket that systemd passes, that of the gateway before, or
-// a new one.
+// gateway returns the socket that systemd passes, that of the gateway before,
+// or a new one.
 func (s sockets) gateway(ctx context.Context, address string) (net.Listener, error) {
 	passed, err := activation.Listeners()
 	switch {
 	case err != nil:
 		return nil, err
 	case len(passed) > 1:
-		return nil, fmt.Errorf("systemd passes %d sockets; one is enough", len(passed))
+		return nil, fmt.Errorf("systemd passes %d sockets; the gateway needs one", len(passed))
 	case len(passed) == 1 && passed[0] != nil:
 		if s.handedOver() {
-			return nil, errors.New("systemd passes a socket; a handover is for what has no systemd to hold them")
+			return nil, errors.New("systemd passes a socket; --handover is for where systemd does not hold the sockets")
 		}
 		return passed[0], nil
 	}
@@ -55,7 +55,7 @@ func (s sockets) listen(ctx context.Context, address string) (net.Listener, erro
 // handedOver reports whether the next gateway gets the sockets.
 func (s sockets) handedOver() bool { return s.handover != nil }
 
-// start lets the next gateway take what listen and gateway returned.
+// start lets the next gateway take the sockets.
 func (s sockets) start() {
 	if s.handedOver() {
 		s.handover.Start()

@@ -11,12 +11,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// observerTimeout is how long a request for metrics or health may take to
-// arrive; it comes from this machine.
+// observerTimeout bounds receiving a request for metrics or health; it comes
+// from this machine.
 const observerTimeout = 10 * time.Second
 
-// observe serves metrics and health at an address over plain http; "" is
-// nowhere. When that fails later, failed gets the error.
+// observe serves metrics and health at an address over plain http; not at all
+// when it is "". A later failure is sent to failed.
 func (d *daemon) observe(ctx context.Context, from sockets, address string, failed chan<- error) (closeServer func(), err error) {
 	if address == "" {
 		return func() {}, nil

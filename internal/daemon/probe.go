@@ -13,13 +13,13 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway/locations"
 )
 
-// probeFailed is the exit status of a probe that says that something else is
-// wrong than the file.
+// probeFailed is the exit status of a probe for which something other than the
+// file is wrong.
 const probeFailed = 1
 
-// probe returns what reads a location cache in a process of its own: this program with
-// these arguments and the path. However that ends, the file is damaged, unless
-// the process says that something else is wrong.
+// probe returns a function that reads a location cache in another process: this
+// program with these arguments and the path. However that process ends, the
+// file is damaged, unless it says that something else is wrong.
 func probe(arguments []string) func(path string) error {
 	return func(path string) error {
 		self, err := os.Executable()

@@ -9,15 +9,15 @@ import (
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
-// settings are what requests are answered by. They do not change: others take
-// their place.
+// settings are those with which requests are answered. They do not change, but
+// are replaced.
 type settings struct {
 	config  *config.Config
 	gateway *gateway.Gateway
-	hosts   string // see hostsSeen; before the gateway read the files
+	hosts   string // see hostsSeen; from before the gateway read the files
 }
 
-// use makes a configuration the one by which requests are answered.
+// use replaces the settings by those of a configuration.
 func (d *daemon) use(c *config.Config) error {
 	hosts := hostsSeen(c.Gateway.HostsDir)
 	g, err := c.NewGateway(d.locations, d.memory, d.metrics, d.options.UserAgent)
@@ -40,7 +40,7 @@ func (d *daemon) use(c *config.Config) error {
 	return nil
 }
 
-// reload reads the configuration again; a bad one changes nothing.
+// reload reads the configuration again; an invalid one changes nothing.
 func (d *daemon) reload() {
 	c, err := config.Load(d.options.Config)
 	if err == nil {

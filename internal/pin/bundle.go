@@ -15,28 +15,28 @@ import (
 
 // What avoids errors, each a [usage.Avoidable].
 const (
-	ByPlatform       usage.Choice = "platform" // a bundle that is selected for one
+	ByPlatform       usage.Choice = "platform" // Choices that avoid errors, each in a [usage.Avoidable].
 	ByAllowUnmatched usage.Choice = "allowUnmatched"
 	ByFormat         usage.Choice = "format" // another one, or fewer members
 )
 
 // Member is an image or artifact of a bundle.
 type Member struct {
-	Namespace  string          // path from the bundle's repository, as "tools/cli"
-	Target     auth.Repository // the repository by that path, which manifests name
-	Repository auth.Repository // the one that has it, which may be above the target
+	Namespace  string          // path from the bundle's repository, such as "tools/cli"
+	Target     auth.Repository // the repository of that path, which manifests name
+	Repository auth.Repository // the one that has the content, which may be above the target
 	Digest     digest.Digest
 }
 
 // Ref is the reference that pins the member, repository@digest.
 func (m Member) Ref() string { return m.Repository.String() + "@" + m.Digest.String() }
 
-// Bundle is what a bundle's images become.
+// Bundle says what the images of a bundle are replaced by.
 type Bundle struct {
 	Ref        string // as the user gave it, for errors
-	Tag        string // that was given, or meant; an image with it is the bundle's own. "" for none
+	Tag        string // the tag in Ref, or its default; an image with it is the bundle itself. "" for none
 	Repository auth.Repository
-	Digest     digest.Digest // of what the tag names: an index, a manifest, or the carrier of an index
+	Digest     digest.Digest // what the tag names: an index, a manifest, or the carrier of an index
 	Members    []Member
 	// Unselected are members that were left out, for errors: the path, and after
 	// a space the platform, where there is one.
@@ -54,8 +54,8 @@ func (b Bundle) own() string {
 // root is the reference that pins the bundle itself.
 func (b Bundle) root() string { return b.Repository.String() + "@" + b.Digest.String() }
 
-// above reports whether a repository's name is below the bundle's. It may be
-// one that does not parse.
+// above reports whether a repository's name is below the bundle's. The name
+// need not be valid.
 func (b Bundle) above(name string) bool {
 	full := b.Repository.String() + "/"
 	return strings.HasPrefix(name, full) || strings.HasPrefix(name, strings.TrimPrefix(full, "docker.io/"))
@@ -82,15 +82,16 @@ func (b Bundle) members() string {
 	return list
 }
 
-// Pinner pins the images of bundles. It is for several goroutines.
+// Pinner pins the images of bundles. It may be used by several goroutines at
+// once.
 type Pinner struct {
 	bundles        []Bundle
 	refs           map[string][]string // by repository for members, by repository:tag for bundles
 	allowUnmatched bool
 }
 
-// NewPinner returns a Pinner for the images of bundles. allowUnmatched leaves
-// images as they are that are below a bundle's repository and no members of it.
+// NewPinner returns a Pinner for the images of bundles. With allowUnmatched,
+// images below a bundle's repository that are not members do not change.
 func NewPinner(bundles []Bundle, allowUnmatched bool) *Pinner {
 	p := &Pinner{bundles, map[string][]string{}, allowUnmatched}
 	for _, b := range bundles {
@@ -105,14 +106,13 @@ func NewPinner(bundles []Bundle, allowUnmatched bool) *Pinner {
 	return p
 }
 
-// Pin returns the pinned reference for an image, as [Write] asks for it; "" for
-// one that has a digest or is none of a bundle's. The tag of a member's image
-// does not count, as the bundle says which one it is. The bundle's own image
-// with another tag is another image.
+// Pin returns the pinned reference for an image, as [Write] needs it; "" for an
+// image that has a digest or belongs to no bundle. The tag of a member's image
+// does not matter, because the bundle says which one it is. The bundle's own
+// image with another tag is another image.
 //
-// It is an error when an image may be two things, and of class
-// errdefs.ErrNotFound when it is below a bundle's repository without being a
-// member.
+// It is an error when an image is ambiguous, and of class errdefs.ErrNotFound
+// when it is below a bundle's repository without being a member.
 func (p *Pinner) Pin(image string) (string, error) {
 	image = strings.TrimSpace(image)
 	named, err := reference.ParseNormalizedNamed(image)
@@ -133,8 +133,8 @@ func (p *Pinner) Pin(image string) (string, error) {
 	return "", &usage.Avoidable{Err: fmt.Errorf("image %s: may be %s", image, strings.Join(refs, " or ")), By: ByPlatform}
 }
 
-// unmatched is the error for an image that would stay unpinned although it is
-// below a bundle's repository. invalid, when given, says why it is no reference.
+// unmatched is the error for an image below a bundle's repository that would
+// stay unpinned. invalid, when given, says why it is not a reference.
 func (p *Pinner) unmatched(image, repository string, invalid error) error {
 	if p.allowUnmatched {
 		return nil
@@ -143,7 +143,7 @@ func (p *Pinner) unmatched(image, repository string, invalid error) error {
 		if !b.above(repository) {
 			continue
 		}
-		reason := "no member of " + b.Ref + ", which has " + b.members()
+		reason := "not a member of " + b.Ref + ", which has " + b.members()
 		if invalid != nil {
 			reason = invalid.Error()
 		}

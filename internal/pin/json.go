@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// maxDepth bounds what lies in one another, as the YAML parser does; each level
-// takes a frame of the stack.
+// maxDepth bounds the nesting, as the YAML parser does; each level takes a
+// stack frame.
 const maxDepth = 10_000
 
 // jsonFinder finds the images in a stream of JSON documents. The YAML parser
@@ -17,11 +17,11 @@ type jsonFinder struct {
 	text    []byte
 	decoder *json.Decoder
 	images  []image
-	line    int // of what is before counted
+	line    int // of the text that was counted
 	counted int
 }
 
-// parseJSON finds the images of a stream, and reports whether that is JSON.
+// parseJSON finds the images of a stream, and reports whether it is JSON.
 func (s *Stream) parseJSON() bool {
 	text := bytes.TrimLeft(s.text, " \t\r\n")
 	if len(text) == 0 || text[0] != '{' && text[0] != '[' {
@@ -41,7 +41,8 @@ func (s *Stream) parseJSON() bool {
 	}
 }
 
-// walk reads a value and what is in it: one of a key, in the value of another.
+// walk reads a value and everything in it: that of a key, in the value of
+// another.
 func (f *jsonFinder) walk(above, key string, depth int) error {
 	before := f.decoder.InputOffset()
 	token, err := f.decoder.Token()
@@ -59,7 +60,7 @@ func (f *jsonFinder) walk(above, key string, depth int) error {
 	return nil
 }
 
-// walkAll reads what is in an object or a list.
+// walkAll reads the contents of an object or a list.
 func (f *jsonFinder) walkAll(in json.Delim, above string, depth int) error {
 	if depth > maxDepth {
 		return errors.New("too deep")
@@ -92,7 +93,7 @@ func unexpected(err error) error {
 	return err
 }
 
-// add adds a string that ends at a place, and begins after another.
+// add adds a string by its position.
 func (f *jsonFinder) add(value string, after, end int) {
 	start := after + bytes.IndexByte(f.text[after:], '"') + 1
 	f.line += bytes.Count(f.text[f.counted:start], []byte("\n"))

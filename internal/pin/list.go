@@ -23,10 +23,10 @@ type listed struct {
 	Ref        string        `json:"ref"`
 }
 
-// List writes the references of members for other tools: "ref", a line for each;
-// "json", a list of objects; "env", assignments for a shell; or "kustomize", the
-// images of a kustomization. Errors: two members that would have the same name in
-// a format, and those of out.
+// List writes the references of members for other tools: "ref", a line for
+// each; "json", a list of objects; "env", assignments for a shell; or
+// "kustomize", the images of a kustomization. Errors: two members that would
+// have the same name in a format, and those of out.
 func List(out io.Writer, format string, members []Member) error {
 	if format == "json" {
 		all := make([]listed, len(members))
@@ -52,8 +52,8 @@ func List(out io.Writer, format string, members []Member) error {
 	return err
 }
 
-// entry is the member's text in a list. name, where it has one, is what no other
-// member in it may be called.
+// entry is the member's text in a list. name, where the format has one, must be
+// unique in the list.
 func (m Member) entry(format string) (name, text string) {
 	switch format {
 	case "env":

@@ -1,14 +1,19 @@
-// Package pin puts pinned references into Kubernetes manifests: an image that
-// is in a bundle becomes repository@digest, and not another byte of the text
-// changes, neither comments nor order nor quotes.
+// Package pin puts pinned references into Kubernetes manifests: an image in a
+// bundle becomes repository@digest, and not another byte of the text changes,
+// neither comments nor order nor quotes.
 //
-// A [Stream] is the text of a file, YAML or JSON, with the places of its images
-// (stream.go); a parser finds them (yaml.go, position.go; json.go). [Read] reads
-// the streams of files, directories and standard input (read.go), [Write] makes
-// one of them, with the references that a function gives for images (write.go).
-// [Pinner] is such a function: it knows the images of bundles (bundle.go). [List]
-// writes the references themselves, as other tools take them (list.go).
+// Read the files in this order:
 //
-// Nothing here asks a registry or knows how a bundle is walked: whoever did so
-// says what is in it, as a [Bundle].
+//   - stream.go: a [Stream] is the text of a file, YAML or JSON, with the
+//     positions of its images. Parsers find them (yaml.go with position.go;
+//     json.go);
+//   - read.go: [Read] reads the streams of files, directories and standard
+//     input;
+//   - write.go: [Write] joins them, with the references that a function returns
+//     for images;
+//   - bundle.go: [Pinner] is such a function, for the images of bundles;
+//   - list.go: [List] writes the references themselves, for other tools.
+//
+// Nothing here makes requests or walks a bundle: the caller does so, and
+// describes the result as a [Bundle]. nestctl resolve is its user.
 package pin

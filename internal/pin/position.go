@@ -8,16 +8,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// cursor goes through a text and counts lines and columns as the parser does:
-// columns in characters, and lines by every line break that YAML 1.1 has.
+// cursor moves through a text and counts lines and columns as the parser does:
+// columns in characters, and lines by every line break of YAML 1.1.
 type cursor struct {
 	text         []byte
 	at           int
 	line, column int
 }
 
-// find goes on to a scalar and returns where its value is: without anchor, tag
-// and quotes.
+// find moves to a scalar and returns the position of its value, without anchor,
+// tag and quotes.
 func (c *cursor) find(n *yaml.Node) image {
 	for c.at < len(c.text) && (c.line < n.Line || c.line == n.Line && c.column < n.Column) {
 		c.next()
@@ -74,7 +74,7 @@ func until(text []byte, any string) int {
 	return len(text)
 }
 
-// quoted is the length of a scalar in quotes, with them.
+// quoted is the length of a quoted scalar, including the quotes.
 func quoted(text []byte) int {
 	quote := text[0]
 	for i := 1; i < len(text); i++ {

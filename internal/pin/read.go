@@ -12,14 +12,14 @@ import (
 	"github.com/nestedoci/nested/internal/contextio"
 )
 
-// maxSize bounds all files of a run together, in bytes; parsed, they take
-// seventy times that.
+// maxSize bounds all files of a run together, in bytes; parsing takes seventy
+// times that.
 const maxSize = 8 << 20
 
-// Read reads Kubernetes manifests, up to 8 MiB in all: paths name files;
-// directories, for the *.yaml, *.yml and *.json in them, by name; and "-", once
-// at most, for stdin. It returns a stream for each file, in the order of paths.
-// It returns the cause of ctx's end even when a pipe waits for a writer.
+// Read reads Kubernetes manifests, up to 8 MiB in all. paths name files;
+// directories, for the *.yaml, *.yml and *.json in them, by name; and "-", at
+// most once, for stdin. It returns a stream for each file, in the order of
+// paths. It returns the cause of ctx's end even when a pipe waits for a writer.
 func Read(ctx context.Context, stdin io.Reader, paths []string) ([]*Stream, error) {
 	files, err := filesOf(paths)
 	if err != nil {
@@ -37,7 +37,7 @@ func Read(ctx context.Context, stdin io.Reader, paths []string) ([]*Stream, erro
 			return nil, err
 		}
 		if left -= len(text); left < 0 {
-			return nil, fmt.Errorf("%s: more than %s of manifests", name, amount.Bytes(maxSize))
+			return nil, fmt.Errorf("%s: Kubernetes manifests of more than %s", name, amount.Bytes(maxSize))
 		}
 		if streams[i], err = parse(name, text); err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func Read(ctx context.Context, stdin io.Reader, paths []string) ([]*Stream, erro
 	return streams, nil
 }
 
-// readUpTo reads a file, and no more than shows that it is too large.
+// readUpTo reads a file, and no more of it than shows that it is too large.
 func readUpTo(ctx context.Context, stdin io.Reader, path string, most int) ([]byte, error) {
 	if path != "-" {
 		file, err := os.Open(path)
@@ -59,7 +59,7 @@ func readUpTo(ctx context.Context, stdin io.Reader, path string, most int) ([]by
 	return contextio.ReadAll(ctx, io.LimitReader(stdin, int64(most)+1))
 }
 
-// filesOf puts the files of directories in their place.
+// filesOf replaces directories by their files.
 func filesOf(paths []string) ([]string, error) {
 	var files []string
 	for _, path := range paths {

@@ -17,7 +17,7 @@ func TestAllFilesTogetherHaveABound(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Read(t.Context(), endless{}, []string{path, "-"})
-	if want := "standard input: more than 8.0 MiB of manifests"; err == nil || err.Error() != want {
+	if want := "standard input: Kubernetes manifests of more than 8.0 MiB"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// Stream is a stream of documents, YAML or JSON, that hold Kubernetes manifests.
+// Stream is a stream of YAML or JSON documents with Kubernetes manifests.
 type Stream struct {
 	name   string // of the file, for errors
 	text   []byte
-	marked bool    // began with a byte order mark, which text lacks
+	marked bool    // it began with a byte order mark, which text lacks
 	images []image // in the order of the text
 }
 
@@ -19,13 +19,13 @@ type Stream struct {
 type image struct {
 	ref        string
 	line       int
-	start, end int // without quotes; no end when it is not all in one piece
+	start, end int // without quotes; end is 0 when the value is not contiguous
 }
 
-// byteOrderMark may begin a file, but not a document further down a stream.
+// byteOrderMark may begin a file, but not a later document of a stream.
 var byteOrderMark = []byte("\ufeff")
 
-// parse finds the images of a stream. A byte order mark is put aside.
+// parse finds the images of a stream. A byte order mark is set aside.
 func parse(name string, text []byte) (*Stream, error) {
 	s := &Stream{name: name}
 	s.text, s.marked = bytes.CutPrefix(text, byteOrderMark)
@@ -44,8 +44,8 @@ func (s *Stream) at(line int, err error) error {
 	return fmt.Errorf("%s:%d: %w", s.name, line, err)
 }
 
-// replaced is the text in which images have become what a function says; those
-// for which it says "" stay as they are.
+// replaced is the text with images replaced by what a function returns; those
+// for which it returns "" do not change.
 func (s *Stream) replaced(pin func(image string) (string, error)) ([]byte, error) {
 	var out bytes.Buffer
 	done := 0
@@ -58,7 +58,7 @@ func (s *Stream) replaced(pin func(image string) (string, error)) ([]byte, error
 			continue
 		}
 		if i.end == 0 {
-			return nil, s.at(i.line, fmt.Errorf("image %s: not plain or in quotes; write it so, to have it replaced", strings.TrimSpace(i.ref)))
+			return nil, s.at(i.line, fmt.Errorf("image %s: not a plain or quoted string; write it as one, so that it can be replaced", strings.TrimSpace(i.ref)))
 		}
 		out.Write(s.text[done:i.start])
 		out.WriteString(ref)

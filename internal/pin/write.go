@@ -6,10 +6,11 @@ import (
 	"slices"
 )
 
-// Write writes streams as one, with the references that pin gives for their
-// images. pin gets an image as it is written, with white space around it maybe;
-// when it returns "", the image stays. Its errors come back with file and line,
-// and then nothing is written. A byte order mark of the first stream is kept.
+// Write writes streams as one, with the references that pin returns for their
+// images. pin gets an image as it is written, possibly with white space around
+// it; when it returns "", the image does not change. Its errors are returned
+// with file and line, and then nothing is written. A byte order mark of the
+// first stream is kept.
 func Write(out io.Writer, streams []*Stream, pin func(image string) (string, error)) error {
 	texts := make([][]byte, len(streams))
 	for i, s := range streams {
@@ -25,7 +26,8 @@ func Write(out io.Writer, streams []*Stream, pin func(image string) (string, err
 	return err
 }
 
-// join makes one stream of several: a document of one does not go on in the next.
+// join makes one stream of several: a document must not continue in the next
+// stream.
 func join(texts [][]byte) []byte {
 	var out []byte
 	for _, text := range texts {
@@ -37,7 +39,7 @@ func join(texts [][]byte) []byte {
 	return out
 }
 
-// endLine ends the last line, as the one before it ends.
+// endLine ends the last line in the same way as the one before it.
 func endLine(text []byte) []byte {
 	last := bytes.LastIndexByte(text, '\n')
 	switch {
@@ -49,7 +51,7 @@ func endLine(text []byte) []byte {
 	return append(text, '\n')
 }
 
-// separator is what ends the document before a text.
+// separator is what has to precede a text that follows another document.
 func separator(text []byte) string {
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimRight(line, " \t\r\n")

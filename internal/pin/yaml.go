@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// lead is a line before the text, as the parser leaves the line out of errors
-// in its first line.
+// lead is a line before the text, because the parser omits the line number of
+// errors in the first line.
 const lead = "#\n"
 
 // parseYAML finds the images of a stream of YAML documents.
@@ -46,12 +46,12 @@ func (s *Stream) parseYAML() error {
 
 var (
 	parserError = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
-	// lateError are the errors in which the parser counts lines from 0.
+	// lateError are the errors for which the parser counts lines from 0.
 	lateError = regexp.MustCompile(`^did not find expected (<|node content|key|'-' indicator|',')|^found incompatible YAML document`)
 )
 
-// unparsed is the parser's error with its line in the text. Templates that were
-// not rendered are the usual cause.
+// unparsed is the parser's error with its line in the text. The usual cause are
+// templates that were not rendered.
 func (s *Stream) unparsed(err error) error {
 	parts := parserError.FindStringSubmatch(err.Error())
 	if parts == nil {
@@ -63,7 +63,7 @@ func (s *Stream) unparsed(err error) error {
 	}
 	problem := parts[2]
 	if before, _, ok := bytes.Cut(s.text, []byte("{{")); ok {
-		problem += fmt.Sprintf("; line %d has a template, {{: templates must be rendered before", bytes.Count(before, []byte("\n"))+1)
+		problem += fmt.Sprintf("; line %d has a template, {{; templates must be rendered first", bytes.Count(before, []byte("\n"))+1)
 	}
 	return s.at(line, errors.New(problem))
 }
@@ -73,14 +73,14 @@ func (s *Stream) unparsed(err error) error {
 type finder struct {
 	images  []*yaml.Node
 	seen    map[*yaml.Node]bool
-	anchors map[*yaml.Node]bool // of this document; the parser keeps those of documents before
+	anchors map[*yaml.Node]bool // of this document; the parser keeps those of earlier documents
 }
 
 func newFinder() finder {
 	return finder{seen: map[*yaml.Node]bool{}, anchors: map[*yaml.Node]bool{}}
 }
 
-// nodeError is an error about a line of what the parser reads.
+// nodeError is an error about a line of a node.
 type nodeError struct {
 	line  int
 	wrong string
@@ -88,8 +88,8 @@ type nodeError struct {
 
 func (e *nodeError) Error() string { return e.wrong }
 
-// walk finds the images in a node. An alias is not walked into: what it stands
-// for is found where that is written.
+// walk finds the images in a node. Aliases are not followed: their target is
+// found where it is written.
 func (f *finder) walk(n *yaml.Node) *nodeError {
 	switch {
 	case n.Anchor != "":
@@ -101,7 +101,7 @@ func (f *finder) walk(n *yaml.Node) *nodeError {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
 			key := resolved(child)
 			if key.Kind != yaml.ScalarNode {
-				return &nodeError{child.Line, "a key that is no string; templates, {{ }}, must be rendered before"}
+				return &nodeError{child.Line, "a key that is not a string; templates, {{ }}, must be rendered first"}
 			}
 			if key.Value == "image" {
 				f.image(resolved(n.Content[i+1]))
@@ -134,7 +134,7 @@ func (f *finder) add(n *yaml.Node) {
 	}
 }
 
-// resolved is a node, or what an alias stands for.
+// resolved is a node, or the target of an alias.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
