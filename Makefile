@@ -133,7 +133,7 @@ bench-copy: tools build
 
 # The parts by themselves; benchstat reads bin/parts.txt.
 bench-parts: tools build
-	go test -run='^$$' -bench=. ./remotes/nested ./remotes/gateway/... >$(BIN)/parts.log
+	go test -run='^$$' -bench=. ./remotes/nested ./remotes/transport/... ./remotes/gateway >$(BIN)/parts.log
 	@$(MAKE) --no-print-directory bench-gateway bench-copy >>$(BIN)/parts.log
 	grep -E '^(pkg|cpu|Benchmark)' $(BIN)/parts.log >$(BIN)/parts.txt
 	{ echo; sed 's/^/    /; s/\t/ /g; s/  */ /g; s/^ /    /' $(BIN)/parts.txt; echo; } >$(BIN)/parts.md

@@ -1,7 +1,7 @@
 // Package remotes_test keeps the direction of imports: auth knows nothing of
-// containerd, registry and nested stand on auth side by side, the gateway on
-// both, the configuration on the gateway, the plugin on the configuration, and
-// containerd's client, which brings most of containerd with it, is for programs.
+// containerd, registry and nested stand on auth side by side, the transport on
+// both, the gateway on that, the configuration on the gateway, the plugin on the
+// configuration, and containerd's client, which brings most of containerd with it, is for programs.
 package remotes_test
 
 import (
@@ -15,7 +15,7 @@ const (
 	module     = "github.com/nestedoci/nested/"
 	containerd = "github.com/containerd/containerd/v2/"
 	trust      = module + "internal/trust"  // who decides about a file; for all that read files of a node
-	memory     = module + "internal/memory" // what all requests to a gateway may take; for it, and what stands on it
+	memory     = module + "internal/memory" // what all requests of a transport may take; for it, and what stands on it
 )
 
 // shared is for all: what goroutines share by a key, the policy for requests that failed, how public an address is,
@@ -24,24 +24,27 @@ var shared = []string{module + "internal/flight", module + "internal/retry", mod
 
 // leaves are for the rooms that are named with them.
 var leaves = map[string][]string{
-	"remotes/auth":              {},
-	"remotes/nested":            {module + "internal/oci", module + "internal/sanitize"},
-	"remotes/registry":          {module + "internal/oci", module + "internal/sanitize"},
-	"remotes/gateway":           {module + "internal/oci", module + "internal/sanitize", trust, memory},
-	"remotes/gateway/locations": {module + "internal/oci", module + "internal/sanitize", trust},
-	"config":                    {module + "internal/oci", module + "internal/sanitize", trust, memory},
-	"plugin":                    {module + "internal/oci", module + "internal/sanitize", trust, memory},
-	"internal/oci":              {module + "internal/sanitize", module + "remotes/auth"},
+	"remotes/auth":                {},
+	"remotes/nested":              {module + "internal/oci", module + "internal/sanitize"},
+	"remotes/registry":            {module + "internal/oci", module + "internal/sanitize"},
+	"remotes/transport":           {module + "internal/oci", module + "internal/sanitize", trust, memory},
+	"remotes/gateway":             {module + "internal/oci", module + "internal/sanitize", trust, memory},
+	"remotes/transport/locations": {module + "internal/oci", module + "internal/sanitize", trust},
+	"config":                      {module + "internal/oci", module + "internal/sanitize", trust, memory},
+	"plugin":                      {module + "internal/oci", module + "internal/sanitize", trust, memory},
+	"internal/oci":                {module + "internal/sanitize", module + "remotes/auth"},
 }
 
 func TestImportDirection(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
 		"remotes/auth":     {containerd, module + "remotes/registry", module + "remotes/nested", module + "cmd", module + "internal"},
-		"remotes/nested":   {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "remotes/registry", module + "remotes/gateway", module + "config"},
-		"remotes/registry": {containerd + "client", module + "cmd", module + "internal", module + "remotes/nested", module + "remotes/gateway", module + "config"},
+		"remotes/nested":   {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "remotes/registry", module + "remotes/transport", module + "remotes/gateway", module + "config"},
+		"remotes/registry": {containerd + "client", module + "cmd", module + "internal", module + "remotes/nested", module + "remotes/transport", module + "remotes/gateway", module + "config"},
 		"remotes/gateway":  {containerd + "client", module + "cmd", module + "internal", module + "config"},
+		// It is for other people's programs, too.
+		"remotes/transport": {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
 		// It is asked by key, and asks nobody.
-		"remotes/gateway/locations": {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "config", module + "remotes/registry", module + "remotes/gateway"},
+		"remotes/transport/locations": {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "config", module + "remotes/registry", module + "remotes/gateway"},
 		// A layout is one of the targets of a bundle, which knows none of them.
 		"remotes/bundle":        {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout"},
 		"remotes/bundle/layout": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},

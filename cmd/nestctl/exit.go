@@ -8,8 +8,8 @@ import (
 	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // The exit statuses, as README.md documents them: scripts depend on them.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/daemon"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // newGateway returns the command, with the hidden one that it starts itself to

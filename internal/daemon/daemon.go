@@ -34,7 +34,8 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/gateway"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // Options describe the gateway. Config, UserAgent and Probe are required.
@@ -61,7 +62,7 @@ type Options struct {
 type daemon struct {
 	options   Options
 	locations *locations.Cache
-	memory    *gateway.Memory
+	memory    *transport.Memory
 	metrics   *gateway.Metrics
 	settings  atomic.Pointer[settings]
 	ready     atomic.Bool
@@ -93,11 +94,11 @@ func Run(ctx context.Context, o Options) error {
 
 // limitMemory returns the memory budget for clients. Go's limit is that plus
 // what the process needs besides.
-func limitMemory(c *config.Config) *gateway.Memory {
+func limitMemory(c *config.Config) *transport.Memory {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + gateway.MemoryBeside)
+		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + transport.MemoryBeside)
 	}
-	return gateway.NewMemory(int64(c.Gateway.MaxMemory))
+	return transport.NewMemory(int64(c.Gateway.MaxMemory))
 }
 
 // run serves on the sockets and with the certificates of the configuration at

@@ -9,7 +9,8 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/gateway"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // TestFollowHosts: the gateway goes by hosts.toml as it is now, without being
@@ -45,7 +46,7 @@ func TestFollowHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cache.Close() })
-	d := &daemon{locations: cache, memory: gateway.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
+	d := &daemon{locations: cache, memory: transport.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
 	if err := d.use(&c); err != nil {
 		t.Fatal(err)
 	}

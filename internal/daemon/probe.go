@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // probeFailed is the exit status of a probe for which something other than the

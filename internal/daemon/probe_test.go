@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // TestProbeResult: a location cache is damaged when the process that reads it is ended by that, and not when it says what else is wrong.

@@ -218,7 +218,7 @@ func (s *Scene) Line(q registrytest.Request) string {
 // distribution spec's JSON, "" for another answer.
 func (s *Scene) Raw(requestLine string) (status int, header http.Header, code string) {
 	s.T.Helper()
-	conn, err := net.Dial("tcp", s.Server.Listener.Addr().String())
+	conn, err := new(net.Dialer).DialContext(s.T.Context(), "tcp", s.Server.Listener.Addr().String())
 	if err != nil {
 		s.T.Fatal(err)
 	}
@@ -236,4 +236,14 @@ func (s *Scene) Raw(requestLine string) (status int, header http.Header, code st
 		code = answer.Errors[0].Code
 	}
 	return resp.StatusCode, resp.Header, code
+}
+
+// LargeIndex puts an index of so many members, none of which is there.
+func LargeIndex(r *registrytest.Registry, repository, name string, members int) ocispec.Descriptor {
+	entries := make([]ocispec.Descriptor, members)
+	for i := range entries {
+		member := fmt.Sprint(name, i)
+		entries[i] = registrytest.Member(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(member), Size: 7}, member)
+	}
+	return r.Index(repository, entries...)
 }

@@ -75,11 +75,11 @@ func (r *Registry) handle(w http.ResponseWriter, req *http.Request) error {
 	case KindOther:
 		return notFound("NOT_FOUND", "path")
 	}
-	if q.Method != http.MethodGet && q.Method != http.MethodHead {
-		return &failure{status: http.StatusMethodNotAllowed, code: "UNSUPPORTED", message: "the registry is read-only"}
-	}
 	if err := r.authorize(req, q); err != nil {
 		return err
+	}
+	if q.Method != http.MethodGet && q.Method != http.MethodHead {
+		return &failure{status: http.StatusMethodNotAllowed, code: "UNSUPPORTED", message: "the registry is read-only"}
 	}
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	switch q.Kind {

@@ -10,9 +10,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // BenchmarkManifest asks the handler for a plain manifest again and again, and so the registry.
@@ -59,7 +60,7 @@ func BenchmarkLargeIndex(b *testing.B) {
 	small := r.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"})).Digest
 	var large []digest.Digest
 	for i := range 20 {
-		large = append(large, largeIndex(r, "org/app", fmt.Sprint("m", i, "x"), 9900).Digest)
+		large = append(large, fronttest.LargeIndex(r, "org/app", fmt.Sprint("m", i, "x"), 9900).Digest)
 	}
 	b.Run("new", func(b *testing.B) {
 		ask := benchGateway(b, r)

@@ -3,52 +3,34 @@
 // of a registry in hosts.toml, and finds the members of a nested index in the
 // repository of the index.
 //
-// It promises three things. A caller gets nothing that they could not pull from
-// the registry themselves, with the credentials of the node (mode [Node]) or with
-// those that they show (mode [Pod]). Plain content passes as it is, with the
+// It promises three things. A caller gets nothing that it could not pull from
+// the registry itself, with the credentials of the node (mode [Node]) or with
+// those that it shows (mode [Pod]). Plain content passes as it is, with the
 // requests that a client would have made itself. And no answer is begun before
 // the registry's is known to be good, so that a client can go on to the next
 // host.
 //
-// In which order to read it:
-//
-//   - [Gateway], the handler, and how an answer is found and sent (gateway.go);
-//   - who may ask, and for what: [NewServer] and its certificates (server.go),
-//     guard (guard.go), request, which is parsed once (request.go), [Pattern]
-//     (allow.go); failure, how a client is told no (answer.go);
-//   - what a request may cost: budget, its time and its requests (budget.go),
-//     and [Memory], the bytes of all, by what package memory makes (memory.go);
-//   - how registries are asked: upstream (upstream.go), and again for the rest of
-//     a transfer that broke (resume.go);
-//   - what is served: document, which is read, verified and learnt (document.go),
-//     manifests and indexes (manifest.go), blobs (blob.go), lists of tags and
-//     referrers (list.go), carriers (carriers.go), and what a HEAD has left for
-//     the GET that follows (held.go);
-//   - where content is asked for: candidates, in order, and the rights of callers
-//     (place.go); what they come from is remembered by the room below,
-//     [locations.Cache], and searched for when that knows nothing (search.go,
-//     walks.go);
-//   - what the client of a nested index will ask for next, fetched before it does
-//     (ahead.go);
-//   - [Metrics], what is counted of all that (metrics.go).
+// What is asked for is found by package transport. Here is who may ask, and for
+// what: [Gateway], the handler (gateway.go); guard and the caller (guard.go); the
+// registry and the repository that a request names (serve.go) and [Pattern]s
+// (allow.go); [NewServer] and its certificates (server.go); [Metrics], what is
+// counted of all that (metrics.go).
 package gateway
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"io"
 	"maps"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // Mode says whose credentials are used.
@@ -91,26 +73,19 @@ type Options struct {
 	// Prefetch is how many answers may be there, or on their way, before the
 	// client of a nested index asks for them; 0: none.
 	Prefetch int
-	// Memory is what requests may take; a budget of [DefaultMemory].
-	Memory    *Memory
+	// Memory is what requests may take; a budget of [transport.DefaultMemory].
+	Memory    *transport.Memory
 	UserAgent string
 	Metrics   *Metrics // counts, when given
 }
 
 // Gateway is an [http.Handler]. It may be used by any number of goroutines.
 type Gateway struct {
-	options    Options
-	registries map[string]bool
-	rule       nested.Rule
-	upstream   *upstream
-	locations  *locations.Cache
-	metrics    *Metrics
-	memory     *Memory
-	held       held
-	carriers   carriers
-	rights     rights
-	searches   searches
-	ahead      ahead
+	options Options
+	serves  map[string]bool // registries
+	clients *registry.Client
+	finder  *transport.Finder
+	metrics *Metrics
 }
 
 // New returns the handler that the options describe.
@@ -120,38 +95,32 @@ func New(options Options) *Gateway {
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics()
 	}
-	if options.Memory == nil {
-		options.Memory = NewMemory(DefaultMemory)
-	}
-	g := &Gateway{
-		options:    options,
-		registries: map[string]bool{},
-		rule:       nested.NewRule(options.Keys, options.Limits),
-		locations:  options.Locations,
-		metrics:    options.Metrics,
-		memory:     options.Memory,
-	}
-	g.searches.memory = g.memory.walked
-	g.ahead = ahead{load: g.load, room: options.Prefetch, wait: options.Timeout / 3, keep: aheadTime, pulls: map[right]*pull{}}
-	if options.Mode == Pod {
-		g.ahead.keep = rightsTime
-	}
+	g := &Gateway{options: options, serves: map[string]bool{}, metrics: options.Metrics}
 	for _, r := range options.Registries {
-		g.registries[r] = true
+		g.serves[r] = true
 	}
-	g.upstream = &upstream{
-		metrics: options.Metrics,
-		registries: registry.New(registry.Options{
-			Credentials: g.credentials(),
-			HostsDir:    options.HostsDir,
-			CheckHosts:  options.CheckHosts,
-			Realms:      options.Realms,
-			Connections: ownConnections,
-			Passing:     true,
-			UserAgent:   options.UserAgent,
-			Metrics:     &options.Metrics.Registries,
-		}),
-	}
+	g.clients = registry.New(registry.Options{
+		Credentials: g.credentials(),
+		HostsDir:    options.HostsDir,
+		CheckHosts:  options.CheckHosts,
+		Realms:      options.Realms,
+		Connections: ownConnections,
+		Passing:     true,
+		UserAgent:   options.UserAgent,
+		Metrics:     &options.Metrics.Registries,
+	})
+	g.finder = transport.NewFinder(g.clients, transport.Options{
+		Locations:      options.Locations,
+		Keys:           options.Keys,
+		Limits:         options.Limits,
+		PerCaller:      options.Mode == Pod,
+		Timeout:        options.Timeout,
+		SearchRequests: options.SearchRequests,
+		Prefetch:       options.Prefetch,
+		Memory:         options.Memory,
+		Asked:          g.metrics.asked,
+		Hopped:         g.metrics.hops.Inc,
+	})
 	return g
 }
 
@@ -165,10 +134,10 @@ const ownConnections = 24
 // read fail with the same error.
 func (g *Gateway) Check() error {
 	var all error
-	for r := range g.registries {
+	for r := range g.serves {
 		repository, err := auth.ParseRepository(r + "/x")
 		if err == nil {
-			_, err = g.upstream.registries.Hosts(repository)
+			_, err = g.clients.Hosts(repository)
 		}
 		all = errors.Join(all, err)
 	}
@@ -178,27 +147,29 @@ func (g *Gateway) Check() error {
 // Close fetches nothing ahead any more, gives up what is kept for clients, and
 // closes the connections to registries that nobody uses. What is being answered
 // goes on.
-func (g *Gateway) Close() {
-	g.ahead.close()
-	g.held.close()
-	g.searches.close()
-	g.upstream.registries.CloseIdleConnections()
-}
+func (g *Gateway) Close() { g.finder.Close() }
 
 // ServeHTTP implements [http.Handler].
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q, resp := g.answer(r)
 	defer resp.Body.Close()
 	maps.Copy(w.Header(), resp.Header)
+	if q.Repository() != (auth.Repository{}) { // its ns was minded: the distribution spec's section "Registry Proxying"
+		w.Header().Set("OCI-Namespace", q.Repository().Host())
+	}
 	w.WriteHeader(resp.StatusCode)
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	n, err := io.CopyBuffer(&paced{w, http.NewResponseController(w)}, resp.Body, *buffer)
-	g.metrics.request(q.kind, resp.StatusCode, n)
+	g.metrics.request(q.Kind(), resp.StatusCode, n)
 	if err != nil {
 		panic(http.ErrAbortHandler) // a body that ends early must not look whole
 	}
 }
+
+// stallTimeout ends a transfer to a client that takes nothing; containerd then
+// asks for the rest. A registry that sends nothing is package auth's to end.
+const stallTimeout = time.Minute
 
 // buffers hold two records of TLS, more than which no read returns.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
@@ -218,54 +189,11 @@ func (p *paced) Write(data []byte) (int, error) {
 	return p.Writer.Write(data)
 }
 
-// answer answers a request, which ends when the body of the answer is closed.
-// What failed is an answer, too.
-func (g *Gateway) answer(r *http.Request) (request, *http.Response) {
-	q, err := request{}, guard(r)
+// answer answers a request. Its body is for the caller to close.
+func (g *Gateway) answer(r *http.Request) (transport.Request, *http.Response) {
+	q, err := g.parse(r)
 	if err == nil {
-		q, err = g.parse(r)
+		return q, g.finder.Answer(r.Context(), q)
 	}
-	ctx := auth.Paced(context.WithValue(r.Context(), callerKey{}, q.caller))
-	ctx, end := withBudget(ctx, q.right(), g.options.Timeout)
-	var resp *http.Response
-	if err == nil {
-		resp, err = g.find(ctx, q)
-	}
-	if err != nil {
-		resp = g.fail(ctx, q, err)
-	}
-	budgetOf(ctx).begun()
-	q.namespace(resp.Header)
-	if q.head {
-		_ = resp.Body.Close()
-		resp.Body = http.NoBody
-	}
-	resp.Body = &body{resp.Body, end}
-	return q, resp
-}
-
-// find finds what a request asks for.
-func (g *Gateway) find(ctx context.Context, q request) (*http.Response, error) {
-	if d := g.ahead.claim(ctx, q); d != nil {
-		g.metrics.hop(q, d.served)
-		return d.answer(), nil
-	}
-	switch q.kind {
-	case manifests:
-		return g.findManifest(ctx, q)
-	case blobs:
-		return g.findBlob(ctx, q)
-	case referrers:
-		return g.findReferrers(ctx, q)
-	case tags:
-		return g.findTags(ctx, q)
-	}
-	header := http.Header{"Docker-Distribution-Api-Version": {"registry/2.0"}, "Content-Type": {"application/json"}}
-	return answerWith(http.StatusOK, header, []byte("{}")), nil
-}
-
-// answerWith is an answer whose body is at hand.
-func answerWith(status int, header http.Header, data []byte) *http.Response {
-	header.Set("Content-Length", strconv.Itoa(len(data)))
-	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(data)), ContentLength: int64(len(data))}
+	return q, g.finder.Refuse(r.Context(), q, err)
 }

@@ -5,9 +5,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // Metrics counts what a gateway does. It is a prometheus.Collector.
@@ -59,20 +59,13 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-func (m *Metrics) request(k kind, status int, bytes int64) {
+// asked counts a request to a registry.
+func (m *Metrics) asked(k transport.Kind) { m.upstream.WithLabelValues(string(k)).Inc() }
+
+func (m *Metrics) request(k transport.Kind, status int, bytes int64) {
 	if k == "" {
 		k = "other"
 	}
 	m.requests.WithLabelValues("gateway", string(k), strconv.Itoa(status)).Inc()
 	m.sent.Add(float64(bytes))
-}
-
-// hop counts an answer that came from another repository than was asked for.
-func (m *Metrics) hop(q request, served auth.Repository) {
-	if served == (auth.Repository{}) {
-		return
-	}
-	if served != q.repository {
-		m.hops.Inc()
-	}
 }

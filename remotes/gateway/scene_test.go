@@ -8,7 +8,8 @@ import (
 
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // scene is a gateway before a registry in which each repository has a user of
@@ -24,7 +25,7 @@ type scene struct {
 func newScene(t *testing.T, mode Mode, options ...registrytest.Option) *scene {
 	t.Helper()
 	s := &scene{Scene: fronttest.New(t, &logged, options...)}
-	s.options = Options{Mode: mode, Registries: []string{s.Registry.Host()}, Credentials: fronttest.PerRepository(t, s.Registry), SearchRequests: 100, Prefetch: 64}
+	s.options = Options{Mode: mode, Registries: []string{s.Registry.Host()}, Credentials: fronttest.PerRepository(t, s.Registry), SearchRequests: 100, Prefetch: 64, Memory: transport.NewMemory(transport.DefaultMemory)}
 	s.start(filepath.Join(t.TempDir(), "locations"))
 	return s
 }
@@ -51,9 +52,9 @@ func (s *scene) start(file string) {
 // checkMemory fails when something was taken and not given back.
 func (s *scene) checkMemory(g *Gateway) {
 	s.T.Helper()
-	for deadline := time.Now().Add(20 * time.Second); g.memory.Used() > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); g.options.Memory.Used() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) { // what is fetched ahead ends by itself
-			s.T.Fatalf("%d bytes were not given back", g.memory.Used())
+			s.T.Fatalf("%d bytes were not given back", g.options.Memory.Used())
 		}
 	}
 }

@@ -19,6 +19,9 @@ import (
 // (docs/spec.md, section 8a), below the API's root.
 const supportPath = "/_nestedoci/child-namespaces"
 
+// StatementPath is that path at a registry itself.
+const StatementPath = "/v2" + supportPath
+
 // supportVersion is the supported version of the statement.
 const supportVersion = 2
 
@@ -74,11 +77,12 @@ func (c *Client) fetchKeeps(ctx context.Context, repository auth.Repository) (bo
 	if err != nil {
 		return false, explain(ctx, []Host{h}, err)
 	}
-	return readStatement(resp)
+	return ReadStatement(resp)
 }
 
-// readStatement reads an answer, and closes it.
-func readStatement(resp *http.Response) (bool, error) {
+// ReadStatement reads the answer to a question at [StatementPath], and closes it.
+// It returns whether the registry says that it keeps nested indexes as they are.
+func ReadStatement(resp *http.Response) (bool, error) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return false, nil

@@ -1,0 +1,164 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// Failure is an error with the answer that it becomes.
+type Failure struct {
+	Status  int
+	Code    string // of the distribution spec, section "Error Codes"
+	Message string
+}
+
+func (f *Failure) Error() string { return f.Message }
+
+// errTimeout is the cause of requests that took too long.
+var errTimeout = errors.New("no answer in time")
+
+// Refuse is the funnel that turns errors into answers. containerd goes on to
+// the next host whatever the status, and shows the message to its user.
+func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Response {
+	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) && !refused(err) {
+		err = fmt.Errorf("%s: %w", q.repository, errTimeout)
+	}
+	if cause := context.Cause(ctx); refused(cause) {
+		err = cause // it was ended for others
+	}
+	no := classify(err, q.kind)
+	message := printable(no.Message)
+	header := http.Header{"Content-Type": {"application/json"}, "X-Content-Type-Options": {"nosniff"}}
+	if f.options.PerCaller && no.Status == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", `Basic realm="nested"`)
+	} else if no.Status == http.StatusUnauthorized {
+		no.Status, no.Code = http.StatusForbidden, "DENIED" // whom a 401 asks for credentials, gives them
+	}
+	body, failed := json.Marshal(map[string]any{"errors": []map[string]string{{"code": no.Code, "message": message}}})
+	if failed != nil {
+		body = nil // strings encode
+	}
+	if refused(err) {
+		header.Set("Retry-After", memoryRetry)
+	}
+	fields := log.Fields{"status": no.Status}
+	if q.repository != (auth.Repository{}) {
+		fields["repository"], fields["kind"] = q.repository.String(), string(q.kind)
+	}
+	logger := log.G(ctx).WithFields(fields)
+	switch {
+	case f.options.PerCaller && no.Status == http.StatusUnauthorized && q.caller == (Caller{}):
+		logger.Debug(message) // clients show credentials when they are asked for them
+	case no.Status == http.StatusNotFound:
+		logger.Info(message)
+	default:
+		logger.Warn(message)
+	}
+	return answerWith(no.Status, header, body)
+}
+
+// classify finds the answer for an error. What cannot be told to be the
+// caller's or the registry's no is a gateway's error.
+func classify(err error, k Kind) *Failure {
+	var f *Failure
+	var denied *auth.DeniedError
+	var invalid *nested.InvalidError
+	var status *statusError
+	switch {
+	case errors.As(err, &f):
+		return &Failure{f.Status, f.Code, err.Error()}
+	case refused(err):
+		return &Failure{http.StatusServiceUnavailable, "UNKNOWN", err.Error()}
+	case errors.As(err, &denied) && (denied.Anonymous || denied.Refused):
+		return &Failure{http.StatusUnauthorized, "UNAUTHORIZED", err.Error()}
+	case errors.As(err, &denied):
+		return &Failure{http.StatusForbidden, "DENIED", err.Error()}
+	case errors.As(err, &invalid):
+		return &Failure{http.StatusBadRequest, "MANIFEST_INVALID", err.Error()}
+	case errdefs.IsNotFound(err):
+		return &Failure{http.StatusNotFound, unknownCodes[k], err.Error()}
+	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
+		return &Failure{http.StatusGatewayTimeout, "UNKNOWN", err.Error()}
+	case errors.As(err, &status):
+		return &Failure{status.answer(), "UNKNOWN", err.Error()}
+	}
+	return &Failure{http.StatusBadGateway, "UNKNOWN", err.Error()}
+}
+
+var unknownCodes = map[Kind]string{Manifests: "MANIFEST_UNKNOWN", Blobs: "BLOB_UNKNOWN", Referrers: "MANIFEST_UNKNOWN", Tags: "NAME_UNKNOWN"}
+
+// statusError is an answer of a registry that is neither content, nor an
+// absence, nor a denial.
+type statusError struct {
+	host       string
+	code       int
+	message    string // the registry's own, if it gave one
+	retryAfter time.Duration
+	elsewhere  bool // it is a host to which the registry redirects
+}
+
+// Answer implements [retry.Answered].
+func (e *statusError) Answer() (int, time.Duration) { return e.code, e.retryAfter }
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("registry %s answered %d %s", e.host, e.code, http.StatusText(e.code))
+	if e.elsewhere {
+		text = fmt.Sprintf("%s answered %d %s", e.host, e.code, http.StatusText(e.code))
+	}
+	if e.message != "" {
+		text += fmt.Sprintf(" %.200q", e.message)
+	}
+	if e.retryAfter > 0 {
+		text += fmt.Sprintf("; it asks to wait for %s", e.retryAfter)
+	}
+	if e.elsewhere {
+		text += "; the registry redirects there, so that another login changes nothing: try again, or ask who runs the registry"
+	}
+	return text
+}
+
+// Busy reports whether the registry wants to be asked less.
+func (e *statusError) Busy() bool { return e.code == http.StatusTooManyRequests }
+
+func isBusy(err error) bool {
+	busy, ok := errors.AsType[interface {
+		error
+		Busy() bool
+	}](err)
+	return ok && busy.Busy()
+}
+
+// answer is the status that the error becomes. A 429 is never relayed:
+// containerd would ask again five times at once.
+func (e *statusError) answer() int {
+	switch {
+	case e.code == http.StatusTooManyRequests, e.code == http.StatusServiceUnavailable:
+		return http.StatusServiceUnavailable
+	case e.code >= 400 && e.code < 500 && e.code != http.StatusUnauthorized && e.code != http.StatusRequestTimeout:
+		return e.code
+	}
+	return http.StatusBadGateway
+}
+
+// maxMessage bounds what of an error is shown; some quote registries.
+const maxMessage = 2048
+
+// printable is a message on one line, without control characters.
+func printable(s string) string {
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
+	}
+	return sanitize.Text(s)
+}

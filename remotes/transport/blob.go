@@ -1,0 +1,127 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// findBlob finds a blob, to be passed on as it comes, at the first candidate
+// that has it. The client verifies it.
+func (f *Finder) findBlob(ctx context.Context, q Request) (resp *http.Response, err error) {
+	err = f.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) (err error) {
+		resp, err = f.openBlob(ctx, q, p, from) //nolint:bodyclose // the caller closes it
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !isOwn(resp) {
+		resp.Header = passable(q, resp)
+	}
+	return resp, nil
+}
+
+// openBlob asks one candidate.
+func (f *Finder) openBlob(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*http.Response, error) {
+	if d := p.Descriptor(); d.Size > 0 && registry.IsSmall(d) {
+		ctx = auth.Small(ctx)
+	}
+	resp, err := f.askBlob(ctx, q, p, from)
+	if err == nil {
+		f.hop(q, from)
+	}
+	return resp, err
+}
+
+// askBlob asks for a blob. An entry of a nested index that is neither index
+// nor manifest may be under /manifests/, too (docs/spec.md, section 4).
+func (f *Finder) askBlob(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*http.Response, error) {
+	ask := query{method: http.MethodGet, kind: Blobs, reference: q.digest.String(), accept: "*/*", header: q.header, pass: !q.head}
+	if q.head {
+		ask.method = http.MethodHead
+	}
+	resp, err := f.exchangeBlob(ctx, from, ask)
+	if errdefs.IsNotFound(err) && p.Strict() && p.Entry() {
+		ask.kind, ask.accept = Manifests, acceptAll
+		return f.exchangeBlob(ctx, from, ask)
+	}
+	if err == nil && isForeignPage(resp, q.digest, p.Descriptor().Size) {
+		return nil, errors.Join(&registry.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), Blob: true}, resp.Body.Close())
+	}
+	return resp, err
+}
+
+// isForeignPage reports whether an answer is a page that nothing shows to be
+// the blob itself. The client finds out when it has all of it, and then asks no
+// other host.
+func isForeignPage(resp *http.Response, d digest.Digest, size int64) bool {
+	return registry.IsPage(registry.MediaType(resp.Header.Get("Content-Type"))) && resp.StatusCode == http.StatusOK &&
+		resp.Header.Get("Docker-Content-Digest") != d.String() && (size == 0 || resp.ContentLength != size)
+}
+
+// exchangeBlob asks with GET, for the headers alone, where the answer to HEAD
+// says too little or there is none.
+func (f *Finder) exchangeBlob(ctx context.Context, from auth.Repository, ask query) (*http.Response, error) {
+	resp, err := f.upstream.do(ctx, from, ask)
+	switch {
+	case err == nil && isOwn(resp):
+		return resp, nil
+	case err == nil && ask.method == http.MethodGet:
+		f.resume(ctx, from, ask, resp)
+		return resp, nil
+	case ask.method != http.MethodHead:
+		return resp, err
+	case err == nil && resp.ContentLength < 0:
+		_ = resp.Body.Close()
+	case !isRefusedHead(err):
+		return resp, err
+	}
+	ask.method = http.MethodGet
+	return f.upstream.do(ctx, from, ask)
+}
+
+// passed are the headers of a registry's answer that reach the client.
+var passed = []string{"Content-Type", "Content-Range", "Content-Encoding", "Accept-Ranges", "Etag", "Last-Modified",
+	"Docker-Content-Digest", "Docker-Distribution-Api-Version", "Location", "Warning", "Oci-Filters-Applied"}
+
+// passable is the header of a registry's answer as it reaches the client.
+func passable(q Request, resp *http.Response) http.Header {
+	header := kept(resp.Header, passed)
+	if header.Get("Docker-Content-Digest") == "" && q.digest != "" {
+		header.Set("Docker-Content-Digest", q.digest.String())
+	}
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", "application/octet-stream")
+	}
+	if resp.ContentLength >= 0 && resp.StatusCode/100 != 3 {
+		header.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
+	}
+	return header
+}
+
+// resume lets the body of a blob's answer go on where it breaks off.
+func (f *Finder) resume(ctx context.Context, from auth.Repository, ask query, resp *http.Response) {
+	ask.pass = false // the caller has an answer already
+	registry.Resume(ctx, resp, func(next, end int64) (*http.Response, error) {
+		asking, cancel := withBudget(ctx, budgetOf(ctx).of, f.options.Timeout) // that of the first answer is over
+		ask.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", next, end-1)}}
+		resp, err := f.upstream.do(asking, from, ask)
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		budgetOf(asking).begun()
+		resp.Body = &body{resp.Body, cancel}
+		return resp, nil
+	})
+}

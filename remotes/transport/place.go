@@ -1,0 +1,180 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// attempt asks one repository for the content of a request, as a place says.
+type attempt func(p nested.Place, from auth.Repository) error
+
+// tryPlaces tries where the content of a request may be, each place when the
+// one before did not have it: what the location cache says, the repository itself, what
+// a search finds. Where the repository says itself where its content is, a
+// search would find the same; claims may be anybody's. The error is that of the
+// first.
+func (f *Finder) tryPlaces(ctx context.Context, q Request, try attempt) error {
+	places, err := f.tryKnown(ctx, q, try)
+	switch {
+	case err == nil, ctx.Err() != nil, places.Known(q.repository), isBusy(err):
+		return err
+	case len(places) == 0 && !errdefs.IsNotFound(err):
+		return err
+	}
+	if q.kind == Manifests {
+		if carried, ok := f.findCarried(ctx, q); ok {
+			return try(carried, q.repository)
+		}
+	}
+	return f.search(ctx, q, err, places, try)
+}
+
+// tryKnown tries what is known, and the repository itself. In mode Pod the
+// location cache is only for callers who may read the repository. Others are told what
+// the registry tells them, in a time that says nothing of the location cache. Whatever
+// the repository has in spite of what others claim, is known from then on.
+func (f *Finder) tryKnown(ctx context.Context, q Request, try attempt) (nested.Places, error) {
+	plainly := nested.Places{plain(q.repository, q.digest)}
+	var missing error
+	if f.options.PerCaller && !f.rights.granted(q) {
+		if missing = try(plainly[0], q.repository); missing == nil {
+			f.rights.grant(q)
+		}
+		if !errdefs.IsNotFound(missing) {
+			return nil, missing
+		}
+		if may, err := f.prove(ctx, q); err != nil {
+			return nil, err
+		} else if !may {
+			return nil, missing
+		}
+		plainly = nil
+	}
+	places := f.locations.Places(q.repository, q.digest)
+	if len(places) == 0 && plainly == nil {
+		return nil, missing
+	}
+	p, _, err := places.Try(ctx, q.repository, plainly, try)
+	if err == nil && len(places) > 0 && !p.Strict() && p.By() == q.repository {
+		_ = f.locations.Learn(ctx, q.repository, plain(q.repository, q.digest)) // it only saves time
+	}
+	return places, err
+}
+
+// home is where what refers to content is: with the content (docs/spec.md,
+// section 4). Of content that the repository does not speak of, it is asked
+// who has it, itself first: a claim alone hides no referrers.
+func (f *Finder) home(ctx context.Context, q Request, d digest.Digest) (nested.Place, error) {
+	here := plain(q.repository, d)
+	if f.options.PerCaller && !f.rights.granted(q) {
+		if may, err := f.prove(ctx, q); !may || err != nil {
+			return here, err
+		}
+	}
+	places := f.locations.Places(q.repository, d)
+	if len(places) == 0 {
+		return here, nil
+	}
+	if places.Known(q.repository) {
+		return places[0], nil
+	}
+	at := here
+	has := func(p nested.Place, from auth.Repository) error {
+		err := f.has(ctx, from, p)
+		if err == nil {
+			at = plain(from, d)
+		}
+		return err
+	}
+	if has(here, q.repository) == nil {
+		return here, f.locations.Learn(ctx, q.repository, here)
+	}
+	_, _, err := places.Try(ctx, q.repository, nil, has)
+	if err != nil && ctx.Err() == nil {
+		q.tag, q.digest = "", d
+		err = f.search(ctx, q, err, places, has)
+	}
+	if errdefs.IsNotFound(err) {
+		return here, nil
+	}
+	return at, err
+}
+
+// maxProofs is how many indexes are asked for to find out what a caller may
+// read. Older ones may be gone.
+const maxProofs = 3
+
+// prove reports whether a caller may read a repository: the registry shows
+// them an index in it. Where none is known, others are asked for that are not
+// there, so that the time does not tell.
+func (f *Finder) prove(ctx context.Context, q Request) (bool, error) {
+	roots := f.locations.Roots(q.repository, maxProofs)
+	for i := range maxProofs {
+		p := plain(q.repository, digest.FromString(fmt.Sprint(q.repository, i))).As(ocispec.MediaTypeImageIndex, 0)
+		if i < len(roots) {
+			p = roots[i]
+		} else {
+			f.locations.Place(q.repository, p.Descriptor().Digest) // as long as a look for a root takes
+		}
+		err := f.has(ctx, q.repository, p)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err == nil {
+			f.rights.grant(q)
+		}
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// has asks a repository for the headers of a manifest, index or blob.
+func (f *Finder) has(ctx context.Context, in auth.Repository, p nested.Place) error {
+	desc := p.Descriptor()
+	ask := query{method: http.MethodHead, kind: Manifests, reference: desc.Digest.String(), accept: accept(desc.MediaType)}
+	if isBlob(p) {
+		ask.kind = Blobs
+	}
+	resp, err := f.upstream.do(ctx, in, ask)
+	if isRefusedHead(err) {
+		ask.method = http.MethodGet
+		resp, err = f.upstream.do(ctx, in, ask)
+	}
+	if err == nil {
+		err = resp.Body.Close()
+	}
+	return err
+}
+
+// rightsTime is how long a caller is believed to have kept a right.
+const rightsTime = time.Minute
+
+// right is what a caller may read: callers, which hold secrets, are kept apart.
+type right struct {
+	repository auth.Repository
+	caller     Caller
+}
+
+// bytes is about what it takes to keep something of a right.
+func (r right) bytes() int64 { return 1<<10 + int64(len(r.caller.username)+len(r.caller.password)) }
+
+// rights remembers which callers may read which repositories, by when the
+// registry has shown it last.
+type rights struct{ shown flight.Map[right, time.Time] }
+
+func (r *rights) grant(q Request) { r.shown.Put(q.right(), time.Now(), rightsTime) }
+
+func (r *rights) granted(q Request) bool {
+	_, ok := r.shown.Get(q.right())
+	return ok
+}

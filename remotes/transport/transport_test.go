@@ -1,0 +1,301 @@
+package transport
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/locations"
+)
+
+// following is a client of a registry that knows nothing of child namespaces, with a Transport below it.
+type following struct {
+	*scene
+	transport *Transport
+	base      *http.Transport
+	user      string
+	token     string // as the client has got it, for one repository
+}
+
+func newFollowing(t *testing.T, options ...registrytest.Option) *following {
+	t.Helper()
+	f := &following{scene: &scene{Scene: fronttest.New(t, &logged, options...)}}
+	cache, err := locations.Open(filepath.Join(t.TempDir(), "locations"), locations.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := registry.New(registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)})
+	f.base = &http.Transport{}
+	f.transport = New(f.base, members, Options{Locations: cache, SearchRequests: 100, Prefetch: 64})
+	t.Cleanup(func() {
+		f.transport.Close()
+		f.transport.CloseIdleConnections()
+		_ = cache.Close()
+		checkMemory(t, f.transport.finder)
+	})
+	f.user = "user of org/app"
+	return f
+}
+
+// ask asks as clients do: for a token when it is told to, and once more.
+func (f *following) ask(method, path string, header ...string) fronttest.Reply {
+	f.T.Helper()
+	return f.send(method, path, "", header...)
+}
+
+func (f *following) send(method, path, data string, header ...string) fronttest.Reply {
+	f.T.Helper()
+	for range 2 {
+		req, err := http.NewRequestWithContext(f.T.Context(), method, f.Registry.URL()+path, strings.NewReader(data))
+		if err != nil {
+			f.T.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		if f.token != "" {
+			req.Header.Set("Authorization", "Bearer "+f.token)
+		}
+		resp, err := f.transport.RoundTrip(req)
+		if err != nil {
+			f.T.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err = cmpErr(err, resp.Body.Close()); err != nil {
+			f.T.Fatal(err)
+		}
+		if resp.StatusCode != http.StatusUnauthorized || !f.authorize(resp.Header.Get("WWW-Authenticate")) {
+			return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
+		}
+	}
+	f.T.Fatal("it was asked for a token again")
+	return fronttest.Reply{}
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// authorize gets the token of a challenge with the client's own credential.
+func (f *following) authorize(challenge string) bool {
+	f.T.Helper()
+	params := map[string]string{}
+	for _, m := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllStringSubmatch(challenge, -1) {
+		params[m[1]] = m[2]
+	}
+	if f.user == "" || !strings.HasPrefix(challenge, "Bearer ") {
+		return false
+	}
+	req, err := http.NewRequestWithContext(f.T.Context(), http.MethodGet, params["realm"]+"?service="+params["service"]+"&scope="+params["scope"], nil)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	req.SetBasicAuth(f.user, fronttest.Secret)
+	resp, err := f.transport.RoundTrip(req)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct{ Token string }
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&answer) != nil {
+		return false
+	}
+	f.token = answer.Token
+	return f.token != ""
+}
+
+// fetchAll gets all of what is below a descriptor from the one repository.
+func (f *following) fetchAll(d ocispec.Descriptor) (all int) {
+	f.T.Helper()
+	kind := "blobs"
+	if strings.Contains(d.MediaType, "image.index") || strings.Contains(d.MediaType, "image.manifest") {
+		kind = "manifests"
+	}
+	got := f.ask(http.MethodGet, "/v2/org/app/"+kind+"/"+string(d.Digest))
+	if got.Status != http.StatusOK || digest.FromString(got.Body) != d.Digest {
+		f.T.Fatalf("%s %s: %d %.300s", kind, d.Digest, got.Status, got.Body)
+	}
+	if kind == "blobs" {
+		return 1
+	}
+	for _, child := range f.Children(got.Body) {
+		all += f.fetchAll(child)
+	}
+	return all + 1
+}
+
+// TestTransportFollows: what a client asks of the repository of a nested index comes from the members, each with a
+// credential of its own; the client's own is shown for its own repository alone.
+func TestTransportFollows(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	root := f.Publish()
+	if n := f.fetchAll(root); n != 8 {
+		t.Errorf("%d manifests, indexes and blobs, want 8", n)
+	}
+	for _, q := range f.Registry.Log(registrytest.WithCredentials, registrytest.Below("org")) {
+		if q.User != "" && q.User != "user of "+q.Repository {
+			t.Errorf("%s came with the credential of %s", q, q.User)
+		}
+	}
+	var members []string
+	for _, q := range f.Registry.Log(registrytest.Below("org/app")) {
+		members = append(members, q.Repository)
+	}
+	for _, want := range []string{"org/app/web", "org/app/a", "org/app/a/b"} {
+		if !slices.Contains(members, want) {
+			t.Errorf("%s was not asked", want)
+		}
+	}
+}
+
+// TestTransportPasses: what has nothing to do with child namespaces comes as it would without the transport.
+func TestTransportPasses(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	image := f.Registry.Image("org/app", []byte("layer"))
+	f.Registry.Tag("org/app", "plain", image.Digest)
+	f.Registry.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("RateLimit-Remaining", "7")
+		return false
+	})
+	missing := digest.FromString("missing").String()
+	f.ask(http.MethodGet, "/v2/org/app/manifests/plain") // which brings the token
+	for _, c := range []struct {
+		method, path string
+		header       []string
+	}{
+		{http.MethodGet, "/v2/", nil},
+		{http.MethodGet, "/v2/org/app/manifests/plain", nil},
+		{http.MethodHead, "/v2/org/app/manifests/plain", nil},
+		{http.MethodGet, "/v2/org/app/manifests/" + image.Digest.String(), nil},
+		{http.MethodGet, "/v2/org/app/blobs/" + digest.FromString("layer").String(), []string{"Range", "bytes=2-3"}},
+		{http.MethodHead, "/v2/org/app/blobs/" + digest.FromString("layer").String(), nil},
+		{http.MethodGet, "/v2/org/app/manifests/none", nil},
+		{http.MethodGet, "/v2/org/app/blobs/" + missing, nil},
+		{http.MethodGet, "/v2/org/app/tags/list", nil},
+		{http.MethodGet, "/v2/org/app/referrers/" + image.Digest.String(), nil},
+		{http.MethodDelete, "/v2/org/app/manifests/" + missing, nil},
+	} {
+		t.Run(c.method+" "+c.path, func(t *testing.T) {
+			through := f.ask(c.method, c.path, c.header...)
+			direct := *f
+			direct.transport = &Transport{base: f.base, finder: f.transport.finder}
+			want := direct.direct(c.method, c.path, c.header...)
+			for _, r := range []fronttest.Reply{through, want} {
+				r.Header.Del("Date")
+			}
+			if through.Status != want.Status || through.Body != want.Body {
+				t.Errorf("%d %q, want %d %q", through.Status, through.Body, want.Status, want.Body)
+			}
+			for name := range want.Header {
+				if through.Header.Get(name) != want.Header.Get(name) {
+					t.Errorf("%s: %q, want %q", name, through.Header.Get(name), want.Header.Get(name))
+				}
+			}
+			for name := range through.Header {
+				if want.Header.Get(name) == "" {
+					t.Errorf("%s: %q is added", name, through.Header.Get(name))
+				}
+			}
+		})
+	}
+}
+
+// direct asks without following.
+func (f *following) direct(method, path string, header ...string) fronttest.Reply {
+	f.T.Helper()
+	req, err := http.NewRequestWithContext(f.T.Context(), method, f.Registry.URL()+path, nil)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	req.Header.Set("Authorization", "Bearer "+f.token)
+	resp, err := f.base.RoundTrip(req)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
+}
+
+// nestedIndex is an index of these members, as a client makes it.
+func nestedIndex(t *testing.T, members ...ocispec.Descriptor) (data string, d digest.Digest) {
+	t.Helper()
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: members}
+	index.SchemaVersion = 2
+	body, err := json.Marshal(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body), digest.FromBytes(body)
+}
+
+// TestTransportTakesNestedIndexes: a nested index that is pushed is there under its tag and its digest, carried, once all
+// of its members are, and what is missing is named.
+func TestTransportTakesNestedIndexes(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	f.Registry.Intercept(f.Registry.Pushes(false))
+	web := f.Registry.Image("org/app/web", []byte("web"))
+	absent := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("absent"), Size: 6}
+	denied := f.Registry.Image("org/app/none", []byte("denied"))
+
+	data, _ := nestedIndex(t, registrytest.Member(web, "web"), registrytest.Member(absent, "worker"), registrytest.Member(denied, "none"))
+	got := f.send(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex)
+	var said struct {
+		Errors []struct {
+			Code   string
+			Detail map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(got.Body), &said); err != nil || got.Status != http.StatusBadRequest || len(said.Errors) != 2 {
+		t.Fatalf("%d %s: %v", got.Status, got.Body, err)
+	}
+	host := f.Registry.Host()
+	for i, want := range []map[string]string{{"repository": host + "/org/app/none", "digest": denied.Digest.String()}, {"repository": host + "/org/app/worker", "digest": absent.Digest.String()}} {
+		if e := said.Errors[i]; e.Code != "MANIFEST_BLOB_UNKNOWN" || e.Detail["repository"] != want["repository"] || e.Detail["digest"] != want["digest"] {
+			t.Errorf("%+v, want %v", e, want)
+		}
+	}
+	if got = f.ask(http.MethodGet, "/v2/org/app/manifests/v1"); got.Status != http.StatusNotFound {
+		t.Errorf("what was refused is there: %d", got.Status)
+	}
+
+	data, d := nestedIndex(t, registrytest.Member(web, "web"))
+	got = f.send(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex)
+	if got.Status != http.StatusCreated || got.Header.Get("Docker-Content-Digest") != d.String() {
+		t.Fatalf("%d %s", got.Status, got.Body)
+	}
+	for _, reference := range []string{"v1", d.String()} {
+		if got = f.ask(http.MethodGet, "/v2/org/app/manifests/"+reference); got.Body != data || got.Header.Get("Content-Type") != ocispec.MediaTypeImageIndex {
+			t.Errorf("%s: %d %q %s", reference, got.Status, got.Body, got.Header)
+		}
+		if got = f.ask(http.MethodHead, "/v2/org/app/manifests/"+reference); got.Header.Get("Docker-Content-Digest") != d.String() {
+			t.Errorf("HEAD %s: %d %s", reference, got.Status, got.Header)
+		}
+	}
+	if n := f.fetchAll(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d}); n != 4 {
+		t.Errorf("%d came, want 4", n)
+	}
+}
