@@ -114,15 +114,15 @@ func describeRoots() int {
 	return 0
 }
 
-// countSignals prints how many SIGINTs and SIGHUPs came when SIGUSR1 comes, and ends by SIGTERM.
+// countSignals prints how many SIGINTs and SIGHUPs came when SIGALRM comes, and ends by SIGTERM.
 func countSignals() int {
 	come := make(chan os.Signal, 16)
-	signal.Notify(come, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
+	signal.Notify(come, syscall.SIGINT, syscall.SIGHUP, syscall.SIGALRM)
 	fmt.Println("ready")
 	counts := map[os.Signal]int{}
 	for sig := range come {
 		counts[sig]++
-		if sig == syscall.SIGUSR1 {
+		if sig == syscall.SIGALRM {
 			fmt.Println("interrupts", counts[syscall.SIGINT], "hangups", counts[syscall.SIGHUP])
 		} else {
 			fmt.Println(sig)

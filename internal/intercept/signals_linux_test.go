@@ -26,7 +26,7 @@ func TestSignals(t *testing.T) {
 	expect(t, lines, "interrupt")
 	noError(t, cmd.Process.Signal(syscall.SIGHUP))
 	expect(t, lines, "hangup")
-	noError(t, cmd.Process.Signal(syscall.SIGUSR1))
+	noError(t, cmd.Process.Signal(syscall.SIGALRM))
 	expect(t, lines, "interrupts 1 hangups 1")
 	noError(t, cmd.Process.Signal(syscall.SIGTERM))
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 128+15 {
@@ -51,7 +51,7 @@ func TestTerminal(t *testing.T) {
 		expect(t, lines, "^Cinterrupt")
 	}
 	// The first process has had its SIGINT before this, and passes signals on in the order in which they come.
-	noError(t, cmd.Process.Signal(syscall.SIGUSR1))
+	noError(t, cmd.Process.Signal(syscall.SIGALRM))
 	expect(t, lines, "interrupts 5 hangups 0")
 	noError(t, cmd.Process.Signal(syscall.SIGTERM))
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 128+15 {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -210,4 +211,21 @@ func (s *scene) socks(conn net.Conn, asked *lines) {
 	both.Go(func() { copyHalf(there, conn) })
 	copyHalf(conn, there)
 	both.Wait()
+}
+
+// TestUpstreamProxyDown: that the proxy that was set before cannot be reached says nothing of a registry.
+func TestUpstreamProxyDown(t *testing.T) {
+	s := newScene(t)
+	s.at["proxy.test:3128"] = refusing(t)
+	s.environ = append(s.environ, "ALL_PROXY=http://robot:s3cret@proxy.test:3128")
+	o, log := s.options("registry.test")
+	got := gets(t, o, "https://registry.test/v2/", "http://other.test/")
+	for _, answer := range got {
+		if answer.Status != http.StatusBadGateway || strings.Contains(answer.Body, "s3cret") {
+			t.Errorf("%v", answer)
+		}
+	}
+	if last := log.all[len(log.all)-1]; !strings.Contains(last, "proxyconnect") || strings.Contains(last, "s3cret") {
+		t.Error(last)
+	}
 }
