@@ -26,7 +26,7 @@ type Fetcher struct {
 	store     content.Provider
 	complete  bool // see [Options]
 	locations *locations
-	walk      chan struct{} // held by whoever walks from the root
+	walk      chan struct{} // held while one walks from the root
 
 	mu     sync.Mutex
 	inner  map[auth.Repository]remotes.Fetcher

@@ -247,7 +247,7 @@ func (f *Fetcher) at(d digest.Digest) sought {
 	desc := ocispec.Descriptor{Digest: d}
 	if repository, ok := f.Found(d); ok {
 		p := PlaceIn(repository, desc)
-		p.by = f.locations.root // it is known, whoever has said so
+		p.by = f.locations.root // it is known, whatever repository says so
 		return sought{desc: desc, places: Places{p}, known: true}
 	}
 	return f.seek(desc, f.locations.placesOf(d))

@@ -40,7 +40,7 @@ type parsed struct {
 }
 
 // UnfollowedError says of a manifest in a format that was given up that its
-// content is not followed, so that whoever is to bring all of a bundle cannot.
+// content is not followed, so that a copy of all of a bundle is not possible.
 // It has no class of errdefs.
 type UnfollowedError struct {
 	Repository auth.Repository

@@ -9,7 +9,7 @@ import (
 )
 
 // candidateReader reads content from the first repository that has it. It
-// asks nobody before the first Read, so that a caller who resumes can Seek
+// asks nothing before the first Read, so that a caller that resumes can Seek
 // first, and asks once.
 type candidateReader struct {
 	ctx     context.Context

@@ -75,7 +75,7 @@ func (f *Fetcher) listReferrers(ctx context.Context, d digest.Digest, at auth.Re
 
 // refers reports whether a listed manifest states the subject itself: a list,
 // and a tag that happens to look like one, may say what they like. It is kept
-// for whoever fetches it next.
+// for what fetches it next.
 func (f *Fetcher) refers(ctx context.Context, p Place, subject digest.Digest) (bool, error) {
 	d, at := p.descriptor, p.targets[0]
 	data, ok := f.locations.heldBytes(d.Digest)

@@ -12,7 +12,7 @@ import (
 )
 
 // Rule reads manifests and indexes and says where what they point to may be
-// (docs/spec.md, sections 2 to 5). It asks nobody and remembers nothing. The
+// (docs/spec.md, sections 2 to 5). It makes no requests and remembers nothing. The
 // zero value is no rule; others come from [NewRule].
 type Rule struct {
 	keys   Keys

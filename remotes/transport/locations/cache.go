@@ -8,6 +8,12 @@
 // on the path of an answer to be written. And no file keeps a gateway from
 // starting: a damaged one is put aside.
 //
+// Records are kept, and not the manifests and indexes themselves to be followed
+// again at each start: that was tried. It needs no format and no probe, but 500
+// bytes of the heap for each digest (300 MB for 64 MiB of an index made for it,
+// beyond the gateway's limit), two to five times the CPU at a start, and it
+// forgets what no manifest says, such as what a repository turned out to have.
+//
 // A reader meets: [Cache], what is looked up and what is learnt (cache.go);
 // record, what the file holds under a key, and how what was learnt later joins
 // it, so that what a child says of others takes no room of theirs (record.go;
