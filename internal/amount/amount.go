@@ -1,9 +1,9 @@
-// Package amount writes numbers of things and of bytes for people.
+// Package amount formats numbers of things and of bytes for people.
 package amount
 
 import "fmt"
 
-// Bytes is a number of bytes for people.
+// Bytes formats a number of bytes.
 func Bytes(n int64) string {
 	size, unit := float64(n), ""
 	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB"} {
@@ -17,7 +17,7 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %s", size, unit)
 }
 
-// Count is a number of things.
+// Count formats a number of things.
 func Count(n int, thing string) string {
 	if n != 1 {
 		thing += "s"

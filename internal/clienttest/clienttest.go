@@ -1,5 +1,5 @@
-// Package clienttest has what tests of clients of registries need beside a
-// registry: what is configured for one, and what an error has to say.
+// Package clienttest has what tests of clients of registries need besides a
+// registry: its configuration, and checks of errors.
 package clienttest
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// HostsDir is a directory with a hosts.toml for one host, which goes with the
-// test.
+// HostsDir returns a directory with a hosts.toml for one host, which is removed
+// after the test.
 func HostsDir(t testing.TB, host, toml string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func HostsDir(t testing.TB, host, toml string) string {
 	return dir
 }
 
-// Stores are credential stores over one Docker configuration.
+// Stores returns credential stores over one Docker configuration.
 func Stores(t testing.TB, config any) auth.Source {
 	t.Helper()
 	data, err := json.Marshal(config)
@@ -39,7 +39,7 @@ func Stores(t testing.TB, config any) auth.Source {
 	return auth.NewStores(auth.StoresOptions{Files: []string{file}})
 }
 
-// UserPassword are stores with one credential.
+// UserPassword returns stores with one credential.
 func UserPassword(t testing.TB, key, user, password string) auth.Source {
 	t.Helper()
 	return Stores(t, map[string]any{"auths": map[string]any{key: Entry(user, password)}})
@@ -50,7 +50,7 @@ func Entry(user, password string) any {
 	return map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
 }
 
-// WantError fails unless err says all of that on one line of ASCII, and no
+// WantError fails unless err contains all of says, on one line of ASCII, and no
 // secret.
 func WantError(t testing.TB, err error, says ...string) {
 	t.Helper()

@@ -1,4 +1,5 @@
-// Package contextio reads from what may never end: a read ends with its context.
+// Package contextio reads from streams that may never end: the read ends with
+// its context.
 package contextio
 
 import (
@@ -7,9 +8,9 @@ import (
 )
 
 // ReadAll reads to the end, or until ctx ends, and then returns the cause of
-// that: whoever holds the other end of a pipe or a terminal may never write. A
-// read that is still waiting then goes on waiting, and its result is dropped; in
-// must not be used any more.
+// that: the other end of a pipe or a terminal may never write. A read that is
+// still waiting then continues, and its result is dropped; in must not be used
+// any more.
 func ReadAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	type result struct {
 		data []byte

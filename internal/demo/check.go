@@ -45,16 +45,16 @@ func follow(dir string, d ocispec.Descriptor, found map[digest.Digest]bool) erro
 	if d.MediaType != ocispec.MediaTypeImageIndex && d.MediaType != ocispec.MediaTypeImageManifest {
 		return nil
 	}
-	var document struct {
+	var content struct {
 		Config            *ocispec.Descriptor
 		Layers, Manifests []ocispec.Descriptor
 	}
-	if err := json.Unmarshal(data, &document); err != nil {
+	if err := json.Unmarshal(data, &content); err != nil {
 		return err
 	}
-	below := slices.Concat(document.Layers, document.Manifests)
-	if document.Config != nil {
-		below = append(below, *document.Config)
+	below := slices.Concat(content.Layers, content.Manifests)
+	if content.Config != nil {
+		below = append(below, *content.Config)
 	}
 	for _, b := range below {
 		if err := follow(dir, b, found); err != nil {

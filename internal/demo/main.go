@@ -109,7 +109,7 @@ func (d *demo) show(ctx context.Context, b bundle) error {
 	if err != nil {
 		return fmt.Errorf("layout %s: %w", name, err)
 	}
-	say("Checked: the layout holds the whole bundle, %d blobs, and each matches its digest.", blobs)
+	say("Checked: the layout holds the complete bundle, %d blobs, and each matches its digest.", blobs)
 	return d.checkTokens(b)
 }
 

@@ -35,11 +35,11 @@ func (d *demo) checkTokens(b bundle) error {
 // checkRepository returns how many requests a repository has answered.
 func (d *demo) checkRepository(u user) (int, error) {
 	scope := "repository:" + u.repository + ":pull"
-	asked := d.registry.Count(registrytest.Of(registrytest.KindToken), func(q registrytest.Request) bool {
+	requested := d.registry.Count(registrytest.Of(registrytest.KindToken), func(q registrytest.Request) bool {
 		return slices.Equal(q.Scopes, []string{scope})
 	})
-	if asked != 1 {
-		return 0, fmt.Errorf("%d tokens were asked for, not one", asked)
+	if requested != 1 {
+		return 0, fmt.Errorf("%d tokens were asked for, not one", requested)
 	}
 	tokens := map[string]bool{}
 	requests := d.registry.Log(registrytest.In(u.repository), registrytest.WithCredentials)

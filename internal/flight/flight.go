@@ -1,16 +1,17 @@
-// Package flight is what goroutines share by a key. Read its files in this
+// Package flight is what goroutines share by a key. Read the files in this
 // order:
 //
 //   - flight.go: [Group] does work once for all who want its result at the same
-//     time, and keeps the result for as long as the work says;
-//   - turns.go: [Turns] lets one at a time have what a key stands for, where the
-//     work is the caller's own and nobody else's result will do;
-//   - once.go: [Once] does work once, whatever comes of it;
+//     time, and caches the result for as long as the work says;
+//   - turns.go: [Turns] gives exclusive use of a key, where the work is the
+//     caller's own and the result of another caller is of no use;
+//   - once.go: [Once] does work once, whatever the result;
 //   - map.go: [Map] keeps values within a bound.
 //
 // Locks are held for the maps only, never while work is done or waited for, and
-// whoever waits does so on a context of their own. The zero values are ready to
-// use; all may be used by several goroutines at once, and not be copied.
+// each waiter waits on its own context. The zero values are ready for use; all
+// may be used by several goroutines at once, and must not be copied. It is the
+// only such package: internal/retry is its neighbour for one request's retries.
 package flight
 
 import (
@@ -20,13 +21,13 @@ import (
 	"time"
 )
 
-// Forever is how long a result is kept that does not end.
+// Forever is the lifetime of a result that does not expire.
 const Forever time.Duration = math.MaxInt64
 
-// Group gives the result of costly work to all who want it at the same time,
-// and keeps it while it is fresh. Only successes are kept. The work is done
-// with a context of its own, which lives as long as somebody waits and at most
-// for a budget: whoever gives up takes nobody along.
+// Group shares the result of costly work among all who want it at the same
+// time, and caches it for its lifetime. Only successes are cached. The work has
+// a context of its own, which lives as long as somebody waits and at most for a
+// budget: a caller that gives up does not affect the others.
 type Group[K comparable, V any] struct {
 	results Map[K, V]
 
@@ -34,7 +35,7 @@ type Group[K comparable, V any] struct {
 	flights map[K]*flight[V]
 }
 
-// flight is work that is being done.
+// flight is work in progress.
 type flight[V any] struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
@@ -43,11 +44,11 @@ type flight[V any] struct {
 	err     error
 }
 
-// Get returns the kept result for a key, or that of work, which is begun unless
-// it is being done already. The work's context has the values of ctx and ends
+// Get returns the cached result for a key, or that of work, which is started
+// unless it is in progress. The work's context has the values of ctx and ends
 // after the budget, or when nobody waits any more. keep is how long its value
-// may be given to others who come later: 0 means to nobody. Errors: those of
-// work, and the cause of the end of ctx.
+// may be given to later callers: 0 means not at all. Errors: those of work, and
+// the cause of the end of ctx.
 func (g *Group[K, V]) Get(ctx context.Context, key K, budget time.Duration, work func(context.Context) (value V, keep time.Duration, err error)) (V, error) {
 	g.mu.Lock()
 	if value, ok := g.results.Get(key); ok {
@@ -71,7 +72,7 @@ func (g *Group[K, V]) Get(ctx context.Context, key K, budget time.Duration, work
 	}
 }
 
-// start begins a flight; the caller holds the lock.
+// start begins a flight. The caller holds the lock.
 func (g *Group[K, V]) start(ctx context.Context, key K, budget time.Duration, work func(context.Context) (V, time.Duration, error)) *flight[V] {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 	f := &flight[V]{done: make(chan struct{}), cancel: cancel}
@@ -94,7 +95,7 @@ func (g *Group[K, V]) start(ctx context.Context, key K, budget time.Duration, wo
 	return f
 }
 
-// leave ends a flight that nobody waits for any more.
+// leave ends a flight when nobody waits for it any more.
 func (g *Group[K, V]) leave(key K, f *flight[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,12 +106,12 @@ func (g *Group[K, V]) leave(key K, f *flight[V]) {
 	g.remove(key, f)
 }
 
-// remove lets nobody join a flight any more; the caller holds the lock.
+// remove keeps others from joining a flight. The caller holds the lock.
 func (g *Group[K, V]) remove(key K, f *flight[V]) {
 	if g.flights[key] == f {
 		delete(g.flights, key)
 	}
 }
 
-// Forget drops the kept results that match. What is being done goes on.
+// Forget drops the cached results that match. Work in progress continues.
 func (g *Group[K, V]) Forget(match func(K, V) bool) { g.results.DeleteFunc(match) }

@@ -9,18 +9,18 @@ import (
 
 const (
 	// DefaultMost is how many values a [Map] keeps unless it says otherwise:
-	// more than one node or program works with at a time, and some MiB at a
-	// few hundred bytes each.
+	// more than one node or program works with at a time, and some MiB at a few
+	// hundred bytes each.
 	DefaultMost = 10_000
-	// sweepTime is how often stale values are thrown out: some hold secrets.
+	// sweepTime is how often expired values are removed: some contain secrets.
 	sweepTime = time.Minute
 )
 
 // Map keeps values by key, for a time each and within a bound: the value that
-// was put longest ago makes room for a new one, whatever strangers put.
+// was put first makes room for a new one.
 type Map[K comparable, V any] struct {
-	Most    int     // values; 0: DefaultMost. Not to be changed after the first use
-	Dropped func(V) // is called with each value that makes room for another, where it is set
+	Most    int     // 0: DefaultMost. Must not be changed after the first use
+	Dropped func(V) // is called with each value that makes room for another, when set
 
 	mu      sync.Mutex
 	entries map[K]*list.Element // of order
@@ -34,7 +34,7 @@ type entry[K comparable, V any] struct {
 	expires time.Time
 }
 
-// Get returns the value of a key, if it is fresh.
+// Get returns the value of a key, unless it has expired.
 func (m *Map[K, V]) Get(key K) (value V, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,7 +54,7 @@ func (m *Map[K, V]) get(key K) (value V, ok bool) {
 	return e.value, true
 }
 
-// Put keeps a value, in place of an earlier one of the key.
+// Put stores a value, and replaces an earlier one of the key.
 func (m *Map[K, V]) Put(key K, value V, keep time.Duration) {
 	m.mu.Lock()
 	dropped := m.put(key, value, keep)
@@ -62,8 +62,8 @@ func (m *Map[K, V]) Put(key K, value V, keep time.Duration) {
 	m.drop(dropped)
 }
 
-// GetOrPut returns the value of a key; where there is none, it is made, and
-// kept. made is called with the map locked, so it must not use the map.
+// GetOrPut returns the value of a key; when there is none, it is made and
+// stored. made is called with the map locked, so it must not use the map.
 func (m *Map[K, V]) GetOrPut(key K, keep time.Duration, made func() V) V {
 	m.mu.Lock()
 	value, ok := m.get(key)
@@ -77,7 +77,7 @@ func (m *Map[K, V]) GetOrPut(key K, keep time.Duration, made func() V) V {
 	return value
 }
 
-// put returns what had to make room; the caller holds the lock.
+// put returns the values that had to make room. The caller holds the lock.
 func (m *Map[K, V]) put(key K, value V, keep time.Duration) (dropped []V) {
 	now := time.Now()
 	if now.Sub(m.swept) > sweepTime {
@@ -97,14 +97,14 @@ func (m *Map[K, V]) put(key K, value V, keep time.Duration) (dropped []V) {
 	return dropped
 }
 
-// remove takes a value out; the caller holds the lock.
+// remove removes a value. The caller holds the lock.
 func (m *Map[K, V]) remove(element *list.Element) V {
 	e := m.order.Remove(element).(*entry[K, V])
 	delete(m.entries, e.key)
 	return e.value
 }
 
-// drop says which values have made room, without the lock.
+// drop reports the values that have made room, without the lock.
 func (m *Map[K, V]) drop(values []V) {
 	for _, v := range values {
 		if m.Dropped != nil {
@@ -113,7 +113,7 @@ func (m *Map[K, V]) drop(values []V) {
 	}
 }
 
-// Delete takes a value out.
+// Delete removes a value.
 func (m *Map[K, V]) Delete(key K) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,7 +122,7 @@ func (m *Map[K, V]) Delete(key K) {
 	}
 }
 
-// DeleteFunc takes out the values that match.
+// DeleteFunc removes the values that match.
 func (m *Map[K, V]) DeleteFunc(match func(K, V) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -139,7 +139,7 @@ func (m *Map[K, V]) deleteFunc(match func(*entry[K, V]) bool) {
 	}
 }
 
-// Values returns all values, those put longest ago first.
+// Values returns all values in the order in which they were put.
 func (m *Map[K, V]) Values() []V {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -2,11 +2,10 @@ package flight
 
 import "sync"
 
-// Once does work once for each key, and keeps what came of it, errors too, for
-// as long as it lives itself: for the work of one run, whose answers do not
-// change under it. That is not [Group], which keeps successes for a time, and
-// whose callers each have a context of their own: here all wait for the first
-// one's.
+// Once does work once for each key, and keeps the result, errors too, as long
+// as it lives itself: for the work of one run, during which answers do not
+// change. A [Group] differs: it keeps successes for a time, and each caller
+// waits on its own context; here all wait for the first caller's.
 type Once[K comparable, V any] struct {
 	mu   sync.Mutex
 	done map[K]func() (V, error)

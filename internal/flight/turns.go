@@ -5,21 +5,21 @@ import (
 	"sync"
 )
 
-// Turns lets one at a time have what a key stands for. That is not [Group]:
-// who has a turn does the work themselves, for as long as they like, and the
-// next one does it again or sees that it is not needed any more.
+// Turns gives one caller at a time the use of a key. A [Group] differs: with a
+// turn, the caller does the work itself, for as long as it likes, and the next
+// one does it again or finds that it is not needed any more.
 type Turns[K comparable] struct {
 	mu  sync.Mutex
 	all map[K]*turn
 }
 
 type turn struct {
-	taken chan struct{} // holds a value while somebody has it
-	users int           // who have it or wait for it
+	taken chan struct{} // holds a value while a caller has the turn
+	users int           // callers that have the turn or wait for it
 }
 
-// Take waits for the key's turn, and returns what ends it, which may be called
-// more than once. Errors: the cause of the end of ctx.
+// Take waits for the key's turn, and returns a function that ends it, which may
+// be called more than once. Errors: the cause of the end of ctx.
 func (t *Turns[K]) Take(ctx context.Context, key K) (end func(), err error) {
 	one := t.join(key)
 	select {

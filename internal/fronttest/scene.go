@@ -61,7 +61,7 @@ func (s *Scene) Serve(handler http.Handler) {
 func (s *Scene) checkLedger(logged *registrytest.Output, start int) {
 	s.T.Helper()
 	l := registrytest.NewLedger("org", "secret/app")
-	l.Ask(s.Registry)
+	l.Expect(s.Registry)
 	for _, password := range []string{Secret, "all-secret", "no-secret", "plain-secret", "other-secret"} {
 		l.Show(password, s.Registry, registrytest.Of(registrytest.KindToken))
 	}

@@ -1,5 +1,6 @@
-// Package leaktest looks, after a package's tests, for what they left behind: goroutines, open files, and child
-// processes that nobody waited for. Only tests import it.
+// Package leaktest looks for what a package's tests left behind: goroutines,
+// open files, and child processes that nobody waited for. Only tests import it,
+// in TestMain.
 package leaktest
 
 import (
@@ -19,15 +20,15 @@ import (
 // M is what runs tests, such as a *testing.M.
 type M interface{ Run() int }
 
-// Checked is an M that fails also when something is left.
+// Checked is an M that also fails when something is left.
 func Checked(m M) M { return checked{m, 5 * time.Second} }
 
-// Main runs tests, and ends the process. It is for a TestMain.
+// Main runs tests, and exits. It is for a TestMain.
 func Main(m M) { os.Exit(Checked(m).Run()) }
 
 type checked struct {
 	m    M
-	wait time.Duration // with what is about to end
+	wait time.Duration // for what is about to end
 }
 
 // Run implements M.
@@ -55,7 +56,7 @@ func (c checked) Run() int {
 	return code
 }
 
-// settle looks until it finds nothing, or patience ends.
+// settle checks until nothing is left, or wait is over.
 func (c checked) settle(look func() error) error {
 	for deadline := time.Now().Add(c.wait); ; time.Sleep(10 * time.Millisecond) {
 		if err := look(); err == nil || time.Now().After(deadline) {
@@ -64,11 +65,11 @@ func (c checked) settle(look func() error) error {
 	}
 }
 
-// notOurs are files of Go's runtime and of containerd's content store, which leaves to the garbage collection what it
-// looks for fs-verity with.
+// notOurs are files of Go's runtime and of containerd's content store, which
+// leaves the file that it tests for fs-verity to the garbage collector.
 var notOurs = regexp.MustCompile(`^anon_inode:|^/proc/|^/sys/|/\.fsverity-check-`)
 
-// files are this process's open files, where there is a /proc.
+// files are the open files of this process, where there is a /proc.
 func files() (open []string) {
 	links, _ := filepath.Glob("/proc/self/fd/*") // none elsewhere
 	for _, link := range links {
@@ -80,7 +81,8 @@ func files() (open []string) {
 	return open
 }
 
-// zombies fails when a child of this process has ended and nobody waited for it.
+// zombies fails when a child of this process has ended and nobody waited for
+// it.
 func zombies() error {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // none elsewhere
 	for _, file := range stats {

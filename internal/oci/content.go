@@ -10,12 +10,13 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
-// IsManifestOrIndex reports whether content of a media type is a manifest or index, and so points to other content.
+// IsManifestOrIndex reports whether content of a media type is a manifest or
+// index, and so points to other content.
 func IsManifestOrIndex(mediaType string) bool {
 	return images.IsManifestType(mediaType) || images.IsIndexType(mediaType)
 }
 
-// Kind is what content is, for people: its artifact type where it has one,
+// Kind is the kind of content, for people: its artifact type where it has one,
 // "index", "manifest", or else the media type.
 func Kind(mediaType, artifactType string) string {
 	switch {
@@ -29,7 +30,7 @@ func Kind(mediaType, artifactType string) string {
 	return mediaType
 }
 
-// Verify says why bytes are not what a descriptor describes, or nothing.
+// Verify says why bytes do not match a descriptor, or returns "".
 func Verify(d ocispec.Descriptor, data []byte) string {
 	if int64(len(data)) != d.Size {
 		return fmt.Sprintf("size is %d, not %d", len(data), d.Size)
@@ -43,7 +44,7 @@ func Verify(d ocispec.Descriptor, data []byte) string {
 	return ""
 }
 
-// Short is a digest for people.
+// Short is a shortened digest for people.
 func Short(d digest.Digest) string {
 	const shown = 12
 	if err := d.Validate(); err != nil {
@@ -52,9 +53,9 @@ func Short(d digest.Digest) string {
 	return d.Algorithm().String() + ":" + d.Encoded()[:shown]
 }
 
-// IsForeign reports whether content may be where its urls say: that is for
-// layers which registries may not distribute. Everything else is in the
-// repository, and urls would lead its puller to wherever a publisher wants.
+// IsForeign reports whether the urls of content may be used: those are for
+// layers that registries may not distribute. Everything else is in the
+// repository, and urls would lead its puller to wherever a publisher chooses.
 func IsForeign(desc ocispec.Descriptor) bool {
 	return len(desc.URLs) > 0 && images.IsNonDistributable(desc.MediaType)
 }

@@ -1,9 +1,9 @@
-// Package oci says what several packages have to know of OCI content in
-// containerd's terms, so that it is known once: which content is a manifest or
-// index, what bytes a descriptor describes and where else they may be
-// (content.go), the repository of a reference and those that a blob may be
-// mounted from (reference.go), and what refers to what (referrers.go). It asks
-// nobody.
+// Package oci is what several packages need to know about OCI content in
+// containerd's terms: which content is a manifest or index, whether bytes match
+// a descriptor, and where else they may be (content.go); the repository of a
+// reference, and repositories that a blob may be mounted from (reference.go);
+// the media type that is expected (expect.go); and referrers (referrers.go).
+// [Turns] keeps a pusher from pushing the same content twice (turns.go).
 //
-// [Turns] keeps a pusher from pushing one thing twice.
+// It makes no requests. Packages registry, nested and bundle stand on it.
 package oci

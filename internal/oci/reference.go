@@ -22,15 +22,16 @@ func RepositoryOf(ref string) (auth.Repository, error) {
 	return auth.ParseRepository(spec.Locator)
 }
 
-// SourceLabel is containerd's label for where content came from, which leaves
-// the registry's port out.
+// SourceLabel is containerd's label for the source of content, which omits the
+// registry's port.
 func SourceLabel(r auth.Repository) string {
 	u := url.URL{Host: r.Host()}
 	return labels.LabelDistributionSource + "." + u.Hostname()
 }
 
-// MountFrom returns a descriptor that tells a pusher where on the pusher's
-// registry the content is, too, before what it says already.
+// MountFrom returns a descriptor that tells a pusher in which repositories of
+// its registry the content is, in addition to those that the descriptor has
+// already.
 func MountFrom(desc ocispec.Descriptor, repositories ...auth.Repository) ocispec.Descriptor {
 	desc.Annotations = maps.Clone(desc.Annotations)
 	if desc.Annotations == nil {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// DescribeReferrer returns what a manifest or index refers to, empty when it
-// refers to nothing, and its descriptor as a list of referrers has it
-// (distribution spec, "Listing Referrers").
+// DescribeReferrer returns the subject of a manifest or index, empty when it
+// has none, and its descriptor for a list of referrers (distribution spec,
+// "Listing Referrers").
 func DescribeReferrer(desc ocispec.Descriptor, data []byte) (subject digest.Digest, _ ocispec.Descriptor) {
 	var said struct {
 		ArtifactType string             `json:"artifactType"`
@@ -30,18 +30,18 @@ func DescribeReferrer(desc ocispec.Descriptor, data []byte) (subject digest.Dige
 	return said.Subject.Digest, desc
 }
 
-// Refers reports whether a manifest or index says that it refers to content.
+// Refers reports whether content is the subject of a manifest or index.
 func Refers(data []byte, d digest.Digest) bool {
 	subject, _ := DescribeReferrer(ocispec.Descriptor{}, data)
 	return subject == d
 }
 
-// maxLooks bounds the referrers that are looked at at once.
+// maxLooks bounds the referrers that are examined concurrently.
 const maxLooks = 8
 
-// SelectReferrers drops what turns out to refer to something else, or is
-// neither a manifest nor an index. Of what cannot be looked at whoever fetches
-// it is told.
+// SelectReferrers drops entries that turn out to refer to something else, or
+// are neither a manifest nor an index. Entries that cannot be examined are
+// kept: fetching them reports the error.
 func SelectReferrers(ctx context.Context, listed []ocispec.Descriptor, refers func(context.Context, ocispec.Descriptor) (bool, error)) ([]ocispec.Descriptor, error) {
 	other := make([]bool, len(listed))
 	var group errgroup.Group
@@ -67,8 +67,8 @@ func SelectReferrers(ctx context.Context, listed []ocispec.Descriptor, refers fu
 	return kept, nil
 }
 
-// ReferrersTag is the tag that stands for a list of referrers (distribution
-// spec, "Referrers Tag Schema").
+// ReferrersTag is the tag for a list of referrers (distribution spec,
+// "Referrers Tag Schema").
 func ReferrersTag(d digest.Digest) string {
 	algorithm, encoded := d.Algorithm().String(), d.Encoded()
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]

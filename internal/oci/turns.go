@@ -13,9 +13,9 @@ import (
 	"github.com/nestedoci/nested/internal/flight"
 )
 
-// Turns lets a pusher push each content once: containerd pushes side by side,
-// and a layer as often as manifests name it. What is pushed is not shared as a
-// [flight.Group] shares it: each caller has a writer of their own, and writes.
+// Turns makes a pusher push each content once: containerd pushes concurrently,
+// and a layer as often as manifests name it. The work is not shared as in a
+// [flight.Group]: each caller has a writer of its own, and writes.
 type Turns struct {
 	turns flight.Turns[pushKey]
 
@@ -23,15 +23,15 @@ type Turns struct {
 	pushed map[pushKey]bool
 }
 
-// pushKey: a registry keeps manifests apart from blobs of the same digest.
+// pushKey tells manifests from blobs of the same digest, as registries do.
 type pushKey struct {
 	digest   digest.Digest
 	manifest bool // … or index
 }
 
-// Push opens a writer with open. It first waits for the writer of another push
-// of the content to be committed or closed. When the content has been pushed,
-// the error is of the class errdefs.ErrAlreadyExists.
+// Push opens a writer with open, after waiting for the writer of another push
+// of the same content to be committed or closed. When the content has been
+// pushed, the error is of the class errdefs.ErrAlreadyExists.
 func (t *Turns) Push(ctx context.Context, desc ocispec.Descriptor, open func() (content.Writer, error)) (content.Writer, error) {
 	key := pushKey{desc.Digest, IsManifestOrIndex(desc.MediaType)}
 	end, err := t.turns.Take(ctx, key)
@@ -57,8 +57,8 @@ func (t *Turns) isPushed(key pushKey) bool {
 	return t.pushed[key]
 }
 
-// note takes the outcome of a push, and reports whether it has left the content
-// in the registry.
+// note records the result of a push, and reports whether the content is in the
+// registry now.
 func (t *Turns) note(key pushKey, err error) bool {
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return false
@@ -72,7 +72,7 @@ func (t *Turns) note(key pushKey, err error) bool {
 	return true
 }
 
-// turnWriter ends its turn.
+// turnWriter ends its turn when it is committed or closed.
 type turnWriter struct {
 	content.Writer
 	turns *Turns

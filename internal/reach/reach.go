@@ -1,6 +1,7 @@
-// Package reach says how public addresses are, and what can be told of a host by
-// its name alone: whether somebody outside may lead a client there is decided by
-// that ([Of] an address, before it is connected to; names in package auth).
+// Package reach classifies addresses by how public they are, and says what can
+// be known about a host from its name alone. It decides whether a stranger may
+// send a client to a host: [Of] an address, before connecting to it; package
+// auth does so for names.
 package reach
 
 import (
@@ -12,7 +13,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Reach says how public an address is.
+// Reach is how public an address is.
 type Reach int32
 
 const (
@@ -23,10 +24,10 @@ const (
 	Never // link-local, multicast, and the addresses of clouds' metadata services
 )
 
-// Of says how public an address is. Public is what the IANA's registries
-// of special-purpose addresses (RFC 6890) call globally reachable, and unicast.
-// An address that holds an IPv4 address, which a gateway on the way takes out
-// of it, is at most as public as that.
+// Of returns how public an address is. Public is what the IANA's registries of
+// special-purpose addresses (RFC 6890) call globally reachable, and unicast. An
+// address with an embedded IPv4 address, which a gateway on the way extracts,
+// is at most as public as that.
 func Of(ip netip.Addr) Reach {
 	ip = ip.Unmap().WithZone("") // a prefix contains no address with a zone
 	r := ownReach(ip)
@@ -36,7 +37,7 @@ func Of(ip netip.Addr) Reach {
 	return r
 }
 
-// ownReach does not look at what an address holds.
+// ownReach ignores embedded addresses.
 func ownReach(ip netip.Addr) Reach {
 	switch {
 	case contains(metadata, ip), ip.IsLinkLocalUnicast(), ip.IsMulticast():
@@ -89,15 +90,16 @@ var (
 		"2002::/16",       // 6to4, RFC 3056
 		"3fff::/20",       // documentation, RFC 9637
 	)
-	// reachable are the exceptions.
+	// reachable are exceptions from special.
 	reachable = prefixes(
 		"192.0.0.9/32", "192.0.0.10/32", "2001:1::1/128", "2001:1::2/128", // anycast of PCP and TURN
 		"2001:1::3/128", "2001:3::/32", "2001:4:112::/48", // DNS-SD, AMT, AS112
 		"2001:20::/28", "2001:30::/28", // ORCHIDv2, drones
 		"64:ff9b::/96", // NAT64, RFC 6052: what it holds counts
 	)
-	// metadata are where clouds have the services that tell machines, and all
-	// who can ask them, their keys. Others have them at link-local addresses.
+	// metadata are where clouds have the services that give machines, and
+	// everybody who can reach them, their keys. Other clouds have them at
+	// link-local addresses.
 	metadata = prefixes(
 		"fd00:ec2::/32",          // AWS
 		"fd20:ce::254/128",       // Google
@@ -118,7 +120,7 @@ var (
 	isatapOuter = [4]byte{2, 0, 0x5e, 0xfe}                // likewise, of an address that is unique
 )
 
-// heldIn returns the IPv4 addresses that an IPv6 address holds.
+// heldIn returns the IPv4 addresses that are embedded in an IPv6 address.
 func heldIn(ip netip.Addr) []netip.Addr {
 	if !ip.Is6() {
 		return nil
@@ -142,7 +144,7 @@ func heldIn(ip netip.Addr) []netip.Addr {
 	return nil
 }
 
-// withoutPadding leaves out what is read out of the zeros around an address.
+// withoutPadding drops addresses that are only zeros around an address.
 func withoutPadding(all ...netip.Addr) []netip.Addr {
 	kept := all[:0]
 	for _, ip := range all {
@@ -153,8 +155,8 @@ func withoutPadding(all ...netip.Addr) []netip.Addr {
 	return kept
 }
 
-// Hostname is the host of a URL as net/http asks for it: in lower case, and
-// what is not ASCII as IDNA has it, which makes digits of full-width ones.
+// Hostname is the host of a URL as net/http resolves it: in lower case, and
+// non-ASCII converted by IDNA, which turns full-width digits into digits.
 func Hostname(u *url.URL) string {
 	name := u.Hostname()
 	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
@@ -172,8 +174,8 @@ func IsLocalhost(name string) bool {
 }
 
 // EndsInNumber reports whether the last label of a name is a number, decimal,
-// octal or hexadecimal, so that some take the name for an IPv4 address; WHATWG
-// URL, section 3.5, "ends in a number".
+// octal or hexadecimal, so that some programs read the name as an IPv4 address;
+// WHATWG URL, section 3.5, "ends in a number".
 func EndsInNumber(name string) bool {
 	name = strings.TrimSuffix(name, ".")
 	label := name[strings.LastIndexByte(name, '.')+1:]

@@ -1,6 +1,6 @@
-// Package records keeps containerd's image records of bundles: one for the
-// root, and one by digest for each member, which lives as long as a bundle
-// that has it.
+// Package records makes containerd's image records for bundles: one for the
+// root, and one by digest for each member, which lives as long as a bundle that
+// has the member. Packages internal/ctd and plugin use it.
 package records
 
 import (
@@ -19,37 +19,38 @@ import (
 )
 
 const (
-	// backReference is the label by which a member's record lives as long as
+	// backReference is the label that ties a member's record to the lifetime of
 	// its bundle's.
 	backReference = "containerd.io/gc.bref.image"
 	expire        = "containerd.io/gc.expire"
 )
 
-// Bundle is the bundle of a name, in the namespace of the context.
+// Bundle is the bundle with a name, in the namespace of the context.
 type Bundle struct {
 	Images images.Store
 	Name   string // of the root's record
 }
 
-// label is the label on members of the bundle. A member may belong to several.
+// label is the label for the bundle on its members. A member may belong to
+// several bundles.
 func (b Bundle) label() string {
 	sum := sha256.Sum256([]byte(b.Name))
 	return backReference + "/" + hex.EncodeToString(sum[:6])
 }
 
-// Root makes the record that was asked for. If it was a member's it is no
-// longer: it stays until somebody removes it.
+// Root makes the record for the root. If there is a member's record of that
+// name, it becomes an ordinary one, which stays until it is removed.
 func (b Bundle) Root(ctx context.Context, target ocispec.Descriptor) error {
 	image := images.Image{Name: b.Name, Target: target}
 	return b.create(ctx, image, func() error {
-		image.Labels = map[string]string{expire: ""} // an empty label is none
+		image.Labels = map[string]string{expire: ""} // an empty value removes the label
 		_, err := b.Images.Update(ctx, image, "target", "labels."+expire)
 		return err
 	})
 }
 
-// create makes a record, or changes the one that is there. Somebody may remove
-// it in between, but not each time.
+// create makes a record, or changes the existing one. It may be removed in
+// between, but not each time.
 func (b Bundle) create(ctx context.Context, image images.Image, change func() error) (err error) {
 	for range 10 {
 		if _, err = b.Images.Create(ctx, image); !errdefs.IsAlreadyExists(err) {
@@ -68,9 +69,9 @@ type Member struct {
 	Target ocispec.Descriptor
 }
 
-// Members makes the records of the members that were pulled, with some labels,
-// and takes the reference off those that the bundle had before and has no
-// more. What is at or below a repository that was passed by may still be in it.
+// Members makes the records of the pulled members, with some labels, and
+// removes the bundle's label from former members. Members at or below a
+// repository in passed were not pulled; they may still belong to the bundle.
 func (b Bundle) Members(ctx context.Context, members []Member, labels map[string]string, passed map[string]bool) error {
 	pulled := map[string]bool{}
 	for _, m := range members {
@@ -87,9 +88,9 @@ func (b Bundle) Members(ctx context.Context, members []Member, labels map[string
 	})
 }
 
-// member makes a member's record. It is born expired: while the pull goes on
-// its lease keeps it, and then the root's record does. One that somebody else
-// made stays as it is.
+// member makes a member's record. It is created expired: during the pull its
+// lease keeps it, and later the root's record does. A record that others made
+// does not change.
 func (b Bundle) member(ctx context.Context, name string, target ocispec.Descriptor, labels map[string]string) error {
 	image := images.Image{Name: name, Target: target, Labels: map[string]string{}}
 	maps.Copy(image.Labels, labels)
@@ -112,8 +113,8 @@ func (b Bundle) join(ctx context.Context, image images.Image, labels map[string]
 	return err
 }
 
-// Release takes the reference off members that the bundle had when it was
-// pulled before, and has no more.
+// Release removes the bundle's label from members that an earlier pull had and
+// this one does not.
 func (b Bundle) Release(ctx context.Context, has func(name string) bool) error {
 	earlier, err := b.Images.List(ctx, fmt.Sprintf("labels.%q==%q", b.label(), b.Name))
 	if err != nil {

@@ -14,7 +14,7 @@ const identityUser = "<token>"
 // service is the name of the registry in challenges and token requests.
 const service = "registrytest"
 
-// user is somebody with rights to pull.
+// user may pull from some repositories.
 type user struct {
 	name         string
 	password     string
@@ -25,7 +25,7 @@ func (u *user) may(repository string) bool {
 	return slices.Contains(u.repositories, "*") || slices.Contains(u.repositories, repository)
 }
 
-// rights knows who may pull what. What anybody may, every user may too.
+// rights are who may pull what. Every user may also pull what anybody may.
 type rights struct {
 	users      map[string]*user
 	identities map[string]*user
@@ -100,7 +100,7 @@ func (r *Registry) authorizeToken(q Request) error {
 	return nil
 }
 
-// challenge asks for a token. The reason may be empty.
+// challenge requests a token. The reason may be empty.
 func (r *Registry) challenge(q Request, reason string) error {
 	header := fmt.Sprintf(`Bearer realm=%q,service=%q`, r.Realm(), service)
 	if q.Repository != "" {

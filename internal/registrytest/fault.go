@@ -73,8 +73,9 @@ func Redirect(base string, filters ...Filter) Interceptor {
 	})
 }
 
-// Prefixed looks for repositories below a prefix that clients know nothing of, as fronts that rewrite
-// paths do. Challenges name repositories with it, and only tokens for such are taken.
+// Prefixed adds a prefix to repositories that clients do not know about, as
+// proxies that rewrite paths do. Challenges name repositories with it, and only
+// tokens for those are accepted.
 func Prefixed(prefix string) Interceptor {
 	return func(_ http.ResponseWriter, req *http.Request) bool {
 		if rest, ok := strings.CutPrefix(req.URL.Path, "/v2/"); ok && rest != "" {
@@ -84,7 +85,7 @@ func Prefixed(prefix string) Interceptor {
 	}
 }
 
-// IgnoreRange answers with whole blobs what asks for a part.
+// IgnoreRange answers requests for a part of a blob with the complete blob.
 func IgnoreRange(filters ...Filter) Interceptor {
 	return func(_ http.ResponseWriter, req *http.Request) bool {
 		if all(Describe(req), filters) {

@@ -8,19 +8,21 @@ import (
 	"sync"
 )
 
-// Ledger knows what a scenario allows, and finds in the logs of its registries what it does not: a secret that came to
-// somebody whom it is not for, a host that was not to be asked, a repository that is neither a parent nor below one.
-// Tokens are secrets of the registry that issued them, each for the one repository that it was issued for.
+// Ledger knows what a scenario allows, and finds violations in the logs of its
+// registries: a secret that was sent to somebody else, a host that must not be
+// contacted, a repository that is neither a parent nor below one. Tokens are
+// secrets of the registry that issued them, each for one repository.
 type Ledger struct {
 	parents []string
 	origins []*origin
 	secrets map[string][]permission
 }
 
-// origin is a registry of the scenario. Without Ask it is not to be asked at all.
+// origin is a registry of the scenario. Unless it is expected, no request may
+// be made to it.
 type origin struct {
 	registry *Registry
-	asked    bool
+	expected bool
 }
 
 type permission struct {
@@ -28,24 +30,25 @@ type permission struct {
 	filters  []Filter
 }
 
-// NewLedger is for a scenario in which content is asked for in these repositories and below.
+// NewLedger is for a scenario with requests for content in these repositories
+// and below.
 func NewLedger(parents ...string) *Ledger {
 	return &Ledger{parents: parents, secrets: map[string][]permission{}}
 }
 
-// Ask allows requests to a registry.
-func (l *Ledger) Ask(r *Registry) { l.origins = append(l.origins, &origin{r, true}) }
+// Expect allows requests to a registry.
+func (l *Ledger) Expect(r *Registry) { l.origins = append(l.origins, &origin{r, true}) }
 
 // Avoid forbids requests to a registry.
 func (l *Ledger) Avoid(r *Registry) { l.origins = append(l.origins, &origin{r, false}) }
 
-// Show allows a secret in those requests to a registry that all filters match. A secret is not allowed anywhere else
-// from then on.
+// Show allows a secret in those requests to a registry that all filters match,
+// and from then on nowhere else.
 func (l *Ledger) Show(secret string, r *Registry, filters ...Filter) {
 	l.secrets[secret] = append(l.secrets[secret], permission{r, filters})
 }
 
-// Breaches lists what happened although it is not allowed, in no order.
+// Breaches lists violations, in no particular order.
 func (l *Ledger) Breaches() (found []string) {
 	for _, o := range l.origins {
 		for _, q := range o.registry.Log() {
@@ -59,8 +62,8 @@ func (l *Ledger) Breaches() (found []string) {
 
 func (l *Ledger) breaches(o *origin, q Request) (found []string) {
 	switch {
-	case !o.asked:
-		found = append(found, "nobody was to ask")
+	case !o.expected:
+		found = append(found, "must not be contacted")
 	case q.Kind == KindOther:
 		found = append(found, "no request of the specification: "+q.Path)
 	case q.Repository != "" && !l.below(q.Repository):

@@ -21,7 +21,7 @@ func TestLedger(t *testing.T) {
 			get(t, r, "/v2/org/apple/manifests/v1")
 		}, "outside the parents"},
 		"no path of the specification":   {func(r *registrytest.Registry, _ string) { get(t, r, "/v2/org/app/../x") }, "no request of the specification"},
-		"a host that is not to be asked": {func(*registrytest.Registry, string) { get(t, forbidden, "/v2/") }, "nobody was to ask"},
+		"a host that is not to be asked": {func(*registrytest.Registry, string) { get(t, forbidden, "/v2/") }, "must not be contacted"},
 		"a token elsewhere":              {func(_ *registrytest.Registry, token string) { pull(t, other, token) }, "a token of"},
 		"a token for another repository": {func(r *registrytest.Registry, token string) {
 			req := request(t, http.MethodGet, r.URL()+"/v2/org/app/manifests/v1")
@@ -44,8 +44,8 @@ func TestLedger(t *testing.T) {
 			forbidden.ResetLog()
 			r.Allow("web-user", "canary-of-web", "org/app/web")
 			l := registrytest.NewLedger("org/app")
-			l.Ask(r)
-			l.Ask(other)
+			l.Expect(r)
+			l.Expect(other)
 			l.Avoid(forbidden)
 			l.Show("canary-of-web", r, registrytest.Of(registrytest.KindToken))
 			req := tokenGET(t, r, "repository:org/app/web:pull")

@@ -143,7 +143,8 @@ func all(q Request, filters []Filter) bool {
 	return true
 }
 
-// requestLog has a request from its arrival on, so that whoever sees an answer finds it logged.
+// requestLog has a request from its arrival on, so that a client that has an
+// answer finds it logged.
 type requestLog struct {
 	mu      sync.Mutex
 	entries []*Request

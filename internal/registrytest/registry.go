@@ -49,7 +49,7 @@ type config struct {
 	ownTokenServer bool
 	tokenLifetime  time.Duration
 	page           int    // referrers in an answer; 0: all
-	support        string // what is said of child namespaces; empty: nothing
+	support        string // the statement about child namespaces; empty: none
 	postStatus     int    // the token service's answer to POST; 0: it is served
 	pair           *keyPair
 	http2          bool
@@ -63,7 +63,7 @@ func WithTLS(names ...string) Option {
 	return func(c *config) { c.pair = newKeyPair(names, 0) }
 }
 
-// WithExpiredTLS is WithTLS with a certificate that ended an hour ago.
+// WithExpiredTLS is WithTLS with a certificate that expired an hour ago.
 func WithExpiredTLS() Option {
 	return func(c *config) { c.pair = newKeyPair(nil, 25*time.Hour) }
 }
@@ -111,8 +111,9 @@ func ReferrersInPages(size int) Option {
 	return func(c *config) { c.page = size }
 }
 
-// SupportsChildNamespaces says that of the registry, in the words of docs/spec.md, section 8a, to whom it lets in. What
-// it takes and keeps stays as it is.
+// SupportsChildNamespaces makes the registry answer authorized clients with a
+// statement, see docs/spec.md, section 8a. What it accepts and keeps does not
+// change.
 func SupportsChildNamespaces(statement string) Option {
 	return func(c *config) { c.support = statement }
 }

@@ -54,7 +54,7 @@ func (r *Registry) serveToken(w http.ResponseWriter, req *http.Request, q Reques
 	if q.Method == http.MethodPost && r.config.postStatus != 0 {
 		return &failure{status: r.config.postStatus, code: "UNSUPPORTED", message: "the token service takes GET only"}
 	}
-	asking, err := r.asking(req, q)
+	asking, err := r.requester(req, q)
 	if err != nil {
 		return err
 	}
@@ -62,8 +62,8 @@ func (r *Registry) serveToken(w http.ResponseWriter, req *http.Request, q Reques
 	return nil
 }
 
-// asking finds out who wants a token.
-func (r *Registry) asking(req *http.Request, q Request) (*user, error) {
+// requester returns the user that requests a token.
+func (r *Registry) requester(req *http.Request, q Request) (*user, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u, known := &r.rights.anybody, true
@@ -84,7 +84,8 @@ func (r *Registry) asking(req *http.Request, q Request) (*user, error) {
 	return u, nil
 }
 
-// issue makes a token with those of the scopes that the user has a right to, perhaps none.
+// issue makes a token with those of the scopes that the user may have, perhaps
+// none.
 func (r *Registry) issue(u *user, scopes []string) tokenAnswer {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,9 +1,10 @@
-// Package sanitize makes text and JSON with strings of strangers in it safe to
-// show: registries, indexes, helpers and archives choose them, and what they
-// choose must neither control a terminal, nor hide, nor carry a secret on.
+// Package sanitize makes text and JSON with strings of strangers safe to show.
+// Registries, indexes, helpers and archives choose these strings, which must
+// neither control a terminal, nor hide text, nor carry a secret further.
 //
-// Everything that a program prints goes through it: text through Text, JSON
-// through WriteJSON, logs through Log, and errors with URLs in them through URLs.
+// Everything that a program prints goes through it: text through [Text], JSON
+// through [WriteJSON], logs through [Log], errors with URLs through [URLs], and
+// strings in errors through [Quote].
 package sanitize
 
 import (
@@ -19,15 +20,15 @@ import (
 	"unicode/utf8"
 )
 
-// IsShown reports whether a character can be shown as it is: it is visible or
-// a space, does nothing to a terminal, and does not change how others are
-// shown. Unicode's default ignorable characters are invisible though they count
-// as letters or marks.
+// IsShown reports whether a character can be shown as it is: it is visible or a
+// space, does nothing to a terminal, and does not change how others are shown.
+// Unicode's default ignorable characters are invisible although they count as
+// letters or marks.
 func IsShown(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
-// Text escapes what must not reach a terminal, as Go's string literals do.
+// Text escapes, as Go's string literals do, what must not reach a terminal.
 func Text(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -45,8 +46,8 @@ func Text(s string) string {
 	return b.String()
 }
 
-// Quote shows a string in an error: quoted, escaped to ASCII, on one line, and
-// cut after 64 bytes.
+// Quote formats a string for an error: quoted, escaped to ASCII, on one line,
+// and cut after 64 bytes.
 func Quote(s string) string {
 	const shown = 64
 	if len(s) > shown {
@@ -55,14 +56,14 @@ func Quote(s string) string {
 	return fmt.Sprintf("%+q", s)
 }
 
-// JSON escapes, in JSON, the characters that are not shown as they are.
-// They can only stand in strings, so that what it decodes to stays the same.
+// JSON escapes the characters in JSON that cannot be shown as they are. They
+// can only be in strings, so that the decoded value does not change.
 func JSON(data []byte) []byte {
 	return escape(data, func(r rune) bool { return r < 0x7f || r > 0x7f && IsShown(r) })
 }
 
 // escape writes characters as JSON does: \u and four digits, in surrogate pairs
-// where it takes more.
+// where necessary.
 func escape(data []byte, shown func(rune) bool) []byte {
 	if bytes.IndexFunc(data, func(r rune) bool { return !shown(r) }) < 0 {
 		return data
@@ -82,7 +83,7 @@ func escape(data []byte, shown func(rune) bool) []byte {
 	return b.Bytes()
 }
 
-// WriteJSON prints a result for programs.
+// WriteJSON prints a result as JSON for programs.
 func WriteJSON(out io.Writer, result any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -106,8 +107,8 @@ func (w Log) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// signed are the parts of URLs in which secrets travel: users and queries.
+// signed matches the parts of URLs that may contain secrets: users and queries.
 var signed = regexp.MustCompile(`(https?://)(?:[^\s/"@]*@)?([^\s"?]*)(\?[^\s"]*)?`)
 
-// URLs takes users and queries out of the URLs in a text.
+// URLs removes users and queries from the URLs in a text.
 func URLs(s string) string { return signed.ReplaceAllString(s, "$1$2") }

@@ -70,7 +70,7 @@ func newScene(t *testing.T, options nested.Options) *scene {
 func checkLedger(t *testing.T, reg *registrytest.Registry, start int, passwords ...string) {
 	t.Helper()
 	l := registrytest.NewLedger(parent, parent+"0", parent+"1", parent+"2")
-	l.Ask(reg)
+	l.Expect(reg)
 	for _, password := range passwords {
 		l.Show(password, reg, registrytest.Of(registrytest.KindToken))
 	}
