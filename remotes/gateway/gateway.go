@@ -163,7 +163,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n, err := io.CopyBuffer(&paced{w, http.NewResponseController(w)}, resp.Body, *buffer)
 	g.metrics.request(q.Kind(), resp.StatusCode, n)
 	if err != nil {
-		panic(http.ErrAbortHandler) // a body that ends early must not look whole
+		panic(http.ErrAbortHandler) // a body that ends early must not look complete
 	}
 }
 

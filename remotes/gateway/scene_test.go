@@ -53,7 +53,7 @@ func (s *scene) start(file string) {
 func (s *scene) checkMemory(g *Gateway) {
 	s.T.Helper()
 	for deadline := time.Now().Add(20 * time.Second); g.options.Memory.Used() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) { // what is fetched ahead ends by itself
+		if time.Now().After(deadline) { // what is read ahead ends by itself
 			s.T.Fatalf("%d bytes were not given back", g.options.Memory.Used())
 		}
 	}

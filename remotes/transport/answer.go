@@ -29,14 +29,15 @@ func (f *Failure) Error() string { return f.Message }
 // errTimeout is the cause of requests that took too long.
 var errTimeout = errors.New("no answer in time")
 
-// Refuse is the funnel that turns errors into answers. containerd goes on to
-// the next host whatever the status, and shows the message to its user.
+// Refuse turns an error into its answer; all errors pass through it. containerd
+// goes on to the next host whatever the status, and shows the message to its
+// user.
 func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Response {
-	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) && !refused(err) {
+	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) && !isMemoryError(err) {
 		err = fmt.Errorf("%s: %w", q.repository, errTimeout)
 	}
-	if cause := context.Cause(ctx); refused(cause) {
-		err = cause // it was ended for others
+	if cause := context.Cause(ctx); isMemoryError(cause) {
+		err = cause // it was preempted
 	}
 	no := classify(err, q.kind)
 	message := printable(no.Message)
@@ -44,13 +45,13 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 	if f.options.PerCaller && no.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", `Basic realm="nested"`)
 	} else if no.Status == http.StatusUnauthorized {
-		no.Status, no.Code = http.StatusForbidden, "DENIED" // whom a 401 asks for credentials, gives them
+		no.Status, no.Code = http.StatusForbidden, "DENIED" // CRI answers a 401 with credentials
 	}
 	body, failed := json.Marshal(map[string]any{"errors": []map[string]string{{"code": no.Code, "message": message}}})
 	if failed != nil {
-		body = nil // strings encode
+		body = nil // cannot happen: strings encode
 	}
-	if refused(err) {
+	if isMemoryError(err) {
 		header.Set("Retry-After", memoryRetry)
 	}
 	fields := log.Fields{"status": no.Status}
@@ -60,7 +61,7 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 	logger := log.G(ctx).WithFields(fields)
 	switch {
 	case f.options.PerCaller && no.Status == http.StatusUnauthorized && q.caller == (Caller{}):
-		logger.Debug(message) // clients show credentials when they are asked for them
+		logger.Debug(message) // clients show credentials after a 401
 	case no.Status == http.StatusNotFound:
 		logger.Info(message)
 	default:
@@ -69,8 +70,8 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 	return answerWith(no.Status, header, body)
 }
 
-// classify finds the answer for an error. What cannot be told to be the
-// caller's or the registry's no is a gateway's error.
+// classify returns the answer to an error. It is 502 unless the error is the
+// caller's fault or the registry's refusal.
 func classify(err error, k Kind) *Failure {
 	var f *Failure
 	var denied *auth.DeniedError
@@ -79,7 +80,7 @@ func classify(err error, k Kind) *Failure {
 	switch {
 	case errors.As(err, &f):
 		return &Failure{f.Status, f.Code, err.Error()}
-	case refused(err):
+	case isMemoryError(err):
 		return &Failure{http.StatusServiceUnavailable, "UNKNOWN", err.Error()}
 	case errors.As(err, &denied) && (denied.Anonymous || denied.Refused):
 		return &Failure{http.StatusUnauthorized, "UNAUTHORIZED", err.Error()}
@@ -99,14 +100,14 @@ func classify(err error, k Kind) *Failure {
 
 var unknownCodes = map[Kind]string{Manifests: "MANIFEST_UNKNOWN", Blobs: "BLOB_UNKNOWN", Referrers: "MANIFEST_UNKNOWN", Tags: "NAME_UNKNOWN"}
 
-// statusError is an answer of a registry that is neither content, nor an
-// absence, nor a denial.
+// statusError is an answer of a registry that is neither content nor a 404 nor a
+// denial.
 type statusError struct {
 	host       string
 	code       int
 	message    string // the registry's own, if it gave one
 	retryAfter time.Duration
-	elsewhere  bool // it is a host to which the registry redirects
+	elsewhere  bool // it came from a host to which the registry redirects
 }
 
 // Answer implements [retry.Answered].
@@ -140,8 +141,8 @@ func isBusy(err error) bool {
 	return ok && busy.Busy()
 }
 
-// answer is the status that the error becomes. A 429 is never relayed:
-// containerd would ask again five times at once.
+// answer is the status that the client gets. A 429 is never passed on: containerd
+// would retry five times at once.
 func (e *statusError) answer() int {
 	switch {
 	case e.code == http.StatusTooManyRequests, e.code == http.StatusServiceUnavailable:
@@ -152,7 +153,7 @@ func (e *statusError) answer() int {
 	return http.StatusBadGateway
 }
 
-// maxMessage bounds what of an error is shown; some quote registries.
+// maxMessage bounds a message, in bytes: errors quote registries.
 const maxMessage = 2048
 
 // printable is a message on one line, without control characters.

@@ -15,8 +15,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// findBlob finds a blob, to be passed on as it comes, at the first candidate
-// that has it. The client verifies it.
+// findBlob finds a blob at the first candidate that has it. It is passed on as it
+// arrives, and verified by the client.
 func (f *Finder) findBlob(ctx context.Context, q Request) (resp *http.Response, err error) {
 	err = f.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) (err error) {
 		resp, err = f.openBlob(ctx, q, p, from) //nolint:bodyclose // the caller closes it
@@ -31,21 +31,21 @@ func (f *Finder) findBlob(ctx context.Context, q Request) (resp *http.Response, 
 	return resp, nil
 }
 
-// openBlob asks one candidate.
+// openBlob requests a blob from one candidate.
 func (f *Finder) openBlob(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*http.Response, error) {
 	if d := p.Descriptor(); d.Size > 0 && registry.IsSmall(d) {
 		ctx = auth.Small(ctx)
 	}
-	resp, err := f.askBlob(ctx, q, p, from)
+	resp, err := f.requestBlob(ctx, q, p, from)
 	if err == nil {
 		f.hop(q, from)
 	}
 	return resp, err
 }
 
-// askBlob asks for a blob. An entry of a nested index that is neither index
+// requestBlob requests a blob. An entry of a nested index that is neither index
 // nor manifest may be under /manifests/, too (docs/spec.md, section 4).
-func (f *Finder) askBlob(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*http.Response, error) {
+func (f *Finder) requestBlob(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*http.Response, error) {
 	ask := query{method: http.MethodGet, kind: Blobs, reference: q.digest.String(), accept: "*/*", header: q.header, pass: !q.head}
 	if q.head {
 		ask.method = http.MethodHead
@@ -61,16 +61,16 @@ func (f *Finder) askBlob(ctx context.Context, q Request, p nested.Place, from au
 	return resp, err
 }
 
-// isForeignPage reports whether an answer is a page that nothing shows to be
-// the blob itself. The client finds out when it has all of it, and then asks no
-// other host.
+// isForeignPage reports whether an answer is an HTML page, such as a login page,
+// and nothing shows that the page is the blob. A client would notice only when it
+// has all of it, and would not try another host then.
 func isForeignPage(resp *http.Response, d digest.Digest, size int64) bool {
 	return registry.IsPage(registry.MediaType(resp.Header.Get("Content-Type"))) && resp.StatusCode == http.StatusOK &&
 		resp.Header.Get("Docker-Content-Digest") != d.String() && (size == 0 || resp.ContentLength != size)
 }
 
-// exchangeBlob asks with GET, for the headers alone, where the answer to HEAD
-// says too little or there is none.
+// exchangeBlob requests a blob. A HEAD whose answer says too little, or is refused,
+// becomes a GET of which only the headers are used.
 func (f *Finder) exchangeBlob(ctx context.Context, from auth.Repository, ask query) (*http.Response, error) {
 	resp, err := f.upstream.do(ctx, from, ask)
 	switch {
@@ -90,11 +90,11 @@ func (f *Finder) exchangeBlob(ctx context.Context, from auth.Repository, ask que
 	return f.upstream.do(ctx, from, ask)
 }
 
-// passed are the headers of a registry's answer that reach the client.
+// passed are the headers of a registry's answer that clients get.
 var passed = []string{"Content-Type", "Content-Range", "Content-Encoding", "Accept-Ranges", "Etag", "Last-Modified",
 	"Docker-Content-Digest", "Docker-Distribution-Api-Version", "Location", "Warning", "Oci-Filters-Applied"}
 
-// passable is the header of a registry's answer as it reaches the client.
+// passable is the header of a registry's answer as clients get it.
 func passable(q Request, resp *http.Response) http.Header {
 	header := kept(resp.Header, passed)
 	if header.Get("Docker-Content-Digest") == "" && q.digest != "" {
@@ -113,7 +113,7 @@ func passable(q Request, resp *http.Response) http.Header {
 func (f *Finder) resume(ctx context.Context, from auth.Repository, ask query, resp *http.Response) {
 	ask.pass = false // the caller has an answer already
 	registry.Resume(ctx, resp, func(next, end int64) (*http.Response, error) {
-		asking, cancel := withBudget(ctx, budgetOf(ctx).of, f.options.Timeout) // that of the first answer is over
+		asking, cancel := withBudget(ctx, budgetOf(ctx).tenant, f.options.Timeout) // that of the first answer is over
 		ask.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", next, end-1)}}
 		resp, err := f.upstream.do(asking, from, ask)
 		if err != nil {

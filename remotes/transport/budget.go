@@ -11,26 +11,26 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 )
 
-// budget bounds what one request to the gateway may cost upstream before its
-// answer begins: time always, requests while content is searched for. It gives
-// back the memory that the request has taken.
+// budget bounds what one request may cost before its answer begins: always its
+// time, and the number of requests to registries while content is searched for.
+// It owns the memory that the request has taken, until the request ends.
 type budget struct {
-	of       right
-	taken    []*portion
-	deadline time.Time
-	requests int  // that are left; the candidates of a request are asked one after another
-	hasty    bool // does not wait and ask again
-	timer    *time.Timer
-	cancel   context.CancelCauseFunc
+	tenant    tenant
+	taken     []*portion
+	deadline  time.Time
+	requests  int  // that are left
+	readAhead bool // nobody waits for it: it takes no memory that others need, and is not retried
+	timer     *time.Timer
+	cancel    context.CancelCauseFunc
 }
 
 type budgetKey struct{}
 
-// withBudget returns a context that ends, with errTimeout, when the time is
-// over before begun is called, and the function that ends the request.
-func withBudget(ctx context.Context, of right, limit time.Duration) (context.Context, context.CancelFunc) {
+// withBudget returns the context of a request and the function that ends it. The
+// context ends with errTimeout after limit, unless begun is called before.
+func withBudget(ctx context.Context, of tenant, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	b := &budget{of: of, deadline: time.Now().Add(limit), requests: math.MaxInt, cancel: cancel}
+	b := &budget{tenant: of, deadline: time.Now().Add(limit), requests: math.MaxInt, cancel: cancel}
 	b.timer = time.AfterFunc(limit, func() { cancel(errTimeout) })
 	return context.WithValue(ctx, budgetKey{}, b), func() {
 		b.timer.Stop()
@@ -43,7 +43,7 @@ func withBudget(ctx context.Context, of right, limit time.Duration) (context.Con
 
 func budgetOf(ctx context.Context) *budget { return ctx.Value(budgetKey{}).(*budget) }
 
-// begun says that the answer has begun; from then on only a stall ends it.
+// begun says that the answer has begun. From then on only a stall ends it.
 func (b *budget) begun() { b.timer.Stop() }
 
 func (b *budget) left() time.Duration { return time.Until(b.deadline) }
@@ -51,11 +51,11 @@ func (b *budget) left() time.Duration { return time.Until(b.deadline) }
 // adopt makes a portion the request's.
 func (b *budget) adopt(c *portion) {
 	b.taken = append(b.taken, c)
-	c.OnPreempt(func() { b.cancel(noMemory(b.of)) })
+	c.OnPreempt(func() { b.cancel(noMemory(b.tenant)) })
 }
 
-// leave makes it somebody else's.
-func (b *budget) leave(c *portion) {
+// disown makes a portion somebody else's.
+func (b *budget) disown(c *portion) {
 	b.taken = slices.DeleteFunc(b.taken, func(t *portion) bool { return t == c })
 	c.OnPreempt(nil)
 }
@@ -76,10 +76,9 @@ func (b *budget) spend() error {
 	return nil
 }
 
-// sleep waits before another attempt. It returns false at once when that
-// would be too late.
+// sleep waits before a retry. It returns false at once if that would be too late.
 func (b *budget) sleep(ctx context.Context, wait time.Duration) bool {
-	return !b.hasty && wait < b.left() && retry.Sleep(ctx, wait)
+	return !b.readAhead && wait < b.left() && retry.Sleep(ctx, wait)
 }
 
 // body is the body of an answer, with which its request ends.

@@ -8,9 +8,8 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// carriers remembers of manifests which index they carry, nil when none, so
-// that a HEAD need not look twice. That is content, the same in every
-// repository.
+// carriers remembers by digest which index a manifest carries, nil if none, so
+// that a HEAD does not read it again. It is the same in every repository.
 type carriers struct {
 	known flight.Map[digest.Digest, *ocispec.Descriptor]
 }

@@ -54,7 +54,7 @@ func TestReadAheadConnectionsAreBounded(t *testing.T) {
 	before := s.Registry.Connections()
 	s.Registry.Intercept(s.Registry.Delay(50*time.Millisecond, registrytest.Of(registrytest.KindManifest)))
 	s.begin(members)
-	s.awaitAhead(s.idle)
+	s.awaitReadAhead(s.idle)
 	if n, read := s.Registry.Connections()-before, s.Registry.Count(registrytest.Of(registrytest.KindManifest)); n > ownConnections+client || read < ownConnections {
 		t.Errorf("%d connections for %d manifests", n, read)
 	}

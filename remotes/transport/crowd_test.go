@@ -91,7 +91,7 @@ func (c *crowd) come(method string, path func(i int) string) {
 func (c *crowd) awaitWaiting(so func(waiting int) bool) {
 	c.T.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		waiting := c.options.Memory.documents.Waiting()
+		waiting := c.options.Memory.content.Waiting()
 		if so(waiting) {
 			return
 		}
@@ -107,10 +107,10 @@ func (c *crowd) disperse() {
 	c.here.Wait()
 }
 
-// TestEndlessAnswersHoldNobodyUp: however many requests for documents that never end there are, of whatever kind, from one repository or many,
+// TestEndlessAnswersHoldNobodyUp: however many requests there are for manifests that never end, of whatever kind, from one repository or many,
 // another tenant's pulls and lists are answered while they wait.
 func TestEndlessAnswersHoldNobodyUp(t *testing.T) {
-	const most = 1 << 20 // twice the limit for documents below nested indexes
+	const most = 1 << 20 // twice the limit for manifests and indexes below nested indexes
 	some := digest.FromString("some")
 	for name, test := range map[string]struct {
 		method, path string
@@ -163,7 +163,7 @@ func TestNoMemoryIsToldWithRetryAfter(t *testing.T) {
 	c.options.Timeout = time.Second
 	c.start(filepath.Join(t.TempDir(), "locations"))
 	c.Publish()
-	giveBack := fill(t, c.options.Memory.documents)
+	giveBack := fill(t, c.options.Memory.content)
 	got := c.Do(http.MethodGet, "/v2/org/app/manifests/v1")
 	giveBack()
 	if got.Status != http.StatusServiceUnavailable || got.Header.Get("Retry-After") != memoryRetry || !strings.Contains(got.Body, "max_memory") {
@@ -217,13 +217,13 @@ func TestWideSearchEnds(t *testing.T) {
 	c.Fetch(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: c.Pull("v1")})
 }
 
-// TestIdleContentIsEvicted: what waits for its client, after a HEAD or fetched ahead, makes room for what is asked for, and is
+// TestIdleContentIsEvicted: what waits for its client, after a HEAD or read ahead, makes room for what is asked for, and is
 // asked for again.
 func TestIdleContentIsEvicted(t *testing.T) {
 	c := newCrowd(t, node)
 	_, members := c.fleet(20)
 	c.begin(members)
-	c.awaitAhead(c.idle)
+	c.awaitReadAhead(c.idle)
 	for i := range 40 {
 		body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"x":"%0*d"}`, ocispec.MediaTypeImageManifest, 200<<10, i)
 		c.Registry.Put("org/app", ocispec.MediaTypeImageManifest, []byte(body), fmt.Sprint("tag", i))
@@ -232,7 +232,7 @@ func TestIdleContentIsEvicted(t *testing.T) {
 		}
 	}
 	held := len(c.Server.Config.Handler.(*front).held.all)
-	if free := c.options.Memory.documents.Free(); held == 0 || held == 40 || free < 0 {
+	if free := c.options.Memory.content.Free(); held == 0 || held == 40 || free < 0 {
 		t.Errorf("%d are held, %d bytes are free", held, free)
 	}
 	for _, m := range members[2:] {
@@ -247,7 +247,7 @@ func TestIdleContentIsEvicted(t *testing.T) {
 
 // TestReadAheadTakesOnlyFreeMemory: for what nobody asked for yet nothing is given up, and memory not waited for.
 func TestReadAheadTakesOnlyFreeMemory(t *testing.T) {
-	p := memory.NewPool[right](8 << 10)
+	p := memory.NewPool[tenant](8 << 10)
 	kept, ok := p.TakeFree(holder(t, "a"), 3<<10)
 	if !ok {
 		t.Fatal("it is not free")
@@ -255,13 +255,13 @@ func TestReadAheadTakesOnlyFreeMemory(t *testing.T) {
 	kept.Idle(func() { t.Error("it was given up") })
 	ctx, cancel := withBudget(t.Context(), holder(t, "b"), time.Minute)
 	defer cancel()
-	budgetOf(ctx).hasty = true
-	if _, err := take(ctx, p, 4<<10); !refused(err) {
+	budgetOf(ctx).readAhead = true
+	if _, err := take(ctx, p, 4<<10); !isMemoryError(err) {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestLargeIsPassedOn: a document that is larger than is read goes through, and is not held.
+// TestLargeIsPassedOn: an index that is larger than the limit is passed on, and not held in memory.
 func TestLargeIsPassedOn(t *testing.T) {
 	c := newCrowd(t, node)
 	body := strings.Repeat(" ", 20<<20)
@@ -285,7 +285,7 @@ func TestLargeIsPassedOn(t *testing.T) {
 	}
 }
 
-// TestEndlessAnswersOfAllSizesHoldNobodyUp: requests each of which needs half of what is left, for documents that never end, hold a neighbour up
+// TestEndlessAnswersOfAllSizesHoldNobodyUp: requests each of which needs half of what is left, for manifests that never end, hold a neighbour up
 // no longer than one of them may have its memory to itself.
 func TestEndlessAnswersOfAllSizesHoldNobodyUp(t *testing.T) {
 	t.Parallel()
@@ -303,8 +303,8 @@ func TestEndlessAnswersOfAllSizesHoldNobodyUp(t *testing.T) {
 	})
 	ctx, leave := context.WithCancel(t.Context())
 	c.leave = leave
-	p := c.options.Memory.documents
-	const more = 2000 // than its length is what is taken for a document
+	p := c.options.Memory.content
+	const more = 2000 // than its length is what is taken for a manifest
 	for n := int64(1<<20 - more); n > 0; n = min(1<<20, p.Free()/2) - more {
 		before := p.Free()
 		path := fmt.Sprintf("%s/v2/org/evil/%d/%d/manifests/v1?ns=%s", c.Server.URL, n, before, c.Registry.Host())

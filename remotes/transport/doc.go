@@ -21,12 +21,12 @@
 //   - budget.go: the time and the requests that a request may cost; memory.go:
 //     [Memory], the bytes of all;
 //   - upstream.go: how registries are asked;
-//   - document.go: how indexes and manifests are read, verified and learnt;
+//   - content.go: how manifests and indexes are read, verified and learnt;
 //     manifest.go, blob.go, list.go and carriers.go: what is found; held.go:
 //     what a HEAD has left for the GET that follows;
 //   - place.go: the candidates for content, in order, and the rights of callers.
 //     What they come from is remembered by package locations below this one, and
 //     searched for when that knows nothing (search.go, walks.go);
-//   - ahead.go: what the client of a nested index will ask for next, fetched
+//   - readahead.go: what the client of a nested index will request next, fetched
 //     before it does.
 package transport

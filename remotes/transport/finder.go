@@ -54,7 +54,7 @@ type Finder struct {
 	carriers  carriers
 	rights    rights
 	searches  searches
-	ahead     ahead
+	readAhead readAhead
 }
 
 // NewFinder returns what finds content with a client of registries.
@@ -77,9 +77,9 @@ func NewFinder(registries *registry.Client, options Options) *Finder {
 		memory:    options.Memory,
 	}
 	f.searches.memory = f.memory.walked
-	f.ahead = ahead{load: f.load, room: options.Prefetch, wait: options.Timeout / 3, keep: aheadTime, pulls: map[right]*pull{}}
+	f.readAhead = readAhead{load: f.load, limit: options.Prefetch, timeout: options.Timeout / 3, maxAge: readAheadTime, pulls: map[tenant]*pull{}}
 	if options.PerCaller {
-		f.ahead.keep = rightsTime
+		f.readAhead.maxAge = rightsTime
 	}
 	return f
 }
@@ -88,7 +88,7 @@ func NewFinder(registries *registry.Client, options Options) *Finder {
 // closes the connections to registries that nobody uses. What is being answered
 // goes on.
 func (f *Finder) Close() {
-	f.ahead.close()
+	f.readAhead.close()
 	f.held.close()
 	f.searches.close()
 	f.upstream.registries.CloseIdleConnections()
@@ -98,7 +98,7 @@ func (f *Finder) Close() {
 // What failed is an answer, too.
 func (f *Finder) Answer(ctx context.Context, q Request) *http.Response {
 	ctx = auth.Paced(context.WithValue(ctx, callerKey{}, q.caller))
-	ctx, end := withBudget(ctx, q.right(), f.options.Timeout)
+	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
 	resp, err := f.find(ctx, q)
 	if err != nil {
 		resp = f.Refuse(ctx, q, err)
@@ -119,9 +119,9 @@ func finish(ctx context.Context, q Request, resp *http.Response, end func()) *ht
 
 // find finds what a request asks for.
 func (f *Finder) find(ctx context.Context, q Request) (*http.Response, error) {
-	if d := f.ahead.claim(ctx, q); d != nil {
-		f.hop(q, d.served)
-		return d.answer(), nil
+	if c := f.readAhead.claim(ctx, q); c != nil {
+		f.hop(q, c.served)
+		return c.answer(), nil
 	}
 	switch q.kind {
 	case Manifests:

@@ -10,12 +10,12 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// held keeps documents that were read to answer a HEAD, for the GET that
-// follows. They are given to the same caller only, once, unless their memory is
-// needed before.
+// held keeps manifests and indexes that were read to answer a HEAD, for the GET
+// that follows. They are served to the same caller only, once, unless they are
+// evicted before.
 type held struct {
 	mu     sync.Mutex
-	all    map[heldKey]heldDocument
+	all    map[heldKey]heldContent
 	closed bool
 }
 
@@ -25,28 +25,28 @@ type heldKey struct {
 	caller     Caller
 }
 
-type heldDocument struct {
-	*document
+type heldContent struct {
+	*content
 	until time.Time
 }
 
 // placeBytes is about what a place takes in memory.
 const placeBytes = 512
 
-// put keeps a document, which is the caller's no longer, and returns what a
-// HEAD is told of it.
-func (h *held) put(ctx context.Context, q Request, d *document) *document {
-	head := *d
-	head.data, head.rest, head.fresh, head.room, head.decoded = nil, nil, nil, nil, nil
-	if !d.whole() || d.room == nil {
-		_ = d.close() // only its headers are wanted
+// put keeps content, which is the caller's no longer, and returns what answers a
+// HEAD.
+func (h *held) put(ctx context.Context, q Request, c *content) *content {
+	head := *c
+	head.data, head.rest, head.next, head.memory, head.decodedMemory = nil, nil, nil, nil, nil
+	if !c.buffered() || c.memory == nil {
+		_ = c.close() // only its headers are wanted
 		return &head
 	}
-	if n := int64(len(d.fresh)); n > 0 && !d.room.Grow(n*placeBytes+int64(len(d.data))) {
-		d.fresh = nil
+	if n := int64(len(c.next)); n > 0 && !c.memory.Grow(n*placeBytes+int64(len(c.data))) {
+		c.next = nil
 	}
-	d.decoded.Release()
-	budgetOf(ctx).leave(d.room)
+	c.decodedMemory.Release()
+	budgetOf(ctx).disown(c.memory)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
@@ -56,34 +56,34 @@ func (h *held) put(ctx context.Context, q Request, d *document) *document {
 		}
 	}
 	if h.all == nil {
-		h.all = map[heldKey]heldDocument{}
+		h.all = map[heldKey]heldContent{}
 	}
-	k := heldKey{q.repository, d.digest, q.caller}
+	k := heldKey{q.repository, c.digest, q.caller}
 	h.drop(k)
 	if h.closed {
-		d.room.Release()
+		c.memory.Release()
 		return &head
 	}
-	h.all[k] = heldDocument{d, now.Add(heldTime)}
-	d.room.Idle(func() {
+	h.all[k] = heldContent{c, now.Add(heldTime)}
+	c.memory.Idle(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.all[k].document == d {
+		if h.all[k].content == c {
 			delete(h.all, k)
 		}
 	})
 	return &head
 }
 
-// drop takes a document out. The caller holds the lock.
+// drop releases held content. The caller holds the lock.
 func (h *held) drop(k heldKey) {
 	if d, ok := h.all[k]; ok {
-		d.room.Release()
+		d.memory.Release()
 		delete(h.all, k)
 	}
 }
 
-func (h *held) take(ctx context.Context, q Request, d digest.Digest) (*document, bool) {
+func (h *held) take(ctx context.Context, q Request, d digest.Digest) (*content, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := heldKey{q.repository, d, q.caller}
@@ -91,13 +91,13 @@ func (h *held) take(ctx context.Context, q Request, d digest.Digest) (*document,
 	if !ok {
 		return nil, false
 	}
-	if time.Now().After(found.until) || !found.room.Use() {
+	if time.Now().After(found.until) || !found.memory.Use() {
 		h.drop(k)
 		return nil, false
 	}
 	delete(h.all, k)
-	budgetOf(ctx).adopt(found.room)
-	return found.document, true
+	budgetOf(ctx).adopt(found.memory)
+	return found.content, true
 }
 
 // close gives up all, for good.

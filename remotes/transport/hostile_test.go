@@ -165,7 +165,7 @@ func TestFailedTokenEndpointIsRetried(t *testing.T) {
 	}
 }
 
-// TestCutManifestIsFetchedAgain: a document whose answer breaks off is asked for again.
+// TestCutManifestIsFetchedAgain: a manifest whose answer breaks off is requested again.
 func TestCutManifestIsFetchedAgain(t *testing.T) {
 	s := newScene(t, node)
 	s.Publish()
@@ -203,7 +203,7 @@ func TestStalledRegistryEndsInAnError(t *testing.T) {
 	}
 }
 
-// TestIndexOfEmptyEntriesPasses: a plain document of a hundred thousand empty entries passes, and
+// TestIndexOfEmptyEntriesPasses: a plain index of a hundred thousand empty entries passes, and
 // is not read.
 func TestIndexOfEmptyEntriesPasses(t *testing.T) {
 	s := newScene(t, node)
@@ -235,7 +235,7 @@ func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 	s.Pull("v1")
 	missing := digest.FromString("nowhere")
 	s.Get("blobs", missing)
-	w := s.Server.Config.Handler.(*front).searches.idle[right{repository: repository(t, s.Registry.Host()+"/org/app")}]
+	w := s.Server.Config.Handler.(*front).searches.idle[tenant{repository: repository(t, s.Registry.Host()+"/org/app")}]
 	if w == nil || w.complete.IsZero() {
 		t.Fatal("the search is not known to be complete")
 	}
@@ -246,7 +246,7 @@ func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 	}
 }
 
-// TestMovedContentIsAskedForOnce: what is no longer where it was is asked for there once, though documents are read again that may know better.
+// TestMovedContentIsAskedForOnce: what is no longer where it was is asked for there once, though indexes are read again that may name another place.
 func TestMovedContentIsAskedForOnce(t *testing.T) {
 	s := newScene(t, node)
 	layer := s.Registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))

@@ -27,7 +27,7 @@ func (s *scene) learnt() int64 {
 	return s.locations.Stats().Transactions
 }
 
-// TestLearntOnce: a document is learnt in one transaction, and then not again: from its second request on nothing is
+// TestLearntOnce: an index is learnt in one transaction, and then not again: from its second request on nothing is
 // written, until it is time to be seen again.
 func TestLearntOnce(t *testing.T) {
 	s := newScene(t, node)
@@ -55,7 +55,7 @@ func TestLearntOnce(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	if n := s.learnt(); n != 1 {
-		t.Errorf("%d transactions for one document", n)
+		t.Errorf("%d transactions for one index", n)
 	}
 	all()
 	first := s.learnt()
@@ -80,7 +80,7 @@ func TestLearntOnce(t *testing.T) {
 
 const nestedCarrier = "application/vnd.nestedoci.carrier.v1+json"
 
-// TestLearningKeepsNobodyWaiting: while large documents are being learnt, more than there is room for, others are
+// TestLearningKeepsNobodyWaiting: while large indexes are being learnt, more than there is room for, others are
 // answered, and find what they learn. Who waits for room does so until the request ends, and no longer than the
 // gateway's time allows.
 func TestLearningKeepsNobodyWaiting(t *testing.T) {

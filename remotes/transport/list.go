@@ -15,7 +15,7 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// maxList bounds a page of tags or referrers, which is what an index may have.
+// maxList bounds a page of tags or referrers, in bytes, as an index is bounded.
 const maxList = 4 << 20
 
 // findTags finds a page of the tags of the repository.
@@ -36,7 +36,7 @@ func (f *Finder) findReferrers(ctx context.Context, q Request) (*http.Response, 
 	}
 	ask := query{method: http.MethodGet, kind: Referrers, reference: q.digest.String(),
 		accept: "application/vnd.oci.image.index.v1+json, */*", values: q.page()}
-	resp, served, err := askEach(p, q.repository, func(candidate auth.Repository) (resp *http.Response, err error) {
+	resp, served, err := firstAnswer(p, q.repository, func(candidate auth.Repository) (resp *http.Response, err error) {
 		resp, err = f.upstream.do(ctx, candidate, ask)
 		if err == nil && !isOwn(resp) && registry.LacksReferrers(resp, "") {
 			page := &registry.AnswerError{Host: resp.Request.URL.Host, Of: candidate.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), List: true}
@@ -52,8 +52,8 @@ func (f *Finder) findReferrers(ctx context.Context, q Request) (*http.Response, 
 	return f.readPage(ctx, q, resp)
 }
 
-// page are the parameters that go upstream: links to further pages have those
-// that their registry knows.
+// page returns the parameters that are passed on to the registry, which
+// understands those in its own links.
 func (q Request) page() url.Values {
 	values := maps.Clone(q.query)
 	delete(values, "ns") // ours
@@ -91,12 +91,12 @@ func (f *Finder) readPage(ctx context.Context, q Request, resp *http.Response) (
 // readList reads a page of tags or referrers, and closes it.
 func (f *Finder) readList(ctx context.Context, q Request, resp *http.Response) ([]byte, *portion, error) {
 	defer resp.Body.Close()
-	data, room, err := f.readBody(ctx, resp, maxList)
+	data, memory, err := f.readBody(ctx, resp, maxList)
 	if err == nil && len(data) > maxList {
-		room.Release()
+		memory.Release()
 		err = fmt.Errorf("%s: a list of more than %d bytes: %w", q.repository, maxList, errdefs.ErrOutOfRange)
 	}
-	return data, room, err
+	return data, memory, err
 }
 
 // nextPage is a registry's link to the next page as the gateway's own: the

@@ -29,62 +29,62 @@ func (f *Finder) findManifest(ctx context.Context, q Request) (*http.Response, e
 	case q.tag != "":
 		find = f.byTag
 	}
-	d, err := find(ctx, q)
+	c, err := find(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	if !q.head {
-		f.ahead.expect(q, d)
+		f.readAhead.observe(q, c)
 	}
-	f.hop(q, d.served)
-	return d.answer(), nil
+	f.hop(q, c.served)
+	return c.answer(), nil
 }
 
-// headTag asks with HEAD, as the client does: registries count what is fetched
-// otherwise. A manifest of which is not known whether it is a carrier is read,
-// and kept for the GET that follows.
-func (f *Finder) headTag(ctx context.Context, q Request) (*document, error) {
-	resp, from, err := f.askTag(ctx, q, http.MethodHead)
+// headTag makes a HEAD request, as the client does: registries count a GET as a
+// pull. A manifest that may be a carrier is read, and kept for the GET that
+// follows.
+func (f *Finder) headTag(ctx context.Context, q Request) (*content, error) {
+	resp, from, err := f.requestTag(ctx, q, http.MethodHead)
 	if err != nil && !isRefusedHead(err) {
 		return nil, err
 	}
-	var d *document
+	var c *content
 	if err == nil {
-		if d = described(resp); d != nil {
-			d.served = from
+		if c = described(resp); c != nil {
+			c.served = from
 		}
 	}
-	if d == nil {
-		if d, err = f.byTag(ctx, q); err == nil && d.verified(d.digest) { // which may be what the registry says
-			d = f.held.put(ctx, q, d)
+	if c == nil {
+		if c, err = f.byTag(ctx, q); err == nil && c.verified(c.digest) { // the digest may be what the registry claims
+			c = f.held.put(ctx, q, c)
 		}
-		return d, err
+		return c, err
 	}
-	if !images.IsManifestType(d.mediaType) || from != q.repository || d.size > 2*f.rule.Limits().Manifest {
-		return d, nil
+	if !images.IsManifestType(c.mediaType) || from != q.repository || c.size > 2*f.rule.Limits().Manifest {
+		return c, nil
 	}
-	if carried := f.carriedIn(ctx, q, d.digest); carried != nil {
+	if carried := f.carriedIn(ctx, q, c.digest); carried != nil {
 		if err = f.locations.Learn(ctx, q.repository, nested.CarriedIn(q.repository, *carried)); err != nil {
 			return nil, err
 		}
-		return &document{mediaType: carried.MediaType, digest: carried.Digest, size: carried.Size, header: http.Header{}}, nil
+		return &content{mediaType: carried.MediaType, digest: carried.Digest, size: carried.Size, header: http.Header{}}, nil
 	}
-	return d, nil
+	return c, nil
 }
 
-// described is a document of which only the headers are known; nil when they
+// described is content of which only the headers are known; nil when they
 // do not say enough, or may be those of a page.
-func described(resp *http.Response) *document {
+func described(resp *http.Response) *content {
 	_ = resp.Body.Close()
-	d := &document{mediaType: registry.MediaType(resp.Header.Get("Content-Type")), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: told(resp)}
-	if !oci.IsManifestOrIndex(d.mediaType) || d.digest.Validate() != nil || d.size < 0 {
+	c := &content{mediaType: registry.MediaType(resp.Header.Get("Content-Type")), digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), size: resp.ContentLength, header: keptHeader(resp)}
+	if !oci.IsManifestOrIndex(c.mediaType) || c.digest.Validate() != nil || c.size < 0 {
 		return nil
 	}
-	return d
+	return c
 }
 
-// carriedIn returns the index that a manifest carries. When the manifest
-// cannot be had, it is left to the client to find that out.
+// carriedIn returns the index that a manifest carries, nil if none or if the
+// manifest cannot be fetched: the client will find that out itself.
 func (f *Finder) carriedIn(ctx context.Context, q Request, d digest.Digest) *ocispec.Descriptor {
 	if carried, known := f.carriers.get(d); known {
 		return carried
@@ -102,7 +102,7 @@ func (f *Finder) carriedIn(ctx context.Context, q Request, d digest.Digest) *oci
 	return nil
 }
 
-// plain is where content is that has nothing to do with child namespaces.
+// plain is the place of content that has nothing to do with child namespaces.
 func plain(in auth.Repository, d digest.Digest) nested.Place {
 	return nested.PlaceIn(in, ocispec.Descriptor{Digest: d})
 }
@@ -111,16 +111,16 @@ func plain(in auth.Repository, d digest.Digest) nested.Place {
 // referrers API: the digest of the subject as a tag.
 var referrersTag = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})`)
 
-// askTag asks for a tag: in the repository of the request, or for the
+// requestTag requests a tag: in the repository of the request, or for the
 // referrers of a member where the member is.
-func (f *Finder) askTag(ctx context.Context, q Request, method string) (resp *http.Response, from auth.Repository, err error) {
+func (f *Finder) requestTag(ctx context.Context, q Request, method string) (resp *http.Response, from auth.Repository, err error) {
 	p := plain(q.repository, "")
 	if m := referrersTag.FindStringSubmatch(q.tag); m != nil {
 		if p, err = f.home(ctx, q, digest.Digest(m[1]+":"+m[2])); err != nil {
 			return nil, from, err
 		}
 	}
-	resp, from, err = askEach(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
+	resp, from, err = firstAnswer(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
 		return f.upstream.do(ctx, candidate, query{method: method, kind: Manifests, reference: q.tag, accept: acceptAll})
 	})
 	if err == nil && from == q.repository {
@@ -130,84 +130,84 @@ func (f *Finder) askTag(ctx context.Context, q Request, method string) (resp *ht
 }
 
 // byTag fetches what a tag names.
-func (f *Finder) byTag(ctx context.Context, q Request) (*document, error) {
+func (f *Finder) byTag(ctx context.Context, q Request) (*content, error) {
 	var from auth.Repository
-	d, err := f.askDocument(ctx, f.most(plain(q.repository, "")), func() (resp *http.Response, err error) {
-		resp, from, err = f.askTag(ctx, q, http.MethodGet)
+	c, err := f.fetchContent(ctx, f.readLimit(plain(q.repository, "")), func() (resp *http.Response, err error) {
+		resp, from, err = f.requestTag(ctx, q, http.MethodGet)
 		return resp, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.served = from
-	if d.whole() && d.header.Get("Content-Encoding") == "" {
-		if d.mediaType, err = registry.ManifestType(from.String(), d.mediaType, d.data); err != nil {
+	c.served = from
+	if c.buffered() && c.header.Get("Content-Encoding") == "" {
+		if c.mediaType, err = registry.ManifestType(from.String(), c.mediaType, c.data); err != nil {
 			return nil, err
 		}
 	}
-	d.digest = digest.Digest(d.header.Get("Docker-Content-Digest"))
-	if d.digest.Validate() != nil && d.whole() {
-		d.digest = digest.FromBytes(d.data)
+	c.digest = digest.Digest(c.header.Get("Docker-Content-Digest"))
+	if c.digest.Validate() != nil && c.buffered() {
+		c.digest = digest.FromBytes(c.data)
 	}
 	if from != q.repository {
-		if err = f.followReferrer(ctx, q, d, from); err != nil {
-			return nil, errors.Join(err, d.close())
+		if err = f.followReferrer(ctx, q, c, from); err != nil {
+			return nil, errors.Join(err, c.close())
 		}
-		return d, nil
+		return c, nil
 	}
-	found, err := f.follow(ctx, q, plain(from, d.digest), d, from)
+	found, err := f.follow(ctx, q, plain(from, c.digest), c, from)
 	if err != nil {
-		return nil, errors.Join(err, d.close())
+		return nil, errors.Join(err, c.close())
 	}
 	carried := carriedBy(found)
 	if carried == nil {
-		return d, nil
+		return c, nil
 	}
-	if err = d.close(); err == nil { // its memory is not held while more is waited for
-		d, _, err = f.load(ctx, q, *carried)
+	if err = c.close(); err == nil { // so that it holds no memory while it waits for more
+		c, _, err = f.load(ctx, q, *carried)
 	}
-	return d, err
+	return c, err
 }
 
-// byDigest finds an index or a manifest. Of what is plain a HEAD is answered
-// with a HEAD; the rest is read, and kept for the GET that follows.
-func (f *Finder) byDigest(ctx context.Context, q Request) (d *document, err error) {
+// byDigest finds a manifest or index. A HEAD of a plain one is passed on as a
+// HEAD. Any other is read, and kept for the GET that follows.
+func (f *Finder) byDigest(ctx context.Context, q Request) (c *content, err error) {
 	if held, ok := f.held.take(ctx, q, q.digest); ok {
 		return f.hold(ctx, q, held), nil
 	}
 	err = f.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) error {
 		if q.head && !p.Strict() && p.Descriptor().MediaType == "" { // nothing is known of it
-			if d, err = f.headDigest(ctx, q); d != nil || err != nil {
+			if c, err = f.headDigest(ctx, q); c != nil || err != nil {
 				return err
 			}
 		}
 		if held, ok := f.held.take(ctx, q, q.digest); ok { // read while it was looked for
-			d = held
+			c = held
 			return nil
 		}
 		if isBlob(p) && !p.Carried() {
 			p = p.As("", p.Descriptor().Size) // the client takes it for a manifest
 		}
-		d, err = f.loadFrom(ctx, q, p, from)
+		c, err = f.loadFrom(ctx, q, p, from)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return f.hold(ctx, q, d), nil
+	return f.hold(ctx, q, c), nil
 }
 
-// hold keeps a document that was read to answer a HEAD.
-func (f *Finder) hold(ctx context.Context, q Request, d *document) *document {
-	if q.head && len(d.data) > 0 {
-		return f.held.put(ctx, q, d)
+// hold keeps content that was read to answer a HEAD.
+func (f *Finder) hold(ctx context.Context, q Request, c *content) *content {
+	if q.head && len(c.data) > 0 {
+		return f.held.put(ctx, q, c)
 	}
-	return d
+	return c
 }
 
 // headDigest asks the repository itself. It returns nothing when the answer
 // says too little.
-func (f *Finder) headDigest(ctx context.Context, q Request) (*document, error) {
+func (f *Finder) headDigest(ctx context.Context, q Request) (*content, error) {
 	resp, err := f.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: Manifests, reference: q.digest.String(), accept: acceptAll})
 	switch {
 	case isRefusedHead(err):
@@ -218,76 +218,76 @@ func (f *Finder) headDigest(ctx context.Context, q Request) (*document, error) {
 	return described(resp), nil
 }
 
-// loadFrom fetches the document at a place from one candidate, and follows it.
-func (f *Finder) loadFrom(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*document, error) {
-	d, err := f.fetch(ctx, from, p)
+// loadFrom fetches the content at a place from one candidate, and follows it.
+func (f *Finder) loadFrom(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*content, error) {
+	c, err := f.fetch(ctx, from, p)
 	if err != nil {
 		return nil, err
 	}
-	d.served = from
-	if _, err = f.follow(ctx, q, p, d, from); err != nil {
-		return nil, errors.Join(err, d.close())
+	c.served = from
+	if _, err = f.follow(ctx, q, p, c, from); err != nil {
+		return nil, errors.Join(err, c.close())
 	}
-	return d, nil
+	return c, nil
 }
 
-// load fetches the document at a place from the first candidate that has it,
-// and follows it. found is what it points to.
-func (f *Finder) load(ctx context.Context, q Request, p nested.Place) (d *document, found []nested.Place, err error) {
-	if d, err = f.fetchAny(ctx, q, p); err != nil {
+// load fetches the content at a place from the first candidate that has it,
+// and follows it. found is what it names.
+func (f *Finder) load(ctx context.Context, q Request, p nested.Place) (c *content, found []nested.Place, err error) {
+	if c, err = f.fetchAny(ctx, q, p); err != nil {
 		return nil, nil, err
 	}
-	if found, err = f.follow(ctx, q, p, d, d.served); err != nil {
-		return nil, nil, errors.Join(err, d.close())
+	if found, err = f.follow(ctx, q, p, c, c.served); err != nil {
+		return nil, nil, errors.Join(err, c.close())
 	}
-	return d, found, nil
+	return c, found, nil
 }
 
-// fetchAny fetches the document at a place from the first candidate that has it.
-func (f *Finder) fetchAny(ctx context.Context, q Request, p nested.Place) (d *document, err error) {
+// fetchAny fetches the content at a place from the first candidate that has it.
+func (f *Finder) fetchAny(ctx context.Context, q Request, p nested.Place) (c *content, err error) {
 	served := p.First()
 	if desc := p.Descriptor(); p.Carried() && len(desc.Data) > 0 {
 		data := desc.Data
-		room, failed := take(ctx, f.memory.documents, int64(len(data)))
+		memory, failed := take(ctx, f.memory.content, int64(len(data)))
 		if failed != nil {
 			return nil, failed
 		}
-		d = &document{room: room, mediaType: desc.MediaType, digest: desc.Digest, data: data, size: int64(len(data)), header: http.Header{}}
+		c = &content{memory: memory, mediaType: desc.MediaType, digest: desc.Digest, data: data, size: int64(len(data)), header: http.Header{}}
 	} else if served, err = p.Try(q.repository, func(candidate auth.Repository) (err error) {
-		d, err = f.fetch(ctx, candidate, p)
+		c, err = f.fetch(ctx, candidate, p)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	d.served = served
-	return d, nil
+	c.served = served
+	return c, nil
 }
 
 // findCarried finds a digest that the repository does not have under
 // /manifests/ as the index of a carrier: a blob that is a nested index.
 func (f *Finder) findCarried(ctx context.Context, q Request) (nested.Place, bool) {
 	p := nested.BlobIn(q.repository, ocispec.Descriptor{Digest: q.digest})
-	d, err := f.fetch(ctx, q.repository, p)
+	c, err := f.fetch(ctx, q.repository, p)
 	if err != nil {
-		return p, false // the client hears of what is missing, not of this
+		return p, false // the client is told what is missing instead
 	}
-	if !d.verified(q.digest) {
-		_ = d.close()
+	if !c.verified(q.digest) {
+		_ = c.close()
 		return p, false
 	}
-	d.mediaType = indexType(d.data)
+	c.mediaType = indexType(c.data)
 	p = p.AsStrict()
-	found, isNested, err := f.read(ctx, d.at(p), d, q.repository)
+	found, isNested, err := f.read(ctx, c.at(p), c, q.repository)
 	if !isNested || err != nil {
-		_ = d.close()
+		_ = c.close()
 		return p, false
 	}
-	p = d.at(p)
+	p = c.at(p)
 	if f.locations.LearnManifest(ctx, q.repository, p, q.repository, found) != nil {
-		_ = d.close()
+		_ = c.close()
 		return p, false
 	}
-	f.held.put(ctx, q, d)
+	f.held.put(ctx, q, c)
 	return p, true
 }
 
@@ -300,40 +300,40 @@ func indexType(data []byte) string {
 	return ocispec.MediaTypeImageIndex
 }
 
-// at is the place with what is known of the document.
-func (d *document) at(p nested.Place) nested.Place {
-	return p.As(d.mediaType, d.size)
+// at is the place with what is known of the content.
+func (c *content) at(p nested.Place) nested.Place {
+	return p.As(c.mediaType, c.size)
 }
 
-// answer is the answer with the document, which its body holds from then on.
-func (d *document) answer() *http.Response {
-	d.decoded.Release()
-	header := d.header.Clone()
-	header.Set("Content-Type", d.mediaType)
-	header.Set("Docker-Content-Digest", d.digest.String())
-	if d.size >= 0 {
-		header.Set("Content-Length", strconv.FormatInt(d.size, 10))
+// answer is the answer with the content, which its body owns from then on.
+func (c *content) answer() *http.Response {
+	c.decodedMemory.Release()
+	header := c.header.Clone()
+	header.Set("Content-Type", c.mediaType)
+	header.Set("Docker-Content-Digest", c.digest.String())
+	if c.size >= 0 {
+		header.Set("Content-Length", strconv.FormatInt(c.size, 10))
 	}
-	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: &sent{d, bytes.NewReader(d.data)}, ContentLength: d.size}
+	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: &sent{c, bytes.NewReader(c.data)}, ContentLength: c.size}
 }
 
-// sent is a document as the body of an answer.
+// sent is content as the body of an answer.
 type sent struct {
-	document *document
-	begin    *bytes.Reader
+	content *content
+	begin   *bytes.Reader
 }
 
 // Read implements [io.Reader].
 func (s *sent) Read(p []byte) (int, error) {
-	if n, err := s.begin.Read(p); err == nil || s.document.whole() {
+	if n, err := s.begin.Read(p); err == nil || s.content.buffered() {
 		return n, err
 	}
-	if s.document.data != nil { // the rest may take as long as the client likes
-		s.begin, s.document.data = bytes.NewReader(nil), nil
-		s.document.room.Release()
+	if s.content.data != nil { // the rest may take as long as the client likes
+		s.begin, s.content.data = bytes.NewReader(nil), nil
+		s.content.memory.Release()
 	}
-	return s.document.rest.Read(p)
+	return s.content.rest.Read(p)
 }
 
 // Close implements [io.Closer].
-func (s *sent) Close() error { return s.document.close() }
+func (s *sent) Close() error { return s.content.close() }

@@ -6,8 +6,8 @@ import (
 )
 
 // holder is somebody who takes memory.
-func holder(t *testing.T, name string) right {
-	return right{repository: repository(t, "reg.test/org/"+name)}
+func holder(t *testing.T, name string) tenant {
+	return tenant{repository: repository(t, "reg.test/org/"+name)}
 }
 
 // TestMemoryIsGivenBack: a request gives back what it has taken however it ends.
@@ -18,7 +18,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		ctx, cancel := withBudget(t.Context(), holder(t, "a"), time.Minute)
 		defer cancel()
 		for range 3 {
-			if _, err := take(ctx, m.documents, 100); err != nil {
+			if _, err := take(ctx, m.content, 100); err != nil {
 				t.Fatal(err)
 			}
 		}

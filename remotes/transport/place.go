@@ -18,11 +18,11 @@ import (
 // attempt asks one repository for the content of a request, as a place says.
 type attempt func(p nested.Place, from auth.Repository) error
 
-// tryPlaces tries where the content of a request may be, each place when the
-// one before did not have it: what the location cache says, the repository itself, what
-// a search finds. Where the repository says itself where its content is, a
-// search would find the same; claims may be anybody's. The error is that of the
-// first.
+// tryPlaces tries the places where the content of a request may be, in order:
+// those in the location cache, the repository itself, those that a search finds.
+// There is no search when the repository's own indexes say where the content is,
+// because it would find the same. Places that others claim prove nothing. The
+// error is that of the first place.
 func (f *Finder) tryPlaces(ctx context.Context, q Request, try attempt) error {
 	places, err := f.tryKnown(ctx, q, try)
 	switch {
@@ -39,10 +39,10 @@ func (f *Finder) tryPlaces(ctx context.Context, q Request, try attempt) error {
 	return f.search(ctx, q, err, places, try)
 }
 
-// tryKnown tries what is known, and the repository itself. In mode Pod the
-// location cache is only for callers who may read the repository. Others are told what
-// the registry tells them, in a time that says nothing of the location cache. Whatever
-// the repository has in spite of what others claim, is known from then on.
+// tryKnown tries the places in the location cache, and the repository itself. With
+// [Options].PerCaller the cache is only for callers that may read the repository.
+// Others get the registry's own answer, in a time that does not depend on the
+// cache. Content that the repository has, whatever others claim, is remembered.
 func (f *Finder) tryKnown(ctx context.Context, q Request, try attempt) (nested.Places, error) {
 	plainly := nested.Places{plain(q.repository, q.digest)}
 	var missing error
@@ -66,14 +66,15 @@ func (f *Finder) tryKnown(ctx context.Context, q Request, try attempt) (nested.P
 	}
 	p, _, err := places.Try(ctx, q.repository, plainly, try)
 	if err == nil && len(places) > 0 && !p.Strict() && p.By() == q.repository {
-		_ = f.locations.Learn(ctx, q.repository, plain(q.repository, q.digest)) // it only saves time
+		_ = f.locations.Learn(ctx, q.repository, plain(q.repository, q.digest)) // an error only costs time
 	}
 	return places, err
 }
 
-// home is where what refers to content is: with the content (docs/spec.md,
-// section 4). Of content that the repository does not speak of, it is asked
-// who has it, itself first: a claim alone hides no referrers.
+// home is the place of content, where its referrers are, too (docs/spec.md,
+// section 4). If the repository's own indexes do not name the content, the
+// repositories that may have it are asked, the repository itself first: a claim of
+// another one alone must not hide referrers.
 func (f *Finder) home(ctx context.Context, q Request, d digest.Digest) (nested.Place, error) {
 	here := plain(q.repository, d)
 	if f.options.PerCaller && !f.rights.granted(q) {
@@ -110,13 +111,13 @@ func (f *Finder) home(ctx context.Context, q Request, d digest.Digest) (nested.P
 	return at, err
 }
 
-// maxProofs is how many indexes are asked for to find out what a caller may
-// read. Older ones may be gone.
+// maxProofs is how many indexes are requested to find out whether a caller may
+// read a repository. Older ones may be gone.
 const maxProofs = 3
 
-// prove reports whether a caller may read a repository: the registry shows
-// them an index in it. Where none is known, others are asked for that are not
-// there, so that the time does not tell.
+// prove reports whether a caller may read a repository: whether the registry shows
+// it an index that is there. If none is known, digests that do not exist are
+// requested instead, so that the time says nothing.
 func (f *Finder) prove(ctx context.Context, q Request) (bool, error) {
 	roots := f.locations.Roots(q.repository, maxProofs)
 	for i := range maxProofs {
@@ -124,7 +125,7 @@ func (f *Finder) prove(ctx context.Context, q Request) (bool, error) {
 		if i < len(roots) {
 			p = roots[i]
 		} else {
-			f.locations.Place(q.repository, p.Descriptor().Digest) // as long as a look for a root takes
+			f.locations.Place(q.repository, p.Descriptor().Digest) // takes as long as a look-up of a root
 		}
 		err := f.has(ctx, q.repository, p)
 		if errdefs.IsNotFound(err) {
@@ -156,25 +157,26 @@ func (f *Finder) has(ctx context.Context, in auth.Repository, p nested.Place) er
 	return err
 }
 
-// rightsTime is how long a caller is believed to have kept a right.
+// rightsTime is how long a caller is assumed to keep a right.
 const rightsTime = time.Minute
 
-// right is what a caller may read: callers, which hold secrets, are kept apart.
-type right struct {
+// tenant is a caller in a repository. What is kept for one tenant, or taken by
+// it, is kept apart from that of others. It holds a secret.
+type tenant struct {
 	repository auth.Repository
 	caller     Caller
 }
 
-// bytes is about what it takes to keep something of a right.
-func (r right) bytes() int64 { return 1<<10 + int64(len(r.caller.username)+len(r.caller.password)) }
+// bytes is about what it takes to keep something for a tenant.
+func (t tenant) bytes() int64 { return 1<<10 + int64(len(t.caller.username)+len(t.caller.password)) }
 
-// rights remembers which callers may read which repositories, by when the
-// registry has shown it last.
-type rights struct{ shown flight.Map[right, time.Time] }
+// rights remembers which callers may read which repositories, and when the
+// registry showed it last.
+type rights struct{ shown flight.Map[tenant, time.Time] }
 
-func (r *rights) grant(q Request) { r.shown.Put(q.right(), time.Now(), rightsTime) }
+func (r *rights) grant(q Request) { r.shown.Put(q.tenant(), time.Now(), rightsTime) }
 
 func (r *rights) granted(q Request) bool {
-	_, ok := r.shown.Get(q.right())
+	_, ok := r.shown.Get(q.tenant())
 	return ok
 }

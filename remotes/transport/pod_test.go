@@ -101,20 +101,20 @@ func (s *scene) pathsOf(root ocispec.Descriptor) []string {
 	var add func(d ocispec.Descriptor)
 	add = func(d ocispec.Descriptor) {
 		paths = append(paths, "manifests/"+string(d.Digest), "blobs/"+string(d.Digest), "referrers/"+string(d.Digest))
-		var document struct {
+		var manifest struct {
 			Manifests, Layers []ocispec.Descriptor
 			Config            ocispec.Descriptor
 		}
 		if strings.Contains(d.MediaType, ".image.index") || strings.Contains(d.MediaType, ".image.manifest") {
-			if err := json.Unmarshal([]byte(s.Get("manifests", d.Digest).Body), &document); err != nil {
+			if err := json.Unmarshal([]byte(s.Get("manifests", d.Digest).Body), &manifest); err != nil {
 				s.T.Fatal(err)
 			}
 		}
-		for _, child := range append(document.Manifests, document.Layers...) {
+		for _, child := range append(manifest.Manifests, manifest.Layers...) {
 			add(child)
 		}
-		if document.Config.Digest != "" {
-			add(document.Config)
+		if manifest.Config.Digest != "" {
+			add(manifest.Config)
 		}
 	}
 	user := s.User
@@ -142,7 +142,7 @@ func TestMembersGiveNoRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rights, mine := &s.Server.Config.Handler.(*front).rights, right{parent, Caller{"all", "all-secret"}}
+	rights, mine := &s.Server.Config.Handler.(*front).rights, tenant{parent, Caller{"all", "all-secret"}}
 	before := time.Now().Add(-rightsTime / 2)
 	shown := func(set time.Time) time.Time {
 		last, _ := rights.shown.Get(mine)

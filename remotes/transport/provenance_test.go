@@ -29,7 +29,7 @@ var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
 		d.MediaType = map[bool]string{true: "application/octet-stream", false: ocispec.MediaTypeImageIndex}[oci.IsManifestOrIndex(d.MediaType)]
 		return []ocispec.Descriptor{d}
 	},
-	"another document": func(d ocispec.Descriptor) []ocispec.Descriptor {
+	"another index": func(d ocispec.Descriptor) []ocispec.Descriptor {
 		d.MediaType = map[bool]string{true: ocispec.MediaTypeImageManifest, false: ocispec.MediaTypeImageIndex}[strings.Contains(d.MediaType, "index")]
 		return []ocispec.Descriptor{d}
 	},
@@ -155,7 +155,7 @@ func TestClaimsChangeNothingKnown(t *testing.T) {
 }
 
 // TestClaimsHideNothingUnknown: nor do they hide what is not known yet, from a client that goes through a bundle or one that
-// has its documents; what was found is known from then on.
+// has its indexes; what was found is known from then on.
 func TestClaimsHideNothingUnknown(t *testing.T) {
 	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)

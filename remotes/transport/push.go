@@ -60,7 +60,7 @@ func (t *Transport) put(r *http.Request, q Request) (*http.Response, error) {
 		p.desc.Digest = q.digest
 	}
 	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
-	ctx, end := withBudget(ctx, q.right(), t.finder.options.Timeout)
+	ctx, end := withBudget(ctx, q.tenant(), t.finder.options.Timeout)
 	defer end()
 	found, isNested, err := t.finder.rule.Follow(nested.PlaceIn(q.repository, p.desc), data, q.repository)
 	switch {
@@ -301,18 +301,18 @@ func (t *Transport) delete(r *http.Request, q Request) (*http.Response, error) {
 	}
 	o := &origin{request: r, parsed: q, base: t.base}
 	ctx := auth.Paced(r.Context())
-	ctx, end := withBudget(ctx, q.right(), t.finder.options.Timeout)
+	ctx, end := withBudget(ctx, q.tenant(), t.finder.options.Timeout)
 	defer end()
 	place, ok := t.finder.findCarried(ctx, q)
 	if !ok {
 		return resp, nil
 	}
-	d, ok := t.finder.held.take(ctx, q, q.digest) // for good
+	c, ok := t.finder.held.take(ctx, q, q.digest) // for good
 	if !ok {
 		return resp, nil // there is no memory for it, and the registry's answer is one
 	}
-	defer d.close()
-	carrier, _, err := nested.NewCarrier(place.Descriptor(), d.data)
+	defer c.close()
+	carrier, _, err := nested.NewCarrier(place.Descriptor(), c.data)
 	if err != nil {
 		return resp, nil //nolint:nilerr // as above
 	}

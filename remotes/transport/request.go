@@ -56,13 +56,13 @@ func (q Request) Of(repository auth.Repository, caller Caller) Request {
 	return q
 }
 
-// right is whose request it is, and in which repository.
-func (q Request) right() right { return right{q.repository, q.caller} }
+// tenant is whose request it is, and in which repository.
+func (q Request) tenant() tenant { return tenant{q.repository, q.caller} }
 
-// whole reports whether all of the content is asked for. containerd says so with
-// a Range where it downloads a layer in parts. Documents are not asked for in
-// parts.
-func (q Request) whole() bool {
+// wantsAll reports whether all of the content is requested. containerd says so with
+// a Range where it downloads a layer in parts. Manifests and indexes are not
+// requested in parts.
+func (q Request) wantsAll() bool {
 	r := q.header.Get("Range")
 	return q.kind != Blobs || r == "" || r == "bytes=0-"
 }

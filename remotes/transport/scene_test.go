@@ -52,7 +52,7 @@ func (s *scene) start(file string) {
 func checkMemory(t *testing.T, f *Finder) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); f.memory.Used() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) { // what is fetched ahead ends by itself
+		if time.Now().After(deadline) { // what is read ahead ends by itself
 			t.Fatalf("%d bytes were not given back", f.memory.Used())
 		}
 	}

@@ -20,12 +20,12 @@ import (
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
-// search looks for content of which the location cache knows nothing that leads there:
-// in the indexes of the repository that were served before, then behind its
-// tags. missing is the error when nothing names the content, tried what was
-// tried already. One search at a time is made in a repository for a caller; who
-// waits for it finds in the location cache what it learnt, and one that gave up is gone
-// on with by the next.
+// search looks for content that the location cache does not lead to: in the
+// indexes of the repository that were served before, then behind its tags. It
+// returns missing when nothing names the content. tried are the places that were
+// tried before. A tenant makes one search at a time. A request that waited for
+// another's search first looks for what that added to the location cache, and
+// continues a search that gave up.
 func (f *Finder) search(ctx context.Context, q Request, missing error, tried nested.Places, try attempt) error {
 	if f.options.SearchRequests == 0 {
 		return missing
@@ -35,20 +35,20 @@ func (f *Finder) search(ctx context.Context, q Request, missing error, tried nes
 		return err
 	}
 	defer leave()
-	s := &search{f: f, q: q, walked: w, try: try, tried: map[question]bool{}, seen: map[step]bool{}}
-	s.pass(tried)
-	looks := !s.learnt(ctx) && time.Now().After(w.complete)
+	s := &search{f: f, q: q, walked: w, try: try, tried: map[attemptKey]bool{}, seen: map[step]bool{}}
+	s.markTried(tried)
+	looks := !s.tryKnown(ctx) && time.Now().After(w.complete)
 	if looks {
 		err = s.look(ctx)
 	}
 	switch {
 	case s.found:
 		return nil
-	case refused(err):
+	case isMemoryError(err):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, errSpent) && s.may() && len(f.locations.Roots(q.repository, 1)) > 0:
+	case errors.Is(err, errSpent) && s.mayUseLocations() && len(f.locations.Roots(q.repository, 1)) > 0:
 		return &Failure{http.StatusServiceUnavailable, "UNKNOWN", fmt.Sprintf(
 			"%s@%s: nothing is known of it any more, and it was not found with %d requests; try again to search on, or pull the bundle again by its tag where it is new", q.repository, q.digest, f.options.SearchRequests)}
 	case looks && err == nil && !s.failed:
@@ -57,51 +57,51 @@ func (f *Finder) search(ctx context.Context, q Request, missing error, tried nes
 	return cmp.Or(s.failure, missing)
 }
 
-// search is one search on its way.
+// search is one search.
 type search struct {
 	f       *Finder
 	q       Request
 	walked  *walk
 	try     attempt
-	tried   map[question]bool
+	tried   map[attemptKey]bool
 	seen    map[step]bool
 	claims  queues
 	found   bool
-	failure error // of what was found, and could not be had
-	failed  bool  // somewhere it could not be found out
+	failure error // of a place that names the content but did not have it
+	failed  bool  // something could not be read that may name the content
 }
 
-// question is what the content was asked for as, and where.
-type question struct {
-	at        auth.Repository
-	mediaType string
-	size      int64
+// attemptKey is where content was requested, and as what.
+type attemptKey struct {
+	repository auth.Repository
+	mediaType  string
+	size       int64
 }
 
-// pass takes note of what was tried, and reports whether any of it is new.
-func (s *search) pass(places nested.Places) (fresh bool) {
+// markTried remembers what was tried, and reports whether any of it is new.
+func (s *search) markTried(places nested.Places) (isNew bool) {
 	for _, p := range places {
 		f := p.Fields()
 		for _, at := range slices.Concat(f.Targets, f.Fallbacks) {
 			if at == s.q.repository && !slices.Contains(f.Targets, at) {
 				continue // it was asked itself
 			}
-			ask := question{at, f.Descriptor.MediaType, f.Descriptor.Size}
-			fresh = fresh || !s.tried[ask]
-			s.tried[ask] = true
+			key := attemptKey{at, f.Descriptor.MediaType, f.Descriptor.Size}
+			isNew = isNew || !s.tried[key]
+			s.tried[key] = true
 		}
 	}
-	return fresh
+	return isNew
 }
 
-// at tries a place that names the content, if it is new.
-func (s *search) at(ctx context.Context, p nested.Place) bool {
-	if s.found || !s.pass(nested.Places{p}) {
+// tryAt tries a place that names the content, if it is new.
+func (s *search) tryAt(ctx context.Context, p nested.Place) bool {
+	if s.found || !s.markTried(nested.Places{p}) {
 		return s.found
 	}
 	b := budgetOf(ctx)
 	left := b.requests
-	b.unlimit() // it is the answer
+	b.unlimit() // this is the answer, not the search
 	_, _, err := nested.Places{p}.Try(ctx, s.q.repository, nil, s.try)
 	b.limit(left)
 	if s.found = err == nil; err != nil && s.failure == nil {
@@ -110,15 +110,15 @@ func (s *search) at(ctx context.Context, p nested.Place) bool {
 	return s.found
 }
 
-// look looks everywhere until the content is found: in what the repository's
-// own documents name, and then in what others name, with half of the requests
-// until the tags were looked at. Errors are errSpent, those of memory that is
-// not there, and those of the context.
+// look searches until the content is found: first what the repository's own
+// indexes name, then what others name with half of the requests that are left,
+// then what the tags name, then the rest of what others name. Errors: errSpent,
+// memoryError, and those of the context.
 func (s *search) look(ctx context.Context) error {
 	b := budgetOf(ctx)
 	b.limit(s.f.options.SearchRequests)
 	defer b.unlimit()
-	if s.may() {
+	if s.mayUseLocations() {
 		for _, root := range s.f.locations.Roots(s.q.repository, locations.MaxRoots) {
 			if err := s.walk(ctx, root); err != nil || s.found {
 				return err
@@ -138,14 +138,14 @@ func (s *search) look(ctx context.Context) error {
 	return s.visitAll(ctx, &s.claims)
 }
 
-// may reports whether the caller may know what the location cache says.
-func (s *search) may() bool { return !s.f.options.PerCaller || s.f.rights.granted(s.q) }
+// mayUseLocations reports whether the caller may know what the location cache says.
+func (s *search) mayUseLocations() bool { return !s.f.options.PerCaller || s.f.rights.granted(s.q) }
 
-// learnt tries what the location cache knows by now.
-func (s *search) learnt(ctx context.Context) bool {
-	if s.may() {
+// tryKnown tries the places that the location cache knows by now.
+func (s *search) tryKnown(ctx context.Context) bool {
+	if s.mayUseLocations() {
 		for _, p := range s.f.locations.Places(s.q.repository, s.q.digest) {
-			if s.at(ctx, p) {
+			if s.tryAt(ctx, p) {
 				return true
 			}
 		}
@@ -153,10 +153,9 @@ func (s *search) learnt(ctx context.Context) bool {
 	return false
 }
 
-// ends reports whether an error ends the search. Any other leads nowhere: what
-// cannot be read in one place says nothing of the next.
-func (s *search) ends(ctx context.Context, err error) bool {
-	if errors.Is(err, errSpent) || refused(err) || ctx.Err() != nil {
+// endsWith reports whether an error ends the search, not only this branch.
+func (s *search) endsWith(ctx context.Context, err error) bool {
+	if errors.Is(err, errSpent) || isMemoryError(err) || ctx.Err() != nil {
 		return true
 	}
 	var denied *auth.DeniedError
@@ -169,24 +168,24 @@ func (s *search) ends(ctx context.Context, err error) bool {
 func (s *search) tags(ctx context.Context) error {
 	names, err := s.list(ctx)
 	if err != nil {
-		if !s.ends(ctx, err) {
-			err = nil // as good as none
+		if !s.endsWith(ctx, err) {
+			err = nil // treated as no tags
 		}
 		return err
 	}
 	for _, tag := range slices.Backward(names) {
 		q := s.q
 		q.tag, q.digest = tag, ""
-		d, err := s.f.headTag(ctx, q)
-		if s.ends(ctx, err) {
+		c, err := s.f.headTag(ctx, q)
+		if s.endsWith(ctx, err) {
 			return err
 		}
-		if err != nil || d.close() != nil || !images.IsIndexType(d.mediaType) {
+		if err != nil || c.close() != nil || !images.IsIndexType(c.mediaType) {
 			continue
 		}
-		p, known := s.f.locations.Place(s.q.repository, d.digest)
+		p, known := s.f.locations.Place(s.q.repository, c.digest)
 		if !known || !p.Own(s.q.repository) {
-			p = d.at(plain(s.q.repository, d.digest))
+			p = c.at(plain(s.q.repository, c.digest))
 		}
 		if err := s.walk(ctx, p); err != nil || s.found {
 			return err
@@ -201,11 +200,11 @@ func (s *search) list(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, room, err := s.f.readList(ctx, s.q, resp)
+	data, memory, err := s.f.readList(ctx, s.q, resp)
 	if err != nil {
 		return nil, err
 	}
-	defer room.Release()
+	defer memory.Release()
 	decoded, err := take(ctx, s.f.memory.decoded, decodedFactor*int64(len(data)))
 	if err != nil {
 		return nil, err
@@ -216,11 +215,11 @@ func (s *search) list(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("%s: its list of tags: %w", s.q.repository, err)
 	}
 	names := slices.DeleteFunc(page.Tags, func(tag string) bool { return !tagPattern.MatchString(tag) })
-	return slices.Clone(names[max(0, len(names)-s.f.options.SearchRequests):]), nil // for more there are no requests
+	return slices.Clone(names[max(0, len(names)-s.f.options.SearchRequests):]), nil // there are no requests for more
 }
 
-// walk follows a document of the repository and those that its own documents
-// name, until the content is found. What others name comes later.
+// walk follows a manifest or index of the repository and what its own ones name,
+// until the content is found. What others name comes later.
 func (s *search) walk(ctx context.Context, p nested.Place) error {
 	var own queues
 	if err := s.visit(ctx, &own, p); err != nil {
@@ -229,9 +228,9 @@ func (s *search) walk(ctx context.Context, p nested.Place) error {
 	return s.visitAll(ctx, &own)
 }
 
-// visitAll visits what is queued. Where that is the location cache knows: it has learnt
-// it of who named it. Those of different ones take turns: one can name what it
-// likes, and is not to keep the others from being looked at.
+// visitAll visits what is queued, at the places that the location cache has from
+// who named it. The queues take turns: a repository can name as much as it likes,
+// and must not keep others from being visited.
 func (s *search) visitAll(ctx context.Context, queue *queues) error {
 	for !s.found {
 		d, by, ok := queue.next()
@@ -250,8 +249,8 @@ func (s *search) visitAll(ctx context.Context, queue *queues) error {
 	return nil
 }
 
-// visit queues the documents that one names: those that the repository itself
-// speaks of here, the others among the claims.
+// visit queues the manifests and indexes that one names: those that the repository
+// itself speaks of here, the others among the claims.
 func (s *search) visit(ctx context.Context, queue *queues, p nested.Place) error {
 	below, err := s.below(ctx, p)
 	if by := p.Speaks(); by == s.q.repository {
@@ -262,7 +261,7 @@ func (s *search) visit(ctx context.Context, queue *queues, p nested.Place) error
 	return err
 }
 
-// below returns the documents that one names, which is followed unless a
+// below returns the manifests and indexes that one names. It is followed unless a
 // search has done so before. Errors end the search.
 func (s *search) below(ctx context.Context, p nested.Place) (string, error) {
 	at := stepOf(p)
@@ -273,13 +272,13 @@ func (s *search) below(ctx context.Context, p nested.Place) (string, error) {
 	if below, ok := s.walked.below[at]; ok {
 		return below, nil
 	}
-	d, err := s.f.fetchAny(ctx, s.q, p)
+	c, err := s.f.fetchAny(ctx, s.q, p)
 	var found []nested.Place
 	if err == nil {
-		found, err = s.f.learn(ctx, s.q, p, d, d.served)
-		err = errors.Join(err, d.close()) // what is tried below needs memory, too
+		found, err = s.f.learn(ctx, s.q, p, c, c.served)
+		err = errors.Join(err, c.close()) // what is tried below needs memory, too
 	}
-	if s.ends(ctx, err) {
+	if s.endsWith(ctx, err) {
 		return "", err
 	} else if err != nil {
 		return "", nil
@@ -287,7 +286,7 @@ func (s *search) below(ctx context.Context, p nested.Place) (string, error) {
 	var below []digest.Digest
 	for _, next := range found {
 		desc := next.Descriptor()
-		if desc.Digest == s.q.digest && s.may() && s.at(ctx, next) {
+		if desc.Digest == s.q.digest && s.mayUseLocations() && s.tryAt(ctx, next) {
 			return "", nil
 		}
 		if next.Strict() && oci.IsManifestOrIndex(desc.MediaType) {

@@ -63,7 +63,7 @@ func read(r *http.Request) (Request, bool) {
 func (t *Transport) get(r *http.Request, q Request) (*http.Response, error) {
 	o := &origin{request: r, parsed: q, base: t.base, carriers: lacksCarriers(r.Header)}
 	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
-	ctx, end := withBudget(ctx, q.right(), t.finder.options.Timeout)
+	ctx, end := withBudget(ctx, q.tenant(), t.finder.options.Timeout)
 	resp, err := t.finder.find(ctx, q)
 	if err == nil && o.carriers && images.IsManifestType(registry.MediaType(resp.Header.Get("Content-Type"))) {
 		end()

@@ -20,13 +20,13 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// upstream asks registries, each through its hosts in the order of hosts.toml.
+// upstream makes requests to registries, at their hosts in the order of hosts.toml.
 type upstream struct {
 	registries *registry.Client
 	asked      func(Kind)
 }
 
-// query is what is asked of a registry.
+// query is a request to a registry.
 type query struct {
 	method    string
 	kind      Kind
@@ -37,12 +37,12 @@ type query struct {
 	pass      bool // an answer may be a redirect, to be handed on
 }
 
-// do asks until a host answers with content (200, 206), with 416, or with a
-// redirect that may be handed on. The error is that of the last host: the
-// registry itself, unless hosts.toml says otherwise. A hosts.toml may name it
-// twice, with other settings: its first answer counts. The error's class is
-// errdefs.ErrNotFound for a 404; denials are [auth.DeniedError], other answers
-// statusError.
+// do tries the hosts until one answers with content (200, 206), with 416, or with
+// a redirect that may be handed on. The error is that of the last host, which is
+// the registry itself unless hosts.toml says otherwise. If hosts.toml lists the
+// registry twice, with different settings, its first answer counts. Errors: the
+// class errdefs.ErrNotFound for a 404, [auth.DeniedError] for denials, statusError
+// for other answers.
 func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) (*http.Response, error) {
 	if o := originOf(ctx, repository); o != nil {
 		return o.do(ctx, q)
@@ -61,17 +61,17 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	for i, h := range capable {
 		asking := ctx
 		if !isSame(h, hosts[len(hosts)-1]) {
-			asking = context.WithValue(ctx, callerKey{}, Caller{}) // the caller's credentials are for the registry
+			asking = context.WithValue(ctx, callerKey{}, Caller{}) // the caller's credentials are for the registry only
 		}
 		var resp *http.Response
-		if resp, err = u.ask(asking, h, repository, q, i == len(capable)-1); err == nil {
+		if resp, err = u.tryHost(asking, h, repository, q, i == len(capable)-1); err == nil {
 			return resp, nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if budgetOf(ctx).hasty && errors.Is(err, errTimeout) {
-			break // the client gives this host more time
+		if budgetOf(ctx).readAhead && errors.Is(err, errTimeout) {
+			break // the client's own request gives this host more time
 		}
 		if _, silent := errors.AsType[*silentError](err); !silent && isSame(h, capable[len(capable)-1]) {
 			break
@@ -85,9 +85,8 @@ func isSame(a, b registry.Host) bool {
 	return a.Scheme == b.Scheme && a.Host == b.Host && a.Path == b.Path
 }
 
-// askEach asks the candidates of a place, and returns the first answer and
-// whose it is.
-func askEach(p nested.Place, root auth.Repository, ask func(auth.Repository) (*http.Response, error)) (resp *http.Response, from auth.Repository, err error) {
+// firstAnswer returns the first answer of a place's candidates, and whose it is.
+func firstAnswer(p nested.Place, root auth.Repository, ask func(auth.Repository) (*http.Response, error)) (resp *http.Response, from auth.Repository, err error) {
 	from, err = p.Try(root, func(candidate auth.Repository) (err error) {
 		resp, err = ask(candidate) //nolint:bodyclose // the caller gets it
 		return err
@@ -95,8 +94,8 @@ func askEach(p nested.Place, root auth.Repository, ask func(auth.Repository) (*h
 	return resp, from, err
 }
 
-// capabilities are those that a host needs; a tag or a list is only asked of
-// whom it is believed.
+// capabilities are those that a host needs. Tags and lists are requested only from
+// hosts that are trusted to resolve them.
 func (q query) capabilities() docker.HostCapabilities {
 	switch {
 	case q.kind == Referrers:
@@ -107,8 +106,8 @@ func (q query) capabilities() docker.HostCapabilities {
 	return docker.HostCapabilityPull
 }
 
-// ask asks one host. The last one is asked again when its failure may pass.
-func (u *upstream) ask(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
+// tryHost makes a request to one host. If it is the last one, it is retried.
+func (u *upstream) tryHost(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
 	for tries := new(retry.Tries); ; {
 		resp, err := u.exchange(ctx, h, repository, q, last)
 		if err == nil || !last {
@@ -121,8 +120,8 @@ func (u *upstream) ask(ctx context.Context, h registry.Host, repository auth.Rep
 	}
 }
 
-// exchange asks a host once, and again for its challenges, within the time that
-// the request has.
+// exchange makes one request to a host, with those that its challenges need, in
+// the time that is left.
 func (u *upstream) exchange(ctx context.Context, h registry.Host, repository auth.Repository, q query, last bool) (*http.Response, error) {
 	b := budgetOf(ctx)
 	if q.kind != Blobs {
@@ -131,7 +130,7 @@ func (u *upstream) exchange(ctx context.Context, h registry.Host, repository aut
 	asking, cancel := context.WithCancelCause(ctx)
 	limit := b.left()
 	if !last {
-		limit /= 3 // leaves time for the hosts behind
+		limit /= 3 // leaves time for the hosts after it
 	}
 	timer := time.AfterFunc(limit, func() { cancel(errTimeout) })
 	asked := q.of(repository)
@@ -164,7 +163,7 @@ func (q query) of(repository auth.Repository) registry.Request {
 	return registry.Request{Repository: repository, Method: q.method, Path: string(q.kind) + "/" + q.reference, Query: q.values, Header: header, HandOn: q.pass}
 }
 
-// judge makes errors of answers that are no content.
+// judge turns answers that are not content into errors.
 func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.Repository, q query, resp *http.Response) (*http.Response, error) {
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK, code == http.StatusPartialContent, code == http.StatusRequestedRangeNotSatisfiable:
@@ -185,13 +184,13 @@ func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.R
 	return nil, fmt.Errorf("%s: %w", repository, status)
 }
 
-// redirects are the statuses that net/http follows, having asked our policy.
+// redirects are the statuses that net/http follows.
 var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
 
-// maxErrorBody bounds what is read of an error for its text.
+// maxErrorBody bounds what is read of the body of an error, in bytes.
 const maxErrorBody = 16 << 10
 
-// complaintOf is what an answer's body says, empty when it cannot be read.
+// complaintOf is what the body of an error says; empty when it cannot be read.
 func complaintOf(resp *http.Response) registry.Complaint {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil {
@@ -200,8 +199,8 @@ func complaintOf(resp *http.Response) registry.Complaint {
 	return registry.ComplaintIn(data)
 }
 
-// transportError names who did not answer, and takes the URL out of a client's
-// error: redirects lead to URLs that are signed in their queries.
+// transportError says which host did not answer, and removes the URL from a
+// client's error: redirects lead to URLs whose queries contain signatures.
 func transportError(h registry.Host, repository auth.Repository, err, cause error) error {
 	var client *url.Error
 	if !errors.As(err, &client) {
@@ -222,7 +221,7 @@ func transportError(h registry.Host, repository auth.Repository, err, cause erro
 	return &silentError{fmt.Errorf("%s: registry %s: %w", repository, h.Host, err)}
 }
 
-// silentError is of a host that did not answer.
+// silentError says that a host did not answer.
 type silentError struct{ error }
 
 func (e *silentError) Unwrap() error { return e.error }

@@ -16,33 +16,33 @@ import (
 )
 
 const (
-	// completeTime is for how long a search that found nothing is not made
-	// again. What is published in the meantime is seen when its tag is asked for.
+	// completeTime is how long a search that found nothing is not repeated. What
+	// is published in the meantime is learnt when its tag is requested.
 	completeTime = time.Minute
-	// walkTime is for how long a search that gave up can be gone on with.
+	// walkTime is how long a search that gave up can be continued.
 	walkTime = 10 * time.Minute
 	// maxWalks bounds the searches that are remembered, besides those that are
-	// being made: so many callers come back to a repository within walkTime.
+	// going on: few callers come back to a repository within walkTime.
 	maxWalks = 64
 )
 
-// walk is what searches in a repository for a caller have read so far.
+// walk is what the searches of a tenant have read so far.
 type walk struct {
-	of       right
-	below    map[step]string // the digests of the documents that a document names
-	room     *portion        // for that; idle while nobody searches
-	complete time.Time       // until when there is nothing else to be found
-	until    time.Time       // it is remembered
+	tenant   tenant
+	below    map[step]string // the digests of the manifests and indexes that one names
+	memory   *portion        // for that; idle between searches
+	complete time.Time       // until then it is assumed to be all
+	until    time.Time       // then it is forgotten
 }
 
 // entryBytes is about what an entry of a map takes, without its strings.
 const entryBytes = 128
 
-// step is a document in a repository: what it names is below that.
+// step is a manifest or index in a repository: what it names is below that.
 type step struct {
 	in     auth.Repository
 	digest digest.Digest
-	size   int64 // that it is said to have
+	size   int64 // as described
 }
 
 func stepOf(p nested.Place) step {
@@ -50,31 +50,31 @@ func stepOf(p nested.Place) step {
 	return step{p.First(), d.Digest, d.Size}
 }
 
-// remember remembers what a document names. What is wider than there is memory
-// for is not searched.
+// remember remembers what a manifest or index names. What is wider than there is
+// memory for is not searched.
 func (w *walk) remember(s step, below []digest.Digest) (string, error) {
-	var joined strings.Builder // one copy, and not of the document's strings
+	var joined strings.Builder // one copy, so that the decoded index can be collected
 	for _, b := range below {
 		joined.WriteString(string(b) + " ")
 	}
 	size := int64(entryBytes + len(s.digest) + joined.Cap())
-	if !w.room.GrowEvicting(size) {
+	if !w.memory.GrowEvicting(size) {
 		w.below = map[step]string{}
-		w.room.Release()
-		return "", &memoryError{w.of, "more is below its indexes than there is memory to search through; pull the bundle by its tag, or raise gateway.max_memory"}
+		w.memory.Release()
+		return "", &memoryError{w.tenant, "more is below its indexes than there is memory to search through; pull the bundle by its tag, or raise gateway.max_memory"}
 	}
 	w.below[s] = joined.String()
 	return joined.String(), nil
 }
 
-// named are documents that one names, by the repository of that.
+// named are manifests and indexes that one names, by the repository of that.
 type named struct {
 	by      auth.Repository
 	digests string // with a space behind each
 }
 
-// queues are what is still to be read, by the first component below a
-// repository of who named it. They take turns.
+// queues are what is still to be read, by the first component below the
+// searched repository of the repository that named it. They take turns.
 type queues struct {
 	names []string
 	all   map[string][]named
@@ -94,7 +94,7 @@ func (c *queues) add(parent auth.Repository, n named) {
 	c.all[name] = append(c.all[name], n)
 }
 
-// next takes one document out.
+// next takes one out.
 func (c *queues) next() (d digest.Digest, by auth.Repository, ok bool) {
 	if len(c.names) == 0 {
 		return "", by, false
@@ -112,40 +112,40 @@ func (c *queues) next() (d digest.Digest, by auth.Repository, ok bool) {
 	return digest.Digest(one), by, true
 }
 
-// searches lets one search at a time into a repository for a caller.
+// searches gives each tenant one search at a time.
 type searches struct {
 	memory *pool
-	turns  flight.Turns[right]
+	turns  flight.Turns[tenant]
 
 	mu     sync.Mutex
-	idle   map[right]*walk // that nobody searches with
+	idle   map[tenant]*walk // that nobody searches with
 	closed bool
 }
 
-// enter waits for its turn, which leave ends. What was given up since the last
-// search is read anew.
+// enter waits for the tenant's turn, which leave ends. What was evicted since the
+// last search is read anew.
 func (s *searches) enter(ctx context.Context, q Request) (w *walk, leave func(), err error) {
-	end, err := s.turns.Take(ctx, q.right())
+	end, err := s.turns.Take(ctx, q.tenant())
 	if err != nil {
 		return nil, nil, err
 	}
-	w = s.take(q.right())
+	w = s.take(q.tenant())
 	return w, func() { s.put(w); end() }, nil
 }
 
-// take takes out what is remembered of a search; it may be nothing.
-func (s *searches) take(k right) *walk {
+// take takes out what is remembered of the tenant's searches, which may be nothing.
+func (s *searches) take(k tenant) *walk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w, ok := s.idle[k]
 	delete(s.idle, k)
-	if ok && time.Now().Before(w.until) && w.room.Use() {
+	if ok && time.Now().Before(w.until) && w.memory.Use() {
 		return w
 	}
 	if ok {
-		w.room.Release()
+		w.memory.Release()
 	}
-	return &walk{of: k, below: map[step]string{}, room: s.memory.TakeNone(k)}
+	return &walk{tenant: k, below: map[step]string{}, memory: s.memory.TakeNone(k)}
 }
 
 // put remembers a search that has ended.
@@ -153,7 +153,7 @@ func (s *searches) put(w *walk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		w.room.Release()
+		w.memory.Release()
 		return
 	}
 	now := time.Now()
@@ -167,26 +167,26 @@ func (s *searches) put(w *walk) {
 		s.drop(slices.MinFunc(slices.Collect(maps.Values(s.idle)), func(a, b *walk) int { return a.until.Compare(b.until) }))
 	}
 	if s.idle == nil {
-		s.idle = map[right]*walk{}
+		s.idle = map[tenant]*walk{}
 	}
-	s.idle[w.of] = w
-	w.room.Idle(func() {
+	s.idle[w.tenant] = w
+	w.memory.Idle(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.drop(w)
 	})
 }
 
-// drop gives a search up, unless somebody makes it or it is another by now. The
-// caller holds the lock.
+// drop forgets a walk, unless it is in use or replaced by now. The caller holds the
+// lock.
 func (s *searches) drop(w *walk) {
-	if s.idle[w.of] == w {
-		w.room.Release()
-		delete(s.idle, w.of)
+	if s.idle[w.tenant] == w {
+		w.memory.Release()
+		delete(s.idle, w.tenant)
 	}
 }
 
-// close gives up all, for good.
+// close forgets all, for good.
 func (s *searches) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,7 +26,7 @@ func TestSearchesAreBounded(t *testing.T) {
 	for i, remembered := range map[int]bool{0: false, 1: true, maxWalks: true} {
 		w, _, err := s.enter(t.Context(), of(i))
 		if err != nil || (len(w.below) > 0) != remembered {
-			t.Errorf("search %d has read %d documents, %v", i, len(w.below), err)
+			t.Errorf("search %d has read %d indexes, %v", i, len(w.below), err)
 		}
 	}
 	s.close()

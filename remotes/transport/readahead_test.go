@@ -136,7 +136,7 @@ func TestReadAheadIsBounded(t *testing.T) {
 	s.pullRoot()
 	s.Fetch(members[0])
 	s.Get("manifests", members[1].Digest)
-	s.awaitAhead(func(a *ahead) bool { return a.taken == 3 && s.idle(a) })
+	s.awaitReadAhead(func(a *readAhead) bool { return a.outstanding == 3 && s.idle(a) })
 	const most = 1 + 4 + 1 + 3 // the root, a member, the manifest of another, room
 	if got := s.content(); len(got) > most {
 		t.Errorf("%d requests, at most %d: %q", len(got), most, got)
@@ -145,27 +145,27 @@ func TestReadAheadIsBounded(t *testing.T) {
 		s.Fetch(m)
 	}
 	s.Server.Config.Handler.(*front).Close()
-	s.awaitAhead(func(a *ahead) bool { return a.taken == 0 && a.known == 0 })
+	s.awaitReadAhead(func(a *readAhead) bool { return a.outstanding == 0 && a.items == 0 })
 	s.pullRoot()
 	for _, m := range members {
 		s.Fetch(m)
 	}
 }
 
-// withAhead looks at what is fetched ahead, or changes it.
-func (s *scene) withAhead(look func(*ahead)) {
-	a := &s.Server.Config.Handler.(*front).ahead
+// withReadAhead looks at what is read ahead, or changes it.
+func (s *scene) withReadAhead(look func(*readAhead)) {
+	a := &s.Server.Config.Handler.(*front).readAhead
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	look(a)
 }
 
-// awaitAhead waits until it is so.
-func (s *scene) awaitAhead(so func(*ahead) bool) {
+// awaitReadAhead waits until it is so.
+func (s *scene) awaitReadAhead(so func(*readAhead) bool) {
 	s.T.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for done := false; !done; time.Sleep(time.Millisecond) {
-		s.withAhead(func(a *ahead) { done = so(a) })
+		s.withReadAhead(func(a *readAhead) { done = so(a) })
 		if time.Now().After(deadline) {
 			s.T.Fatal("it does not come to that")
 		}
@@ -173,9 +173,9 @@ func (s *scene) awaitAhead(so func(*ahead) bool) {
 }
 
 // idle reports whether nothing is on its way.
-func (s *scene) idle(a *ahead) bool {
+func (s *scene) idle(a *readAhead) bool {
 	for _, p := range a.pulls {
-		if p.busy > 0 {
+		if p.fetching > 0 {
 			return false
 		}
 	}
@@ -215,7 +215,7 @@ func TestReadAheadLeavesOutWhatIsNotWanted(t *testing.T) {
 		t.Errorf("the layer of a member of no platform was asked for before: %q", before)
 	}
 	s.Registry.ResetLog()
-	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() }) // but not the location cache
+	s.withReadAhead(func(a *readAhead) { a.pulls[tenant{repository: s.repository("org/app")}].forget() }) // but not the location cache
 	s.Get("manifests", root.Digest)
 	for _, m := range members[:3] {
 		s.Get("manifests", m.Digest)
@@ -238,7 +238,7 @@ func TestReadAheadBeginsAnewForEachIndex(t *testing.T) {
 	s.await(1 + 3*whole + 1)
 	s.Get("manifests", second.Digest)
 	s.Fetch(members[3])
-	s.awaitAhead(s.idle)
+	s.awaitReadAhead(s.idle)
 	if got := s.content(); len(got) != 2+4*whole+1 {
 		t.Errorf("%d requests: %q", len(got), got)
 	}
@@ -259,7 +259,7 @@ func TestReadAheadIsForOneCaller(t *testing.T) {
 	s.Get("manifests", root.Digest)
 	s.Get("manifests", members[0].Digest)
 	s.Get("manifests", members[1].Digest)
-	s.awaitAhead(s.idle)
+	s.awaitReadAhead(s.idle)
 	if got := s.Get("manifests", denied.Digest); got.Status != http.StatusForbidden {
 		t.Errorf("denied: %+v", got)
 	}

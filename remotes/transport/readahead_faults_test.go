@@ -41,7 +41,7 @@ func (s *scene) begin(members []ocispec.Descriptor) {
 	}
 }
 
-// TestStalledReadAheadLeavesTime: a registry that gives no answer to what is fetched ahead leaves the client time for its own request.
+// TestStalledReadAheadLeavesTime: a registry that gives no answer to what is read ahead leaves the client time for its own request.
 func TestStalledReadAheadLeavesTime(t *testing.T) {
 	s := newScene(t, node)
 	s.options.Timeout = 3 * time.Second
@@ -64,18 +64,18 @@ func TestFailedReadAheadStops(t *testing.T) {
 		s.Registry.Intercept(registrytest.Answer(http.StatusServiceUnavailable, nil, registrytest.First(1, of(m.Digest))))
 	}
 	s.begin(members)
-	s.awaitAhead(s.idle)
+	s.awaitReadAhead(s.idle)
 	failed := s.Registry.Count(func(q registrytest.Request) bool { return q.Status == http.StatusServiceUnavailable })
-	if failed < 1 || failed > aheadWorkers {
+	if failed < 1 || failed > readAheadRequests {
 		t.Errorf("%d failures", failed)
 	}
 	s.Fetch(members[2])
 	if n := s.Registry.Count(of(members[2].Digest)); n != 2 {
 		t.Errorf("%d requests", n)
 	}
-	s.withAhead(func(a *ahead) {
-		if a.taken > 8 { // the first two members' blobs
-			t.Errorf("%d answers wait", a.taken)
+	s.withReadAhead(func(a *readAhead) {
+		if a.outstanding > 8 { // the first two members' blobs
+			t.Errorf("%d answers wait", a.outstanding)
 		}
 	})
 }
@@ -109,13 +109,15 @@ func TestReadAheadOutlivesItsRequest(t *testing.T) {
 		}
 		gone <- err
 	}()
-	asked := func(a *ahead) bool { return a.pulls[right{repository: s.repository("org/app")}].items[last].asked }
-	s.awaitAhead(asked)
+	asked := func(a *readAhead) bool {
+		return a.pulls[tenant{repository: s.repository("org/app")}].items[last].requested
+	}
+	s.awaitReadAhead(asked)
 	cancel()
 	if err := <-gone; err == nil {
 		t.Fatal("it was answered")
 	}
-	s.awaitAhead(func(a *ahead) bool { return !asked(a) })
+	s.awaitReadAhead(func(a *readAhead) bool { return !asked(a) })
 	release()
 	s.Fetch(members[2])
 	if n := s.Registry.Count(of(last)); n != 1 {
@@ -129,7 +131,7 @@ func TestReadAheadServesOnlyAllOfABlob(t *testing.T) {
 	_, members := s.fleet(3)
 	s.begin(members)
 	next := s.Children(s.Get("manifests", members[2].Digest).Body)
-	s.awaitAhead(s.idle)
+	s.awaitReadAhead(s.idle)
 	for _, r := range []struct {
 		header           string
 		status, requests int
@@ -151,11 +153,11 @@ func TestReadAheadEndsWithTheRight(t *testing.T) {
 		s.User = map[frontMode][2]string{pod: {"pod", fronttest.Secret}}[mode]
 		_, members := s.fleet(3)
 		s.begin(members)
-		s.awaitAhead(s.idle)
-		s.withAhead(func(a *ahead) {
+		s.awaitReadAhead(s.idle)
+		s.withReadAhead(func(a *readAhead) {
 			for _, p := range a.pulls {
 				for _, i := range p.items {
-					i.since = i.since.Add(-rightsTime)
+					i.fetched = i.fetched.Add(-rightsTime)
 				}
 			}
 		})
@@ -178,7 +180,7 @@ func TestIdleClientMakesRoom(t *testing.T) {
 	}
 	second := s.Registry.Index("org/app/a", deep...)
 	s.begin(members)
-	s.awaitAhead(func(a *ahead) bool { return a.taken == 2 && s.idle(a) })
+	s.awaitReadAhead(func(a *readAhead) bool { return a.outstanding == 2 && s.idle(a) })
 	s.Do(http.MethodGet, "/v2/org/app/a/manifests/"+second.Digest.String())
 	ask := func(d ocispec.Descriptor) { s.Do(http.MethodGet, "/v2/org/app/a/manifests/"+d.Digest.String()) }
 	ask(deep[0])
@@ -186,9 +188,11 @@ func TestIdleClientMakesRoom(t *testing.T) {
 	if n := s.Registry.Count(of(deep[2].Digest)) + s.Registry.Count(of(deep[3].Digest)); n != 0 {
 		t.Errorf("%d requests without room", n)
 	}
-	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].seen = time.Now().Add(-aheadQuiet) })
+	s.withReadAhead(func(a *readAhead) {
+		a.pulls[tenant{repository: s.repository("org/app")}].lastRequest = time.Now().Add(-readAheadIdle)
+	})
 	ask(deep[2])
-	s.awaitAhead(func(a *ahead) bool { return len(a.pulls) == 1 && a.taken == 2 && s.idle(a) })
+	s.awaitReadAhead(func(a *readAhead) bool { return len(a.pulls) == 1 && a.outstanding == 2 && s.idle(a) })
 }
 
 // TestForgottenPullIsNotReadAhead: of a pull that is forgotten nothing more is expected, and after the end of the gateway no pull is.
@@ -196,15 +200,15 @@ func TestForgottenPullIsNotReadAhead(t *testing.T) {
 	s := newScene(t, node)
 	root, members := s.fleet(3)
 	s.Get("manifests", root.Digest)
-	s.withAhead(func(a *ahead) { a.pulls[right{repository: s.repository("org/app")}].forget() })
+	s.withReadAhead(func(a *readAhead) { a.pulls[tenant{repository: s.repository("org/app")}].forget() })
 	s.Fetch(members[2])
-	empty := func(a *ahead) bool { return len(a.pulls) == 0 && a.taken == 0 && a.known == 0 }
-	s.awaitAhead(empty)
+	empty := func(a *readAhead) bool { return len(a.pulls) == 0 && a.outstanding == 0 && a.items == 0 }
+	s.awaitReadAhead(empty)
 	s.Server.Config.Handler.(*front).Close()
 	newer := s.Registry.Index("org/app", registrytest.Member(s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"n": "1"})), "web"))
 	s.Get("manifests", root.Digest)
 	s.Get("manifests", newer.Digest)
-	s.withAhead(func(a *ahead) {
+	s.withReadAhead(func(a *readAhead) {
 		if !empty(a) {
 			t.Error("a pull is remembered")
 		}
@@ -217,13 +221,13 @@ func TestSizeIsBound(t *testing.T) {
 		body := &counted{Reader: io.LimitReader(zeros{}, 8<<20)}
 		g := newFront(frontOptions{mode: node})
 		p := nested.PlaceIn(repository(t, "reg.test/p"), ocispec.Descriptor{Digest: digest.FromString("small"), Size: 1 << 10}).AsStrict()
-		ctx, cancel := withBudget(t.Context(), right{}, time.Minute)
+		ctx, cancel := withBudget(t.Context(), tenant{}, time.Minute)
 		defer cancel()
-		d, err := g.readDocument(ctx, &http.Response{Body: io.NopCloser(body), ContentLength: length, Header: http.Header{}}, g.most(p))
+		c, err := g.readContent(ctx, &http.Response{Body: io.NopCloser(body), ContentLength: length, Header: http.Header{}}, g.readLimit(p))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if reason := d.differs(p); int64(body.read) > max(0, -length)*(1<<10+1) || !strings.Contains(reason, "1024") {
+		if reason := c.mismatch(p); int64(body.read) > max(0, -length)*(1<<10+1) || !strings.Contains(reason, "1024") {
 			t.Errorf("%s: %d bytes were read: %s", name, body.read, reason)
 		}
 	}
@@ -244,7 +248,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestOnlySmallContentForThisPlatformIsReadAhead: only what a client of this platform asks the registry for, and what is small, is fetched ahead.
+// TestOnlySmallContentForThisPlatformIsReadAhead: only what a client of this platform asks the registry for, and what is small, is read ahead.
 func TestOnlySmallContentForThisPlatformIsReadAhead(t *testing.T) {
 	lesser := ocispec.Platform{OS: "linux", Architecture: "arm", Variant: "v6"} // runs on arm64
 	if runtime.GOARCH == "amd64" {
@@ -282,14 +286,14 @@ func TestOnlySmallContentForThisPlatformIsReadAhead(t *testing.T) {
 	}
 }
 
-// TestOnlyUsedHeadersAreKept: of an answer's header only what is told is kept with a document.
+// TestOnlyUsedHeadersAreKept: only the headers that clients get are kept with content.
 func TestOnlyUsedHeadersAreKept(t *testing.T) {
 	header := http.Header{"Etag": {"e"}, "X-Large": {strings.Repeat("x", 1<<20)}}
-	ctx, cancel := withBudget(t.Context(), right{}, time.Minute)
+	ctx, cancel := withBudget(t.Context(), tenant{}, time.Minute)
 	defer cancel()
-	d, err := newFront(frontOptions{mode: node}).readDocument(ctx, &http.Response{Body: http.NoBody, Header: header}, 1)
-	if err != nil || len(d.header) != 1 || d.header.Get("Etag") != "e" {
-		t.Errorf("%v, %v", d.header, err)
+	c, err := newFront(frontOptions{mode: node}).readContent(ctx, &http.Response{Body: http.NoBody, Header: header}, 1)
+	if err != nil || len(c.header) != 1 || c.header.Get("Etag") != "e" {
+		t.Errorf("%v, %v", c.header, err)
 	}
 }
 
@@ -309,7 +313,7 @@ func TestReadAheadWaitsForTheMirror(t *testing.T) {
 	last := members[2].Digest
 	mirror.Intercept(mirror.Stall(registrytest.First(1, func(q registrytest.Request) bool { return q.Reference == string(last) })))
 	s.begin(members)
-	s.awaitAhead(s.idle)
+	s.awaitReadAhead(s.idle)
 	if n := s.Registry.Count(of(last)); n != 0 {
 		t.Errorf("the registry was asked %d times", n)
 	}
