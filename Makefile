@@ -31,6 +31,9 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 INSTALL := GOBIN=$(BIN) CGO_ENABLED=0 go install -trimpath -ldflags '-s -w'
 # Recursive, to be looked up after the set-up.
 RACE     = $(shell command -v gcc >/dev/null && echo -race)
+# At the end of each program the race detector waits a second for races that may still come; by then nothing of ours
+# runs any more (internal/leaktest).
+export GORACE := atexit_sleep_ms=0
 # Runs `go test`, prints failures and closing lines, remembers what was skipped and what became of each test.
 GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
 

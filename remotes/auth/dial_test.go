@@ -112,7 +112,7 @@ func TestJudgedBeforeConnecting(t *testing.T) {
 		check(get(t, registry, "http://reg.test/blob"))
 		key := keyFor(withPassword)
 		key.realm = target
-		_, err := registry.tokens.get(ctx(), key)
+		_, err := registry.tokens.get(atOnce(ctx()), key)
 		check(err)
 		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPut, target, strings.NewReader("content")))
 		resp, err := clientOf(registry).Do(req)

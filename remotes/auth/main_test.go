@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,8 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nestedoci/nested/internal/leaktest"
+	"github.com/nestedoci/nested/internal/retry"
 )
 
 // TestMain is the fake credential helper when it is started under the name of
@@ -117,4 +120,9 @@ func writeFile(t *testing.T, path, content string) string {
 // entry is an entry of auths with user and password.
 func entry(user string) string {
 	return `{"auth":"` + base64.StdEncoding.EncodeToString([]byte(user+":"+secret)) + `"}`
+}
+
+// atOnce returns a context in which nobody waits before a request is made again.
+func atOnce(ctx context.Context) context.Context {
+	return retry.WithSleep(ctx, func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil })
 }

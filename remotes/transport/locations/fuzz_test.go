@@ -33,7 +33,7 @@ func FuzzLocationsFile(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(0, uint16(0), []byte{})
-	for at := 0; at+8 < 16<<10; at += 256 {
+	for at := 0; at+8 < 16<<10; at += 512 { // each starts a process
 		f.Add(at, uint16(0), []byte("\xff\xff\xff\xff\xff\xff\xff\xff"))
 		f.Add(at, uint16(at), []byte{1})
 	}
