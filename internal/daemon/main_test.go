@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/nestedoci/nested/internal/leaktest"
-	"github.com/nestedoci/nested/remotes/gateway/locations"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // probing is the argument with which this binary reads a location cache.
