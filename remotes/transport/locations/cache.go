@@ -11,7 +11,7 @@
 // Records are kept, and not the manifests and indexes themselves to be followed
 // again at each start: that was tried. It needs no format and no probe, but 500
 // bytes of the heap for each digest (300 MB for 64 MiB of an index made for it,
-// beyond the gateway's limit), two to five times the CPU at a start, and it
+// beyond the gateway's limit), up to six times the CPU at a start, and it
 // forgets what no manifest says, such as what a repository turned out to have.
 //
 // A reader meets: [Cache], what is looked up and what is learnt (cache.go);
