@@ -1,23 +1,29 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
-func newExec() *cobra.Command {
+func newExec(s *settings) *cobra.Command {
 	var registries []string
 	var verbose bool
 	c := &cobra.Command{
 		Use:   "exec [--registry HOST]... -- COMMAND [ARG]...",
-		Short: "Run another client of registries, whose requests pass through nestctl",
-		Long: `Run another client of registries. What it asks of the registries passes through
-nestctl; what it asks of other hosts passes unseen. The registries are those of
+		Short: "Let another client of registries pull and push nested bundles",
+		Long: `Run another client of registries, and answer what it asks for in the repository
+of a bundle and only a member has, with the user's credentials for that member.
+What it asks of other hosts passes unseen. The registries are those of
 --registry, else those of the references among the arguments: host/name,
 docker://host/name, oci://host/name, https://host. A host has a dot or a port.
 
@@ -36,27 +42,39 @@ and any on macOS and Windows, cannot be intercepted: use nestctl serve.`,
 			if err != nil {
 				return err
 			}
-			return execute(cmd, args, selected, verbose)
+			return s.execute(cmd, args, selected, verbose)
 		},
 	}
 	c.Flags().SetInterspersed(false) // what follows the command is the command's
 	c.Flags().StringArrayVar(&registries, "registry", nil, "a registry, host or host:port; repeatable")
+	c.Flags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to the registries of members")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what is asked and answered, on standard error")
 	return c
 }
 
-// execute runs a command.
-func execute(cmd *cobra.Command, args []string, registries []intercept.Registry, verbose bool) error {
+// execute runs a command whose requests follow child namespaces.
+func (s *settings) execute(cmd *cobra.Command, args []string, registries []intercept.Registry, verbose bool) (err error) {
 	upstream, err := intercept.NewUpstream(os.Environ(), nil)
 	if err != nil {
 		return err
 	}
-	base := upstream.Transport()
-	defer base.CloseIdleConnections()
+	directory, err := os.MkdirTemp("", "nestctl-exec-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
+	cache, err := locations.Open(filepath.Join(directory, "locations"), locations.Options{})
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	follows := transport.New(upstream.Transport(), s.registries("", &registry.Metrics{}), transport.Options{Locations: cache, SearchRequests: 100, Prefetch: 64})
+	defer follows.CloseIdleConnections()
+	defer follows.Close()
 	say := func(line string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "nestctl: "+sanitize.Text(sanitize.URLs(line)))
 	}
-	o := intercept.Options{Registries: registries, Transport: base, Upstream: upstream, Report: say}
+	o := intercept.Options{Registries: registries, Transport: follows, Upstream: upstream, Report: say}
 	if verbose {
 		o.Asked = say
 	}
