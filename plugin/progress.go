@@ -56,7 +56,7 @@ func (p *progress) ofMember() []transfer.Opt {
 		return nil
 	}
 	return []transfer.Opt{transfer.WithProgress(func(event transfer.Progress) {
-		if event.Name != "" { // otherwise it is about the state of the whole
+		if event.Name != "" { // otherwise it is about the transfer itself
 			p.send(event)
 		}
 	})}

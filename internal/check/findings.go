@@ -187,7 +187,7 @@ func (c *checker) repositories(parts []*part) []auth.Repository {
 	var all []auth.Repository
 	listed := map[auth.Repository]bool{}
 	add := func(r auth.Repository) {
-		if _, asked := c.access.answers[r]; asked && !listed[r] {
+		if _, used := c.access.answers[r]; used && !listed[r] {
 			all = append(all, r)
 			listed[r] = true
 		}

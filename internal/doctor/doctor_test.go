@@ -261,9 +261,9 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 		{name: "not a certificate", spoil: func(n *machine) { n.Must(os.WriteFile(n.one(reg+"nested-*.pem"), []byte("x"), 0o600)) },
 			want: "problem: *: does not begin with a certificate in PEM; fix: move /etc/nested/tls away*"},
 		{name: "about to end", spoil: func(n *machine) { n.now = n.now.Add(300 * 24 * time.Hour) },
-			want: "problem: the certificates that " + reg + "hosts.toml names end on 20* and should have been renewed; fix: nestctl install; systemctl status nested-renew.timer says why it was not done"},
+			want: "problem: the certificates that " + reg + "hosts.toml names expire on 20* and should have been renewed; fix: nestctl install; systemctl status nested-renew.timer says why it was not done"},
 		{name: "ended", spoil: func(n *machine) { n.now = n.now.Add(400 * 24 * time.Hour) },
-			want: "problem: the certificates that " + reg + "hosts.toml names ended on 20*; fix: nestctl install; systemctl status nested-renew.timer says why*"},
+			want: "problem: the certificates that " + reg + "hosts.toml names expired on 20*; fix: nestctl install; systemctl status nested-renew.timer says why*"},
 
 		// proxies
 		{name: "proxy", spoil: func(n *machine) {

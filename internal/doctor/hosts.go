@@ -244,9 +244,9 @@ func (d *doctor) checkPair(p *pair) []Problem {
 	case err != nil:
 		all = append(all, Problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates()})
 	case until.Before(d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names ended on %s", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names expired on %s", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
 	case config.Due(until, d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names end on %s and should have been renewed", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
+		all = append(all, Problem{fmt.Sprintf("the certificates that %s names expire on %s and should have been renewed", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
 	default:
 		if err := p.Check(d.config.Gateway.Address, d.Now); err != nil {
 			all = append(all, Problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates()})

@@ -79,11 +79,11 @@ func (h *Sockets) receive(conn *net.UnixConn) error {
 		return err
 	}
 	_, _ = rand.Read(nonces[nonceSize:]) // never fails
-	asks, gives, err := h.proofs(nonces)
+	takerProof, giverProof, err := h.proofs(nonces)
 	if err != nil {
 		return err
 	}
-	if _, err = conn.Write(append(nonces[nonceSize:], asks...)); err != nil {
+	if _, err = conn.Write(append(nonces[nonceSize:], takerProof...)); err != nil {
 		return err
 	}
 	text, rights := make([]byte, 4096), make([]byte, syscall.CmsgSpace(4*maxSockets))
@@ -92,7 +92,7 @@ func (h *Sockets) receive(conn *net.UnixConn) error {
 		return err
 	}
 	listeners, err := listenersOf(rights[:m])
-	text, known := bytes.CutPrefix(text[:n], gives)
+	text, known := bytes.CutPrefix(text[:n], giverProof)
 	if !known {
 		for _, l := range listeners {
 			_ = l.Close()
@@ -228,16 +228,16 @@ func (h *Sockets) send(conn *net.UnixConn) error {
 	if _, err := conn.Write(nonces[:nonceSize]); err != nil {
 		return err
 	}
-	asked := make([]byte, nonceSize+sha256.Size)
-	if _, err := io.ReadFull(conn, asked); err != nil {
+	request := make([]byte, nonceSize+sha256.Size)
+	if _, err := io.ReadFull(conn, request); err != nil {
 		return err
 	}
-	copy(nonces[nonceSize:], asked)
-	asks, gives, err := h.proofs(nonces)
+	copy(nonces[nonceSize:], request)
+	takerProof, giverProof, err := h.proofs(nonces)
 	if err != nil {
 		return err
 	}
-	if !hmac.Equal(asks, asked[nonceSize:]) {
+	if !hmac.Equal(takerProof, request[nonceSize:]) {
 		return errStranger
 	}
 	text, err := json.Marshal(h.names)
@@ -249,7 +249,7 @@ func (h *Sockets) send(conn *net.UnixConn) error {
 		holders = append(holders, l.(*net.TCPListener))
 	}
 	return withDescriptors(holders, nil, func(fds []int) error {
-		_, _, err := conn.WriteMsgUnix(append(gives, text...), syscall.UnixRights(fds...), nil)
+		_, _, err := conn.WriteMsgUnix(append(giverProof, text...), syscall.UnixRights(fds...), nil)
 		return err
 	})
 }

@@ -166,13 +166,13 @@ func (r *Registry) stall(w http.ResponseWriter, req *http.Request) {
 
 // answerPart sends the first n bytes of the registry's own answer, and returns the rest.
 func (r *Registry) answerPart(w http.ResponseWriter, req *http.Request, n int) []byte {
-	whole := httptest.NewRecorder()
-	r.answer(whole, req)
-	for name, values := range whole.Header() {
+	answer := httptest.NewRecorder()
+	r.answer(answer, req)
+	for name, values := range answer.Header() {
 		w.Header()[name] = values
 	}
-	w.WriteHeader(whole.Code)
-	body := whole.Body.Bytes()
+	w.WriteHeader(answer.Code)
+	body := answer.Body.Bytes()
 	n = min(n, len(body))
 	_, _ = w.Write(body[:n])
 	_ = http.NewResponseController(w).Flush()

@@ -33,8 +33,8 @@ func NamedLayout(names ...string) (LayoutFiles, map[string]digest.Digest) {
 		m.SchemaVersion = 2
 		manifest := mustJSON(m)
 		d := ocispec.Descriptor{MediaType: m.MediaType, Digest: digest.FromString(manifest), Size: int64(len(manifest)), Annotations: map[string]string{}}
-		own, whole, _ := strings.Cut(name, "=")
-		for key, value := range map[string]string{ocispec.AnnotationRefName: own, images.AnnotationImageName: whole} {
+		own, full, _ := strings.Cut(name, "=")
+		for key, value := range map[string]string{ocispec.AnnotationRefName: own, images.AnnotationImageName: full} {
 			if value != "" {
 				d.Annotations[key] = value
 			}

@@ -22,7 +22,7 @@ type Challenge struct {
 }
 
 // ParseChallenge picks the challenge to answer from the headers of a 401:
-// Bearer before Basic, others are passed over. The grammar is that of RFC
+// Bearer before Basic; others are ignored. The grammar is that of RFC
 // 9110 section 11.6.1: several challenges may share a header.
 func ParseChallenge(header http.Header) (Challenge, error) {
 	values := header.Values("WWW-Authenticate")

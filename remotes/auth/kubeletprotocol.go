@@ -10,7 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// The protocol of the kubelet's credential provider plugins: one JSON document
+// The protocol of the kubelet's credential provider plugins: one JSON object
 // on standard input asks, one on standard output answers. [KubeletProviders]
 // asks plugins, and [AnswerKubelet] is what a plugin does.
 

@@ -38,7 +38,7 @@ func (e redirecting) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	to := &http.Request{Method: req.Method, URL: e.target, Header: http.Header{}}
 	if err := e.registry.CheckRedirect(to, []*http.Request{req}); err != nil {
-		return nil, err // a client would quote the whole URL
+		return nil, err // a client would quote the complete URL
 	}
 	return &http.Response{ // to the first, which the registry does not see
 		Status: "307 Temporary Redirect", StatusCode: http.StatusTemporaryRedirect,

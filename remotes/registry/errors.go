@@ -127,9 +127,9 @@ func (a answer) Unwrap() error { return a.ErrUnexpectedStatus }
 // withoutQuery removes the query of a client error's URL from the text of an
 // error that wraps it.
 func withoutQuery(err error, client *url.Error) error {
-	text, whole := err.Error(), client.URL
-	client.URL, _, _ = strings.Cut(whole, "?")
-	return redacted{err, strings.ReplaceAll(text, whole, client.URL)}
+	text, original := err.Error(), client.URL
+	client.URL, _, _ = strings.Cut(original, "?")
+	return redacted{err, strings.ReplaceAll(text, original, client.URL)}
 }
 
 // calledGet replaces Head by Get in the text of an error, because the request

@@ -10,8 +10,8 @@ import (
 // ranges checks that a download can be resumed.
 func (c *client) ranges(t *testing.T) {
 	token, path := c.pullToken(t), c.path("blobs", c.Blob.Digest.String())
-	whole := c.do(t, c.get(t, path, token)).body
-	size := len(whole)
+	complete := c.do(t, c.get(t, path, token)).body
+	size := len(complete)
 	if size < 10 {
 		t.Fatalf("blob has %d bytes, the target must have one of 10", size)
 	}
@@ -30,7 +30,7 @@ func (c *client) ranges(t *testing.T) {
 			got := c.ranged(t, path, token, test.header)
 			got.is(t, http.StatusPartialContent)
 			got.has(t, "Content-Range", fmt.Sprintf("bytes %d-%d/%d", test.first, test.last, size))
-			if want := whole[test.first : test.last+1]; !bytes.Equal(got.body, want) {
+			if want := complete[test.first : test.last+1]; !bytes.Equal(got.body, want) {
 				t.Errorf("got %d bytes, want %d, or they differ", len(got.body), len(want))
 			}
 		})

@@ -142,7 +142,7 @@ func listed(entries []ocispec.Descriptor) string {
 func (l *Source) Repository() auth.Repository {
 	entry, err := l.entry()
 	names := namesOf(entry)
-	slices.Reverse(names) // containerd's is whole
+	slices.Reverse(names) // containerd's has the repository, too
 	for _, name := range names {
 		if ref, ok := imageName(name); ok && err == nil {
 			return ref.Repository()

@@ -42,8 +42,8 @@ func ParsePlace(s string) (Place, bool) {
 			return p, true
 		}
 	}
-	if whole := (Place{Archive: !layout, Path: rest}); whole.exists() {
-		return whole, true
+	if complete := (Place{Archive: !layout, Path: rest}); complete.exists() {
+		return complete, true
 	}
 	return usual, usual.Path != ""
 }
