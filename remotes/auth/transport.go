@@ -111,6 +111,9 @@ func (t *transport) isListed(address string) bool {
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := t.allowHost(req.URL); err != nil {
+		if req.Body != nil { // else whoever writes to it would wait for ever
+			err = errors.Join(err, req.Body.Close())
+		}
 		return nil, err
 	}
 	registry := dialAddress(req.URL) == t.registry

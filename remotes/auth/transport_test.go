@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -434,5 +435,31 @@ func TestOrigins(t *testing.T) {
 				t.Errorf("%s, fallback %t: owns %s: %t", test.registry, fallback, test.url, got)
 			}
 		}
+	}
+}
+
+// TestRefusedBodyIsClosed: a request to an address that is refused has its body closed, as whoever writes into that waits
+// until it is read or closed.
+func TestRefusedBodyIsClosed(t *testing.T) {
+	t.Parallel()
+	server := newRecorder(t, ok)
+	base := publicAt("reg.test", server.URL)
+	registry := NewRegistry("http", "reg.test", base, &heldCredentials{}, RegistryOptions{})
+	body, writer := io.Pipe()
+	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPut, "http://169.254.169.254/upload", body))
+	_, err := registry.Transport().RoundTrip(req) //nolint:bodyclose // there is none
+	wantError(t, err, "refused to connect to 169.254.169.254")
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := writer.Write([]byte("content"))
+		wrote <- err
+	}()
+	select {
+	case err := <-wrote:
+		if !errors.Is(err, io.ErrClosedPipe) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("whoever writes still waits")
 	}
 }
