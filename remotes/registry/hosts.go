@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,11 @@ func (c *Client) Hosts(repository auth.Repository) ([]Host, error) {
 		}
 		return hosts
 	}), nil
+}
+
+// Capable returns the hosts that have a capability, in their order.
+func Capable(hosts []Host, capability docker.HostCapabilities) []Host {
+	return slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return !h.Capabilities.Has(capability) })
 }
 
 // endpointsOf returns the endpoints of a registry, which are made once.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -169,9 +168,9 @@ var domainName = regexp.MustCompile(`^([a-z0-9_-]+\.)+[a-z][a-z0-9-]*$`)
 // retried, those to the others are not: the next host is tried instead.
 func inOrder(hosts []Host, capability docker.HostCapabilities) iter.Seq[Host] {
 	return func(yield func(Host) bool) {
-		able := slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return !h.Capabilities.Has(capability) })
-		for i, h := range able {
-			if !yield(h.retried(i == len(able)-1)) {
+		capable := Capable(hosts, capability)
+		for i, h := range capable {
+			if !yield(h.retried(i == len(capable)-1)) {
 				return
 			}
 		}

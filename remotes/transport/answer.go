@@ -153,13 +153,14 @@ func (e *statusError) answer() int {
 	return http.StatusBadGateway
 }
 
-// maxMessage bounds a message, in bytes: errors quote registries.
+// maxMessage bounds a message as it is shown, in bytes: errors quote registries.
 const maxMessage = 2048
 
-// printable is a message on one line, without control characters.
+// printable is a message on one line, escaped and cut.
 func printable(s string) string {
+	s = sanitize.Text(s)
 	if len(s) > maxMessage {
 		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
 	}
-	return sanitize.Text(s)
+	return s
 }

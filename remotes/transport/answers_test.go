@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/internal/sanitize"
 )
 
 // TestErrorMessagesAreSanitized: of what a registry or its token server says in an error a client is shown so much, on one line, and nothing
@@ -24,6 +25,8 @@ func TestErrorMessagesAreSanitized(t *testing.T) {
 		{"long", strings.Repeat("\u00e9", 2000), true},
 		{"long, odd", "x" + strings.Repeat("\u00e9", 2000), true},
 		{"controls", `\u001b[2J\r\n\u009b\u202e`, true},
+		{"long controls", strings.Repeat(`\u202e`, 1000), true},
+		{"invisible", `\u3164`, true},
 		{"more than is read", strings.Repeat("x", maxErrorBody), false},
 	} {
 		for _, at := range []struct {
@@ -42,7 +45,7 @@ func TestErrorMessagesAreSanitized(t *testing.T) {
 			}
 			shown := answer.Errors[0].Message
 			if at.kind == registrytest.KindManifest && strings.Contains(shown, "SAID") != test.shown || len(shown) > maxMessage+len("…") ||
-				strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+				strings.ContainsFunc(shown, func(r rune) bool { return !sanitize.IsShown(r) || r == unicode.ReplacementChar }) {
 				t.Errorf("%s %v: %d bytes, %q", test.name, at, len(shown), shown)
 			}
 		}

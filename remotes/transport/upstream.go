@@ -51,12 +51,7 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	if err != nil {
 		return nil, err
 	}
-	capable := hosts[:0:0]
-	for _, h := range hosts {
-		if h.Capabilities.Has(q.capabilities()) {
-			capable = append(capable, h)
-		}
-	}
+	capable := registry.Capable(hosts, q.capabilities())
 	err = fmt.Errorf("%s: hosts.toml allows no host to be asked for %s: %w", repository, q.kind, errdefs.ErrNotFound)
 	for i, h := range capable {
 		asking := ctx
@@ -173,7 +168,7 @@ func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.R
 	}
 	complaint := complaintOf(resp)
 	_ = resp.Body.Close()
-	message := printable(complaint.String())
+	message := complaint.String() // Refuse escapes it
 	switch status := resp.StatusCode; {
 	case status == http.StatusNotFound, q.kind == Referrers && registry.LacksReferrers(resp, complaint.Code): // clients then ask for a tag
 		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
