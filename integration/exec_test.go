@@ -214,3 +214,28 @@ func TestExecBundle(t *testing.T) {
 		}
 	}
 }
+
+// TestExecPush: through nestctl exec, oras pushes a nested index to a registry that checks, and reads it as it was pushed.
+func TestExecPush(t *testing.T) {
+	bundle := newApp(t)
+	users, logins := userPerRepository(repositories("org/app", bundle)...), map[string]login{execHost: loginOf("org/app")}
+	for _, repository := range repositories("org/app", bundle) {
+		logins[execHost+"/"+repository] = loginOf(repository)
+	}
+	users[loginOf("org/app").username] = user{password: loginOf("org/app").password, rights: pushes("org/app")}
+	s := newExecScene(t, registryOptions{strict: true}, users, logins)
+	for _, m := range bundle.members {
+		s.registry.pushNode(t, "org/app/"+m.namespace, "latest", m.node)
+	}
+	writeFile(t, filepath.Join(s.dir, "index.json"), string(bundle.data))
+	s.run(t, "oras manifest push --media-type "+bundle.desc.MediaType+" "+execHost+"/org/app:v1 index.json", "nestctl", "exec", "--")
+	for _, reference := range []string{":v1", "@" + bundle.desc.Digest.String()} {
+		got, _ := s.run(t, "oras manifest fetch "+execHost+"/org/app"+reference, "nestctl", "exec", "--")
+		if strings.Join(got, "\n") != string(bundle.data) {
+			t.Errorf("%s: %q", reference, got)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "layout")
+	s.run(t, "oras cp --no-tty -r --to-oci-layout "+execHost+"/org/app:v1 "+dir+":v1", "nestctl", "exec", "--")
+	checkBlobs(t, dir)
+}
