@@ -31,7 +31,6 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	registryclient "github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport"
-	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // following is a transport whose members are fetched with the credentials of all repositories.
@@ -39,14 +38,12 @@ func following(t *testing.T, a *app) http.RoundTripper {
 	t.Helper()
 	stores := auth.NewStores(auth.StoresOptions{Files: []string{filepath.Join(dockerConfig(t, a.logins, nil), "config.json")}})
 	members := registryclient.New(registryclient.Options{PlainHTTP: true, Credentials: stores})
-	cache, err := locations.Open(filepath.Join(t.TempDir(), "locations"), locations.Options{})
-	must(t, err)
 	base := http.DefaultTransport.(*http.Transport).Clone()
-	follows := transport.New(base, members, transport.Options{Locations: cache, SearchRequests: 100, Prefetch: 64})
+	follows, err := transport.New(base, members, transport.Options{SearchRequests: 100, Prefetch: 64})
+	must(t, err)
 	t.Cleanup(func() {
-		follows.Close()
 		follows.CloseIdleConnections()
-		must(t, cache.Close())
+		must(t, follows.Close())
 	})
 	return follows
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
-// Options are the settings of a [Finder] or a [Transport]. Locations are
-// required.
+// Options are the settings of a [Finder], which requires Locations, or of a
+// [Transport].
 type Options struct {
 	Locations *locations.Cache
 	Keys      nested.Keys

@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // Transport is an [http.RoundTripper] that follows child namespaces for a
@@ -25,13 +26,24 @@ import (
 type Transport struct {
 	base       http.RoundTripper
 	finder     *Finder
+	own        *locations.Cache       // nil: it was given
 	supporting flight.Map[string, bool] // what registries say of themselves, by host
 }
 
-// New returns a transport over another one. What members have is
-// fetched with the client of registries that is given.
-func New(base http.RoundTripper, members *registry.Client, options Options) *Transport {
-	return &Transport{base: base, finder: NewFinder(members, options)}
+// New returns a transport over another one, for one client, which sees what the
+// client of registries may read: members are asked with that. Without
+// Options.Locations they are remembered in memory, in 64 MiB at most.
+func New(base http.RoundTripper, members *registry.Client, options Options) (*Transport, error) {
+	t := &Transport{base: base}
+	if options.Locations == nil {
+		var err error
+		if t.own, err = locations.OpenInMemory(locations.Options{}); err != nil {
+			return nil, err
+		}
+		options.Locations = t.own
+	}
+	t.finder = NewFinder(members, options)
+	return t, nil
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -109,8 +121,15 @@ func (t *Transport) CloseIdleConnections() {
 	t.finder.upstream.registries.CloseIdleConnections()
 }
 
-// Close ends what goes on besides the requests.
-func (t *Transport) Close() { t.finder.Close() }
+// Close ends what goes on besides the requests. Afterwards nothing is known of
+// members.
+func (t *Transport) Close() error {
+	t.finder.Close()
+	if t.own == nil {
+		return nil
+	}
+	return t.own.Close()
+}
 
 // origin asks the repository of a request in the way of the request itself, with
 // what that shows. Nothing else is asked so.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/registry"
-	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // following is a client of a registry that knows nothing of child namespaces, with a Transport below it.
@@ -31,17 +29,17 @@ type following struct {
 func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 	t.Helper()
 	f := &following{scene: &scene{Scene: fronttest.New(t, &logged, options...)}}
-	cache, err := locations.Open(filepath.Join(t.TempDir(), "locations"), locations.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	members := registry.New(registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)})
 	f.base = &http.Transport{}
-	f.transport = New(f.base, members, Options{Locations: cache, SearchRequests: 100, Prefetch: 64})
+	var err error
+	if f.transport, err = New(f.base, members, Options{SearchRequests: 100, Prefetch: 64}); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		f.transport.Close()
 		f.transport.CloseIdleConnections()
-		_ = cache.Close()
+		if err := f.transport.Close(); err != nil {
+			t.Error(err)
+		}
 		checkMemory(t, f.transport.finder)
 	})
 	f.user = "user of org/app"

@@ -324,8 +324,25 @@ func TestCacheLearnsAtOnce(t *testing.T) {
 // TestCacheBounded: the oldest is forgotten when it is too old, and when the
 // file grows too large.
 func TestCacheBounded(t *testing.T) {
+	options := Options{MaxBytes: 1 << 20, MaxAge: time.Hour}
+	t.Run("on disk", func(t *testing.T) {
+		checkBounded(t, openTest(t, filepath.Join(t.TempDir(), "locations"), options))
+	})
+	t.Run("in memory", func(t *testing.T) {
+		cache, err := OpenInMemory(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkBounded(t, cache)
+		if err = cache.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func checkBounded(t *testing.T, cache *Cache) {
+	t.Helper()
 	parent := repository(t, "reg.test/p")
-	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{MaxBytes: 1 << 20, MaxAge: time.Hour})
 	old := digest.FromString("old")
 	_ = cache.put(t.Context(), batch{key(parent, old): said(parent, placeOf(parent, old, parent), time.Now().Add(-2*time.Hour))})
 	if p, ok := cache.Place(parent, old); ok {

@@ -44,6 +44,27 @@ func Open(path string, options Options) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("location cache %s: %w", path, err)
 	}
+	return start(db, options), nil
+}
+
+// OpenInMemory makes a cache that ends with the process, or when it is closed.
+// Options.MaxBytes bound its memory.
+func OpenInMemory(options Options) (*Cache, error) {
+	db, err := bbolt.Open("memory", 0o600, &bbolt.Options{NoSync: true, NoFreelistSync: true, OpenFile: func(string, int, os.FileMode) (*os.File, error) { return memoryFile() }})
+	if err == nil {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			_, makeErr := tx.CreateBucket(formatBucket)
+			return makeErr
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("location cache in memory: %w", err)
+	}
+	return start(db, options), nil
+}
+
+// start starts a cache on an open file.
+func start(db *bbolt.DB, options Options) *Cache {
 	options.MaxAge = cmp.Or(options.MaxAge, 30*24*time.Hour)
 	options.MaxBytes = cmp.Or(options.MaxBytes, 64<<20)
 	c := &Cache{
@@ -55,7 +76,7 @@ func Open(path string, options Options) (*Cache, error) {
 		done:    make(chan struct{}),
 	}
 	go c.write()
-	return c, nil
+	return c
 }
 
 func openChecked(path string, probe func(string) error) (*bbolt.DB, error) {
