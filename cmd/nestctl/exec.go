@@ -3,8 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +12,6 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport"
-	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 func newExec(s *settings) *cobra.Command {
@@ -20,12 +19,16 @@ func newExec(s *settings) *cobra.Command {
 	var verbose bool
 	c := &cobra.Command{
 		Use:   "exec [--registry HOST]... -- COMMAND [ARG]...",
-		Short: "Let another client of registries pull and push nested bundles",
-		Long: `Run another client of registries, and answer what it asks for in the repository
-of a bundle and only a member has, with the user's credentials for that member.
-What it asks of other hosts passes unseen. The registries are those of
---registry, else those of the references among the arguments: host/name,
-docker://host/name, oci://host/name, https://host. A host has a dot or a port.
+		Short: "Run another client of registries so that it pulls and pushes nested indexes",
+		Long: `Run another client of registries. Its requests to the registries pass through
+nestctl, which answers from the members of nested indexes what the repository of
+the index does not have, and takes nested indexes that are pushed. The command
+logs in as it always does; members are fetched with your Docker credential
+stores. Requests to other hosts pass unseen.
+
+The registries are those of --registry, else those of the references among the
+arguments: host/name, docker://host/name, oci://host/name, https://host. A host
+has a dot or a port.
 
 The command gets a proxy on loopback with a password, and roots with a CA that
 is for these registries and ends with it (HTTPS_PROXY, SSL_CERT_FILE and their
@@ -52,31 +55,54 @@ and any on macOS and Windows, cannot be intercepted: use nestctl serve.`,
 	return c
 }
 
-// execute runs a command whose requests follow child namespaces.
-func (s *settings) execute(cmd *cobra.Command, args []string, registries []intercept.Registry, verbose bool) (err error) {
+// execute runs a command.
+func (s *settings) execute(cmd *cobra.Command, args []string, registries []intercept.Registry, verbose bool) error {
 	upstream, err := intercept.NewUpstream(os.Environ(), nil)
 	if err != nil {
 		return err
 	}
-	directory, err := os.MkdirTemp("", "nestctl-exec-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
-	cache, err := locations.Open(filepath.Join(directory, "locations"), locations.Options{})
-	if err != nil {
-		return err
-	}
-	defer cache.Close()
-	follows := transport.New(upstream.Transport(), s.registries("", &registry.Metrics{}), transport.Options{Locations: cache, SearchRequests: 100, Prefetch: 64})
-	defer follows.CloseIdleConnections()
-	defer follows.Close()
+	base := upstream.Transport()
+	defer base.CloseIdleConnections()
 	say := func(line string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "nestctl: "+sanitize.Text(sanitize.URLs(line)))
 	}
+	follows, err := newFollower(s, base)
+	if err != nil {
+		return err
+	}
+	defer follows.Close()
 	o := intercept.Options{Registries: registries, Transport: follows, Upstream: upstream, Report: say}
 	if verbose {
 		o.Asked = say
 	}
 	return intercept.Run(intercept.Command{Arguments: args, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}, o)
 }
+
+// follower follows child namespaces over one base, at registries of https and at
+// those of http.
+type follower struct{ https, http *transport.Transport }
+
+func newFollower(s *settings, base http.RoundTripper) (*follower, error) {
+	follow := func(plainHTTP bool) (*transport.Transport, error) {
+		o := s.registryOptions("", new(registry.Metrics))
+		o.PlainHTTP = plainHTTP
+		return transport.New(base, registry.New(o), transport.Options{SearchRequests: 100, Prefetch: 64})
+	}
+	https, err := follow(false)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := follow(true)
+	return &follower{https, plain}, err
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (f *follower) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "http" {
+		return f.http.RoundTrip(r)
+	}
+	return f.https.RoundTrip(r)
+}
+
+// Close ends what goes on besides the requests.
+func (f *follower) Close() { _ = errors.Join(f.https.Close(), f.http.Close()) }

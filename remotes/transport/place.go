@@ -26,7 +26,7 @@ type attempt func(p nested.Place, from auth.Repository) error
 func (f *Finder) tryPlaces(ctx context.Context, q Request, try attempt) error {
 	places, err := f.tryKnown(ctx, q, try)
 	switch {
-	case err == nil, ctx.Err() != nil, places.Known(q.repository), isBusy(err):
+	case err == nil, ctx.Err() != nil, places.Known(q.repository), isBusy(err), q.known:
 		return err
 	case len(places) == 0 && !errdefs.IsNotFound(err):
 		return err

@@ -36,6 +36,7 @@ type Request struct {
 	query      url.Values
 	header     http.Header
 	caller     Caller
+	known      bool // what nothing is known of is not searched for
 }
 
 // Kind is what the request asks for; "" before that is known.

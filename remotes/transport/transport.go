@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
@@ -26,8 +27,9 @@ import (
 type Transport struct {
 	base       http.RoundTripper
 	finder     *Finder
-	own        *locations.Cache       // nil: it was given
+	own        *locations.Cache         // nil: it was given
 	supporting flight.Map[string, bool] // what registries say of themselves, by host
+	pushed     flight.Map[string, bool] // where the client pushes, as host and path
 }
 
 // New returns a transport over another one, for one client, which sees what the
@@ -49,6 +51,9 @@ func New(base http.RoundTripper, members *registry.Client, options Options) (*Tr
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	q, ok := read(r)
+	if begun, is := uploadTo(r); is {
+		t.pushed.Put(begun, true, pushTime)
+	}
 	switch {
 	case !ok, q.kind == Tags:
 	case r.Method == http.MethodGet, q.head:
@@ -71,8 +76,23 @@ func read(r *http.Request) (Request, bool) {
 	return q, err == nil
 }
 
-// get answers a request for content.
+// pushTime is for how long a client is taken to push where it has begun an upload.
+const pushTime = 10 * time.Minute
+
+// uploadTo returns the repository, as host and name, to which a request begins an
+// upload.
+func uploadTo(r *http.Request) (string, bool) {
+	path, ok := strings.CutSuffix(strings.TrimSuffix(r.URL.Path, "/"), "/blobs/uploads")
+	return r.URL.Host + strings.TrimPrefix(path, "/v2"), ok && r.Method == http.MethodPost
+}
+
+// get answers a request for content. One that only asks whether content is there,
+// as clients do before they push it, is not searched for.
 func (t *Transport) get(r *http.Request, q Request) (*http.Response, error) {
+	if q.head {
+		_, pushes := t.pushed.Get(q.repository.String())
+		q.known = pushes || q.kind == Blobs
+	}
 	o := &origin{request: r, parsed: q, base: t.base, carriers: lacksCarriers(r.Header)}
 	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
 	ctx, end := withBudget(ctx, q.tenant(), t.finder.options.Timeout)
