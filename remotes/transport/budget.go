@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nestedoci/nested/internal/retry"
@@ -18,8 +19,8 @@ type budget struct {
 	tenant    tenant
 	taken     []*portion
 	deadline  time.Time
-	requests  int  // that are left
-	readAhead bool // nobody waits for it: it takes no memory that others need, and is not retried
+	requests  atomic.Int64 // that are left; some are made side by side
+	readAhead bool         // nobody waits for it: it takes no memory that others need, and is not retried
 	timer     *time.Timer
 	cancel    context.CancelCauseFunc
 }
@@ -30,7 +31,8 @@ type budgetKey struct{}
 // context ends with errTimeout after limit, unless begun is called before.
 func withBudget(ctx context.Context, of tenant, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	b := &budget{tenant: of, deadline: time.Now().Add(limit), requests: math.MaxInt, cancel: cancel}
+	b := &budget{tenant: of, deadline: time.Now().Add(limit), cancel: cancel}
+	b.unlimit()
 	b.timer = time.AfterFunc(limit, func() { cancel(errTimeout) })
 	return context.WithValue(ctx, budgetKey{}, b), func() {
 		b.timer.Stop()
@@ -61,18 +63,18 @@ func (b *budget) disown(c *portion) {
 }
 
 // limit bounds the requests from now on.
-func (b *budget) limit(requests int) { b.requests = requests }
+func (b *budget) limit(requests int64) { b.requests.Store(requests) }
 
-func (b *budget) unlimit() { b.requests = math.MaxInt }
+func (b *budget) unlimit() { b.requests.Store(math.MaxInt64) }
 
 var errSpent = errors.New("gave up")
 
 // spend takes one request out of the budget.
 func (b *budget) spend() error {
-	if b.requests <= 0 {
+	if b.requests.Add(-1) < 0 {
+		b.requests.Add(1)
 		return errSpent
 	}
-	b.requests--
 	return nil
 }
 

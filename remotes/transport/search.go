@@ -100,7 +100,7 @@ func (s *search) tryAt(ctx context.Context, p nested.Place) bool {
 		return s.found
 	}
 	b := budgetOf(ctx)
-	left := b.requests
+	left := b.requests.Load()
 	b.unlimit() // this is the answer, not the search
 	_, _, err := nested.Places{p}.Try(ctx, s.q.repository, nil, s.try)
 	b.limit(left)
@@ -116,7 +116,7 @@ func (s *search) tryAt(ctx context.Context, p nested.Place) bool {
 // memoryError, and those of the context.
 func (s *search) look(ctx context.Context) error {
 	b := budgetOf(ctx)
-	b.limit(s.f.options.SearchRequests)
+	b.limit(int64(s.f.options.SearchRequests))
 	defer b.unlimit()
 	if s.mayUseLocations() {
 		for _, root := range s.f.locations.Roots(s.q.repository, locations.MaxRoots) {
@@ -125,10 +125,10 @@ func (s *search) look(ctx context.Context) error {
 			}
 		}
 	}
-	left := b.requests
+	left := b.requests.Load()
 	b.limit(left / 2)
 	err := s.visitAll(ctx, &s.claims)
-	b.limit(left - left/2 + b.requests)
+	b.limit(left - left/2 + b.requests.Load())
 	if s.found || err != nil && !errors.Is(err, errSpent) {
 		return err
 	}
