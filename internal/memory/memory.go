@@ -1,13 +1,13 @@
-// Package memory divides a number of bytes fairly among those that need some of
-// them. It counts; what the bytes are used for is its caller's.
+// Package memory divides a budget of bytes fairly among its users. It only
+// counts: allocating is left to the users.
 //
-//   - memory.go: [Pool], what there is, and who gets some of it when;
-//   - portion.go: [Portion], what one has taken, until it is given back.
+//   - memory.go: [Pool], the budget, and who gets a part of it when;
+//   - portion.go: [Portion], a part that somebody has taken.
 //
-// A portion is in one of three states. In use, it is its holder's. Idle
-// ([Portion.Idle]), it holds what may be needed again, and is evicted before
-// anybody waits. Preemptible ([Portion.OnPreempt]), it is in use, and its use is
-// ended when others have waited for a while.
+// A portion in use belongs to its holder. An idle one ([Portion.Idle]) contains
+// what may be needed again, and is evicted before anybody waits. A preemptible one
+// ([Portion.OnPreempt]) is in use, but its use is ended when others have waited
+// for [MinUse].
 package memory
 
 import (
@@ -17,31 +17,32 @@ import (
 	"time"
 )
 
-// Pool is a number of bytes. Whoever takes of it leaves at least as much free as
-// they then hold: one alone has half of it, two have a third each, and however
-// many there are, who comes with something smaller finds room. Each may be
-// smaller than the one before, so that in the end there is none: who has waited
-// for [MinUse] preempts the oldest portion that has been in use for as long.
+// Pool is a budget of bytes. A portion is granted only if at least as many bytes
+// stay free as its holder then holds. So a single holder gets up to half of the
+// pool, two get a third each, and a smaller request finds room beside any number
+// of larger ones. Requests that get smaller and smaller can still use up the pool:
+// one that has waited for [MinUse] preempts the oldest portion that has been in
+// use for as long.
 //
-// K says who holds a portion. A Pool may be used by any number of goroutines; it
-// calls nothing of its caller's under its lock.
+// K identifies holders. A Pool may be used by any number of goroutines, and calls
+// no function of its users while it holds its lock.
 type Pool[K comparable] struct {
 	size int64
 
 	mu          sync.Mutex // no other lock is taken under it
 	used        int64
-	holders     map[K]int64   // what each of them holds
+	holders     map[K]int64   // bytes that each of them holds
 	idle        []*Portion[K] // the oldest first
-	waiting     []*Portion[K] // the first first
+	waiting     []*Portion[K] // in order of arrival
 	preemptible []*Portion[K] // the oldest first
 }
 
-// MinUse is for how long a portion is not preempted: what needs longer, when
-// others wait, may be something that never ends.
+// MinUse is how long a portion is used before it can be preempted. What takes
+// longer, while others wait, may never end.
 const MinUse = 5 * time.Second
 
-// afterPreempting is for how long the next preemption waits for the one before to
-// give its memory back.
+// afterPreempting is the time that a preempted user has to release its portion
+// before another one is preempted.
 const afterPreempting = MinUse / 20
 
 // NewPool returns a pool of so many bytes, of which nothing is taken.
@@ -49,7 +50,7 @@ func NewPool[K comparable](bytes int64) *Pool[K] {
 	return &Pool[K]{size: bytes, holders: map[K]int64{}}
 }
 
-// Used returns how many bytes are taken, those of idle portions among them.
+// Used returns how many bytes are taken, including those of idle portions.
 func (p *Pool[K]) Used() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,16 +60,16 @@ func (p *Pool[K]) Used() int64 {
 // Free returns how many bytes are not taken.
 func (p *Pool[K]) Free() int64 { return p.size - p.Used() }
 
-// Waiting returns how many wait for a portion.
+// Waiting returns how many calls of [Pool.Take] are waiting.
 func (p *Pool[K]) Waiting() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.waiting)
 }
 
-// Take takes so many bytes, at most half of the pool. It waits until there is
-// room, or until the context ends, whose cause is then the error. Idle portions
-// are evicted first. Who needs less may be served before who came first.
+// Take takes a number of bytes, cut to half of the pool. It evicts idle portions if
+// it has to, and waits until there is room. If the context ends first, the error is
+// its cause. A smaller request may be granted before one that came first.
 func (p *Pool[K]) Take(ctx context.Context, of K, bytes int64) (*Portion[K], error) {
 	c := p.portion(of, bytes)
 	p.mu.Lock()
@@ -94,7 +95,7 @@ func (p *Pool[K]) Take(ctx context.Context, of K, bytes int64) (*Portion[K], err
 	}
 }
 
-// TakeFree takes so many bytes, at most half of the pool, if they are free. It
+// TakeFree takes a number of bytes, cut to half of the pool, if they are free. It
 // neither waits nor evicts.
 func (p *Pool[K]) TakeFree(of K, bytes int64) (c *Portion[K], ok bool) {
 	p.mu.Lock()
@@ -107,11 +108,11 @@ func (p *Pool[K]) TakeFree(of K, bytes int64) (c *Portion[K], ok bool) {
 	return c, true
 }
 
-// TakeNone returns a portion of no bytes, which can grow.
+// TakeNone returns an empty portion, which can grow.
 func (p *Pool[K]) TakeNone(of K) *Portion[K] { return &Portion[K]{pool: p, of: of} }
 
 func (p *Pool[K]) portion(of K, bytes int64) *Portion[K] {
-	bytes = min(max(bytes, 1), p.size/2) // more than that nobody ever has
+	bytes = min(max(bytes, 1), p.size/2) // nobody ever gets more
 	return &Portion[K]{pool: p, of: of, bytes: bytes, ready: make(chan struct{}), idled: make(chan struct{}, 1)}
 }
 
@@ -123,7 +124,7 @@ func (p *Pool[K]) admit(c *Portion[K]) bool {
 	return !slices.Contains(p.waiting, c)
 }
 
-// serve lets in those that wait and find room. The caller holds the lock.
+// serve grants the waiting portions that fit. The caller holds the lock.
 func (p *Pool[K]) serve() {
 	p.waiting = slices.DeleteFunc(p.waiting, func(c *Portion[K]) bool {
 		fits := p.fits(c)
@@ -134,17 +135,17 @@ func (p *Pool[K]) serve() {
 	})
 }
 
-// fits reports whether a portion leaves as much as its holder then has. The
+// fits reports whether a portion leaves as much free as its holder then holds. The
 // caller holds the lock.
 func (p *Pool[K]) fits(c *Portion[K]) bool { return p.holders[c.of]+2*c.bytes <= p.size-p.used }
 
-// enter takes a portion. The caller holds the lock.
+// enter grants a portion. The caller holds the lock.
 func (p *Pool[K]) enter(c *Portion[K]) {
 	p.add(c.of, c.bytes)
 	close(c.ready)
 }
 
-// add counts. The caller holds the lock.
+// add counts bytes of a holder. The caller holds the lock.
 func (p *Pool[K]) add(of K, bytes int64) {
 	p.used += bytes
 	if p.holders[of] += bytes; p.holders[of] == 0 {
@@ -152,8 +153,8 @@ func (p *Pool[K]) add(of K, bytes int64) {
 	}
 }
 
-// evict evicts the oldest idle portion that may be, and reports whether there was
-// one.
+// evict evicts the oldest idle portion that may be evicted for a holder, and reports
+// whether there was one.
 func (p *Pool[K]) evict(of K, bytes int64) bool {
 	p.mu.Lock()
 	i := slices.IndexFunc(p.idle, func(c *Portion[K]) bool { return c.of == of || p.holdsMore(c.of, of, bytes) })
@@ -186,8 +187,9 @@ func (p *Pool[K]) preempt(c *Portion[K]) {
 	u.end()
 }
 
-// holdsMore reports whether one holds at least as much as another would with so
-// many bytes more: nobody loses to who has more. The caller holds the lock.
+// holdsMore reports whether one holds at least as much as another would with the
+// given bytes in addition: nobody loses a portion to a larger holder. The caller
+// holds the lock.
 func (p *Pool[K]) holdsMore(one, other K, bytes int64) bool {
 	return p.holders[one] >= p.holders[other]+bytes
 }

@@ -13,16 +13,16 @@ type Portion[K comparable] struct {
 	bytes int64
 	ready chan struct{} // closed when it is taken
 	idled chan struct{} // another one became idle
-	evict func()        // gives up what is in it while it is idle
-	since time.Time     // when its use began that can be ended
-	end   func()        // ends that
+	evict func()        // drops what is in it, while it is idle
+	since time.Time     // when it became preemptible
+	end   func()        // ends its use
 }
 
-// Release gives a portion back, in whatever state it is. It may be called
-// again, and of nil.
+// Release returns a portion to its pool, in whatever state it is. It may be called
+// again, and on nil.
 func (c *Portion[K]) Release() { c.Shrink(0) }
 
-// Shrink gives back what is more than so many bytes.
+// Shrink returns the bytes above a number to the pool.
 func (c *Portion[K]) Shrink(to int64) {
 	if c == nil {
 		return
@@ -43,7 +43,7 @@ func (c *Portion[K]) Shrink(to int64) {
 	p.serve()
 }
 
-// Grow takes so many bytes more, if they are free, and reports whether they were.
+// Grow takes more bytes if they are free, and reports whether they were.
 func (c *Portion[K]) Grow(by int64) bool {
 	p := c.pool
 	p.mu.Lock()
@@ -56,7 +56,7 @@ func (c *Portion[K]) Grow(by int64) bool {
 	return true
 }
 
-// GrowEvicting is Grow that evicts idle portions. It does not wait.
+// GrowEvicting is Grow, but evicts idle portions. It does not wait.
 func (c *Portion[K]) GrowEvicting(by int64) bool {
 	for !c.Grow(by) {
 		if !c.pool.evict(c.of, by) {
@@ -66,8 +66,9 @@ func (c *Portion[K]) GrowEvicting(by int64) bool {
 	return true
 }
 
-// Idle says that nobody uses the portion until [Portion.Use] is called. evict,
-// which may take locks, gives up what is in it; the portion is released then.
+// Idle says that nobody uses the portion until [Portion.Use] is called. When the
+// portion is evicted, evict is called to drop what it contains, and then the
+// portion is released. evict may take locks.
 func (c *Portion[K]) Idle(evict func()) {
 	p := c.pool
 	p.mu.Lock()
@@ -82,16 +83,16 @@ func (c *Portion[K]) Idle(evict func()) {
 	}
 }
 
-// Use reports whether an idle portion is still there, and in use from now on.
+// Use takes an idle portion into use. It reports false if that was evicted.
 func (c *Portion[K]) Use() bool {
 	c.pool.mu.Lock()
 	defer c.pool.mu.Unlock()
 	return take(&c.pool.idle, c)
 }
 
-// OnPreempt says how the use of the portion is ended from now on when others
-// need it: end is called at most once, on a goroutine of theirs. nil: it is not
-// ended. It may be called of nil.
+// OnPreempt makes the portion preemptible from now on: end is called, at most once,
+// to end its use. A nil end makes it not preemptible. It may be called on a nil
+// portion.
 func (c *Portion[K]) OnPreempt(end func()) {
 	if c == nil {
 		return
