@@ -42,7 +42,7 @@ func newScene(t *testing.T, options ...registrytest.Option) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bolt, err := bbolt.Open(filepath.Join(dir, "meta.db"), 0o600, nil)
+	bolt, err := bbolt.Open(filepath.Join(dir, "meta.db"), 0o600, &bbolt.Options{NoSync: true}) // it need not outlive the machine
 	if err != nil {
 		t.Fatal(err)
 	}
