@@ -83,7 +83,7 @@ func (c *Portion[K]) Idle(evict func()) {
 	}
 }
 
-// Use takes an idle portion into use. It reports false if that was evicted.
+// Use takes an idle portion into use, and reports whether it was still there.
 func (c *Portion[K]) Use() bool {
 	c.pool.mu.Lock()
 	defer c.pool.mu.Unlock()
