@@ -123,7 +123,7 @@ func TestExecPlain(t *testing.T) {
 		"crane pull " + repository + "image:v1 PLACE.tar",
 		"crane copy " + repository + "image:v1 " + repository + "copy:crane",
 		"crane ls " + repository + "image",
-		"oras push --no-tty --artifact-type application/vnd.test.rpm " + repository + "artifact:v1 hello.rpm:application/x-rpm",
+		"oras push --no-tty --annotation org.opencontainers.image.created=2026-11-30T00:00:00Z --artifact-type application/vnd.test.rpm " + repository + "artifact:v1 hello.rpm:application/x-rpm",
 		"oras pull --no-tty -o PLACE " + repository + "artifact:v1",
 		"oras cp --no-tty -r " + repository + "artifact:v1 " + repository + "copy:oras",
 		"oras manifest fetch " + repository + "copy:oras",
