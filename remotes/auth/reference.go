@@ -9,9 +9,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Reference is a repository with a tag or a digest. The zero value is none;
-// others come from [ParseReference], [Repository.WithTag] and
-// [Repository.WithDigest], so that one that exists is well formed.
+// Reference is a repository with a tag or a digest. The zero value is none; one
+// that was parsed, or made of a [Repository], is well formed.
 type Reference struct {
 	repository Repository
 	tag        string
@@ -61,8 +60,7 @@ func (r Repository) WithTag(tag string) (Reference, error) {
 	return Reference{repository: r, tag: tag}, nil
 }
 
-// WithDigest returns the reference by a digest. It is an error when that is not
-// valid.
+// WithDigest returns the reference by a digest, which has to be valid.
 func (r Repository) WithDigest(d digest.Digest) (Reference, error) {
 	if r == (Repository{}) || d.Validate() != nil {
 		return Reference{}, fmt.Errorf("reference %s@%.64q: not a repository and a digest", r, d)
