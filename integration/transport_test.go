@@ -37,7 +37,7 @@ import (
 func following(t *testing.T, a *app) http.RoundTripper {
 	t.Helper()
 	stores := auth.NewStores(auth.StoresOptions{Files: []string{filepath.Join(dockerConfig(t, a.logins, nil), "config.json")}})
-	members := registryclient.New(registryclient.Options{PlainHTTP: true, Credentials: stores})
+	members := registryclient.Options{Credentials: stores}
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	follows, err := transport.New(base, members, transport.Options{SearchRequests: 100, Prefetch: 64})
 	must(t, err)

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -56,7 +55,7 @@ and any on macOS and Windows, cannot be intercepted: use nestctl serve.`,
 }
 
 // execute runs a command.
-func (s *settings) execute(cmd *cobra.Command, args []string, registries []intercept.Registry, verbose bool) error {
+func (s *settings) execute(cmd *cobra.Command, args []string, registries []intercept.Registry, verbose bool) (err error) {
 	upstream, err := intercept.NewUpstream(os.Environ(), nil)
 	if err != nil {
 		return err
@@ -66,43 +65,14 @@ func (s *settings) execute(cmd *cobra.Command, args []string, registries []inter
 	say := func(line string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "nestctl: "+sanitize.Text(sanitize.URLs(line)))
 	}
-	follows, err := newFollower(s, base)
+	follows, err := transport.New(base, s.registryOptions("", new(registry.Metrics)), transport.Options{SearchRequests: 100, Prefetch: 64})
 	if err != nil {
 		return err
 	}
-	defer follows.Close()
+	defer func() { err = errors.Join(err, follows.Close()) }()
 	o := intercept.Options{Registries: registries, Transport: follows, Upstream: upstream, Report: say}
 	if verbose {
 		o.Asked = say
 	}
 	return intercept.Run(intercept.Command{Arguments: args, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}, o)
 }
-
-// follower follows child namespaces over one base, at registries of https and at
-// those of http.
-type follower struct{ https, http *transport.Transport }
-
-func newFollower(s *settings, base http.RoundTripper) (*follower, error) {
-	follow := func(plainHTTP bool) (*transport.Transport, error) {
-		o := s.registryOptions("", new(registry.Metrics))
-		o.PlainHTTP = plainHTTP
-		return transport.New(base, registry.New(o), transport.Options{SearchRequests: 100, Prefetch: 64})
-	}
-	https, err := follow(false)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := follow(true)
-	return &follower{https, plain}, err
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (f *follower) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme == "http" {
-		return f.http.RoundTrip(r)
-	}
-	return f.https.RoundTrip(r)
-}
-
-// Close ends what goes on besides the requests.
-func (f *follower) Close() { _ = errors.Join(f.https.Close(), f.http.Close()) }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -15,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // Failure is an error with the answer that it becomes.
@@ -76,7 +76,7 @@ func classify(err error, k Kind) *Failure {
 	var f *Failure
 	var denied *auth.DeniedError
 	var invalid *nested.InvalidError
-	var status *statusError
+	var status *registry.StatusError
 	switch {
 	case errors.As(err, &f):
 		return &Failure{f.Status, f.Code, err.Error()}
@@ -93,45 +93,12 @@ func classify(err error, k Kind) *Failure {
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
 		return &Failure{http.StatusGatewayTimeout, "UNKNOWN", err.Error()}
 	case errors.As(err, &status):
-		return &Failure{status.answer(), "UNKNOWN", err.Error()}
+		return &Failure{answerTo(status.Code), "UNKNOWN", err.Error()}
 	}
 	return &Failure{http.StatusBadGateway, "UNKNOWN", err.Error()}
 }
 
 var unknownCodes = map[Kind]string{Manifests: "MANIFEST_UNKNOWN", Blobs: "BLOB_UNKNOWN", Referrers: "MANIFEST_UNKNOWN", Tags: "NAME_UNKNOWN"}
-
-// statusError is an answer of a registry that is neither content nor a 404 nor a
-// denial.
-type statusError struct {
-	host       string
-	code       int
-	message    string // the registry's own, if it gave one
-	retryAfter time.Duration
-	elsewhere  bool // it came from a host to which the registry redirects
-}
-
-// Answer implements [retry.Answered].
-func (e *statusError) Answer() (int, time.Duration) { return e.code, e.retryAfter }
-
-func (e *statusError) Error() string {
-	text := fmt.Sprintf("registry %s answered %d %s", e.host, e.code, http.StatusText(e.code))
-	if e.elsewhere {
-		text = fmt.Sprintf("%s answered %d %s", e.host, e.code, http.StatusText(e.code))
-	}
-	if e.message != "" {
-		text += fmt.Sprintf(" %.200q", e.message)
-	}
-	if e.retryAfter > 0 {
-		text += fmt.Sprintf("; it asks to wait for %s", e.retryAfter)
-	}
-	if e.elsewhere {
-		text += "; the registry redirects there, so that another login changes nothing: try again, or ask who runs the registry"
-	}
-	return text
-}
-
-// Busy reports whether the registry wants to be asked less.
-func (e *statusError) Busy() bool { return e.code == http.StatusTooManyRequests }
 
 func isBusy(err error) bool {
 	busy, ok := errors.AsType[interface {
@@ -141,14 +108,14 @@ func isBusy(err error) bool {
 	return ok && busy.Busy()
 }
 
-// answer is the status that the client gets. A 429 is never passed on: containerd
-// would retry five times at once.
-func (e *statusError) answer() int {
+// answerTo is the status that the client gets for one of a registry. A 429 is
+// never passed on: containerd would retry five times at once.
+func answerTo(code int) int {
 	switch {
-	case e.code == http.StatusTooManyRequests, e.code == http.StatusServiceUnavailable:
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 		return http.StatusServiceUnavailable
-	case e.code >= 400 && e.code < 500 && e.code != http.StatusUnauthorized && e.code != http.StatusRequestTimeout:
-		return e.code
+	case code >= 400 && code < 500 && code != http.StatusUnauthorized && code != http.StatusRequestTimeout:
+		return code
 	}
 	return http.StatusBadGateway
 }

@@ -28,6 +28,7 @@ import (
 // push is a nested index that a client pushes (docs/spec.md, sections 8 and 8a).
 type push struct {
 	*Transport
+	finder *Finder
 	origin *origin
 	q      Request // of the index
 	desc   ocispec.Descriptor
@@ -38,7 +39,8 @@ type push struct {
 // put passes a manifest on. A nested index is taken for the registry: as it is
 // where that supports child namespaces, else in a carrier.
 func (t *Transport) put(r *http.Request, q Request) (*http.Response, error) {
-	most := t.finder.rule.Limits().Manifest
+	f := t.finder(r)
+	most := f.rule.Limits().Manifest
 	if mediaType := registry.MediaType(r.Header.Get("Content-Type")); !images.IsIndexType(mediaType) || r.Body == nil || r.ContentLength > most {
 		return t.base.RoundTrip(r)
 	}
@@ -53,16 +55,16 @@ func (t *Transport) put(r *http.Request, q Request) (*http.Response, error) {
 	if err = r.Body.Close(); err != nil {
 		return nil, err
 	}
-	p := &push{Transport: t, origin: o, q: q, data: data, desc: ocispec.Descriptor{
+	p := &push{Transport: t, finder: f, origin: o, q: q, data: data, desc: ocispec.Descriptor{
 		MediaType: registry.MediaType(r.Header.Get("Content-Type")), Digest: digest.FromBytes(data), Size: int64(len(data)),
 	}}
 	if q.digest != "" && q.digest.Algorithm().FromBytes(data) == q.digest {
 		p.desc.Digest = q.digest
 	}
 	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
-	ctx, end := withBudget(ctx, q.tenant(), t.finder.options.Timeout)
+	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
 	defer end()
-	found, isNested, err := t.finder.rule.Follow(nested.PlaceIn(q.repository, p.desc), data, q.repository)
+	found, isNested, err := f.rule.Follow(nested.PlaceIn(q.repository, p.desc), data, q.repository)
 	switch {
 	case err == nil && !isNested, q.digest != "" && q.digest != p.desc.Digest:
 		return o.passOn(bytes.NewReader(data), http.NoBody, p.desc.Size)
@@ -299,15 +301,15 @@ func (t *Transport) delete(r *http.Request, q Request) (*http.Response, error) {
 	if err != nil || q.digest == "" || resp.StatusCode != http.StatusNotFound {
 		return resp, err
 	}
-	o := &origin{request: r, parsed: q, base: t.base}
+	f, o := t.finder(r), &origin{request: r, parsed: q, base: t.base}
 	ctx := auth.Paced(r.Context())
-	ctx, end := withBudget(ctx, q.tenant(), t.finder.options.Timeout)
+	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
 	defer end()
-	place, ok := t.finder.findCarried(ctx, q)
+	place, ok := f.findCarried(ctx, q)
 	if !ok {
 		return resp, nil
 	}
-	c, ok := t.finder.held.take(ctx, q, q.digest) // for good
+	c, ok := f.held.take(ctx, q, q.digest) // for good
 	if !ok {
 		return resp, nil // there is no memory for it, and the registry's answer is one
 	}

@@ -26,16 +26,17 @@ import (
 // client of the distribution API. It may be used by any number of goroutines.
 type Transport struct {
 	base       http.RoundTripper
-	finder     *Finder
+	tls, plain *Finder                  // for registries of https, and of http
 	own        *locations.Cache         // nil: it was given
 	supporting flight.Map[string, bool] // what registries say of themselves, by host
 	pushed     flight.Map[string, bool] // where the client pushes, as host and path
 }
 
-// New returns a transport over another one, for one client, which sees what the
-// client of registries may read: members are asked with that. Without
-// Options.Locations they are remembered in memory, in 64 MiB at most.
-func New(base http.RoundTripper, members *registry.Client, options Options) (*Transport, error) {
+// New returns a transport over another one, for one client. Members are asked as
+// the options of registries say, with the scheme of the client's request, so that
+// the client sees what their credentials may read. Without Options.Locations they
+// are remembered in memory, in 64 MiB at most.
+func New(base http.RoundTripper, registries registry.Options, options Options) (*Transport, error) {
 	t := &Transport{base: base}
 	if options.Locations == nil {
 		var err error
@@ -44,8 +45,21 @@ func New(base http.RoundTripper, members *registry.Client, options Options) (*Tr
 		}
 		options.Locations = t.own
 	}
-	t.finder = NewFinder(members, options)
+	if options.Memory == nil {
+		options.Memory = NewMemory(DefaultMemory)
+	}
+	t.tls = NewFinder(registry.New(registries), options)
+	registries.PlainHTTP = true
+	t.plain = NewFinder(registry.New(registries), options)
 	return t, nil
+}
+
+// finder is the one for a request.
+func (t *Transport) finder(r *http.Request) *Finder {
+	if r.URL.Scheme == "http" {
+		return t.plain
+	}
+	return t.tls
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -95,8 +109,9 @@ func (t *Transport) get(r *http.Request, q Request) (*http.Response, error) {
 	}
 	o := &origin{request: r, parsed: q, base: t.base, carriers: lacksCarriers(r.Header)}
 	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
-	ctx, end := withBudget(ctx, q.tenant(), t.finder.options.Timeout)
-	resp, err := t.finder.find(ctx, q)
+	f := t.finder(r)
+	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
+	resp, err := f.find(ctx, q)
 	if err == nil && o.carriers && images.IsManifestType(registry.MediaType(resp.Header.Get("Content-Type"))) {
 		end()
 		if err = resp.Body.Close(); err != nil {
@@ -120,7 +135,7 @@ func (t *Transport) refuse(ctx context.Context, r *http.Request, q Request, err 
 	if came, ok := errors.AsType[*cameError](err); ok {
 		return came.answer, came.err
 	}
-	return complete(r, t.finder.Refuse(ctx, q, err)), nil
+	return complete(r, t.finder(r).Refuse(ctx, q, err)), nil
 }
 
 // complete gives an answer what those of [http.Transport] have.
@@ -138,13 +153,15 @@ func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
-	t.finder.upstream.registries.CloseIdleConnections()
+	t.tls.upstream.registries.CloseIdleConnections()
+	t.plain.upstream.registries.CloseIdleConnections()
 }
 
 // Close ends what goes on besides the requests. Afterwards nothing is known of
 // members.
 func (t *Transport) Close() error {
-	t.finder.Close()
+	t.tls.Close()
+	t.plain.Close()
 	if t.own == nil {
 		return nil
 	}

@@ -29,7 +29,7 @@ type following struct {
 func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 	t.Helper()
 	f := &following{scene: &scene{Scene: fronttest.New(t, &logged, options...)}}
-	members := registry.New(registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)})
+	members := registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)}
 	f.base = &http.Transport{}
 	var err error
 	if f.transport, err = New(f.base, members, Options{SearchRequests: 100, Prefetch: 64}); err != nil {
@@ -40,7 +40,7 @@ func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 		if err := f.transport.Close(); err != nil {
 			t.Error(err)
 		}
-		checkMemory(t, f.transport.finder)
+		checkMemory(t, f.transport.plain)
 	})
 	f.user = "user of org/app"
 	return f
@@ -192,7 +192,7 @@ func TestTransportPasses(t *testing.T) {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {
 			through := f.ask(c.method, c.path, c.header...)
 			direct := *f
-			direct.transport = &Transport{base: f.base, finder: f.transport.finder}
+			direct.transport = &Transport{base: f.base, plain: f.transport.plain}
 			want := direct.direct(c.method, c.path, c.header...)
 			for _, r := range []fronttest.Reply{through, want} {
 				r.Header.Del("Date")

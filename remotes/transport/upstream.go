@@ -41,7 +41,7 @@ type query struct {
 // a redirect that may be handed on. The error is that of the last host, which is
 // the registry itself unless hosts.toml says otherwise. If hosts.toml lists the
 // registry twice, with different settings, its first answer counts. Errors: the
-// class errdefs.ErrNotFound for a 404, [auth.DeniedError] for denials, statusError
+// class errdefs.ErrNotFound for a 404, [auth.DeniedError] for denials, [registry.StatusError]
 // for other answers.
 func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) (*http.Response, error) {
 	if o := originOf(ctx, repository); o != nil {
@@ -175,7 +175,7 @@ func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.R
 	case status == http.StatusForbidden && h.Authorizer.Owns(resp.Request.URL):
 		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
 	}
-	status := &statusError{host: resp.Request.URL.Host, code: resp.StatusCode, message: message, retryAfter: retry.After(resp), elsewhere: !h.Authorizer.Owns(resp.Request.URL)}
+	status := &registry.StatusError{Host: resp.Request.URL.Host, Code: resp.StatusCode, Message: message, RetryAfter: retry.After(resp), Elsewhere: !h.Authorizer.Owns(resp.Request.URL)}
 	return nil, fmt.Errorf("%s: %w", repository, status)
 }
 
@@ -228,6 +228,6 @@ func isRefusedHead(err error) bool {
 	if denied, ok := errors.AsType[*auth.DeniedError](err); ok {
 		return !denied.NoToken
 	}
-	status, ok := errors.AsType[*statusError](err)
-	return ok && status.code >= http.StatusBadRequest && !retry.RetryableStatus(status.code)
+	status, ok := errors.AsType[*registry.StatusError](err)
+	return ok && status.Code >= http.StatusBadRequest && !retry.RetryableStatus(status.Code)
 }
