@@ -108,21 +108,10 @@ var remedies = map[usage.Choice]remedy{
 // the next error.
 func remediesFor(cmd *cobra.Command, err error) []string {
 	var steps []string
-	for _, by := range choices(err) {
+	for _, by := range usage.Choices(err) {
 		if r := remedies[by]; r.flag == "" || cmd.Flags().Lookup(r.flag) != nil {
 			steps = append(steps, r.step)
 		}
 	}
 	return steps
-}
-
-// choices are what would have avoided an error and its causes, innermost first,
-// because that is the one the user has to change first.
-func choices(err error) []usage.Choice {
-	var found []usage.Choice
-	for avoidable := new(usage.Avoidable); errors.As(err, &avoidable); err = avoidable.Err {
-		found = append(found, avoidable.By)
-	}
-	slices.Reverse(found)
-	return found
 }

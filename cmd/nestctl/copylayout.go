@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
@@ -102,31 +101,21 @@ type planned struct {
 	Size         int64         `json:"size"`
 }
 
-// contents returns what would be copied where. A layout has one place for all
-// content, so a walk is enough; for a registry the plan decides as the copy
-// would.
-func (o *copyOptions) contents(ctx context.Context, from *copySource, to destination) ([]planned, error) {
-	plan := []planned{}
-	add := func(place string, d ocispec.Descriptor) {
-		plan = append(plan, planned{place, d.Digest, d.MediaType, d.ArtifactType, d.Size})
-	}
+// contents returns what would be copied where, as the pull or the copy would.
+func (o *copyOptions) contents(ctx context.Context, from *copySource, to destination) (plan []planned, err error) {
+	var contents []bundle.Planned
 	if to.isLayout {
-		options := o.walk(from)
-		options.Blobs = true
-		walked, err := from.bundle.Walk(ctx, options, bundle.Visitor{})
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range walked.Root.AllWithReferrers() {
-			if !n.Missing {
-				add(to.name, n.Descriptor)
-			}
-		}
-		return plan, nil
+		contents, err = bundle.PlanPull(ctx, from.bundle, o.walk(from))
+	} else {
+		contents, err = bundle.Plan(ctx, from.bundle, to.parent, o.bundle(from, nil))
 	}
-	contents, err := bundle.Plan(ctx, from.bundle, to.parent, o.bundle(from, nil))
+	plan = []planned{}
 	for _, c := range contents {
-		add(c.Repository.String(), c.Descriptor)
+		place := to.name
+		if !to.isLayout {
+			place = c.Repository.String()
+		}
+		plan = append(plan, planned{place, c.Digest, c.MediaType, c.ArtifactType, c.Size})
 	}
 	return plan, err
 }

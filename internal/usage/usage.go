@@ -7,7 +7,9 @@
 package usage
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/errdefs"
 )
@@ -45,3 +47,14 @@ type Choice string
 func (e *Avoidable) Error() string { return e.Err.Error() }
 
 func (e *Avoidable) Unwrap() error { return e.Err }
+
+// Choices are what would have avoided an error and its causes, innermost first,
+// because that is the one to change first.
+func Choices(err error) []Choice {
+	var found []Choice
+	for avoidable := new(Avoidable); errors.As(err, &avoidable); err = avoidable.Err {
+		found = append(found, avoidable.By)
+	}
+	slices.Reverse(found)
+	return found
+}
