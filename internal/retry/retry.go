@@ -219,3 +219,13 @@ func Sleep(ctx context.Context, wait time.Duration) bool {
 		return false
 	}
 }
+
+// IsBusy reports whether an error says, by a method Busy, that whoever was asked
+// wants to be asked less.
+func IsBusy(err error) bool {
+	busy, ok := errors.AsType[interface {
+		error
+		Busy() bool
+	}](err)
+	return ok && busy.Busy()
+}

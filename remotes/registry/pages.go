@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/retry"
 )
@@ -140,4 +142,12 @@ func (b *pageBody) Read(p []byte) (int, error) {
 		return 0, b.other
 	}
 	return n, err
+}
+
+// IsForeignPage reports whether an answer is an HTML page, such as a login page,
+// and nothing shows that the page is the blob. A client would notice only when it
+// has all of it, and would not try another host then.
+func IsForeignPage(resp *http.Response, d digest.Digest, size int64) bool {
+	return IsPage(MediaType(resp.Header.Get("Content-Type"))) && resp.StatusCode == http.StatusOK &&
+		resp.Header.Get("Docker-Content-Digest") != d.String() && (size == 0 || resp.ContentLength != size)
 }

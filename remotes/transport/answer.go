@@ -100,14 +100,6 @@ func classify(err error, k Kind) *Failure {
 
 var unknownCodes = map[Kind]string{Manifests: "MANIFEST_UNKNOWN", Blobs: "BLOB_UNKNOWN", Referrers: "MANIFEST_UNKNOWN", Tags: "NAME_UNKNOWN"}
 
-func isBusy(err error) bool {
-	busy, ok := errors.AsType[interface {
-		error
-		Busy() bool
-	}](err)
-	return ok && busy.Busy()
-}
-
 // answerTo is the status that the client gets for one of a registry. A 429 is
 // never passed on: containerd would retry five times at once.
 func answerTo(code int) int {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -55,18 +54,10 @@ func (f *Finder) requestBlob(ctx context.Context, q Request, p nested.Place, fro
 		ask.kind, ask.accept = Manifests, acceptAll
 		return f.exchangeBlob(ctx, from, ask)
 	}
-	if err == nil && isForeignPage(resp, q.digest, p.Descriptor().Size) {
+	if err == nil && registry.IsForeignPage(resp, q.digest, p.Descriptor().Size) {
 		return nil, errors.Join(&registry.AnswerError{Host: resp.Request.URL.Host, Of: from.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), Blob: true}, resp.Body.Close())
 	}
 	return resp, err
-}
-
-// isForeignPage reports whether an answer is an HTML page, such as a login page,
-// and nothing shows that the page is the blob. A client would notice only when it
-// has all of it, and would not try another host then.
-func isForeignPage(resp *http.Response, d digest.Digest, size int64) bool {
-	return registry.IsPage(registry.MediaType(resp.Header.Get("Content-Type"))) && resp.StatusCode == http.StatusOK &&
-		resp.Header.Get("Docker-Content-Digest") != d.String() && (size == 0 || resp.ContentLength != size)
 }
 
 // exchangeBlob requests a blob. A HEAD whose answer says too little, or is refused,

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -26,7 +27,7 @@ type attempt func(p nested.Place, from auth.Repository) error
 func (f *Finder) tryPlaces(ctx context.Context, q Request, try attempt) error {
 	places, err := f.tryKnown(ctx, q, try)
 	switch {
-	case err == nil, ctx.Err() != nil, places.Known(q.repository), isBusy(err), q.known:
+	case err == nil, ctx.Err() != nil, places.Known(q.repository), retry.IsBusy(err), q.known:
 		return err
 	case len(places) == 0 && !errdefs.IsNotFound(err):
 		return err

@@ -1,12 +1,29 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"strings"
+
 	"github.com/containerd/platforms"
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 )
+
+// pairs reads KEY=VALUE. The value may contain "=" or be empty.
+func pairs(flag string, list []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, s := range list {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok || key == "" {
+			return nil, usage.Errorf("--%s %q: must be KEY=VALUE", flag, s)
+		}
+		all[key] = value
+	}
+	return all, nil
+}
 
 // platformFlag returns the selection for --platform and --all-platforms; nil
 // selects all. Platforms match exactly: by containerd's other rule, an arm64
@@ -36,4 +53,18 @@ func checkMembers(members []string) error {
 		}
 	}
 	return nil
+}
+
+// warnOfCleanUp warns about what a registry's clean-up may do to published
+// content (docs/spec.md, section 8b). The clean-up may run weeks later, when
+// its effect is hard to connect with this command.
+func warnOfCleanUp(stderr io.Writer, strategy string, noProtect bool) {
+	if strategy == "reference" {
+		fmt.Fprintln(stderr, "warning: --strategy reference: the clean-up of a registry that does not know child namespaces may delete the index, "+
+			"or fail for the whole registry; --strategy carrier avoids that (docs/registries.md)")
+	}
+	if noProtect {
+		fmt.Fprintln(stderr, "warning: --no-protect: a registry's clean-up may delete members, or parts of them, that have no tag in their own repository; "+
+			"tag them there yourself (docs/registries.md)")
+	}
 }
