@@ -22,12 +22,11 @@ func newExec(s *settings) *cobra.Command {
 		Long: `Run another client of registries. Its requests to the registries pass through
 nestctl, which answers from the members of nested indexes what the repository of
 the index does not have, and takes nested indexes that are pushed. The command
-logs in as it always does; members are fetched with your Docker credential
-stores. Requests to other hosts pass unseen.
+logs in as it always does; members are fetched with your Docker credentials.
+Requests to other hosts pass unseen.
 
 The registries are those of --registry, else those of the references among the
-arguments: host/name, docker://host/name, oci://host/name, https://host. A host
-has a dot or a port.
+arguments: host/name, docker://host/name, https://host. A host has a dot or a port.
 
 The command gets a proxy on loopback with a password, and roots with a CA that
 is for these registries and ends with it (HTTPS_PROXY, SSL_CERT_FILE and their
@@ -35,7 +34,7 @@ like). A proxy, a NO_PROXY and roots that were set before still count.
 
 The exit status is the command's: 128 and the number after a signal, 127 when
 there is no such command, 126 when it cannot be executed. A registry on loopback,
-and any on macOS and Windows, cannot be intercepted: use nestctl serve.`,
+and any on macOS and Windows, cannot be intercepted.`,
 		Example: `  nestctl exec -- crane pull registry.example.com/org/app:v1 app.tar
   nestctl exec --registry registry.example.com -- ./release.sh`,
 		Args: cobra.MinimumNArgs(1),
@@ -49,7 +48,6 @@ and any on macOS and Windows, cannot be intercepted: use nestctl serve.`,
 	}
 	c.Flags().SetInterspersed(false) // what follows the command is the command's
 	c.Flags().StringArrayVar(&registries, "registry", nil, "a registry, host or host:port; repeatable")
-	c.Flags().BoolVar(&s.plainHTTP, "plain-http", false, "speak http to the registries of members")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what is asked and answered, on standard error")
 	return c
 }
@@ -61,7 +59,6 @@ func (s *settings) execute(cmd *cobra.Command, args []string, registries []inter
 		return err
 	}
 	base := upstream.Transport()
-	defer base.CloseIdleConnections()
 	say := func(line string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "nestctl: "+sanitize.Text(sanitize.URLs(line)))
 	}

@@ -26,7 +26,7 @@ import (
 )
 
 // instead is the next step where a command cannot be intercepted.
-const instead = "use a front for the registry: nestctl serve"
+const instead = "what works is a client on Linux that reads SSL_CERT_FILE, and a name of the registry that is not loopback's"
 
 // Select returns the registries that are named, or else those of the references among the arguments of a command. It is an
 // error, before anything runs, when their requests cannot be intercepted: there is no registry, or it is one that clients

@@ -61,7 +61,7 @@ func TestAllowListIsAboutParents(t *testing.T) {
 
 // TestNodeKnowsNoCallers: in mode Node nobody gets a share of their own, of memory or of what is kept, by what they show.
 func TestNodeKnowsNoCallers(t *testing.T) {
-	for mode, want := range map[Mode]transport.Caller{Node: {}, Pod: transport.NewCaller("user", "password")} {
+	for mode, want := range map[Mode]transport.Caller{Node: {}, Pod: {Username: "user", Password: "password"}} {
 		g := New(Options{Mode: mode})
 		defer g.Close()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/", http.NoBody)

@@ -38,5 +38,5 @@ func (g *Gateway) caller(r *http.Request) transport.Caller {
 		return transport.Caller{}
 	}
 	username, password, _ := r.BasicAuth()
-	return transport.NewCaller(username, password)
+	return transport.Caller{Username: username, Password: password}
 }

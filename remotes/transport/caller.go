@@ -7,10 +7,7 @@ import (
 )
 
 // Caller is whose credentials are used; the zero value nobody's in particular.
-type Caller struct{ username, password string }
-
-// NewCaller is the caller who showed a user and a password.
-func NewCaller(username, password string) Caller { return Caller{username, password} }
+type Caller struct{ Username, Password string }
 
 // callerKey is the key of the caller in a context.
 type callerKey struct{}
@@ -29,5 +26,5 @@ func (Callers) Lookup(ctx context.Context, _ auth.Repository) (auth.Credential, 
 	if c == (Caller{}) {
 		return auth.Credential{Source: "none: the caller showed none"}, nil
 	}
-	return auth.UserCredential(c.username, c.password, "the caller's"), nil
+	return auth.UserCredential(c.Username, c.Password, "the caller's"), nil
 }

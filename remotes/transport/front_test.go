@@ -58,7 +58,7 @@ func (f *front) answer(r *http.Request) *http.Response {
 	caller := Caller{}
 	if f.options.PerCaller {
 		username, password, _ := r.BasicAuth()
-		caller = NewCaller(username, password)
+		caller = Caller{username, password}
 	}
 	repository := auth.Repository{}
 	if err == nil && q.kind != Base {

@@ -169,7 +169,7 @@ type tenant struct {
 }
 
 // bytes is about what it takes to keep something for a tenant.
-func (t tenant) bytes() int64 { return 1<<10 + int64(len(t.caller.username)+len(t.caller.password)) }
+func (t tenant) bytes() int64 { return 1<<10 + int64(len(t.caller.Username)+len(t.caller.Password)) }
 
 // rights remembers which callers may read which repositories, and when the
 // registry showed it last.
