@@ -217,7 +217,10 @@ func refusing(t *testing.T) string {
 // TestCommandGone: that a command ends in the middle of what it sends is no failure below it.
 func TestCommandGone(t *testing.T) {
 	s := newScene(t)
-	s.tls(s.ca, "registry.test:443", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	s.tls(s.ca, "registry.test:443", func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler) // an answer would reach the proxy at once with the end
+	})
 	o, _ := s.options("registry.test")
 	seen := make(chan string, 1)
 	o.Asked = func(line string) { seen <- line }

@@ -17,6 +17,7 @@ import (
 // TestErrorMessagesAreSanitized: of what a registry or its token server says in an error a client is shown so much, on one line, and nothing
 // that a terminal obeys.
 func TestErrorMessagesAreSanitized(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	for _, test := range []struct {
 		name, message string
@@ -54,6 +55,7 @@ func TestErrorMessagesAreSanitized(t *testing.T) {
 
 // TestHeadOfBlobHasAllHeaders: whatever a registry says in its answer to HEAD, the gateway's has all three headers.
 func TestHeadOfBlobHasAllHeaders(t *testing.T) {
+	t.Parallel()
 	for name, status := range map[string]int{"says nothing": http.StatusOK, "does not know HEAD": http.StatusMethodNotAllowed, "is itself": 0} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, node)
@@ -77,6 +79,7 @@ func TestHeadOfBlobHasAllHeaders(t *testing.T) {
 
 // TestInvalidTagsAreNotAskedFor: a search asks for no name in a registry's list of tags that cannot be a tag.
 func TestInvalidTagsAreNotAskedFor(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	root := s.Publish()
 	s.Registry.Intercept(registrytest.Say(http.StatusOK, "application/json", `{"tags":["../../../secret/app/manifests/v1","..","v1?x=y","v1#x","a/b","a b","","v1"]}`, registrytest.WithCredentials, registrytest.Of(registrytest.KindTags)))

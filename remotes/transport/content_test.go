@@ -20,6 +20,7 @@ import (
 // TestPlainContentPassesUnchanged: content that has nothing to do with child namespaces passes
 // byte for byte, whatever it is.
 func TestPlainContentPassesUnchanged(t *testing.T) {
+	t.Parallel()
 	padded := func(size int) string {
 		return `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[],"x":"` + strings.Repeat("x", size) + `"}`
 	}
@@ -55,6 +56,7 @@ func TestPlainContentPassesUnchanged(t *testing.T) {
 // TestHeadWithoutHeadersIsAnswered: some registries say nothing in answers to HEAD, or
 // do not know it.
 func TestHeadWithoutHeadersIsAnswered(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]registrytest.Interceptor{
 		"not allowed": registrytest.Answer(http.StatusMethodNotAllowed, nil, registrytest.WithCredentials, registrytest.Method(http.MethodHead)),
 		"no digest": func(w http.ResponseWriter, req *http.Request) bool {
@@ -92,6 +94,7 @@ func TestHeadWithoutHeadersIsAnswered(t *testing.T) {
 // TestInvalidIndexIsNamed: the error names the index, the position and the value, and
 // no target is asked.
 func TestInvalidIndexIsNamed(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	index := s.Registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(web, "../victim"))
@@ -110,6 +113,7 @@ func TestInvalidIndexIsNamed(t *testing.T) {
 // TestErrorOfAMemberNamesIt: what a member's registry answers reaches the client with
 // the member's name.
 func TestErrorOfAMemberNamesIt(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	denied := s.Registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
@@ -129,6 +133,7 @@ func TestErrorOfAMemberNamesIt(t *testing.T) {
 
 // TestWrongMemberContentIsRefused: content of a member that is other than described is not passed on.
 func TestWrongMemberContentIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	index := s.Registry.Index("org/app", registrytest.Member(web, "web"))
@@ -142,6 +147,7 @@ func TestWrongMemberContentIsRefused(t *testing.T) {
 // TestReferrersAreWhereTheMemberIs: they are where the member is, by the API and by the tag that
 // stands for it.
 func TestReferrersAreWhereTheMemberIs(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	signature := s.Registry.Referrer("org/app/web", web, "application/vnd.test.signature")
@@ -170,6 +176,7 @@ func TestReferrersAreWhereTheMemberIs(t *testing.T) {
 // TestUnverifiedSaysNothing: what a tag names is passed on as it is, whatever digest the registry says that it has. Nothing
 // is learnt of it unless it has that.
 func TestUnverifiedSaysNothing(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	root := s.Publish()
 	parent := repository(t, s.Registry.Host()+"/org/app")
@@ -207,6 +214,7 @@ func TestUnverifiedSaysNothing(t *testing.T) {
 
 // TestMirrorNamesNothing: a mirror that hosts.toml trusts with content alone is not asked what there is under a name.
 func TestMirrorNamesNothing(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	s.Registry.Tag("org/app", "v1", image.Digest)
@@ -238,6 +246,7 @@ func TestMirrorNamesNothing(t *testing.T) {
 // client gets no bytes but those that it asked for: containerd would keep them,
 // and refuse them at the next pull again.
 func TestWrongPlainContentIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	right := s.Get("manifests", image.Digest)

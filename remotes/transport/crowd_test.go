@@ -110,6 +110,7 @@ func (c *crowd) disperse() {
 // TestEndlessAnswersHoldNobodyUp: however many requests there are for manifests that never end, of whatever kind, from one repository or many,
 // another tenant's pulls and lists are answered while they wait.
 func TestEndlessAnswersHoldNobodyUp(t *testing.T) {
+	t.Parallel()
 	const most = 1 << 20 // twice the limit for manifests and indexes below nested indexes
 	some := digest.FromString("some")
 	for name, test := range map[string]struct {
@@ -159,6 +160,7 @@ func TestEndlessAnswersHoldNobodyUp(t *testing.T) {
 
 // TestNoMemoryIsToldWithRetryAfter: who waits for longer than a registry may take is told when to come again.
 func TestNoMemoryIsToldWithRetryAfter(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, node)
 	c.options.Timeout = time.Second
 	c.start(filepath.Join(t.TempDir(), "locations"))
@@ -192,6 +194,7 @@ func fill(t *testing.T, p *pool) (giveBack func()) {
 
 // TestWideSearchEnds: a search below more than there is memory for ends, and others search beside it.
 func TestWideSearchEnds(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, node)
 	c.Publish()
 	var wide []ocispec.Descriptor
@@ -220,6 +223,7 @@ func TestWideSearchEnds(t *testing.T) {
 // TestIdleContentIsEvicted: what waits for its client, after a HEAD or read ahead, makes room for what is asked for, and is
 // asked for again.
 func TestIdleContentIsEvicted(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, node)
 	_, members := c.fleet(20)
 	c.begin(members)
@@ -247,6 +251,7 @@ func TestIdleContentIsEvicted(t *testing.T) {
 
 // TestReadAheadTakesOnlyFreeMemory: for what nobody asked for yet nothing is given up, and memory not waited for.
 func TestReadAheadTakesOnlyFreeMemory(t *testing.T) {
+	t.Parallel()
 	p := memory.NewPool[tenant](8 << 10)
 	kept, ok := p.TakeFree(holder(t, "a"), 3<<10)
 	if !ok {
@@ -263,6 +268,7 @@ func TestReadAheadTakesOnlyFreeMemory(t *testing.T) {
 
 // TestLargeIsPassedOn: an index that is larger than the limit is passed on, and not held in memory.
 func TestLargeIsPassedOn(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, node)
 	body := strings.Repeat(" ", 20<<20)
 	for name, chunked := range map[string]bool{"said": false, "not said": true} {

@@ -11,6 +11,7 @@ import (
 // TestRenamedScopeKeepsCredentialsApart: before a front that rewrites paths, whose tokens have other names for repositories, each repository is
 // asked for with the credential of its own: our scope first, then the one that is named.
 func TestRenamedScopeKeepsCredentialsApart(t *testing.T) {
+	t.Parallel()
 	registry := registrytest.New(registrytest.WithTokenAuth())
 	t.Cleanup(registry.Close)
 	s := &scene{Scene: &fronttest.Scene{T: t, Registry: registry}, options: frontOptions{mode: node, credentials: fronttest.PerRepository(t, registry), Options: Options{SearchRequests: 100}}}

@@ -19,6 +19,7 @@ import (
 )
 
 func TestBundleIsPulled(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	root := s.Publish()
 	if got := s.Pull("v1"); got != root.Digest {
@@ -40,6 +41,7 @@ func TestBundleIsPulled(t *testing.T) {
 
 // TestLostLocationsAreFoundAgain: a gateway that has lost its memory finds content again.
 func TestLostLocationsAreFoundAgain(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	layer := s.Registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
@@ -83,6 +85,7 @@ func TestLostLocationsAreFoundAgain(t *testing.T) {
 
 // TestLocationsSurvive: what was learnt is there after a restart.
 func TestLocationsSurvive(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	s.Pull("v1")
@@ -103,6 +106,7 @@ func TestLocationsSurvive(t *testing.T) {
 }
 
 func TestCarrierIsServedAsItsIndex(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
@@ -158,6 +162,7 @@ func TestCarrierIsServedAsItsIndex(t *testing.T) {
 // TestPlainPullMakesTheSameRequests: for a plain image the registry sees what it would see without the
 // gateway.
 func TestPlainPullMakesTheSameRequests(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}), registrytest.TarLayer(map[string]string{"b": "1"}))
 	s.Registry.Tag("org/app", "plain", image.Digest)
@@ -175,6 +180,7 @@ func TestPlainPullMakesTheSameRequests(t *testing.T) {
 }
 
 func TestRangeIsPassedOn(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("0123456789"))
@@ -190,6 +196,7 @@ func TestRangeIsPassedOn(t *testing.T) {
 
 // TestFaultsOfTheRegistry: what a registry answers, and what the client is told.
 func TestFaultsOfTheRegistry(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		fault  func(*registrytest.Registry) registrytest.Interceptor
 		status int
@@ -238,6 +245,7 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 // TestRedirectIsFollowedWithoutCredentials: a redirect that is not to be handed on is followed here,
 // without the registry's credentials.
 func TestRedirectIsFollowedWithoutCredentials(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	store := registrytest.New()
 	t.Cleanup(store.Close)

@@ -12,6 +12,7 @@ import (
 // TestOnlyHeadersAboutContentPass: of what a caller sends, a registry sees which part of a blob is wanted, and nothing else; of what a
 // registry sends beside content, a caller sees what is said of that, and no challenge or cookie.
 func TestOnlyHeadersAboutContentPass(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	root := s.Publish()
 	blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))

@@ -21,6 +21,7 @@ import (
 // TestBrokenSiblingHidesNoOther: an invalid index, or a child whose registry fails, does
 // not keep others from being found.
 func TestBrokenSiblingHidesNoOther(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	layer := s.Registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
 	web := s.Registry.Artifact("org/app/web", "application/x-test", layer)
@@ -43,6 +44,7 @@ func TestBrokenSiblingHidesNoOther(t *testing.T) {
 // TestSharedLayerIsFoundInThePlainImage: what a plain image has in common with a member is found
 // where the plain image is, by whoever may read that.
 func TestSharedLayerIsFoundInThePlainImage(t *testing.T) {
+	t.Parallel()
 	for name, mode := range map[string]frontMode{"node": node, "pod": pod} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, mode)
@@ -74,6 +76,7 @@ func TestSharedLayerIsFoundInThePlainImage(t *testing.T) {
 // TestReferrerSaysNothingOfOthers: who may write to one child cannot say where
 // the content of another is.
 func TestReferrerSaysNothingOfOthers(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	worker := s.Registry.Image("org/app/worker", registrytest.TarLayer(map[string]string{"worker": "1"}))
@@ -95,6 +98,7 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 // TestCallerWithoutRightsLearnsNothing: a registry that answers 404 to who may not read does
 // not make the gateway tell more.
 func TestCallerWithoutRightsLearnsNothing(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	s.Publish()
 	layer := s.Registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
@@ -131,6 +135,7 @@ func TestCallerWithoutRightsLearnsNothing(t *testing.T) {
 
 // TestMirrorSeesNoCallersCredentials: a mirror is not shown the caller's credentials.
 func TestMirrorSeesNoCallersCredentials(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	s.Registry.Tag("org/app", "v1", image.Digest)
@@ -152,6 +157,7 @@ func TestMirrorSeesNoCallersCredentials(t *testing.T) {
 
 // TestFailedTokenEndpointIsRetried: a token endpoint that fails once is asked again.
 func TestFailedTokenEndpointIsRetried(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]func(...registrytest.Filter) registrytest.Interceptor{
 		"503":   func(f ...registrytest.Filter) registrytest.Interceptor { return registrytest.Answer(503, nil, f...) },
 		"reset": registrytest.Reset,
@@ -167,6 +173,7 @@ func TestFailedTokenEndpointIsRetried(t *testing.T) {
 
 // TestCutManifestIsFetchedAgain: a manifest whose answer breaks off is requested again.
 func TestCutManifestIsFetchedAgain(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	s.Registry.Intercept(s.Registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
@@ -175,6 +182,7 @@ func TestCutManifestIsFetchedAgain(t *testing.T) {
 
 // TestRefusedRedirectIsNotRetried: what our policy refuses is not tried again.
 func TestRefusedRedirectIsNotRetried(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 	for _, to := range []string{"ftp://cdn.test?secret=canary", "http://169.254.169.254", "https://[?secret=canary"} {
@@ -191,6 +199,7 @@ func TestRefusedRedirectIsNotRetried(t *testing.T) {
 // TestStalledRegistryEndsInAnError: a registry that does not answer is an error in time, and names
 // the child.
 func TestStalledRegistryEndsInAnError(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.options.Timeout = 300 * time.Millisecond
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -206,6 +215,7 @@ func TestStalledRegistryEndsInAnError(t *testing.T) {
 // TestIndexOfEmptyEntriesPasses: a plain index of a hundred thousand empty entries passes, and
 // is not read.
 func TestIndexOfEmptyEntriesPasses(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	body := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[{}` + strings.Repeat(",{}", 1_000_000) + `]}`
 	d := s.Registry.Put("org/app", ocispec.MediaTypeImageIndex, []byte(body))
@@ -220,6 +230,7 @@ func TestIndexOfEmptyEntriesPasses(t *testing.T) {
 
 // TestCutManifestIsFetchedAgainByTag: by its tag, too.
 func TestCutManifestIsFetchedAgainByTag(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	s.Registry.Intercept(s.Registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
@@ -230,6 +241,7 @@ func TestCutManifestIsFetchedAgainByTag(t *testing.T) {
 
 // TestFruitlessSearchIsMadeAgainInTime: how long a search is not made again does not depend on how often somebody asks.
 func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.Publish()
 	s.Pull("v1")
@@ -248,6 +260,7 @@ func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 
 // TestMovedContentIsAskedForOnce: what is no longer where it was is asked for there once, though indexes are read again that may name another place.
 func TestMovedContentIsAskedForOnce(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	layer := s.Registry.PutBlob("org/app/worker", "application/octet-stream", []byte("a layer"))
 	index := s.Registry.Index("org/app", registrytest.Member(s.Registry.Artifact("org/app/worker", "application/x-test", layer), "worker"))
@@ -262,6 +275,7 @@ func TestMovedContentIsAskedForOnce(t *testing.T) {
 
 // TestRightIsFoundOutWithoutHEAD: a registry without HEAD is asked with GET whether a caller may read.
 func TestRightIsFoundOutWithoutHEAD(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	root := s.Publish()
 	for _, name := range []string{"org/app", "org/app/web", "org/app/a", "org/app/a/b"} {

@@ -30,6 +30,7 @@ func (s *scene) learnt() int64 {
 // TestLearntOnce: an index is learnt in one transaction, and then not again: from its second request on nothing is
 // written, until it is time to be seen again.
 func TestLearntOnce(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.options.Prefetch = 0
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -84,6 +85,7 @@ const nestedCarrier = "application/vnd.nestedoci.carrier.v1+json"
 // answered, and find what they learn. Who waits for room does so until the request ends, and no longer than the
 // gateway's time allows.
 func TestLearningKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.options.Timeout = 2 * time.Second
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -137,6 +139,7 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 // TestStrangerLearnsNothingOfPulls: what a caller without a right is told, which requests that makes and what is looked up for it
 // are the same whether somebody has pulled there or not.
 func TestStrangerLearnsNothingOfPulls(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]int{"denied": http.StatusForbidden, "hidden": http.StatusNotFound, "hidden but for its tags": http.StatusNotFound} {
 		t.Run(name, func(t *testing.T) {
 			var seen []string

@@ -12,6 +12,7 @@ func holder(t *testing.T, name string) tenant {
 
 // TestMemoryIsGivenBack: a request gives back what it has taken however it ends.
 func TestMemoryIsGivenBack(t *testing.T) {
+	t.Parallel()
 	m := NewMemory(1 << 20)
 	func() {
 		defer func() { _ = recover() }()

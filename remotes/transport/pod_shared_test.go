@@ -21,6 +21,7 @@ import (
 
 // TestHeldIsForOneCaller: what was read to answer one caller's HEAD is given to that caller's GET, and to nobody else's.
 func TestHeldIsForOneCaller(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	root := s.Publish()
 	s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
@@ -51,6 +52,7 @@ func TestHeldIsForOneCaller(t *testing.T) {
 
 // TestSearchesOfCallersAreApart: that one caller's search came to nothing says nothing to another, who may read more.
 func TestSearchesOfCallersAreApart(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	layer := s.Registry.PutBlob("org/app/web", ocispec.MediaTypeImageLayer, []byte("a layer"))
 	s.Registry.Tag("org/app", "v1", s.Registry.Index("org/app", registrytest.Member(s.Registry.Artifact("org/app/web", "application/x-test", layer), "web")).Digest)

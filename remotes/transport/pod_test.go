@@ -18,6 +18,7 @@ import (
 // TestCallersOwnRightsCount: the caller's own rights count, for every request and for every look
 // into the location cache.
 func TestCallersOwnRightsCount(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	root := s.Publish()
 	for _, name := range []string{"org/app", "org/app/web", "org/app/a", "org/app/a/b"} {
@@ -56,6 +57,7 @@ func TestCallersOwnRightsCount(t *testing.T) {
 // TestIdentityTokenGoesToTheTokenEndpoint: a caller whose user is <token> shows an identity token,
 // which is for the token endpoint, for the parent and for the members.
 func TestIdentityTokenGoesToTheTokenEndpoint(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	s.Publish()
 	s.Registry.AllowIdentityToken("refresh", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
@@ -74,6 +76,7 @@ func TestIdentityTokenGoesToTheTokenEndpoint(t *testing.T) {
 // bundle, callers without a credential, with one for nothing or for the parent
 // alone still get no more than the registry gives them itself.
 func TestStrangersGetNoMoreThanFromTheRegistry(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	root := s.Publish()
 	s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")
@@ -128,6 +131,7 @@ func (s *scene) pathsOf(root ocispec.Descriptor) []string {
 // says nothing of the rights on the parent: a right that the registry takes away ends a minute after the parent itself
 // has last shown something.
 func TestMembersGiveNoRights(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	root := s.Publish()
 	s.Registry.Allow("all", "all-secret", "org/app", "org/app/web", "org/app/a", "org/app/a/b")

@@ -129,6 +129,7 @@ func eachClaim(t *testing.T, test func(t *testing.T, s *scene, says func(ocispec
 // TestClaimsChangeNothingKnown: what an index in one child says of content of others and of the parent changes nothing of
 // what is known, now and after a restart.
 func TestClaimsChangeNothingKnown(t *testing.T) {
+	t.Parallel()
 	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, tag := range []string{"v1", "v2", "plain"} {
@@ -157,6 +158,7 @@ func TestClaimsChangeNothingKnown(t *testing.T) {
 // TestClaimsHideNothingUnknown: nor do they hide what is not known yet, from a client that goes through a bundle or one that
 // has its indexes; what was found is known from then on.
 func TestClaimsHideNothingUnknown(t *testing.T) {
+	t.Parallel()
 	eachClaim(t, func(t *testing.T, s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) {
 		all := s.victims(says)
 		for _, d := range slices.Backward(extremes(all)) { // blobs first: nobody has asked for what names them
@@ -176,6 +178,7 @@ func TestClaimsHideNothingUnknown(t *testing.T) {
 // TestClaimsHideNoReferrers: who claims to have content hides nothing that refers to it where it is, and only adds to what is
 // known.
 func TestClaimsHideNoReferrers(t *testing.T) {
+	t.Parallel()
 	for name, known := range map[string]bool{"before": false, "behind": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, node)

@@ -43,6 +43,7 @@ func (s *scene) begin(members []ocispec.Descriptor) {
 
 // TestStalledReadAheadLeavesTime: a registry that gives no answer to what is read ahead leaves the client time for its own request.
 func TestStalledReadAheadLeavesTime(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.options.Timeout = 3 * time.Second
 	s.start(t.TempDir() + "/locations")
@@ -58,6 +59,7 @@ func TestStalledReadAheadLeavesTime(t *testing.T) {
 // TestFailedReadAheadStops: what fails ahead is asked for once, and stops the rest; the client is told of it by the answer to its
 // own request.
 func TestFailedReadAheadStops(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	_, members := s.fleet(200)
 	for _, m := range members[2:] {
@@ -82,6 +84,7 @@ func TestFailedReadAheadStops(t *testing.T) {
 
 // TestReadAheadOutlivesItsRequest: a client that goes away while its answer is on its way gets it when it comes again.
 func TestReadAheadOutlivesItsRequest(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	_, members := s.fleet(3)
 	last := members[2].Digest
@@ -127,6 +130,7 @@ func TestReadAheadOutlivesItsRequest(t *testing.T) {
 
 // TestReadAheadServesOnlyAllOfABlob: a range of the whole is the whole; a client that has a part already is served the rest.
 func TestReadAheadServesOnlyAllOfABlob(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	_, members := s.fleet(3)
 	s.begin(members)
@@ -147,6 +151,7 @@ func TestReadAheadServesOnlyAllOfABlob(t *testing.T) {
 
 // TestReadAheadEndsWithTheRight: in mode pod an answer does not outlast the right to it.
 func TestReadAheadEndsWithTheRight(t *testing.T) {
+	t.Parallel()
 	for mode, requests := range map[frontMode]int{node: 1, pod: 2} {
 		s := newScene(t, mode)
 		s.Registry.Allow("pod", fronttest.Secret, "org/app", "org/app/web")
@@ -170,6 +175,7 @@ func TestReadAheadEndsWithTheRight(t *testing.T) {
 
 // TestIdleClientMakesRoom: a client that asks for nothing any more makes room for another.
 func TestIdleClientMakesRoom(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.options.Prefetch = 2
 	s.start(t.TempDir() + "/locations")
@@ -197,6 +203,7 @@ func TestIdleClientMakesRoom(t *testing.T) {
 
 // TestForgottenPullIsNotReadAhead: of a pull that is forgotten nothing more is expected, and after the end of the gateway no pull is.
 func TestForgottenPullIsNotReadAhead(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	root, members := s.fleet(3)
 	s.Get("manifests", root.Digest)
@@ -217,6 +224,7 @@ func TestForgottenPullIsNotReadAhead(t *testing.T) {
 
 // TestSizeIsBound: of content whose descriptor says what it is, no more is read than that.
 func TestSizeIsBound(t *testing.T) {
+	t.Parallel()
 	for name, length := range map[string]int64{"said": 8 << 20, "not said": -1} {
 		body := &counted{Reader: io.LimitReader(zeros{}, 8<<20)}
 		g := newFront(frontOptions{mode: node})
@@ -288,6 +296,7 @@ func TestOnlySmallContentForThisPlatformIsReadAhead(t *testing.T) {
 
 // TestOnlyUsedHeadersAreKept: only the headers that clients get are kept with content.
 func TestOnlyUsedHeadersAreKept(t *testing.T) {
+	t.Parallel()
 	header := http.Header{"Etag": {"e"}, "X-Large": {strings.Repeat("x", 1<<20)}}
 	ctx, cancel := withBudget(t.Context(), tenant{}, time.Minute)
 	defer cancel()
@@ -299,6 +308,7 @@ func TestOnlyUsedHeadersAreKept(t *testing.T) {
 
 // TestReadAheadWaitsForTheMirror: a mirror that takes long is not passed by for what nobody has asked for yet.
 func TestReadAheadWaitsForTheMirror(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	mirror := registrytest.New()
 	t.Cleanup(mirror.Close)
@@ -325,6 +335,7 @@ func TestReadAheadWaitsForTheMirror(t *testing.T) {
 
 // TestLayerIsNoManifest: a layer that is in the location cache is not under /manifests/, at the registry and here.
 func TestLayerIsNoManifest(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	_, members := s.fleet(1)
 	s.pullRoot()

@@ -56,6 +56,7 @@ func (s *scene) await(content int) {
 
 // TestReadAheadAfterTwoMembers: after a client has asked for two members the rest is asked for without it, and each content once in all.
 func TestReadAheadAfterTwoMembers(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []frontMode{node, pod} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			s := newScene(t, mode)
@@ -94,6 +95,7 @@ func TestReadAheadAfterTwoMembers(t *testing.T) {
 // TestReadAheadAsksOncePerClient: clients that ask in any order, several at a time, get everything, and the registry is asked for each
 // content once for each of them at most.
 func TestReadAheadAsksOncePerClient(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	_, members := s.fleet(40)
 	const clients = 3
@@ -129,6 +131,7 @@ func (s *scene) pullRoot() {
 
 // TestReadAheadIsBounded: no more is asked for than there is room, and what a client leaves behind makes room again.
 func TestReadAheadIsBounded(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	s.options.Prefetch = 3
 	s.start(filepath.Join(t.TempDir(), "locations"))
@@ -184,6 +187,7 @@ func (s *scene) idle(a *readAhead) bool {
 
 // TestReadAheadLeavesOutWhatIsNotWanted: what the client will not or may not ask for, what is large, and what is in the location cache, is not asked for.
 func TestReadAheadLeavesOutWhatIsNotWanted(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	_, members := s.fleet(4)
 	noise := make([]byte, 256<<10+1)
@@ -228,6 +232,7 @@ func TestReadAheadLeavesOutWhatIsNotWanted(t *testing.T) {
 
 // TestReadAheadBeginsAnewForEachIndex: who goes through one index may want one member of the next.
 func TestReadAheadBeginsAnewForEachIndex(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	_, members := s.fleet(6)
 	const whole = 3 // manifest, config and layer; one shared layer for all
@@ -249,6 +254,7 @@ func TestReadAheadBeginsAnewForEachIndex(t *testing.T) {
 // TestReadAheadIsForOneCaller: what was fetched with one caller's credentials is for nobody else, and what failed is asked for
 // again by whom it concerns.
 func TestReadAheadIsForOneCaller(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, pod)
 	s.Registry.Allow("pod", fronttest.Secret, "org/app", "org/app/web")
 	s.Registry.Allow("parent only", fronttest.Secret, "org/app")

@@ -78,6 +78,7 @@ func TestErrorAnswersNameTheMember(t *testing.T) {
 
 // TestMovedTagIsAnsweredConsistently: HEAD and GET of a tag that moves in between are each right about what they answer.
 func TestMovedTagIsAnsweredConsistently(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	first := s.Publish()
 	head := s.Do(http.MethodHead, "/v2/org/app/manifests/v1")
@@ -146,6 +147,7 @@ func TestSignedURLsAreNotShown(t *testing.T) {
 // TestEndlessReferrersCostOnePage: a registry without the API answers 404, and one whose list is huge or goes on for ever costs
 // one page a request.
 func TestEndlessReferrersCostOnePage(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	s.Fetch(s.Registry.Index("org/app", registrytest.Member(web, "web")))
@@ -195,6 +197,7 @@ func TestEndlessReferrersCostOnePage(t *testing.T) {
 
 // TestAllPagesOfReferrersAreReached: a client is led through all pages, with whatever parameters the registry's links have.
 func TestAllPagesOfReferrersAreReached(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	s.Fetch(s.Registry.Index("org/app", registrytest.Member(web, "web")))
@@ -234,6 +237,7 @@ func TestAllPagesOfReferrersAreReached(t *testing.T) {
 // TestMissingReferrersAPIIs404: whatever says that a registry does not have the API is 404 for clients, who then ask for the
 // tag; what is no list is an error.
 func TestMissingReferrersAPIIs404(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, node)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	s.Fetch(s.Registry.Index("org/app", registrytest.Member(web, "web")))

@@ -19,6 +19,7 @@ const page = "<!DOCTYPE html>\n<html><title>Sign in</title></html>"
 
 // TestLoginPageIsNotPassedOn: a login page in place of what was asked for is never passed on with 200.
 func TestLoginPageIsNotPassedOn(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []frontMode{node, pod} {
 		s := newScene(t, mode)
 		root := s.Publish()
@@ -43,6 +44,7 @@ func TestLoginPageIsNotPassedOn(t *testing.T) {
 
 // TestWhatIsNoManifestIsNotPassedOn: nor is JSON that is no manifest, or nothing.
 func TestWhatIsNoManifestIsNotPassedOn(t *testing.T) {
+	t.Parallel()
 	for _, test := range [][2]string{{"application/json", "{}"}, {"application/json", "[]"}, {"application/json", `{"errors":[]}`}, {"", ""}, {"application/octet-stream", page}} {
 		s := newScene(t, node)
 		s.Registry.Intercept(registrytest.Say(http.StatusOK, test[0], test[1], registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)))
@@ -56,6 +58,7 @@ func TestWhatIsNoManifestIsNotPassedOn(t *testing.T) {
 
 // TestManifestServedAsOctetsIsRecognised: a manifest that is served as octets is served as what it is.
 func TestManifestServedAsOctetsIsRecognised(t *testing.T) {
+	t.Parallel()
 	for _, mediaType := range []string{"", "application/octet-stream", "application/json"} {
 		s := newScene(t, node)
 		root := s.Publish()
@@ -77,6 +80,7 @@ func newPlainScene(t *testing.T, mode frontMode) *scene {
 
 // TestRefusedHeadIsAskedWithGet: a HEAD that upstream refuses is answered by asking with GET, and what storage says is no denial.
 func TestRefusedHeadIsAskedWithGet(t *testing.T) {
+	t.Parallel()
 	storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodHead {
 			w.WriteHeader(http.StatusForbidden)
@@ -108,6 +112,7 @@ func TestRefusedHeadIsAskedWithGet(t *testing.T) {
 // TestRefusalOfStorageIsNoDenial: the answer of a host that is not the registry is no denial, and nobody is to log in, or asked to show
 // what they have.
 func TestRefusalOfStorageIsNoDenial(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		mode   frontMode
 		status int

@@ -14,6 +14,7 @@ import (
 // index is what its descriptor says, in size and media type, too, or it is
 // answered to nobody.
 func TestContentBelowANestedIndexIsStrict(t *testing.T) {
+	t.Parallel()
 	same := func(d ocispec.Descriptor) ocispec.Descriptor { return d }
 	for name, c := range map[string]struct {
 		described func(ocispec.Descriptor) ocispec.Descriptor // in the index
