@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/nestedoci/nested/config"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/gateway"
 )
 
 // deployment is what a directory of deploy/kubernetes renders to.
@@ -250,7 +250,7 @@ func (d deployment) checkMemory(t *testing.T) {
 	c, err := config.Parse("config.toml", []byte(d.config["config.toml"]))
 	must(t, err)
 	g := d.container(t, "gateway")
-	if limit, want := g.Resources.Limits.Memory().Value(), int64(c.Gateway.MaxMemory)+2*transport.MemoryBeside; limit < want {
+	if limit, want := g.Resources.Limits.Memory().Value(), int64(c.Gateway.MaxMemory)+2*gateway.MemoryBeside; limit < want {
 		t.Errorf("the gateway's memory is limited to %d bytes, its configuration needs %d", limit, want)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/gateway"
 )
 
 // crowdRegistry has a small manifest in org/app, documents without their last byte below evil, and in wide a nested index
@@ -113,7 +113,7 @@ func TestGatewayCrowd(t *testing.T) {
 		get("wide/blobs/" + digest.FromString(fmt.Sprint("missing", i)).String())
 	}
 	close(done)
-	if most := <-peak; most > maxMemory+2*transport.MemoryBeside {
+	if most := <-peak; most > maxMemory+2*gateway.MemoryBeside {
 		t.Errorf("it held %d MiB", most>>20)
 	} else {
 		t.Logf("it held %d MiB", most>>20)

@@ -96,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 // what the process needs besides.
 func limitMemory(c *config.Config) *transport.Memory {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + transport.MemoryBeside)
+		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + gateway.MemoryBeside)
 	}
 	return transport.NewMemory(int64(c.Gateway.MaxMemory))
 }

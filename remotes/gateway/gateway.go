@@ -23,7 +23,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -124,6 +123,11 @@ func New(options Options) *Gateway {
 	return g
 }
 
+// MemoryBeside is what a gateway's process takes besides its [transport.Memory], in
+// bytes: its own, buffers of connections, and what is bounded by number and
+// small (rights, carriers, names of what is read ahead).
+const MemoryBeside = 64 << 20
+
 // ownConnections bounds those to one host for what is read ahead. All clients of
 // a node share them, so they are more than one client has. What clients ask for
 // themselves they bound by asking: a bound for all would be one that a
@@ -158,9 +162,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("OCI-Namespace", q.Repository().Host())
 	}
 	w.WriteHeader(resp.StatusCode)
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	n, err := io.CopyBuffer(&paced{w, http.NewResponseController(w)}, resp.Body, *buffer)
+	n, err := io.Copy(&paced{w, http.NewResponseController(w)}, resp.Body)
 	g.metrics.request(q.Kind(), resp.StatusCode, n)
 	if err != nil {
 		panic(http.ErrAbortHandler) // a body that ends early must not look complete
@@ -170,9 +172,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // stallTimeout ends a transfer to a client that takes nothing; containerd then
 // asks for the rest. A registry that sends nothing is package auth's to end.
 const stallTimeout = time.Minute
-
-// buffers hold two records of TLS, more than which no read returns.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // paced is a body on its way, which ends when its reader has stalled.
 type paced struct {

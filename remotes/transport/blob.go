@@ -51,7 +51,7 @@ func (f *Finder) requestBlob(ctx context.Context, q Request, p nested.Place, fro
 	}
 	resp, err := f.exchangeBlob(ctx, from, ask)
 	if errdefs.IsNotFound(err) && p.Strict() && p.Entry() {
-		ask.kind, ask.accept = Manifests, acceptAll
+		ask.kind, ask.accept = Manifests, registry.Accept("")
 		return f.exchangeBlob(ctx, from, ask)
 	}
 	if err == nil && registry.IsForeignPage(resp, q.digest, p.Descriptor().Size) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +88,16 @@ func (b *budget) sleep(ctx context.Context, wait time.Duration) bool {
 type body struct {
 	io.ReadCloser
 	end func()
+}
+
+// buffers hold two records of TLS, more than which no read returns.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// WriteTo implements [io.WriterTo].
+func (b *body) WriteTo(w io.Writer) (int64, error) {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	return io.CopyBuffer(w, b.ReadCloser, *buffer)
 }
 
 // Close implements [io.Closer].

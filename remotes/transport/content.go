@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -167,7 +166,7 @@ func (c *content) verified(want digest.Digest) bool {
 // content that does not verify, and refuses it at the next pull.
 func (f *Finder) fetch(ctx context.Context, from auth.Repository, p nested.Place) (*content, error) {
 	want := p.Descriptor()
-	ask := query{method: http.MethodGet, kind: Manifests, reference: want.Digest.String(), accept: accept(want.MediaType)}
+	ask := query{method: http.MethodGet, kind: Manifests, reference: want.Digest.String(), accept: registry.Accept(want.MediaType)}
 	if isBlob(p) {
 		ask.kind, ask.accept = Blobs, "*/*"
 	}
@@ -242,18 +241,6 @@ func (c *content) close() error {
 	}
 	return c.rest.Close()
 }
-
-// accept is the header that containerd sends for content of a media type.
-func accept(mediaType string) string {
-	if mediaType == "" {
-		return acceptAll
-	}
-	return mediaType + ", */*"
-}
-
-// acceptAll is the header that containerd sends for a reference.
-var acceptAll = strings.Join([]string{images.MediaTypeDockerSchema2Manifest, images.MediaTypeDockerSchema2ManifestList,
-	"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json", "*/*"}, ", ")
 
 // follow adds to the location cache what a manifest or index names, if it has to
 // do with child namespaces. served is the repository that it came from. It

@@ -16,13 +16,12 @@
 //
 //   - transport.go: [Transport], and origin, which asks the repository of a
 //     request in the request's own way; push.go: what is pushed and deleted;
-//   - finder.go: [Finder]; request.go and caller.go: what is asked for, and for
-//     whom; answer.go: [Failure], how a client is told no;
+//   - finder.go: [Finder]; request.go: what is asked for, and for whom; answer.go: [Failure], how a client is told no;
 //   - budget.go: the time and the requests that a request may cost; memory.go:
 //     [Memory], the bytes of all;
 //   - upstream.go: how registries are asked;
 //   - content.go: how manifests and indexes are read, verified and learnt;
-//     manifest.go, blob.go, list.go and carriers.go: what is found; held.go:
+//     manifest.go, blob.go and list.go: what is found; held.go:
 //     what a HEAD has left for the GET that follows;
 //   - place.go: the candidates for content, in order, and the rights of callers.
 //     What they come from is remembered by package locations below this one, and

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -121,7 +122,7 @@ func (f *Finder) requestTag(ctx context.Context, q Request, method string) (resp
 		}
 	}
 	resp, from, err = firstAnswer(p, q.repository, func(candidate auth.Repository) (*http.Response, error) {
-		return f.upstream.do(ctx, candidate, query{method: method, kind: Manifests, reference: q.tag, accept: acceptAll})
+		return f.upstream.do(ctx, candidate, query{method: method, kind: Manifests, reference: q.tag, accept: registry.Accept("")})
 	})
 	if err == nil && from == q.repository {
 		f.rights.grant(q)
@@ -208,7 +209,7 @@ func (f *Finder) hold(ctx context.Context, q Request, c *content) *content {
 // headDigest asks the repository itself. It returns nothing when the answer
 // says too little.
 func (f *Finder) headDigest(ctx context.Context, q Request) (*content, error) {
-	resp, err := f.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: Manifests, reference: q.digest.String(), accept: acceptAll})
+	resp, err := f.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: Manifests, reference: q.digest.String(), accept: registry.Accept("")})
 	switch {
 	case isRefusedHead(err):
 		return nil, nil
@@ -314,19 +315,36 @@ func (c *content) answer() *http.Response {
 	if c.size >= 0 {
 		header.Set("Content-Length", strconv.FormatInt(c.size, 10))
 	}
-	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: &sent{c, bytes.NewReader(c.data)}, ContentLength: c.size}
+	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: c.body(), ContentLength: c.size}
 }
 
-// sent is content as the body of an answer.
+// body is the content as the body of an answer.
+func (c *content) body() io.ReadCloser {
+	if c.buffered() {
+		return &sent{bytes.NewReader(c.data), c}
+	}
+	return &begun{c, bytes.NewReader(c.data)}
+}
+
+// sent is content that is at hand: it is written at once.
 type sent struct {
+	*bytes.Reader
+	content *content
+}
+
+// Close implements [io.Closer].
+func (s *sent) Close() error { return s.content.close() }
+
+// begun is content of which the beginning is at hand.
+type begun struct {
 	content *content
 	begin   *bytes.Reader
 }
 
 // Read implements [io.Reader].
-func (s *sent) Read(p []byte) (int, error) {
-	if n, err := s.begin.Read(p); err == nil || s.content.buffered() {
-		return n, err
+func (s *begun) Read(p []byte) (int, error) {
+	if n, err := s.begin.Read(p); err == nil {
+		return n, nil
 	}
 	if s.content.data != nil { // the rest may take as long as the client likes
 		s.begin, s.content.data = bytes.NewReader(nil), nil
@@ -336,4 +354,4 @@ func (s *sent) Read(p []byte) (int, error) {
 }
 
 // Close implements [io.Closer].
-func (s *sent) Close() error { return s.content.close() }
+func (s *begun) Close() error { return s.content.close() }

@@ -10,11 +10,6 @@ import (
 // DefaultMemory is the budget of a gateway that was given none.
 const DefaultMemory = 128 << 20
 
-// MemoryBeside is what a gateway's process takes besides its [Memory], in
-// bytes: its own, buffers of connections, and what is bounded by number and
-// small (rights, carriers, names of what is read ahead).
-const MemoryBeside = 64 << 20
-
 // LeastMemory is the least budget, in bytes, with which all manifests and indexes
 // are served. Plain ones are read up to twice the 4 MiB of those below nested
 // indexes, nobody has more than half of a part of the budget, and something is

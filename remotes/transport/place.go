@@ -14,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // attempt asks one repository for the content of a request, as a place says.
@@ -143,7 +144,7 @@ func (f *Finder) prove(ctx context.Context, q Request) (bool, error) {
 // has asks a repository for the headers of a manifest, index or blob.
 func (f *Finder) has(ctx context.Context, in auth.Repository, p nested.Place) error {
 	desc := p.Descriptor()
-	ask := query{method: http.MethodHead, kind: Manifests, reference: desc.Digest.String(), accept: accept(desc.MediaType)}
+	ask := query{method: http.MethodHead, kind: Manifests, reference: desc.Digest.String(), accept: registry.Accept(desc.MediaType)}
 	if isBlob(p) {
 		ask.kind = Blobs
 	}
