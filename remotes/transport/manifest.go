@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -309,7 +310,7 @@ func (c *content) at(p nested.Place) nested.Place {
 // answer is the answer with the content, which its body owns from then on.
 func (c *content) answer() *http.Response {
 	c.decodedMemory.Release()
-	header := c.header.Clone()
+	header := maps.Clone(c.header) // its values are replaced
 	header.Set("Content-Type", c.mediaType)
 	header.Set("Docker-Content-Digest", c.digest.String())
 	if c.size >= 0 {
