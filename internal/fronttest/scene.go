@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -35,6 +36,9 @@ type Scene struct {
 	Had          map[digest.Digest]bool // what Fetch leaves out, as containerd does; nil: nothing
 }
 
+// passwords are those of the users of all tests.
+var passwords = []string{Secret, "all-secret", "no-secret", "plain-secret", "other-secret"}
+
 // Secret is the password of all users.
 const Secret = "canary"
 
@@ -45,7 +49,7 @@ func New(t *testing.T, logged *registrytest.Output, options ...registrytest.Opti
 	s := &Scene{T: t, Registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
 	t.Cleanup(s.Registry.Close)
 	start := logged.Len()
-	t.Cleanup(func() { s.checkLedger(logged, start) })
+	t.Cleanup(func() { clienttest.CheckLedger(t, s.Registry, logged, start, []string{"org", "secret/app"}, passwords) })
 	return s
 }
 
@@ -54,23 +58,6 @@ func (s *Scene) Serve(handler http.Handler) {
 	s.T.Helper()
 	s.Server = httptest.NewServer(handler)
 	s.T.Cleanup(s.Server.Close)
-}
-
-// checkLedger fails when a password came to anything but the registry's token service, a token anywhere else than to
-// the repository that it is for, or a request for other repositories.
-func (s *Scene) checkLedger(logged *registrytest.Output, start int) {
-	s.T.Helper()
-	l := registrytest.NewLedger("org", "secret/app")
-	l.Expect(s.Registry)
-	for _, password := range []string{Secret, "all-secret", "no-secret", "plain-secret", "other-secret"} {
-		l.Show(password, s.Registry, registrytest.Of(registrytest.KindToken))
-	}
-	for _, breach := range l.Breaches() {
-		s.T.Error(breach)
-	}
-	for _, shown := range l.Shown(logged.Since(start)) {
-		s.T.Errorf("the log shows %s", shown)
-	}
 }
 
 // PerRepository is a Docker configuration with a user for each repository.

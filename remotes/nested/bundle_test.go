@@ -11,8 +11,8 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// TestBundle counts the requests of a pull. Nothing is asked for twice.
-func TestBundle(t *testing.T) {
+// TestNothingOfABundleIsAskedForTwice counts the requests of a pull. Nothing is asked for twice.
+func TestNothingOfABundleIsAskedForTwice(t *testing.T) {
 	const members = 20
 	s := newScene(t, nested.Options{})
 	var entries []ocispec.Descriptor

@@ -189,9 +189,9 @@ func TestNamespacesOnContent(t *testing.T) {
 	s.want(tagGet(parent), i.all(parent+"/web"))
 }
 
-// TestURLs: content of a member comes from its repository, wherever else its
+// TestURLsOfDescriptorsAreNotFollowed: content of a member comes from its repository, wherever else its
 // descriptor says that it is.
-func TestURLs(t *testing.T) {
+func TestURLsOfDescriptorsAreNotFollowed(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	attacker := newRegistry(t)
 	i := putImage(s.registry, parent+"/web", "layer")

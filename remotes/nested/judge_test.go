@@ -274,9 +274,9 @@ func TestGetIsCalledGet(t *testing.T) {
 	}
 }
 
-// TestFront: a registry whose host redirects everything to another, which asks for tokens, is pulled from, with what is
+// TestRedirectedRegistryIsPulledFrom: a registry whose host redirects everything to another, which asks for tokens, is pulled from, with what is
 // held for the other.
-func TestFront(t *testing.T) {
+func TestRedirectedRegistryIsPulledFrom(t *testing.T) {
 	for _, credential := range []bool{true, false} {
 		each(t, func(t *testing.T, s *scene) {
 			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -10,9 +10,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// TestKeys is about the names under which child namespaces are stated: what
+// TestKeysStateChildNamespaces is about the names under which child namespaces are stated: what
 // an entry of the index says beside its digest, and where its member is then.
-func TestKeys(t *testing.T) {
+func TestKeysStateChildNamespaces(t *testing.T) {
 	other := nested.Keys{Annotations: []string{"org.example.child", nested.Annotation}, Properties: []string{"repository"}}
 	for name, test := range map[string]struct {
 		keys  nested.Keys

@@ -27,7 +27,7 @@ func chain(s *scene, n int) (root ocispec.Descriptor, last image) {
 	return root, last
 }
 
-func TestChains(t *testing.T) {
+func TestNestedNamespacesCompose(t *testing.T) {
 	for steps, fine := range map[int]bool{2: true, 16: true, 17: false, 60: false, 200: false} {
 		t.Run(fmt.Sprint(steps), func(t *testing.T) {
 			s := newScene(t, nested.Options{})
@@ -60,7 +60,7 @@ func TestPlainChains(t *testing.T) {
 	check(t, s.pull(root))
 }
 
-func TestLimits(t *testing.T) {
+func TestLimitsEndInAnError(t *testing.T) {
 	for name, test := range map[string]struct {
 		limits nested.Limits
 		put    func(*scene) ocispec.Descriptor

@@ -179,8 +179,8 @@ func TestOtherPlatform(t *testing.T) {
 	}
 }
 
-// TestResume: half of a layer is there; the rest is asked for.
-func TestResume(t *testing.T) {
+// TestRestOfALayerIsAskedFor: half of a layer is there; the rest is asked for.
+func TestRestOfALayerIsAskedFor(t *testing.T) {
 	for name, ignored := range map[string]bool{"in part": false, "ranges are ignored": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})

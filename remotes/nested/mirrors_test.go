@@ -17,9 +17,9 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// TestMirrors: a mirror is asked in the registry's place, each repository
+// TestMirrorIsAskedWithItsOwnToken: a mirror is asked in the registry's place, each repository
 // with a token of the mirror for the name that it has there.
-func TestMirrors(t *testing.T) {
+func TestMirrorIsAskedWithItsOwnToken(t *testing.T) {
 	for name, prefix := range map[string]string{"plain": "", "below a path": "proxy/hub/"} {
 		t.Run(name, func(t *testing.T) {
 			reg, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())

@@ -58,7 +58,7 @@ func TestSkipVerify(t *testing.T) {
 	wantLog(t, cdn, member.blobs(parent+"/web"))
 }
 
-func TestTLS(t *testing.T) {
+func TestRegistryOverTLSIsPulledFrom(t *testing.T) {
 	reg := newRegistry(t, registrytest.WithTLS(), registrytest.WithTokenAuth())
 	reg.Allow("all", "secret", "*")
 	member := putBundle(reg, "")
@@ -244,9 +244,9 @@ func TestLocalhost(t *testing.T) {
 // proxyTest marks the process that pulls through a proxy.
 const proxyTest = "NESTED_TEST_PULL_THROUGH_PROXY"
 
-// TestProxy: proxies are those of the environment, which Go reads once: the
+// TestProxyOfTheEnvironmentIsUsed: proxies are those of the environment, which Go reads once: the
 // pull runs in a process of its own.
-func TestProxy(t *testing.T) {
+func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
 	const host = "registry.test"
 	if os.Getenv(proxyTest) != "" {
 		check(t, pullFrom(t, host, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, host, "all", "secret")}))
@@ -263,7 +263,7 @@ func TestProxy(t *testing.T) {
 		r.Out.Host = r.In.Host
 	}})
 	defer proxy.Close()
-	cmd := exec.Command(must(os.Executable()), "-test.run=^TestProxy$")
+	cmd := exec.Command(must(os.Executable()), "-test.run=^TestProxyOfTheEnvironmentIsUsed$")
 	cmd.Env = append(os.Environ(), proxyTest+"=1", "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -276,9 +276,9 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestPrepare: a token that was asked for ahead is not asked for again, and nothing is asked of a registry that has
+// TestPreparedTokenIsAskedForOnce: a token that was asked for ahead is not asked for again, and nothing is asked of a registry that has
 // not said that it wants one.
-func TestPrepare(t *testing.T) {
+func TestPreparedTokenIsAskedForOnce(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	content := putImage(s.registry, parent+"/web", "layer")
 	registries := s.registries()
@@ -299,8 +299,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestLenient: a hosts.toml that cannot be read is passed over, as containerd does, or else an error.
-func TestLenient(t *testing.T) {
+// TestUnreadableHostsArePassedOver: a hosts.toml that cannot be read is passed over, as containerd does, or else an error.
+func TestUnreadableHostsArePassedOver(t *testing.T) {
 	reg := newRegistry(t)
 	content := putImage(reg, parent, "layer")
 	hosts := filepath.Join(t.TempDir(), reg.Host())

@@ -14,9 +14,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// TestResolve is about the one request that resolves a reference, and what a
+// TestResolvingIsOneRequest is about the one request that resolves a reference, and what a
 // registry may answer to it.
-func TestResolve(t *testing.T) {
+func TestResolvingIsOneRequest(t *testing.T) {
 	for name, test := range map[string]struct {
 		put  func(*scene) (reference string)
 		says string // nothing: it is pulled

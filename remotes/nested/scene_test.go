@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -64,23 +63,10 @@ func newScene(t *testing.T, options nested.Options) *scene {
 	return s
 }
 
-// checkLedger fails when a password came to anything but the token service of its registry, a token anywhere else than
-// to the repository that it is for, a request for another repository than the parents' and those below them, or one of
-// the secrets to the log since it had so many bytes.
+// checkLedger judges the requests to a registry, and what was logged since there were so many bytes.
 func checkLedger(t *testing.T, reg *registrytest.Registry, start int, passwords ...string) {
 	t.Helper()
-	l := registrytest.NewLedger(parent, parent+"0", parent+"1", parent+"2")
-	l.Expect(reg)
-	for _, password := range passwords {
-		l.Show(password, reg, registrytest.Of(registrytest.KindToken))
-	}
-	for _, breach := range l.Breaches() {
-		t.Error(breach)
-	}
-	text := logged.Since(start)
-	for _, shown := range l.Shown(text) {
-		t.Errorf("the log shows %s: %s", shown, around(text, shown))
-	}
+	clienttest.CheckLedger(t, reg, &logged, start, []string{parent, parent + "0", parent + "1", parent + "2"}, passwords)
 }
 
 func (s *scene) registries() *registry.Client {
@@ -293,14 +279,4 @@ func writeTemp(t *testing.T, data []byte) (path string, err error) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "file")
 	return path, os.WriteFile(path, data, 0o600)
-}
-
-// around is the first line of a text that holds a word as it is.
-func around(text, word string) string {
-	for line := range strings.Lines(text) {
-		if strings.Contains(line, word) {
-			return line
-		}
-	}
-	return "encoded"
 }

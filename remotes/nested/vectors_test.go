@@ -23,7 +23,7 @@ type vector struct {
 	}
 }
 
-func TestVectors(t *testing.T) {
+func TestVectorsOfTheSpecHold(t *testing.T) {
 	text, err := os.ReadFile("testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// TestHandedOn: a redirect is handed on when its target may be anybody's storage: not when the registry's certificates are
+// TestRedirectToStorageIsHandedOn: a redirect is handed on when its target may be anybody's storage: not when the registry's certificates are
 // its own, which others may not be able to verify, and not when the target has asked for a token before.
-func TestHandedOn(t *testing.T) {
+func TestRedirectToStorageIsHandedOn(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Host == "reg.test" {
 			http.Redirect(w, r, "https://second.test"+r.URL.Path, http.StatusTemporaryRedirect)
@@ -80,8 +80,8 @@ func TestHandedOn(t *testing.T) {
 	}
 }
 
-// TestPassable: which redirects a client may be left to follow.
-func TestPassable(t *testing.T) {
+// TestWhichRedirectsMayBeFollowed: which redirects a client may be left to follow.
+func TestWhichRedirectsMayBeFollowed(t *testing.T) {
 	h := Host{}
 	h.Host = "reg.test:5000"
 	for target, want := range map[string]bool{

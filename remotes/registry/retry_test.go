@@ -18,8 +18,8 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 )
 
-// TestRetry: what may pass is asked for again, after pauses at least as long as the registry asks for; the rest is not.
-func TestRetry(t *testing.T) {
+// TestRetryableIsRetriedAfterItsPause: what may pass is asked for again, after pauses at least as long as the registry asks for; the rest is not.
+func TestRetryableIsRetriedAfterItsPause(t *testing.T) {
 	t.Parallel()
 	const date = "DATE" // of ten seconds later
 	for _, test := range []struct {
