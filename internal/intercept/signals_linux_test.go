@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,9 @@ import (
 
 // TestSignals: what is sent to the process that runs a command reaches the command.
 func TestSignals(t *testing.T) {
+	taken := make(chan os.Signal, 2) // what is ignored here (nohup) would be ignored by the command
+	signal.Notify(taken, syscall.SIGHUP, syscall.SIGINT)
+	defer signal.Stop(taken)
 	cmd := exec.Command(os.Args[0], "run", "signals")
 	cmd.Env = append(newScene(t).environ, "TMPDIR="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
