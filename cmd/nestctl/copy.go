@@ -105,7 +105,7 @@ type destination struct {
 // parseDestination reads and checks DST, before SRC is asked.
 func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
 	to.name = dst
-	const digestGiven = "%s: the digest of a copy is that of its source; name a tag, or nothing"
+	const digestGiven = "%s: the digest of a copy is that of its source; name a tag, or none"
 	if to.place, to.isLayout = layout.ParsePlace(dst); !to.isLayout {
 		var ref auth.Reference
 		if ref, to.tag, err = parseWritten(dst); err == nil && ref.Digest() != "" {
