@@ -159,7 +159,7 @@ func newIndexShow(s *settings) *cobra.Command {
 				return err
 			}
 			if !images.IsIndexType(b.Root.MediaType) {
-				return fmt.Errorf("%s is not an index but %s", ref, b.Root.MediaType)
+				return fmt.Errorf("%s is no index but %s", ref, b.Root.MediaType)
 			}
 			data, err := b.ReadRoot(cmd.Context())
 			if err != nil {

@@ -43,7 +43,7 @@ func EditIndex(ctx context.Context, registries *registry.Client, ref auth.Refere
 		return nil, err
 	}
 	if !images.IsIndexType(b.Root.MediaType) {
-		return nil, avoidable(ByNewIndex, "%s is not an index but %s", ref, b.Root.MediaType)
+		return nil, avoidable(ByNewIndex, "%s is no index but %s", ref, b.Root.MediaType)
 	}
 	data, err := b.ReadRoot(ctx)
 	if err != nil {
