@@ -173,10 +173,10 @@ lint: bin/.golangci-lint-$(LINT)
 vuln: bin/.govulncheck-$(VULN)
 	@.ci/vuln
 
-# What the tests need and do not build: runc, pass and gpg, systemd, and a C compiler for the race detector.
+# What the tests need and do not build: runc, pass and gpg, systemd, curl, and a C compiler for the race detector.
 # They are Debian's packages.
-NEEDED := runc pass gpg gpg-agent systemctl gcc
-PACKAGES := runc pass gnupg systemd gcc libc6-dev
+NEEDED := runc pass gpg gpg-agent systemctl curl gcc
+PACKAGES := runc pass gnupg systemd curl gcc libc6-dev
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
