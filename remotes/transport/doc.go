@@ -17,8 +17,7 @@
 //   - transport.go: [Transport], and origin, which asks the repository of a
 //     request in the request's own way; push.go: what is pushed and deleted;
 //   - finder.go: [Finder]; request.go: what is asked for, and for whom; answer.go: [Failure], how a client is told no;
-//   - budget.go: the time and the requests that a request may cost; memory.go:
-//     [Memory], the bytes of all;
+//   - budget.go: the time and requests for one; memory.go: [Memory], for all;
 //   - upstream.go: how registries are asked;
 //   - content.go: how manifests and indexes are read, verified and learnt;
 //     manifest.go, blob.go and list.go: what is found; held.go:

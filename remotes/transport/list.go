@@ -109,9 +109,9 @@ func (q Request) nextPage(resp *http.Response) (string, error) {
 	if q.query.Has("ns") {
 		next.Set("ns", q.repository.Host())
 	}
-	path := "/v2/" + q.repository.Name() + "/tags/list"
+	reference := "list"
 	if q.kind == Referrers {
-		path = "/v2/" + q.repository.Name() + "/referrers/" + q.digest.String()
+		reference = q.digest.String()
 	}
-	return fmt.Sprintf("<%s?%s>; rel=\"next\"", path, next.Encode()), nil
+	return fmt.Sprintf("<%s?%s>; rel=\"next\"", q.path(q.kind, reference), next.Encode()), nil
 }

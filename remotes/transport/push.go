@@ -39,9 +39,9 @@ type push struct {
 // put passes a manifest on. A nested index is taken for the registry: as it is
 // where that supports child namespaces, else in a carrier.
 func (t *Transport) put(r *http.Request, q Request) (*http.Response, error) {
-	f := t.finder(r)
+	f, mediaType := t.finder(r), registry.MediaType(r.Header.Get("Content-Type"))
 	most := f.rule.Limits().Manifest
-	if mediaType := registry.MediaType(r.Header.Get("Content-Type")); !images.IsIndexType(mediaType) || r.Body == nil || r.ContentLength > most {
+	if !images.IsIndexType(mediaType) || r.Body == nil || r.ContentLength > most {
 		return t.base.RoundTrip(r)
 	}
 	data, err := io.ReadAll(io.LimitReader(r.Body, most+1))
@@ -55,21 +55,19 @@ func (t *Transport) put(r *http.Request, q Request) (*http.Response, error) {
 	if err = r.Body.Close(); err != nil {
 		return nil, err
 	}
-	p := &push{Transport: t, finder: f, origin: o, q: q, data: data, desc: ocispec.Descriptor{
-		MediaType: registry.MediaType(r.Header.Get("Content-Type")), Digest: digest.FromBytes(data), Size: int64(len(data)),
-	}}
+	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	if q.digest != "" && q.digest.Algorithm().FromBytes(data) == q.digest {
-		p.desc.Digest = q.digest
+		desc.Digest = q.digest
 	}
 	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
 	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
 	defer end()
-	found, isNested, err := f.rule.Follow(nested.PlaceIn(q.repository, p.desc), data, q.repository)
+	found, isNested, err := f.rule.Follow(nested.PlaceIn(q.repository, desc), data, q.repository)
 	switch {
-	case err == nil && !isNested, q.digest != "" && q.digest != p.desc.Digest:
-		return o.passOn(bytes.NewReader(data), http.NoBody, p.desc.Size)
+	case err == nil && !isNested, q.digest != "" && q.digest != desc.Digest:
+		return o.passOn(bytes.NewReader(data), http.NoBody, desc.Size)
 	case err == nil:
-		p.found = found
+		p := &push{t, f, o, q, desc, data, found}
 		var resp *http.Response
 		if resp, err = p.publish(ctx); err == nil {
 			return complete(r, resp), nil
@@ -122,7 +120,7 @@ func (p *push) publish(ctx context.Context) (*http.Response, error) {
 		return nil, err
 	}
 	return answerWith(http.StatusCreated, http.Header{
-		"Location":              {"/v2/" + p.q.repository.Name() + "/manifests/" + p.desc.Digest.String()},
+		"Location":              {p.q.path(Manifests, p.desc.Digest.String())},
 		"Docker-Content-Digest": {p.desc.Digest.String()},
 	}, nil), nil
 }
@@ -154,7 +152,7 @@ const statementTime = 10 * time.Minute
 // begin begins the upload of the index as a blob. Whoever may not do that hears
 // so before members are looked at.
 func (p *push) begin(ctx context.Context) (*url.URL, error) {
-	resp, err := p.origin.send(ctx, http.MethodPost, &url.URL{Path: p.path("blobs/uploads/")}, nil, nil)
+	resp, err := p.origin.send(ctx, http.MethodPost, &url.URL{Path: p.q.path(Blobs, "uploads/")}, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +168,6 @@ func (p *push) begin(ctx context.Context) (*url.URL, error) {
 	}
 	return upload, nil
 }
-
-func (p *push) path(below string) string { return "/v2/" + p.q.repository.Name() + "/" + below }
 
 // cancel ends an upload that is not gone on with. Registries forget them, too.
 func (p *push) cancel(ctx context.Context, upload *url.URL) {
@@ -246,7 +242,7 @@ func (p *push) carry(ctx context.Context, upload *url.URL) error {
 	if reference == "" {
 		reference = carrier.Digest.String()
 	}
-	return p.created(p.origin.send(ctx, http.MethodPut, &url.URL{Path: p.path("manifests/" + reference)}, http.Header{"Content-Type": {carrier.MediaType}}, data))
+	return p.created(p.origin.send(ctx, http.MethodPut, &url.URL{Path: p.q.path(Manifests, reference)}, http.Header{"Content-Type": {carrier.MediaType}}, data))
 }
 
 func (p *push) finishUpload(ctx context.Context, upload *url.URL, d digest.Digest, data []byte) error {
@@ -321,12 +317,13 @@ func (t *Transport) delete(r *http.Request, q Request) (*http.Response, error) {
 	if err = resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	resp, err = o.send(ctx, http.MethodDelete, &url.URL{Path: "/v2/" + q.repository.Name() + "/manifests/" + carrier.Digest.String()}, nil, nil)
+	ctx = r.Context() // the answer is read when the budget is over
+	resp, err = o.send(ctx, http.MethodDelete, &url.URL{Path: q.path(Manifests, carrier.Digest.String())}, nil, nil)
 	if err != nil || resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusNotFound {
 		return resp, err
 	}
 	if err = resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	return o.send(ctx, http.MethodDelete, &url.URL{Path: "/v2/" + q.repository.Name() + "/blobs/" + q.digest.String()}, nil, nil)
+	return o.send(ctx, http.MethodDelete, &url.URL{Path: q.path(Blobs, q.digest.String())}, nil, nil)
 }

@@ -46,6 +46,11 @@ func (q Request) Kind() Kind { return q.kind }
 // Name is the name of a repository as the path has it.
 func (q Request) Name() string { return q.name }
 
+// path is that of something of the request's repository.
+func (q Request) path(k Kind, reference string) string {
+	return "/v2/" + q.repository.Name() + "/" + string(k) + "/" + reference
+}
+
 // Query is the request's.
 func (q Request) Query() url.Values { return q.query }
 

@@ -200,8 +200,7 @@ func (o *origin) do(ctx context.Context, q query) (*http.Response, error) {
 	asking, cancel := context.WithCancel(ctx)
 	r := o.request.Clone(context.WithValue(asking, ownKey{}, true))
 	r.Method = q.method
-	path := "/v2/" + o.parsed.repository.Name() + "/" + string(q.kind) + "/" + q.reference
-	if path != r.URL.Path {
+	if path := o.parsed.path(q.kind, q.reference); path != r.URL.Path {
 		r.URL.Path, r.URL.RawQuery = path, q.values.Encode()
 		r.Header = o.credentials()
 		r.Header.Set("Accept", q.accept)
@@ -275,7 +274,7 @@ func (e *cameError) Error() string {
 	if e.err != nil {
 		return e.err.Error()
 	}
-	return fmt.Sprintf("registry %s answered %d %s", e.answer.Request.URL.Host, e.answer.StatusCode, http.StatusText(e.answer.StatusCode))
+	return (&registry.StatusError{Host: e.answer.Request.URL.Host, Code: e.answer.StatusCode}).Error()
 }
 
 // Unwrap gives the error its class.

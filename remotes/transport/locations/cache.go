@@ -193,7 +193,7 @@ func (c *Cache) Learnt(parent auth.Repository, p nested.Place, served auth.Repos
 	return ok && c.recent(r.Seen)
 }
 
-// Unknown returns those of the places of which nothing is known.
+// Unknown returns the places whose content is not known.
 func (c *Cache) Unknown(parent auth.Repository, places []nested.Place) (unknown []nested.Place) {
 	c.mu.Lock()
 	pending := c.pending
