@@ -23,11 +23,17 @@ func publish(t testing.TB, bundle node) *app {
 
 func publishAt(t testing.TB, reg *registry, bundle node) *app {
 	t.Helper()
+	a := appAt(reg, bundle)
+	a.pushNode(t, "org/app", "v1", bundle)
+	return a
+}
+
+// appAt is a bundle that is to be at a registry.
+func appAt(reg *registry, bundle node) *app {
 	a := &app{registry: reg, bundle: bundle, ref: reg.ref("org/app", "v1"), logins: map[string]login{}}
 	for _, repository := range repositories("org/app", bundle) {
 		a.logins[reg.host+"/"+repository] = loginOf(repository)
 	}
-	a.pushNode(t, "org/app", "v1", bundle)
 	return a
 }
 

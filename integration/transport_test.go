@@ -48,31 +48,54 @@ func following(t *testing.T, a *app) http.RoundTripper {
 	return follows
 }
 
+// startGoTokenServer is startTokenServer for one of the clients.
+func startGoTokenServer(t *testing.T, client string, users map[string]user) *tokenServer {
+	t.Helper()
+	tokens := startTokenServer(t, users)
+	if client == "go-containerregistry" { // which refuses addresses, as oras-go does this name
+		tokens.realm = strings.Replace(tokens.realm, "127.0.0.1", "localhost", 1)
+	}
+	return tokens
+}
+
+func gcrOptions(own login, transport http.RoundTripper) []remote.Option {
+	return []remote.Option{remote.WithTransport(transport), remote.WithAuth(&authn.Basic{Username: own.username, Password: own.password})}
+}
+
+func orasRepository(t *testing.T, a *app, own login, transport http.RoundTripper) *orasremote.Repository {
+	t.Helper()
+	repository, err := orasremote.NewRepository(a.host + "/org/app")
+	must(t, err)
+	repository.PlainHTTP = true
+	repository.Client = &orasauth.Client{Client: &http.Client{Transport: transport}, Credential: orasauth.StaticCredential(a.host, orasauth.Credential{Username: own.username, Password: own.password})}
+	return repository
+}
+
+func newRegclient(a *app, own login, transport http.RoundTripper) *regclient.RegClient {
+	return regclient.New(
+		regclient.WithConfigHost(config.Host{Name: a.host, Hostname: a.host, TLS: config.TLSDisabled, User: own.username, Pass: own.password}),
+		regclient.WithRegOpts(reg.WithHTTPClient(&http.Client{Transport: transport})))
+}
+
 // goClients pull all of a bundle into a layout with the credential of its own repository alone.
 var goClients = map[string]func(t *testing.T, a *app, own login, transport http.RoundTripper, dir string){
 	"go-containerregistry": func(t *testing.T, a *app, own login, transport http.RoundTripper, dir string) {
 		from, err := name.ParseReference(a.ref, name.Insecure)
 		must(t, err)
-		index, err := remote.Index(from, remote.WithTransport(transport), remote.WithAuth(&authn.Basic{Username: own.username, Password: own.password}))
+		index, err := remote.Index(from, gcrOptions(own, transport)...)
 		must(t, err)
 		path, err := layout.Write(dir, empty.Index)
 		must(t, err)
 		must(t, path.AppendIndex(index))
 	},
 	"oras-go": func(t *testing.T, a *app, own login, transport http.RoundTripper, dir string) {
-		from, err := orasremote.NewRepository(a.host + "/org/app")
-		must(t, err)
-		from.PlainHTTP = true
-		from.Client = &orasauth.Client{Client: &http.Client{Transport: transport}, Credential: orasauth.StaticCredential(a.host, orasauth.Credential{Username: own.username, Password: own.password})}
 		to, err := oci.New(dir)
 		must(t, err)
-		_, err = oras.Copy(t.Context(), from, "v1", to, "v1", oras.DefaultCopyOptions)
+		_, err = oras.Copy(t.Context(), orasRepository(t, a, own, transport), "v1", to, "v1", oras.DefaultCopyOptions)
 		must(t, err)
 	},
 	"regclient": func(t *testing.T, a *app, own login, transport http.RoundTripper, dir string) {
-		client := regclient.New(
-			regclient.WithConfigHost(config.Host{Name: a.host, Hostname: a.host, TLS: config.TLSDisabled, User: own.username, Pass: own.password}),
-			regclient.WithRegOpts(reg.WithHTTPClient(&http.Client{Transport: transport})))
+		client := newRegclient(a, own, transport)
 		from, err := ref.New(a.ref)
 		must(t, err)
 		to, err := ref.New("ocidir://" + dir + ":v1")
@@ -92,11 +115,7 @@ func TestTransport(t *testing.T) {
 				if strict {
 					published = carriedNode(t, bundle)
 				}
-				tokens := startTokenServer(t, users)
-				if name == "go-containerregistry" { // which refuses addresses, as oras-go does this name
-					tokens.realm = strings.Replace(tokens.realm, "127.0.0.1", "localhost", 1)
-				}
-				a := publishAt(t, registryOptions{serve: (*httptest.Server).Start, strict: strict}.start(t, tokens), published)
+				a := publishAt(t, registryOptions{serve: (*httptest.Server).Start, strict: strict}.start(t, startGoTokenServer(t, name, users)), published)
 				own := a.logins[a.host+"/org/app"]
 				dir := t.TempDir()
 				pull(t, a, own, following(t, a), dir)
@@ -112,7 +131,7 @@ var goPushers = map[string]func(t *testing.T, a *app, own login, transport http.
 	"go-containerregistry": func(t *testing.T, a *app, own login, transport http.RoundTripper, index content) {
 		tag, err := name.NewTag(a.ref, name.Insecure)
 		must(t, err)
-		options := []remote.Option{remote.WithTransport(transport), remote.WithAuth(&authn.Basic{Username: own.username, Password: own.password})}
+		options := gcrOptions(own, transport)
 		must(t, remote.Put(tag, rawIndex(index), options...))
 		for _, ref := range []name.Reference{tag, tag.Context().Digest(index.desc.Digest.String())} {
 			got, failed := remote.Get(ref, options...)
@@ -134,10 +153,7 @@ var goPushers = map[string]func(t *testing.T, a *app, own login, transport http.
 		}
 	},
 	"oras-go": func(t *testing.T, a *app, own login, transport http.RoundTripper, index content) {
-		repository, err := orasremote.NewRepository(a.host + "/org/app")
-		must(t, err)
-		repository.PlainHTTP = true
-		repository.Client = &orasauth.Client{Client: &http.Client{Transport: transport}, Credential: orasauth.StaticCredential(a.host, orasauth.Credential{Username: own.username, Password: own.password})}
+		repository := orasRepository(t, a, own, transport)
 		must(t, repository.PushReference(t.Context(), index.desc, bytes.NewReader(index.data), "v1"))
 		for _, ref := range []string{"v1", index.desc.Digest.String()} {
 			d, failed := repository.Resolve(t.Context(), ref)
@@ -153,15 +169,13 @@ var goPushers = map[string]func(t *testing.T, a *app, own login, transport http.
 		}
 		must(t, repository.Delete(t.Context(), index.desc))
 		for _, ref := range []string{"v1", index.desc.Digest.String()} {
-			if _, err = repository.Resolve(t.Context(), ref); !errors.Is(err, errdef.ErrNotFound) {
+			if _, err := repository.Resolve(t.Context(), ref); !errors.Is(err, errdef.ErrNotFound) {
 				t.Errorf("%s: %v", ref, err)
 			}
 		}
 	},
 	"regclient": func(t *testing.T, a *app, own login, transport http.RoundTripper, index content) {
-		client := regclient.New(
-			regclient.WithConfigHost(config.Host{Name: a.host, Hostname: a.host, TLS: config.TLSDisabled, User: own.username, Pass: own.password}),
-			regclient.WithRegOpts(reg.WithHTTPClient(&http.Client{Transport: transport})))
+		client := newRegclient(a, own, transport)
 		to, err := ref.New(a.ref)
 		must(t, err)
 		m, err := manifest.New(manifest.WithRaw(index.data))
@@ -215,15 +229,8 @@ func TestTransportTakes(t *testing.T) {
 						u.rights[repository] = []string{"pull", "push", "delete"}
 					}
 				}
-				tokens := startTokenServer(t, users)
-				if name == "go-containerregistry" {
-					tokens.realm = strings.Replace(tokens.realm, "127.0.0.1", "localhost", 1)
-				}
-				reg := registryOptions{serve: (*httptest.Server).Start, strict: strict, deletes: true}.start(t, tokens)
-				a := &app{registry: reg, bundle: bundle, ref: reg.ref("org/app", "v1"), logins: map[string]login{}}
-				for _, repository := range repositories("org/app", bundle) {
-					a.logins[reg.host+"/"+repository] = loginOf(repository)
-				}
+				reg := registryOptions{serve: (*httptest.Server).Start, strict: strict, deletes: true}.start(t, startGoTokenServer(t, name, users))
+				a := appAt(reg, bundle)
 				for _, m := range bundle.members {
 					reg.pushNode(t, "org/app/"+m.namespace, "latest", m.node)
 				}
