@@ -1,6 +1,6 @@
 // Package fronttest is a registry with a bundle in it, and a client before what
 // stands in front of that: one that knows nothing of child namespaces and asks as
-// containerd does. Tests of handlers serve theirs to it ([Scene.Serve]).
+// containerd does. Tests of handlers put theirs there ([Scene.Start]).
 package fronttest
 
 import (
@@ -16,13 +16,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 
 	"github.com/nestedoci/nested/internal/clienttest"
+	"github.com/nestedoci/nested/internal/leaktest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
 // Scene is a registry in which each repository has a user of its own, and a
@@ -31,6 +36,9 @@ type Scene struct {
 	T            *testing.T
 	Registry     *registrytest.Registry
 	Server       *httptest.Server
+	Locations    *locations.Cache
+	File         string                 // of the location cache
+	Remember     locations.Options      // how the location cache does
 	User         [2]string              // shown to the handler
 	RegistryName string                 // what ns says; empty: the registry's host
 	Had          map[digest.Digest]bool // what Fetch leaves out, as containerd does; nil: nothing
@@ -42,22 +50,63 @@ var passwords = []string{Secret, "all-secret", "no-secret", "plain-secret", "oth
 // Secret is the password of all users.
 const Secret = "canary"
 
+// logged is all that was logged, at the most talkative.
+var logged registrytest.Output
+
+// Main runs the tests of a package, whose log scenes judge, and exits.
+func Main(m leaktest.M) {
+	log.L.Logger.SetOutput(&logged)
+	log.L.Logger.SetLevel(logrus.DebugLevel)
+	leaktest.Main(m)
+}
+
 // New starts the registry, which wants tokens. Its requests are judged when the
-// test ends, as is what was logged since now.
-func New(t *testing.T, logged *registrytest.Output, options ...registrytest.Option) *Scene {
+// test ends, as is what was logged since now: the package's tests run in [Main].
+func New(t *testing.T, options ...registrytest.Option) *Scene {
 	t.Helper()
 	s := &Scene{T: t, Registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
 	t.Cleanup(s.Registry.Close)
 	start := logged.Len()
-	t.Cleanup(func() { clienttest.CheckLedger(t, s.Registry, logged, start, []string{"org", "secret/app"}, passwords) })
+	t.Cleanup(func() {
+		clienttest.CheckLedger(t, s.Registry, &logged, start, []string{"org", "secret/app"}, passwords)
+	})
 	return s
 }
 
-// Serve serves a handler to the client from now on, until the test ends.
-func (s *Scene) Serve(handler http.Handler) {
+// Front is a handler that stands before the registry.
+type Front interface {
+	http.Handler
+	Close()
+}
+
+// Start puts a handler before the registry until the test ends, with the location
+// cache in a file. used is what it has taken of its memory, in bytes; everything
+// has to be given back in the end.
+func (s *Scene) Start(file string, front func(*locations.Cache) (f Front, used func() int64)) {
 	s.T.Helper()
-	s.Server = httptest.NewServer(handler)
-	s.T.Cleanup(s.Server.Close)
+	cache, err := locations.Open(file, s.Remember)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	f, used := front(cache)
+	server := httptest.NewServer(f)
+	s.File, s.Locations, s.Server = file, cache, server
+	s.T.Cleanup(func() {
+		server.Close()
+		f.Close()
+		_ = cache.Close()
+		CheckMemory(s.T, used)
+	})
+}
+
+// CheckMemory fails when something was taken and is not given back.
+func CheckMemory(t *testing.T, used func() int64) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); used() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) { // what is read ahead ends by itself
+			t.Fatalf("%d bytes were not given back", used())
+		}
+	}
 }
 
 // PerRepository is a Docker configuration with a user for each repository.
@@ -233,4 +282,20 @@ func LargeIndex(r *registrytest.Registry, repository, name string, members int) 
 		entries[i] = registrytest.Member(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(member), Size: 7}, member)
 	}
 	return r.Index(repository, entries...)
+}
+
+// AddRequests adds paths and queries of requests, good and bad, to a fuzz target of
+// both: of the registry reg.test:5000, and of others.
+func AddRequests(f *testing.F) {
+	f.Helper()
+	const d = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	for _, s := range [][2]string{
+		{"/v2/", ""}, {"/v2/org/app/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/app/blobs/" + d, "ns=reg.test:5000"}, {"/v2/org/app/tags/list", "ns=reg.test:5000&n=1"},
+		{"/v2/org/app/referrers/" + d, "ns=reg.test:5000&artifactType=x"}, {"/v2/org/../victim/manifests/v1", "ns=reg.test:5000"}, {"/v2//manifests/v1", "ns=reg.test:5000"},
+		{"/v2/org%2f..%2fvictim/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/app/manifests/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/app/manifests/v1", "ns=evil.test"},
+		{"/v2/org/app/manifests/v1", "ns=reg.test:5000&ns=evil.test"}, {"/v2/org/app/manifests/v1", "ns=REG.TEST:5000"}, {"/v2/org/app/blobs/sha256:../../x", "ns=reg.test:5000"},
+		{"/evil/v2/org/app/manifests/x", "ns=reg.test:5000"}, {"/v2/other/app/manifests/v1", "ns=reg.test:5000"}, {"/v2/org/manifests/v1", "ns=reg.test:5000"}, {"/v2/tags/list", "ns=reg.test:5000"},
+	} {
+		f.Add(s[0], s[1])
+	}
 }

@@ -202,11 +202,11 @@ func TestUnverifiedSaysNothing(t *testing.T) {
 		if got := s.Do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); got.Status != http.StatusOK || got.Body != body || got.Header.Get("Docker-Content-Digest") != string(another) {
 			t.Errorf("%d: %+v", i, got)
 		}
-		if places := append(s.locations.Places(parent, c.of), s.locations.Places(parent, another)...); len(places) > 0 {
+		if places := append(s.Locations.Places(parent, c.of), s.Locations.Places(parent, another)...); len(places) > 0 {
 			t.Errorf("%d: learnt %v", i, places)
 		}
 		s.Registry.Tag(c.in, c.tag, c.is.Digest) // and of the same that is what it says
-		if s.Do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); len(s.locations.Places(parent, c.of)) == 0 {
+		if s.Do(http.MethodGet, "/v2/org/app/manifests/"+c.tag); len(s.Locations.Places(parent, c.of)) == 0 {
 			t.Errorf("%d: nothing is learnt of what verifies", i)
 		}
 	}

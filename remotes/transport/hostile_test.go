@@ -90,7 +90,7 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 	s.Do(http.MethodGet, "/v2/org/app/manifests/"+tag)
 	s.wantAll(append(s.Children(s.Registry.Body(web.Digest)), web)...) // by a client that has the index
 	s.Pull("v1")
-	if roots := s.locations.Roots(repository(t, s.Registry.Host()+"/org/app"), locations.MaxRoots); len(roots) != 1 {
+	if roots := s.Locations.Roots(repository(t, s.Registry.Host()+"/org/app"), locations.MaxRoots); len(roots) != 1 {
 		t.Errorf("roots %v", roots)
 	}
 }

@@ -21,10 +21,10 @@ import (
 // learnt waits until all is written, and returns in how many transactions.
 func (s *scene) learnt() int64 {
 	s.T.Helper()
-	if err := s.locations.Sync(); err != nil {
+	if err := s.Locations.Sync(); err != nil {
 		s.T.Fatal(err)
 	}
-	return s.locations.Stats().Transactions
+	return s.Locations.Stats().Transactions
 }
 
 // TestLearntOnce: an index is learnt in one transaction, and then not again: from its second request on nothing is
@@ -67,11 +67,11 @@ func TestLearntOnce(t *testing.T) {
 		t.Errorf("%d transactions for what was learnt", n-first)
 	}
 	for age, want := range map[time.Duration]int64{0: 0, time.Nanosecond: 1} { // by then it is old
-		if err := s.locations.Close(); err != nil {
+		if err := s.Locations.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s.remember.MaxAge = age
-		s.start(s.file)
+		s.Remember.MaxAge = age
+		s.start(s.File)
 		s.Do(http.MethodGet, "/v2/org/app/manifests/large")
 		if n := s.learnt(); n != want {
 			t.Errorf("after a restart, for what is remembered for %v: %d transactions, want %d", age, n, want)
@@ -89,7 +89,7 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	s := newScene(t, node)
 	s.options.Timeout = 2 * time.Second
 	s.start(filepath.Join(t.TempDir(), "locations"))
-	goOn, err := s.locations.Freeze()
+	goOn, err := s.Locations.Freeze()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +118,12 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 		return places
 	}
 	for i := 0; err == nil; i += 101 { // as much as there is room for
-		err = s.locations.Learn(ctx, parent, some(i, 101)...)
+		err = s.Locations.Learn(ctx, parent, some(i, 101)...)
 	}
 	if !errors.Is(err, gone) {
 		t.Errorf("whose client is gone: %v", err)
 	}
-	if err = s.locations.Learn(t.Context(), parent, some(1<<20, 100)...); err != nil { // more than that
+	if err = s.Locations.Learn(t.Context(), parent, some(1<<20, 100)...); err != nil { // more than that
 		t.Fatal(err)
 	}
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "2"}))
@@ -163,7 +163,7 @@ func TestStrangerLearnsNothingOfPulls(t *testing.T) {
 				s.User = [2]string{"nobody", "no-secret"}
 				s.Do(http.MethodGet, "/v2/org/app/tags/list") // the token is there, from now on, and nothing was searched for
 				s.Registry.ResetLog()
-				before := s.locations.Stats().LookUps
+				before := s.Locations.Stats().LookUps
 				text := ""
 				for _, path := range []string{"blobs/" + string(digest.FromString("m1")), "manifests/" + string(digest.FromString("m1")), "manifests/" + string(index.Digest),
 					"referrers/" + string(digest.FromString("m1")), "manifests/" + strings.Replace(string(digest.FromString("m1")), ":", "-", 1)} {
@@ -173,7 +173,7 @@ func TestStrangerLearnsNothingOfPulls(t *testing.T) {
 				for _, q := range s.Registry.Log() {
 					text += s.Line(q) + "\n"
 				}
-				seen = append(seen, fmt.Sprintf("%s%d looks at the location cache\n", text, s.locations.Stats().LookUps-before))
+				seen = append(seen, fmt.Sprintf("%s%d looks at the location cache\n", text, s.Locations.Stats().LookUps-before))
 			}
 			if seen[0] != seen[1] {
 				t.Errorf("before and after a pull:\n%s\n%s", seen[0], seen[1])

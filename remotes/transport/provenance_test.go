@@ -136,17 +136,17 @@ func TestClaimsChangeNothingKnown(t *testing.T) {
 			s.Pull(tag)
 		}
 		parent := repository(t, s.Registry.Host()+"/org/app")
-		roots := fmt.Sprint(s.locations.Roots(parent, locations.MaxRoots))
+		roots := fmt.Sprint(s.Locations.Roots(parent, locations.MaxRoots))
 		s.poison()
 		s.wantAll(all...)
-		if got := s.locations.Roots(parent, locations.MaxRoots); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
+		if got := s.Locations.Roots(parent, locations.MaxRoots); !strings.Contains(fmt.Sprint(got), roots[1:len(roots)-1]) || len(got) != 3 {
 			t.Errorf("the roots are %v, and were %s", got, roots)
 		}
 		s.Server.Close()
-		if err := s.locations.Close(); err != nil {
+		if err := s.Locations.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s.start(s.file)
+		s.start(s.File)
 		s.Registry.ResetLog()
 		s.wantAll(all...)
 		for _, q := range s.Registry.Log(registrytest.Below("org/app/worker")) {
@@ -163,7 +163,7 @@ func TestClaimsHideNothingUnknown(t *testing.T) {
 		all := s.victims(says)
 		for _, d := range slices.Backward(extremes(all)) { // blobs first: nobody has asked for what names them
 			s.Server.Close()
-			_ = s.locations.Close()
+			_ = s.Locations.Close()
 			s.start(filepath.Join(t.TempDir(), "locations"))
 			s.poison()
 			s.wantAll(d)

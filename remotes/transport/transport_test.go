@@ -2,6 +2,7 @@ package transport
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"regexp"
@@ -28,7 +29,7 @@ type following struct {
 
 func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 	t.Helper()
-	f := &following{scene: &scene{Scene: fronttest.New(t, &logged, options...)}}
+	f := &following{scene: &scene{Scene: fronttest.New(t, options...)}}
 	members := registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)}
 	f.base = &http.Transport{}
 	var err error
@@ -40,7 +41,7 @@ func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 		if err := f.transport.Close(); err != nil {
 			t.Error(err)
 		}
-		checkMemory(t, f.transport.plain)
+		fronttest.CheckMemory(t, f.transport.plain.memory.Used)
 	})
 	f.user = "user of org/app"
 	return f
@@ -55,37 +56,37 @@ func (f *following) ask(method, path string, header ...string) fronttest.Reply {
 func (f *following) send(method, path, data string, header ...string) fronttest.Reply {
 	f.T.Helper()
 	for range 2 {
-		req, err := http.NewRequestWithContext(f.T.Context(), method, f.Registry.URL()+path, strings.NewReader(data))
-		if err != nil {
-			f.T.Fatal(err)
-		}
-		for i := 0; i < len(header); i += 2 {
-			req.Header.Set(header[i], header[i+1])
-		}
-		if f.token != "" {
-			req.Header.Set("Authorization", "Bearer "+f.token)
-		}
-		resp, err := f.transport.RoundTrip(req)
-		if err != nil {
-			f.T.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		if err = cmpErr(err, resp.Body.Close()); err != nil {
-			f.T.Fatal(err)
-		}
-		if resp.StatusCode != http.StatusUnauthorized || !f.authorize(resp.Header.Get("WWW-Authenticate")) {
-			return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
+		got := f.sendOnce(f.transport, method, path, data, header...)
+		if got.Status != http.StatusUnauthorized || !f.authorize(got.Header.Get("WWW-Authenticate")) {
+			return got
 		}
 	}
 	f.T.Fatal("it was asked for a token again")
 	return fronttest.Reply{}
 }
 
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
+// sendOnce sends a request, with the token that the client has got.
+func (f *following) sendOnce(through http.RoundTripper, method, path, data string, header ...string) fronttest.Reply {
+	f.T.Helper()
+	req, err := http.NewRequestWithContext(f.T.Context(), method, f.Registry.URL()+path, strings.NewReader(data))
+	if err != nil {
+		f.T.Fatal(err)
 	}
-	return b
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	if f.token != "" {
+		req.Header.Set("Authorization", "Bearer "+f.token)
+	}
+	resp, err := through.RoundTrip(req)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		f.T.Fatal(err)
+	}
+	return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
 }
 
 // authorize gets the token of a challenge with the client's own credential.
@@ -191,9 +192,7 @@ func TestTransportPasses(t *testing.T) {
 	} {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {
 			through := f.ask(c.method, c.path, c.header...)
-			direct := *f
-			direct.transport = &Transport{base: f.base, plain: f.transport.plain}
-			want := direct.direct(c.method, c.path, c.header...)
+			want := f.sendOnce(f.base, c.method, c.path, "", c.header...)
 			for _, r := range []fronttest.Reply{through, want} {
 				r.Header.Del("Date")
 			}
@@ -212,29 +211,6 @@ func TestTransportPasses(t *testing.T) {
 			}
 		})
 	}
-}
-
-// direct asks without following.
-func (f *following) direct(method, path string, header ...string) fronttest.Reply {
-	f.T.Helper()
-	req, err := http.NewRequestWithContext(f.T.Context(), method, f.Registry.URL()+path, nil)
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	req.Header.Set("Authorization", "Bearer "+f.token)
-	resp, err := f.base.RoundTrip(req)
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
 }
 
 // nestedIndex is an index of these members, as a client makes it.
@@ -295,5 +271,34 @@ func TestTransportTakesNestedIndexes(t *testing.T) {
 	}
 	if n := f.fetchAll(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d}); n != 4 {
 		t.Errorf("%d came, want 4", n)
+	}
+}
+
+// TestTransportDeletes: an index that is carried goes with its carrier and its blob, and what the registry says of that is
+// answered to its end.
+func TestTransportDeletes(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	f.Registry.Intercept(f.Registry.Pushes(false))
+	web := f.Registry.Image("org/app/web", []byte("web"))
+	data, d := nestedIndex(t, registrytest.Member(web, "web"))
+	if got := f.send(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex); got.Status != http.StatusCreated {
+		t.Fatalf("%d %s", got.Status, got.Body)
+	}
+	f.Registry.Intercept(registrytest.Say(http.StatusNotFound, "text/plain", "no", registrytest.Method(http.MethodDelete), func(q registrytest.Request) bool {
+		return q.Reference == d.String() && q.Kind == registrytest.KindManifest
+	}))
+	f.Registry.Intercept(registrytest.Answer(http.StatusAccepted, nil, registrytest.Method(http.MethodDelete), registrytest.Of(registrytest.KindManifest)))
+	refusal := strings.Repeat("x", 4<<20) // more than is on its way at once
+	f.Registry.Intercept(registrytest.Say(http.StatusMethodNotAllowed, "text/plain", refusal, registrytest.Method(http.MethodDelete), registrytest.Of(registrytest.KindBlob)))
+	if got := f.ask(http.MethodDelete, "/v2/org/app/manifests/"+d.String()); got.Status != http.StatusMethodNotAllowed || got.Body != refusal {
+		t.Errorf("%d, %d bytes", got.Status, len(got.Body))
+	}
+	var deleted []string
+	for _, q := range f.Registry.Log(registrytest.Method(http.MethodDelete)) {
+		deleted = append(deleted, string(q.Kind))
+	}
+	if want := []string{"manifest", "manifest", "blob"}; !slices.Equal(deleted, want) {
+		t.Errorf("deleted %q, want %q", deleted, want)
 	}
 }

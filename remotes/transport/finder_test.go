@@ -92,7 +92,7 @@ func TestLocationsSurvive(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "locations")
 	s.start(file)
 	s.Pull("v1")
-	if err := s.locations.Close(); err != nil {
+	if err := s.Locations.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again, err := locations.Open(file, locations.Options{Probe: locations.Probe})
@@ -153,7 +153,7 @@ func TestCarrierIsServedAsItsIndex(t *testing.T) {
 			return false
 		})
 		got := s.Get("manifests", another)
-		if places := s.locations.Places(repository(t, s.Registry.Host()+"/org/app"), another); got.Status != http.StatusNotFound || len(places) > 0 {
+		if places := s.Locations.Places(repository(t, s.Registry.Host()+"/org/app"), another); got.Status != http.StatusNotFound || len(places) > 0 {
 			t.Errorf("a nested index under the digest of another blob, encoding %q: %+v, learnt %v", encoding, got, places)
 		}
 	}
