@@ -3,7 +3,9 @@
 // for one request. [Retryable] judges errors. Errors can be marked for callers
 // further up that judge them again: [Final], [Spent], [Unrepeated].
 //
-// Its users are package auth (tokens) and package registry (everything else).
+// Its users are package auth (tokens), package registry (everything else), and
+// package transport, whose retries also have to end in the time that its own
+// client waits.
 package retry
 
 import (

@@ -5,14 +5,26 @@
 // [New] wraps any containerd remotes.Resolver. What it resolves and fetches
 // is what the wrapped one would, but for the members of nested indexes, which
 // it asks for in their own repositories. The client of package registry is a
-// resolver to wrap that gives each repository its own token. Of what is wrapped
-// more is used where it has it: ResolveContent, KeepsReferences, ListReferrer
-// and a fetcher's ListReferrers, which are that client's.
+// resolver to wrap that gives each repository its own token. Four methods that
+// only that client has are used where a wrapped resolver or its fetcher has
+// them: ResolveContent, KeepsReferences, ListReferrer and ListReferrers.
 //
-// A reader meets: [Child], a child namespace and how it names the target
-// repository; reader (parse.go, scan.go, fast.go), which reads indexes and
-// manifests; locations, which remembers where content may be; [Fetcher], which
-// asks there; resolve.go, where a pull begins; and pusher.go.
+// Read the files in this order:
+//
+//   - child.go: [Child], a child namespace, and the repository that it names
+//     below another one;
+//   - rule.go: [Rule.Follow] decides where what a manifest or index points to
+//     may be, as a [Place] (place.go). What several say of one piece of content
+//     are [Places], and in which order they are tried (places.go);
+//   - parse.go: how manifests and indexes are read, with scan.go for what their
+//     decoded form hides, and fast.go for the common form;
+//   - resolve.go: [Resolver.Resolve], where a pull begins; locations.go: what a
+//     pull knows of where content may be;
+//   - fetcher.go: [Fetcher.Fetch] asks there, with find.go for content of which
+//     nothing is known yet, candidatereader.go for blobs, and referrers.go;
+//   - pusher.go with pushcarrier.go: where what is pushed goes. carry.go and
+//     strategy.go: how an index is published, and its members are protected;
+//   - error.go: what callers get when it fails.
 //
 // Manifests and indexes that have to do with child namespaces are read
 // strictly, and everything else exactly as containerd reads it: no plain image

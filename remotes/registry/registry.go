@@ -11,19 +11,20 @@
 // Read the files in this order:
 //
 //   - client.go: [Client] and its options;
-//   - hosts.go: [Host], one of a registry's hosts, and request.go: [Host.Do], a
-//     request to it;
+//   - hosts.go with hostsproblems.go: [Host], one of a registry's hosts, and
+//     request.go with accept.go: [Host.Do], a request to it;
 //   - endpoint.go: what every request and answer passes through. pages.go and
 //     mediatype.go judge what was served, expired.go renews signed URLs,
-//     retry.go retries by the policy of package internal/retry;
+//     retry.go retries by the policy of package internal/retry, and resume.go
+//     asks for the rest of a blob;
 //   - resolver.go with absent.go, fetcher.go, head.go, elsewhere.go: reading;
 //   - pusher.go with upload.go: writing;
 //   - referrers.go with pagelink.go, referrerlist.go: listing referrers, and
 //     listing what is pushed with a subject;
 //   - statement.go: what a registry says about its support for child
 //     namespaces;
-//   - errors.go, complaint.go: what callers get when it fails.
+//   - errors.go, statuserror.go, complaint.go: what callers get when it fails.
 //
-// Below it is package auth; the next one up is package nested, whose resolver
-// finds members through this client.
+// Below it is package auth. Beside it is package nested, whose resolver wraps
+// this client to find members; packages transport and bundle use both.
 package registry
