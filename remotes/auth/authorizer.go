@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/containerd/errdefs"
 )
@@ -24,8 +23,7 @@ type Authorizer struct {
 	actions    string   // on the repository, separated by commas
 	mounted    []string // scopes of repositories that are mounted from
 
-	mu        sync.Mutex
-	challenge *Challenge // this repository's, where it differs from the registry's
+	challenge learned // this repository's, where it differs from the registry's
 }
 
 // Format implements [fmt.Formatter]: tokens do not print.
@@ -204,31 +202,20 @@ func (a *Authorizer) denied(credential Credential, answer string) *DeniedError {
 // current returns this repository's challenge, or else the registry's; nil as
 // long as there is neither.
 func (a *Authorizer) current() *Challenge {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.challenge != nil {
-		return a.challenge
-	}
-	return a.registry.known()
+	return cmp.Or(a.challenge.get(), a.registry.challenge.get())
 }
 
 // unlearn drops a challenge that could not be answered.
 func (a *Authorizer) unlearn(c *Challenge) {
-	a.registry.unlearn(c)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.challenge != nil && *a.challenge == *c {
-		a.challenge = nil
-	}
+	a.registry.challenge.drop(c)
+	a.challenge.drop(c)
 }
 
 // learn keeps a challenge for this repository, and for all as long as none is
 // known, unless each has its own.
 func (a *Authorizer) learn(c Challenge) {
-	if a.registry.known() == nil && !a.registry.options.OtherNames {
-		a.registry.learn(&c)
+	if a.registry.challenge.get() == nil && !a.registry.options.OtherNames {
+		a.registry.challenge.put(c)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.challenge = &c
+	a.challenge.put(c)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // maxChallenge bounds the WWW-Authenticate headers of one answer; those of
@@ -19,6 +20,34 @@ type Challenge struct {
 	Service string
 	Scope   string // the scope that the registry would request
 	Error   string // invalid_token, insufficient_scope; RFC 6750 section 3.1
+}
+
+// learned is the last challenge that was learned, for any number of goroutines.
+type learned struct {
+	mu        sync.Mutex
+	challenge *Challenge
+}
+
+// get returns the challenge; nil when there is none.
+func (l *learned) get() *Challenge {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.challenge
+}
+
+func (l *learned) put(c Challenge) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.challenge = &c
+}
+
+// drop forgets a challenge, unless another one has taken its place.
+func (l *learned) drop(c *Challenge) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.challenge != nil && *l.challenge == *c {
+		l.challenge = nil
+	}
 }
 
 // ParseChallenge picks the challenge to answer from the headers of a 401:

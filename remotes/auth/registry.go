@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 
 	"github.com/nestedoci/nested/internal/flight"
 )
@@ -66,8 +65,7 @@ type Registry struct {
 
 	names flight.Map[Repository, string] // where the registry's name is not the path's
 
-	mu        sync.Mutex
-	challenge *Challenge
+	challenge learned // the one that it gave first
 }
 
 // NewRegistry describes the registry at scheme://host, reached through a copy
@@ -142,28 +140,6 @@ func (r *Registry) DeleteAuthorizer(repository Repository) *Authorizer {
 // Repository returns the registry's repository of a name. It need not obey
 // the grammar: names of mirrors often do not.
 func (r *Registry) Repository(name string) Repository { return Repository{r.origin.Host, name} }
-
-// known returns the challenge that the registry gave first.
-func (r *Registry) known() *Challenge {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.challenge
-}
-
-func (r *Registry) learn(c *Challenge) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.challenge = c
-}
-
-// unlearn drops a challenge that could not be answered.
-func (r *Registry) unlearn(c *Challenge) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.challenge != nil && *r.challenge == *c {
-		r.challenge = nil
-	}
-}
 
 // Owns reports whether a URL is on the registry: of its origin, or of the same
 // over http where the caller falls back to it.

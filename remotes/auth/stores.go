@@ -183,7 +183,7 @@ func (s *Stores) sources() []func() (*config, error) {
 func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository) (Credential, error) {
 	host := canonicalHost(repository.Host())
 	helperSource := ""
-	for path := repository.Name(); ; path, _ = cutLast(path) {
+	for path := repository.Name(); ; path = above(path) {
 		credential, err := s.lookupAt(ctx, c, host, path)
 		if err != nil || !credential.Anonymous() {
 			return credential, err
@@ -248,8 +248,5 @@ func server(key, host, path string) string {
 	return key
 }
 
-// cutLast cuts off the last component of a path.
-func cutLast(path string) (before, last string) {
-	i := strings.LastIndexByte(path, '/')
-	return path[:max(i, 0)], path[i+1:]
-}
+// above is a path without its last component.
+func above(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 0)] }

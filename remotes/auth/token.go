@@ -67,13 +67,13 @@ func (t *tokens) forget(token string) {
 
 // fetchWithRetry fetches a token, and retries when the failure is retryable.
 func (t *tokens) fetchWithRetry(ctx context.Context, key tokenKey) (string, time.Duration, error) {
-	var retry retry.Tries
+	var tries retry.Tries
 	for first := true; ; first = false {
 		token, lifetime, err := t.fetchInTime(ctx, key, first)
 		if err == nil {
 			return token, lifetime, nil
 		}
-		if err = retry.Wait(ctx, err); err != nil {
+		if err = tries.Wait(ctx, err); err != nil {
 			return "", 0, err
 		}
 	}
@@ -148,7 +148,7 @@ type statusError struct {
 	wait  time.Duration // from Retry-After; 0: none
 }
 
-// Answer implements [Answered].
+// Answer implements [retry.Answered].
 func (e *statusError) Answer() (int, time.Duration) { return e.code, e.wait }
 
 func (e *statusError) Error() string {

@@ -46,7 +46,18 @@ type transport struct {
 }
 
 func newTransport(base *http.Transport, origin *url.URL, options RegistryOptions, forTokens bool) *transport {
-	t := &transport{location: new(location), base: newPools(base, options), foreign: newPools(base, options), verified: newPools(base, options), registry: dialAddress(origin), header: options.Header, realms: options.Realms, dialer: options.Dialer, proxy: base.Proxy, forTokens: forTokens}
+	t := &transport{
+		location:  new(location),
+		base:      newPools(base, options),
+		foreign:   newPools(base, options),
+		verified:  newPools(base, options),
+		registry:  dialAddress(origin),
+		header:    options.Header,
+		realms:    options.Realms,
+		dialer:    options.Dialer,
+		proxy:     base.Proxy,
+		forTokens: forTokens,
+	}
 	if !options.HTTPFallback {
 		t.scheme = origin.Scheme
 	}
