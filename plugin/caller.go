@@ -142,9 +142,6 @@ func (c *caller) debug(ctx context.Context) (func(*http.Client) error, error) {
 	}, nil
 }
 
-// hiddenSecrets takes the Authorization header away from what logs requests,
-// and shownSecrets, below it, puts it back: the credential may be the node's,
-// and who reads the log a client.
 type (
 	// hiddenSecrets removes the Authorization header before requests are
 	// logged, and shownSecrets, below it, restores it: the credential may be

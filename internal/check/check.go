@@ -28,8 +28,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// Concurrent is the number of concurrent requests.
-const Concurrent = 8
+// concurrent is the number of concurrent requests.
+const concurrent = 8
 
 // Options say what is checked, and with which credentials.
 type Options struct {
@@ -98,7 +98,7 @@ func (c *checker) run(ctx context.Context) (*bundle.Walked, []*part, error) {
 	}
 	var parts []*part
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(Concurrent)
+	group.SetLimit(concurrent)
 	for _, n := range walked.Root.All() {
 		p := &part{Node: n, reading: c.readings.get(n.Digest), blobs: c.blobsOf(ctx, n)}
 		parts = append(parts, p)

@@ -110,15 +110,15 @@ func TestEachIsAskedForOnce(t *testing.T) {
 		entries = append(entries, registrytest.Member(r.Image("org/app/"+name, shared, own, own), name)) // a layer twice
 	}
 	r.Tag("org/app", "v1", r.Index("org/app", entries...).Digest)
-	blobs := &meeting{size: Concurrent, pass: make(chan struct{}), on: func(q registrytest.Request) bool { return q.Kind == registrytest.KindBlob }}
+	blobs := &meeting{size: concurrent, pass: make(chan struct{}), on: func(q registrytest.Request) bool { return q.Kind == registrytest.KindBlob }}
 	r.Intercept(blobs.intercept)
 
 	report := checked(t, r.Host()+"/org/app:v1")
 	if !report.Complete || len(report.Members) != members || report.Blobs != 1+2*members {
 		t.Errorf("report %+v", report)
 	}
-	if blobs.most != Concurrent || blobs.disappointed {
-		t.Errorf("%d requests at once, want %d", blobs.most, Concurrent)
+	if blobs.most != concurrent || blobs.disappointed {
+		t.Errorf("%d requests at once, want %d", blobs.most, concurrent)
 	}
 	asked := map[string]int{}
 	for _, q := range r.Log() {

@@ -55,7 +55,7 @@ func (r *readings) failed() bool {
 // walk reads every manifest and index. One that cannot be read is recorded, and
 // treated as having no children.
 func (c *checker) walk(ctx context.Context) (*bundle.Walked, error) {
-	options := bundle.Options{Selection: c.selection, Concurrent: Concurrent}
+	options := bundle.Options{Selection: c.selection, Concurrent: concurrent}
 	walked, err := c.bundle.Walk(ctx, options, bundle.Visitor{Fetch: c.read, Children: c.children})
 	var nothing bundle.MissingError
 	if errors.As(err, &nothing) && c.readings.failed() {

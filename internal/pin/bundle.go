@@ -15,7 +15,7 @@ import (
 
 // What avoids errors, each a [usage.Avoidable].
 const (
-	ByPlatform       usage.Choice = "platform" // Choices that avoid errors, each in a [usage.Avoidable].
+	ByPlatform       usage.Choice = "platform"
 	ByAllowUnmatched usage.Choice = "allowUnmatched"
 	ByFormat         usage.Choice = "format" // another one, or fewer members
 )

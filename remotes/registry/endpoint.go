@@ -129,11 +129,11 @@ func (e *endpoint) count(req *http.Request, resp *http.Response) {
 // before it was redirected: login pages have other paths. Repositories may have
 // "manifests" in their names.
 func isOfManifest(req *http.Request) bool {
-	return path.Base(path.Dir(first(req).URL.Path)) == "manifests"
+	return path.Base(path.Dir(firstRequest(req).URL.Path)) == "manifests"
 }
 
-// first returns the request that was redirected to this one.
-func first(req *http.Request) *http.Request {
+// firstRequest returns the request that was redirected to this one.
+func firstRequest(req *http.Request) *http.Request {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request
 	}
@@ -143,7 +143,7 @@ func first(req *http.Request) *http.Request {
 // requestedRepository is the repository of a request for a manifest or a blob,
 // as host/name, before it was redirected.
 func requestedRepository(req *http.Request) string {
-	u := first(req).URL
+	u := firstRequest(req).URL
 	_, name, _ := strings.Cut(path.Dir(path.Dir(u.Path)), "/v2/")
 	return u.Host + "/" + name
 }

@@ -42,10 +42,7 @@ func (e *endpoint) redirected(req *http.Request, resp *http.Response) *http.Requ
 		req.Method != http.MethodGet && req.Method != http.MethodHead || e.registry.Owns(req.URL) {
 		return nil
 	}
-	first := req
-	for first.Response != nil && first.Response.Request != nil {
-		first = first.Response.Request
-	}
+	first := firstRequest(req)
 	if first == req || !e.registry.Owns(first.URL) {
 		return nil
 	}

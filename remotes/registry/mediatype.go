@@ -55,9 +55,9 @@ func MediaType(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
-// IsGeneric reports whether a media type says nothing about the content
+// isGeneric reports whether a media type says nothing about the content
 // (docs/spec.md, section 4).
-func IsGeneric(mediaType string) bool {
+func isGeneric(mediaType string) bool {
 	switch mediaType {
 	case "", "application/octet-stream", "binary/octet-stream", "application/json", "text/plain":
 		return true
@@ -70,7 +70,7 @@ func IsGeneric(mediaType string) bool {
 // generic or cannot be read.
 func MayBe(contentType, mediaType string) bool {
 	served, _, err := mime.ParseMediaType(contentType)
-	return err != nil || IsGeneric(served) || served == mediaType
+	return err != nil || isGeneric(served) || served == mediaType
 }
 
 // IsPage reports whether a media type is that of a web page.

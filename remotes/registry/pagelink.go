@@ -25,19 +25,10 @@ func NextPage(resp *http.Response) (url.Values, bool, error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("link to the next page %s: not a URL", sanitize.Quote(target))
 	}
-	if !isSameList(next, answered) && !isSameList(next, firstRequest(resp).URL) {
+	if !isSameList(next, answered) && !isSameList(next, firstRequest(resp.Request).URL) {
 		return nil, false, fmt.Errorf("%s goes on elsewhere, at %s", answered.Path, sanitize.Quote(next.Host))
 	}
 	return next.Query(), true, nil
-}
-
-// firstRequest is the request whose redirects led to an answer.
-func firstRequest(resp *http.Response) *http.Request {
-	req := resp.Request
-	for req.Response != nil && req.Response.Request != nil {
-		req = req.Response.Request
-	}
-	return req
 }
 
 // isSameList reports whether two URLs differ only in their queries, or in

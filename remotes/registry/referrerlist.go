@@ -70,8 +70,6 @@ func lists(listed []ocispec.Descriptor, d digest.Digest) bool {
 	return slices.ContainsFunc(listed, func(other ocispec.Descriptor) bool { return other.Digest == d })
 }
 
-// maxChanges bounds how often a list is changed anew because somebody else has
-// changed it meanwhile; pauses double.
 const (
 	// maxChanges bounds how often a list is read and written again because
 	// another client has changed it meanwhile; pauses double.

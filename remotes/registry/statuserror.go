@@ -16,7 +16,7 @@ type StatusError struct {
 	Elsewhere  bool // it came from a host to which the registry redirects
 }
 
-// Answer implements the interface of package retry.
+// Answer implements [retry.Answered].
 func (e *StatusError) Answer() (int, time.Duration) { return e.Code, e.RetryAfter }
 
 // Error says who answered what, and what to do about it.
