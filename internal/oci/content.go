@@ -2,6 +2,7 @@ package oci
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
@@ -42,6 +43,19 @@ func Verify(d ocispec.Descriptor, data []byte) string {
 		return fmt.Sprintf("digest is not %s", d.Digest)
 	}
 	return ""
+}
+
+// ReadVerified reads content that matches a descriptor, and never more than a
+// byte too many. Its size is the caller's to bound.
+func ReadVerified(r io.Reader, d ocispec.Descriptor) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, d.Size+1))
+	if err != nil {
+		return nil, err
+	}
+	if reason := Verify(d, data); reason != "" {
+		return nil, fmt.Errorf("%s: %s", d.Digest, reason)
+	}
+	return data, nil
 }
 
 // Short is a shortened digest for people.

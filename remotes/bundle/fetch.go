@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -13,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -112,12 +112,5 @@ func FetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) (
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, desc.Size+1))
-	if err != nil {
-		return nil, err
-	}
-	if desc.Digest.Validate() != nil || desc.Digest.Algorithm().FromBytes(data) != desc.Digest {
-		return nil, fmt.Errorf("%s: the content does not match its descriptor", desc.Digest)
-	}
-	return data, nil
+	return oci.ReadVerified(r, desc)
 }

@@ -180,8 +180,16 @@ func (l *locations) follow(p Place, m parsed, served auth.Repository) (embedded 
 // checkNumber keeps what is reached through a nested index within bounds. The
 // caller holds the lock.
 func (l *locations) checkNumber(p Place) error {
+	if !p.strict {
+		return nil
+	}
+	return l.checkRoom(p)
+}
+
+// checkRoom bounds what is known of a pull. The caller holds the lock.
+func (l *locations) checkRoom(p Place) error {
 	_, known := l.places[p.descriptor.Digest]
-	if most := l.rule.limits.Descriptors; p.strict && !known && len(l.places) >= most {
+	if most := l.rule.limits.Descriptors; !known && len(l.places) >= most {
 		return fmt.Errorf("more than %d descriptors in one pull", most)
 	}
 	return nil

@@ -143,9 +143,9 @@ func (p Place) First() auth.Repository {
 	return p.targets[0]
 }
 
-// Merge adds the candidates of another place of the same content after the
+// merge adds the candidates of another place of the same content after the
 // place's own, as long as there is room.
-func (p Place) Merge(other Place) Place {
+func (p Place) merge(other Place) Place {
 	p.targets = union(p.targets, other.targets)
 	p.fallbacks = union(p.fallbacks, other.fallbacks)
 	p.strict = p.strict || other.strict

@@ -64,7 +64,7 @@ func (p Place) describes(q Place) bool {
 func (s Places) add(root auth.Repository, p Place) Places {
 	for i, known := range s {
 		if known.by == p.by && known.describes(p) {
-			s[i] = known.Merge(p)
+			s[i] = known.merge(p)
 			return s
 		}
 	}

@@ -105,11 +105,11 @@ func (l *locations) refer(p Place) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := l.places[p.descriptor.Digest]; !known && len(l.places) >= l.rule.limits.Descriptors {
-		return fmt.Errorf("more than %d descriptors in one pull", l.rule.limits.Descriptors)
+	err := l.checkRoom(p)
+	if err == nil {
+		l.put(p)
 	}
-	l.put(p)
-	return nil
+	return err
 }
 
 // Carrier returns the manifest under the reference when it carries the root

@@ -285,14 +285,8 @@ func readFrom(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) (
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(body, desc.Size+1))
-	if err = errors.Join(err, body.Close()); err != nil {
-		return nil, err
-	}
-	if reason := oci.Verify(desc, data); reason != "" {
-		return nil, fmt.Errorf("%s: %s", desc.Digest, reason)
-	}
-	return data, nil
+	data, err := oci.ReadVerified(body, desc)
+	return data, errors.Join(err, body.Close())
 }
 
 // isDenial reports whether a registry denied a request, so that another request
