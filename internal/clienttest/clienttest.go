@@ -1,5 +1,7 @@
-// Package clienttest has what tests of clients of registries need besides a
-// registry: its configuration, and checks of errors.
+// Package clienttest has what tests of clients of registries need: registries that
+// end with the test and are judged (registry.go), images and bundles in them
+// (image.go), what was asked of them (requests.go), pulls as containerd does them
+// (pull.go), configurations, and checks of errors.
 package clienttest
 
 import (
@@ -22,21 +24,33 @@ import (
 func HostsDir(t testing.TB, host, toml string) string {
 	t.Helper()
 	dir := t.TempDir()
-	name, port, _ := strings.Cut(host, ":")
-	at := filepath.Join(dir, name+"_"+port+"_")
-	check(t, os.Mkdir(at, 0o755))
-	check(t, os.WriteFile(filepath.Join(at, "hosts.toml"), []byte(toml), 0o600))
+	at := filepath.Join(dir, host)
+	NoError(t, os.Mkdir(at, 0o755))
+	NoError(t, os.WriteFile(filepath.Join(at, "hosts.toml"), []byte(toml), 0o600))
 	return dir
+}
+
+// PlainHTTP is HostsDir for a registry on loopback that speaks http, where
+// containerd would try https first and trust any certificate.
+func PlainHTTP(t testing.TB, host string) string {
+	t.Helper()
+	return HostsDir(t, host, "server = \"http://"+host+"\"\n")
+}
+
+// File returns the path of a file, which is removed after the test.
+func File(t testing.TB, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	NoError(t, os.WriteFile(path, data, 0o600))
+	return path
 }
 
 // Stores returns credential stores over one Docker configuration.
 func Stores(t testing.TB, config any) auth.Source {
 	t.Helper()
 	data, err := json.Marshal(config)
-	check(t, err)
-	file := filepath.Join(t.TempDir(), "config.json")
-	check(t, os.WriteFile(file, data, 0o600))
-	return auth.NewStores(auth.StoresOptions{Files: []string{file}})
+	NoError(t, err)
+	return auth.NewStores(auth.StoresOptions{Files: []string{File(t, data)}})
 }
 
 // UserPassword returns stores with one credential.
@@ -85,9 +99,26 @@ func (p *Pauses) In(ctx context.Context) context.Context {
 // Sum is how long all of them together would have taken.
 func (p *Pauses) Sum() time.Duration { return time.Duration(p.sum.Load()) }
 
-func check(t testing.TB, err error) {
+// NoError fails at once when there is an error.
+func NoError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Must is the value, or panics when there is an error.
+func Must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// Repository is one by its full name.
+func Repository(t testing.TB, name string) auth.Repository {
+	t.Helper()
+	r, err := auth.ParseRepository(name)
+	NoError(t, err)
+	return r
 }

@@ -12,16 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/sirupsen/logrus"
 
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/leaktest"
@@ -50,26 +46,17 @@ var passwords = []string{Secret, "all-secret", "no-secret", "plain-secret", "oth
 // Secret is the password of all users.
 const Secret = "canary"
 
-// logged is all that was logged, at the most talkative.
-var logged registrytest.Output
-
 // Main runs the tests of a package, whose log scenes judge, and exits.
 func Main(m leaktest.M) {
-	log.L.Logger.SetOutput(&logged)
-	log.L.Logger.SetLevel(logrus.DebugLevel)
-	leaktest.Main(m)
+	clienttest.Main(m)
 }
 
 // New starts the registry, which wants tokens. Its requests are judged when the
 // test ends, as is what was logged since now: the package's tests run in [Main].
 func New(t *testing.T, options ...registrytest.Option) *Scene {
 	t.Helper()
-	s := &Scene{T: t, Registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
-	t.Cleanup(s.Registry.Close)
-	start := logged.Len()
-	t.Cleanup(func() {
-		clienttest.CheckLedger(t, s.Registry, &logged, start, []string{"org", "secret/app"}, passwords)
-	})
+	s := &Scene{T: t, Registry: clienttest.NewRegistry(t, append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
+	clienttest.Judge(t, s.Registry, []string{"org", "secret/app"}, passwords)
 	return s
 }
 
@@ -115,27 +102,9 @@ func PerRepository(t *testing.T, r *registrytest.Registry) auth.Source {
 	auths := map[string]any{}
 	for _, name := range []string{"org/app", "org/app/web", "org/app/worker", "org/app/a", "org/app/a/b"} {
 		r.Allow("user of "+name, Secret, name)
-		auths[r.Host()+"/"+name] = map[string]string{"username": "user of " + name, "password": Secret}
+		auths[r.Host()+"/"+name] = clienttest.Entry("user of "+name, Secret)
 	}
-	config, err := json.Marshal(map[string]any{"auths": auths})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return auth.NewStores(auth.StoresOptions{Inline: auth.Secret(config)})
-}
-
-// HostsDir describes a registry on loopback as one that speaks http, where
-// containerd would try https first and trust any certificate.
-func HostsDir(t *testing.T, registry string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, registry), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, registry, "hosts.toml"), []byte("server = \"http://"+registry+"\"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return clienttest.Stores(t, map[string]any{"auths": auths})
 }
 
 // Reply is an answer.
@@ -299,3 +268,6 @@ func AddRequests(f *testing.F) {
 		f.Add(s[0], s[1])
 	}
 }
+
+// HostsDir is [clienttest.PlainHTTP].
+var HostsDir = clienttest.PlainHTTP

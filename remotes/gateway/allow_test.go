@@ -3,7 +3,7 @@ package gateway
 import (
 	"testing"
 
-	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/internal/clienttest"
 )
 
 func TestPatternMatchesWholeComponents(t *testing.T) {
@@ -28,12 +28,12 @@ func TestPatternMatchesWholeComponents(t *testing.T) {
 			t.Errorf("%q reads back as %q", test.pattern, p)
 		}
 		for _, name := range test.matches {
-			if !p.Match(repository(t, name)) {
+			if !p.Match(clienttest.Repository(t, name)) {
 				t.Errorf("%s does not match %s", test.pattern, name)
 			}
 		}
 		for _, name := range test.different {
-			if p.Match(repository(t, name)) {
+			if p.Match(clienttest.Repository(t, name)) {
 				t.Errorf("%s matches %s", test.pattern, name)
 			}
 		}
@@ -43,13 +43,4 @@ func TestPatternMatchesWholeComponents(t *testing.T) {
 			t.Errorf("%q is taken for %v", bad, p)
 		}
 	}
-}
-
-func repository(t testing.TB, name string) auth.Repository {
-	t.Helper()
-	r, err := auth.ParseRepository(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }

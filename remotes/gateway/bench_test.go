@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -18,8 +19,7 @@ import (
 
 // BenchmarkManifest asks the handler for a plain manifest again and again, and so the registry.
 func BenchmarkManifest(b *testing.B) {
-	r := registrytest.New(registrytest.WithTLS())
-	b.Cleanup(r.Close)
+	r := clienttest.NewRegistry(b, registrytest.WithTLS())
 	image := r.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	ask := benchGateway(b, r)
 	b.ReportAllocs()
@@ -55,8 +55,7 @@ func benchGateway(b *testing.B, r *registrytest.Registry) (ask func(digest.Diges
 // BenchmarkLargeIndex asks for an index of 9,900 members: for ones that are new, for one that is known, and for a small
 // manifest while 20 others ask for large ones all the time.
 func BenchmarkLargeIndex(b *testing.B) {
-	r := registrytest.New(registrytest.WithTLS())
-	b.Cleanup(r.Close)
+	r := clienttest.NewRegistry(b, registrytest.WithTLS())
 	small := r.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"})).Digest
 	var large []digest.Digest
 	for i := range 20 {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -20,7 +21,7 @@ func TestFirstEntryOfTheRegistryCounts(t *testing.T) {
 			s := newScene(t, mode, registrytest.WithTLS())
 			image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 			s.Registry.Tag("org/app", "v1", image.Digest)
-			s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
+			s.options.HostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 			dir := filepath.Join(s.options.HostsDir, s.Registry.Host())
 			text := fmt.Sprintf("server = %q\n[host.%[1]q]\nca = \"ca.pem\"\n", s.Registry.URL())
 			for name, data := range map[string]string{"hosts.toml": text, "ca.pem": string(s.Registry.CA())} {
@@ -50,7 +51,7 @@ func TestFirstEntryOfTheRegistryCounts(t *testing.T) {
 // TestCheckNamesUnreadableHosts: a hosts.toml that cannot be read is named before it is needed.
 func TestCheckNamesUnreadableHosts(t *testing.T) {
 	s := newScene(t, Node)
-	s.options.HostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	s.options.HostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 	path := filepath.Join(s.options.HostsDir, s.Registry.Host(), "hosts.toml")
 	if err := os.WriteFile(path, []byte("server = ["), 0o600); err != nil {
 		t.Fatal(err)

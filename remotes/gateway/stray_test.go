@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -24,7 +25,7 @@ func TestCredentialsStayWithTheFront(t *testing.T) {
 		}))
 		t.Cleanup(front.Close)
 		host := strings.TrimPrefix(front.URL, "http://")
-		s.options.Registries, s.options.HostsDir = []string{host}, fronttest.HostsDir(t, host)
+		s.options.Registries, s.options.HostsDir = []string{host}, clienttest.PlainHTTP(t, host)
 		credentials := auth.Sources{fronttest.PerRepository(t, s.Registry), auth.NewStores(auth.StoresOptions{Inline: auth.Secret(`{"auths":{"` + host + `":{"username":"first","password":"canary-of-the-first"}}}`)})}
 		s.options.Credentials = credentials
 		if mode == Pod {
@@ -66,7 +67,7 @@ func TestFrontLeadsNoFurther(t *testing.T) {
 			t.Cleanup(front.Close)
 			s.RegistryName = strings.TrimPrefix(front.URL, "http://")
 			s.options.Credentials = auth.NewStores(auth.StoresOptions{Inline: auth.Secret(fmt.Sprintf(`{"auths":{"%s/secret/app":{"username":"user of secret/app","password":"%s"}}}`, s.Registry.Host(), fronttest.Secret))})
-			s.options.Registries, s.options.HostsDir = []string{s.RegistryName}, fronttest.HostsDir(t, s.RegistryName)
+			s.options.Registries, s.options.HostsDir = []string{s.RegistryName}, clienttest.PlainHTTP(t, s.RegistryName)
 			for _, text := range test.allow {
 				pattern, err := ParsePattern(strings.NewReplacer("FRONT", s.RegistryName, "OTHER", s.Registry.Host()).Replace(text))
 				if err != nil {

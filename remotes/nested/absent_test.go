@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -53,7 +54,7 @@ func (r *disordered) RoundTrip(req *http.Request) (*http.Response, error) {
 // found out about. The blob of the same digest is not taken for it, unless there is no such manifest.
 func TestManifestsOutOfOrder(t *testing.T) {
 	t.Parallel()
-	index := indexOf(registrytest.Member(newImage("web").Descriptor, "web"))
+	index := clienttest.IndexOf(registrytest.Member(clienttest.NewImage("web").Descriptor, "web"))
 	for _, test := range []struct {
 		status, times, manifests, blobs int
 		fine                            bool
@@ -95,8 +96,8 @@ func TestTokensOutOfOrder(t *testing.T) {
 	t.Parallel()
 	for _, times := range []int{1, 5} {
 		s := newScene(t, nested.Options{})
-		image := putImage(s.registry, parent, "layer")
-		s.registry.PutBlob(parent, "application/octet-stream", image.bytes[image.Digest])
+		image := clienttest.PutImage(s.registry, parent, "layer")
+		s.registry.PutBlob(parent, "application/octet-stream", image.Bytes[image.Digest])
 		s.registry.Intercept(registrytest.Answer(503, nil, registrytest.First(times, registrytest.Of(registrytest.KindToken))))
 		_, got, err := s.resolver.Resolve(s.pauses.In(t.Context()), s.registry.Host()+"/"+parent+"@"+image.Digest.String())
 		if times == 1 && (err != nil || !oci.IsManifestOrIndex(got.MediaType)) || times == 5 && err == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -26,7 +27,7 @@ func TestPullsAreBounded(t *testing.T) {
 	r := New(nil, Options{})
 	for i := range 3 * maxPulls {
 		name := fmt.Sprintf("reg.test/p:v%d", i)
-		r.remember(name, newLocations(repository(t, "reg.test/p"), r.rule))
+		r.remember(name, newLocations(clienttest.Repository(t, "reg.test/p"), r.rule))
 		if _, ok := r.locationsOf(name); !ok || len(r.locations) > maxPulls {
 			t.Fatalf("after %d pulls the locations of %d are kept; the last among them: %t", i+1, len(r.locations), ok)
 		}
@@ -36,7 +37,7 @@ func TestPullsAreBounded(t *testing.T) {
 // TestLocationsPinNoText: what a pull remembers of large manifests and indexes with few entries does not keep their
 // text.
 func TestLocationsPinNoText(t *testing.T) {
-	root := repository(t, "reg.test/org/app")
+	root := clienttest.Repository(t, "reg.test/org/app")
 	live := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -66,7 +67,7 @@ func TestLocationsPinNoText(t *testing.T) {
 // targets ... | fallbacks ...", with "." for the root's repository.
 func placesOf(t *testing.T, root auth.Repository, says ...string) Places {
 	t.Helper()
-	at := func(name string) auth.Repository { return repository(t, path.Join(root.String(), name)) }
+	at := func(name string) auth.Repository { return clienttest.Repository(t, path.Join(root.String(), name)) }
 	var places Places
 	for _, one := range says {
 		by, rest, _ := strings.Cut(one, ":")
@@ -100,7 +101,7 @@ func numbered(n int, format string) []string {
 // TestPlacesOfClaims: a claim is behind what the root's repository says,
 // whichever comes first, changes nothing of it, and takes nobody's room.
 func TestPlacesOfClaims(t *testing.T) {
-	root := repository(t, "reg.test/p")
+	root := clienttest.Repository(t, "reg.test/p")
 	for name, test := range map[string]struct{ says, want []string }{
 		"in the order of appearance":        {[]string{".: 1 a", ".: 2 b", "evil: 3 x", "web: 4 y"}, []string{".: 1 a", ".: 2 b", "evil: 3 x", "web: 4 y"}},
 		"claims first":                      {[]string{"evil: 3 x", "web: 4 y", ".: 1 a", ".: 2 b"}, []string{".: 1 a", ".: 2 b", "evil: 3 x", "web: 4 y"}},
@@ -139,7 +140,7 @@ func TestPlacesOfClaims(t *testing.T) {
 // TestPlacesAreAskedInOrder: who is asked, and how often, when others claim
 // what they like.
 func TestPlacesAreAskedInOrder(t *testing.T) {
-	root := repository(t, "reg.test/p")
+	root := clienttest.Repository(t, "reg.test/p")
 	denied, broken := &auth.DeniedError{}, errors.New("broken")
 	busy := remoteerrors.ErrUnexpectedStatus{StatusCode: http.StatusTooManyRequests}
 	for name, test := range map[string]struct {

@@ -7,6 +7,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -16,26 +17,26 @@ func TestNothingOfABundleIsAskedForTwice(t *testing.T) {
 	const members = 20
 	s := newScene(t, nested.Options{})
 	var entries []ocispec.Descriptor
-	want, digests := tagGet(parent), map[string]bool{}
+	want, digests := clienttest.TagGet(parent), map[string]bool{}
 	var manifests int64
 	for i := range members {
 		child := fmt.Sprintf("image-%d", i)
 		repository := parent + "/" + child
-		member := putImage(s.registry, repository, "shared by all", child+" 1", child+" 2")
+		member := clienttest.PutImage(s.registry, repository, "shared by all", child+" 1", child+" 2")
 		entries = append(entries, registrytest.Member(member.Descriptor, child))
 		manifests++
-		for _, d := range append([]ocispec.Descriptor{member.Descriptor, member.config}, member.layers...) {
-			if !digests[d.Digest.String()] && d.Digest != member.layers[0].Digest {
-				want = append(want, gets(repository, 200, d)...)
+		for _, d := range append([]ocispec.Descriptor{member.Descriptor, member.Config}, member.Layers...) {
+			if !digests[d.Digest.String()] && d.Digest != member.Layers[0].Digest {
+				want = append(want, clienttest.Gets(repository, 200, d)...)
 			}
 			digests[d.Digest.String()] = true
 		}
 	}
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(entries...))))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(entries...))))
 
 	// The shared layer is asked for in whichever member came first.
-	shared := putImage(s.registry, "elsewhere", "shared by all").layers[0].Digest.Encoded()[:12]
-	got := asked(s.registry)
+	shared := clienttest.PutImage(s.registry, "elsewhere", "shared by all").Layers[0].Digest.Encoded()[:12]
+	got := clienttest.Asked(s.registry)
 	own := slices.DeleteFunc(slices.Clone(got), func(l string) bool { return slices.Contains(want, l) })
 	if len(own) != 1 || len(got) != len(want)+1 || own[0][len(own[0])-16:] != shared+" 200" {
 		t.Errorf("asked %d times, want %d; besides what is wanted:\n%q", len(got), len(want)+1, own)
@@ -82,13 +83,13 @@ func (s *scene) wantMetrics(manifests, blobs int64) {
 // else, and each repository has a token of its own.
 func TestMembersAreAskedForAtHome(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	web := putImage(s.registry, parent+"/web", "w1", "w2")
-	deep := putImage(s.registry, parent+"/a/b", "d1")
-	own := putImage(s.registry, parent, "o1")
-	root := s.put(ocispec.MediaTypeImageIndex, indexOf(
+	web := clienttest.PutImage(s.registry, parent+"/web", "w1", "w2")
+	deep := clienttest.PutImage(s.registry, parent+"/a/b", "d1")
+	own := clienttest.PutImage(s.registry, parent, "o1")
+	root := s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(web.Descriptor, "web"), registrytest.Member(deep.Descriptor, "a/b"), own.Descriptor))
-	check(t, s.pull(root))
-	s.want(tagGet(parent), own.all(parent), web.all(parent+"/web"), deep.all(parent+"/a/b"))
+	clienttest.NoError(t, s.pull(root))
+	s.want(clienttest.TagGet(parent), own.All(parent), web.All(parent+"/web"), deep.All(parent+"/a/b"))
 	for _, q := range s.registry.Log() {
 		if q.Scheme == "Bearer" && !slices.Equal(q.Scopes, []string{"repository:" + q.Repository + ":pull"}) {
 			t.Errorf("%s with a token for %q", q.Repository, q.Scopes)

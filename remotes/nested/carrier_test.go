@@ -21,7 +21,7 @@ import (
 // carrier is a carrier of an index, with the index's bytes in it or without.
 func carrier(index ocispec.Descriptor, data []byte) []byte {
 	index.Data = data
-	return encode(ocispec.Manifest{
+	return clienttest.Encode(ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: nested.CarrierType,
@@ -32,11 +32,11 @@ func carrier(index ocispec.Descriptor, data []byte) []byte {
 
 // carried is a scene with an index of one member that is a blob of the
 // repository, as publishers put it there whose registry insists.
-func carried(t *testing.T, repository string, options nested.Options) (s *scene, member image, body []byte, index ocispec.Descriptor) {
+func carried(t *testing.T, repository string, options nested.Options) (s *scene, member clienttest.Image, body []byte, index ocispec.Descriptor) {
 	t.Helper()
 	s = newScene(t, options)
-	member = putImage(s.registry, repository+"/web", "layer")
-	body = indexOf(registrytest.Member(member.Descriptor, "web"))
+	member = clienttest.PutImage(s.registry, repository+"/web", "layer")
+	body = clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))
 	index = s.registry.PutBlob(repository, ocispec.MediaTypeImageIndex, body)
 	s.registry.PutBlob(repository, ocispec.MediaTypeEmptyJSON, []byte("{}"))
 	return s, member, body, index
@@ -57,13 +57,13 @@ func TestCarrierAsRoot(t *testing.T) {
 			if test.store {
 				s.resolver = nested.New(s.registries(), nested.Options{Store: s.store})
 			}
-			data, want := body, [][]string{tagGet(parent), member.all(parent + "/web")}
+			data, want := body, [][]string{clienttest.TagGet(parent), member.All(parent + "/web")}
 			if !test.embedded {
-				data, want = nil, append(want, blobGets(parent, 200, index))
+				data, want = nil, append(want, clienttest.BlobGets(parent, 200, index))
 			}
 			s.put(ocispec.MediaTypeImageManifest, carrier(index, data))
-			root, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-			check(t, err)
+			root, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+			clienttest.NoError(t, err)
 			if root.Digest != index.Digest || root.Size != index.Size || root.MediaType != ocispec.MediaTypeImageIndex || root.Data != nil {
 				t.Errorf("it resolves to %+v", root)
 			}
@@ -90,13 +90,13 @@ func TestCarrierThatLies(t *testing.T) {
 			index.Data = slices.Clone(body)
 			test.change(&index)
 			s.put(ocispec.MediaTypeImageManifest, carrier(index, index.Data))
-			_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+			_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 			var invalid *nested.InvalidError
 			if !errors.As(err, &invalid) {
 				t.Fatalf("got %v, want an InvalidError", err)
 			}
 			clienttest.WantError(t, err, test.says)
-			s.want(tagGet(parent))
+			s.want(clienttest.TagGet(parent))
 		})
 	}
 }
@@ -105,28 +105,28 @@ func TestCarrierThatLies(t *testing.T) {
 // is a blob, and its digest still names it.
 func TestIndexByItsOwnDigest(t *testing.T) {
 	s, member, _, index := carried(t, parent, nested.Options{})
-	root, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+index.Digest.String())
-	check(t, err)
+	root, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+index.Digest.String())
+	clienttest.NoError(t, err)
 	if root.MediaType != ocispec.MediaTypeImageIndex || root.Digest != index.Digest {
 		t.Errorf("it resolves to %+v", root)
 	}
-	s.want(gets(parent, 404, index), []string{line("HEAD", parent, registrytest.KindBlob, index.Digest.String(), 200)},
-		blobGets(parent, 200, index), member.all(parent+"/web"))
+	s.want(clienttest.Gets(parent, 404, index), []string{clienttest.Line("HEAD", parent, registrytest.KindBlob, index.Digest.String(), 200)},
+		clienttest.BlobGets(parent, 200, index), member.All(parent+"/web"))
 }
 
 // TestOtherBlobsByDigest: a blob that is no nested index stays a blob.
 func TestOtherBlobsByDigest(t *testing.T) {
 	for name, body := range map[string][]byte{
-		"plain index": indexOf(newImage("plain").Descriptor),
+		"plain index": clienttest.IndexOf(clienttest.NewImage("plain").Descriptor),
 		"layer":       []byte("not JSON"),
-		"manifest":    newImage("plain").bytes[newImage("plain").Digest],
+		"manifest":    clienttest.NewImage("plain").Bytes[clienttest.NewImage("plain").Digest],
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
 			blob := s.registry.PutBlob(parent, "", body)
-			root, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+blob.Digest.String())
-			check(t, err)
-			if root.MediaType != "application/octet-stream" || root.Digest != blob.Digest || !stored(s.store, blob) {
+			root, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+blob.Digest.String())
+			clienttest.NoError(t, err)
+			if root.MediaType != "application/octet-stream" || root.Digest != blob.Digest || !clienttest.Stored(s.store, blob) {
 				t.Errorf("it resolves to %+v", root)
 			}
 		})
@@ -139,14 +139,14 @@ func TestCarrierAsMember(t *testing.T) {
 	for name, embedded := range map[string]bool{"with data": true, "without data": false} {
 		t.Run(name, func(t *testing.T) {
 			s, member, body, index := carried(t, parent+"/sub", nested.Options{})
-			want := [][]string{tagGet(parent), member.all(parent + "/sub/web")}
+			want := [][]string{clienttest.TagGet(parent), member.All(parent + "/sub/web")}
 			if !embedded {
 				body = nil
-				want = append(want, blobGets(parent+"/sub", 200, index))
+				want = append(want, clienttest.BlobGets(parent+"/sub", 200, index))
 			}
 			c := s.registry.Put(parent+"/sub", ocispec.MediaTypeImageManifest, carrier(index, body))
-			want = append(want, gets(parent+"/sub", 200, c))
-			check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(c, "sub")))))
+			want = append(want, clienttest.Gets(parent+"/sub", 200, c))
+			clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(c, "sub")))))
 			s.want(want...)
 		})
 	}
@@ -157,8 +157,8 @@ func TestCarrierAsMember(t *testing.T) {
 func TestCarrierInAPlainIndex(t *testing.T) {
 	s, member, _, index := carried(t, parent, nested.Options{})
 	c := s.registry.Put(parent, ocispec.MediaTypeImageManifest, carrier(index, nil))
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(c))))
-	s.want(tagGet(parent), gets(parent, 200, c), blobGets(parent, 200, index), member.all(parent+"/web"))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(c))))
+	s.want(clienttest.TagGet(parent), clienttest.Gets(parent, 200, c), clienttest.BlobGets(parent, 200, index), member.All(parent+"/web"))
 }
 
 // TestChildren: the entries of a pull, without fetching what is at hand.
@@ -167,9 +167,9 @@ func TestChildren(t *testing.T) {
 	s.put(ocispec.MediaTypeImageManifest, carrier(index, body))
 	ctx := context.Background()
 	name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	check(t, err)
+	clienttest.NoError(t, err)
 	f, err := s.resolver.Fetcher(ctx, name)
-	check(t, err)
+	clienttest.NoError(t, err)
 	children, ok := f.(interface {
 		Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	})
@@ -177,17 +177,17 @@ func TestChildren(t *testing.T) {
 		t.Fatalf("a fetcher of type %T", f)
 	}
 	entries, err := children.Children(ctx, root)
-	check(t, err)
+	clienttest.NoError(t, err)
 	if len(entries) != 1 || entries[0].Digest != member.Digest || entries[0].Child.String() != "web" {
 		t.Errorf("the index points to %+v", entries)
 	}
-	s.want(tagGet(parent))
+	s.want(clienttest.TagGet(parent))
 	entries, err = children.Children(ctx, member.Descriptor)
-	check(t, err)
-	if len(entries) != 2 || entries[0].Digest != member.config.Digest || entries[1].Digest != member.layers[0].Digest {
+	clienttest.NoError(t, err)
+	if len(entries) != 2 || entries[0].Digest != member.Config.Digest || entries[1].Digest != member.Layers[0].Digest {
 		t.Errorf("the member points to %+v", entries)
 	}
-	s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
+	s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 200, member.Descriptor))
 	if _, err := json.Marshal(entries); err != nil {
 		t.Error(err)
 	}
@@ -201,7 +201,7 @@ func TestCarrierOfLargeIndex(t *testing.T) {
 		inside := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(index), Size: int64(size)}
 		desc, data, err := nested.NewCarrier(inside, index)
 		var carrier ocispec.Manifest
-		if check(t, errors.Join(err, json.Unmarshal(data, &carrier))); len(carrier.Layers) != 1 || len(data) > most || desc.Size != int64(len(data)) {
+		if clienttest.NoError(t, errors.Join(err, json.Unmarshal(data, &carrier))); len(carrier.Layers) != 1 || len(data) > most || desc.Size != int64(len(data)) {
 			t.Fatalf("an index of %d bytes: %d bytes, %+v", size, len(data), desc)
 		}
 		if got := carrier.Layers[0]; got.Digest != inside.Digest || got.Size != inside.Size || held && string(got.Data) != string(index) || !held && got.Data != nil {
@@ -212,7 +212,7 @@ func TestCarrierOfLargeIndex(t *testing.T) {
 
 // TestProtection: every member of a repository has a tag of its own, the same whenever it is asked for.
 func TestProtection(t *testing.T) {
-	at, other := must(auth.ParseRepository("reg.test/p/a")), must(auth.ParseRepository("reg.test/p/b"))
+	at, other := clienttest.Repository(t, "reg.test/p/a"), clienttest.Repository(t, "reg.test/p/b")
 	one, two, three := digest.FromString("1"), digest.FromString("2"), digest.FromString("3")
 	index := digest.FromString("index")
 	p, first := nested.Protect(index), "nested-"+index.Encoded()[:12]

@@ -34,17 +34,17 @@ func TestDocumentsThatDoNotVerify(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			member := putImage(s.registry, parent+"/web", "layer")
-			member.in(s.registry, parent) // nobody asks for a second opinion
-			s.registry.PutAs(parent+"/web", member.MediaType, member.Digest, test.serve(slices.Clone(member.bytes[member.Digest])))
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+			member.In(s.registry, parent) // nobody asks for a second opinion
+			s.registry.PutAs(parent+"/web", member.MediaType, member.Digest, test.serve(slices.Clone(member.Bytes[member.Digest])))
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 			clienttest.WantError(t, err, test.says, parent+"/web")
 			var verify *nested.VerifyError
 			if name != "a byte more" && (!errors.As(err, &verify) || !errdefs.IsDataLoss(err) || verify.Digest != member.Digest) {
 				t.Errorf("got %v, want a VerifyError", err)
 			}
-			s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
-			if stored(s.store, member.Descriptor) {
+			s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 200, member.Descriptor))
+			if clienttest.Stored(s.store, member.Descriptor) {
 				t.Error("the member is stored")
 			}
 		})
@@ -56,11 +56,11 @@ func TestBlobsThatDoNotVerify(t *testing.T) {
 	for name, body := range map[string]string{"other bytes": "LAYER", "less": "laye", "more": "layer and more"} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			member := putImage(s.registry, parent+"/web", "layer")
-			s.registry.PutBlobAs(parent+"/web", member.layers[0].Digest, []byte(body))
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+			s.registry.PutBlobAs(parent+"/web", member.Layers[0].Digest, []byte(body))
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 			clienttest.WantError(t, err)
-			if stored(s.store, member.layers[0]) {
+			if clienttest.Stored(s.store, member.Layers[0]) {
 				t.Error("the layer is stored")
 			}
 			if n := s.registry.Count(registrytest.Of(registrytest.KindBlob)); n > 4 {
@@ -73,7 +73,7 @@ func TestBlobsThatDoNotVerify(t *testing.T) {
 // TestReadsAreBounded: of a body that does not end little is read.
 func TestReadsAreBounded(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := newImage("member")
+	member := clienttest.NewImage("member")
 	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		q := registrytest.Describe(req)
 		if q.Kind != registrytest.KindManifest || q.Repository == parent || q.Authorization == "" {
@@ -86,7 +86,7 @@ func TestReadsAreBounded(t *testing.T) {
 		}
 		return true
 	})
-	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 	clienttest.WantError(t, err, "size")
 	if n := s.metrics.Bytes.Load(); n > 8<<10 {
 		t.Errorf("%d bytes were read", n)
@@ -95,12 +95,12 @@ func TestReadsAreBounded(t *testing.T) {
 
 // TestEndlessFetcher: reads are bounded whatever resolver is wrapped.
 func TestEndlessFetcher(t *testing.T) {
-	member := newImage("member")
+	member := clienttest.NewImage("member")
 	root := registrytest.Member(member.Descriptor, "web")
-	body := indexOf(root)
+	body := clienttest.IndexOf(root)
 	source := &endless{root: body}
-	resolver := nested.New(&fixed{fetcher: source, root: describe(ocispec.MediaTypeImageIndex, body)}, nested.Options{})
-	_, err := pull(resolver, newStore(t), "reg.test/"+parent+":v1")
+	resolver := nested.New(&fixed{fetcher: source, root: clienttest.Describe(ocispec.MediaTypeImageIndex, body)}, nested.Options{})
+	_, err := clienttest.Pull(resolver, clienttest.NewStore(t), "reg.test/"+parent+":v1")
 	var verify *nested.VerifyError
 	if !errors.As(err, &verify) {
 		t.Errorf("got %v, want a VerifyError", err)
@@ -146,17 +146,17 @@ func TestServedMediaTypes(t *testing.T) {
 	} {
 		t.Run(contentType, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			member := putImage(s.registry, parent+"/web", "layer")
-			member.manifestIn(s.registry, parent)
-			s.registry.Put(parent+"/web", contentType, member.bytes[member.Digest])
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+			member.ManifestIn(s.registry, parent)
+			s.registry.Put(parent+"/web", contentType, member.Bytes[member.Digest])
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 			if fine {
-				check(t, err)
-				s.want(tagGet(parent), member.all(parent+"/web"))
+				clienttest.NoError(t, err)
+				s.want(clienttest.TagGet(parent), member.All(parent+"/web"))
 				return
 			}
 			clienttest.WantError(t, err, "its descriptor says", contentType)
-			s.want(tagGet(parent), gets(parent+"/web", 200, member.Descriptor))
+			s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 200, member.Descriptor))
 		})
 	}
 }
@@ -164,43 +164,43 @@ func TestServedMediaTypes(t *testing.T) {
 // TestIndexDescribedAsManifest: its child namespaces do not count.
 func TestIndexDescribedAsManifest(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/web/a", "layer")
-	d := s.registry.Put(parent+"/web", ocispec.MediaTypeImageManifest, indexOf(registrytest.Member(member.Descriptor, "a")))
-	wantInvalid(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))), -1)
-	s.want(tagGet(parent), gets(parent+"/web", 200, d))
+	member := clienttest.PutImage(s.registry, parent+"/web/a", "layer")
+	d := s.registry.Put(parent+"/web", ocispec.MediaTypeImageManifest, clienttest.IndexOf(registrytest.Member(member.Descriptor, "a")))
+	wantInvalid(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))), -1)
+	s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 200, d))
 }
 
 // TestLayerThatIsAnIndex is an opaque blob.
 func TestLayerThatIsAnIndex(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	text := string(indexOf(registrytest.Member(newImage("evil").Descriptor, "evil")))
-	member := putImage(s.registry, parent+"/web", text)
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))))
-	s.want(tagGet(parent), member.all(parent+"/web"))
+	text := string(clienttest.IndexOf(registrytest.Member(clienttest.NewImage("evil").Descriptor, "evil")))
+	member := clienttest.PutImage(s.registry, parent+"/web", text)
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))))
+	s.want(clienttest.TagGet(parent), member.All(parent+"/web"))
 }
 
 // TestNamespacesOnContent: on layers and configs they mean nothing.
 func TestNamespacesOnContent(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	i := putImage(s.registry, parent+"/web", "layer")
-	i.config, i.layers[0] = registrytest.Member(i.config, "other"), registrytest.Member(i.layers[0], "../x")
-	i.Descriptor = s.registry.Put(parent+"/web", i.MediaType, manifestOf(i.config, i.layers...))
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(i.Descriptor, "web")))))
-	s.want(tagGet(parent), i.all(parent+"/web"))
+	i := clienttest.PutImage(s.registry, parent+"/web", "layer")
+	i.Config, i.Layers[0] = registrytest.Member(i.Config, "other"), registrytest.Member(i.Layers[0], "../x")
+	i.Descriptor = s.registry.Put(parent+"/web", i.MediaType, clienttest.ManifestOf(i.Config, i.Layers...))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(i.Descriptor, "web")))))
+	s.want(clienttest.TagGet(parent), i.All(parent+"/web"))
 }
 
 // TestURLsOfDescriptorsAreNotFollowed: content of a member comes from its repository, wherever else its
 // descriptor says that it is.
 func TestURLsOfDescriptorsAreNotFollowed(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	attacker := newRegistry(t)
-	i := putImage(s.registry, parent+"/web", "layer")
-	i.layers[0].URLs = []string{attacker.URL() + "/v2/x/blobs/" + i.layers[0].Digest.String(), "http://169.254.169.254/", "file:///etc/shadow"}
-	i.Descriptor = s.registry.Put(parent+"/web", i.MediaType, manifestOf(i.config, i.layers...))
+	attacker := clienttest.NewRegistry(t)
+	i := clienttest.PutImage(s.registry, parent+"/web", "layer")
+	i.Layers[0].URLs = []string{attacker.URL() + "/v2/x/blobs/" + i.Layers[0].Digest.String(), "http://169.254.169.254/", "file:///etc/shadow"}
+	i.Descriptor = s.registry.Put(parent+"/web", i.MediaType, clienttest.ManifestOf(i.Config, i.Layers...))
 	member := registrytest.Member(i.Descriptor, "web")
-	member.URLs = i.layers[0].URLs
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(member))))
-	s.want(tagGet(parent), i.all(parent+"/web"))
+	member.URLs = i.Layers[0].URLs
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(member))))
+	s.want(clienttest.TagGet(parent), i.All(parent+"/web"))
 	if n := attacker.Count(); n != 0 {
 		t.Errorf("%d requests went where urls said", n)
 	}
@@ -224,25 +224,25 @@ func TestURLsOfLayers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			cdn := newRegistry(t)
-			i := newImage("plain", "layer")
-			layer := &i.layers[0]
+			cdn := clienttest.NewRegistry(t)
+			i := clienttest.NewImage("plain", "layer")
+			layer := &i.Layers[0]
 			layer.MediaType = test.mediaType
 			layer.URLs = []string{"http://169.254.169.254/latest", "file:///etc/shadow", cdn.URL() + "/v2/x/blobs/" + layer.Digest.String()}
 			if test.wrong {
 				layer.URLs = slices.Insert(layer.URLs, 0, cdn.URL()+"/v2/none/blobs/"+layer.Digest.String())
 			}
 			if !test.wrong || test.hasNone {
-				cdn.PutBlob("x", "", i.bytes[layer.Digest])
+				cdn.PutBlob("x", "", i.Bytes[layer.Digest])
 			}
 			if !test.hasNone {
-				s.registry.PutBlob(parent, "", i.bytes[layer.Digest])
+				s.registry.PutBlob(parent, "", i.Bytes[layer.Digest])
 			}
-			s.registry.PutBlob(parent, "", i.bytes[i.config.Digest])
-			root := s.registry.Put(parent, i.MediaType, manifestOf(i.config, i.layers...))
-			check(t, s.pull(root))
-			if !stored(s.store, *layer) || cdn.Count() != test.elsewhere {
-				t.Errorf("%d requests went where urls said, want %d; the layer is there: %t", cdn.Count(), test.elsewhere, stored(s.store, *layer))
+			s.registry.PutBlob(parent, "", i.Bytes[i.Config.Digest])
+			root := s.registry.Put(parent, i.MediaType, clienttest.ManifestOf(i.Config, i.Layers...))
+			clienttest.NoError(t, s.pull(root))
+			if !clienttest.Stored(s.store, *layer) || cdn.Count() != test.elsewhere {
+				t.Errorf("%d requests went where urls said, want %d; the layer is there: %t", cdn.Count(), test.elsewhere, clienttest.Stored(s.store, *layer))
 			}
 			for _, q := range cdn.Log() {
 				if q.Authorization != "" {
@@ -256,18 +256,18 @@ func TestURLsOfLayers(t *testing.T) {
 // TestURLsOfPlainContent: of plain content Children tell what containerd sees.
 func TestURLsOfPlainContent(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	i := putImage(s.registry, parent, "layer")
-	i.layers[0].URLs = []string{"https://elsewhere.test/layer"}
-	root := s.registry.Put(parent, i.MediaType, manifestOf(i.config, i.layers...), "v1")
+	i := clienttest.PutImage(s.registry, parent, "layer")
+	i.Layers[0].URLs = []string{"https://elsewhere.test/layer"}
+	root := s.registry.Put(parent, i.MediaType, clienttest.ManifestOf(i.Config, i.Layers...), "v1")
 	name, _, err := s.resolver.Resolve(t.Context(), s.registry.Host()+"/"+parent+":v1")
-	check(t, err)
+	clienttest.NoError(t, err)
 	fetcher, err := s.resolver.Fetcher(t.Context(), name)
-	check(t, err)
+	clienttest.NoError(t, err)
 	entries, err := fetcher.(interface {
 		Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
 	}).Children(t.Context(), root)
-	check(t, err)
-	if len(entries) != 2 || !slices.Equal(entries[1].URLs, i.layers[0].URLs) {
+	clienttest.NoError(t, err)
+	if len(entries) != 2 || !slices.Equal(entries[1].URLs, i.Layers[0].URLs) {
 		t.Errorf("entries %+v", entries)
 	}
 }
@@ -277,22 +277,22 @@ func TestURLsOfPlainContent(t *testing.T) {
 func TestOtherMediaTypes(t *testing.T) {
 	const other = "application/x-other"
 	body := []byte(`{"manifests":[{"annotations":{"io.github.nestedoci.child-namespace":"evil"}}]}`)
-	d := describe(other, body)
+	d := clienttest.Describe(other, body)
 	for name, test := range map[string]struct {
 		put  func(*registrytest.Registry)
 		want [][]string
 	}{
-		"blob":     {func(r *registrytest.Registry) { r.PutBlob(parent+"/web", other, body) }, [][]string{gets(parent+"/web", 200, d)}},
-		"manifest": {func(r *registrytest.Registry) { r.Put(parent+"/web", other, body) }, [][]string{gets(parent+"/web", 404, d), {line("GET", parent+"/web", registrytest.KindManifest, d.Digest.String(), 200)}}},
-		"in the parent": {func(r *registrytest.Registry) { r.PutBlob(parent, other, body) }, [][]string{gets(parent+"/web", 404, d),
-			{line("GET", parent+"/web", registrytest.KindManifest, d.Digest.String(), 404)}, gets(parent, 200, d)}},
+		"blob":     {func(r *registrytest.Registry) { r.PutBlob(parent+"/web", other, body) }, [][]string{clienttest.Gets(parent+"/web", 200, d)}},
+		"manifest": {func(r *registrytest.Registry) { r.Put(parent+"/web", other, body) }, [][]string{clienttest.Gets(parent+"/web", 404, d), {clienttest.Line("GET", parent+"/web", registrytest.KindManifest, d.Digest.String(), 200)}}},
+		"in the parent": {func(r *registrytest.Registry) { r.PutBlob(parent, other, body) }, [][]string{clienttest.Gets(parent+"/web", 404, d),
+			{clienttest.Line("GET", parent+"/web", registrytest.KindManifest, d.Digest.String(), 404)}, clienttest.Gets(parent, 200, d)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
 			test.put(s.registry)
-			check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))))
-			s.want(append(test.want, tagGet(parent))...)
-			if !stored(s.store, d) {
+			clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))))
+			s.want(append(test.want, clienttest.TagGet(parent))...)
+			if !clienttest.Stored(s.store, d) {
 				t.Error("it is not stored")
 			}
 		})
@@ -303,8 +303,8 @@ func TestOtherMediaTypes(t *testing.T) {
 func TestSchema1(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	d := s.registry.Put(parent+"/web", images.MediaTypeDockerSchema1Manifest, []byte(`{"schemaVersion":1}`))
-	clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))), "not supported")
-	s.want(tagGet(parent))
+	clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))), "not supported")
+	s.want(clienttest.TagGet(parent))
 }
 
 // TestSHA512: members may be described by another digest than the usual.
@@ -312,22 +312,22 @@ func TestSHA512(t *testing.T) {
 	for name, lie := range map[string]bool{"true": false, "false": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			member := putImage(s.registry, parent+"/web", "layer")
-			sum := sha512.Sum512(member.bytes[member.Digest])
+			member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+			sum := sha512.Sum512(member.Bytes[member.Digest])
 			d := member.Descriptor
 			d.Digest = digest.NewDigestFromBytes(digest.SHA512, sum[:])
-			body := member.bytes[member.Digest]
+			body := member.Bytes[member.Digest]
 			if lie {
 				body = []byte(strings.Replace(string(body), "oci", "ico", 1))
 			}
 			s.registry.PutAs(parent+"/web", d.MediaType, d.Digest, body)
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web"))))
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web"))))
 			if lie {
 				clienttest.WantError(t, err, "digest is not sha512:")
 				return
 			}
-			check(t, err)
-			s.want(tagGet(parent), gets(parent+"/web", 200, d), member.blobs(parent+"/web"))
+			clienttest.NoError(t, err)
+			s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 200, d), member.Blobs(parent+"/web"))
 		})
 	}
 }
@@ -336,12 +336,12 @@ func TestSHA512(t *testing.T) {
 // descriptor is asked for where the manifest would have been.
 func TestEmbeddedMembers(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/web", "layer")
-	deep := putImage(s.registry, parent+"/a/b", "layer of deep")
-	inner := describe(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(deep.Descriptor, "b")))
-	inner.Data = indexOf(registrytest.Member(deep.Descriptor, "b"))
+	member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+	deep := clienttest.PutImage(s.registry, parent+"/a/b", "layer of deep")
+	inner := clienttest.Describe(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(deep.Descriptor, "b")))
+	inner.Data = clienttest.IndexOf(registrytest.Member(deep.Descriptor, "b"))
 	d := member.Descriptor
-	d.Data = member.bytes[member.Digest]
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web"), registrytest.Member(inner, "a")))))
-	s.want(tagGet(parent), member.blobs(parent+"/web"), deep.all(parent+"/a/b"))
+	d.Data = member.Bytes[member.Digest]
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web"), registrytest.Member(inner, "a")))))
+	s.want(clienttest.TagGet(parent), member.Blobs(parent+"/web"), deep.All(parent+"/a/b"))
 }

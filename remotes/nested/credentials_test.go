@@ -19,18 +19,18 @@ import (
 
 // tenants is a scene whose parent and children web and worker have a user
 // each, who may pull from that repository and from no other.
-func tenants(t *testing.T, source func(*testing.T, string) auth.Source, options ...registrytest.Option) (s *scene, web, worker image) {
+func tenants(t *testing.T, source func(*testing.T, string) auth.Source, options ...registrytest.Option) (s *scene, web, worker clienttest.Image) {
 	t.Helper()
 	s = newScene(t, nested.Options{})
-	s.registry = newRegistry(t, append(options, registrytest.WithTokenAuth())...)
+	s.registry = clienttest.NewRegistry(t, append(options, registrytest.WithTokenAuth())...)
 	for _, suffix := range []string{"", "/web", "/worker"} {
 		s.registry.Allow(userOf(suffix), passwordOf(suffix), parent+suffix)
 	}
 	s.source = &lookups{Source: source(t, s.registry.Host())}
 	s.resolver = nested.New(s.registries(), nested.Options{})
-	web = putImage(s.registry, parent+"/web", "layer of web")
-	worker = putImage(s.registry, parent+"/worker", "layer of worker")
-	s.put(ocispec.MediaTypeImageIndex, indexOf(
+	web = clienttest.PutImage(s.registry, parent+"/web", "layer of web")
+	worker = clienttest.PutImage(s.registry, parent+"/worker", "layer of worker")
+	s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(web.Descriptor, "web"), registrytest.Member(worker.Descriptor, "worker")))
 	return s, web, worker
 }
@@ -63,9 +63,9 @@ func TestACredentialPerRepository(t *testing.T) {
 	for name, source := range map[string]func(*testing.T, string) auth.Source{"in auths": pathKeys, "in a helper": helperKeys} {
 		t.Run(name, func(t *testing.T) {
 			s, web, worker := tenants(t, source)
-			_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-			check(t, err)
-			s.want(tagGet(parent), web.all(parent+"/web"), worker.all(parent+"/worker"))
+			_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+			clienttest.NoError(t, err)
+			s.want(clienttest.TagGet(parent), web.All(parent+"/web"), worker.All(parent+"/worker"))
 			s.wantSecrets(map[string]string{"": "", "/web": "", "/worker": ""})
 		})
 	}
@@ -121,7 +121,7 @@ func TestTheWrongUser(t *testing.T) {
 			host + "/" + parent + "/worker": clienttest.Entry(userOf("/web"), passwordOf("/web")),
 		}})
 	})
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	denied := wantDenied(t, err, errdefs.IsPermissionDenied)
 	repository := s.registry.Host() + "/" + parent + "/worker"
 	if denied.Repository.String() != repository || denied.Scope != "repository:"+parent+"/worker:pull" ||
@@ -155,7 +155,7 @@ func TestChildButNotParent(t *testing.T) {
 	s, _, _ := tenants(t, func(t *testing.T, host string) auth.Source {
 		return clienttest.UserPassword(t, host, userOf("/web"), passwordOf("/web"))
 	})
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	denied := wantDenied(t, err, errdefs.IsPermissionDenied)
 	if denied.Repository.String() != s.registry.Host()+"/"+parent {
 		t.Errorf("denied: %+v", denied)
@@ -171,7 +171,7 @@ func TestNoCredential(t *testing.T) {
 		return clienttest.UserPassword(t, host+"/"+parent+"/web", userOf("/web"), passwordOf("/web"))
 	})
 	s.registry.AllowAnonymous(parent)
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	denied := wantDenied(t, err, errdefs.IsUnauthorized)
 	if denied.Repository.String() != s.registry.Host()+"/"+parent+"/worker" || !denied.Anonymous {
 		t.Errorf("denied: %+v", denied)
@@ -187,15 +187,15 @@ func TestRefusedCredential(t *testing.T) {
 		s.registry.Host():                       clienttest.Entry("all", "secret"),
 		s.registry.Host() + "/" + parent + "/a": clienttest.Entry("all", "outdated"),
 	}})
-	member := putImage(s.registry, parent, "layer").in(s.registry, parent+"/a")
-	member.in(s.registry, parent+"/b")
-	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(
+	member := clienttest.PutImage(s.registry, parent, "layer").In(s.registry, parent+"/a")
+	member.In(s.registry, parent+"/b")
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(member.Descriptor, "a"), registrytest.Member(member.Descriptor, "b"))))
 	denied := wantDenied(t, err, errdefs.IsUnauthorized)
 	if !denied.Refused || denied.Repository.String() != s.registry.Host()+"/"+parent+"/a" {
 		t.Errorf("denied: %+v", denied)
 	}
-	s.want(tagGet(parent))
+	s.want(clienttest.TagGet(parent))
 	if n := s.registry.Count(registrytest.Of(registrytest.KindToken), func(q registrytest.Request) bool { return q.Status == 401 }); n != 2 {
 		t.Errorf("%d tokens were asked for with it", n) // by POST and, as containerd does, by GET
 	}
@@ -209,22 +209,22 @@ func TestFailingHelper(t *testing.T) {
 		"auths":       object{s.registry.Host(): clienttest.Entry("all", "secret")},
 		"credHelpers": object{s.registry.Host() + "/" + parent + "/web": "missing"},
 	})
-	member := putImage(s.registry, parent+"/web", "layer").in(s.registry, parent)
-	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+	member := clienttest.PutImage(s.registry, parent+"/web", "layer").In(s.registry, parent)
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 	var helper *auth.HelperError
 	if !errors.As(err, &helper) {
 		t.Fatalf("got %v, want a HelperError", err)
 	}
 	clienttest.WantError(t, err, "docker-credential-missing", parent+"/web")
-	s.want(tagGet(parent))
+	s.want(clienttest.TagGet(parent))
 }
 
 // TestForbidden: a registry that answers 403 to a good token.
 func TestForbidden(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := newImage("member", "layer")
+	member := clienttest.NewImage("member", "layer")
 	s.answer(member, "/web", http.StatusForbidden)
-	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 	denied := wantDenied(t, err, errdefs.IsPermissionDenied)
 	clienttest.WantError(t, err, "403 Forbidden", denied.Credential)
 }
@@ -234,8 +234,8 @@ func TestExpiredTokens(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	root, web, worker := bundle(t, s)
 	s.registry.ExpireTokens()
-	s.store = newStore(t)
+	s.store = clienttest.NewStore(t)
 	s.registry.ResetLog()
-	check(t, s.pull(root))
-	s.want(tagGet(parent), web.all(parent+"/web"), worker.all(parent+"/worker"))
+	clienttest.NoError(t, s.pull(root))
+	s.want(clienttest.TagGet(parent), web.All(parent+"/web"), worker.All(parent+"/worker"))
 }

@@ -20,11 +20,11 @@ func TestIndexInAChild(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	amd64 := s.registry.ImageFor(ocispec.Platform{OS: "linux", Architecture: "amd64"}, parent+"/a/b", []byte("b"))
 	arm64 := s.registry.ImageFor(ocispec.Platform{OS: "linux", Architecture: "arm64"}, parent+"/a/c", []byte("c"))
-	inner := s.registry.Put(parent+"/a", ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(amd64, "b"), registrytest.Member(arm64, "c")))
-	s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1",
+	inner := s.registry.Put(parent+"/a", ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(amd64, "b"), registrytest.Member(arm64, "c")))
+	s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(inner, "a")))
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1",
 		images.FilterPlatforms(images.ChildrenHandler(s.store), platforms.Only(platforms.MustParse("linux/arm64"))))
-	check(t, err)
+	clienttest.NoError(t, err)
 	if got := s.repositoriesAsked(arm64.Digest); !slices.Equal(got, []string{"/a/c"}) {
 		t.Errorf("arm64 was asked for in %q", got)
 	}
@@ -40,11 +40,11 @@ func TestThreeLevels(t *testing.T) {
 	scopes := []string{"repository:" + parent + ":pull"}
 	for _, name := range []string{"a", "b"} {
 		at := parent + "/" + name
-		deep := putImage(s.registry, at+"/c", "layer of "+name)
-		members = append(members, registrytest.Member(s.registry.Put(at, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(deep.Descriptor, "c"))), name))
+		deep := clienttest.PutImage(s.registry, at+"/c", "layer of "+name)
+		members = append(members, registrytest.Member(s.registry.Put(at, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(deep.Descriptor, "c"))), name))
 		scopes = append(scopes, "repository:"+at+":pull", "repository:"+at+"/c:pull")
 	}
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(members...))))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(members...))))
 	var got []string
 	for _, q := range s.registry.Log(registrytest.Of(registrytest.KindToken)) {
 		got = append(got, strings.Join(q.Scopes, " "))
@@ -58,17 +58,17 @@ func TestThreeLevels(t *testing.T) {
 // TestEmbeddedTooMuch: ten MiB in a descriptor's data make the index larger than one may be.
 func TestEmbeddedTooMuch(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/web", "layer")
+	member := clienttest.PutImage(s.registry, parent+"/web", "layer")
 	d := member.Descriptor
 	d.Data = []byte(strings.Repeat(" ", 10<<20))
-	s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+	s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	clienttest.WantError(t, err, "larger than")
-	s.want(tagGet(parent))
-	inner := s.registry.Put(parent+"/a", ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
+	s.want(clienttest.TagGet(parent))
+	inner := s.registry.Put(parent+"/a", ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))
 	s.registry.ResetLog()
-	clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))), "size")
-	s.want(tagGet(parent))
+	clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(inner, "a")))), "size")
+	s.want(clienttest.TagGet(parent))
 }
 
 // TestOneMemberIsEnough: who may read the parent and one child pulls that child.
@@ -79,10 +79,10 @@ func TestOneMemberIsEnough(t *testing.T) {
 		s.registry.Host() + "/" + parent + "/web": clienttest.Entry(userOf("/web"), passwordOf("/web")),
 	}})
 	children := images.ChildrenHandler(s.store)
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1", images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1", images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		all, err := children(ctx, d)
 		return slices.DeleteFunc(all, func(d ocispec.Descriptor) bool { return d.Digest == worker.Digest }), err
 	}))
-	check(t, err)
-	s.want(tagGet(parent), web.all(parent+"/web"))
+	clienttest.NoError(t, err)
+	s.want(clienttest.TagGet(parent), web.All(parent+"/web"))
 }

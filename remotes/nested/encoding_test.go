@@ -18,8 +18,8 @@ const bombSize = 256 << 20
 // gzipped compresses a text.
 func gzipped(text []byte) []byte {
 	var out bytes.Buffer
-	w := must(gzip.NewWriterLevel(&out, gzip.BestCompression))
-	must(w.Write(text))
+	w := clienttest.Must(gzip.NewWriterLevel(&out, gzip.BestCompression))
+	clienttest.Must(w.Write(text))
 	if err := w.Close(); err != nil {
 		panic(err)
 	}
@@ -81,10 +81,10 @@ func TestContentEncoding(t *testing.T) {
 				if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
 					t.Errorf("%d MiB were allocated", n>>20)
 				}
-				if stored(s.store, layer) {
+				if clienttest.Stored(s.store, layer) {
 					t.Error("the layer is stored")
 				}
-				for _, i := range must(s.store.ListStatuses(context.Background())) {
+				for _, i := range clienttest.Must(s.store.ListStatuses(context.Background())) {
 					if i.Offset > layer.Size+1 {
 						t.Errorf("%d bytes of %s are on disk", i.Offset, i.Ref)
 					}

@@ -2,15 +2,10 @@ package nested_test
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,9 +26,9 @@ import (
 func layered(t *testing.T) (s *scene, root ocispec.Descriptor, layer ocispec.Descriptor, ofLayer registrytest.Filter) {
 	t.Helper()
 	s = newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/web", strings.Repeat("0123456789", 10_000))
-	root = s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
-	layer = member.layers[0]
+	member := clienttest.PutImage(s.registry, parent+"/web", strings.Repeat("0123456789", 10_000))
+	root = s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
+	layer = member.Layers[0]
 	return s, root, layer, func(q registrytest.Request) bool {
 		return q.Reference == layer.Digest.String() && q.Authorization != ""
 	}
@@ -45,9 +40,9 @@ func TestBrokenAnywhere(t *testing.T) {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			s, root, layer, ofLayer := layered(t)
 			s.registry.Intercept(s.registry.Truncate(at, registrytest.First(1, ofLayer)))
-			check(t, s.pull(root))
+			clienttest.NoError(t, s.pull(root))
 			log := s.registry.Log(ofLayer)
-			if len(log) != 2 || at > 0 && log[1].Range != fmt.Sprintf("bytes=%d-", at) || !stored(s.store, layer) {
+			if len(log) != 2 || at > 0 && log[1].Range != fmt.Sprintf("bytes=%d-", at) || !clienttest.Stored(s.store, layer) {
 				t.Errorf("asked %v", log)
 			}
 		})
@@ -66,8 +61,8 @@ func TestAlwaysBroken(t *testing.T) {
 			s, root, layer, ofLayer := layered(t)
 			s.registry.Intercept(s.registry.Truncate(test.piece, ofLayer))
 			err := s.pull(root)
-			if test.fine != (err == nil) || stored(s.store, layer) != test.fine {
-				t.Errorf("got %v, stored: %t", err, stored(s.store, layer))
+			if test.fine != (err == nil) || clienttest.Stored(s.store, layer) != test.fine {
+				t.Errorf("got %v, stored: %t", err, clienttest.Stored(s.store, layer))
 			}
 			if n := s.registry.Count(ofLayer); n > test.most {
 				t.Errorf("%d requests", n)
@@ -93,12 +88,12 @@ func TestRangesIgnored(t *testing.T) {
 			took, n := s.pauses.Sum(), s.registry.Count(ofLayer)
 			if always {
 				clienttest.WantError(t, err, "child "+s.registry.Host()+"/"+parent+"/web@", "unexpected EOF")
-				if n < 3 || n > 30 || took < 500*time.Millisecond || took > time.Minute || stored(s.store, layer) {
+				if n < 3 || n > 30 || took < 500*time.Millisecond || took > time.Minute || clienttest.Stored(s.store, layer) {
 					t.Errorf("%d requests in %v", n, took)
 				}
 				return
 			}
-			if err != nil || n != 2 || !stored(s.store, layer) {
+			if err != nil || n != 2 || !clienttest.Stored(s.store, layer) {
 				t.Errorf("got %v after %d requests", err, n)
 			}
 		})
@@ -112,8 +107,8 @@ func TestRegistryIsBusy(t *testing.T) {
 			t.Parallel()
 			s, root, layer, ofLayer := layered(t)
 			s.registry.Intercept(registrytest.Answer(status, http.Header{"Retry-After": {"1"}}, registrytest.First(2, ofLayer)))
-			check(t, s.pull(root))
-			if took := s.pauses.Sum(); took < 2*time.Second || s.registry.Count(ofLayer) != 3 || !stored(s.store, layer) {
+			clienttest.NoError(t, s.pull(root))
+			if took := s.pauses.Sum(); took < 2*time.Second || s.registry.Count(ofLayer) != 3 || !clienttest.Stored(s.store, layer) {
 				t.Errorf("%d requests in %v", s.registry.Count(ofLayer), took)
 			}
 		})
@@ -132,8 +127,8 @@ func TestSlowLayer(t *testing.T) {
 	t.Parallel()
 	s, root, layer, ofLayer := layered(t)
 	s.registry.Intercept(s.registry.Trickle(10_000, 50*time.Millisecond, ofLayer))
-	check(t, s.pull(root))
-	if !stored(s.store, layer) {
+	clienttest.NoError(t, s.pull(root))
+	if !clienttest.Stored(s.store, layer) {
 		t.Error("the layer is not stored")
 	}
 }
@@ -142,7 +137,7 @@ func TestSlowLayer(t *testing.T) {
 func TestShortTokens(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nested.Options{})
-	s.registry = newRegistry(t, registrytest.WithTokenAuth(), registrytest.TokenLifetime(time.Second))
+	s.registry = clienttest.NewRegistry(t, registrytest.WithTokenAuth(), registrytest.TokenLifetime(time.Second))
 	s.registry.Allow("all", "secret", "*")
 	s.source = &lookups{Source: clienttest.UserPassword(t, s.registry.Host(), "all", "secret")}
 	s.resolver = nested.New(s.registries(), nested.Options{})
@@ -150,64 +145,24 @@ func TestShortTokens(t *testing.T) {
 	for i := range 20 {
 		layers = append(layers, fmt.Sprint("layer ", i))
 	}
-	member := putImage(s.registry, parent+"/web", layers...)
-	s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+	member := clienttest.PutImage(s.registry, parent+"/web", layers...)
+	s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
 	s.registry.Intercept(s.registry.Delay(100*time.Millisecond, registrytest.Of(registrytest.KindBlob)))
 	ctx := context.Background()
 	name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	check(t, err)
+	clienttest.NoError(t, err)
 	fetcher, err := s.resolver.Fetcher(ctx, name)
-	check(t, err)
+	clienttest.NoError(t, err)
 	handlers := images.Handlers(remotes.FetchHandler(s.store, fetcher), images.ChildrenHandler(s.store))
-	check(t, images.Dispatch(ctx, handlers, semaphore.NewWeighted(1), root))
+	clienttest.NoError(t, images.Dispatch(ctx, handlers, semaphore.NewWeighted(1), root))
 	if n := s.registry.Count(registrytest.Of(registrytest.KindToken)); n < 3 || n > 12 {
 		t.Errorf("%d tokens", n)
 	}
-	for _, d := range member.layers {
-		if !stored(s.store, d) {
+	for _, d := range member.Layers {
+		if !clienttest.Stored(s.store, d) {
 			t.Errorf("%s is not stored", d.Digest)
 		}
 	}
-}
-
-// TestNoWay: why a registry is not reached is told, with its name and the repository's, and each reason is another.
-func TestNoWay(t *testing.T) {
-	secure := newRegistry(t, registrytest.WithTLS())
-	ended := newRegistry(t, registrytest.WithExpiredTLS())
-	closed := registrytest.New()
-	closed.Close()
-	trusted := func(r *registrytest.Registry, host string) string {
-		return fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%s\"]\nca = %q\n", host, host, caFile(t, r))
-	}
-	localhost := strings.Replace(secure.Host(), "127.0.0.1", "localhost", 1)
-	for name, test := range map[string]struct {
-		host, toml, want string
-		typed            any // for errors.As
-	}{
-		"no such name":        {"nowhere.invalid:443", "server = \"https://nowhere.invalid:443\"\n", "nowhere.invalid", new(*net.DNSError)},
-		"refused":             {closed.Host(), "server = \"http://" + closed.Host() + "\"\n", "connection refused", new(syscall.Errno)},
-		"unknown CA":          {secure.Host(), trusted(ended, secure.Host()), "unknown authority", new(x509.UnknownAuthorityError)},
-		"ended":               {ended.Host(), trusted(ended, ended.Host()), "expired", new(x509.CertificateInvalidError)},
-		"name of another one": {localhost, trusted(secure, localhost), "valid for", new(x509.HostnameError)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := pullFrom(t, test.host, registry.Options{HostsDir: clienttest.HostsDir(t, test.host, test.toml)})
-			clienttest.WantError(t, err, test.want, test.host)
-			if !strings.Contains(err.Error(), parent) {
-				t.Errorf("error %q does not name the repository", err)
-			}
-			if !errors.As(err, test.typed) {
-				t.Errorf("error %q is no %T", err, test.typed)
-			}
-		})
-	}
-	wantLog(t, secure)
-	wantLog(t, ended)
-}
-
-func caFile(t *testing.T, r *registrytest.Registry) string {
-	t.Helper()
-	return must(writeTemp(t, r.CA()))
 }
 
 // TestTheFaultIsNotKept: a pull that failed because of the registry succeeds afterwards, with the same resolver.
@@ -218,7 +173,7 @@ func TestTheFaultIsNotKept(t *testing.T) {
 		t.Fatal("it is pulled")
 	}
 	s.registry.ResetIntercepts()
-	if err := s.pull(root); err != nil || !stored(s.store, layer) {
+	if err := s.pull(root); err != nil || !clienttest.Stored(s.store, layer) {
 		t.Errorf("got %v", errors.Unwrap(err))
 	}
 }
@@ -242,10 +197,10 @@ func TestSlotIsReleased(t *testing.T) {
 			s.resolver.SetOptions(transfer.WithDownloadLimiter(limiter))
 			ctx := s.pauses.In(t.Context())
 			name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-			check(t, err)
+			clienttest.NoError(t, err)
 			fetcher, err := s.resolver.Fetcher(ctx, name)
-			check(t, err)
-			check(t, remotes.Fetch(ctx, s.store, fetcher, root))
+			clienttest.NoError(t, err)
+			clienttest.NoError(t, remotes.Fetch(ctx, s.store, fetcher, root))
 			s.registry.Intercept(test.fault(s, ofLayer))
 			patience, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 			defer cancel()
@@ -257,7 +212,7 @@ func TestSlotIsReleased(t *testing.T) {
 			}
 			limiter.Release(1)
 			s.registry.ResetIntercepts()
-			check(t, remotes.Fetch(ctx, s.store, fetcher, layer))
+			clienttest.NoError(t, remotes.Fetch(ctx, s.store, fetcher, layer))
 		})
 	}
 }
@@ -270,21 +225,19 @@ func TestBrokenStreams(t *testing.T) {
 			for breaks, at := range map[int]int{1: 20, 1000: 0} {
 				t.Run(fmt.Sprintf("%s of plain %t, %d times", kind, plain, breaks), func(t *testing.T) {
 					t.Parallel()
-					reg := newRegistry(t, registrytest.WithHTTP2())
-					root := putImage(reg, parent, strings.Repeat("layer", 1000)).Descriptor
+					reg := clienttest.NewRegistry(t, registrytest.WithHTTP2())
+					root := clienttest.PutImage(reg, parent, strings.Repeat("layer", 1000)).Descriptor
 					if !plain {
-						member := putImage(reg, parent+"/web", strings.Repeat("layer", 1000))
-						root = reg.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+						member := clienttest.PutImage(reg, parent+"/web", strings.Repeat("layer", 1000))
+						root = reg.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
 					}
 					reg.Tag(parent, "v1", root.Digest)
 					reg.Intercept(reg.Truncate(at, registrytest.Of(kind), registrytest.Method(http.MethodGet), registrytest.First(breaks)))
-					ca := filepath.Join(t.TempDir(), "ca.pem")
-					check(t, os.WriteFile(ca, reg.CA(), 0o600))
-					registries := registry.New(registry.Options{HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", reg.URL(), ca))})
+					registries := registry.New(registry.Options{HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", reg.URL(), clienttest.File(t, reg.CA())))})
 					defer registries.CloseIdleConnections()
 					// As nestctl asks, and as the plugin does, which resolves with HEAD.
 					for _, base := range []remotes.Resolver{registries, struct{ remotes.ResolverWithOptions }{registries}} {
-						_, err := pull(nested.New(base, nested.Options{}), newStore(t), reg.Host()+"/"+parent+":v1")
+						_, err := clienttest.Pull(nested.New(base, nested.Options{}), clienttest.NewStore(t), reg.Host()+"/"+parent+":v1")
 						if (breaks == 1) != (err == nil) {
 							t.Errorf("got %v", err)
 						}

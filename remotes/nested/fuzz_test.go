@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -39,7 +40,7 @@ func FuzzChild(f *testing.F) {
 
 func checkTarget(t *testing.T, p string, child Child) {
 	t.Helper()
-	parent := repository(t, p)
+	parent := clienttest.Repository(t, p)
 	target, err := child.In(parent)
 	if err != nil {
 		if len(p)+1+len(child.String()) <= 255 {
@@ -51,7 +52,7 @@ func checkTarget(t *testing.T, p string, child Child) {
 	if target.Host() != parent.Host() || !strings.HasPrefix(name, parent.Name()+"/") || path.Clean(name) != name || strings.Contains(name, "%") {
 		t.Errorf("%s in %s is %s", child, p, target)
 	}
-	if again := repository(t, target.String()); again != target {
+	if again := clienttest.Repository(t, target.String()); again != target {
 		t.Errorf("%s reads back as %s", target, again)
 	}
 }
@@ -122,7 +123,7 @@ func FuzzIndex(f *testing.F) {
 // checkPlaces follows a manifest or index: what it points to is at the parent or below.
 func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 	t.Helper()
-	parent := repository(t, "reg.test/parent")
+	parent := clienttest.Repository(t, "reg.test/parent")
 	cache := newLocations(parent, r)
 	root := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	cache.start(root, false)
@@ -151,13 +152,4 @@ func checkPlaces(t *testing.T, r Rule, mediaType string, data []byte) {
 			t.Errorf("compacted it is refused: %v", err)
 		}
 	}
-}
-
-func repository(t testing.TB, s string) auth.Repository {
-	t.Helper()
-	r, err := auth.ParseRepository(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }

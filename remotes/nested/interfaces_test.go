@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -61,7 +62,7 @@ func TestOptionalInterfaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, err := nested.New(&fixed{fetcher: inner}, nested.Options{}).Fetcher(context.Background(), "reg.test/p:v1")
-			check(t, err)
+			clienttest.NoError(t, err)
 			_, wantDigest := inner.(remotes.FetcherByDigest)
 			_, wantReferrers := inner.(remotes.ReferrersFetcher)
 			if _, ok := f.(remotes.FetcherByDigest); ok != wantDigest {
@@ -89,10 +90,10 @@ func TestResolverWithOptions(t *testing.T) {
 func TestParallelLayers(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	s.resolver.SetOptions(transfer.WithMaxConcurrentDownloads(4), transfer.WithConcurrentLayerFetchBuffer(1024))
-	member := putImage(s.registry, parent+"/web", string(make([]byte, 8192)))
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))))
+	member := clienttest.PutImage(s.registry, parent+"/web", string(make([]byte, 8192)))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))))
 	if n := s.registry.Count(func(q registrytest.Request) bool {
-		return q.Reference == member.layers[0].Digest.String() && q.Status == 206
+		return q.Reference == member.Layers[0].Digest.String() && q.Status == 206
 	}); n < 2 {
 		t.Errorf("the layer was asked for in %d parts", n)
 	}
@@ -102,9 +103,9 @@ func TestParallelLayers(t *testing.T) {
 func TestReferrers(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	_, web, _ := bundle(t, s)
-	copied := newImage("copied")
-	copied.manifestIn(s.registry, parent)
-	root := s.put(ocispec.MediaTypeImageIndex, indexOf(
+	copied := clienttest.NewImage("copied")
+	copied.ManifestIn(s.registry, parent)
+	root := s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(web.Descriptor, "web"), registrytest.Member(copied.Descriptor, "missing")))
 	signature := s.registry.Referrer(parent+"/web", web.Descriptor, "application/x-signature")
 	ofCopy := s.registry.Referrer(parent, copied.Descriptor, "application/x-signature")
@@ -112,23 +113,23 @@ func TestReferrers(t *testing.T) {
 
 	ctx := context.Background()
 	name, _, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	check(t, err)
+	clienttest.NoError(t, err)
 	fetcher, err := s.resolver.Fetcher(ctx, name)
-	check(t, err)
+	clienttest.NoError(t, err)
 	for _, d := range []ocispec.Descriptor{root, web.Descriptor, copied.Descriptor} {
-		check(t, must(fetcher.Fetch(ctx, d)).Close())
+		clienttest.NoError(t, clienttest.Must(fetcher.Fetch(ctx, d)).Close())
 	}
 	for subject, want := range map[digest.Digest]ocispec.Descriptor{root.Digest: ofRoot, web.Digest: signature, copied.Digest: ofCopy} {
-		found := must(fetcher.(remotes.ReferrersFetcher).FetchReferrers(ctx, subject))
+		found := clienttest.Must(fetcher.(remotes.ReferrersFetcher).FetchReferrers(ctx, subject))
 		if len(found) != 1 || found[0].Digest != want.Digest {
 			t.Errorf("referrers of %s: %+v, want %s", subject, found, want.Digest)
 		}
 	}
-	body, _, err := fetcher.(remotes.FetcherByDigest).FetchByDigest(ctx, web.layers[0].Digest)
-	check(t, err)
-	data := must(io.ReadAll(body))
-	check(t, body.Close())
-	if digest.FromBytes(data) != web.layers[0].Digest {
+	body, _, err := fetcher.(remotes.FetcherByDigest).FetchByDigest(ctx, web.Layers[0].Digest)
+	clienttest.NoError(t, err)
+	data := clienttest.Must(io.ReadAll(body))
+	clienttest.NoError(t, body.Close())
+	if digest.FromBytes(data) != web.Layers[0].Digest {
 		t.Error("FetchByDigest gives other content")
 	}
 }
@@ -139,15 +140,15 @@ func TestContainerdsResolver(t *testing.T) {
 	registry := registrytest.New(registrytest.WithTokenAuth()) // containerd asks for several scopes at once
 	t.Cleanup(registry.Close)
 	registry.Allow("all", "secret", parent, parent+"/b")
-	member := newImage("member", "layer").in(registry, parent+"/a").in(registry, parent+"/b")
-	registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(
+	member := clienttest.NewImage("member", "layer").In(registry, parent+"/a").In(registry, parent+"/b")
+	registry.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(member.Descriptor, "a"), registrytest.Member(member.Descriptor, "b")), "v1")
 	authorizer := docker.NewDockerAuthorizer(docker.WithAuthCreds(func(string) (string, string, error) { return "all", "secret", nil }))
 	base := docker.NewResolver(docker.ResolverOptions{Hosts: docker.ConfigureDefaultRegistries(
 		docker.WithPlainHTTP(docker.MatchAllHosts), docker.WithAuthorizer(authorizer))})
-	store := newStore(t)
-	_, err := pull(nested.New(base, nested.Options{}), store, registry.Host()+"/"+parent+":v1")
-	check(t, err)
+	store := clienttest.NewStore(t)
+	_, err := clienttest.Pull(nested.New(base, nested.Options{}), store, registry.Host()+"/"+parent+":v1")
+	clienttest.NoError(t, err)
 	if n := registry.Count(registrytest.In(parent+"/b"), registrytest.Of(registrytest.KindBlob), func(q registrytest.Request) bool { return q.Status == 200 }); n != 2 {
 		t.Errorf("%d blobs came from the second repository", n)
 	}

@@ -18,7 +18,6 @@ import (
 
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -59,9 +58,9 @@ func TestNoManifest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, s *scene) {
-				s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(putBundle(s.registry, "").Descriptor, "web")))
+				s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(clienttest.PutBundle(s.registry, parent).Descriptor, "web")))
 				s.registry.Intercept(registrytest.Say(http.StatusOK, test.mediaType, test.body, registrytest.WithCredentials, not(registrytest.Of(registrytest.KindToken))))
-				_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+				_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 				if name == "an error as an index" && strings.HasSuffix(t.Name(), "HEAD") {
 					return // which containerd takes for an index of nothing
 				}
@@ -88,16 +87,16 @@ func TestManifestOfAnyType(t *testing.T) {
 		for _, stated := range []bool{true, false} {
 			t.Run(mediaType+" "+strconv.FormatBool(stated), func(t *testing.T) {
 				each(t, func(t *testing.T, s *scene) {
-					i := putImage(s.registry, parent, "a layer")
-					body := i.bytes[i.Digest]
+					i := clienttest.PutImage(s.registry, parent, "a layer")
+					body := i.Bytes[i.Digest]
 					if !stated {
 						body = []byte(strings.Replace(string(body), `"mediaType":"`+ocispec.MediaTypeImageManifest+`",`, "", 1))
 						s.registry.Put(parent, ocispec.MediaTypeImageManifest, body, "v1")
 					}
 					s.registry.Intercept(registrytest.Say(http.StatusOK, mediaType, string(body), registrytest.WithCredentials, registrytest.Of(registrytest.KindManifest)))
-					root, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-					check(t, err)
-					if root.MediaType != ocispec.MediaTypeImageManifest || root.Digest != digest.FromBytes(body) || !stored(s.store, i.layers[0]) {
+					root, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+					clienttest.NoError(t, err)
+					if root.MediaType != ocispec.MediaTypeImageManifest || root.Digest != digest.FromBytes(body) || !clienttest.Stored(s.store, i.Layers[0]) {
 						t.Errorf("%+v, and in the store: %v", root, digests(s.store))
 					}
 				})
@@ -120,7 +119,7 @@ func TestRedirectedToPage(t *testing.T) {
 	for name, to := range map[string]string{"at once": login.URL + "/login?next=x", "in two steps": login.URL + "/sso", "to the root": login.URL} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, s *scene) {
-				s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(putBundle(s.registry, "").Descriptor, "web")))
+				s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(clienttest.PutBundle(s.registry, parent).Descriptor, "web")))
 				s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 					if registrytest.Describe(req).Kind == registrytest.KindToken {
 						return false
@@ -128,7 +127,7 @@ func TestRedirectedToPage(t *testing.T) {
 					http.Redirect(w, req, to, http.StatusFound)
 					return true
 				})
-				_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+				_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 				clienttest.WantError(t, err, "200 text/html, which is not a manifest; check for a login page or proxy in front of it")
 				var stray *registry.AnswerError
 				if !errors.As(err, &stray) || len(digests(s.store)) > 0 {
@@ -143,17 +142,17 @@ func TestRedirectedToPage(t *testing.T) {
 func TestPageForMember(t *testing.T) {
 	for _, kind := range []registrytest.Kind{registrytest.KindManifest, registrytest.KindBlob} {
 		s := newScene(t, nested.Options{})
-		member := putBundle(s.registry, "")
+		member := clienttest.PutBundle(s.registry, parent)
 		s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html", page, registrytest.WithCredentials, registrytest.In(parent+"/web"), registrytest.Of(kind)))
-		err := s.pull(describe(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+		err := s.pull(clienttest.Describe(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 		clienttest.WantError(t, err, "answered 200 text/html, which is ", "check for a login page or proxy in front of it")
 	}
 	s := newScene(t, nested.Options{})
-	i := newImage("page", page).in(s.registry, parent)
+	i := clienttest.NewImage("page", page).In(s.registry, parent)
 	s.registry.Tag(parent, "v1", i.Digest)
-	s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html", page, registrytest.WithCredentials, func(q registrytest.Request) bool { return q.Reference == i.layers[0].Digest.String() }))
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-	check(t, err)
+	s.registry.Intercept(registrytest.Say(http.StatusOK, "text/html", page, registrytest.WithCredentials, func(q registrytest.Request) bool { return q.Reference == i.Layers[0].Digest.String() }))
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+	clienttest.NoError(t, err)
 }
 
 // TestHeadIsRefused: where HEAD is refused, or said to be something else, and GET is fine, GET decides.
@@ -198,42 +197,42 @@ func TestHeadIsRefused(t *testing.T) {
 			s.registry.Tag(parent, "v1", i.Digest)
 			s.registry.Intercept(fault(s.registry))
 			if name != "signed for GET" {
-				_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
-				check(t, err)
+				_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+				clienttest.NoError(t, err)
 			}
-			repository := must(auth.ParseRepository(s.registry.Host() + "/" + parent))
+			repository := clienttest.Repository(t, s.registry.Host()+"/"+parent)
 			for path, size := range map[string]int64{"blobs/" + layer.Digest.String(): layer.Size, "manifests/" + i.Digest.String(): i.Size} {
 				header, err := registries.Head(context.Background(), repository, path, "*/*")
-				check(t, err)
+				clienttest.NoError(t, err)
 				if got := header.Get("Content-Length"); got != strconv.FormatInt(size, 10) {
 					t.Errorf("%s: Content-Length %q, want %d", path, got, size)
 				}
 			}
 			fetcher, err := registries.Fetcher(context.Background(), repository.String()+"@"+layer.Digest.String())
-			check(t, err)
+			clienttest.NoError(t, err)
 			body, desc, err := fetcher.(remotes.FetcherByDigest).FetchByDigest(context.Background(), layer.Digest)
-			check(t, err)
-			if data := must(io.ReadAll(body)); string(data) != "a layer" || desc.Size != int64(len(data)) {
+			clienttest.NoError(t, err)
+			if data := clienttest.Must(io.ReadAll(body)); string(data) != "a layer" || desc.Size != int64(len(data)) {
 				t.Errorf("by digest: %q, %+v", data, desc)
 			}
-			check(t, body.Close())
+			clienttest.NoError(t, body.Close())
 		})
 	}
 }
 
 // TestPublicWithoutHead: HEAD is for those who log in, GET for all.
 func TestPublicWithoutHead(t *testing.T) {
-	reg := newRegistry(t)
-	putImage(reg, parent, "a layer")
+	reg := clienttest.NewRegistry(t)
+	clienttest.PutImage(reg, parent, "a layer")
 	d := reg.Image(parent, registrytest.TarLayer(map[string]string{"a": "b"}))
 	reg.Tag(parent, "v1", d.Digest)
 	reg.Intercept(registrytest.Answer(401, http.Header{"Www-Authenticate": {`Basic realm="x"`}}, registrytest.Method(http.MethodHead)))
 	registries := registry.New(registry.Options{PlainHTTP: true})
 	t.Cleanup(registries.CloseIdleConnections)
-	_, err := pull(nested.New(headFirst{registries}, nested.Options{}), newStore(t), reg.Host()+"/"+parent+":v1")
-	check(t, err)
-	_, err = registries.Head(context.Background(), must(auth.ParseRepository(reg.Host()+"/"+parent)), "manifests/v1", "*/*")
-	check(t, err)
+	_, err := clienttest.Pull(nested.New(headFirst{registries}, nested.Options{}), clienttest.NewStore(t), reg.Host()+"/"+parent+":v1")
+	clienttest.NoError(t, err)
+	_, err = registries.Head(context.Background(), clienttest.Repository(t, reg.Host()+"/"+parent), "manifests/v1", "*/*")
+	clienttest.NoError(t, err)
 }
 
 // TestRefusedElsewhere: what storage refuses is no denial of the registry, and no login helps.
@@ -242,7 +241,7 @@ func TestRefusedElsewhere(t *testing.T) {
 		s := newScene(t, nested.Options{})
 		storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 		t.Cleanup(storage.Close)
-		member := putBundle(s.registry, "")
+		member := clienttest.PutBundle(s.registry, parent)
 		s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 			if q := registrytest.Describe(req); q.Kind != registrytest.KindBlob || q.Authorization == "" {
 				return false
@@ -250,7 +249,7 @@ func TestRefusedElsewhere(t *testing.T) {
 			http.Redirect(w, req, storage.URL+"/bucket?X-Signature=secret", http.StatusTemporaryRedirect)
 			return true
 		})
-		err := s.pull(describe(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+		err := s.pull(clienttest.Describe(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))
 		clienttest.WantError(t, err, strconv.Itoa(status), "the registry redirects there", "ask who runs the registry")
 		for _, wrong := range []string{"denied", "log in:", "not implemented", "Head "} {
 			if strings.Contains(err.Error(), wrong) {
@@ -267,7 +266,7 @@ func TestRefusedElsewhere(t *testing.T) {
 func TestGetIsCalledGet(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	s.registry.Intercept(registrytest.Reset(registrytest.Of(registrytest.KindManifest)))
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	clienttest.WantError(t, err, `Get "http`)
 	if strings.Contains(err.Error(), "Head") {
 		t.Error(err)
@@ -297,11 +296,11 @@ func TestRedirectedRegistryIsPulledFrom(t *testing.T) {
 			if strings.HasSuffix(t.Name(), "HEAD") {
 				s.resolver = nested.New(headFirst{registries}, nested.Options{})
 			}
-			member := putBundle(s.registry, "")
-			s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
-			_, err := pull(s.resolver, s.store, host+"/"+parent+":v1")
-			check(t, err)
-			if !stored(s.store, member.layers[0]) {
+			member := clienttest.PutBundle(s.registry, parent)
+			s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
+			_, err := clienttest.Pull(s.resolver, s.store, host+"/"+parent+":v1")
+			clienttest.NoError(t, err)
+			if !clienttest.Stored(s.store, member.Layers[0]) {
 				t.Error("the member's layer is not there")
 			}
 			if n := s.registry.Count(registrytest.Of(registrytest.KindToken)); n != 2 {

@@ -35,9 +35,9 @@ func TestKeysStateChildNamespaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{Keys: test.keys})
-			member := putImage(s.registry, parent+test.child, "layer")
-			check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, replace(`"digest"`, test.says)(indexOf(member.Descriptor)))))
-			s.want(tagGet(parent), member.all(parent+test.child))
+			member := clienttest.PutImage(s.registry, parent+test.child, "layer")
+			clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, replace(`"digest"`, test.says)(clienttest.IndexOf(member.Descriptor)))))
+			s.want(clienttest.TagGet(parent), member.All(parent+test.child))
 		})
 	}
 }
@@ -56,11 +56,11 @@ func TestContradictions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{Keys: test.keys})
-			member := putImage(s.registry, parent+"/a", "layer")
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, replace(`"digest"`, test.says)(indexOf(member.Descriptor))))
+			member := clienttest.PutImage(s.registry, parent+"/a", "layer")
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, replace(`"digest"`, test.says)(clienttest.IndexOf(member.Descriptor))))
 			wantInvalid(t, err, 0)
 			clienttest.WantError(t, err, test.want...)
-			s.want(tagGet(parent))
+			s.want(clienttest.TagGet(parent))
 		})
 	}
 }
@@ -69,8 +69,8 @@ func TestContradictions(t *testing.T) {
 func TestDockerManifestList(t *testing.T) {
 	const list = "application/vnd.docker.distribution.manifest.list.v2+json"
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/web", "layer")
-	body := replace(ocispec.MediaTypeImageIndex, list)(indexOf(registrytest.Member(member.Descriptor, "web")))
-	check(t, s.pull(s.put(list, body)))
-	s.want(tagGet(parent), member.all(parent+"/web"))
+	member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+	body := replace(ocispec.MediaTypeImageIndex, list)(clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
+	clienttest.NoError(t, s.pull(s.put(list, body)))
+	s.want(clienttest.TagGet(parent), member.All(parent+"/web"))
 }

@@ -17,12 +17,12 @@ import (
 
 // chain puts n indexes, each in the child repository a of the one before, and
 // returns the first. The last holds an image.
-func chain(s *scene, n int) (root ocispec.Descriptor, last image) {
+func chain(s *scene, n int) (root ocispec.Descriptor, last clienttest.Image) {
 	at := func(depth int) string { return parent + strings.Repeat("/a", depth) }
-	last = putImage(s.registry, at(n), "layer")
+	last = clienttest.PutImage(s.registry, at(n), "layer")
 	root = last.Descriptor
 	for depth := n - 1; depth >= 0; depth-- {
-		root = s.registry.Put(at(depth), ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(root, "a")))
+		root = s.registry.Put(at(depth), ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(root, "a")))
 	}
 	return root, last
 }
@@ -34,15 +34,15 @@ func TestNestedNamespacesCompose(t *testing.T) {
 			root, last := chain(s, steps)
 			err := s.pull(root)
 			if fine {
-				check(t, err)
-				if !stored(s.store, last.layers[0]) {
+				clienttest.NoError(t, err)
+				if !clienttest.Stored(s.store, last.Layers[0]) {
 					t.Error("the last layer is not stored")
 				}
 				return
 			}
 			wantInvalid(t, err, 0)
 			clienttest.WantError(t, err, "more than 16 steps from the root")
-			if n := len(asked(s.registry)); n != 17 {
+			if n := len(clienttest.Asked(s.registry)); n != 17 {
 				t.Errorf("%d requests", n)
 			}
 		})
@@ -52,12 +52,12 @@ func TestNestedNamespacesCompose(t *testing.T) {
 // TestPlainChains are bounded by containerd alone.
 func TestPlainChains(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent, "layer")
+	member := clienttest.PutImage(s.registry, parent, "layer")
 	root := member.Descriptor
 	for range 40 {
 		root = putPlain(s.registry, root)
 	}
-	check(t, s.pull(root))
+	clienttest.NoError(t, s.pull(root))
 }
 
 func TestLimitsEndInAnError(t *testing.T) {
@@ -84,7 +84,7 @@ func TestLimitsEndInAnError(t *testing.T) {
 			s := newScene(t, nested.Options{Limits: test.limits})
 			err := s.pull(test.put(s))
 			if test.says == "" {
-				check(t, err)
+				clienttest.NoError(t, err)
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), test.says) {
@@ -99,40 +99,40 @@ func wide(s *scene, n int) ocispec.Descriptor {
 	var members []ocispec.Descriptor
 	for i := range n {
 		child := fmt.Sprint("c", i)
-		members = append(members, registrytest.Member(putImage(s.registry, parent+"/"+child, child).Descriptor, child))
+		members = append(members, registrytest.Member(clienttest.PutImage(s.registry, parent+"/"+child, child).Descriptor, child))
 	}
-	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(members...))
+	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(members...))
 }
 
 // repeated puts an index that says the same n times.
 func repeated(s *scene, n int) ocispec.Descriptor {
-	entry := string(encode(registrytest.Member(newImage("member").Descriptor, "a")))
+	entry := string(clienttest.Encode(registrytest.Member(clienttest.NewImage("member").Descriptor, "a")))
 	body := `{"schemaVersion":2,"manifests":[` + strings.Repeat(entry+",", n-1) + entry + `]}`
 	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, []byte(body))
 }
 
 // padded puts an index of one image whose manifest is of some size at least.
 func padded(s *scene, size int) ocispec.Descriptor {
-	i := putImage(s.registry, parent+"/web", "layer")
-	i.layers[0].Annotations = map[string]string{"pad": strings.Repeat("x", size)}
-	d := s.registry.Put(parent+"/web", i.MediaType, manifestOf(i.config, i.layers...))
-	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
+	i := clienttest.PutImage(s.registry, parent+"/web", "layer")
+	i.Layers[0].Annotations = map[string]string{"pad": strings.Repeat("x", size)}
+	d := s.registry.Put(parent+"/web", i.MediaType, clienttest.ManifestOf(i.Config, i.Layers...))
+	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))
 }
 
 // described puts an index of one manifest of that size, which need not be there: nobody is to ask.
 func described(s *scene, size int64) ocispec.Descriptor {
-	d := newImage("large").Descriptor
+	d := clienttest.NewImage("large").Descriptor
 	d.Size = size
-	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
+	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))
 }
 
 func manyAnnotations(s *scene) ocispec.Descriptor {
-	d := putImage(s.registry, parent+"/web", "layer").Descriptor
+	d := clienttest.PutImage(s.registry, parent+"/web", "layer").Descriptor
 	d.Annotations = map[string]string{}
 	for i := range 10_000 {
 		d.Annotations[fmt.Sprint(i)] = "x"
 	}
-	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(d, "web")))
+	return s.registry.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(d, "web")))
 }
 
 // TestHugeIndexes: 100,000 entries are refused before anything is asked for
@@ -161,7 +161,7 @@ func TestHugeIndexes(t *testing.T) {
 			if d := time.Since(started); d > 10*time.Second {
 				t.Errorf("it took %s", d)
 			}
-			s.want(tagGet(parent))
+			s.want(clienttest.TagGet(parent))
 			if got := s.source.names(); !slices.Equal(got, []string{parent}) {
 				t.Errorf("credentials were looked up for %q", got)
 			}

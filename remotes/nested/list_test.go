@@ -33,14 +33,14 @@ func TestReferrersInPages(t *testing.T) {
 		"10,000 a page":  {"same", manyReferrers(10_000), "larger than an index may be"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			reg := newRegistry(t, registrytest.ReferrersInPages(2))
-			member := putImage(reg, parent+"/web", "layer")
+			reg := clienttest.NewRegistry(t, registrytest.ReferrersInPages(2))
+			member := clienttest.PutImage(reg, parent+"/web", "layer")
 			for i := range 5 {
 				reg.Put(parent+"/web", ocispec.MediaTypeImageManifest, []byte(fmt.Sprintf(
 					`{"schemaVersion":2,"mediaType":%q,"artifactType":"a/%d","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
 					ocispec.MediaTypeImageManifest, i, ocispec.DescriptorEmptyJSON.Digest, member.MediaType, member.Digest, member.Size)))
 			}
-			reg.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+			reg.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")), "v1")
 			if test.link == "same" {
 				test.link = fmt.Sprintf(`</v2/%s/web/referrers/%s>; rel="next"`, parent, member.Digest)
 			}
@@ -62,9 +62,9 @@ func TestReferrersInPages(t *testing.T) {
 			defer registries.CloseIdleConnections()
 			resolver := nested.New(registries, nested.Options{})
 			ref, root, err := resolver.Resolve(t.Context(), reg.Host()+"/"+parent+":v1")
-			check(t, err)
+			clienttest.NoError(t, err)
 			f, err := resolver.Fetcher(t.Context(), ref)
-			check(t, err)
+			clienttest.NoError(t, err)
 			fetcher := f.(interface {
 				remotes.Fetcher
 				Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
@@ -73,7 +73,7 @@ func TestReferrersInPages(t *testing.T) {
 			if _, err = fetcher.Children(t.Context(), root); err != nil {
 				t.Fatal(err)
 			}
-			got, err := fetcher.Referrers(t.Context(), member.Descriptor, must(auth.ParseRepository(reg.Host()+"/"+parent+"/web")))
+			got, err := fetcher.Referrers(t.Context(), member.Descriptor, clienttest.Repository(t, reg.Host()+"/"+parent+"/web"))
 			if test.want != "" {
 				clienttest.WantError(t, err, test.want)
 				if n := reg.Count(registrytest.Of(registrytest.KindReferrers)); n > 100 {
@@ -81,7 +81,7 @@ func TestReferrersInPages(t *testing.T) {
 				}
 				return
 			}
-			check(t, err)
+			clienttest.NoError(t, err)
 			var asked int
 			for _, q := range reg.Log(registrytest.Of(registrytest.KindReferrers)) {
 				if q.Repository == parent+"/web" && strings.HasSuffix(q.Path, member.Digest.String()) {

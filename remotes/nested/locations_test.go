@@ -16,18 +16,19 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // bundle puts an index of two members, web and worker, and pulls it.
-func bundle(t *testing.T, s *scene) (root ocispec.Descriptor, web, worker image) {
+func bundle(t *testing.T, s *scene) (root ocispec.Descriptor, web, worker clienttest.Image) {
 	t.Helper()
-	web = putImage(s.registry, parent+"/web", "layer of web")
-	worker = putImage(s.registry, parent+"/worker", "layer of worker")
-	root = s.put(ocispec.MediaTypeImageIndex, indexOf(
+	web = clienttest.PutImage(s.registry, parent+"/web", "layer of web")
+	worker = clienttest.PutImage(s.registry, parent+"/worker", "layer of worker")
+	root = s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(web.Descriptor, "web"), registrytest.Member(worker.Descriptor, "worker")))
-	check(t, s.pull(root))
+	clienttest.NoError(t, s.pull(root))
 	return root, web, worker
 }
 
@@ -45,42 +46,50 @@ func (s *scene) again(withStore bool) {
 // what it points to is still found.
 func TestPullIntoAWarmStore(t *testing.T) {
 	for name, test := range map[string]struct {
-		gone func(web, worker image) []ocispec.Descriptor // from the store
+		gone func(web, worker clienttest.Image) []ocispec.Descriptor // from the store
 		// what is asked for besides the tag, when the resolver knows the
 		// store, and more of it otherwise
-		withStore func(web, worker image) [][]string
-		without   func(web, worker image) [][]string
+		withStore func(web, worker clienttest.Image) [][]string
+		without   func(web, worker clienttest.Image) [][]string
 	}{
 		"nothing is missing": {
-			func(web, worker image) []ocispec.Descriptor { return nil },
-			func(web, worker image) [][]string { return nil },
-			func(web, worker image) [][]string { return nil },
+			func(web, worker clienttest.Image) []ocispec.Descriptor { return nil },
+			func(web, worker clienttest.Image) [][]string { return nil },
+			func(web, worker clienttest.Image) [][]string { return nil },
 		},
 		"a layer of the first": {
-			func(web, worker image) []ocispec.Descriptor { return web.layers },
-			func(web, worker image) [][]string { return [][]string{gets(parent+"/web", 200, web.layers...)} },
-			func(web, worker image) [][]string { return [][]string{gets(parent+"/web", 200, web.Descriptor)} },
+			func(web, worker clienttest.Image) []ocispec.Descriptor { return web.Layers },
+			func(web, worker clienttest.Image) [][]string {
+				return [][]string{clienttest.Gets(parent+"/web", 200, web.Layers...)}
+			},
+			func(web, worker clienttest.Image) [][]string {
+				return [][]string{clienttest.Gets(parent+"/web", 200, web.Descriptor)}
+			},
 		},
 		"a layer of the last": {
-			func(web, worker image) []ocispec.Descriptor { return worker.layers },
-			func(web, worker image) [][]string { return [][]string{gets(parent+"/worker", 200, worker.layers...)} },
-			func(web, worker image) [][]string {
-				return [][]string{gets(parent+"/web", 200, web.Descriptor), gets(parent+"/worker", 200, worker.Descriptor)}
+			func(web, worker clienttest.Image) []ocispec.Descriptor { return worker.Layers },
+			func(web, worker clienttest.Image) [][]string {
+				return [][]string{clienttest.Gets(parent+"/worker", 200, worker.Layers...)}
+			},
+			func(web, worker clienttest.Image) [][]string {
+				return [][]string{clienttest.Gets(parent+"/web", 200, web.Descriptor), clienttest.Gets(parent+"/worker", 200, worker.Descriptor)}
 			},
 		},
 		"all layers": {
-			func(web, worker image) []ocispec.Descriptor { return slices.Concat(web.layers, worker.layers) },
-			func(web, worker image) [][]string {
-				return [][]string{gets(parent+"/web", 200, web.layers...), gets(parent+"/worker", 200, worker.layers...)}
+			func(web, worker clienttest.Image) []ocispec.Descriptor {
+				return slices.Concat(web.Layers, worker.Layers)
 			},
-			func(web, worker image) [][]string {
-				return [][]string{gets(parent+"/web", 200, web.Descriptor), gets(parent+"/worker", 200, worker.Descriptor)}
+			func(web, worker clienttest.Image) [][]string {
+				return [][]string{clienttest.Gets(parent+"/web", 200, web.Layers...), clienttest.Gets(parent+"/worker", 200, worker.Layers...)}
+			},
+			func(web, worker clienttest.Image) [][]string {
+				return [][]string{clienttest.Gets(parent+"/web", 200, web.Descriptor), clienttest.Gets(parent+"/worker", 200, worker.Descriptor)}
 			},
 		},
 		"a whole member": {
-			func(web, worker image) []ocispec.Descriptor { return append(web.parts(), web.Descriptor) },
-			func(web, worker image) [][]string { return [][]string{web.all(parent + "/web")} },
-			func(web, worker image) [][]string { return nil },
+			func(web, worker clienttest.Image) []ocispec.Descriptor { return append(web.Parts(), web.Descriptor) },
+			func(web, worker clienttest.Image) [][]string { return [][]string{web.All(parent + "/web")} },
+			func(web, worker clienttest.Image) [][]string { return nil },
 		},
 	} {
 		for _, withStore := range []bool{true, false} {
@@ -88,11 +97,11 @@ func TestPullIntoAWarmStore(t *testing.T) {
 				s := newScene(t, nested.Options{})
 				root, web, worker := bundle(t, s)
 				for _, d := range test.gone(web, worker) {
-					check(t, s.store.Delete(context.Background(), d.Digest))
+					clienttest.NoError(t, s.store.Delete(context.Background(), d.Digest))
 				}
 				s.again(withStore)
-				check(t, s.pull(root))
-				want := append(test.withStore(web, worker), tagGet(parent))
+				clienttest.NoError(t, s.pull(root))
+				want := append(test.withStore(web, worker), clienttest.TagGet(parent))
 				if !withStore {
 					want = append(want, test.without(web, worker)...)
 				}
@@ -133,21 +142,21 @@ func (u unread) ReadAt([]byte, int64) (int, error) {
 
 // TestDamagedStore: a manifest or index that is not in the store as it should be is not believed, but asked for.
 func TestDamagedStore(t *testing.T) {
-	for name, is := range map[string]func(web image) damagedBlob{
-		"other bytes": func(web image) damagedBlob {
-			other := strings.NewReader(strings.Replace(string(web.bytes[web.Digest]), web.layers[0].Digest.Encoded()[:8], "00000000", 1))
+	for name, is := range map[string]func(web clienttest.Image) damagedBlob{
+		"other bytes": func(web clienttest.Image) damagedBlob {
+			other := strings.NewReader(strings.Replace(string(web.Bytes[web.Digest]), web.Layers[0].Digest.Encoded()[:8], "00000000", 1))
 			return damagedBlob{other, other.Size()}
 		},
-		"larger": func(image) damagedBlob { return damagedBlob{unread{t}, 1 << 40} },
+		"larger": func(clienttest.Image) damagedBlob { return damagedBlob{unread{t}, 1 << 40} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
 			root, web, _ := bundle(t, s)
-			check(t, s.store.Delete(context.Background(), web.layers[0].Digest))
+			clienttest.NoError(t, s.store.Delete(context.Background(), web.Layers[0].Digest))
 			s.registry.ResetLog()
 			s.resolver = nested.New(s.registries(), nested.Options{Store: damagedStore{s.store, web.Digest, is(web)}})
-			check(t, s.pull(root))
-			s.want(tagGet(parent), gets(parent+"/web", 200, web.Descriptor), gets(parent+"/web", 200, web.layers...))
+			clienttest.NoError(t, s.pull(root))
+			s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 200, web.Descriptor), clienttest.Gets(parent+"/web", 200, web.Layers...))
 		})
 	}
 }
@@ -160,15 +169,15 @@ func TestOtherPlatform(t *testing.T) {
 		platform := ocispec.Platform{OS: "linux", Architecture: arch}
 		members = append(members, registrytest.Member(s.registry.ImageFor(platform, parent+"/"+arch, []byte(arch)), arch))
 	}
-	s.put(ocispec.MediaTypeImageIndex, indexOf(members...))
+	s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(members...))
 	for _, withStore := range []bool{true, false} {
-		s.store = newStore(t)
+		s.store = clienttest.NewStore(t)
 		for i, arch := range []string{"amd64", "arm64"} {
 			s.again(withStore)
 			matcher := platforms.Only(platforms.MustParse("linux/" + arch))
-			_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1",
+			_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+":v1",
 				images.FilterPlatforms(images.ChildrenHandler(s.store), matcher))
-			check(t, err)
+			clienttest.NoError(t, err)
 			if got := s.repositoriesAsked(members[i].Digest); !slices.Equal(got, []string{"/" + arch}) {
 				t.Errorf("%s was asked for in %q", arch, got)
 			}
@@ -185,20 +194,20 @@ func TestRestOfALayerIsAskedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
 			layer := strings.Repeat("0123456789", 10_000)
-			member := putImage(s.registry, parent+"/web", layer)
-			root := s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
-			ofLayer := func(q registrytest.Request) bool { return q.Reference == member.layers[0].Digest.String() }
+			member := clienttest.PutImage(s.registry, parent+"/web", layer)
+			root := s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
+			ofLayer := func(q registrytest.Request) bool { return q.Reference == member.Layers[0].Digest.String() }
 			if ignored {
 				s.registry.Intercept(registrytest.IgnoreRange())
 			}
-			halfWritten(t, s.store, member.layers[0], layer[:40_000])
-			check(t, s.pull(root))
+			halfWritten(t, s.store, member.Layers[0], layer[:40_000])
+			clienttest.NoError(t, s.pull(root))
 			log := s.registry.Log(ofLayer, registrytest.WithCredentials)
 			want := "bytes=40000-"
 			if len(log) != 1 || log[0].Header.Get("Range") != want {
 				t.Errorf("the layer was asked for with %v", log)
 			}
-			if !stored(s.store, member.layers[0]) {
+			if !clienttest.Stored(s.store, member.Layers[0]) {
 				t.Error("the layer is not stored")
 			}
 		})
@@ -210,20 +219,20 @@ func halfWritten(t *testing.T, store content.Store, d ocispec.Descriptor, writte
 	t.Helper()
 	ctx := context.Background()
 	w, err := store.Writer(ctx, content.WithRef(remotes.MakeRefKey(ctx, d)), content.WithDescriptor(d))
-	check(t, err)
+	clienttest.NoError(t, err)
 	_, err = w.Write([]byte(written))
-	check(t, err)
-	check(t, w.Close())
+	clienttest.NoError(t, err)
+	clienttest.NoError(t, w.Close())
 }
 
 // TestBrokenTransfer: a layer whose connection breaks is continued.
 func TestBrokenTransfer(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	layer := strings.Repeat("0123456789", 10_000)
-	member := putImage(s.registry, parent+"/web", layer)
-	ofLayer := func(q registrytest.Request) bool { return q.Reference == member.layers[0].Digest.String() }
+	member := clienttest.PutImage(s.registry, parent+"/web", layer)
+	ofLayer := func(q registrytest.Request) bool { return q.Reference == member.Layers[0].Digest.String() }
 	s.registry.Intercept(s.registry.Truncate(40_000, ofLayer, registrytest.WithCredentials, registrytest.First(1, ofLayer, registrytest.WithCredentials)))
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))))
 	log := s.registry.Log(ofLayer, registrytest.WithCredentials)
 	if len(log) != 2 || log[1].Range != "bytes=40000-" {
 		t.Errorf("the layer was asked for with %v", log)
@@ -237,17 +246,17 @@ func TestPullsAtOnce(t *testing.T) {
 	for i := range 3 {
 		repository, child := fmt.Sprintf("org/app%d", i), fmt.Sprint("c", i)
 		for _, tag := range []string{"v1", "v2"} {
-			member := putImage(s.registry, repository+"/"+child, tag)
-			s.registry.Put(repository, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, child)), tag)
+			member := clienttest.PutImage(s.registry, repository+"/"+child, tag)
+			s.registry.Put(repository, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, child)), tag)
 			refs = append(refs, s.registry.Host()+"/"+repository+":"+tag)
 		}
 	}
 	var wg sync.WaitGroup
 	for range 3 {
 		for _, ref := range refs {
-			store := newStore(t)
+			store := clienttest.NewStore(t)
 			wg.Go(func() {
-				if _, err := pull(s.resolver, store, ref); err != nil {
+				if _, err := clienttest.Pull(s.resolver, store, ref); err != nil {
 					t.Error(err)
 				}
 				if n := len(digests(store)); n != 4 {
@@ -267,13 +276,13 @@ func TestOnePullFromSeveralGoroutines(t *testing.T) {
 	s.again(false)
 	ctx := context.Background()
 	name, _, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	check(t, err)
+	clienttest.NoError(t, err)
 	fetcher, err := s.resolver.Fetcher(ctx, name)
-	check(t, err)
+	clienttest.NoError(t, err)
 	var wg sync.WaitGroup
 	for range 8 {
-		for _, d := range slices.Concat(web.layers, worker.layers, web.parts()[:1]) {
-			store := newStore(t)
+		for _, d := range slices.Concat(web.Layers, worker.Layers, web.Parts()[:1]) {
+			store := clienttest.NewStore(t)
 			wg.Go(func() {
 				if err := remotes.Fetch(ctx, store, fetcher, d); err != nil {
 					t.Error(err)
@@ -292,15 +301,15 @@ func TestOnePullFromSeveralGoroutines(t *testing.T) {
 // TestTagMoves: each pull begins anew.
 func TestTagMoves(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := newImage("member", "layer")
-	member.in(s.registry, parent+"/a")
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "a")))))
-	for _, d := range append(member.parts(), member.Descriptor) {
+	member := clienttest.NewImage("member", "layer")
+	member.In(s.registry, parent+"/a")
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "a")))))
+	for _, d := range append(member.Parts(), member.Descriptor) {
 		s.registry.Delete(parent+"/a", d.Digest)
 	}
-	member.in(s.registry, parent+"/b")
-	s.store = newStore(t)
+	member.In(s.registry, parent+"/b")
+	s.store = clienttest.NewStore(t)
 	s.registry.ResetLog()
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "b")))))
-	s.want(tagGet(parent), member.all(parent+"/b"))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "b")))))
+	s.want(clienttest.TagGet(parent), member.All(parent+"/b"))
 }

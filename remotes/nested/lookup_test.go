@@ -41,11 +41,11 @@ func TestSameDigestUnderSeveralNamespaces(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d %d %d", test.a, test.b, test.parent), func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			member := newImage("member", "layer")
+			member := clienttest.NewImage("member", "layer")
 			s.answer(member, "/a", test.a)
 			s.answer(member, "/b", test.b)
 			s.answer(member, "", test.parent)
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 				registrytest.Member(member.Descriptor, "a"), registrytest.Member(member.Descriptor, "b"))))
 			if got := s.repositoriesAsked(member.Digest); !slices.Equal(got, test.asked) {
 				t.Errorf("asked %q, want %q", got, test.asked)
@@ -56,7 +56,7 @@ func TestSameDigestUnderSeveralNamespaces(t *testing.T) {
 			case test.a == 500:
 				clienttest.WantError(t, err, "child "+s.registry.Host()+"/"+parent+"/a@", "500")
 			default:
-				check(t, err)
+				clienttest.NoError(t, err)
 				s.wantBlobsIn(parent + test.asked[len(test.asked)-1])
 			}
 		})
@@ -68,11 +68,11 @@ func TestSameDigestUnderSeveralNamespaces(t *testing.T) {
 // one that served it.
 func TestSameIndexUnderSeveralNamespaces(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/b/c", "layer")
-	index := indexOf(registrytest.Member(member.Descriptor, "c"))
+	member := clienttest.PutImage(s.registry, parent+"/b/c", "layer")
+	index := clienttest.IndexOf(registrytest.Member(member.Descriptor, "c"))
 	s.registry.Put(parent+"/b", ocispec.MediaTypeImageIndex, index)
 	inner := s.registry.Put(parent+"/a", ocispec.MediaTypeImageIndex, index)
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(inner, "a"), registrytest.Member(inner, "b")))))
 	if got, want := s.repositoriesAsked(member.Digest), []string{"/a/c", "/b/c"}; !slices.Equal(got, want) {
 		t.Errorf("asked %q, want %q", got, want)
@@ -81,12 +81,12 @@ func TestSameIndexUnderSeveralNamespaces(t *testing.T) {
 }
 
 // answer lets a repository below the parent serve an image or refuse it.
-func (s *scene) answer(i image, suffix string, status int) {
+func (s *scene) answer(i clienttest.Image, suffix string, status int) {
 	repository := parent + suffix
 	header := http.Header{}
 	switch status {
 	case http.StatusOK:
-		i.in(s.registry, repository)
+		i.In(s.registry, repository)
 		return
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="`+s.registry.Realm()+`",service="registrytest",error="insufficient_scope"`)
@@ -152,48 +152,48 @@ func (s *scene) wantAttempts(err error, d digest.Digest, asked []string, class f
 // there first, then where the copy was.
 func TestParentHoldsACopy(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := newImage("member", "layer")
-	member.manifestIn(s.registry, parent)
-	s.registry.PutBlob(parent+"/a", member.config.MediaType, member.bytes[member.config.Digest])
-	s.registry.PutBlob(parent, member.layers[0].MediaType, member.bytes[member.layers[0].Digest])
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "a")))))
-	s.want(tagGet(parent),
-		gets(parent+"/a", 404, member.Descriptor), gets(parent, 200, member.Descriptor),
-		gets(parent+"/a", 200, member.config),
-		gets(parent+"/a", 404, member.layers[0]), gets(parent, 200, member.layers[0]))
+	member := clienttest.NewImage("member", "layer")
+	member.ManifestIn(s.registry, parent)
+	s.registry.PutBlob(parent+"/a", member.Config.MediaType, member.Bytes[member.Config.Digest])
+	s.registry.PutBlob(parent, member.Layers[0].MediaType, member.Bytes[member.Layers[0].Digest])
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "a")))))
+	s.want(clienttest.TagGet(parent),
+		clienttest.Gets(parent+"/a", 404, member.Descriptor), clienttest.Gets(parent, 200, member.Descriptor),
+		clienttest.Gets(parent+"/a", 200, member.Config),
+		clienttest.Gets(parent+"/a", 404, member.Layers[0]), clienttest.Gets(parent, 200, member.Layers[0]))
 }
 
 // TestCopyOfAnIndex: the child namespaces of an index that came from the
 // parent are those of its target, and the parent comes last.
 func TestCopyOfAnIndex(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent, "layer")
-	inner := s.registry.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "b")))
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))))
-	s.want(tagGet(parent),
-		gets(parent+"/a", 404, inner), blobGets(parent+"/a", 404, inner), gets(parent, 200, inner),
-		gets(parent+"/a/b", 404, member.Descriptor), gets(parent+"/a", 404, member.Descriptor), gets(parent, 200, member.Descriptor),
-		gets(parent+"/a/b", 404, member.parts()...), member.blobs(parent))
+	member := clienttest.PutImage(s.registry, parent, "layer")
+	inner := s.registry.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "b")))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(inner, "a")))))
+	s.want(clienttest.TagGet(parent),
+		clienttest.Gets(parent+"/a", 404, inner), clienttest.BlobGets(parent+"/a", 404, inner), clienttest.Gets(parent, 200, inner),
+		clienttest.Gets(parent+"/a/b", 404, member.Descriptor), clienttest.Gets(parent+"/a", 404, member.Descriptor), clienttest.Gets(parent, 200, member.Descriptor),
+		clienttest.Gets(parent+"/a/b", 404, member.Parts()...), member.Blobs(parent))
 }
 
 // TestIndexStoredAsABlob: a strict registry keeps an index that is a member as
 // a blob of its target.
 func TestIndexStoredAsABlob(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/a/b", "layer")
-	index := indexOf(registrytest.Member(member.Descriptor, "b"))
+	member := clienttest.PutImage(s.registry, parent+"/a/b", "layer")
+	index := clienttest.IndexOf(registrytest.Member(member.Descriptor, "b"))
 	inner := s.registry.PutBlob(parent+"/a", ocispec.MediaTypeImageIndex, index)
-	check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(inner, "a")))))
-	s.want(tagGet(parent), gets(parent+"/a", 404, inner), blobGets(parent+"/a", 200, inner), member.all(parent+"/a/b"))
+	clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(inner, "a")))))
+	s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/a", 404, inner), clienttest.BlobGets(parent+"/a", 200, inner), member.All(parent+"/a/b"))
 }
 
 // TestMissingEverywhere: both answers are in the error, the target's
 // first.
 func TestMissingEverywhere(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := newImage("member", "layer")
-	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "a"))))
-	s.want(tagGet(parent), gets(parent+"/a", 404, member.Descriptor), gets(parent, 404, member.Descriptor))
+	member := clienttest.NewImage("member", "layer")
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "a"))))
+	s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/a", 404, member.Descriptor), clienttest.Gets(parent, 404, member.Descriptor))
 	s.wantAttempts(err, member.Digest, []string{"/a", ""}, errdefs.IsNotFound)
 	clienttest.WantError(t, err, fmt.Sprintf("child %s/%s/a@sha256:%.12s: ", s.registry.Host(), parent, member.Digest.Encoded()))
 }
@@ -201,7 +201,7 @@ func TestMissingEverywhere(t *testing.T) {
 // TestCandidatesAreBounded: eight repositories are asked for one digest.
 func TestCandidatesAreBounded(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := newImage("member", "layer")
+	member := clienttest.NewImage("member", "layer")
 	var entries []ocispec.Descriptor
 	var want []string
 	for i := range 12 {
@@ -211,7 +211,7 @@ func TestCandidatesAreBounded(t *testing.T) {
 			want = append(want, "/"+child)
 		}
 	}
-	err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(entries...)))
+	err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(entries...)))
 	if got := s.repositoriesAsked(member.Digest); !slices.Equal(got, want) {
 		t.Errorf("asked %q, want %q", got, want)
 	}
@@ -221,15 +221,15 @@ func TestCandidatesAreBounded(t *testing.T) {
 // TestDuplicateEntries: what many entries point to is fetched once.
 func TestDuplicateEntries(t *testing.T) {
 	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/a/a/a", "layer")
+	member := clienttest.PutImage(s.registry, parent+"/a/a/a", "layer")
 	level := func(repository string, d ocispec.Descriptor) ocispec.Descriptor {
 		return s.registry.Put(repository, ocispec.MediaTypeImageIndex,
-			indexOf(slices.Repeat([]ocispec.Descriptor{registrytest.Member(d, "a")}, 10)...))
+			clienttest.IndexOf(slices.Repeat([]ocispec.Descriptor{registrytest.Member(d, "a")}, 10)...))
 	}
 	third := level(parent+"/a/a", member.Descriptor)
 	second := level(parent+"/a", third)
 	root := level(parent, second)
 	s.registry.Tag(parent, "v1", root.Digest)
-	check(t, s.pull(root))
-	s.want(tagGet(parent), gets(parent+"/a", 200, second), gets(parent+"/a/a", 200, third), member.all(parent+"/a/a/a"))
+	clienttest.NoError(t, s.pull(root))
+	s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/a", 200, second), clienttest.Gets(parent+"/a/a", 200, third), member.All(parent+"/a/a/a"))
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -25,9 +25,9 @@ func TestAcceptedNamespaces(t *testing.T) {
 			if child == "longest" {
 				child = strings.Repeat("a", 255-len(s.registry.Host()+"/"+parent+"/"))
 			}
-			member := putImage(s.registry, parent+"/"+child, "layer")
-			check(t, s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, child)))))
-			s.want(tagGet(parent), member.all(parent+"/"+child))
+			member := clienttest.PutImage(s.registry, parent+"/"+child, "layer")
+			clienttest.NoError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, child)))))
+			s.want(clienttest.TagGet(parent), member.All(parent+"/"+child))
 			scope := "repository:" + parent + "/" + child + ":pull"
 			if n := s.registry.Count(registrytest.Of(registrytest.KindToken), func(q registrytest.Request) bool {
 				return slices.Equal(q.Scopes, []string{scope})
@@ -65,16 +65,16 @@ func name(s string) string {
 func refused(t *testing.T, child string) nested.InvalidError {
 	t.Helper()
 	s := newScene(t, nested.Options{})
-	good := putImage(s.registry, parent+"/good", "layer")
-	bad := putImage(s.registry, parent+"/bad", "layer")
-	root := s.put(ocispec.MediaTypeImageIndex, indexOf(
+	good := clienttest.PutImage(s.registry, parent+"/good", "layer")
+	bad := clienttest.PutImage(s.registry, parent+"/bad", "layer")
+	root := s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(
 		registrytest.Member(good.Descriptor, "good"), registrytest.Member(bad.Descriptor, child)))
 	err := s.pull(root)
 	invalid := wantInvalid(t, err, 1)
 	if invalid.Digest != root.Digest || invalid.In.String() != s.registry.Host()+"/"+parent {
 		t.Errorf("the error is about %s in %s", invalid.Digest, invalid.In)
 	}
-	s.want(tagGet(parent))
+	s.want(clienttest.TagGet(parent))
 	if got := s.source.names(); !slices.Equal(got, []string{parent}) {
 		t.Errorf("credentials were looked up for %q", got)
 	}
@@ -125,8 +125,8 @@ func TestHugeNamespaceIsNotCopied(t *testing.T) {
 
 func TestTargetKeepsHostAndPort(t *testing.T) {
 	for _, in := range []string{"127.0.0.1:5000/p", "[::1]:5000/p", "reg.test:443/p", "docker.io/library/p", "localhost/p"} {
-		child := must(nested.ParseChild("a/b"))
-		if target := must(child.In(must(auth.ParseRepository(in)))); target.String() != in+"/a/b" {
+		child := clienttest.Must(nested.ParseChild("a/b"))
+		if target := clienttest.Must(child.In(clienttest.Repository(t, in))); target.String() != in+"/a/b" {
 			t.Errorf("a/b in %s is %s", in, target)
 		}
 	}

@@ -42,12 +42,12 @@ func TestRetriedPull(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, nested.Options{})
-			member := putImage(s.registry, parent+"/web", "layer")
-			root := s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")))
+			member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+			root := s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
 			s.registry.Intercept(test.fault)
 			err := s.pull(root)
 			if test.says == nil {
-				check(t, err)
+				clienttest.NoError(t, err)
 			} else {
 				clienttest.WantError(t, err, test.says...)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -47,23 +48,23 @@ var claims = map[string]func(of ocispec.Descriptor) []ocispec.Descriptor{
 // bundleWithClaims is an index of the index with the claims in evil, of an image in web and of an index in deep, whose
 // image is in deep/er. It returns what is to be had, manifests and indexes first.
 func bundleWithClaims(s *scene, says func(ocispec.Descriptor) []ocispec.Descriptor) (evil ocispec.Descriptor, all []ocispec.Descriptor, bytes map[digest.Digest][]byte) {
-	web, own := putImage(s.registry, parent+"/web", "layer of web"), putImage(s.registry, parent, "layer of the parent")
-	deeper := putImage(s.registry, parent+"/deep/er", "layer of the deeper")
-	index := indexOf(registrytest.Member(deeper.Descriptor, "er"))
+	web, own := clienttest.PutImage(s.registry, parent+"/web", "layer of web"), clienttest.PutImage(s.registry, parent, "layer of the parent")
+	deeper := clienttest.PutImage(s.registry, parent+"/deep/er", "layer of the deeper")
+	index := clienttest.IndexOf(registrytest.Member(deeper.Descriptor, "er"))
 	deep := s.registry.Put(parent+"/deep", ocispec.MediaTypeImageIndex, index)
 	bytes = map[digest.Digest][]byte{deep.Digest: index}
 	all = []ocispec.Descriptor{web.Descriptor, own.Descriptor, deep, deeper.Descriptor}
-	for _, i := range []image{web, own, deeper} {
-		all = append(all, i.parts()...)
-		maps.Copy(bytes, i.bytes)
+	for _, i := range []clienttest.Image{web, own, deeper} {
+		all = append(all, i.Parts()...)
+		maps.Copy(bytes, i.Bytes)
 	}
 	var lies []ocispec.Descriptor
 	for _, d := range all {
 		lies = append(lies, says(d)...)
 	}
-	lies = append(lies, registrytest.Member(newImage("nothing").Descriptor, "one")) // so that it is nested in any case
-	evil = s.registry.Put(parent+"/evil", ocispec.MediaTypeImageIndex, indexOf(lies...))
-	s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(evil, "evil"), registrytest.Member(web.Descriptor, "web"),
+	lies = append(lies, registrytest.Member(clienttest.NewImage("nothing").Descriptor, "one")) // so that it is nested in any case
+	evil = s.registry.Put(parent+"/evil", ocispec.MediaTypeImageIndex, clienttest.IndexOf(lies...))
+	s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(evil, "evil"), registrytest.Member(web.Descriptor, "web"),
 		own.Descriptor, registrytest.Member(deep, "deep")))
 	return evil, all, bytes
 }
@@ -88,12 +89,12 @@ func TestClaims(t *testing.T) {
 					}))
 					ctx := context.Background()
 					for _, d := range all[:had] {
-						check(t, content.WriteBlob(ctx, s.store, d.Digest.String(), strings.NewReader(string(bytes[d.Digest])), d))
+						clienttest.NoError(t, content.WriteBlob(ctx, s.store, d.Digest.String(), strings.NewReader(string(bytes[d.Digest])), d))
 					}
 					name, desc, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-					check(t, err)
+					clienttest.NoError(t, err)
 					fetcher, err := s.resolver.Fetcher(ctx, name)
-					check(t, err)
+					clienttest.NoError(t, err)
 					for _, d := range append([]ocispec.Descriptor{desc, evil}, all[had:]...) {
 						if err := remotes.Fetch(ctx, s.store, fetcher, d); err != nil {
 							t.Fatalf("%s of %s: %v", d.MediaType, d.Digest, err)

@@ -22,21 +22,8 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// answerReferrers is what a registry answers requests for referrers.
-func answerReferrers(status int, contentType, body string, header ...string) registrytest.Interceptor {
-	return func(w http.ResponseWriter, req *http.Request) bool {
-		if registrytest.Describe(req).Kind != registrytest.KindReferrers {
-			return false
-		}
-		for i := 0; i+1 < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
-		}
-		w.Header().Set("Content-Type", contentType)
-		w.WriteHeader(status)
-		_, _ = w.Write([]byte(body))
-		return true
-	}
-}
+// ofReferrers are requests for referrers.
+var ofReferrers = registrytest.Of(registrytest.KindReferrers)
 
 // listReferrers lists by the two ways that there are: of a pull, and of a registry's fetcher.
 func listReferrers(t *testing.T, reg *registrytest.Registry, of ocispec.Descriptor) ([]ocispec.Descriptor, error) {
@@ -46,17 +33,17 @@ func listReferrers(t *testing.T, reg *registrytest.Registry, of ocispec.Descript
 	defer registries.CloseIdleConnections()
 	ref := reg.Host() + "/" + parent + "@" + of.Digest.String()
 	plain, err := registries.Fetcher(ctx, ref)
-	check(t, err)
+	clienttest.NoError(t, err)
 	listed, listErr := plain.(remotes.ReferrersFetcher).FetchReferrers(ctx, of.Digest)
 	resolver := nested.New(registries, nested.Options{})
 	_, root, err := resolver.Resolve(ctx, ref)
-	check(t, err)
+	clienttest.NoError(t, err)
 	f, err := resolver.Fetcher(ctx, ref)
-	check(t, err)
+	clienttest.NoError(t, err)
 	fetcher := f.(interface {
 		Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 	})
-	inPull, err := fetcher.Referrers(ctx, root, must(auth.ParseRepository(reg.Host()+"/"+parent)))
+	inPull, err := fetcher.Referrers(ctx, root, clienttest.Repository(t, reg.Host()+"/"+parent))
 	if (err == nil) != (listErr == nil) || !slices.EqualFunc(listed, inPull, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }) {
 		t.Errorf("a fetcher lists %v, %v; a pull %v, %v", listed, listErr, inPull, err)
 	}
@@ -74,29 +61,29 @@ func TestReferrersAPIMissing(t *testing.T) {
 	const denied = `{"errors":[{"code":"DENIED","message":"not allowed"}]}`
 	const other = `{"errors":[{"code":"UNSUPPORTED"}]}`
 	absent := map[string]registrytest.Interceptor{
-		"404":           answerReferrers(404, "application/json", other),
-		"404, a page":   answerReferrers(404, "text/html", "<html>"),
-		"400":           answerReferrers(400, "application/json", other),
-		"403":           answerReferrers(403, "text/html", "<html>"),
-		"403, in JSON":  answerReferrers(403, "application/json", other),
-		"405":           answerReferrers(405, "application/json", other),
-		"406":           answerReferrers(406, "application/json", other),
-		"410":           answerReferrers(410, "application/json", other),
-		"501":           answerReferrers(501, "application/json", other),
-		"200, a page":   answerReferrers(200, "text/html; charset=utf-8", "<html>"),
-		"303 to a page": answerReferrers(303, "text/html", "", "Location", page.URL),
-		"304":           answerReferrers(304, "text/html", ""),
+		"404":           registrytest.Say(404, "application/json", other, ofReferrers),
+		"404, a page":   registrytest.Say(404, "text/html", "<html>", ofReferrers),
+		"400":           registrytest.Say(400, "application/json", other, ofReferrers),
+		"403":           registrytest.Say(403, "text/html", "<html>", ofReferrers),
+		"403, in JSON":  registrytest.Say(403, "application/json", other, ofReferrers),
+		"405":           registrytest.Say(405, "application/json", other, ofReferrers),
+		"406":           registrytest.Say(406, "application/json", other, ofReferrers),
+		"410":           registrytest.Say(410, "application/json", other, ofReferrers),
+		"501":           registrytest.Say(501, "application/json", other, ofReferrers),
+		"200, a page":   registrytest.Say(200, "text/html; charset=utf-8", "<html>", ofReferrers),
+		"303 to a page": registrytest.Answer(303, http.Header{"Location": {page.URL}}, ofReferrers),
+		"304":           registrytest.Say(304, "text/html", "", ofReferrers),
 	}
 	unclear := map[string]registrytest.Interceptor{
-		"403, denied":     answerReferrers(403, "application/json", denied),
-		"200, an error":   answerReferrers(200, "application/json", denied),
-		"200, nothing":    answerReferrers(200, "application/json", ""),
-		"200, an object":  answerReferrers(200, "application/json", "{}"),
-		"200, a list":     answerReferrers(200, "application/json", "[]"),
-		"200, a manifest": answerReferrers(200, ocispec.MediaTypeImageIndex, `{"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}`),
-		"200, cut off":    answerReferrers(200, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[`),
-		"429":             answerReferrers(429, "text/html", "<html>"),
-		"503":             answerReferrers(503, "application/json", other),
+		"403, denied":     registrytest.Say(403, "application/json", denied, ofReferrers),
+		"200, an error":   registrytest.Say(200, "application/json", denied, ofReferrers),
+		"200, nothing":    registrytest.Say(200, "application/json", "", ofReferrers),
+		"200, an object":  registrytest.Say(200, "application/json", "{}", ofReferrers),
+		"200, a list":     registrytest.Say(200, "application/json", "[]", ofReferrers),
+		"200, a manifest": registrytest.Say(200, ocispec.MediaTypeImageIndex, `{"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}`, ofReferrers),
+		"200, cut off":    registrytest.Say(200, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[`, ofReferrers),
+		"429":             registrytest.Say(429, "text/html", "<html>", ofReferrers),
+		"503":             registrytest.Say(503, "application/json", other, ofReferrers),
 	}
 	for name, api := range absent {
 		t.Run(name, func(t *testing.T) { checkAPI(t, api, true) })
@@ -110,8 +97,8 @@ func TestReferrersAPIMissing(t *testing.T) {
 }
 
 func checkAPI(t *testing.T, api registrytest.Interceptor, absent bool) {
-	reg := newRegistry(t)
-	subject := putImage(reg, parent, "layer")
+	reg := clienttest.NewRegistry(t)
+	subject := clienttest.PutImage(reg, parent, "layer")
 	reg.Intercept(api)
 	listed, err := listReferrers(t, reg, subject.Descriptor)
 	if (err == nil) != absent || len(listed) > 0 || errdefs.IsNotFound(err) {
@@ -130,33 +117,33 @@ func checkAPI(t *testing.T, api registrytest.Interceptor, absent bool) {
 
 // TestReferrersAreWhatSaysSo: neither a tag that stands for the subject itself, nor a list's word, makes a referrer.
 func TestReferrersAreWhatSaysSo(t *testing.T) {
-	none := answerReferrers(404, "application/json", "{}")
+	none := registrytest.Say(404, "application/json", "{}", ofReferrers)
 	for name, test := range map[string]struct {
 		put   func(r *registrytest.Registry) (subject, tagged ocispec.Descriptor)
 		want  int
 		fails bool
 	}{
 		"the tag is the image": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
-			image := putImage(r, parent, "layer").Descriptor
+			image := clienttest.PutImage(r, parent, "layer").Descriptor
 			return image, image
 		}, 0, false},
 		"the tag is the index": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
-			index := r.Index(parent, putImage(r, parent, "layer").Descriptor)
+			index := r.Index(parent, clienttest.PutImage(r, parent, "layer").Descriptor)
 			return index, index
 		}, 0, false},
 		"the tag is another index": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
-			return putImage(r, parent, "layer").Descriptor, r.Index(parent, putImage(r, parent, "other").Descriptor)
+			return clienttest.PutImage(r, parent, "layer").Descriptor, r.Index(parent, clienttest.PutImage(r, parent, "other").Descriptor)
 		}, 0, false},
 		"the tag is another image": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
-			return putImage(r, parent, "layer").Descriptor, putImage(r, parent, "other").Descriptor
+			return clienttest.PutImage(r, parent, "layer").Descriptor, clienttest.PutImage(r, parent, "other").Descriptor
 		}, 0, true},
 		"one of three refers to it": {func(r *registrytest.Registry) (_, _ ocispec.Descriptor) {
-			image, other := putImage(r, parent, "layer").Descriptor, putImage(r, parent, "other").Descriptor
+			image, other := clienttest.PutImage(r, parent, "layer").Descriptor, clienttest.PutImage(r, parent, "other").Descriptor
 			return image, r.Index(parent, other, r.Referrer(parent, image, "application/x-a"), r.Referrer(parent, other, "application/x-b"))
 		}, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			reg := newRegistry(t)
+			reg := clienttest.NewRegistry(t)
 			subject, tagged := test.put(reg)
 			reg.Tag(parent, oci.ReferrersTag(subject.Digest), tagged.Digest)
 			reg.Intercept(none)
@@ -168,22 +155,22 @@ func TestReferrersAreWhatSaysSo(t *testing.T) {
 	}
 	t.Run("by the API", func(t *testing.T) {
 		s := newScene(t, nested.Options{})
-		image, other := putImage(s.registry, parent, "layer").Descriptor, putImage(s.registry, parent, "other").Descriptor
+		image, other := clienttest.PutImage(s.registry, parent, "layer").Descriptor, clienttest.PutImage(s.registry, parent, "other").Descriptor
 		signature := s.registry.Referrer(parent, image, "application/x-a")
-		body := must(json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{other, signature}}))
-		s.registry.Intercept(answerReferrers(200, ocispec.MediaTypeImageIndex, string(body)))
+		body := clienttest.Must(json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{other, signature}}))
+		s.registry.Intercept(registrytest.Say(200, ocispec.MediaTypeImageIndex, string(body), ofReferrers))
 		ref := s.registry.Host() + "/" + parent + "@" + image.Digest.String()
 		_, _, err := s.resolver.Resolve(t.Context(), ref)
-		check(t, err)
-		f := must(s.resolver.Fetcher(t.Context(), ref)).(interface {
+		clienttest.NoError(t, err)
+		f := clienttest.Must(s.resolver.Fetcher(t.Context(), ref)).(interface {
 			remotes.Fetcher
 			Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 		})
-		listed, err := f.Referrers(t.Context(), image, must(auth.ParseRepository(s.registry.Host()+"/"+parent)))
+		listed, err := f.Referrers(t.Context(), image, clienttest.Repository(t, s.registry.Host()+"/"+parent))
 		if err != nil || len(listed) != 1 || listed[0].Digest != signature.Digest {
 			t.Errorf("%v %v", listed, err)
 		}
-		check(t, must(f.Fetch(t.Context(), signature)).Close())
+		clienttest.NoError(t, clienttest.Must(f.Fetch(t.Context(), signature)).Close())
 		if n := s.registry.Count(func(q registrytest.Request) bool { return q.Reference == signature.Digest.String() && q.Status == 200 }); n != 1 {
 			t.Errorf("the signature was fetched %d times", n)
 		}
@@ -225,24 +212,24 @@ func TestHostileLists(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{Limits: limits})
-			image := putImage(s.registry, parent, "layer").Descriptor
+			image := clienttest.PutImage(s.registry, parent, "layer").Descriptor
 			signature := s.registry.Referrer(parent, image, "application/x-a")
 			second := s.registry.Referrer(parent, signature, "application/x-b")
-			ref, at := s.registry.Host()+"/"+parent+"@"+image.Digest.String(), must(auth.ParseRepository(s.registry.Host()+"/"+parent))
+			ref, at := s.registry.Host()+"/"+parent+"@"+image.Digest.String(), clienttest.Repository(t, s.registry.Host()+"/"+parent)
 			_, _, err := s.resolver.Resolve(t.Context(), ref)
-			check(t, err)
-			f := must(s.resolver.Fetcher(t.Context(), ref)).(interface {
+			clienttest.NoError(t, err)
+			f := clienttest.Must(s.resolver.Fetcher(t.Context(), ref)).(interface {
 				Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 			})
 			listed := test.list(s.registry, image, signature)
-			s.registry.Intercept(answerReferrers(200, ocispec.MediaTypeImageIndex, string(must(json.Marshal(ocispec.Index{Manifests: listed})))))
+			s.registry.Intercept(registrytest.Say(200, ocispec.MediaTypeImageIndex, string(clienttest.Must(json.Marshal(ocispec.Index{Manifests: listed}))), ofReferrers))
 			got, err := f.Referrers(t.Context(), image, at)
 			if strings.HasPrefix(name, "those of a referrer") {
-				if check(t, err); len(got) != 1 {
+				if clienttest.NoError(t, err); len(got) != 1 {
 					t.Fatalf("%v", got)
 				}
 				s.registry.ResetIntercepts()
-				s.registry.Intercept(answerReferrers(200, ocispec.MediaTypeImageIndex, string(must(json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{second}})))))
+				s.registry.Intercept(registrytest.Say(200, ocispec.MediaTypeImageIndex, string(clienttest.Must(json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{second}}))), ofReferrers))
 				_, err = f.Referrers(t.Context(), signature, at)
 			}
 			if test.err != "" {
@@ -252,189 +239,6 @@ func TestHostileLists(t *testing.T) {
 			}
 			if n := s.registry.Count(func(q registrytest.Request) bool { return q.Reference == signature.Digest.String() }); name == "larger than a document" && n > 0 {
 				t.Errorf("it was asked for %d times", n)
-			}
-		})
-	}
-}
-
-// pushManifest pushes a manifest as every user of a pusher does.
-func pushManifest(t *testing.T, reg *registrytest.Registry, desc ocispec.Descriptor, data []byte) error {
-	t.Helper()
-	registries := registry.New(registry.Options{PlainHTTP: true})
-	defer registries.CloseIdleConnections()
-	pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+"@"+desc.Digest.String())
-	check(t, err)
-	w, err := pusher.Push(t.Context(), desc)
-	if errdefs.IsAlreadyExists(err) {
-		return registries.ListReferrer(t.Context(), must(auth.ParseRepository(reg.Host()+"/"+parent)), desc, data)
-	}
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	if _, err = w.Write(data); err != nil {
-		return err
-	}
-	return w.Commit(t.Context(), desc.Size, desc.Digest)
-}
-
-// newReferrer is a signature that a registry does not have yet.
-func newReferrer(subject ocispec.Descriptor, name string) (ocispec.Descriptor, []byte) {
-	data := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"artifactType":"application/x-%s","config":%s,"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"by":%q}}`,
-		ocispec.MediaTypeImageManifest, name, `{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}`,
-		subject.MediaType, subject.Digest, subject.Size, name)
-	return describe(ocispec.MediaTypeImageManifest, []byte(data)), []byte(data)
-}
-
-// taggedReferrers is the list under the tag.
-func taggedReferrers(t *testing.T, reg *registrytest.Registry, subject ocispec.Descriptor) []ocispec.Descriptor {
-	t.Helper()
-	client := reg.Client()
-	defer client.CloseIdleConnections()
-	resp, err := client.Get(reg.URL() + "/v2/" + parent + "/manifests/" + oci.ReferrersTag(subject.Digest))
-	check(t, err)
-	defer resp.Body.Close()
-	var index ocispec.Index
-	if resp.StatusCode == http.StatusOK {
-		check(t, json.NewDecoder(resp.Body).Decode(&index))
-	}
-	return index.Manifests
-}
-
-// TestPushedReferrer: a manifest with a subject is listed under the tag where the registry does not list it, beside what
-// is there, once, and also when it was there before; a registry that lists it is left to it.
-func TestPushedReferrer(t *testing.T) {
-	without := answerReferrers(404, "application/json", "{}")
-	t.Run("no API", func(t *testing.T) {
-		reg := newRegistry(t)
-		image := putImage(reg, parent, "layer").Descriptor
-		reg.Intercept(without)
-		reg.Intercept(reg.Pushes(false))
-		first, firstData := newReferrer(image, "first")
-		second, secondData := newReferrer(image, "second")
-		reg.Put(parent, second.MediaType, secondData) // by a push that was broken off
-		for range 2 {
-			check(t, pushManifest(t, reg, first, firstData))
-			check(t, pushManifest(t, reg, second, secondData))
-		}
-		listed := taggedReferrers(t, reg, image)
-		if len(listed) != 2 || listed[0].Digest != first.Digest || listed[0].ArtifactType != "application/x-first" || listed[0].Annotations["by"] != "first" || listed[1].Digest != second.Digest {
-			t.Errorf("%+v", listed)
-		}
-	})
-	for name, api := range map[string]registrytest.Interceptor{
-		"OCI-Subject": func(w http.ResponseWriter, req *http.Request) bool {
-			if q := registrytest.Describe(req); q.Kind == registrytest.KindReferrers {
-				t.Error("a registry that has said so is asked")
-			}
-			return false
-		},
-		"API": func(http.ResponseWriter, *http.Request) bool { return false },
-	} {
-		t.Run(name, func(t *testing.T) {
-			reg := newRegistry(t)
-			image := putImage(reg, parent, "layer").Descriptor
-			desc, data := newReferrer(image, "first")
-			reg.Intercept(api)
-			reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
-				if req.Method == http.MethodPut && name == "OCI-Subject" {
-					w.Header().Set("OCI-Subject", image.Digest.String())
-				}
-				return false
-			})
-			reg.Intercept(reg.Pushes(false))
-			check(t, pushManifest(t, reg, desc, data))
-			if n := reg.Count(registrytest.Method(http.MethodPut)); n != 1 {
-				t.Errorf("%d manifests were put", n)
-			}
-		})
-	}
-	t.Run("another subject is said", func(t *testing.T) {
-		reg := newRegistry(t)
-		image := putImage(reg, parent, "layer").Descriptor
-		desc, data := newReferrer(image, "first")
-		reg.Intercept(without)
-		reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
-			w.Header().Set("OCI-Subject", desc.Digest.String())
-			return false
-		})
-		reg.Intercept(reg.Pushes(false))
-		check(t, pushManifest(t, reg, desc, data))
-		if got := taggedReferrers(t, reg, image); len(got) != 1 {
-			t.Errorf("%+v", got)
-		}
-	})
-}
-
-// TestPushedReferrerBesideOthers: what somebody else lists between the look and the change stays.
-func TestPushedReferrerBesideOthers(t *testing.T) {
-	for _, minds := range []bool{true, false} {
-		for _, before := range []bool{true, false} {
-			reg := newRegistry(t)
-			image := putImage(reg, parent, "layer").Descriptor
-			earlier := reg.Referrer(parent, image, "application/x-earlier")
-			other := reg.Referrer(parent, image, "application/x-other")
-			want := []string{"application/x-mine", "application/x-other"}
-			tag := oci.ReferrersTag(image.Digest)
-			if before {
-				want = append(want, "application/x-earlier")
-				reg.Tag(parent, tag, reg.Index(parent, earlier).Digest)
-			}
-			reg.Intercept(answerReferrers(404, "application/json", "{}"))
-			pushes := reg.Pushes(minds)
-			interferes := registrytest.First(1, registrytest.Method(http.MethodPut), func(q registrytest.Request) bool { return q.Reference == tag })
-			reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
-				mine := interferes(registrytest.Describe(req))
-				var listed []ocispec.Descriptor
-				if mine {
-					listed = append(taggedReferrers(t, reg, image), other)
-				}
-				if mine && minds { // before it
-					reg.Tag(parent, tag, reg.Index(parent, listed...).Digest)
-				}
-				dealt := pushes(w, req)
-				if mine && !minds { // with what was there before it
-					reg.Tag(parent, tag, reg.Index(parent, listed...).Digest)
-				}
-				return dealt
-			})
-			desc, data := newReferrer(image, "mine")
-			check(t, pushManifest(t, reg, desc, data))
-			var got []string
-			for _, d := range taggedReferrers(t, reg, image) {
-				got = append(got, d.ArtifactType)
-			}
-			slices.Sort(got)
-			slices.Sort(want)
-			if !slices.Equal(slices.Compact(got), want) {
-				t.Errorf("minds conditions: %v, list before: %v: %v, want %v", minds, before, got, want)
-			}
-		}
-	}
-}
-
-// TestPushedReferrerHasNoPlace: a registry without the API whose tag stands for something else keeps no referrers, and
-// that is said; nothing is overwritten.
-func TestPushedReferrerHasNoPlace(t *testing.T) {
-	for name, tagged := range map[string]func(r *registrytest.Registry, subject ocispec.Descriptor) ocispec.Descriptor{
-		"subject": func(_ *registrytest.Registry, subject ocispec.Descriptor) ocispec.Descriptor { return subject },
-		"image": func(r *registrytest.Registry, _ ocispec.Descriptor) ocispec.Descriptor {
-			return putImage(r, parent, "other").Descriptor
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			reg := newRegistry(t)
-			index := reg.Index(parent, putImage(reg, parent, "layer").Descriptor)
-			reg.Tag(parent, oci.ReferrersTag(index.Digest), tagged(reg, index).Digest)
-			reg.Intercept(answerReferrers(404, "application/json", "{}"))
-			reg.Intercept(reg.Pushes(false))
-			desc, data := newReferrer(index, "first")
-			err := pushManifest(t, reg, desc, data)
-			if err == nil || !strings.Contains(err.Error(), "among the referrers of") || errdefs.IsNotFound(err) {
-				t.Errorf("%v", err)
-			}
-			if n := reg.Count(registrytest.Method(http.MethodPut)); n != 1 {
-				t.Errorf("%d manifests were put", n)
 			}
 		})
 	}

@@ -21,22 +21,22 @@ func TestResolvingIsOneRequest(t *testing.T) {
 		put  func(*scene) (reference string)
 		says string // nothing: it is pulled
 	}{
-		"by tag": {func(s *scene) string { putBundle(s.registry, ""); return ":v1" }, ""},
+		"by tag": {func(s *scene) string { clienttest.PutBundle(s.registry, parent); return ":v1" }, ""},
 		"by digest": {func(s *scene) string {
-			member := putBundle(s.registry, "")
-			return "@" + digest.FromBytes(indexOf(registrytest.Member(member.Descriptor, "web"))).String()
+			member := clienttest.PutBundle(s.registry, parent)
+			return "@" + digest.FromBytes(clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))).String()
 		}, ""},
 		"by tag and digest": {func(s *scene) string {
-			member := putBundle(s.registry, "")
-			return ":other@" + digest.FromBytes(indexOf(registrytest.Member(member.Descriptor, "web"))).String()
+			member := clienttest.PutBundle(s.registry, parent)
+			return ":other@" + digest.FromBytes(clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))).String()
 		}, ""},
 		"by a tag that is not there": {func(*scene) string { return ":v1" }, "not found"},
 		"without a digest in the answer": {func(s *scene) string {
-			s.withoutDigest(indexOf(registrytest.Member(putBundle(s.registry, "").Descriptor, "web")))
+			s.withoutDigest(clienttest.IndexOf(registrytest.Member(clienttest.PutBundle(s.registry, parent).Descriptor, "web")))
 			return ":v1"
 		}, ""},
 		"with the digest of other content": {func(s *scene) string {
-			s.registry.PutAs(parent, ocispec.MediaTypeImageIndex, digest.FromString("other"), indexOf())
+			s.registry.PutAs(parent, ocispec.MediaTypeImageIndex, digest.FromString("other"), clienttest.IndexOf())
 			s.registry.Tag(parent, "v1", digest.FromString("other"))
 			return ":v1"
 		}, "other content"},
@@ -47,12 +47,12 @@ func TestResolvingIsOneRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+test.put(s))
+			_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+test.put(s))
 			if n := s.registry.Count(registrytest.Method(http.MethodHead)); n != 0 {
 				t.Errorf("%d HEAD requests", n)
 			}
 			if test.says == "" {
-				check(t, err)
+				clienttest.NoError(t, err)
 				if n := s.registry.Count(registrytest.In(parent), registrytest.WithCredentials); n != 1 {
 					t.Errorf("%d requests for the root", n)
 				}
@@ -71,8 +71,8 @@ func TestResolvingIsOneRequest(t *testing.T) {
 func TestDigestOfOtherContent(t *testing.T) {
 	s := newScene(t, nested.Options{})
 	other := digest.FromString("other")
-	s.registry.PutAs(parent, ocispec.MediaTypeImageIndex, other, indexOf())
-	_, err := pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+other.String())
+	s.registry.PutAs(parent, ocispec.MediaTypeImageIndex, other, clienttest.IndexOf())
+	_, err := clienttest.Pull(s.resolver, s.store, s.registry.Host()+"/"+parent+"@"+other.String())
 	clienttest.WantError(t, err)
 	if found := digests(s.store); len(found) != 0 {
 		t.Errorf("%q is stored", found)

@@ -82,9 +82,9 @@ func TestAmbiguousNestedIndexes(t *testing.T) {
 	for name, change := range ambiguities {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			member := putImage(s.registry, parent+"/web", "layer")
+			member := clienttest.PutImage(s.registry, parent+"/web", "layer")
 			started := time.Now()
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, change(indexOf(registrytest.Member(member.Descriptor, "web")))))
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, change(clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))))
 			var invalid *nested.InvalidError
 			if !errors.As(err, &invalid) {
 				t.Fatalf("got %.300v, want an InvalidError", err)
@@ -96,7 +96,7 @@ func TestAmbiguousNestedIndexes(t *testing.T) {
 			if d := time.Since(started); d > 5*time.Second {
 				t.Errorf("it took %s", d)
 			}
-			s.want(tagGet(parent))
+			s.want(clienttest.TagGet(parent))
 		})
 	}
 }
@@ -112,9 +112,9 @@ func TestNotJSON(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			member := putImage(s.registry, parent+"/web", "layer")
-			clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, change(indexOf(registrytest.Member(member.Descriptor, "web"))))))
-			s.want(tagGet(parent))
+			member := clienttest.PutImage(s.registry, parent+"/web", "layer")
+			clienttest.WantError(t, s.pull(s.put(ocispec.MediaTypeImageIndex, change(clienttest.IndexOf(registrytest.Member(member.Descriptor, "web"))))))
+			s.want(clienttest.TagGet(parent))
 		})
 	}
 }
@@ -136,15 +136,15 @@ func TestMembersAreReadStrictly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, nested.Options{})
-			i := putImage(s.registry, parent+"/web", "layer")
-			member := s.registry.Put(parent+"/web", i.MediaType, change(i.bytes[i.Digest]))
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member, "web"))))
+			i := clienttest.PutImage(s.registry, parent+"/web", "layer")
+			member := s.registry.Put(parent+"/web", i.MediaType, change(i.Bytes[i.Digest]))
+			err := s.pull(s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member, "web"))))
 			invalid := wantInvalid(t, err, -1)
 			if invalid.Digest != member.Digest || invalid.In.String() != s.registry.Host()+"/"+parent+"/web" {
 				t.Errorf("the error is about %s in %s", invalid.Digest, invalid.In)
 			}
-			s.want(tagGet(parent), gets(parent+"/web", 200, member))
-			if stored(s.store, member) {
+			s.want(clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 200, member))
+			if clienttest.Stored(s.store, member) {
 				t.Error("the member is stored")
 			}
 		})

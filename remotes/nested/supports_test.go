@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -36,13 +37,13 @@ func TestPusherStrategies(t *testing.T) {
 		{nested.Carrier, supporting, "carrier", 0},
 	} {
 		t.Run(fmt.Sprintf("%s %.60s", test.strategy, test.says), func(t *testing.T) {
-			reg := newRegistry(t, registrytest.SupportsChildNamespaces(test.says))
+			reg := clienttest.NewRegistry(t, registrytest.SupportsChildNamespaces(test.says))
 			reg.Intercept(reg.Pushes(false))
-			store := newStore(t)
+			store := clienttest.NewStore(t)
 			db, web, own := storeImage(t, store, "db"), storeImage(t, store, "web"), storeImage(t, store, "own")
-			inner := storeDocument(t, store, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(db, "db")))
+			inner := storeDocument(t, store, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(db, "db")))
 			root := storeDocument(t, store, ocispec.MediaTypeImageIndex,
-				indexOf(registrytest.Member(web, "web"), registrytest.Member(inner, "data"), own))
+				clienttest.IndexOf(registrytest.Member(web, "web"), registrytest.Member(inner, "data"), own))
 			registries := registry.New(registry.Options{PlainHTTP: true})
 			defer registries.CloseIdleConnections()
 			resolver := nested.New(registries, nested.Options{Store: store, Strategy: test.strategy})
@@ -69,8 +70,8 @@ func TestPusherStrategies(t *testing.T) {
 			if n := reg.Count(registrytest.Of(registrytest.KindSupport)); n != test.asked {
 				t.Errorf("asked %d times, want %d", n, test.asked)
 			}
-			desc, err := pull(nested.New(registries, nested.Options{}), newStore(t), reg.Host()+"/"+parent+":v1")
-			if check(t, err); desc.Digest != root.Digest {
+			desc, err := clienttest.Pull(nested.New(registries, nested.Options{}), clienttest.NewStore(t), reg.Host()+"/"+parent+":v1")
+			if clienttest.NoError(t, err); desc.Digest != root.Digest {
 				t.Errorf("pulled %s, want %s", desc.Digest, root.Digest)
 			}
 			reg.ResetLog()
@@ -84,14 +85,14 @@ func TestPusherStrategies(t *testing.T) {
 
 // TestPusherOfCarrier: one that was pulled stays what it is, and the tags are those of the index that it carries.
 func TestPusherOfCarrier(t *testing.T) {
-	reg := newRegistry(t)
+	reg := clienttest.NewRegistry(t)
 	reg.Intercept(reg.Pushes(false))
-	store := newStore(t)
+	store := clienttest.NewStore(t)
 	web := storeImage(t, store, "web")
-	index := indexOf(registrytest.Member(web, "web"))
+	index := clienttest.IndexOf(registrytest.Member(web, "web"))
 	inside := storeDocument(t, store, ocispec.MediaTypeImageIndex, index)
 	desc, data, err := nested.NewCarrier(inside, index)
-	check(t, err)
+	clienttest.NoError(t, err)
 	storeDocument(t, store, ocispec.MediaTypeEmptyJSON, ocispec.DescriptorEmptyJSON.Data)
 	carrier := storeDocument(t, store, desc.MediaType, data)
 	registries := registry.New(registry.Options{PlainHTTP: true})
@@ -110,14 +111,14 @@ func TestPusherOfCarrier(t *testing.T) {
 func pushAll(t *testing.T, resolver *nested.Resolver, ref string, root ocispec.Descriptor, store content.Store) {
 	t.Helper()
 	pusher, err := resolver.Pusher(t.Context(), ref+"@"+root.Digest.String())
-	check(t, err)
-	check(t, remotes.PushContent(t.Context(), pusher, root, store, nil, platforms.All, nil))
+	clienttest.NoError(t, err)
+	clienttest.NoError(t, remotes.PushContent(t.Context(), pusher, root, store, nil, platforms.All, nil))
 }
 
 func storeImage(t *testing.T, store content.Store, of string) ocispec.Descriptor {
 	t.Helper()
-	i := newImage(of, "layer of "+of)
-	for _, body := range i.bytes {
+	i := clienttest.NewImage(of, "layer of "+of)
+	for _, body := range i.Bytes {
 		storeDocument(t, store, "", body)
 	}
 	return i.Descriptor
@@ -126,6 +127,6 @@ func storeImage(t *testing.T, store content.Store, of string) ocispec.Descriptor
 func storeDocument(t *testing.T, store content.Store, mediaType string, data []byte) ocispec.Descriptor {
 	t.Helper()
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	check(t, content.WriteBlob(t.Context(), store, desc.Digest.String(), strings.NewReader(string(data)), desc))
+	clienttest.NoError(t, content.WriteBlob(t.Context(), store, desc.Digest.String(), strings.NewReader(string(data)), desc))
 	return desc
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/clienttest"
 )
 
 // vector is one of the test vectors that any implementation can run.
@@ -66,7 +68,7 @@ func (v vector) run(t *testing.T) {
 // candidates returns where an entry of an index may be, in order.
 func candidates(t testing.TB, parent string, entry json.RawMessage) ([]string, error) {
 	t.Helper()
-	root := repository(t, parent)
+	root := clienttest.Repository(t, parent)
 	cache := newLocations(root, NewRule(Keys{}, Limits{}))
 	data := []byte(`{"schemaVersion":2,"manifests":[` + string(entry) + `]}`)
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(data), Size: int64(len(data))}

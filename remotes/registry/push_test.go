@@ -18,11 +18,11 @@ import (
 
 // TestPushedDigest: what is no digest becomes no part of a request.
 func TestPushedDigest(t *testing.T) {
-	reg := newRegistry(t)
+	reg := clienttest.NewRegistry(t)
 	registries := registry.New(registry.Options{PlainHTTP: true})
 	defer registries.CloseIdleConnections()
 	pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
-	check(t, err)
+	clienttest.NoError(t, err)
 	for _, d := range []string{ocispec.DescriptorEmptyJSON.Digest.String() + "&from=secret", "sha256:../../../x", "sha256:", ""} {
 		desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: digest.Digest(d), Size: 2}
 		_, err := pusher.Push(t.Context(), desc)
@@ -44,7 +44,7 @@ func TestUploadLocations(t *testing.T) {
 				t.Errorf("PUT %s%s with the credential: %t", req.Host, req.URL, secret == "secret")
 			}
 			data, err := io.ReadAll(req.Body)
-			check(t, err)
+			clienttest.NoError(t, err)
 			stored = string(data)
 			w.WriteHeader(http.StatusCreated)
 		}
@@ -118,14 +118,14 @@ func TestUploadLocations(t *testing.T) {
 // pushLayer pushes a layer to parent.
 func pushLayer(t *testing.T, registries *registry.Client, host, data string) {
 	t.Helper()
-	desc := describe(ocispec.MediaTypeImageLayer, []byte(data))
+	desc := clienttest.Describe(ocispec.MediaTypeImageLayer, []byte(data))
 	pusher, err := registries.Pusher(t.Context(), host+"/"+parent+"@"+desc.Digest.String())
-	check(t, err)
+	clienttest.NoError(t, err)
 	w, err := pusher.Push(t.Context(), desc)
-	check(t, err)
+	clienttest.NoError(t, err)
 	_, err = w.Write([]byte(data))
-	check(t, err)
-	check(t, w.Commit(t.Context(), desc.Size, desc.Digest))
+	clienttest.NoError(t, err)
+	clienttest.NoError(t, w.Commit(t.Context(), desc.Size, desc.Digest))
 }
 
 // TestPushOtherScope: a push to a front that rewrites paths. What a registry names before the upload is for pulling alone;
@@ -136,9 +136,9 @@ func TestPushOtherScope(t *testing.T) {
 	var reg *httptest.Server
 	reg = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/token" {
-			check(t, req.ParseForm())
+			clienttest.NoError(t, req.ParseForm())
 			asked = append(asked, req.Form.Get("scope"))
-			_, _ = w.Write(encode(map[string]any{"token": strings.ReplaceAll(req.Form.Get("scope"), " ", "_")}))
+			_, _ = w.Write(clienttest.Encode(map[string]any{"token": strings.ReplaceAll(req.Form.Get("scope"), " ", "_")}))
 			return
 		}
 		needed := "pull,push"
@@ -158,7 +158,7 @@ func TestPushOtherScope(t *testing.T) {
 			w.WriteHeader(http.StatusAccepted)
 		default:
 			data, err := io.ReadAll(req.Body)
-			check(t, err)
+			clienttest.NoError(t, err)
 			stored += string(data)
 			w.WriteHeader(http.StatusCreated)
 		}

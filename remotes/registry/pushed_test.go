@@ -14,7 +14,6 @@ import (
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -24,7 +23,7 @@ func TestPushedManifestRedirected(t *testing.T) {
 	for _, status := range []int{307, 308, 301, 302, 303} {
 		for _, elsewhere := range []bool{false, true} {
 			t.Run(fmt.Sprint(status, elsewhere), func(t *testing.T) {
-				reg, other := newRegistry(t, registrytest.WithBasicAuth()), newRegistry(t)
+				reg, other := clienttest.NewRegistry(t, registrytest.WithBasicAuth()), clienttest.NewRegistry(t)
 				reg.Allow("all", "secret", parent, parent+"/moved")
 				at, base := reg, ""
 				if elsewhere {
@@ -42,10 +41,10 @@ func TestPushedManifestRedirected(t *testing.T) {
 				at.Intercept(at.Pushes(false))
 				registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 				defer registries.CloseIdleConnections()
-				data := encode(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: ocispec.DescriptorEmptyJSON})
-				desc := describe(ocispec.MediaTypeImageManifest, data)
+				data := clienttest.Encode(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: ocispec.DescriptorEmptyJSON})
+				desc := clienttest.Describe(ocispec.MediaTypeImageManifest, data)
 				pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
-				check(t, err)
+				clienttest.NoError(t, err)
 				err = pushAgain(t, pusher, desc, data)
 				if status < 307 {
 					clienttest.WantError(t, err, "redirect")
@@ -54,7 +53,7 @@ func TestPushedManifestRedirected(t *testing.T) {
 					}
 					return
 				}
-				check(t, err)
+				clienttest.NoError(t, err)
 				moved := at.Log(registrytest.In(parent+"/moved"), registrytest.Method(http.MethodPut))
 				got := moved[len(moved)-1]
 				if got.Header.Get("Content-Type") != ocispec.MediaTypeImageManifest || got.Status != http.StatusCreated || (got.Authorization == "") != elsewhere {
@@ -79,7 +78,7 @@ func pushAgain(t *testing.T, pusher remotes.Pusher, desc ocispec.Descriptor, dat
 // TestPushedMountRefused: whatever a registry answers to a mount, the blob is uploaded.
 func TestPushedMountRefused(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 405, 409, 500, 501, 502} {
-		reg := newRegistry(t)
+		reg := clienttest.NewRegistry(t)
 		data := []byte("a blob")
 		blob := reg.PutBlob(parent+"/web", "application/x-test", data)
 		reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
@@ -92,8 +91,8 @@ func TestPushedMountRefused(t *testing.T) {
 		reg.Intercept(reg.Pushes(false))
 		registries := registry.New(registry.Options{PlainHTTP: true})
 		pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
-		check(t, err)
-		if err := pushAgain(t, pusher, oci.MountFrom(blob, must(auth.ParseRepository(reg.Host()+"/"+parent+"/web"))), data); err != nil {
+		clienttest.NoError(t, err)
+		if err := pushAgain(t, pusher, oci.MountFrom(blob, clienttest.Repository(t, reg.Host()+"/"+parent+"/web")), data); err != nil {
 			t.Errorf("%d: %v", status, err)
 		}
 		if n := reg.Count(registrytest.In(parent), registrytest.Method(http.MethodPut)); n != 1 {

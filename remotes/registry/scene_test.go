@@ -1,62 +1,41 @@
 package registry_test
 
 import (
-	"encoding/json"
+	"os"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/nestedoci/nested/internal/leaktest"
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(proxyTest) != "" {
+		os.Exit(m.Run()) // its proxy outlives it
+	}
+	clienttest.Main(m)
+}
 
 // parent is the repository of most tests.
 const parent = "org/app"
 
-// newRegistry starts a registry that ends with the test, after a look at every request it got. Pulls are tested with
-// package nested's scene.
-func newRegistry(t *testing.T, options ...registrytest.Option) *registrytest.Registry {
+// object is one of JSON.
+type object = map[string]any
+
+// privateRegistry starts one with the usual repositories.
+func privateRegistry(t *testing.T, options ...registrytest.Option) (*registrytest.Registry, auth.Source) {
 	t.Helper()
-	reg := registrytest.New(options...)
-	t.Cleanup(reg.Close)
-	t.Cleanup(func() {
-		for _, q := range reg.Log() {
-			if q.Kind == registrytest.KindToken && len(q.Scopes) != 1 {
-				t.Errorf("a token request with scopes %q", q.Scopes)
-			}
-			if q.Kind == registrytest.KindOther {
-				t.Errorf("a request that no registry knows: %s", q)
-			}
-		}
-	})
-	return reg
+	return clienttest.NewPrivateRegistry(t, []string{parent}, options...)
 }
 
-func repositoryAt(t *testing.T, reg *registrytest.Registry, name string) auth.Repository {
+// pullFrom pulls the bundle of a registry, by the rule for child namespaces: from
+// another repository for each member.
+func pullFrom(t *testing.T, host string, options registry.Options) error {
 	t.Helper()
-	return must(auth.ParseRepository(reg.Host() + "/" + name))
-}
-
-func describe(mediaType string, body []byte) ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(body), Size: int64(len(body))}
-}
-
-func encode(value any) []byte { return must(json.Marshal(value)) }
-
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	registries := registry.New(options)
+	defer registries.CloseIdleConnections()
+	_, err := clienttest.Pull(nested.New(registries, nested.Options{}), clienttest.NewStore(t), host+"/"+parent+":v1")
+	return err
 }

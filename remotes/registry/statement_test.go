@@ -37,11 +37,11 @@ func TestKeepsReferences(t *testing.T) {
 		supporting + "}":                         false,
 		supporting + strings.Repeat(" ", 64<<10): false,
 	} {
-		reg := newRegistry(t, registrytest.SupportsChildNamespaces(statement))
+		reg := clienttest.NewRegistry(t, registrytest.SupportsChildNamespaces(statement))
 		registries := registry.New(registry.Options{PlainHTTP: true})
 		defer registries.CloseIdleConnections()
 		for _, name := range []string{"org/app", "org/app", "org/app/web"} {
-			got, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, name))
+			got, err := registries.KeepsReferences(t.Context(), clienttest.Repository(t, reg.Host()+"/"+name))
 			if got != want || err != nil {
 				t.Errorf("%.80s: %t %v, want %t", statement, got, err, want)
 			}
@@ -51,11 +51,11 @@ func TestKeepsReferences(t *testing.T) {
 		}
 	}
 	for _, status := range []int{http.StatusAccepted, http.StatusNonAuthoritativeInfo, http.StatusPartialContent, http.StatusNotFound} {
-		reg := newRegistry(t, registrytest.SupportsChildNamespaces(supporting))
+		reg := clienttest.NewRegistry(t, registrytest.SupportsChildNamespaces(supporting))
 		reg.Intercept(registrytest.Say(status, "application/json", supporting))
 		registries := registry.New(registry.Options{PlainHTTP: true})
 		defer registries.CloseIdleConnections()
-		if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, parent)); keeps || err != nil {
+		if keeps, err := registries.KeepsReferences(t.Context(), clienttest.Repository(t, reg.Host()+"/"+parent)); keeps || err != nil {
 			t.Errorf("said with status %d: %t, %v", status, keeps, err)
 		}
 	}
@@ -63,14 +63,14 @@ func TestKeepsReferences(t *testing.T) {
 
 // TestKeepsReferencesToken: it is asked with the repository's own token for pushing, together by all who want to know.
 func TestKeepsReferencesToken(t *testing.T) {
-	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
+	reg := clienttest.NewRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
 	reg.Allow("all", "secret", parent)
 	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 	defer registries.CloseIdleConnections()
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
-			if keeps, err := registries.KeepsReferences(t.Context(), repositoryAt(t, reg, parent)); !keeps || err != nil {
+			if keeps, err := registries.KeepsReferences(t.Context(), clienttest.Repository(t, reg.Host()+"/"+parent)); !keeps || err != nil {
 				t.Error(keeps, err)
 			}
 		})
@@ -85,10 +85,10 @@ func TestKeepsReferencesToken(t *testing.T) {
 
 // TestKeepsReferencesError: that it could not be found out is no answer, and not kept; for a strategy it is no.
 func TestKeepsReferencesError(t *testing.T) {
-	reg := newRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
+	reg := clienttest.NewRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
 	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 	defer registries.CloseIdleConnections()
-	at := repositoryAt(t, reg, parent)
+	at := clienttest.Repository(t, reg.Host()+"/"+parent)
 	if _, err := registries.KeepsReferences(t.Context(), at); err == nil {
 		t.Error("no error with a wrong password")
 	}

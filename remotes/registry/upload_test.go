@@ -177,11 +177,11 @@ func pushTo(t *testing.T, reg *inbox, data string) error {
 	}
 	if reg.faults["mount"] != nil {
 		from, err := auth.ParseRepository("reg.test/other")
-		check(t, err)
+		clienttest.NoError(t, err)
 		desc = oci.MountFrom(desc, from)
 	}
 	pusher, err := registries.Pusher(t.Context(), "reg.test/org/app@"+desc.Digest.String())
-	check(t, err)
+	clienttest.NoError(t, err)
 	w, err := pusher.Push(t.Context(), desc)
 	if errdefs.IsAlreadyExists(err) {
 		return nil

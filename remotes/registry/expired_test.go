@@ -1,4 +1,4 @@
-package nested_test
+package registry_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // TestSignedURLHasEnded: storage that refuses a URL which the registry has signed is not the end: the registry is asked once for
@@ -18,13 +18,14 @@ func TestSignedURLHasEnded(t *testing.T) {
 		for _, always := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d, always %t", status, always), func(t *testing.T) {
 				t.Parallel()
-				s := newScene(t, nested.Options{})
-				storage := newRegistry(t)
-				pulled := putImage(s.registry, parent, "layer")
-				pulled.blobsIn(storage, parent)
-				ofLayer := func(q registrytest.Request) bool { return q.Reference == pulled.layers[0].Digest.String() }
+				reg, credentials := privateRegistry(t)
+				storage := clienttest.NewRegistry(t)
+				pulled := clienttest.PutImage(reg, parent, "layer")
+				reg.Tag(parent, "v1", pulled.Digest)
+				pulled.BlobsIn(storage, parent)
+				ofLayer := func(q registrytest.Request) bool { return q.Reference == pulled.Layers[0].Digest.String() }
 				signed := 0
-				s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+				reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 					if q := registrytest.Describe(req); !ofLayer(q) || q.Authorization == "" {
 						return false
 					}
@@ -39,11 +40,11 @@ func TestSignedURLHasEnded(t *testing.T) {
 					}
 					return ended
 				})
-				err := s.pull(pulled.Descriptor)
+				err := pullFrom(t, reg.Host(), registry.Options{PlainHTTP: true, Credentials: credentials})
 				if always {
 					clienttest.WantError(t, err, fmt.Sprint(status))
 				} else {
-					check(t, err)
+					clienttest.NoError(t, err)
 				}
 				if n := storage.Count(); n != 2 || signed != 2 {
 					t.Errorf("%d requests to the storage, %d URLs", n, signed)

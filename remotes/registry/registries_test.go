@@ -1,10 +1,12 @@
-package nested_test
+package registry_test
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,77 +29,56 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// putBundle puts a bundle of one member below a prefix of its repository.
-func putBundle(reg *registrytest.Registry, prefix string) (member image) {
-	member = putImage(reg, prefix+parent+"/web", "layer")
-	reg.Put(prefix+parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
-	return member
-}
-
-// pullFrom pulls the bundle of a registry with other settings.
-func pullFrom(t *testing.T, host string, options registry.Options) error {
-	t.Helper()
-	registries := registry.New(options)
-	defer registries.CloseIdleConnections()
-	_, err := pull(nested.New(registries, nested.Options{}), newStore(t), host+"/"+parent+":v1")
-	return err
-}
-
 // TestSkipVerify: it covers what else is on the registry's host, and where
 // blobs are.
 func TestSkipVerify(t *testing.T) {
-	cdn := newRegistry(t, registrytest.WithTLS())
-	reg := newRegistry(t, registrytest.WithTLS(), registrytest.TokenOnOwnServer())
-	reg.Allow("all", "secret", "*")
-	member := putBundle(reg, "")
-	member.blobsIn(cdn, parent+"/web")
+	cdn := clienttest.NewRegistry(t, registrytest.WithTLS())
+	reg, credentials := privateRegistry(t, registrytest.WithTLS(), registrytest.TokenOnOwnServer())
+	member := clienttest.PutBundle(reg, parent)
+	member.BlobsIn(cdn, parent+"/web")
 	reg.Intercept(registrytest.Redirect(strings.Replace(cdn.URL(), "127.0.0.1", "localhost", 1), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
-	check(t, pullFrom(t, reg.Host(), registry.Options{
+	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{
 		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\nskip_verify = true\n", reg.URL())),
-		Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret"),
+		Credentials: credentials,
 	}))
-	wantLog(t, cdn, member.blobs(parent+"/web"))
+	clienttest.WantLog(t, cdn, member.Blobs(parent+"/web"))
 }
 
 func TestRegistryOverTLSIsPulledFrom(t *testing.T) {
-	reg := newRegistry(t, registrytest.WithTLS(), registrytest.WithTokenAuth())
-	reg.Allow("all", "secret", "*")
-	member := putBundle(reg, "")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	check(t, os.WriteFile(ca, reg.CA(), 0o600))
+	reg, credentials := privateRegistry(t, registrytest.WithTLS())
+	member := clienttest.PutBundle(reg, parent)
 	named := "[host.%q]\nca = %q\n"
-	check(t, pullFrom(t, reg.Host(), registry.Options{
-		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
-		Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret"),
+	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{
+		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), clienttest.File(t, reg.CA()))),
+		Credentials: credentials,
 	}))
-	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
+	clienttest.WantLog(t, reg, clienttest.TagGet(parent), member.All(parent+"/web"))
 	t.Run("another CA", func(t *testing.T) {
 		reg.ResetLog()
-		other := newRegistry(t, registrytest.WithTLS())
-		check(t, os.WriteFile(ca, other.CA(), 0o600))
+		other := clienttest.NewRegistry(t, registrytest.WithTLS())
 		clienttest.WantError(t, pullFrom(t, reg.Host(), registry.Options{
-			HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), ca)),
+			HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), clienttest.File(t, other.CA()))),
 		}), "certificate")
-		wantLog(t, reg)
+		clienttest.WantLog(t, reg)
 	})
 }
 
 // TestUnreadableHosts: containerd goes on without a hosts.toml that it cannot
 // read; here it is an error.
 func TestUnreadableHosts(t *testing.T) {
-	reg := newRegistry(t)
-	putBundle(reg, "")
+	reg := clienttest.NewRegistry(t)
+	clienttest.PutBundle(reg, parent)
 	for _, toml := range []string{"server = ", "[host.\"http://mirror\"]\ncapabilities = [\"pul\"]\n", "[host.\"http://mirror\"]\nca = 7\n"} {
 		options := registry.Options{PlainHTTP: true, HostsDir: clienttest.HostsDir(t, reg.Host(), toml)}
 		clienttest.WantError(t, pullFrom(t, reg.Host(), options), reg.Host(), "hosts.toml")
-		wantLog(t, reg)
+		clienttest.WantLog(t, reg)
 	}
 }
 
 // wantsCertificate starts a server that talks to nobody without a client certificate, and asks another one.
 func wantsCertificate(t *testing.T, server string) *httptest.Server {
 	t.Helper()
-	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(must(url.Parse(server))))
+	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(clienttest.Must(url.Parse(server))))
 	front.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
 	front.StartTLS()
 	t.Cleanup(func() {
@@ -110,8 +92,7 @@ func wantsCertificate(t *testing.T, server string) *httptest.Server {
 // redirects to does not.
 func TestClientCertificate(t *testing.T) {
 	var realm *httptest.Server
-	reg := newRegistry(t, registrytest.WithTokenAuth())
-	reg.Allow("all", "secret", "*")
+	reg, _ := privateRegistry(t)
 	realm = wantsCertificate(t, reg.URL())
 	reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		if q := registrytest.Describe(req); q.Kind == registrytest.KindToken || q.Authorization != "" {
@@ -121,14 +102,14 @@ func TestClientCertificate(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
 	})
-	putBundle(reg, "")
+	clienttest.PutBundle(reg, parent)
 	front := wantsCertificate(t, reg.URL())
 
-	host, file := strings.TrimPrefix(front.URL, "https://"), filepath.Join(t.TempDir(), "client.pem")
-	key := must(x509.MarshalPKCS8PrivateKey(front.TLS.Certificates[0].PrivateKey))
-	check(t, os.WriteFile(file, slices.Concat(
+	host := strings.TrimPrefix(front.URL, "https://")
+	key := clienttest.Must(x509.MarshalPKCS8PrivateKey(front.TLS.Certificates[0].PrivateKey))
+	file := clienttest.File(t, slices.Concat(
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600))
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 	toml := fmt.Sprintf("[host.%q]\nskip_verify = true\n", front.URL)
 	pullWith := func(toml string) error {
 		return pullFrom(t, host, registry.Options{
@@ -137,7 +118,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 	clienttest.WantError(t, pullWith(toml), "certificate required")
 	toml += fmt.Sprintf("client = %q\n", file)
-	check(t, pullWith(toml))
+	clienttest.NoError(t, pullWith(toml))
 	reg.Intercept(registrytest.Redirect(realm.URL, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
 	clienttest.WantError(t, pullWith(toml), "certificate required")
 }
@@ -146,18 +127,17 @@ func TestClientCertificate(t *testing.T) {
 // token nor the headers that are meant for the registry. The token service gets
 // them, as from containerd.
 func TestRedirectsAndHeaders(t *testing.T) {
-	cdn := newRegistry(t)
-	reg := newRegistry(t, registrytest.TokenOnOwnServer())
-	reg.Allow("all", "secret", "*")
-	member := putBundle(reg, "")
-	member.blobsIn(cdn, parent+"/web")
+	cdn := clienttest.NewRegistry(t)
+	reg, credentials := privateRegistry(t, registrytest.TokenOnOwnServer())
+	member := clienttest.PutBundle(reg, parent)
+	member.BlobsIn(cdn, parent+"/web")
 	reg.Intercept(registrytest.Redirect(cdn.URL(), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
 	dir := clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\n[host.%q.header]\nX-Custom = \"canary\"\n", reg.URL(), reg.URL()))
-	check(t, pullFrom(t, reg.Host(), registry.Options{
+	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{
 		HostsDir:    dir,
-		Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret"),
+		Credentials: credentials,
 	}))
-	wantLog(t, cdn, member.blobs(parent+"/web"))
+	clienttest.WantLog(t, cdn, member.Blobs(parent+"/web"))
 	for _, q := range cdn.Log() {
 		if q.Authorization != "" || q.Header.Get("X-Custom") != "" || q.Header.Get("Referer") != "" {
 			t.Errorf("the redirect's target got %v", q.Header)
@@ -172,22 +152,22 @@ func TestRedirectsAndHeaders(t *testing.T) {
 
 // TestOtherScope: a front that rewrites paths, whose tokens have other names for repositories; each has its own.
 func TestOtherScope(t *testing.T) {
-	reg := newRegistry(t, registrytest.WithTokenAuth())
+	reg := clienttest.NewRegistry(t, registrytest.WithTokenAuth())
 	reg.Allow("web", "secret", parent+"/web", "back/"+parent+"/web")
 	reg.Allow("all", "secret", parent, "back/"+parent)
-	putBundle(reg, "back/")
-	plain := newImage("plain", "layer").in(reg, "back/"+parent)
+	clienttest.PutBundle(reg, "back/"+parent)
+	plain := clienttest.NewImage("plain", "layer").In(reg, "back/"+parent)
 	reg.Tag("back/"+parent, "plain", plain.Digest)
 	reg.Intercept(registrytest.Prefixed("back"))
 	at := reg.Host() + "/" + parent
 	options := registry.Options{PlainHTTP: true, Credentials: clienttest.Stores(t, object{"auths": object{
 		at: clienttest.Entry("all", "secret"), at + "/web": clienttest.Entry("web", "secret"),
 	}})}
-	check(t, pullFrom(t, reg.Host(), options))
+	clienttest.NoError(t, pullFrom(t, reg.Host(), options))
 	registries := registry.New(options)
 	defer registries.CloseIdleConnections()
-	_, err := pull(nested.New(registries, nested.Options{}), newStore(t), at+":plain")
-	check(t, err)
+	_, err := clienttest.Pull(nested.New(registries, nested.Options{}), clienttest.NewStore(t), at+":plain")
+	clienttest.NoError(t, err)
 	want := map[string]int{
 		parent + " all": 2, "back/" + parent + " all": 2, // in two pulls
 		parent + "/web web": 1, "back/" + parent + "/web web": 1,
@@ -206,10 +186,10 @@ func TestOtherScope(t *testing.T) {
 
 // TestSignedURLs: what a redirect has in its query is in no error.
 func TestSignedURLs(t *testing.T) {
-	s := newScene(t, nested.Options{})
-	member := putImage(s.registry, parent+"/web", "layer")
-	cdn := newRegistry(t)
-	s.registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+	reg, credentials := privateRegistry(t)
+	clienttest.PutBundle(reg, parent)
+	cdn := clienttest.NewRegistry(t)
+	reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		q := registrytest.Describe(req)
 		if q.Kind != registrytest.KindBlob || q.Authorization == "" {
 			return false
@@ -224,8 +204,7 @@ func TestSignedURLs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cdn.ResetIntercepts()
 			cdn.Intercept(fault)
-			s.store = newStore(t)
-			err := s.pull(s.put(ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web"))))
+			err := pullFrom(t, reg.Host(), registry.Options{PlainHTTP: true, Credentials: credentials})
 			clienttest.WantError(t, err)
 		})
 	}
@@ -234,11 +213,10 @@ func TestSignedURLs(t *testing.T) {
 // TestLocalhost: a registry on this machine may speak http without being
 // configured, as for containerd.
 func TestLocalhost(t *testing.T) {
-	reg := newRegistry(t, registrytest.WithTokenAuth())
-	reg.Allow("all", "secret", "*")
-	member := putBundle(reg, "")
-	check(t, pullFrom(t, reg.Host(), registry.Options{Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")}))
-	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
+	reg, credentials := privateRegistry(t)
+	member := clienttest.PutBundle(reg, parent)
+	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{Credentials: credentials}))
+	clienttest.WantLog(t, reg, clienttest.TagGet(parent), member.All(parent+"/web"))
 }
 
 // proxyTest marks the process that pulls through a proxy.
@@ -249,13 +227,12 @@ const proxyTest = "NESTED_TEST_PULL_THROUGH_PROXY"
 func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
 	const host = "registry.test"
 	if os.Getenv(proxyTest) != "" {
-		check(t, pullFrom(t, host, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, host, "all", "secret")}))
+		clienttest.NoError(t, pullFrom(t, host, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, host, "all", "secret")}))
 		return
 	}
-	reg := newRegistry(t, registrytest.WithRealm("http://"+host+"/token"))
-	reg.Allow("all", "secret", "*")
-	member := putBundle(reg, "")
-	to := must(url.Parse(reg.URL()))
+	reg, _ := privateRegistry(t, registrytest.WithRealm("http://"+host+"/token"))
+	member := clienttest.PutBundle(reg, parent)
+	to := clienttest.Must(url.Parse(reg.URL()))
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
@@ -263,12 +240,12 @@ func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
 		r.Out.Host = r.In.Host
 	}})
 	defer proxy.Close()
-	cmd := exec.Command(must(os.Executable()), "-test.run=^TestProxyOfTheEnvironmentIsUsed$")
+	cmd := exec.Command(clienttest.Must(os.Executable()), "-test.run=^TestProxyOfTheEnvironmentIsUsed$")
 	cmd.Env = append(os.Environ(), proxyTest+"=1", "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wantLog(t, reg, tagGet(parent), member.all(parent+"/web"))
+	clienttest.WantLog(t, reg, clienttest.TagGet(parent), member.All(parent+"/web"))
 	for _, q := range reg.Log() {
 		if q.Host != host {
 			t.Errorf("asked for %s on %s", q.Path, q.Host)
@@ -279,33 +256,34 @@ func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
 // TestPreparedTokenIsAskedForOnce: a token that was asked for ahead is not asked for again, and nothing is asked of a registry that has
 // not said that it wants one.
 func TestPreparedTokenIsAskedForOnce(t *testing.T) {
-	s := newScene(t, nested.Options{})
-	content := putImage(s.registry, parent+"/web", "layer")
-	registries := s.registries()
-	child := must(auth.ParseRepository(s.registry.Host() + "/" + parent + "/web"))
+	reg, credentials := privateRegistry(t)
+	content := clienttest.PutImage(reg, parent+"/web", "layer")
+	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: credentials})
+	t.Cleanup(registries.CloseIdleConnections)
+	child := clienttest.Repository(t, reg.Host()+"/"+parent+"/web")
 	registries.Prepare(t.Context(), child)
-	if log := s.registry.Log(); len(log) > 0 {
+	if log := reg.Log(); len(log) > 0 {
 		t.Errorf("asked %v", log)
 	}
-	if _, _, err := registries.Resolve(t.Context(), s.registry.Host()+"/"+parent+"/web@"+content.Digest.String()); err != nil {
+	if _, _, err := registries.Resolve(t.Context(), reg.Host()+"/"+parent+"/web@"+content.Digest.String()); err != nil {
 		t.Fatal(err)
 	}
-	other := must(auth.ParseRepository(s.registry.Host() + "/" + parent + "/other"))
-	s.registry.ResetLog()
+	other := clienttest.Repository(t, reg.Host()+"/"+parent+"/other")
+	reg.ResetLog()
 	registries.Prepare(t.Context(), other)
 	registries.Prepare(t.Context(), other)
-	if got := s.registry.Log(); len(got) != 1 || got[0].Kind != registrytest.KindToken {
+	if got := reg.Log(); len(got) != 1 || got[0].Kind != registrytest.KindToken {
 		t.Errorf("asked %v", got)
 	}
 }
 
 // TestUnreadableHostsArePassedOver: a hosts.toml that cannot be read is passed over, as containerd does, or else an error.
 func TestUnreadableHostsArePassedOver(t *testing.T) {
-	reg := newRegistry(t)
-	content := putImage(reg, parent, "layer")
+	reg := clienttest.NewRegistry(t)
+	content := clienttest.PutImage(reg, parent, "layer")
 	hosts := filepath.Join(t.TempDir(), reg.Host())
-	check(t, os.Mkdir(hosts, 0o700))
-	check(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte("server = ["), 0o600))
+	clienttest.NoError(t, os.Mkdir(hosts, 0o700))
+	clienttest.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte("server = ["), 0o600))
 	for _, lenient := range []bool{false, true} {
 		registries := registry.New(registry.Options{HostsDir: filepath.Dir(hosts), PlainHTTP: true, Lenient: lenient})
 		t.Cleanup(registries.CloseIdleConnections)
@@ -318,8 +296,8 @@ func TestUnreadableHostsArePassedOver(t *testing.T) {
 
 // TestClientAndHeader: a program sees each client, and adds headers to requests for content.
 func TestClientAndHeader(t *testing.T) {
-	reg := newRegistry(t)
-	content := putImage(reg, parent, "layer")
+	reg := clienttest.NewRegistry(t)
+	content := clienttest.PutImage(reg, parent, "layer")
 	var seen []string
 	registries := registry.New(registry.Options{
 		PlainHTTP: true,
@@ -349,17 +327,52 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // TestPoliteConnections: a bundle of 60 members, asked for all at once, costs a registry that speaks HTTP/1.1 alone a bounded
 // number of connections: those for small content, and as many for large.
 func TestPoliteConnections(t *testing.T) {
-	s := newScene(t, nested.Options{})
+	reg, credentials := privateRegistry(t)
 	var members []ocispec.Descriptor
 	large := strings.Repeat("0123456789", 40_000)
 	for i := range 60 {
 		name := fmt.Sprintf("m%d", i)
-		members = append(members, registrytest.Member(putImage(s.registry, parent+"/"+name, name, name+large).Descriptor, name))
+		members = append(members, registrytest.Member(clienttest.PutImage(reg, parent+"/"+name, name, name+large).Descriptor, name))
 	}
-	root := s.put(ocispec.MediaTypeImageIndex, indexOf(members...))
-	s.registry.Intercept(s.registry.Delay(20 * time.Millisecond))
-	check(t, s.pull(root))
-	if n := s.registry.Connections(); n <= auth.DefaultConnections || n > 2*auth.DefaultConnections {
+	reg.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(members...), "v1")
+	reg.Intercept(reg.Delay(20 * time.Millisecond))
+	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{PlainHTTP: true, Credentials: credentials}))
+	if n := reg.Connections(); n <= auth.DefaultConnections || n > 2*auth.DefaultConnections {
 		t.Errorf("%d connections", n)
 	}
+}
+
+// TestNoWay: why a registry is not reached is told, with its name and the repository's, and each reason is another.
+func TestNoWay(t *testing.T) {
+	secure := clienttest.NewRegistry(t, registrytest.WithTLS())
+	ended := clienttest.NewRegistry(t, registrytest.WithExpiredTLS())
+	closed := registrytest.New()
+	closed.Close()
+	trusted := func(r *registrytest.Registry, host string) string {
+		return fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%s\"]\nca = %q\n", host, host, clienttest.File(t, r.CA()))
+	}
+	localhost := strings.Replace(secure.Host(), "127.0.0.1", "localhost", 1)
+	for name, test := range map[string]struct {
+		host, toml, want string
+		typed            any // for errors.As
+	}{
+		"no such name":        {"nowhere.invalid:443", "server = \"https://nowhere.invalid:443\"\n", "nowhere.invalid", new(*net.DNSError)},
+		"refused":             {closed.Host(), "server = \"http://" + closed.Host() + "\"\n", "connection refused", new(syscall.Errno)},
+		"unknown CA":          {secure.Host(), trusted(ended, secure.Host()), "unknown authority", new(x509.UnknownAuthorityError)},
+		"ended":               {ended.Host(), trusted(ended, ended.Host()), "expired", new(x509.CertificateInvalidError)},
+		"name of another one": {localhost, trusted(secure, localhost), "valid for", new(x509.HostnameError)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := pullFrom(t, test.host, registry.Options{HostsDir: clienttest.HostsDir(t, test.host, test.toml)})
+			clienttest.WantError(t, err, test.want, test.host)
+			if !strings.Contains(err.Error(), parent) {
+				t.Errorf("error %q does not name the repository", err)
+			}
+			if !errors.As(err, test.typed) {
+				t.Errorf("error %q is no %T", err, test.typed)
+			}
+		})
+	}
+	clienttest.WantLog(t, secure)
+	clienttest.WantLog(t, ended)
 }

@@ -1,4 +1,4 @@
-package nested_test
+package registry_test
 
 import (
 	"fmt"
@@ -22,13 +22,13 @@ import (
 func TestMirrorIsAskedWithItsOwnToken(t *testing.T) {
 	for name, prefix := range map[string]string{"plain": "", "below a path": "proxy/hub/"} {
 		t.Run(name, func(t *testing.T) {
-			reg, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+			reg, mirror := clienttest.NewRegistry(t), clienttest.NewRegistry(t, registrytest.WithTokenAuth())
 			mirror.Allow("of-parent", "p1", prefix+parent)
 			mirror.Allow("of-web", "p2", prefix+parent+"/web")
-			member := putBundle(mirror, prefix)
+			member := clienttest.PutBundle(mirror, prefix+parent)
 			dir := clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n",
 				reg.URL(), strings.TrimSuffix(mirror.URL()+"/v2/"+prefix, "/")))
-			check(t, pullFrom(t, reg.Host(), registry.Options{
+			clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{
 				HostsDir: dir,
 				Credentials: clienttest.Stores(t, object{"auths": object{
 					mirror.Host() + "/" + prefix + parent:          clienttest.Entry("of-parent", "p1"),
@@ -36,8 +36,8 @@ func TestMirrorIsAskedWithItsOwnToken(t *testing.T) {
 					reg.Host(): clienttest.Entry("of-registry", "p3"),
 				}}),
 			}))
-			wantLog(t, mirror, tagGet(prefix+parent), member.all(prefix+parent+"/web"))
-			wantLog(t, reg)
+			clienttest.WantLog(t, mirror, clienttest.TagGet(prefix+parent), member.All(prefix+parent+"/web"))
+			clienttest.WantLog(t, reg)
 			for _, q := range mirror.Log(registrytest.WithCredentials) {
 				if q.Kind != registrytest.KindToken && (q.Query != "ns="+url.QueryEscape(reg.Host()) || len(q.Scopes) != 1 || q.Scopes[0] != "repository:"+q.Repository+":pull") {
 					t.Errorf("asked for %s?%s with a token for %q", q.Path, q.Query, q.Scopes)
@@ -51,21 +51,21 @@ func TestMirrorIsAskedWithItsOwnToken(t *testing.T) {
 // challenges what its repositories are called; each still gets a token of its
 // own.
 func TestMirrorOfOtherNames(t *testing.T) {
-	reg, mirror := newRegistry(t), newRegistry(t, registrytest.WithTokenAuth())
+	reg, mirror := clienttest.NewRegistry(t), clienttest.NewRegistry(t, registrytest.WithTokenAuth())
 	mirror.Allow("all", "secret", "*")
-	member := putBundle(mirror, "remote/")
+	member := clienttest.PutBundle(mirror, "remote/"+parent)
 	root := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(must(url.Parse(mirror.URL())))
+		r.SetURL(clienttest.Must(url.Parse(mirror.URL())))
 		r.Out.URL.Path = "/v2/remote/" + strings.TrimPrefix(r.In.URL.Path, "/cache/")
 	}})
 	defer root.Close()
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
-	check(t, pullFrom(t, reg.Host(), registry.Options{
+	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{
 		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\noverride_path = true\n", reg.URL(), root.URL+"/cache")),
 		Credentials: clienttest.UserPassword(t, strings.TrimPrefix(root.URL, "http://"), "all", "secret"),
 	}))
-	wantLog(t, mirror, tagGet("remote/"+parent), member.all("remote/"+parent+"/web"))
-	wantLog(t, reg)
+	clienttest.WantLog(t, mirror, clienttest.TagGet("remote/"+parent), member.All("remote/"+parent+"/web"))
+	clienttest.WantLog(t, reg)
 	var scopes []string
 	for _, q := range mirror.Log(registrytest.Of(registrytest.KindToken)) {
 		scopes = append(scopes, q.Scopes...)
@@ -77,11 +77,11 @@ func TestMirrorOfOtherNames(t *testing.T) {
 
 // TestMirrorWithoutTheMember: what a mirror lacks the registry has.
 func TestMirrorWithoutTheMember(t *testing.T) {
-	reg, mirror := newRegistry(t), newRegistry(t)
-	member := putBundle(reg, "")
-	mirror.Put(parent, ocispec.MediaTypeImageIndex, indexOf(registrytest.Member(member.Descriptor, "web")), "v1")
+	reg, mirror := clienttest.NewRegistry(t), clienttest.NewRegistry(t)
+	member := clienttest.PutBundle(reg, parent)
+	mirror.Put(parent, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")), "v1")
 	dir := clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("server = %q\n[host.%q]\n", reg.URL(), mirror.URL()))
-	check(t, pullFrom(t, reg.Host(), registry.Options{HostsDir: dir}))
-	wantLog(t, mirror, tagGet(parent), gets(parent+"/web", 404, member.Descriptor), gets(parent+"/web", 404, member.parts()...))
-	wantLog(t, reg, member.all(parent+"/web"))
+	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{HostsDir: dir}))
+	clienttest.WantLog(t, mirror, clienttest.TagGet(parent), clienttest.Gets(parent+"/web", 404, member.Descriptor), clienttest.Gets(parent+"/web", 404, member.Parts()...))
+	clienttest.WantLog(t, reg, member.All(parent+"/web"))
 }
