@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"github.com/sirupsen/logrus"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -176,8 +177,7 @@ func newCallback(ctx context.Context, t *testing.T) (*callback, streaming.Stream
 // TestRedirectedCallback: the client's credential is for the registry that it named, whatever host that redirects to:
 // clients give the one that they have to whoever asks.
 func TestRedirectedCallback(t *testing.T) {
-	other := registrytest.New(registrytest.WithTokenAuth())
-	t.Cleanup(other.Close)
+	other := clienttest.NewRegistry(t, registrytest.WithTokenAuth())
 	other.AllowAnonymous("org/app")
 	d := other.Image("org/app", registrytest.TarLayer(map[string]string{"a": "b"}))
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

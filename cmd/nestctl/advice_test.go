@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
@@ -46,7 +47,7 @@ func TestRemedies(t *testing.T) {
 	root := newRoot()
 	command := func(args ...string) *cobra.Command {
 		c, _, err := root.Find(args)
-		noError(t, err)
+		clienttest.NoError(t, err)
 		return c
 	}
 	absent := &usage.Avoidable{Err: errors.New("a: not found"), By: bundle.BySparse}
@@ -80,10 +81,10 @@ func choicesInSources(t *testing.T) []usage.Choice {
 	var found []usage.Choice
 	for _, pattern := range []string{"../../remotes/*/*.go", "../../remotes/*/*/*.go", "../../internal/*/*.go"} {
 		files, err := filepath.Glob(pattern)
-		noError(t, err)
+		clienttest.NoError(t, err)
 		for _, file := range files {
 			text, err := os.ReadFile(file)
-			noError(t, err)
+			clienttest.NoError(t, err)
 			for _, m := range regexp.MustCompile(`usage\.Choice += "([^"]+)"`).FindAllSubmatch(text, -1) {
 				found = append(found, usage.Choice(m[1]))
 			}
@@ -99,8 +100,8 @@ func choicesInSources(t *testing.T) []usage.Choice {
 func TestNobodyListens(t *testing.T) {
 	ownCredentials(t)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	noError(t, err)
-	noError(t, closed.Close())
+	clienttest.NoError(t, err)
+	clienttest.NoError(t, closed.Close())
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"tree", "--hosts-dir=", "--plain-http", closed.Addr().String() + "/org/app:v1"}, &stdout, &stderr)
 	if said := strings.TrimSpace(stderr.String()); status != failure || !strings.HasSuffix(said, "connection refused; check the registry's address, and that it is running") {

@@ -9,17 +9,16 @@ import (
 	"testing"
 
 	"github.com/nestedoci/nested/internal/check"
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
-// checkScene is a registry with nothing in it that anybody may pull from.
+// checkScene is a registry with nothing in it that anybody may pull from, for
+// commands that have no other credentials.
 func checkScene(t *testing.T) *registrytest.Registry {
 	t.Helper()
 	ownCredentials(t)
-	r := registrytest.New(registrytest.WithTokenAuth())
-	t.Cleanup(r.Close)
-	r.AllowAnonymous("*")
-	return r
+	return clienttest.NewPublicRegistry(t)
 }
 
 // runCheck checks a bundle and returns the report.

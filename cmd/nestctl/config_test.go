@@ -7,12 +7,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/nestedoci/nested/internal/clienttest"
 )
 
 // TestManyProblems: of a file that is full of mistakes, the first hundred are printed, and how many more there are.
 func TestManyProblems(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.toml")
-	noError(t, os.WriteFile(file, []byte(strings.Repeat("x=1\n", 1<<18)), 0o600))
+	clienttest.NoError(t, os.WriteFile(file, []byte(strings.Repeat("x=1\n", 1<<18)), 0o600))
 	more := regexp.MustCompile(`and 2620\d\d more\n`)
 	for _, command := range []string{"config check", "gateway --config"} {
 		var stdout, stderr bytes.Buffer

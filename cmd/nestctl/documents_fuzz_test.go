@@ -21,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/internal/sanitize"
 )
@@ -108,16 +109,16 @@ func (s documentScene) layout(tb testing.TB, document, other string, member ocis
 		"pod.yaml": "image: " + s.Host() + "/org/app/web:v1\n",
 	} {
 		file := filepath.Join(s.dir, name)
-		noError(tb, os.MkdirAll(filepath.Dir(file), 0o755))
-		noError(tb, os.WriteFile(file, []byte(data), 0o600))
+		clienttest.NoError(tb, os.MkdirAll(filepath.Dir(file), 0o755))
+		clienttest.NoError(tb, os.WriteFile(file, []byte(data), 0o600))
 		if inside, ok := strings.CutPrefix(name, "hostile/"); ok {
-			noError(tb, w.WriteHeader(&tar.Header{Name: "./" + inside, Mode: 0o644, Size: int64(len(data))}))
+			clienttest.NoError(tb, w.WriteHeader(&tar.Header{Name: "./" + inside, Mode: 0o644, Size: int64(len(data))}))
 			_, err := w.Write([]byte(data))
-			noError(tb, err)
+			clienttest.NoError(tb, err)
 		}
 	}
-	noError(tb, w.Close())
-	noError(tb, os.WriteFile(filepath.Join(s.dir, "hostile.tar"), archive.Bytes(), 0o600))
+	clienttest.NoError(tb, w.Close())
+	clienttest.NoError(tb, os.WriteFile(filepath.Join(s.dir, "hostile.tar"), archive.Bytes(), 0o600))
 }
 
 // run runs a command, and fails when its exit status is none, or when its
@@ -216,8 +217,7 @@ func manifestOf(config string) string {
 // the exit status for that.
 func TestHostileDocuments(t *testing.T) {
 	quiet(t)
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t)
 	up := hostileDocuments["no relative path"]
 	for name, h := range hostileDocuments {
 		t.Run(name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -80,7 +81,7 @@ func TestManifestsThatAreNotFollowed(t *testing.T) {
 				args := put(src, func(repository string, subject *ocispec.Descriptor) ocispec.Descriptor {
 					blob := src.PutBlob(repository, "application/x-test", []byte("blob"))
 					data, err := json.Marshal(map[string]any{"mediaType": mediaType, "schemaVersion": 1, "artifactType": "application/vnd.test", "blobs": []ocispec.Descriptor{blob}, "subject": subject})
-					noError(t, err)
+					clienttest.NoError(t, err)
 					return src.Put(repository, mediaType, data)
 				})
 				const want = "what it points to would be left behind"

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -20,7 +21,7 @@ const foreign = registrytest.ForeignText
 func jsonOf(tb testing.TB, v any) string {
 	tb.Helper()
 	data, err := json.Marshal(v)
-	noError(tb, err)
+	clienttest.NoError(tb, err)
 	return string(data)
 }
 
@@ -67,8 +68,7 @@ func answering(status int) registrytest.Interceptor {
 // log.
 func TestForeignText(t *testing.T) {
 	quiet(t)
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t)
 	document, other := foreignBundle(t)
 	r.PutBlob("org/app/web", "application/octet-stream", []byte(`{"os":"linux","architecture":`+jsonOf(t, foreign)+`}`))
 	for _, status := range []int{0, 200, 400, 401, 403, 404, 405} {

@@ -20,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -128,20 +129,20 @@ func copyTo(tb testing.TB, src, dst string) (status int, stderr string) {
 func TestNamelessLayout(t *testing.T) {
 	f, _ := registrytest.NamedLayout("v1", "1+2", "")
 	dir := t.TempDir()
-	noError(t, f.Write(filepath.Join(dir, "from")))
+	clienttest.NoError(t, f.Write(filepath.Join(dir, "from")))
 	for _, name := range []string{"v1", "1+2", "v1"} {
 		if status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":"+name, "oci-layout:"+filepath.Join(dir, "to")); status != 0 {
 			t.Fatal(stderr)
 		}
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "to", "index.json"))
-	noError(t, err)
+	clienttest.NoError(t, err)
 	var index ocispec.Index
-	noError(t, json.Unmarshal(data, &index))
+	clienttest.NoError(t, json.Unmarshal(data, &index))
 	if len(index.Manifests) != 2 || strings.Contains(string(data), ".invalid") || strings.Count(string(data), ocispec.AnnotationRefName) != 1 || !strings.Contains(string(data), `"v1"`) {
 		t.Errorf("index.json: %s", data)
 	}
-	noError(t, os.Remove(filepath.Join(dir, "from", registrytest.LayoutBlob(digest.FromString("{}")))))
+	clienttest.NoError(t, os.Remove(filepath.Join(dir, "from", registrytest.LayoutBlob(digest.FromString("{}")))))
 	status, stderr := copyTo(t, "oci-layout:"+filepath.Join(dir, "from")+":v1", "oci-layout:"+filepath.Join(dir, "other"))
 	if status != notFound || strings.Contains(stderr, ".invalid") || !strings.Contains(stderr, "oci-layout:"+dir) {
 		t.Errorf("exit status %d: %s", status, stderr)

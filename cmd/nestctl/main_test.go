@@ -71,10 +71,3 @@ func setup(env *testscript.Env) error {
 	}
 	return s.config.write()
 }
-
-func noError(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -19,8 +20,7 @@ import (
 func pushScene(t *testing.T, options ...registrytest.Option) *registrytest.Registry {
 	t.Helper()
 	ownCredentials(t)
-	r := registrytest.New(options...)
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t, options...)
 	r.Intercept(r.Pushes(false))
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -49,9 +50,7 @@ func ownCredentials(t *testing.T) {
 
 func testNamespace(t *testing.T, namespace string, want int) {
 	t.Run(fmt.Sprintf("%.20q", namespace), func(t *testing.T) {
-		r := registrytest.New(registrytest.WithTokenAuth())
-		t.Cleanup(r.Close)
-		r.AllowAnonymous("*")
+		r := clienttest.NewPublicRegistry(t)
 		image := r.Image("org/app/"+namespace, []byte("layer"))
 		r.Tag("org/app", "v1", r.Index("org/app", registrytest.Member(image, namespace)).Digest)
 		var stdout, stderr bytes.Buffer
@@ -90,10 +89,7 @@ func checkError(t *testing.T, message string) {
 
 // TestLongReference: host and name have 255 characters at most.
 func TestLongReference(t *testing.T) {
-	ownCredentials(t)
-	r := registrytest.New(registrytest.WithTokenAuth())
-	defer r.Close()
-	r.AllowAnonymous("*")
+	r := checkScene(t)
 	longest := strings.Repeat("x", 255-len(r.Host()+"/org/"))
 	for name, want := range map[string]int{longest: 0, longest + "x": invalid} {
 		image := r.Image("org/"+name, []byte("layer"))
@@ -115,8 +111,7 @@ func TestBadDigests(t *testing.T) {
 		"sha256:../../x", "sha256:" + strings.Repeat("a", 1<<20), "../../x", "a b", "\x1b[31m",
 	} {
 		t.Run(fmt.Sprintf("%.24q", d), func(t *testing.T) {
-			r := registrytest.New()
-			defer r.Close()
+			r := clienttest.NewRegistry(t)
 			member := registrytest.Member(ocispec.Descriptor{
 				MediaType: ocispec.MediaTypeImageManifest, Digest: digest.Digest(d), Size: 100,
 			}, "web")
@@ -143,8 +138,7 @@ func TestBadSizes(t *testing.T) {
 	ownCredentials(t)
 	for _, size := range []int64{-1, 0, 64 << 20, 1<<63 - 1} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			r := registrytest.New()
-			defer r.Close()
+			r := clienttest.NewRegistry(t)
 			image := r.Image("org/app/web", []byte("layer"))
 			image.Size = size
 			body, err := json.Marshal(map[string]any{

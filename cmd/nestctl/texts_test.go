@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -77,8 +78,7 @@ func TestFailureTexts(t *testing.T) {
 // TestPageForUploads: a destination that answers 200 with a page, to everything or to what writes, has taken nothing.
 func TestPageForUploads(t *testing.T) {
 	for _, reads := range []bool{true, false} {
-		r, to := checkScene(t), registrytest.New()
-		t.Cleanup(to.Close)
+		r, to := checkScene(t), clienttest.NewRegistry(t)
 		r.Tag("org/app", "v1", r.Index("org/app", registrytest.Member(r.Image("org/app/web", registrytest.TarLayer(map[string]string{"a": "b"})), "web")).Digest)
 		to.Intercept(registrytest.Say(http.StatusOK, "text/html", "<html>", func(q registrytest.Request) bool {
 			return reads || q.Method != http.MethodGet && q.Method != http.MethodHead

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -24,16 +25,7 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
 
-// scene is a registry with nothing in it that anybody may pull from.
-func scene(t *testing.T) *registrytest.Registry {
-	t.Helper()
-	r := registrytest.New(registrytest.WithTokenAuth())
-	t.Cleanup(r.Close)
-	r.AllowAnonymous("*")
-	return r
-}
-
-// checked is the report on a bundle of a scene, without credentials.
+// checked is the report on a bundle, without credentials.
 func checked(t *testing.T, ref string) *Report {
 	t.Helper()
 	parsed, err := auth.ParseReference(ref)
@@ -102,7 +94,7 @@ func (m *meeting) intercept(_ http.ResponseWriter, req *http.Request) bool {
 // that lists it, side by side, with one token per repository.
 func TestEachIsAskedForOnce(t *testing.T) {
 	const members = 16
-	r := scene(t)
+	r := clienttest.NewPublicRegistry(t)
 	var entries []ocispec.Descriptor
 	for i := range members {
 		name := fmt.Sprintf("m%d", i)
@@ -144,7 +136,7 @@ func TestEachIsAskedForOnce(t *testing.T) {
 }
 
 func TestBlobOfAnotherSizeIsOfNoUse(t *testing.T) {
-	r := scene(t)
+	r := clienttest.NewPublicRegistry(t)
 	blob := r.PutBlob("org/app/web", "text/plain", []byte("whole"))
 	image := r.Artifact("org/app/web", "application/vnd.example", blob)
 	r.Tag("org/app", "v1", r.Index("org/app", registrytest.Member(image, "web")).Digest)
@@ -163,7 +155,7 @@ func TestBlobOfAnotherSizeIsOfNoUse(t *testing.T) {
 // Content under two child namespaces is read where it is found first, and not
 // taken for a copy.
 func TestContentUnderTwoNamespacesIsNoCopy(t *testing.T) {
-	r := scene(t)
+	r := clienttest.NewPublicRegistry(t)
 	image := r.Image("org/app/b", []byte("layer"))
 	r.Tag("org/app", "v1", r.Index("org/app", registrytest.Member(image, "a"), registrytest.Member(image, "b")).Digest)
 
@@ -182,8 +174,7 @@ func TestContentUnderTwoNamespacesIsNoCopy(t *testing.T) {
 }
 
 func TestRegistryThatAsksForNothing(t *testing.T) {
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t)
 	r.Tag("org/app", "v1", r.Image("org/app", []byte("layer")).Digest)
 	report := checked(t, r.Host()+"/org/app:v1")
 	want := Repository{r.Host() + "/org/app", report.Repositories[0].Credential, "", "none asked", "ok"}
@@ -195,7 +186,7 @@ func TestRegistryThatAsksForNothing(t *testing.T) {
 // Plain images may list what no registry can have, and say themselves where else
 // a layer is.
 func TestBlobsOfPlainImagesElsewhere(t *testing.T) {
-	r := scene(t)
+	r := clienttest.NewPublicRegistry(t)
 	put := func(tag string, layer ocispec.Descriptor) {
 		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Layers: []ocispec.Descriptor{layer}}
 		m.SchemaVersion, m.Config = 2, r.PutBlob("org/app", ocispec.MediaTypeImageConfig, []byte("{}"))
@@ -228,7 +219,7 @@ func TestBlobsOfPlainImagesElsewhere(t *testing.T) {
 
 // What a repository denied is not forgotten over what it does not have.
 func TestWorstAnswerCounts(t *testing.T) {
-	repository, err := auth.ParseRepository(scene(t).Host() + "/org/app")
+	repository, err := auth.ParseRepository(clienttest.NewPublicRegistry(t).Host() + "/org/app")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/nestedoci/nested/config"
-	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -37,8 +37,7 @@ type process struct {
 
 func newProcess(t *testing.T) *process {
 	t.Helper()
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t)
 	r.Tag("org/app", "v1", r.Image("org/app", registrytest.TarLayer(map[string]string{"file": "1"})).Digest)
 	dir := t.TempDir()
 	certificates, err := config.NewCertificates("127.0.0.1:0", time.Now())
@@ -60,7 +59,7 @@ func newProcess(t *testing.T) *process {
 		}},
 		host: r.Host(),
 		text: fmt.Sprintf("version = 1\n[gateway]\nmode = \"node\"\naddress = \"127.0.0.1:0\"\nregistries = [%q]\ncertificate = %q\nclient_ca = %q\nhosts_dir = %q\nstate_dir = %q\n",
-			r.Host(), filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.pem"), fronttest.HostsDir(t, r.Host()), filepath.Join(dir, "state")),
+			r.Host(), filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.pem"), clienttest.PlainHTTP(t, r.Host()), filepath.Join(dir, "state")),
 	}
 	log.L.Logger.SetOutput(p.logged)
 	t.Cleanup(func() { log.L.Logger.SetOutput(os.Stderr) })

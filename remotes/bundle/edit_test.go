@@ -5,7 +5,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
-	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -13,8 +13,7 @@ import (
 
 // TestAddOptions: what no index may have is refused before a registry is asked.
 func TestAddOptions(t *testing.T) {
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t)
 	client := registry.New(registry.Options{PlainHTTP: true})
 	t.Cleanup(client.CloseIdleConnections)
 	source := bundle.IndexSource{Reference: reference(r.Host() + "/org/app/web:v1")}

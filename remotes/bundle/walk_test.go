@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -56,8 +57,7 @@ func (v *visits) visitor(b *bundle.Bundle) bundle.Visitor {
 // shared is a registry with org/app:v1, in which the members a and b are one manifest with one layer.
 func shared(t *testing.T) (*registrytest.Registry, ocispec.Descriptor) {
 	t.Helper()
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t)
 	layer := registrytest.TarLayer(map[string]string{"file": "text"})
 	member := r.Image("org/app/a", layer)
 	r.Image("org/app/b", layer)

@@ -22,6 +22,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -137,11 +138,11 @@ func pullOpen(t *testing.T, to interface {
 	}
 	l.Store = failingStore{l.Store, l.dir, l.before}
 	named, err := auth.ParseReference(ref)
-	noError(t, err)
+	clienttest.NoError(t, err)
 	client := registry.New(registry.Options{PlainHTTP: true})
 	defer client.CloseIdleConnections()
 	b, err := bundle.Open(t.Context(), nested.New(client, nested.Options{Store: to, Complete: true}), named)
-	noError(t, err)
+	clienttest.NoError(t, err)
 	_, err = bundle.Pull(t.Context(), b, to, ref, bundle.PullOptions{Options: bundle.Options{OmitNonDistributable: true, Concurrent: 1}})
 	return errors.Join(err, to.Close())
 }
@@ -151,9 +152,8 @@ func pullOpen(t *testing.T, to interface {
 // because the process ends. Nothing that is wrong is left, the error
 // says what could not be done, and the same pull again ends as if nothing had been.
 func TestPullInterrupted(t *testing.T) {
-	noError(t, log.SetLevel("error")) // the content store has much to say about file systems
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	clienttest.NoError(t, log.SetLevel("error")) // the content store has much to say about file systems
+	r := clienttest.NewRegistry(t)
 	layer := registrytest.TarLayer(map[string]string{"file": strings.Repeat("text", 10_000)})
 	for _, tag := range []string{"v1", "v2"} {
 		web := r.Image("org/app/web", layer, registrytest.TarLayer(map[string]string{"tag": tag}))
@@ -163,14 +163,14 @@ func TestPullInterrupted(t *testing.T) {
 	before, ref := r.Host()+"/org/app:v1", r.Host()+"/org/app:v2"
 	for _, kind := range []string{"layout", "archive"} {
 		old := filepath.Join(t.TempDir(), "old", "app")
-		noError(t, pullInto(t, kind, old, before, &failpoints{}))
+		clienttest.NoError(t, pullInto(t, kind, old, before, &failpoints{}))
 		start := func(t *testing.T) string {
 			dir := t.TempDir()
-			noError(t, os.CopyFS(dir, os.DirFS(filepath.Dir(old))))
+			clienttest.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Dir(old))))
 			return filepath.Join(dir, "app")
 		}
 		whole := start(t)
-		noError(t, pullInto(t, kind, whole, ref, &failpoints{}))
+		clienttest.NoError(t, pullInto(t, kind, whole, ref, &failpoints{}))
 		want := filesOf(t, whole)
 		for name, forever := range map[string]bool{"disk": false, "killed": true} {
 			t.Run(kind+" "+name, func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestPullInterrupted(t *testing.T) {
 					}
 					err := pullInto(t, kind, path, ref, f)
 					if f.failed == "" {
-						noError(t, err)
+						clienttest.NoError(t, err)
 						if at < 15 {
 							t.Fatalf("only %d changes", at)
 						}
@@ -194,7 +194,7 @@ func TestPullInterrupted(t *testing.T) {
 						t.Errorf("%s failed: %v", f.failed, err)
 					}
 					checkIntact(t, filesOf(t, path))
-					noError(t, pullInto(t, kind, path, ref, &failpoints{}))
+					clienttest.NoError(t, pullInto(t, kind, path, ref, &failpoints{}))
 					if got := filesOf(t, path); !maps.Equal(got, want) {
 						t.Errorf("%s failed, then again: %q, want %q", f.failed, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 					}
@@ -207,21 +207,14 @@ func TestPullInterrupted(t *testing.T) {
 	}
 }
 
-func noError(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
 // filesOf are the files of a layout or an archive, but for those of transfers.
 func filesOf(t *testing.T, path string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
 	info, err := os.Stat(path)
-	noError(t, err)
+	clienttest.NoError(t, err)
 	if info.IsDir() {
-		noError(t, fs.WalkDir(os.DirFS(path), ".", func(name string, d fs.DirEntry, err error) error {
+		clienttest.NoError(t, fs.WalkDir(os.DirFS(path), ".", func(name string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() && !strings.HasPrefix(name, "ingest/") {
 				var data []byte
 				data, err = os.ReadFile(filepath.Join(path, name))
@@ -232,16 +225,16 @@ func filesOf(t *testing.T, path string) map[string]string {
 		return files
 	}
 	file, err := os.Open(path)
-	noError(t, err)
+	clienttest.NoError(t, err)
 	defer file.Close()
 	for archive := tar.NewReader(file); ; {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			return files
 		}
-		noError(t, err)
+		clienttest.NoError(t, err)
 		data, err := io.ReadAll(archive)
-		noError(t, err)
+		clienttest.NoError(t, err)
 		files[header.Name] = string(data)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -35,13 +36,12 @@ const secretText = "what nobody else may read or change"
 // pulls it once, so that there is a layout "app" and an archive "app.tar".
 func newHostilePlace(t *testing.T) hostilePlace {
 	t.Helper()
-	r := registrytest.New()
-	t.Cleanup(r.Close)
+	r := clienttest.NewRegistry(t)
 	layer := r.PutBlob("org/app/web", ocispec.MediaTypeImageLayer, []byte(strings.Repeat("text", 100_000)))
 	member := r.Artifact("org/app/web", "application/vnd.example", layer)
 	r.Tag("org/app", "v1", r.Index("org/app", registrytest.Member(member, "web")).Digest)
 	p := hostilePlace{t.TempDir(), t.TempDir(), layer, r.Host() + "/org/app:v1"}
-	noError(t, os.WriteFile(filepath.Join(p.victim, "secret"), []byte(secretText), 0o600))
+	clienttest.NoError(t, os.WriteFile(filepath.Join(p.victim, "secret"), []byte(secretText), 0o600))
 	return p
 }
 
@@ -75,27 +75,27 @@ func (p hostilePlace) gathered(t *testing.T) string {
 func TestHostileDirectories(t *testing.T) {
 	another := func(t *testing.T, name string) { // owns it from now on
 		if os.Geteuid() == 0 {
-			noError(t, os.Lchown(name, 65534, 65534))
+			clienttest.NoError(t, os.Lchown(name, 65534, 65534))
 		}
 	}
 	link := func(to string, names ...string) func(*testing.T, hostilePlace) {
 		return func(t *testing.T, p hostilePlace) {
 			name := p.in(names...)
-			noError(t, os.MkdirAll(filepath.Dir(name), 0o755))
-			noError(t, os.RemoveAll(name))
-			noError(t, os.Symlink(filepath.Join(p.victim, to), name))
+			clienttest.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+			clienttest.NoError(t, os.RemoveAll(name))
+			clienttest.NoError(t, os.Symlink(filepath.Join(p.victim, to), name))
 		}
 	}
 	pipe := func(names ...string) func(*testing.T, hostilePlace) {
 		return func(t *testing.T, p hostilePlace) {
-			noError(t, os.MkdirAll(filepath.Dir(p.in(names...)), 0o755))
-			noError(t, os.RemoveAll(p.in(names...)))
-			noError(t, syscall.Mkfifo(p.in(names...), 0o666))
+			clienttest.NoError(t, os.MkdirAll(filepath.Dir(p.in(names...)), 0o755))
+			clienttest.NoError(t, os.RemoveAll(p.in(names...)))
+			clienttest.NoError(t, syscall.Mkfifo(p.in(names...), 0o666))
 		}
 	}
 	pulled := func(then func(*testing.T, hostilePlace)) func(*testing.T, hostilePlace) {
 		return func(t *testing.T, p hostilePlace) {
-			noError(t, p.pull(t, "layout", &failpoints{}))
+			clienttest.NoError(t, p.pull(t, "layout", &failpoints{}))
 			then(t, p)
 		}
 	}
@@ -108,11 +108,11 @@ func TestHostileDirectories(t *testing.T) {
 		"a link for the archive's directory": {"archive", link("", "app.partial"), "is in the way"},
 		"a pipe for it":                      {"archive", pipe("app.partial"), "is in the way"},
 		"a directory for it that all can write": {"archive", func(t *testing.T, p hostilePlace) {
-			noError(t, os.Mkdir(p.in("app.partial"), 0o700))
-			noError(t, os.Chmod(p.in("app.partial"), 0o777))
+			clienttest.NoError(t, os.Mkdir(p.in("app.partial"), 0o700))
+			clienttest.NoError(t, os.Chmod(p.in("app.partial"), 0o777))
 		}, "is in the way"},
 		"a pipe for the archive":  {"archive", pipe("app"), "is not a regular file"},
-		"a directory for it":      {"archive", func(t *testing.T, p hostilePlace) { noError(t, os.Mkdir(p.in("app"), 0o700)) }, "is not a regular file"},
+		"a directory for it":      {"archive", func(t *testing.T, p hostilePlace) { clienttest.NoError(t, os.Mkdir(p.in("app"), 0o700)) }, "is not a regular file"},
 		"a link for blobs":        {"layout", link("", "app", "blobs"), "is not a directory"},
 		"a link for blobs/sha256": {"layout", link("", "app", "blobs", "sha256"), "is not a directory"},
 		"a link for ingest":       {"layout", link("", "app", "ingest"), "is not a directory"},
@@ -121,21 +121,21 @@ func TestHostileDirectories(t *testing.T) {
 		"a link for a blob":       {"layout", pulled(func(t *testing.T, p hostilePlace) { link("secret", blob(p))(t, p) }), ""},
 		"a pipe for a blob":       {"layout", pulled(func(t *testing.T, p hostilePlace) { pipe(blob(p))(t, p) }), ""},
 		"a link for what is gathered": {"layout", func(t *testing.T, p hostilePlace) {
-			noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
-			noError(t, os.Symlink(filepath.Join(p.victim, "secret"), p.gathered(t)))
+			clienttest.NoError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
+			clienttest.NoError(t, os.Symlink(filepath.Join(p.victim, "secret"), p.gathered(t)))
 		}, ""},
 		"a hard link for it": {"layout", func(t *testing.T, p hostilePlace) {
-			noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
-			noError(t, os.Link(filepath.Join(p.victim, "secret"), p.gathered(t)))
+			clienttest.NoError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
+			clienttest.NoError(t, os.Link(filepath.Join(p.victim, "secret"), p.gathered(t)))
 		}, ""},
 		"a link for it, within the layout": {"layout", pulled(func(t *testing.T, p hostilePlace) { // and to what is the user's
-			noError(t, os.Remove(p.in(blob(p))))
-			noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
-			noError(t, os.Symlink("../../oci-layout", p.gathered(t)))
+			clienttest.NoError(t, os.Remove(p.in(blob(p))))
+			clienttest.NoError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
+			clienttest.NoError(t, os.Symlink("../../oci-layout", p.gathered(t)))
 		}), ""},
 		"a pipe for what is gathered": {"layout", func(t *testing.T, p hostilePlace) {
-			noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
-			noError(t, syscall.Mkfifo(p.gathered(t), 0o666))
+			clienttest.NoError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
+			clienttest.NoError(t, syscall.Mkfifo(p.gathered(t), 0o666))
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestHostileDirectories(t *testing.T) {
 	}
 	t.Run("another's directory for an archive's", func(t *testing.T) {
 		p := newHostilePlace(t)
-		noError(t, os.Mkdir(p.in("app.partial"), 0o700))
+		clienttest.NoError(t, os.Mkdir(p.in("app.partial"), 0o700))
 		another(t, p.in("app.partial"))
 		if err := p.pull(t, "archive", &failpoints{}); err == nil || !strings.Contains(err.Error(), "is in the way") {
 			t.Error(err)
@@ -164,7 +164,7 @@ func TestHostileDirectories(t *testing.T) {
 	})
 	t.Run("another's link for a layout", func(t *testing.T) {
 		p := newHostilePlace(t)
-		noError(t, os.Symlink(p.victim, p.in("app")))
+		clienttest.NoError(t, os.Symlink(p.victim, p.in("app")))
 		another(t, p.in("app"))
 		if err := p.pull(t, "layout", &failpoints{}); err == nil || !strings.Contains(err.Error(), "another user has made") {
 			t.Error(err)
@@ -173,15 +173,15 @@ func TestHostileDirectories(t *testing.T) {
 	})
 	t.Run("what another has gathered", func(t *testing.T) {
 		p := newHostilePlace(t)
-		noError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
-		noError(t, os.WriteFile(p.gathered(t), []byte("text"), 0o666))
+		clienttest.NoError(t, os.MkdirAll(filepath.Dir(p.gathered(t)), 0o755))
+		clienttest.NoError(t, os.WriteFile(p.gathered(t), []byte("text"), 0o666))
 		another(t, p.gathered(t))
 		open, err := os.OpenFile(p.gathered(t), os.O_WRONLY, 0) // and keeps open
-		noError(t, err)
+		clienttest.NoError(t, err)
 		defer open.Close()
-		noError(t, p.pull(t, "layout", &failpoints{}))
+		clienttest.NoError(t, p.pull(t, "layout", &failpoints{}))
 		_, err = open.WriteAt([]byte("evil"), 0)
-		noError(t, err)
+		clienttest.NoError(t, err)
 		checkIntact(t, filesOf(t, p.in("app")))
 	})
 }
@@ -197,12 +197,12 @@ func TestHostileRenames(t *testing.T) {
 			return f.before(change, path)
 		}
 		names, err := filepath.Glob(p.in("app.partial", newFile+"*"))
-		noError(t, err)
-		noError(t, os.Rename(p.in("app.partial"), p.in("away")))
-		noError(t, os.Mkdir(p.in("app.partial"), 0o755))
+		clienttest.NoError(t, err)
+		clienttest.NoError(t, os.Rename(p.in("app.partial"), p.in("away")))
+		clienttest.NoError(t, os.Mkdir(p.in("app.partial"), 0o755))
 		for _, name := range names {
 			found = true
-			noError(t, os.WriteFile(name, []byte("evil"), 0o644))
+			clienttest.NoError(t, os.WriteFile(name, []byte("evil"), 0o644))
 		}
 		return nil
 	}
@@ -231,23 +231,23 @@ func TestHostileGathering(t *testing.T) {
 		"other bytes":  {"what was wr1tten", nil, "digest is not"},
 		"another size": {text + "!", nil, "size is 17, not 16"},
 		"exchanged": {text, func(t *testing.T, gathered string) {
-			noError(t, os.Rename(gathered, gathered+".away"))
-			noError(t, os.WriteFile(gathered, []byte("what was wr1tten"), 0o600))
+			clienttest.NoError(t, os.Rename(gathered, gathered+".away"))
+			clienttest.NoError(t, os.WriteFile(gathered, []byte("what was wr1tten"), 0o600))
 		}, "is not what was written"},
 		"exchanged for a link": {text, func(t *testing.T, gathered string) {
-			noError(t, os.Rename(gathered, gathered+".away"))
-			noError(t, os.Symlink(gathered+".away", gathered))
+			clienttest.NoError(t, os.Rename(gathered, gathered+".away"))
+			clienttest.NoError(t, os.Symlink(gathered+".away", gathered))
 		}, "is not what was written"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.OpenRoot(t.TempDir())
-			noError(t, err)
+			clienttest.NoError(t, err)
 			defer dir.Close()
-			noError(t, dir.MkdirAll(filepath.Dir(blobFile(desc.Digest)), 0o700))
+			clienttest.NoError(t, dir.MkdirAll(filepath.Dir(blobFile(desc.Digest)), 0o700))
 			w, err := (&store{dir, dir.Name()}).Writer(t.Context(), content.WithRef("x"), content.WithDescriptor(desc))
-			noError(t, err)
+			clienttest.NoError(t, err)
 			_, err = w.Write([]byte(c.written))
-			noError(t, err)
+			clienttest.NoError(t, err)
 			if c.put != nil {
 				c.put(t, filepath.Join(dir.Name(), ingestFile("x")))
 			}
@@ -263,9 +263,9 @@ func TestHostileGathering(t *testing.T) {
 // blob is not handed out, not even its first byte; one that is it, is.
 func TestLinksInLayouts(t *testing.T) {
 	p := newHostilePlace(t)
-	noError(t, p.pull(t, "layout", &failpoints{}))
+	clienttest.NoError(t, p.pull(t, "layout", &failpoints{}))
 	whole := p.in("elsewhere")
-	noError(t, os.Rename(p.in("app", blobFile(p.layer.Digest)), whole))
+	clienttest.NoError(t, os.Rename(p.in("app", blobFile(p.layer.Digest)), whole))
 	secret := filepath.Join(p.victim, "secret")
 	for name, c := range map[string]struct {
 		link  func(from, to string) error
@@ -283,10 +283,10 @@ func TestLinksInLayouts(t *testing.T) {
 		}, "", "is not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			noError(t, os.RemoveAll(p.in("app", blobFile(p.layer.Digest))))
-			noError(t, c.link(c.to, p.in("app", blobFile(p.layer.Digest))))
+			clienttest.NoError(t, os.RemoveAll(p.in("app", blobFile(p.layer.Digest))))
+			clienttest.NoError(t, c.link(c.to, p.in("app", blobFile(p.layer.Digest))))
 			l, err := Open(t.Context(), Place{Path: p.in("app")})
-			noError(t, err)
+			clienttest.NoError(t, err)
 			defer l.Close()
 			r, err := l.Fetch(t.Context(), p.layer)
 			if err != nil {
@@ -308,11 +308,11 @@ func TestLinksInLayouts(t *testing.T) {
 // to write.
 func TestPermissions(t *testing.T) {
 	p := newHostilePlace(t)
-	noError(t, p.pull(t, "layout", &failpoints{}))
-	noError(t, fs.WalkDir(os.DirFS(p.in("app")), ".", func(name string, d fs.DirEntry, err error) error {
-		noError(t, err)
+	clienttest.NoError(t, p.pull(t, "layout", &failpoints{}))
+	clienttest.NoError(t, fs.WalkDir(os.DirFS(p.in("app")), ".", func(name string, d fs.DirEntry, err error) error {
+		clienttest.NoError(t, err)
 		info, err := d.Info()
-		noError(t, err)
+		clienttest.NoError(t, err)
 		if perm := info.Mode().Perm(); perm&0o022 != 0 || !d.IsDir() && perm&0o444 != 0o444 {
 			t.Errorf("%s has mode %s", name, info.Mode())
 		}
@@ -330,17 +330,17 @@ func TestArchiveFromPipe(t *testing.T) {
 	}
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
-	noError(t, syscall.Mkfifo(pipe, 0o600))
+	clienttest.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	written := make(chan error, 1)
 	go func() { written <- os.WriteFile(pipe, tarEntries(t, entries...), 0o600) }()
-	noError(t, pullPlace(t, Place{Archive: true, Path: pipe}, filepath.Join(dir, "out")))
-	noError(t, <-written)
+	clienttest.NoError(t, pullPlace(t, Place{Archive: true, Path: pipe}, filepath.Join(dir, "out")))
+	clienttest.NoError(t, <-written)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Open(ctx, Place{Archive: true, Path: pipe}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	end, err := os.OpenFile(pipe, os.O_RDWR, 0) // so that its reader ends, where it still waits
-	noError(t, err)
-	noError(t, end.Close())
+	clienttest.NoError(t, err)
+	clienttest.NoError(t, end.Close())
 }

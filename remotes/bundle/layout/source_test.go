@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
@@ -25,7 +26,7 @@ func TestNamesInLayouts(t *testing.T) {
 	const full, version, plain, containerd = "docker.io/library/nginx:1.27", "1.0.0+build.5", "v1", "v2=reg.test/org/app:v2"
 	f, digests := registrytest.NamedLayout(full, version, plain, containerd, "ghcr.io/org/one:twice", "ghcr.io/org/two:twice", "nobody.test/x@"+string(digest.FromString("x")))
 	dir := filepath.Join(t.TempDir(), "a:dir")
-	noError(t, f.Write(dir))
+	clienttest.NoError(t, f.Write(dir))
 	for _, c := range []struct{ reference, entry, tag, repository string }{
 		{full, full, "1.27", "docker.io/library/nginx"},
 		{"nginx:1.27", full, "1.27", "docker.io/library/nginx"},
@@ -47,12 +48,12 @@ func TestNamesInLayouts(t *testing.T) {
 				t.Errorf("%s: parsed as %+v", c.reference, place)
 			}
 			l, err := Open(t.Context(), place)
-			noError(t, err)
+			clienttest.NoError(t, err)
 			root, err := l.root()
 			if err != nil || root.Digest != digests[c.entry] || l.Tag() != c.tag || l.Repository().String() != c.repository {
 				t.Errorf("%s: %s, %v, tag %q, repository %s", c.reference, root.Digest, err, l.Tag(), l.Repository())
 			}
-			noError(t, l.Close())
+			clienttest.NoError(t, l.Close())
 		}
 	}
 	for reference, want := range map[string]string{
@@ -65,11 +66,11 @@ func TestNamesInLayouts(t *testing.T) {
 	} {
 		place := Place{Path: dir, Reference: reference}
 		l, err := Open(t.Context(), place)
-		noError(t, err)
+		clienttest.NoError(t, err)
 		if _, err = l.root(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", reference, err, want)
 		}
-		noError(t, l.Close())
+		clienttest.NoError(t, l.Close())
 	}
 }
 
@@ -79,7 +80,7 @@ func TestParseLayout(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const d = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	for _, dir := range []string{"app", "both", "both:v1", "with:colon", "deep/er"} {
-		noError(t, os.MkdirAll(dir, 0o755))
+		clienttest.NoError(t, os.MkdirAll(dir, 0o755))
 	}
 	for in, want := range map[string]Place{
 		"oci-layout:app":                    {Path: "app"},
@@ -115,11 +116,11 @@ func tarEntries(tb testing.TB, entries ...tar.Header) []byte {
 		if h.Size = int64(len(text)); h.Mode == 0 {
 			h.Mode = 0o644
 		}
-		noError(tb, w.WriteHeader(&h))
+		clienttest.NoError(tb, w.WriteHeader(&h))
 		_, err := w.Write([]byte(text))
-		noError(tb, err)
+		clienttest.NoError(tb, err)
 	}
-	noError(tb, w.Close())
+	clienttest.NoError(tb, w.Close())
 	return b.Bytes()
 }
 
@@ -144,7 +145,7 @@ func pullPlace(t *testing.T, p Place, dir string) error {
 		return err
 	}
 	to, err := Create(dir)
-	noError(t, err)
+	clienttest.NoError(t, err)
 	_, err = bundle.Pull(t.Context(), b, to, Nowhere+":v1", bundle.PullOptions{})
 	return errors.Join(err, to.Close())
 }
@@ -167,8 +168,8 @@ func TestArchives(t *testing.T) {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
 		_, err := w.Write(data)
-		noError(t, err)
-		noError(t, w.Close())
+		clienttest.NoError(t, err)
+		clienttest.NoError(t, w.Close())
 		return b.Bytes()
 	}
 	var dotted []tar.Header
@@ -208,7 +209,7 @@ func TestArchives(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "app.tar")
-			noError(t, os.WriteFile(file, c.data, 0o600))
+			clienttest.NoError(t, os.WriteFile(file, c.data, 0o600))
 			err := pullPlace(t, Place{Archive: true, Path: file}, filepath.Join(dir, "out"))
 			if c.error == "" && err != nil || c.error != "" && (err == nil || !strings.Contains(err.Error(), c.error)) {
 				t.Errorf("%v, want %q", err, c.error)
@@ -221,10 +222,10 @@ func TestArchives(t *testing.T) {
 	}
 	t.Run("with holes", func(t *testing.T) {
 		dir := t.TempDir()
-		noError(t, f.Write(filepath.Join(dir, "layout")))
+		clienttest.NoError(t, f.Write(filepath.Join(dir, "layout")))
 		hole := filepath.Join(dir, "layout", "blobs", "sha256", strings.Repeat("0", 64))
-		noError(t, os.WriteFile(hole, nil, 0o600))
-		noError(t, os.Truncate(hole, 1<<20))
+		clienttest.NoError(t, os.WriteFile(hole, nil, 0o600))
+		clienttest.NoError(t, os.Truncate(hole, 1<<20))
 		for _, format := range []string{"gnu", "pax"} {
 			file := filepath.Join(dir, format+".tar")
 			out, err := exec.Command("tar", "--sparse", "--format="+format, "-C", filepath.Join(dir, "layout"), "-cf", file, ".").CombinedOutput()
@@ -253,7 +254,7 @@ func TestManyEntries(t *testing.T) {
 		"none of them":            {"1", 1, "index.json: json: cannot unmarshal number"},
 	} {
 		dir := t.TempDir()
-		noError(t, registrytest.LayoutFiles{ocispec.ImageLayoutFile: `{"imageLayoutVersion":"1.0.0"}`, ocispec.ImageIndexFile: `{"manifests":[` + strings.Repeat(test.entry+",", test.n-1) + test.entry + "]}"}.Write(dir))
+		clienttest.NoError(t, registrytest.LayoutFiles{ocispec.ImageLayoutFile: `{"imageLayoutVersion":"1.0.0"}`, ocispec.ImageIndexFile: `{"manifests":[` + strings.Repeat(test.entry+",", test.n-1) + test.entry + "]}"}.Write(dir))
 		l, err := Open(t.Context(), Place{Path: dir})
 		switch {
 		case err == nil:

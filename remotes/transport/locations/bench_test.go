@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -20,10 +21,10 @@ func BenchmarkLocations(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			parent := repository(b, "reg.test/org/app")
+			parent := clienttest.Repository(b, "reg.test/org/app")
 			of := func(i int) digest.Digest { return digest.FromString(strconv.Itoa(i)) }
 			for i := 0; i < digests; i += 1000 {
-				member := repository(b, fmt.Sprintf("reg.test/org/app/member-%d", i%100_000/1000))
+				member := clienttest.Repository(b, fmt.Sprintf("reg.test/org/app/member-%d", i%100_000/1000))
 				var places []nested.Place
 				for j := range 1000 {
 					places = append(places, placeOf(parent, of(i+j), member))

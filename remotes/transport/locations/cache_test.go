@@ -20,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.etcd.io/bbolt"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/leaktest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -49,15 +50,6 @@ func probe(path string) error {
 		return fmt.Errorf("%w: %w: %s", ErrDamaged, err, said)
 	}
 	return nil
-}
-
-func repository(t testing.TB, name string) auth.Repository {
-	t.Helper()
-	r, err := auth.ParseRepository(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func openTest(t *testing.T, path string, o Options) *Cache {
@@ -92,7 +84,7 @@ func (f fields) place() nested.Place {
 
 func TestCacheRemembers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "locations")
-	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b/c")
+	parent, a, b := clienttest.Repository(t, "reg.test/p"), clienttest.Repository(t, "reg.test/p/a"), clienttest.Repository(t, "reg.test/p/b/c")
 	d := digest.FromString("content")
 	first := openTest(t, path, Options{})
 	_ = first.Learn(context.Background(), parent, placeOf(parent, d, a))
@@ -108,7 +100,7 @@ func TestCacheRemembers(t *testing.T) {
 	if p, ok := again.Place(parent, d); !ok || fmt.Sprint(p) != fmt.Sprint(want) {
 		t.Errorf("after a restart: %+v, want %+v", p, want)
 	}
-	if p, ok := again.Place(repository(t, "reg.test/other"), d); ok {
+	if p, ok := again.Place(clienttest.Repository(t, "reg.test/other"), d); ok {
 		t.Errorf("in another repository: %+v", p)
 	}
 	if _, err := Open(path, Options{Probe: probe}); err == nil || !strings.Contains(err.Error(), "another process") {
@@ -125,11 +117,11 @@ func TestCacheRemembers(t *testing.T) {
 // TestCacheDamaged: whatever the file is, the gateway starts, with what is
 // readable or with nothing, and what was there is put aside.
 func TestCacheDamaged(t *testing.T) {
-	parent := repository(t, "reg.test/p")
+	parent := clienttest.Repository(t, "reg.test/p")
 	sound := filepath.Join(t.TempDir(), "sound")
 	cache := openTest(t, sound, Options{})
 	for i := range 2000 {
-		_ = cache.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), repository(t, "reg.test/p/web")))
+		_ = cache.Learn(context.Background(), parent, placeOf(parent, digest.FromString(fmt.Sprint(i)), clienttest.Repository(t, "reg.test/p/web")))
 	}
 	if err := cache.Close(); err != nil {
 		t.Fatal(err)
@@ -232,7 +224,7 @@ func said(parent auth.Repository, p nested.Place, seen time.Time) record {
 // TestCacheAges: a candidate that is not seen any more is forgotten, however
 // often the content is seen elsewhere.
 func TestCacheAges(t *testing.T) {
-	parent, a, b := repository(t, "reg.test/p"), repository(t, "reg.test/p/a"), repository(t, "reg.test/p/b")
+	parent, a, b := clienttest.Repository(t, "reg.test/p"), clienttest.Repository(t, "reg.test/p/a"), clienttest.Repository(t, "reg.test/p/b")
 	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{MaxAge: time.Hour})
 	d := digest.FromString("moved")
 	k := key(parent, d)
@@ -255,15 +247,15 @@ func TestCacheAges(t *testing.T) {
 // TestCacheKeepsClaimsApart: whatever order statements come in, and whether they are pending or written, each source has
 // its own, the repository's come first, and there are not many.
 func TestCacheKeepsClaimsApart(t *testing.T) {
-	parent := repository(t, "reg.test/p")
+	parent := clienttest.Repository(t, "reg.test/p")
 	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{})
 	d := digest.FromString("content")
 	learn := func(by string, size int64, targets ...string) {
 		t.Helper()
 		p := fieldsOf(parent, d)
-		p.By, p.Descriptor.Size = repository(t, by), size
+		p.By, p.Descriptor.Size = clienttest.Repository(t, by), size
 		for _, target := range targets {
-			p.Targets = append(p.Targets, repository(t, target))
+			p.Targets = append(p.Targets, clienttest.Repository(t, target))
 		}
 		if err := cache.Learn(t.Context(), parent, p.place()); err != nil {
 			t.Fatal(err)
@@ -303,13 +295,13 @@ func TestCacheKeepsClaimsApart(t *testing.T) {
 
 // TestCacheLearnsAtOnce: nothing that is learnt at the same time is lost.
 func TestCacheLearnsAtOnce(t *testing.T) {
-	parent := repository(t, "reg.test/p")
+	parent := clienttest.Repository(t, "reg.test/p")
 	cache := openTest(t, filepath.Join(t.TempDir(), "locations"), Options{})
 	d := digest.FromString("content")
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			_ = cache.Learn(context.Background(), parent, placeOf(parent, d, repository(t, fmt.Sprintf("reg.test/p/%d", i))))
+			_ = cache.Learn(context.Background(), parent, placeOf(parent, d, clienttest.Repository(t, fmt.Sprintf("reg.test/p/%d", i))))
 		})
 	}
 	all.Wait()
@@ -342,7 +334,7 @@ func TestCacheBounded(t *testing.T) {
 
 func checkBounded(t *testing.T, cache *Cache) {
 	t.Helper()
-	parent := repository(t, "reg.test/p")
+	parent := clienttest.Repository(t, "reg.test/p")
 	old := digest.FromString("old")
 	_ = cache.put(t.Context(), batch{key(parent, old): said(parent, placeOf(parent, old, parent), time.Now().Add(-2*time.Hour))})
 	if p, ok := cache.Place(parent, old); ok {
@@ -392,7 +384,7 @@ func learnForEver(path string) {
 // nothing is put aside.
 func TestCacheKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "locations")
-	parent := repository(t, "reg.test/p")
+	parent := clienttest.Repository(t, "reg.test/p")
 	for round := range 6 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), learnVariable+"="+path)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -22,9 +23,9 @@ func FuzzLocationsFile(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	parent := repository(f, "reg.test/p")
+	parent := clienttest.Repository(f, "reg.test/p")
 	known := digest.FromString("known")
-	_ = cache.Learn(f.Context(), parent, placeOf(parent, known, repository(f, "reg.test/p/web")))
+	_ = cache.Learn(f.Context(), parent, placeOf(parent, known, clienttest.Repository(f, "reg.test/p/web")))
 	if err = cache.Close(); err != nil {
 		f.Fatal(err)
 	}
