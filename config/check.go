@@ -16,7 +16,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // ContainerdCerts is the directory in which containerd looks for the hosts.toml
@@ -176,8 +176,8 @@ func (r *rules) bounds(g Gateway) {
 // memory is the rule for the budget: below it, a manifest or index of the
 // maximum size could never be read.
 func (r *rules) memory(c *Config) {
-	r.rule(c.Gateway.MaxMemory >= transport.LeastMemory, "gateway.max_memory", c.Gateway.MaxMemory,
-		fmt.Sprintf("must be at least %d", transport.LeastMemory))
+	r.rule(c.Gateway.MaxMemory >= find.LeastMemory, "gateway.max_memory", c.Gateway.MaxMemory,
+		fmt.Sprintf("must be at least %d", find.LeastMemory))
 }
 
 func (r *rules) add(key string, element int, wrong, fix string) {

@@ -23,7 +23,7 @@ package config
 import (
 	"time"
 
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // Path is where the daemons look for the file.
@@ -138,7 +138,7 @@ func Default() Config {
 			HostsDir:        "/etc/nested/certs.d",
 			UpstreamTimeout: 25 * time.Second,
 			Prefetch:        64,
-			MaxMemory:       transport.DefaultMemory,
+			MaxMemory:       find.DefaultMemory,
 			StateDir:        "/var/lib/nested",
 			Grace:           5 * time.Second,
 		},

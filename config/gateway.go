@@ -8,7 +8,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/nested"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -27,7 +27,7 @@ const searchRequests = 100
 
 // NewGateway makes the gateway that the file describes. The location cache and
 // the memory budget are passed in because they outlive a change of the file.
-func (c *Config) NewGateway(cache *locations.Cache, memory *transport.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
+func (c *Config) NewGateway(cache *locations.Cache, memory *find.Memory, metrics *gateway.Metrics, userAgent string) (*gateway.Gateway, error) {
 	allow, err := patterns(c.Gateway.Allow)
 	if err != nil {
 		return nil, err

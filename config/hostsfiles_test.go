@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/nestedoci/nested/remotes/gateway"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -225,7 +225,7 @@ func TestHostsOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cache.Close()
-	g, err := c.NewGateway(cache, transport.NewMemory(1<<20), gateway.NewMetrics(), "test")
+	g, err := c.NewGateway(cache, find.NewMemory(1<<20), gateway.NewMetrics(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ var leaves = map[string][]string{
 	"remotes/nested":              {module + "internal/oci", module + "internal/sanitize"},
 	"remotes/registry":            {module + "internal/oci", module + "internal/sanitize"},
 	"remotes/transport":           {module + "internal/oci", module + "internal/sanitize", trust, memory},
+	"remotes/transport/find":      {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"remotes/gateway":             {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"remotes/transport/locations": {module + "internal/oci", module + "internal/sanitize", trust},
 	"config":                      {module + "internal/oci", module + "internal/sanitize", trust, memory},
@@ -42,7 +43,8 @@ func TestImportDirection(t *testing.T) {
 		"remotes/registry": {containerd + "client", module + "cmd", module + "internal", module + "remotes/nested", module + "remotes/transport", module + "remotes/gateway", module + "config"},
 		"remotes/gateway":  {containerd + "client", module + "cmd", module + "internal", module + "config"},
 		// It is for other people's programs, too.
-		"remotes/transport": {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
+		"remotes/transport":      {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
+		"remotes/transport/find": {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
 		// It is asked by key, and asks nobody.
 		"remotes/transport/locations": {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "config", module + "remotes/registry", module + "remotes/gateway"},
 		// A layout is one of the targets of a bundle, which knows none of them.

@@ -11,6 +11,7 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 func newExec(s *settings) *cobra.Command {
@@ -62,7 +63,7 @@ func (s *settings) execute(cmd *cobra.Command, args []string, registries []inter
 	say := func(line string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "nestctl: "+sanitize.Text(sanitize.URLs(line)))
 	}
-	follows, err := transport.New(base, s.registryOptions("", new(registry.Metrics)), transport.Options{SearchRequests: 100, Prefetch: 64})
+	follows, err := transport.New(base, s.registryOptions("", new(registry.Metrics)), find.Options{SearchRequests: 100, Prefetch: 64})
 	if err != nil {
 		return err
 	}

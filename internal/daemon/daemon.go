@@ -34,7 +34,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/gateway"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -62,7 +62,7 @@ type Options struct {
 type daemon struct {
 	options   Options
 	locations *locations.Cache
-	memory    *transport.Memory
+	memory    *find.Memory
 	metrics   *gateway.Metrics
 	settings  atomic.Pointer[settings]
 	ready     atomic.Bool
@@ -94,11 +94,11 @@ func Run(ctx context.Context, o Options) error {
 
 // limitMemory returns the memory budget for clients. Go's limit is that plus
 // what the process needs besides.
-func limitMemory(c *config.Config) *transport.Memory {
+func limitMemory(c *config.Config) *find.Memory {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + gateway.MemoryBeside)
 	}
-	return transport.NewMemory(int64(c.Gateway.MaxMemory))
+	return find.NewMemory(int64(c.Gateway.MaxMemory))
 }
 
 // run serves on the sockets and with the certificates of the configuration at

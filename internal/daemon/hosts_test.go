@@ -9,7 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/gateway"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -46,7 +46,7 @@ func TestFollowHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cache.Close() })
-	d := &daemon{locations: cache, memory: transport.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
+	d := &daemon{locations: cache, memory: find.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
 	if err := d.use(&c); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // Pattern matches repositories, and with each of them what is below it:
@@ -63,7 +63,7 @@ func matchPrefix(pattern, name []string) bool {
 func (g *Gateway) credentials() auth.Source {
 	switch {
 	case g.options.Mode == Pod:
-		return transport.Callers{}
+		return find.Callers{}
 	case g.options.Credentials == nil:
 		return auth.Sources{}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // FuzzRequest: of whatever path and query, what is served is a repository of a registry that is served, allowed.
@@ -22,7 +22,7 @@ func FuzzRequest(f *testing.F) {
 	g := New(Options{Mode: Node, Registries: []string{"reg.test:5000"}, Allow: []Pattern{allow}, Credentials: auth.NewStores(auth.StoresOptions{})})
 	f.Fuzz(func(t *testing.T, p, query string) {
 		q, err := g.parse(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: p, RawQuery: query}, Header: http.Header{}})
-		if err != nil || q.Kind() == transport.Base {
+		if err != nil || q.Kind() == find.Base {
 			return
 		}
 		name := q.Repository().Name()

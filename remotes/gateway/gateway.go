@@ -28,7 +28,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -73,7 +73,7 @@ type Options struct {
 	// client of a nested index asks for them; 0: none.
 	Prefetch int
 	// Memory is what requests may take; a budget of [transport.DefaultMemory].
-	Memory    *transport.Memory
+	Memory    *find.Memory
 	UserAgent string
 	Metrics   *Metrics // counts, when given
 }
@@ -83,7 +83,7 @@ type Gateway struct {
 	options Options
 	serves  map[string]bool // registries
 	clients *registry.Client
-	finder  *transport.Finder
+	finder  *find.Finder
 	metrics *Metrics
 }
 
@@ -108,7 +108,7 @@ func New(options Options) *Gateway {
 		UserAgent:   options.UserAgent,
 		Metrics:     &options.Metrics.Registries,
 	})
-	g.finder = transport.NewFinder(g.clients, transport.Options{
+	g.finder = find.New(g.clients, find.Options{
 		Locations:      options.Locations,
 		Keys:           options.Keys,
 		Limits:         options.Limits,
@@ -189,7 +189,7 @@ func (p *paced) Write(data []byte) (int, error) {
 }
 
 // answer answers a request. Its body is for the caller to close.
-func (g *Gateway) answer(r *http.Request) (transport.Request, *http.Response) {
+func (g *Gateway) answer(r *http.Request) (find.Request, *http.Response) {
 	q, err := g.parse(r)
 	if err == nil {
 		return q, g.finder.Answer(r.Context(), q)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // guard refuses what a runtime never sends: requests that a web page makes a
@@ -14,9 +14,9 @@ import (
 func guard(r *http.Request) error {
 	switch site := r.Header.Get("Sec-Fetch-Site"); {
 	case !isLoopback(r.Host):
-		return &transport.Failure{Status: http.StatusMisdirectedRequest, Code: "DENIED", Message: "the request is for another host"}
+		return &find.Failure{Status: http.StatusMisdirectedRequest, Code: "DENIED", Message: "the request is for another host"}
 	case r.Header.Get("Origin") != "", site != "" && site != "none":
-		return &transport.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: "the gateway is not for browsers"}
+		return &find.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: "the gateway is not for browsers"}
 	}
 	return nil
 }
@@ -33,10 +33,10 @@ func isLoopback(hostport string) bool {
 
 // caller is whose request it is: in mode Pod that of the credential that came
 // with it, in mode Node nobody's in particular.
-func (g *Gateway) caller(r *http.Request) transport.Caller {
+func (g *Gateway) caller(r *http.Request) find.Caller {
 	if g.options.Mode != Pod {
-		return transport.Caller{}
+		return find.Caller{}
 	}
 	username, password, _ := r.BasicAuth()
-	return transport.Caller{Username: username, Password: password}
+	return find.Caller{Username: username, Password: password}
 }

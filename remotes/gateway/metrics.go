@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nestedoci/nested/remotes/registry"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -60,9 +60,9 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 }
 
 // asked counts a request to a registry.
-func (m *Metrics) asked(k transport.Kind) { m.upstream.WithLabelValues(string(k)).Inc() }
+func (m *Metrics) asked(k find.Kind) { m.upstream.WithLabelValues(string(k)).Inc() }
 
-func (m *Metrics) request(k transport.Kind, status int, bytes int64) {
+func (m *Metrics) request(k find.Kind, status int, bytes int64) {
 	if k == "" {
 		k = "other"
 	}

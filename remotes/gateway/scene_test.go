@@ -6,7 +6,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -20,7 +20,7 @@ type scene struct {
 func newScene(t *testing.T, mode Mode, options ...registrytest.Option) *scene {
 	t.Helper()
 	s := &scene{Scene: fronttest.New(t, options...)}
-	s.options = Options{Mode: mode, Registries: []string{s.Registry.Host()}, Credentials: fronttest.PerRepository(t, s.Registry), SearchRequests: 100, Prefetch: 64, Memory: transport.NewMemory(transport.DefaultMemory)}
+	s.options = Options{Mode: mode, Registries: []string{s.Registry.Host()}, Credentials: fronttest.PerRepository(t, s.Registry), SearchRequests: 100, Prefetch: 64, Memory: find.NewMemory(find.DefaultMemory)}
 	s.start(filepath.Join(t.TempDir(), "locations"))
 	return s
 }

@@ -5,22 +5,22 @@ import (
 	"net/http"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // parse reads a request, if it may be made. Errors are of type
 // [transport.Failure].
-func (g *Gateway) parse(r *http.Request) (transport.Request, error) {
+func (g *Gateway) parse(r *http.Request) (find.Request, error) {
 	if err := guard(r); err != nil {
-		return transport.Request{}, err
+		return find.Request{}, err
 	}
-	q, err := transport.Read(r)
+	q, err := find.Read(r)
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return q, &transport.Failure{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the gateway only pulls"}
+		return q, &find.Failure{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the gateway only pulls"}
 	case r.URL.Host != "":
-		return q, &transport.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the path is not one of the distribution spec"}
-	case err != nil || q.Kind() == transport.Base:
+		return q, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the path is not one of the distribution spec"}
+	case err != nil || q.Kind() == find.Base:
 		return q.Of(auth.Repository{}, g.caller(r)), err
 	}
 	repository, err := g.served(q.Query()["ns"], q.Name())
@@ -31,17 +31,17 @@ func (g *Gateway) parse(r *http.Request) (transport.Request, error) {
 // serves it.
 func (g *Gateway) served(ns []string, name string) (auth.Repository, error) {
 	if len(ns) != 1 {
-		return auth.Repository{}, &transport.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the query has to name the registry once, as ns; containerd does so for a host of hosts.toml"}
+		return auth.Repository{}, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the query has to name the registry once, as ns; containerd does so for a host of hosts.toml"}
 	}
 	if !g.serves[ns[0]] {
-		return auth.Repository{}, &transport.Failure{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: fmt.Sprintf("registry %.80q is not among the gateway's registries", ns[0])}
+		return auth.Repository{}, &find.Failure{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: fmt.Sprintf("registry %.80q is not among the gateway's registries", ns[0])}
 	}
 	repository, err := auth.ParseRepository(ns[0] + "/" + name)
 	if err != nil {
-		return auth.Repository{}, &transport.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
+		return auth.Repository{}, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}
 	if !g.allowed(repository) {
-		return auth.Repository{}, &transport.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: fmt.Sprintf("repository %s is not allowed; see allow in the gateway's configuration", repository)}
+		return auth.Repository{}, &find.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: fmt.Sprintf("repository %s is not allowed; see allow in the gateway's configuration", repository)}
 	}
 	return repository, nil
 }

@@ -23,14 +23,15 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // push is a nested index that a client pushes (docs/spec.md, sections 8 and 8a).
 type push struct {
 	*Transport
-	finder *Finder
-	origin *origin
-	q      Request // of the index
+	finder *find.Finder
+	origin *find.Origin
+	q      find.Request // of the index
 	desc   ocispec.Descriptor
 	data   []byte
 	found  []nested.Place // what it points to
@@ -38,9 +39,9 @@ type push struct {
 
 // put passes a manifest on. A nested index is taken for the registry: as it is
 // where that supports child namespaces, else in a carrier.
-func (t *Transport) put(r *http.Request, q Request) (*http.Response, error) {
+func (t *Transport) put(r *http.Request, q find.Request) (*http.Response, error) {
 	f, mediaType := t.finder(r), registry.MediaType(r.Header.Get("Content-Type"))
-	most := f.rule.Limits().Manifest
+	most := f.Rule().Limits().Manifest
 	if !images.IsIndexType(mediaType) || r.Body == nil || r.ContentLength > most {
 		return t.base.RoundTrip(r)
 	}
@@ -48,42 +49,31 @@ func (t *Transport) put(r *http.Request, q Request) (*http.Response, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.Body.Close())
 	}
-	o := &origin{request: r, parsed: q, base: t.base}
+	o := find.NewOrigin(r, q, t.base)
 	if int64(len(data)) > most {
-		return o.passOn(io.MultiReader(bytes.NewReader(data), r.Body), r.Body, r.ContentLength)
+		return o.PassOn(io.MultiReader(bytes.NewReader(data), r.Body), r.Body, r.ContentLength)
 	}
 	if err = r.Body.Close(); err != nil {
 		return nil, err
 	}
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	if q.digest != "" && q.digest.Algorithm().FromBytes(data) == q.digest {
-		desc.Digest = q.digest
+	if q.Digest() != "" && q.Digest().Algorithm().FromBytes(data) == q.Digest() {
+		desc.Digest = q.Digest()
 	}
-	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
-	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
+	ctx, end := f.Begin(o)
 	defer end()
-	found, isNested, err := f.rule.Follow(nested.PlaceIn(q.repository, desc), data, q.repository)
+	found, isNested, err := f.Rule().Follow(nested.PlaceIn(q.Repository(), desc), data, q.Repository())
 	switch {
-	case err == nil && !isNested, q.digest != "" && q.digest != desc.Digest:
-		return o.passOn(bytes.NewReader(data), http.NoBody, desc.Size)
+	case err == nil && !isNested, q.Digest() != "" && q.Digest() != desc.Digest:
+		return o.PassOn(bytes.NewReader(data), http.NoBody, desc.Size)
 	case err == nil:
 		p := &push{t, f, o, q, desc, data, found}
 		var resp *http.Response
 		if resp, err = p.publish(ctx); err == nil {
-			return complete(r, resp), nil
+			return find.Complete(r, resp), nil
 		}
 	}
-	return t.refuse(ctx, r, q, err)
-}
-
-// passOn passes the request on with a body that was read.
-func (o *origin) passOn(body io.Reader, closer io.Closer, size int64) (*http.Response, error) {
-	r := o.request.Clone(o.request.Context())
-	r.Body, r.ContentLength, r.GetBody = struct {
-		io.Reader
-		io.Closer
-	}{body, closer}, size, nil
-	return o.base.RoundTrip(r)
+	return f.RefuseTo(ctx, o, err)
 }
 
 // publish publishes the index.
@@ -93,7 +83,7 @@ func (p *push) publish(ctx context.Context) (*http.Response, error) {
 		return nil, err
 	}
 	if supports {
-		resp, passed := p.origin.passOn(bytes.NewReader(p.data), http.NoBody, p.desc.Size)
+		resp, passed := p.origin.PassOn(bytes.NewReader(p.data), http.NoBody, p.desc.Size)
 		if passed != nil || resp.StatusCode != http.StatusBadRequest && resp.StatusCode != http.StatusNotFound {
 			return resp, passed
 		}
@@ -115,12 +105,12 @@ func (p *push) publish(ctx context.Context) (*http.Response, error) {
 	case len(missing) > 0:
 		return unknown(missing), nil
 	}
-	place := nested.CarriedIn(p.q.repository, p.desc)
-	if err = p.finder.locations.LearnManifest(ctx, p.q.repository, place, p.q.repository, p.found); err != nil {
+	place := nested.CarriedIn(p.q.Repository(), p.desc)
+	if err = p.finder.Learn(ctx, p.q.Repository(), place, p.found); err != nil {
 		return nil, err
 	}
-	return answerWith(http.StatusCreated, http.Header{
-		"Location":              {p.q.path(Manifests, p.desc.Digest.String())},
+	return find.AnswerWith(http.StatusCreated, http.Header{
+		"Location":              {p.q.Path(find.Manifests, p.desc.Digest.String())},
 		"Docker-Content-Digest": {p.desc.Digest.String()},
 	}, nil), nil
 }
@@ -128,11 +118,11 @@ func (p *push) publish(ctx context.Context) (*http.Response, error) {
 // supports reports whether the registry says that it keeps nested indexes. What
 // it says is kept for a while.
 func (p *push) supports(ctx context.Context) (bool, error) {
-	host := p.q.repository.Host()
+	host := p.q.Repository().Host()
 	if said, known := p.supporting.Get(host); known {
 		return said, nil
 	}
-	resp, err := p.origin.send(ctx, http.MethodGet, &url.URL{Path: registry.StatementPath}, nil, nil)
+	resp, err := p.origin.Send(ctx, http.MethodGet, &url.URL{Path: registry.StatementPath}, nil, nil)
 	if err != nil {
 		return false, err
 	}
@@ -152,26 +142,26 @@ const statementTime = 10 * time.Minute
 // begin begins the upload of the index as a blob. Whoever may not do that hears
 // so before members are looked at.
 func (p *push) begin(ctx context.Context) (*url.URL, error) {
-	resp, err := p.origin.send(ctx, http.MethodPost, &url.URL{Path: p.q.path(Blobs, "uploads/")}, nil, nil)
+	resp, err := p.origin.Send(ctx, http.MethodPost, &url.URL{Path: p.q.Path(find.Blobs, "uploads/")}, nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusAccepted {
-		return nil, came(resp)
+		return nil, find.Came(resp)
 	}
 	if err = resp.Body.Close(); err != nil {
 		return nil, err
 	}
 	upload, err := resp.Location()
 	if err != nil {
-		return nil, fmt.Errorf("registry %s began an upload without a place for it: %w", p.q.repository.Host(), err)
+		return nil, fmt.Errorf("registry %s began an upload without a place for it: %w", p.q.Repository().Host(), err)
 	}
 	return upload, nil
 }
 
 // cancel ends an upload that is not gone on with. Registries forget them, too.
 func (p *push) cancel(ctx context.Context, upload *url.URL) {
-	if resp, err := p.origin.send(ctx, http.MethodDelete, upload, nil, nil); err == nil {
+	if resp, err := p.origin.Send(ctx, http.MethodDelete, upload, nil, nil); err == nil {
 		_ = resp.Body.Close()
 	}
 }
@@ -189,7 +179,7 @@ func (p *push) missing(ctx context.Context) ([]nested.Place, error) {
 	group.SetLimit(lookups)
 	for _, place := range p.found {
 		group.Go(func() error {
-			_, err := place.Try(p.q.repository, func(at auth.Repository) error { return p.finder.has(ctx, at, place) })
+			_, err := place.Try(p.q.Repository(), func(at auth.Repository) error { return p.finder.Has(ctx, at, place) })
 			if errdefs.IsNotFound(err) || errdefs.IsPermissionDenied(err) || errdefs.IsUnauthorized(err) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -219,7 +209,7 @@ func unknown(missing []nested.Place) *http.Response {
 		errs = append(errs, complaint{"MANIFEST_BLOB_UNKNOWN", "member " + at + "@" + d + " is not there; push it first", map[string]string{"repository": at, "digest": d}})
 	}
 	data, _ := json.Marshal(map[string]any{"errors": errs}) // strings encode
-	return answerWith(http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}, data)
+	return find.AnswerWith(http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}, data)
 }
 
 // carry puts the index into its upload, and its carrier under the reference.
@@ -238,11 +228,11 @@ func (p *push) carry(ctx context.Context, upload *url.URL) error {
 	if err = p.finishUpload(ctx, upload, config.Digest, config.Data); err != nil {
 		return err
 	}
-	reference := p.q.tag
+	reference := p.q.Tag()
 	if reference == "" {
 		reference = carrier.Digest.String()
 	}
-	return p.created(p.origin.send(ctx, http.MethodPut, &url.URL{Path: p.q.path(Manifests, reference)}, http.Header{"Content-Type": {carrier.MediaType}}, data))
+	return p.created(p.origin.Send(ctx, http.MethodPut, &url.URL{Path: p.q.Path(find.Manifests, reference)}, http.Header{"Content-Type": {carrier.MediaType}}, data))
 }
 
 func (p *push) finishUpload(ctx context.Context, upload *url.URL, d digest.Digest, data []byte) error {
@@ -250,7 +240,7 @@ func (p *push) finishUpload(ctx context.Context, upload *url.URL, d digest.Diges
 	query.Set("digest", d.String())
 	end := *upload
 	end.RawQuery = query.Encode()
-	return p.created(p.origin.send(ctx, http.MethodPut, &end, http.Header{"Content-Type": {"application/octet-stream"}}, data))
+	return p.created(p.origin.Send(ctx, http.MethodPut, &end, http.Header{"Content-Type": {"application/octet-stream"}}, data))
 }
 
 // created takes an answer that has to be 201. Another one is the client's.
@@ -259,71 +249,33 @@ func (p *push) created(resp *http.Response, err error) error {
 	case err != nil:
 		return err
 	case resp.StatusCode != http.StatusCreated:
-		return came(resp)
+		return find.Came(resp)
 	}
 	return resp.Body.Close()
 }
 
-// send asks the registry something else with what the request shows; another
-// host, to which the registry leads, without.
-func (o *origin) send(ctx context.Context, method string, u *url.URL, header http.Header, data []byte) (*http.Response, error) {
-	r := o.request.Clone(ctx)
-	r.Method, r.URL, r.Header = method, o.request.URL.ResolveReference(u), o.credentials()
-	r.Header.Del("Content-Type")
-	for name, v := range header {
-		r.Header[name] = v
-	}
-	if r.URL.Host != o.request.URL.Host || r.URL.Scheme != o.request.URL.Scheme {
-		r.Host = ""
-		r.Header.Del("Authorization")
-		r.Header.Del("Cookie")
-	}
-	r.Body, r.GetBody, r.ContentLength = http.NoBody, nil, 0
-	if data != nil {
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
-	}
-	resp, err := o.base.RoundTrip(r)
-	if err != nil {
-		return nil, &cameError{err: err}
-	}
-	resp.Request = r
-	return resp, nil
-}
-
 // delete passes a deletion on. An index that the registry does not know, since
 // a carrier carries it, goes with that.
-func (t *Transport) delete(r *http.Request, q Request) (*http.Response, error) {
+func (t *Transport) delete(r *http.Request, q find.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(r)
-	if err != nil || q.digest == "" || resp.StatusCode != http.StatusNotFound {
+	if err != nil || q.Digest() == "" || resp.StatusCode != http.StatusNotFound {
 		return resp, err
 	}
-	f, o := t.finder(r), &origin{request: r, parsed: q, base: t.base}
-	ctx := auth.Paced(r.Context())
-	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
-	defer end()
-	place, ok := f.findCarried(ctx, q)
+	f, o := t.finder(r), find.NewOrigin(r, q, t.base)
+	carrier, ok := f.TakeCarrier(r.Context(), q)
 	if !ok {
 		return resp, nil
-	}
-	c, ok := f.held.take(ctx, q, q.digest) // for good
-	if !ok {
-		return resp, nil // there is no memory for it, and the registry's answer is one
-	}
-	defer c.close()
-	carrier, _, err := nested.NewCarrier(place.Descriptor(), c.data)
-	if err != nil {
-		return resp, nil //nolint:nilerr // as above
 	}
 	if err = resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	ctx = r.Context() // the answer is read when the budget is over
-	resp, err = o.send(ctx, http.MethodDelete, &url.URL{Path: q.path(Manifests, carrier.Digest.String())}, nil, nil)
+	ctx := r.Context()
+	resp, err = o.Send(ctx, http.MethodDelete, &url.URL{Path: q.Path(find.Manifests, carrier.Digest.String())}, nil, nil)
 	if err != nil || resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusNotFound {
 		return resp, err
 	}
 	if err = resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	return o.send(ctx, http.MethodDelete, &url.URL{Path: q.path(Blobs, q.digest.String())}, nil, nil)
+	return o.Send(ctx, http.MethodDelete, &url.URL{Path: q.Path(find.Blobs, q.Digest().String())}, nil, nil)
 }

@@ -1,32 +1,25 @@
 package transport
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/errdefs"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
+
+// Options are the settings of a [Transport].
+type Options = find.Options
 
 // Transport is an [http.RoundTripper] that follows child namespaces for a
 // client of the distribution API. It may be used by any number of goroutines.
 type Transport struct {
 	base       http.RoundTripper
-	tls, plain *Finder                  // for registries of https, and of http
+	tls, plain *find.Finder             // for registries of https, and of http
 	own        *locations.Cache         // nil: it was given
 	supporting flight.Map[string, bool] // what registries say of themselves, by host
 	pushed     flight.Map[string, bool] // where the client pushes, as host and path
@@ -46,16 +39,16 @@ func New(base http.RoundTripper, registries registry.Options, options Options) (
 		options.Locations = t.own
 	}
 	if options.Memory == nil {
-		options.Memory = NewMemory(DefaultMemory)
+		options.Memory = find.NewMemory(find.DefaultMemory)
 	}
-	t.tls = NewFinder(registry.New(registries), options)
+	t.tls = find.New(registry.New(registries), options)
 	registries.PlainHTTP = true
-	t.plain = NewFinder(registry.New(registries), options)
+	t.plain = find.New(registry.New(registries), options)
 	return t, nil
 }
 
 // finder is the one for a request.
-func (t *Transport) finder(r *http.Request) *Finder {
+func (t *Transport) finder(r *http.Request) *find.Finder {
 	if r.URL.Scheme == "http" {
 		return t.plain
 	}
@@ -69,12 +62,12 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.pushed.Put(begun, true, pushTime)
 	}
 	switch {
-	case !ok, q.kind == Tags:
-	case r.Method == http.MethodGet, q.head:
+	case !ok, q.Kind() == find.Tags:
+	case r.Method == http.MethodGet, q.IsHead():
 		return t.get(r, q)
-	case r.Method == http.MethodPut && q.kind == Manifests:
+	case r.Method == http.MethodPut && q.Kind() == find.Manifests:
 		return t.put(r, q)
-	case r.Method == http.MethodDelete && q.kind == Manifests:
+	case r.Method == http.MethodDelete && q.Kind() == find.Manifests:
 		return t.delete(r, q)
 	}
 	return t.base.RoundTrip(r)
@@ -82,12 +75,13 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // read reads a request about content of a repository. What is wrong with others
 // is for the registry to say.
-func read(r *http.Request) (Request, bool) {
-	q, err := Read(r)
-	if err == nil {
-		q.repository, err = auth.ParseRepository(r.URL.Host + "/" + q.name)
+func read(r *http.Request) (find.Request, bool) {
+	q, err := find.Read(r)
+	if err != nil {
+		return q, false
 	}
-	return q, err == nil
+	repository, err := auth.ParseRepository(r.URL.Host + "/" + q.Name())
+	return q.Of(repository, find.Caller{}), err == nil
 }
 
 // pushTime is for how long a client is taken to push where it has begun an upload.
@@ -102,50 +96,15 @@ func uploadTo(r *http.Request) (string, bool) {
 
 // get answers a request for content. One that only asks whether content is there,
 // as clients do before they push it, is not searched for.
-func (t *Transport) get(r *http.Request, q Request) (*http.Response, error) {
-	if q.head {
-		_, pushes := t.pushed.Get(q.repository.String())
-		q.known = pushes || q.kind == Blobs
-	}
-	o := &origin{request: r, parsed: q, base: t.base, carriers: lacksCarriers(r.Header)}
-	ctx := context.WithValue(auth.Paced(r.Context()), originKey{}, o)
-	f := t.finder(r)
-	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
-	resp, err := f.find(ctx, q)
-	if err == nil && o.carriers && images.IsManifestType(registry.MediaType(resp.Header.Get("Content-Type"))) {
-		end()
-		if err = resp.Body.Close(); err != nil {
-			return nil, err
+func (t *Transport) get(r *http.Request, q find.Request) (*http.Response, error) {
+	if q.IsHead() {
+		_, pushes := t.pushed.Get(q.Repository().String())
+		if pushes || q.Kind() == find.Blobs {
+			q = q.Unsearched()
 		}
-		return t.base.RoundTrip(r) // it is no carrier, and the registry may have something else
 	}
-	if err != nil {
-		resp, err = t.refuse(ctx, r, q, err)
-	}
-	if err != nil {
-		end()
-		return nil, err
-	}
-	return complete(r, finish(ctx, q, resp, end)), nil
-}
-
-// refuse is the answer that an error is: the registry's own as it came, or why
-// there is none.
-func (t *Transport) refuse(ctx context.Context, r *http.Request, q Request, err error) (*http.Response, error) {
-	if came, ok := errors.AsType[*cameError](err); ok {
-		return came.answer, came.err
-	}
-	return complete(r, t.finder(r).Refuse(ctx, q, err)), nil
-}
-
-// complete gives an answer what those of [http.Transport] have.
-func complete(r *http.Request, resp *http.Response) *http.Response {
-	resp.Request = r
-	resp.Status = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-	if resp.ProtoMajor == 0 {
-		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/1.1", 1, 1
-	}
-	return resp
+	f := t.finder(r)
+	return f.Pass(find.NewOrigin(r, q, t.base))
 }
 
 // CloseIdleConnections closes the connections that nobody uses.
@@ -153,8 +112,8 @@ func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
-	t.tls.upstream.registries.CloseIdleConnections()
-	t.plain.upstream.registries.CloseIdleConnections()
+	t.tls.CloseIdleConnections()
+	t.plain.CloseIdleConnections()
 }
 
 // Close ends what goes on besides the requests. Afterwards nothing is known of
@@ -166,126 +125,4 @@ func (t *Transport) Close() error {
 		return nil
 	}
 	return t.own.Close()
-}
-
-// origin asks the repository of a request in the way of the request itself, with
-// what that shows. Nothing else is asked so.
-type origin struct {
-	request  *http.Request
-	parsed   Request
-	base     http.RoundTripper
-	carriers bool // are accepted, too
-}
-
-// lacksCarriers reports whether a request accepts indexes and not what carries
-// them.
-func lacksCarriers(header http.Header) bool {
-	accepted := strings.Join(header.Values("Accept"), ",")
-	return strings.Contains(accepted, ocispec.MediaTypeImageIndex) && !strings.Contains(accepted, ocispec.MediaTypeImageManifest) && !strings.Contains(accepted, "*/*")
-}
-
-type originKey struct{}
-
-// originOf is the origin when a repository is the request's own.
-func originOf(ctx context.Context, repository auth.Repository) *origin {
-	if o, ok := ctx.Value(originKey{}).(*origin); ok && o.parsed.repository == repository {
-		return o
-	}
-	return nil
-}
-
-// do asks as the request does. The answer is content, or a redirect where one may
-// be handed on; whatever else came is a [cameError].
-func (o *origin) do(ctx context.Context, q query) (*http.Response, error) {
-	asking, cancel := context.WithCancel(ctx)
-	r := o.request.Clone(context.WithValue(asking, ownKey{}, true))
-	r.Method = q.method
-	if path := o.parsed.path(q.kind, q.reference); path != r.URL.Path {
-		r.URL.Path, r.URL.RawQuery = path, q.values.Encode()
-		r.Header = o.credentials()
-		r.Header.Set("Accept", q.accept)
-	}
-	if q.kind != Blobs {
-		r.Header.Set("Accept-Encoding", "identity") // what is verified is what the digest is of
-	}
-	if q.kind == Manifests && o.carriers {
-		r.Header.Add("Accept", ocispec.MediaTypeImageManifest)
-	}
-	resp, err := o.base.RoundTrip(r)
-	if err != nil {
-		cancel()
-		return nil, &cameError{err: err}
-	}
-	resp.Request, resp.Body = r, &body{resp.Body, cancel}
-	redirect := slices.Contains(redirects, resp.StatusCode) && q.pass
-	if code := resp.StatusCode; code == http.StatusOK || code == http.StatusPartialContent || redirect {
-		return resp, nil
-	}
-	return nil, came(resp)
-}
-
-// ownKey marks the request of an origin.
-type ownKey struct{}
-
-// isOwn reports whether an answer is one of an origin, whose headers the client
-// gets as they came.
-func isOwn(resp *http.Response) bool {
-	return resp.Request != nil && resp.Request.Context().Value(ownKey{}) != nil
-}
-
-// hopByHop are the headers of one connection (RFC 9110, section 7.6.1).
-var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
-
-// credentials are the headers with which another question of the same client
-// has to be asked.
-func (o *origin) credentials() http.Header {
-	header := o.request.Header.Clone()
-	for _, name := range []string{"Accept", "Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
-		header.Del(name)
-	}
-	return header
-}
-
-// maxCame bounds what is kept of an answer that may have to be handed on.
-const maxCame = 64 << 10
-
-// cameError is an answer that is no content, for the client to see as it came
-// unless the content is elsewhere; or why none came.
-type cameError struct {
-	answer *http.Response
-	err    error
-}
-
-func came(resp *http.Response) error {
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxCame))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return &cameError{err: err}
-	}
-	resp.Header = resp.Header.Clone()
-	if resp.Request.Method != http.MethodHead {
-		resp.Header.Set("Content-Length", strconv.Itoa(len(data)))
-		resp.ContentLength = int64(len(data))
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(data))
-	return &cameError{answer: resp}
-}
-
-func (e *cameError) Error() string {
-	if e.err != nil {
-		return e.err.Error()
-	}
-	return (&registry.StatusError{Host: e.answer.Request.URL.Host, Code: e.answer.StatusCode}).Error()
-}
-
-// Unwrap gives the error its class.
-func (e *cameError) Unwrap() error {
-	if e.answer != nil && e.answer.StatusCode == http.StatusNotFound {
-		return errdefs.ErrNotFound
-	}
-	return e.err
-}
-
-// Busy reports whether the registry wants to be asked less.
-func (e *cameError) Busy() bool {
-	return e.answer != nil && e.answer.StatusCode == http.StatusTooManyRequests
 }

@@ -16,11 +16,12 @@ import (
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 // following is a client of a registry that knows nothing of child namespaces, with a Transport below it.
 type following struct {
-	*scene
+	*fronttest.Scene
 	transport *Transport
 	base      *http.Transport
 	user      string
@@ -29,11 +30,12 @@ type following struct {
 
 func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 	t.Helper()
-	f := &following{scene: &scene{Scene: fronttest.New(t, options...)}}
+	f := &following{Scene: fronttest.New(t, options...)}
 	members := registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)}
 	f.base = &http.Transport{}
+	memory := find.NewMemory(find.DefaultMemory)
 	var err error
-	if f.transport, err = New(f.base, members, Options{SearchRequests: 100, Prefetch: 64}); err != nil {
+	if f.transport, err = New(f.base, members, find.Options{SearchRequests: 100, Prefetch: 64, Memory: memory}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -41,7 +43,7 @@ func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 		if err := f.transport.Close(); err != nil {
 			t.Error(err)
 		}
-		fronttest.CheckMemory(t, f.transport.plain.memory.Used)
+		fronttest.CheckMemory(t, memory.Used)
 	})
 	f.user = "user of org/app"
 	return f

@@ -1,0 +1,236 @@
+package find
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// Origin asks the repository of a request in the way of the request itself, with
+// what that shows. Nothing else is asked so.
+type Origin struct {
+	request  *http.Request
+	parsed   Request
+	base     http.RoundTripper
+	carriers bool // are accepted, too
+}
+
+// lacksCarriers reports whether a request accepts indexes and not what carries
+// them.
+func lacksCarriers(header http.Header) bool {
+	accepted := strings.Join(header.Values("Accept"), ",")
+	return strings.Contains(accepted, ocispec.MediaTypeImageIndex) && !strings.Contains(accepted, ocispec.MediaTypeImageManifest) && !strings.Contains(accepted, "*/*")
+}
+
+// NewOrigin is that of a request, which is asked through base.
+func NewOrigin(r *http.Request, q Request, base http.RoundTripper) *Origin {
+	return &Origin{request: r, parsed: q, base: base}
+}
+
+// Begin begins to answer the request of an origin: what is asked in the context
+// about its repository is asked in its way, until the time for an answer is over
+// or end is called.
+func (f *Finder) Begin(o *Origin) (ctx context.Context, end func()) {
+	ctx = context.WithValue(auth.Paced(o.request.Context()), originKey{}, o)
+	return withBudget(ctx, o.parsed.tenant(), f.options.Timeout)
+}
+
+// Pass answers the request of an origin that asks for content: with what its
+// repository answers as it comes, or with what a member has.
+func (f *Finder) Pass(o *Origin) (*http.Response, error) {
+	o.carriers = lacksCarriers(o.request.Header)
+	ctx, end := f.Begin(o)
+	resp, err := f.find(ctx, o.parsed)
+	if err == nil && o.carriers && images.IsManifestType(registry.MediaType(resp.Header.Get("Content-Type"))) {
+		end()
+		if err = resp.Body.Close(); err != nil {
+			return nil, err
+		}
+		return o.base.RoundTrip(o.request) // it is no carrier, and the registry may have something else
+	}
+	if err != nil {
+		resp, err = f.RefuseTo(ctx, o, err)
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return Complete(o.request, finish(ctx, o.parsed, resp, end)), nil
+}
+
+// RefuseTo is the answer that an error is to the request of an origin: the
+// registry's own as it came, or why there is none.
+func (f *Finder) RefuseTo(ctx context.Context, o *Origin, err error) (*http.Response, error) {
+	if came, ok := errors.AsType[*cameError](err); ok {
+		return came.answer, came.err
+	}
+	return Complete(o.request, f.Refuse(ctx, o.parsed, err)), nil
+}
+
+// Complete gives an answer what those of [http.Transport] have.
+func Complete(r *http.Request, resp *http.Response) *http.Response {
+	resp.Request = r
+	resp.Status = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	if resp.ProtoMajor == 0 {
+		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/1.1", 1, 1
+	}
+	return resp
+}
+
+type originKey struct{}
+
+// originOf is the origin when a repository is the request's own.
+func originOf(ctx context.Context, repository auth.Repository) *Origin {
+	if o, ok := ctx.Value(originKey{}).(*Origin); ok && o.parsed.repository == repository {
+		return o
+	}
+	return nil
+}
+
+// do asks as the request does. The answer is content, or a redirect where one may
+// be handed on; whatever else came is a [cameError].
+func (o *Origin) do(ctx context.Context, q query) (*http.Response, error) {
+	asking, cancel := context.WithCancel(ctx)
+	r := o.request.Clone(context.WithValue(asking, ownKey{}, true))
+	r.Method = q.method
+	if path := o.parsed.Path(q.kind, q.reference); path != r.URL.Path {
+		r.URL.Path, r.URL.RawQuery = path, q.values.Encode()
+		r.Header = o.credentials()
+		r.Header.Set("Accept", q.accept)
+	}
+	if q.kind != Blobs {
+		r.Header.Set("Accept-Encoding", "identity") // what is verified is what the digest is of
+	}
+	if q.kind == Manifests && o.carriers {
+		r.Header.Add("Accept", ocispec.MediaTypeImageManifest)
+	}
+	resp, err := o.base.RoundTrip(r)
+	if err != nil {
+		cancel()
+		return nil, &cameError{err: err}
+	}
+	resp.Request, resp.Body = r, &body{resp.Body, cancel}
+	redirect := slices.Contains(redirects, resp.StatusCode) && q.pass
+	if code := resp.StatusCode; code == http.StatusOK || code == http.StatusPartialContent || redirect {
+		return resp, nil
+	}
+	return nil, Came(resp)
+}
+
+// ownKey marks the request of an origin.
+type ownKey struct{}
+
+// isOwn reports whether an answer is one of an origin, whose headers the client
+// gets as they came.
+func isOwn(resp *http.Response) bool {
+	return resp.Request != nil && resp.Request.Context().Value(ownKey{}) != nil
+}
+
+// hopByHop are the headers of one connection (RFC 9110, section 7.6.1).
+var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// credentials are the headers with which another question of the same client
+// has to be asked.
+func (o *Origin) credentials() http.Header {
+	header := o.request.Header.Clone()
+	for _, name := range []string{"Accept", "Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+		header.Del(name)
+	}
+	return header
+}
+
+// maxCame bounds what is kept of an answer that may have to be handed on.
+const maxCame = 64 << 10
+
+// cameError is an answer that is no content, for the client to see as it came
+// unless the content is elsewhere; or why none came.
+type cameError struct {
+	answer *http.Response
+	err    error
+}
+
+// Came is the error that an answer is which the client sees as it came.
+func Came(resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxCame))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return &cameError{err: err}
+	}
+	resp.Header = resp.Header.Clone()
+	if resp.Request.Method != http.MethodHead {
+		resp.Header.Set("Content-Length", strconv.Itoa(len(data)))
+		resp.ContentLength = int64(len(data))
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	return &cameError{answer: resp}
+}
+
+func (e *cameError) Error() string {
+	if e.err != nil {
+		return e.err.Error()
+	}
+	return (&registry.StatusError{Host: e.answer.Request.URL.Host, Code: e.answer.StatusCode}).Error()
+}
+
+// Unwrap gives the error its class.
+func (e *cameError) Unwrap() error {
+	if e.answer != nil && e.answer.StatusCode == http.StatusNotFound {
+		return errdefs.ErrNotFound
+	}
+	return e.err
+}
+
+// Busy reports whether the registry wants to be asked less.
+func (e *cameError) Busy() bool {
+	return e.answer != nil && e.answer.StatusCode == http.StatusTooManyRequests
+}
+
+// PassOn passes the request on with a body that was read.
+func (o *Origin) PassOn(body io.Reader, closer io.Closer, size int64) (*http.Response, error) {
+	r := o.request.Clone(o.request.Context())
+	r.Body, r.ContentLength, r.GetBody = struct {
+		io.Reader
+		io.Closer
+	}{body, closer}, size, nil
+	return o.base.RoundTrip(r)
+}
+
+// Send asks the registry something else with what the request shows; another
+// host, to which the registry leads, without.
+func (o *Origin) Send(ctx context.Context, method string, u *url.URL, header http.Header, data []byte) (*http.Response, error) {
+	r := o.request.Clone(ctx)
+	r.Method, r.URL, r.Header = method, o.request.URL.ResolveReference(u), o.credentials()
+	r.Header.Del("Content-Type")
+	for name, v := range header {
+		r.Header[name] = v
+	}
+	if r.URL.Host != o.request.URL.Host || r.URL.Scheme != o.request.URL.Scheme {
+		r.Host = ""
+		r.Header.Del("Authorization")
+		r.Header.Del("Cookie")
+	}
+	r.Body, r.GetBody, r.ContentLength = http.NoBody, nil, 0
+	if data != nil {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	}
+	resp, err := o.base.RoundTrip(r)
+	if err != nil {
+		return nil, &cameError{err: err}
+	}
+	resp.Request = r
+	return resp, nil
+}

@@ -1,0 +1,174 @@
+package find
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nestedoci/nested/remotes/auth"
+)
+
+// Kind is what a request asks for: the word in its path.
+type Kind string
+
+// The kinds of requests.
+const (
+	Base      Kind = "base" // /v2/ itself
+	Manifests Kind = "manifests"
+	Blobs     Kind = "blobs"
+	Referrers Kind = "referrers"
+	Tags      Kind = "tags"
+)
+
+// Request is a request of the pull API, read. Others come from [Read]. It names a
+// repository, and a tag or a digest where its kind has one.
+type Request struct {
+	kind       Kind
+	head       bool
+	name       string // of a repository, as it was asked for
+	repository auth.Repository
+	tag        string
+	digest     digest.Digest
+	query      url.Values
+	header     http.Header
+	caller     Caller
+	known      bool // what nothing is known of is not searched for
+}
+
+// Kind is what the request asks for; "" before that is known.
+func (q Request) Kind() Kind { return q.kind }
+
+// IsHead reports whether the headers alone are asked for.
+func (q Request) IsHead() bool { return q.head }
+
+// Tag is the tag that is asked for, and Digest the digest; one of them is "".
+func (q Request) Tag() string { return q.tag }
+
+// Digest is the digest that is asked for.
+func (q Request) Digest() digest.Digest { return q.digest }
+
+// Unsearched is the request without a search: what nothing is known of is not
+// there.
+func (q Request) Unsearched() Request {
+	q.known = true
+	return q
+}
+
+// Name is the name of a repository as the path has it.
+func (q Request) Name() string { return q.name }
+
+// Path is that of something of the request's repository.
+func (q Request) Path(k Kind, reference string) string {
+	return "/v2/" + q.repository.Name() + "/" + string(k) + "/" + reference
+}
+
+// Query is the request's.
+func (q Request) Query() url.Values { return q.query }
+
+// Repository is the one that is asked; the zero value before [Request.Of].
+func (q Request) Repository() auth.Repository { return q.repository }
+
+// Of is the request to a repository on behalf of a caller.
+func (q Request) Of(repository auth.Repository, caller Caller) Request {
+	q.repository, q.caller = repository, caller
+	return q
+}
+
+// tenant is whose request it is, and in which repository.
+func (q Request) tenant() tenant { return tenant{q.repository, q.caller} }
+
+// wantsAll reports whether all of the content is requested. containerd says so with
+// a Range where it downloads a layer in parts. Manifests and indexes are not
+// requested in parts.
+func (q Request) wantsAll() bool {
+	r := q.header.Get("Range")
+	return q.kind != Blobs || r == "" || r == "bytes=0-"
+}
+
+var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+
+// maxParameters is more than any client sends: ns, n, last, artifactType.
+const maxParameters = 8
+
+// Read reads a request's path and query, as far as they are about pulling. Errors
+// are of type [Failure]; the request then says as much as is known.
+func Read(r *http.Request) (Request, error) {
+	q := Request{head: r.Method == http.MethodHead, header: r.Header}
+	path := r.URL.Path
+	if r.URL.EscapedPath() != path {
+		return q, &Failure{http.StatusBadRequest, "NAME_INVALID", "the path is not one of the distribution spec"}
+	}
+	var err error
+	if q.query, err = url.ParseQuery(r.URL.RawQuery); err != nil || len(q.query) > maxParameters {
+		return q, &Failure{http.StatusBadRequest, "UNSUPPORTED", "the query cannot be read"}
+	}
+	if path == "/v2/" || path == "/v2" {
+		q.kind = Base
+		return q, nil
+	}
+	q.name, err = q.parsePath(path)
+	return q, err
+}
+
+// parsePath reads a path of the distribution spec, section "Endpoints", as far
+// as they are about pulling, and returns the repository's name, for
+// [auth.ParseRepository] to judge. Nothing in it may be encoded.
+func (q *Request) parsePath(path string) (repository string, err error) {
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	rest, reference := cutLast(rest)
+	repository, word := cutLast(rest)
+	q.kind = Kind(word)
+	switch {
+	case !ok, repository == "", q.kind != Manifests && q.kind != Blobs && q.kind != Referrers && q.kind != Tags, q.kind == Tags && reference != "list":
+		q.kind = ""
+		return "", &Failure{http.StatusNotFound, "NAME_UNKNOWN", "the path is not one of the pull API"}
+	case q.kind == Tags:
+		return repository, nil
+	case q.kind == Manifests && tagPattern.MatchString(reference):
+		q.tag = reference
+		return repository, nil
+	}
+	switch q.digest, err = digest.Parse(reference); {
+	case err != nil && q.kind == Manifests && !strings.Contains(reference, ":"):
+		// No manifest can have such a name. The distribution spec's conformance program wants to hear that, as of any
+		// other that is not there.
+		return "", &Failure{http.StatusNotFound, unknownCodes[Manifests], fmt.Sprintf("%.80q is no tag, and nothing can be under it", reference)}
+	case err != nil:
+		return "", &Failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", reference)}
+	}
+	return repository, nil
+}
+
+// cutLast cuts a path at its last slash.
+func cutLast(path string) (before, after string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
+}
+
+// Caller is whose credentials are used; the zero value nobody's in particular.
+type Caller struct{ Username, Password string }
+
+// callerKey is the key of the caller in a context.
+type callerKey struct{}
+
+// Callers is the [auth.Source] for [Options].PerCaller: the credential of the
+// caller on whose behalf the context is. Whatever the repository, it is the only
+// one that there is.
+type Callers struct{}
+
+// Lookup implements [auth.Source].
+func (Callers) Lookup(ctx context.Context, _ auth.Repository) (auth.Credential, error) {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	if auth.IsRedirected(ctx) {
+		return auth.Credential{Source: "none: the caller's is for the registry that redirects there"}, nil
+	}
+	if c == (Caller{}) {
+		return auth.Credential{Source: "none: the caller showed none"}, nil
+	}
+	return auth.UserCredential(c.Username, c.Password, "the caller's"), nil
+}
