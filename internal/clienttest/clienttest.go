@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,12 @@ func HostsDir(t testing.TB, host, toml string) string {
 func PlainHTTP(t testing.TB, host string) string {
 	t.Helper()
 	return HostsDir(t, host, "server = \"http://"+host+"\"\n")
+}
+
+// Trusting is HostsDir for a registry that speaks https, with what vouches for it.
+func Trusting(t testing.TB, host string, ca []byte) string {
+	t.Helper()
+	return HostsDir(t, host, fmt.Sprintf("server = \"https://%s\"\nca = %q\n", host, File(t, ca)))
 }
 
 // File returns the path of a file, which is removed after the test.

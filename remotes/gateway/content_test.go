@@ -21,14 +21,8 @@ func TestFirstEntryOfTheRegistryCounts(t *testing.T) {
 			s := newScene(t, mode, registrytest.WithTLS())
 			image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 			s.Registry.Tag("org/app", "v1", image.Digest)
-			s.options.HostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
-			dir := filepath.Join(s.options.HostsDir, s.Registry.Host())
-			text := fmt.Sprintf("server = %q\n[host.%[1]q]\nca = \"ca.pem\"\n", s.Registry.URL())
-			for name, data := range map[string]string{"hosts.toml": text, "ca.pem": string(s.Registry.CA())} {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
+			s.options.HostsDir = clienttest.HostsDir(t, s.Registry.Host(), fmt.Sprintf("server = %q\n[host.%[1]q]\nca = \"ca.pem\"\n", s.Registry.URL()))
+			clienttest.NoError(t, os.WriteFile(filepath.Join(s.options.HostsDir, s.Registry.Host(), "ca.pem"), s.Registry.CA(), 0o600))
 			s.start(filepath.Join(t.TempDir(), "locations"))
 			s.User = [2]string{"user of org/app", fronttest.Secret}
 			s.Pull("v1")

@@ -233,7 +233,7 @@ func TestBrokenStreams(t *testing.T) {
 					}
 					reg.Tag(parent, "v1", root.Digest)
 					reg.Intercept(reg.Truncate(at, registrytest.Of(kind), registrytest.Method(http.MethodGet), registrytest.First(breaks)))
-					registries := registry.New(registry.Options{HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\nca = %q\n", reg.URL(), clienttest.File(t, reg.CA())))})
+					registries := registry.New(registry.Options{HostsDir: clienttest.Trusting(t, reg.Host(), reg.CA())})
 					defer registries.CloseIdleConnections()
 					// As nestctl asks, and as the plugin does, which resolves with HEAD.
 					for _, base := range []remotes.Resolver{registries, struct{ remotes.ResolverWithOptions }{registries}} {

@@ -1,12 +1,7 @@
 package registry_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,9 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,40 +22,6 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// TestSkipVerify: it covers what else is on the registry's host, and where
-// blobs are.
-func TestSkipVerify(t *testing.T) {
-	cdn := clienttest.NewRegistry(t, registrytest.WithTLS())
-	reg, credentials := privateRegistry(t, registrytest.WithTLS(), registrytest.TokenOnOwnServer())
-	member := clienttest.PutBundle(reg, parent)
-	member.BlobsIn(cdn, parent+"/web")
-	reg.Intercept(registrytest.Redirect(strings.Replace(cdn.URL(), "127.0.0.1", "localhost", 1), registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
-	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{
-		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf("[host.%q]\nskip_verify = true\n", reg.URL())),
-		Credentials: credentials,
-	}))
-	clienttest.WantLog(t, cdn, member.Blobs(parent+"/web"))
-}
-
-func TestRegistryOverTLSIsPulledFrom(t *testing.T) {
-	reg, credentials := privateRegistry(t, registrytest.WithTLS())
-	member := clienttest.PutBundle(reg, parent)
-	named := "[host.%q]\nca = %q\n"
-	clienttest.NoError(t, pullFrom(t, reg.Host(), registry.Options{
-		HostsDir:    clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), clienttest.File(t, reg.CA()))),
-		Credentials: credentials,
-	}))
-	clienttest.WantLog(t, reg, clienttest.TagGet(parent), member.All(parent+"/web"))
-	t.Run("another CA", func(t *testing.T) {
-		reg.ResetLog()
-		other := clienttest.NewRegistry(t, registrytest.WithTLS())
-		clienttest.WantError(t, pullFrom(t, reg.Host(), registry.Options{
-			HostsDir: clienttest.HostsDir(t, reg.Host(), fmt.Sprintf(named, reg.URL(), clienttest.File(t, other.CA()))),
-		}), "certificate")
-		clienttest.WantLog(t, reg)
-	})
-}
-
 // TestUnreadableHosts: containerd goes on without a hosts.toml that it cannot
 // read; here it is an error.
 func TestUnreadableHosts(t *testing.T) {
@@ -73,54 +32,6 @@ func TestUnreadableHosts(t *testing.T) {
 		clienttest.WantError(t, pullFrom(t, reg.Host(), options), reg.Host(), "hosts.toml")
 		clienttest.WantLog(t, reg)
 	}
-}
-
-// wantsCertificate starts a server that talks to nobody without a client certificate, and asks another one.
-func wantsCertificate(t *testing.T, server string) *httptest.Server {
-	t.Helper()
-	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(clienttest.Must(url.Parse(server))))
-	front.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
-	front.StartTLS()
-	t.Cleanup(func() {
-		front.Close()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of the reverse proxy
-	})
-	return front
-}
-
-// TestClientCertificate: a registry that asks for one gets it, and so does its token service elsewhere; what it
-// redirects to does not.
-func TestClientCertificate(t *testing.T) {
-	var realm *httptest.Server
-	reg, _ := privateRegistry(t)
-	realm = wantsCertificate(t, reg.URL())
-	reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
-		if q := registrytest.Describe(req); q.Kind == registrytest.KindToken || q.Authorization != "" {
-			return false
-		}
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="registrytest"`, realm.URL))
-		w.WriteHeader(http.StatusUnauthorized)
-		return true
-	})
-	clienttest.PutBundle(reg, parent)
-	front := wantsCertificate(t, reg.URL())
-
-	host := strings.TrimPrefix(front.URL, "https://")
-	key := clienttest.Must(x509.MarshalPKCS8PrivateKey(front.TLS.Certificates[0].PrivateKey))
-	file := clienttest.File(t, slices.Concat(
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
-	toml := fmt.Sprintf("[host.%q]\nskip_verify = true\n", front.URL)
-	pullWith := func(toml string) error {
-		return pullFrom(t, host, registry.Options{
-			HostsDir: clienttest.HostsDir(t, host, toml), Credentials: clienttest.UserPassword(t, host, "all", "secret"), Realms: []string{"127.0.0.1"},
-		})
-	}
-	clienttest.WantError(t, pullWith(toml), "certificate required")
-	toml += fmt.Sprintf("client = %q\n", file)
-	clienttest.NoError(t, pullWith(toml))
-	reg.Intercept(registrytest.Redirect(realm.URL, registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials))
-	clienttest.WantError(t, pullWith(toml), "certificate required")
 }
 
 // TestRedirectsAndHeaders: what a registry redirects to gets neither the
@@ -181,32 +92,6 @@ func TestOtherScope(t *testing.T) {
 		if n != 0 {
 			t.Errorf("%s: %d token requests too few", asked, n)
 		}
-	}
-}
-
-// TestSignedURLs: what a redirect has in its query is in no error.
-func TestSignedURLs(t *testing.T) {
-	reg, credentials := privateRegistry(t)
-	clienttest.PutBundle(reg, parent)
-	cdn := clienttest.NewRegistry(t)
-	reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
-		q := registrytest.Describe(req)
-		if q.Kind != registrytest.KindBlob || q.Authorization == "" {
-			return false
-		}
-		http.Redirect(w, req, cdn.URL()+q.Path+"?signature=secret", http.StatusTemporaryRedirect)
-		return true
-	})
-	for name, fault := range map[string]registrytest.Interceptor{
-		"forbidden": registrytest.Answer(http.StatusForbidden, nil),
-		"reset":     registrytest.Reset(),
-	} {
-		t.Run(name, func(t *testing.T) {
-			cdn.ResetIntercepts()
-			cdn.Intercept(fault)
-			err := pullFrom(t, reg.Host(), registry.Options{PlainHTTP: true, Credentials: credentials})
-			clienttest.WantError(t, err)
-		})
 	}
 }
 
@@ -340,39 +225,4 @@ func TestPoliteConnections(t *testing.T) {
 	if n := reg.Connections(); n <= auth.DefaultConnections || n > 2*auth.DefaultConnections {
 		t.Errorf("%d connections", n)
 	}
-}
-
-// TestNoWay: why a registry is not reached is told, with its name and the repository's, and each reason is another.
-func TestNoWay(t *testing.T) {
-	secure := clienttest.NewRegistry(t, registrytest.WithTLS())
-	ended := clienttest.NewRegistry(t, registrytest.WithExpiredTLS())
-	closed := registrytest.New()
-	closed.Close()
-	trusted := func(r *registrytest.Registry, host string) string {
-		return fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%s\"]\nca = %q\n", host, host, clienttest.File(t, r.CA()))
-	}
-	localhost := strings.Replace(secure.Host(), "127.0.0.1", "localhost", 1)
-	for name, test := range map[string]struct {
-		host, toml, want string
-		typed            any // for errors.As
-	}{
-		"no such name":        {"nowhere.invalid:443", "server = \"https://nowhere.invalid:443\"\n", "nowhere.invalid", new(*net.DNSError)},
-		"refused":             {closed.Host(), "server = \"http://" + closed.Host() + "\"\n", "connection refused", new(syscall.Errno)},
-		"unknown CA":          {secure.Host(), trusted(ended, secure.Host()), "unknown authority", new(x509.UnknownAuthorityError)},
-		"ended":               {ended.Host(), trusted(ended, ended.Host()), "expired", new(x509.CertificateInvalidError)},
-		"name of another one": {localhost, trusted(secure, localhost), "valid for", new(x509.HostnameError)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := pullFrom(t, test.host, registry.Options{HostsDir: clienttest.HostsDir(t, test.host, test.toml)})
-			clienttest.WantError(t, err, test.want, test.host)
-			if !strings.Contains(err.Error(), parent) {
-				t.Errorf("error %q does not name the repository", err)
-			}
-			if !errors.As(err, test.typed) {
-				t.Errorf("error %q is no %T", err, test.typed)
-			}
-		})
-	}
-	clienttest.WantLog(t, secure)
-	clienttest.WantLog(t, ended)
 }

@@ -56,3 +56,29 @@ func TestSignedURLHasEnded(t *testing.T) {
 		}
 	}
 }
+
+// TestSignedURLs: what a redirect has in its query is in no error.
+func TestSignedURLs(t *testing.T) {
+	reg, credentials := privateRegistry(t)
+	clienttest.PutBundle(reg, parent)
+	cdn := clienttest.NewRegistry(t)
+	reg.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		q := registrytest.Describe(req)
+		if q.Kind != registrytest.KindBlob || q.Authorization == "" {
+			return false
+		}
+		http.Redirect(w, req, cdn.URL()+q.Path+"?signature=secret", http.StatusTemporaryRedirect)
+		return true
+	})
+	for name, fault := range map[string]registrytest.Interceptor{
+		"forbidden": registrytest.Answer(http.StatusForbidden, nil),
+		"reset":     registrytest.Reset(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cdn.ResetIntercepts()
+			cdn.Intercept(fault)
+			err := pullFrom(t, reg.Host(), registry.Options{PlainHTTP: true, Credentials: credentials})
+			clienttest.WantError(t, err)
+		})
+	}
+}
