@@ -11,7 +11,17 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/registry"
 )
+
+// NewClient returns a client of registries whose connections end with the test.
+func NewClient(t testing.TB, options registry.Options) *registry.Client {
+	t.Helper()
+	c := registry.New(options)
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
 
 // Pull does what containerd does: it resolves, and fetches all that is
 // missing in the store, from the root on, with ChildrenHandler unless handlers are

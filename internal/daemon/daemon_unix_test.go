@@ -41,12 +41,12 @@ func newProcess(t *testing.T) *process {
 	r.Tag("org/app", "v1", r.Image("org/app", registrytest.TarLayer(map[string]string{"file": "1"})).Digest)
 	dir := t.TempDir()
 	certificates, err := config.NewCertificates("127.0.0.1:0", time.Now())
-	noError(t, err)
+	clienttest.NoError(t, err)
 	for name, pem := range map[string][]byte{"gateway.pem": certificates.Gateway, "ca.pem": certificates.CA} {
-		noError(t, os.WriteFile(filepath.Join(dir, name), pem, 0o600))
+		clienttest.NoError(t, os.WriteFile(filepath.Join(dir, name), pem, 0o600))
 	}
 	pair, err := tls.X509KeyPair(certificates.Client, certificates.Client)
-	noError(t, err)
+	clienttest.NoError(t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificates.CA)
 	p := &process{
@@ -71,14 +71,14 @@ func newProcess(t *testing.T) *process {
 // write replaces the file by the one that works and more lines.
 func (p *process) write(more string) {
 	p.t.Helper()
-	noError(p.t, os.WriteFile(p.file, []byte(p.text+more), 0o600))
+	clienttest.NoError(p.t, os.WriteFile(p.file, []byte(p.text+more), 0o600))
 }
 
 // wantStatus asks for the manifest.
 func (p *process) wantStatus(address string, want int) {
 	p.t.Helper()
 	resp, err := p.client.Get("https://" + address + "/v2/org/app/manifests/v1?ns=" + p.host)
-	noError(p.t, err)
+	clienttest.NoError(p.t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != want {
 		p.t.Errorf("status %d, want %d", resp.StatusCode, want)
@@ -111,15 +111,15 @@ func (l lines) await(t *testing.T, says string) string {
 func TestRun(t *testing.T) {
 	p := newProcess(t)
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"})
-	noError(t, err)
+	clienttest.NoError(t, err)
 	defer systemd.Close()
 	t.Setenv("NOTIFY_SOCKET", systemd.LocalAddr().String())
 	wantNotice := func(want string) {
 		t.Helper()
-		noError(t, systemd.SetReadDeadline(time.Now().Add(time.Minute)))
+		clienttest.NoError(t, systemd.SetReadDeadline(time.Now().Add(time.Minute)))
 		told := make([]byte, 100)
 		n, err := systemd.Read(told)
-		if noError(t, err); string(told[:n]) != want {
+		if clienttest.NoError(t, err); string(told[:n]) != want {
 			t.Errorf("systemd is told %q, want %q", told[:n], want)
 		}
 	}
@@ -135,17 +135,17 @@ func TestRun(t *testing.T) {
 		p.wantStatus(address, http.StatusOK)
 
 		p.write(fmt.Sprintf("allow = [%q]\n", p.host+"/other/**"))
-		noError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		clienttest.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
 		p.logged.await(t, "read again")
 		p.wantStatus(address, http.StatusForbidden)
 		p.write("alow = []\n")
-		noError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		clienttest.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
 		p.logged.await(t, "stays as it was")
 		p.wantStatus(address, http.StatusForbidden)
 
 		cancel()
 		wantNotice("STOPPING=1")
-		noError(t, <-ended)
+		clienttest.NoError(t, <-ended)
 		if _, err := net.Dial("tcp", address); err == nil {
 			t.Error("somebody listens still")
 		}
@@ -158,10 +158,10 @@ func TestRunRefusesToStart(t *testing.T) {
 		spoil func(p *process)
 		says  string
 	}{
-		"no file":        {func(p *process) { noError(t, os.Remove(p.file)) }, "config.toml"},
+		"no file":        {func(p *process) { clienttest.NoError(t, os.Remove(p.file)) }, "config.toml"},
 		"a mistake":      {func(p *process) { p.write("alow = []\n") }, "alow"},
-		"no certificate": {func(p *process) { noError(t, os.Remove(filepath.Join(filepath.Dir(p.file), "gateway.pem"))) }, "gateway.pem"},
-		"no clients' CA": {func(p *process) { noError(t, os.Remove(filepath.Join(filepath.Dir(p.file), "ca.pem"))) }, "ca.pem"},
+		"no certificate": {func(p *process) { clienttest.NoError(t, os.Remove(filepath.Join(filepath.Dir(p.file), "gateway.pem"))) }, "gateway.pem"},
+		"no clients' CA": {func(p *process) { clienttest.NoError(t, os.Remove(filepath.Join(filepath.Dir(p.file), "ca.pem"))) }, "ca.pem"},
 	} {
 		p := newProcess(t)
 		p.write("")
@@ -169,12 +169,5 @@ func TestRunRefusesToStart(t *testing.T) {
 		if err := Run(t.Context(), Options{Config: p.file, UserAgent: "test", Probe: []string{probing}}); err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func noError(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

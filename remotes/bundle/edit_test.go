@@ -14,8 +14,7 @@ import (
 // TestAddOptions: what no index may have is refused before a registry is asked.
 func TestAddOptions(t *testing.T) {
 	r := clienttest.NewRegistry(t)
-	client := registry.New(registry.Options{PlainHTTP: true})
-	t.Cleanup(client.CloseIdleConnections)
+	client := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	source := bundle.IndexSource{Reference: reference(r.Host() + "/org/app/web:v1")}
 	for name, o := range map[string]bundle.AddOptions{
 		"no media type":            {ArtifactType: "application/é"},

@@ -20,8 +20,7 @@ import (
 // opened opens a bundle of a registry that is published to.
 func opened(t *testing.T, r *registrytest.Registry, ref string) *bundle.Bundle {
 	t.Helper()
-	client := registry.New(registry.Options{PlainHTTP: true})
-	t.Cleanup(client.CloseIdleConnections)
+	client := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	b, err := bundle.Open(t.Context(), nested.New(client, nested.Options{}), reference(r.Host()+"/"+ref))
 	if err != nil {
 		t.Fatal(err)

@@ -166,23 +166,14 @@ func TestChildren(t *testing.T) {
 	s, member, body, index := carried(t, parent, nested.Options{})
 	s.put(ocispec.MediaTypeImageManifest, carrier(index, body))
 	ctx := context.Background()
-	name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	clienttest.NoError(t, err)
-	f, err := s.resolver.Fetcher(ctx, name)
-	clienttest.NoError(t, err)
-	children, ok := f.(interface {
-		Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
-	})
-	if !ok {
-		t.Fatalf("a fetcher of type %T", f)
-	}
-	entries, err := children.Children(ctx, root)
+	f, root := begin(ctx, t, s.resolver, s.registry.Host()+"/"+parent+":v1")
+	entries, err := f.Children(ctx, root)
 	clienttest.NoError(t, err)
 	if len(entries) != 1 || entries[0].Digest != member.Digest || entries[0].Child.String() != "web" {
 		t.Errorf("the index points to %+v", entries)
 	}
 	s.want(clienttest.TagGet(parent))
-	entries, err = children.Children(ctx, member.Descriptor)
+	entries, err = f.Children(ctx, member.Descriptor)
 	clienttest.NoError(t, err)
 	if len(entries) != 2 || entries[0].Digest != member.Config.Digest || entries[1].Digest != member.Layers[0].Digest {
 		t.Errorf("the member points to %+v", entries)

@@ -259,13 +259,8 @@ func TestURLsOfPlainContent(t *testing.T) {
 	i := clienttest.PutImage(s.registry, parent, "layer")
 	i.Layers[0].URLs = []string{"https://elsewhere.test/layer"}
 	root := s.registry.Put(parent, i.MediaType, clienttest.ManifestOf(i.Config, i.Layers...), "v1")
-	name, _, err := s.resolver.Resolve(t.Context(), s.registry.Host()+"/"+parent+":v1")
-	clienttest.NoError(t, err)
-	fetcher, err := s.resolver.Fetcher(t.Context(), name)
-	clienttest.NoError(t, err)
-	entries, err := fetcher.(interface {
-		Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
-	}).Children(t.Context(), root)
+	fetcher, _ := begin(t.Context(), t, s.resolver, s.registry.Host()+"/"+parent+":v1")
+	entries, err := fetcher.Children(t.Context(), root)
 	clienttest.NoError(t, err)
 	if len(entries) != 2 || !slices.Equal(entries[1].URLs, i.Layers[0].URLs) {
 		t.Errorf("entries %+v", entries)

@@ -149,10 +149,7 @@ func TestShortTokens(t *testing.T) {
 	s.put(ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(member.Descriptor, "web")))
 	s.registry.Intercept(s.registry.Delay(100*time.Millisecond, registrytest.Of(registrytest.KindBlob)))
 	ctx := context.Background()
-	name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	clienttest.NoError(t, err)
-	fetcher, err := s.resolver.Fetcher(ctx, name)
-	clienttest.NoError(t, err)
+	fetcher, root := begin(ctx, t, s.resolver, s.registry.Host()+"/"+parent+":v1")
 	handlers := images.Handlers(remotes.FetchHandler(s.store, fetcher), images.ChildrenHandler(s.store))
 	clienttest.NoError(t, images.Dispatch(ctx, handlers, semaphore.NewWeighted(1), root))
 	if n := s.registry.Count(registrytest.Of(registrytest.KindToken)); n < 3 || n > 12 {
@@ -196,10 +193,7 @@ func TestSlotIsReleased(t *testing.T) {
 			limiter := semaphore.NewWeighted(1)
 			s.resolver.SetOptions(transfer.WithDownloadLimiter(limiter))
 			ctx := s.pauses.In(t.Context())
-			name, root, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-			clienttest.NoError(t, err)
-			fetcher, err := s.resolver.Fetcher(ctx, name)
-			clienttest.NoError(t, err)
+			fetcher, root := begin(ctx, t, s.resolver, s.registry.Host()+"/"+parent+":v1")
 			clienttest.NoError(t, remotes.Fetch(ctx, s.store, fetcher, root))
 			s.registry.Intercept(test.fault(s, ofLayer))
 			patience, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
@@ -233,8 +227,7 @@ func TestBrokenStreams(t *testing.T) {
 					}
 					reg.Tag(parent, "v1", root.Digest)
 					reg.Intercept(reg.Truncate(at, registrytest.Of(kind), registrytest.Method(http.MethodGet), registrytest.First(breaks)))
-					registries := registry.New(registry.Options{HostsDir: clienttest.Trusting(t, reg.Host(), reg.CA())})
-					defer registries.CloseIdleConnections()
+					registries := clienttest.NewClient(t, registry.Options{HostsDir: clienttest.Trusting(t, reg.Host(), reg.CA())})
 					// As nestctl asks, and as the plugin does, which resolves with HEAD.
 					for _, base := range []remotes.Resolver{registries, struct{ remotes.ResolverWithOptions }{registries}} {
 						_, err := clienttest.Pull(nested.New(base, nested.Options{}), clienttest.NewStore(t), reg.Host()+"/"+parent+":v1")

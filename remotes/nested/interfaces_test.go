@@ -112,10 +112,7 @@ func TestReferrers(t *testing.T) {
 	ofRoot := s.registry.Referrer(parent, root, "application/x-signature")
 
 	ctx := context.Background()
-	name, _, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	clienttest.NoError(t, err)
-	fetcher, err := s.resolver.Fetcher(ctx, name)
-	clienttest.NoError(t, err)
+	fetcher, _ := begin(ctx, t, s.resolver, s.registry.Host()+"/"+parent+":v1")
 	for _, d := range []ocispec.Descriptor{root, web.Descriptor, copied.Descriptor} {
 		clienttest.NoError(t, clienttest.Must(fetcher.Fetch(ctx, d)).Close())
 	}

@@ -227,8 +227,7 @@ func TestPublicWithoutHead(t *testing.T) {
 	d := reg.Image(parent, registrytest.TarLayer(map[string]string{"a": "b"}))
 	reg.Tag(parent, "v1", d.Digest)
 	reg.Intercept(registrytest.Answer(401, http.Header{"Www-Authenticate": {`Basic realm="x"`}}, registrytest.Method(http.MethodHead)))
-	registries := registry.New(registry.Options{PlainHTTP: true})
-	t.Cleanup(registries.CloseIdleConnections)
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	_, err := clienttest.Pull(nested.New(headFirst{registries}, nested.Options{}), clienttest.NewStore(t), reg.Host()+"/"+parent+":v1")
 	clienttest.NoError(t, err)
 	_, err = registries.Head(context.Background(), clienttest.Repository(t, reg.Host()+"/"+parent), "manifests/v1", "*/*")
@@ -290,8 +289,7 @@ func TestRedirectedRegistryIsPulledFrom(t *testing.T) {
 				s.registry.AllowAnonymous(parent, parent+"/web")
 			}
 			auths[s.registry.Host()+"/"+parent+"/web"] = clienttest.Entry("all", "secret")
-			registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.Stores(t, object{"auths": auths})})
-			t.Cleanup(registries.CloseIdleConnections)
+			registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true, Credentials: clienttest.Stores(t, object{"auths": auths})})
 			s.resolver = nested.New(registries, nested.Options{})
 			if strings.HasSuffix(t.Name(), "HEAD") {
 				s.resolver = nested.New(headFirst{registries}, nested.Options{})

@@ -1,18 +1,15 @@
 package nested_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
-	"github.com/containerd/containerd/v2/core/remotes"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -58,19 +55,10 @@ func TestReferrersInPages(t *testing.T) {
 					return true
 				})
 			}
-			registries := registry.New(registry.Options{PlainHTTP: true})
-			defer registries.CloseIdleConnections()
+			registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 			resolver := nested.New(registries, nested.Options{})
-			ref, root, err := resolver.Resolve(t.Context(), reg.Host()+"/"+parent+":v1")
-			clienttest.NoError(t, err)
-			f, err := resolver.Fetcher(t.Context(), ref)
-			clienttest.NoError(t, err)
-			fetcher := f.(interface {
-				remotes.Fetcher
-				Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
-				Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
-			})
-			if _, err = fetcher.Children(t.Context(), root); err != nil {
+			fetcher, root := begin(t.Context(), t, resolver, reg.Host()+"/"+parent+":v1")
+			if _, err := fetcher.Children(t.Context(), root); err != nil {
 				t.Fatal(err)
 			}
 			got, err := fetcher.Referrers(t.Context(), member.Descriptor, clienttest.Repository(t, reg.Host()+"/"+parent+"/web"))

@@ -275,10 +275,7 @@ func TestOnePullFromSeveralGoroutines(t *testing.T) {
 	_, web, worker := bundle(t, s)
 	s.again(false)
 	ctx := context.Background()
-	name, _, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-	clienttest.NoError(t, err)
-	fetcher, err := s.resolver.Fetcher(ctx, name)
-	clienttest.NoError(t, err)
+	fetcher, _ := begin(ctx, t, s.resolver, s.registry.Host()+"/"+parent+":v1")
 	var wg sync.WaitGroup
 	for range 8 {
 		for _, d := range slices.Concat(web.Layers, worker.Layers, web.Parts()[:1]) {

@@ -91,10 +91,7 @@ func TestClaims(t *testing.T) {
 					for _, d := range all[:had] {
 						clienttest.NoError(t, content.WriteBlob(ctx, s.store, d.Digest.String(), strings.NewReader(string(bytes[d.Digest])), d))
 					}
-					name, desc, err := s.resolver.Resolve(ctx, s.registry.Host()+"/"+parent+":v1")
-					clienttest.NoError(t, err)
-					fetcher, err := s.resolver.Fetcher(ctx, name)
-					clienttest.NoError(t, err)
+					fetcher, desc := begin(ctx, t, s.resolver, s.registry.Host()+"/"+parent+":v1")
 					for _, d := range append([]ocispec.Descriptor{desc, evil}, all[had:]...) {
 						if err := remotes.Fetch(ctx, s.store, fetcher, d); err != nil {
 							t.Fatalf("%s of %s: %v", d.MediaType, d.Digest, err)

@@ -1,7 +1,6 @@
 package nested_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,7 +16,6 @@ import (
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -29,20 +27,13 @@ var ofReferrers = registrytest.Of(registrytest.KindReferrers)
 func listReferrers(t *testing.T, reg *registrytest.Registry, of ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	t.Helper()
 	ctx := new(clienttest.Pauses).In(t.Context())
-	registries := registry.New(registry.Options{PlainHTTP: true})
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	ref := reg.Host() + "/" + parent + "@" + of.Digest.String()
 	plain, err := registries.Fetcher(ctx, ref)
 	clienttest.NoError(t, err)
 	listed, listErr := plain.(remotes.ReferrersFetcher).FetchReferrers(ctx, of.Digest)
 	resolver := nested.New(registries, nested.Options{})
-	_, root, err := resolver.Resolve(ctx, ref)
-	clienttest.NoError(t, err)
-	f, err := resolver.Fetcher(ctx, ref)
-	clienttest.NoError(t, err)
-	fetcher := f.(interface {
-		Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
-	})
+	fetcher, root := begin(ctx, t, resolver, ref)
 	inPull, err := fetcher.Referrers(ctx, root, clienttest.Repository(t, reg.Host()+"/"+parent))
 	if (err == nil) != (listErr == nil) || !slices.EqualFunc(listed, inPull, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }) {
 		t.Errorf("a fetcher lists %v, %v; a pull %v, %v", listed, listErr, inPull, err)
@@ -160,12 +151,7 @@ func TestReferrersAreWhatSaysSo(t *testing.T) {
 		body := clienttest.Must(json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{other, signature}}))
 		s.registry.Intercept(registrytest.Say(200, ocispec.MediaTypeImageIndex, string(body), ofReferrers))
 		ref := s.registry.Host() + "/" + parent + "@" + image.Digest.String()
-		_, _, err := s.resolver.Resolve(t.Context(), ref)
-		clienttest.NoError(t, err)
-		f := clienttest.Must(s.resolver.Fetcher(t.Context(), ref)).(interface {
-			remotes.Fetcher
-			Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
-		})
+		f, _ := begin(t.Context(), t, s.resolver, ref)
 		listed, err := f.Referrers(t.Context(), image, clienttest.Repository(t, s.registry.Host()+"/"+parent))
 		if err != nil || len(listed) != 1 || listed[0].Digest != signature.Digest {
 			t.Errorf("%v %v", listed, err)
@@ -216,11 +202,7 @@ func TestHostileLists(t *testing.T) {
 			signature := s.registry.Referrer(parent, image, "application/x-a")
 			second := s.registry.Referrer(parent, signature, "application/x-b")
 			ref, at := s.registry.Host()+"/"+parent+"@"+image.Digest.String(), clienttest.Repository(t, s.registry.Host()+"/"+parent)
-			_, _, err := s.resolver.Resolve(t.Context(), ref)
-			clienttest.NoError(t, err)
-			f := clienttest.Must(s.resolver.Fetcher(t.Context(), ref)).(interface {
-				Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
-			})
+			f, _ := begin(t.Context(), t, s.resolver, ref)
 			listed := test.list(s.registry, image, signature)
 			s.registry.Intercept(registrytest.Say(200, ocispec.MediaTypeImageIndex, string(clienttest.Must(json.Marshal(ocispec.Index{Manifests: listed}))), ofReferrers))
 			got, err := f.Referrers(t.Context(), image, at)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/clienttest"
@@ -47,12 +48,11 @@ func newScene(t *testing.T, options nested.Options) *scene {
 }
 
 func (s *scene) registries() *registry.Client {
-	registries := registry.New(registry.Options{
+	registries := clienttest.NewClient(s.t, registry.Options{
 		PlainHTTP:   true,
 		Credentials: s.source,
 		Metrics:     s.metrics,
 	})
-	s.t.Cleanup(registries.CloseIdleConnections)
 	return registries
 }
 
@@ -62,6 +62,23 @@ func (s *scene) pull(root ocispec.Descriptor) error {
 	s.registry.Tag(parent, "v1", root.Digest)
 	_, err := clienttest.PullIn(s.pauses.In(context.Background()), s.resolver, s.store, s.registry.Host()+"/"+parent+":v1")
 	return err
+}
+
+// pulling is the fetcher of a pull, with what it can do besides.
+type pulling interface {
+	remotes.Fetcher
+	Children(context.Context, ocispec.Descriptor) ([]nested.Entry, error)
+	Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
+}
+
+// begin resolves a reference, and returns the fetcher and the root.
+func begin(ctx context.Context, t *testing.T, resolver remotes.Resolver, ref string) (pulling, ocispec.Descriptor) {
+	t.Helper()
+	name, root, err := resolver.Resolve(ctx, ref)
+	clienttest.NoError(t, err)
+	f, err := resolver.Fetcher(ctx, name)
+	clienttest.NoError(t, err)
+	return f.(pulling), root
 }
 
 // want fails unless what was asked for is exactly that.

@@ -44,8 +44,7 @@ func TestPusherStrategies(t *testing.T) {
 			inner := storeDocument(t, store, ocispec.MediaTypeImageIndex, clienttest.IndexOf(registrytest.Member(db, "db")))
 			root := storeDocument(t, store, ocispec.MediaTypeImageIndex,
 				clienttest.IndexOf(registrytest.Member(web, "web"), registrytest.Member(inner, "data"), own))
-			registries := registry.New(registry.Options{PlainHTTP: true})
-			defer registries.CloseIdleConnections()
+			registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 			resolver := nested.New(registries, nested.Options{Store: store, Strategy: test.strategy})
 			tag := "nested-" + root.Digest.Encoded()[:12]
 			want := map[string]string{ // what is put as a manifest, and as what
@@ -95,8 +94,7 @@ func TestPusherOfCarrier(t *testing.T) {
 	clienttest.NoError(t, err)
 	storeDocument(t, store, ocispec.MediaTypeEmptyJSON, ocispec.DescriptorEmptyJSON.Data)
 	carrier := storeDocument(t, store, desc.MediaType, data)
-	registries := registry.New(registry.Options{PlainHTTP: true})
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	pushAll(t, nested.New(registries, nested.Options{Store: store}), reg.Host()+"/"+parent+":v1", carrier, store)
 	puts := reg.Log(registrytest.Method(http.MethodPut), registrytest.In(parent+"/web"), registrytest.Of(registrytest.KindManifest))
 	if want := "nested-" + inside.Digest.Encoded()[:12]; len(puts) != 1 || puts[0].Reference != want {

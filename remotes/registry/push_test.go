@@ -19,8 +19,7 @@ import (
 // TestPushedDigest: what is no digest becomes no part of a request.
 func TestPushedDigest(t *testing.T) {
 	reg := clienttest.NewRegistry(t)
-	registries := registry.New(registry.Options{PlainHTTP: true})
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")
 	clienttest.NoError(t, err)
 	for _, d := range []string{ocispec.DescriptorEmptyJSON.Digest.String() + "&from=secret", "sha256:../../../x", "sha256:", ""} {
@@ -100,12 +99,11 @@ func TestUploadLocations(t *testing.T) {
 			}))
 			defer reg.Close()
 			host := reg.Listener.Addr().String()
-			registries := registry.New(registry.Options{
+			registries := clienttest.NewClient(t, registry.Options{
 				HostsDir:    clienttest.HostsDir(t, host, fmt.Sprintf("server = %q\n[header]\nX-Hosts = \"canary\"\n", reg.URL)),
 				Credentials: clienttest.UserPassword(t, host, "user", "secret"),
 				Header:      http.Header{"X-Client": {"canary"}}, UserAgent: "program",
 			})
-			defer registries.CloseIdleConnections()
 			data := "content of " + name
 			pushLayer(t, registries, host, data)
 			if stored != data {
@@ -165,8 +163,7 @@ func TestPushOtherScope(t *testing.T) {
 	}))
 	defer reg.Close()
 	host := reg.Listener.Addr().String()
-	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, host, "user", "secret")})
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, host, "user", "secret")})
 	for _, data := range []string{"one", "two"} {
 		pushLayer(t, registries, host, data)
 	}

@@ -39,8 +39,7 @@ func TestPushedManifestRedirected(t *testing.T) {
 					return true
 				})
 				at.Intercept(at.Pushes(false))
-				registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
-				defer registries.CloseIdleConnections()
+				registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 				data := clienttest.Encode(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: ocispec.DescriptorEmptyJSON})
 				desc := clienttest.Describe(ocispec.MediaTypeImageManifest, data)
 				pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+":v1")

@@ -20,8 +20,7 @@ import (
 // pushManifest pushes a manifest as every user of a pusher does.
 func pushManifest(t *testing.T, reg *registrytest.Registry, desc ocispec.Descriptor, data []byte) error {
 	t.Helper()
-	registries := registry.New(registry.Options{PlainHTTP: true})
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	pusher, err := registries.Pusher(t.Context(), reg.Host()+"/"+parent+"@"+desc.Digest.String())
 	clienttest.NoError(t, err)
 	w, err := pusher.Push(t.Context(), desc)

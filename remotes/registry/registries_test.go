@@ -75,8 +75,7 @@ func TestOtherScope(t *testing.T) {
 		at: clienttest.Entry("all", "secret"), at + "/web": clienttest.Entry("web", "secret"),
 	}})}
 	clienttest.NoError(t, pullFrom(t, reg.Host(), options))
-	registries := registry.New(options)
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, options)
 	_, err := clienttest.Pull(nested.New(registries, nested.Options{}), clienttest.NewStore(t), at+":plain")
 	clienttest.NoError(t, err)
 	want := map[string]int{
@@ -143,8 +142,7 @@ func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
 func TestPreparedTokenIsAskedForOnce(t *testing.T) {
 	reg, credentials := privateRegistry(t)
 	content := clienttest.PutImage(reg, parent+"/web", "layer")
-	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: credentials})
-	t.Cleanup(registries.CloseIdleConnections)
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true, Credentials: credentials})
 	child := clienttest.Repository(t, reg.Host()+"/"+parent+"/web")
 	registries.Prepare(t.Context(), child)
 	if log := reg.Log(); len(log) > 0 {
@@ -170,8 +168,7 @@ func TestUnreadableHostsArePassedOver(t *testing.T) {
 	clienttest.NoError(t, os.Mkdir(hosts, 0o700))
 	clienttest.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte("server = ["), 0o600))
 	for _, lenient := range []bool{false, true} {
-		registries := registry.New(registry.Options{HostsDir: filepath.Dir(hosts), PlainHTTP: true, Lenient: lenient})
-		t.Cleanup(registries.CloseIdleConnections)
+		registries := clienttest.NewClient(t, registry.Options{HostsDir: filepath.Dir(hosts), PlainHTTP: true, Lenient: lenient})
 		_, _, err := registries.Resolve(t.Context(), reg.Host()+"/"+parent+"@"+content.Digest.String())
 		if lenient != (err == nil) {
 			t.Errorf("lenient %t: %v", lenient, err)
@@ -184,7 +181,7 @@ func TestClientAndHeader(t *testing.T) {
 	reg := clienttest.NewRegistry(t)
 	content := clienttest.PutImage(reg, parent, "layer")
 	var seen []string
-	registries := registry.New(registry.Options{
+	registries := clienttest.NewClient(t, registry.Options{
 		PlainHTTP: true,
 		Header:    http.Header{"X-Team": {"blue"}},
 		UpdateClient: func(c *http.Client) error {
@@ -196,7 +193,6 @@ func TestClientAndHeader(t *testing.T) {
 			return nil
 		},
 	})
-	t.Cleanup(registries.CloseIdleConnections)
 	if _, _, err := registries.Resolve(t.Context(), reg.Host()+"/"+parent+"@"+content.Digest.String()); err != nil {
 		t.Fatal(err)
 	}

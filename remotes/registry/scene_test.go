@@ -34,8 +34,7 @@ func privateRegistry(t *testing.T, options ...registrytest.Option) (*registrytes
 // another repository for each member.
 func pullFrom(t *testing.T, host string, options registry.Options) error {
 	t.Helper()
-	registries := registry.New(options)
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, options)
 	_, err := clienttest.Pull(nested.New(registries, nested.Options{}), clienttest.NewStore(t), host+"/"+parent+":v1")
 	return err
 }

@@ -38,8 +38,7 @@ func TestKeepsReferences(t *testing.T) {
 		supporting + strings.Repeat(" ", 64<<10): false,
 	} {
 		reg := clienttest.NewRegistry(t, registrytest.SupportsChildNamespaces(statement))
-		registries := registry.New(registry.Options{PlainHTTP: true})
-		defer registries.CloseIdleConnections()
+		registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 		for _, name := range []string{"org/app", "org/app", "org/app/web"} {
 			got, err := registries.KeepsReferences(t.Context(), clienttest.Repository(t, reg.Host()+"/"+name))
 			if got != want || err != nil {
@@ -53,8 +52,7 @@ func TestKeepsReferences(t *testing.T) {
 	for _, status := range []int{http.StatusAccepted, http.StatusNonAuthoritativeInfo, http.StatusPartialContent, http.StatusNotFound} {
 		reg := clienttest.NewRegistry(t, registrytest.SupportsChildNamespaces(supporting))
 		reg.Intercept(registrytest.Say(status, "application/json", supporting))
-		registries := registry.New(registry.Options{PlainHTTP: true})
-		defer registries.CloseIdleConnections()
+		registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 		if keeps, err := registries.KeepsReferences(t.Context(), clienttest.Repository(t, reg.Host()+"/"+parent)); keeps || err != nil {
 			t.Errorf("said with status %d: %t, %v", status, keeps, err)
 		}
@@ -65,8 +63,7 @@ func TestKeepsReferences(t *testing.T) {
 func TestKeepsReferencesToken(t *testing.T) {
 	reg := clienttest.NewRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
 	reg.Allow("all", "secret", parent)
-	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
@@ -86,8 +83,7 @@ func TestKeepsReferencesToken(t *testing.T) {
 // TestKeepsReferencesError: that it could not be found out is no answer, and not kept; for a strategy it is no.
 func TestKeepsReferencesError(t *testing.T) {
 	reg := clienttest.NewRegistry(t, registrytest.WithTokenAuth(), registrytest.SupportsChildNamespaces(supporting))
-	registries := registry.New(registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
-	defer registries.CloseIdleConnections()
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true, Credentials: clienttest.UserPassword(t, reg.Host(), "all", "secret")})
 	at := clienttest.Repository(t, reg.Host()+"/"+parent)
 	if _, err := registries.KeepsReferences(t.Context(), at); err == nil {
 		t.Error("no error with a wrong password")

@@ -228,8 +228,7 @@ func TestUploadsWaitForNobody(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	registries := registry.New(registry.Options{PlainHTTP: true})
-	t.Cleanup(registries.CloseIdleConnections)
+	registries := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d, Size: int64(len(data))}

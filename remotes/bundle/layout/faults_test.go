@@ -139,8 +139,7 @@ func pullOpen(t *testing.T, to interface {
 	l.Store = failingStore{l.Store, l.dir, l.before}
 	named, err := auth.ParseReference(ref)
 	clienttest.NoError(t, err)
-	client := registry.New(registry.Options{PlainHTTP: true})
-	defer client.CloseIdleConnections()
+	client := clienttest.NewClient(t, registry.Options{PlainHTTP: true})
 	b, err := bundle.Open(t.Context(), nested.New(client, nested.Options{Store: to, Complete: true}), named)
 	clienttest.NoError(t, err)
 	_, err = bundle.Pull(t.Context(), b, to, ref, bundle.PullOptions{Options: bundle.Options{OmitNonDistributable: true, Concurrent: 1}})
