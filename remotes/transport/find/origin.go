@@ -102,12 +102,19 @@ func originOf(ctx context.Context, repository auth.Repository) *Origin {
 	return nil
 }
 
+// clone is the request with another method, and without its body: that of a push
+// is the index, and has been read.
+func (o *Origin) clone(ctx context.Context, method string) *http.Request {
+	r := o.request.Clone(ctx)
+	r.Method, r.Body, r.GetBody, r.ContentLength, r.TransferEncoding = method, http.NoBody, nil, 0, nil
+	return r
+}
+
 // do asks as the request does. The answer is content, or a redirect where one may
 // be handed on; whatever else came is a [cameError].
 func (o *Origin) do(ctx context.Context, q query) (*http.Response, error) {
 	asking, cancel := context.WithCancel(ctx)
-	r := o.request.Clone(context.WithValue(asking, ownKey{}, true))
-	r.Method = q.method
+	r := o.clone(context.WithValue(asking, ownKey{}, true), q.method)
 	if path := o.parsed.Path(q.kind, q.reference); path != r.URL.Path {
 		r.URL.Path, r.URL.RawQuery = path, q.values.Encode()
 		r.Header = o.credentials()
@@ -145,10 +152,10 @@ func isOwn(resp *http.Response) bool {
 var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 // credentials are the headers with which another question of the same client
-// has to be asked.
+// has to be asked, which has no body.
 func (o *Origin) credentials() http.Header {
 	header := o.request.Header.Clone()
-	for _, name := range []string{"Accept", "Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+	for _, name := range []string{"Accept", "Content-Type", "Expect", "Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
 		header.Del(name)
 	}
 	return header
@@ -212,9 +219,8 @@ func (o *Origin) PassOn(body io.Reader, closer io.Closer, size int64) (*http.Res
 // Send asks the registry something else with what the request shows; another
 // host, to which the registry leads, without.
 func (o *Origin) Send(ctx context.Context, method string, u *url.URL, header http.Header, data []byte) (*http.Response, error) {
-	r := o.request.Clone(ctx)
-	r.Method, r.URL, r.Header = method, o.request.URL.ResolveReference(u), o.credentials()
-	r.Header.Del("Content-Type")
+	r := o.clone(ctx, method)
+	r.URL, r.Header = o.request.URL.ResolveReference(u), o.credentials()
 	for name, v := range header {
 		r.Header[name] = v
 	}
@@ -223,7 +229,6 @@ func (o *Origin) Send(ctx context.Context, method string, u *url.URL, header htt
 		r.Header.Del("Authorization")
 		r.Header.Del("Cookie")
 	}
-	r.Body, r.GetBody, r.ContentLength = http.NoBody, nil, 0
 	if data != nil {
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
 	}
