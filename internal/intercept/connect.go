@@ -115,7 +115,7 @@ func (p *proxy) answerTLS(c connection) (connection, error) {
 	err := secure.HandshakeContext(ctx)
 	if refusal, ok := errors.AsType[*net.OpError](err); ok && refusal.Op == "remote error" { // an alert; others went away
 		p.journal.failed("TLS with the command for "+c.target.urlHost("https"), fmt.Errorf(
-			"%w; a client with roots of its own, which a flag or a setting names, is not to be intercepted; %s", err, instead))
+			"%w; the command does not trust what SSL_CERT_FILE names: leave its own roots out, or use %s", err, front(c.target.urlHost("https"))))
 	}
 	return c, err
 }

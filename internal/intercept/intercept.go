@@ -25,8 +25,10 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 )
 
-// instead is the next step where a command cannot be intercepted.
-const instead = "what works is a client on Linux that reads SSL_CERT_FILE, and a name of the registry that is not loopback's"
+// front is the next step where a command cannot be intercepted: a registry that clients ask by a name of its own.
+func front(registry string) string {
+	return "nestctl serve --listen :443 --certificate FILE --registry NAME=" + registry
+}
 
 // Select returns the registries that are named, or else those of the references among the arguments of a command. It is an
 // error, before anything runs, when their requests cannot be intercepted: there is no registry, or it is one that clients
@@ -34,7 +36,7 @@ const instead = "what works is a client on Linux that reads SSL_CERT_FILE, and a
 func Select(named, arguments []string) ([]Registry, error) {
 	var selected []Registry
 	if slices.Contains([]string{"darwin", "ios", "windows"}, runtime.GOOS) {
-		return nil, fmt.Errorf("%s: Go programs do not read SSL_CERT_FILE there, so that requests cannot be intercepted; %s", runtime.GOOS, instead)
+		return nil, fmt.Errorf("%s: Go programs do not read SSL_CERT_FILE there, so that requests cannot be intercepted; use Linux, or %s", runtime.GOOS, front("REGISTRY"))
 	}
 	for _, text := range named {
 		r, err := ParseRegistry(text)
@@ -51,7 +53,7 @@ func Select(named, arguments []string) ([]Registry, error) {
 	}
 	for _, r := range selected {
 		if r.isLoopback() {
-			return nil, usage.Errorf("registry %s: clients ask registries on loopback without a proxy, so that requests cannot be intercepted; %s", r, instead)
+			return nil, usage.Errorf("registry %s: clients ask registries on loopback without a proxy, so that requests cannot be intercepted; use a name of it that is not loopback's, or %s", r, front(r.String()))
 		}
 	}
 	return selected, nil

@@ -116,7 +116,7 @@ func TestClientsOwnRoots(t *testing.T) {
 	if _, err := run(t, o, append([]string{"sh", "-c", script}, itself(t)...)...); err == nil {
 		t.Error("no error")
 	}
-	if len(log.all) != 1 || !strings.Contains(log.all[0], "report: TLS with the command for registry.test: ") || !strings.Contains(log.all[0], instead) {
+	if len(log.all) != 1 || !strings.Contains(log.all[0], "report: TLS with the command for registry.test: ") || !strings.Contains(log.all[0], front("registry.test")) {
 		t.Errorf("%q", log.all)
 	}
 }
