@@ -119,8 +119,6 @@ test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
 	cd integration && MATRIX=all $(GOTEST) $(RACE) -count=1 -timeout=20m -run='^TestMatrix$$' .
 
 # In `make test` when Kubernetes is built already.
-test-kubelet: NEEDED += buildah
-test-kubelet: PACKAGES += buildah
 test-kubelet: packages tools build kubelet
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^Test(Kubelet|Cluster)$$' .
 
@@ -173,10 +171,10 @@ lint: bin/.golangci-lint-$(LINT)
 vuln: bin/.govulncheck-$(VULN)
 	@.ci/vuln
 
-# What the tests need and do not build: runc, pass and gpg, systemd, curl, and a C compiler for the race detector.
-# They are Debian's packages.
-NEEDED := runc pass gpg gpg-agent systemctl curl gcc
-PACKAGES := runc pass gnupg systemd curl gcc libc6-dev
+# What the tests need and do not build: runc, pass and gpg, systemd, other people's clients, and a C compiler for the race
+# detector. They are Debian's packages.
+NEEDED := runc pass gpg gpg-agent systemctl curl skopeo podman buildah gcc
+PACKAGES := runc pass gnupg systemd curl skopeo podman buildah gcc libc6-dev
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
