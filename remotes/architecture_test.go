@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -63,4 +64,48 @@ func declared(t *testing.T) map[string]bool {
 		}
 	}
 	return names
+}
+
+// TestMapsNameEveryFile: a package comment that names files names all of its package, and none that is gone. One whose
+// name begins like a named one is named with it, and those of one system with what they are for.
+func TestMapsNameEveryFile(t *testing.T) {
+	byPackage := map[string][]string{}
+	for _, file := range sources(t) {
+		byPackage[filepath.Dir(file)] = append(byPackage[filepath.Dir(file)], filepath.Base(file))
+	}
+	for dir, files := range byPackage {
+		comment, at := packageComment(t, dir, files)
+		named := regexp.MustCompile(`\b\w+\.go\b`).FindAllString(comment, -1)
+		if named == nil {
+			continue
+		}
+		for _, name := range named {
+			if !slices.Contains(files, name) {
+				t.Errorf("%s/%s names %s, which is not there", dir, at, name)
+			}
+		}
+		for _, file := range files {
+			begins := func(name string) bool { return strings.HasPrefix(file, strings.TrimSuffix(name, ".go")) }
+			if file != at && !ofOneSystem.MatchString(file) && !slices.ContainsFunc(named, begins) {
+				t.Errorf("%s/%s does not name %s", dir, at, file)
+			}
+		}
+	}
+}
+
+var ofOneSystem = regexp.MustCompile(`_(linux|unix|bsd|windows|other)\.go$`)
+
+// packageComment returns the comment of a package, and the file that has it.
+func packageComment(t *testing.T, dir string, files []string) (comment, file string) {
+	t.Helper()
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", dir, file), nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed.Doc != nil {
+			return parsed.Doc.Text(), file
+		}
+	}
+	return "", ""
 }

@@ -3,7 +3,7 @@
 // arrived and who asked for it. It ends with status 0 only when everything is as it says.
 //
 // Read on in this order: publish.go (the registry), credentials.go (the user's Docker configuration
-// and its helper), check.go (layouts and the request log).
+// and its helper), check.go (layouts and the request log) with tokens.go (who asked for which token).
 package main
 
 import (
