@@ -38,9 +38,19 @@ func Main(m leaktest.M) {
 // of the secrets to the log since now, or anything to a name server. The package's
 // tests run in [Main].
 func Judge(t testing.TB, r *registrytest.Registry, parents, passwords []string) {
+	judge(t, r, registrytest.NewLedger(parents...), passwords)
+}
+
+// JudgeWrites is [Judge] for clients that push, mount and delete, and log in.
+func JudgeWrites(t testing.TB, r *registrytest.Registry, parents, passwords []string) {
+	l := registrytest.NewLedger(parents...)
+	l.Writes()
+	judge(t, r, l, passwords)
+}
+
+func judge(t testing.TB, r *registrytest.Registry, l *registrytest.Ledger, passwords []string) {
 	start, before := logged.Len(), askedDNS.Load()
 	t.Cleanup(func() {
-		l := registrytest.NewLedger(parents...)
 		l.Expect(r)
 		for _, password := range passwords {
 			l.Show(password, r, registrytest.Of(registrytest.KindToken))

@@ -60,6 +60,15 @@ func New(t *testing.T, options ...registrytest.Option) *Scene {
 	return s
 }
 
+// NewWritten is [New] for clients that also push, mount and delete, and log in.
+func NewWritten(t *testing.T, options ...registrytest.Option) *Scene {
+	t.Helper()
+	s := &Scene{T: t, Registry: registrytest.New(append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
+	t.Cleanup(s.Registry.Close)
+	clienttest.JudgeWrites(t, s.Registry, []string{"org"}, passwords)
+	return s
+}
+
 // Front is a handler that stands before the registry.
 type Front interface {
 	http.Handler

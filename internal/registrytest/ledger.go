@@ -13,6 +13,7 @@ import (
 // contacted, a repository that is neither a parent nor below one. Tokens are
 // secrets of the registry that issued them, each for one repository.
 type Ledger struct {
+	writes  bool
 	parents []string
 	origins []*origin
 	secrets map[string][]permission
@@ -60,6 +61,27 @@ func (l *Ledger) Breaches() (found []string) {
 	return found
 }
 
+// Writes expects clients that push, mount and delete, and log in.
+func (l *Ledger) Writes() { l.writes = true }
+
+// isFor reports whether a request's token is for nothing but the repository; for a mount it is also
+// for what that is from.
+func (l *Ledger) isFor(q Request) bool {
+	own := "repository:" + q.Repository + ":"
+	if !l.writes {
+		return slices.Equal(q.Scopes, []string{own + "pull"})
+	}
+	for _, s := range q.Scopes {
+		switch {
+		case s == own+"pull", s == own+"pull,push", s == own+"delete":
+		case q.Kind == KindUpload && len(q.Scopes) == 2 && strings.HasSuffix(s, ":pull"):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 func (l *Ledger) breaches(o *origin, q Request) (found []string) {
 	switch {
 	case !o.expected:
@@ -68,9 +90,9 @@ func (l *Ledger) breaches(o *origin, q Request) (found []string) {
 		found = append(found, "no request of the specification: "+q.Path)
 	case q.Repository != "" && !l.below(q.Repository):
 		found = append(found, "outside the parents")
-	case q.Kind == KindToken && len(q.Scopes) != 1:
+	case q.Kind == KindToken && len(q.Scopes) != 1 && !l.writes:
 		found = append(found, fmt.Sprintf("scopes %q", q.Scopes))
-	case q.bearer() && q.Repository != "" && len(q.Scopes) > 0 && !slices.Equal(q.Scopes, []string{"repository:" + q.Repository + ":pull"}):
+	case q.bearer() && q.Repository != "" && len(q.Scopes) > 0 && !l.isFor(q):
 		found = append(found, fmt.Sprintf("a token for %q", q.Scopes))
 	}
 	text := q.text()

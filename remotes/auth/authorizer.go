@@ -99,6 +99,9 @@ func (a *Authorizer) scopeFor(challenge *Challenge) string {
 		return challenge.Scope
 	}
 	name := cmp.Or(a.registry.nameOf(a.repository), a.repository.name)
+	if name == "" {
+		return "" // of no repository: who logs in
+	}
 	scopes := append([]string{"repository:" + name + ":" + a.actions}, a.mounted...)
 	slices.Sort(scopes)
 	return strings.Join(slices.Compact(scopes), " ")

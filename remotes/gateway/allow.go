@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -43,6 +44,12 @@ func (p Pattern) Match(repository auth.Repository) bool {
 	return p.registry == repository.Host() && matchPrefix(p.components, strings.Split(repository.Name(), "/"))
 }
 
+// allows reports whether one of the patterns, or that there are none, allows a
+// repository.
+func allows(patterns []Pattern, repository auth.Repository) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p Pattern) bool { return p.Match(repository) })
+}
+
 // matchPrefix reports whether the pattern's components match the first ones of
 // a name.
 func matchPrefix(pattern, name []string) bool {
@@ -80,7 +87,7 @@ type served struct {
 
 // Lookup implements [auth.Source].
 func (s served) Lookup(ctx context.Context, r auth.Repository) (auth.Credential, error) {
-	if auth.IsRedirected(ctx) && !s.by.allowed(r) {
+	if auth.IsRedirected(ctx) && !allows(s.by.options.Allow, r) {
 		return auth.Credential{Source: "none: a registry redirects there, and allow in the gateway's configuration does not name it"}, nil
 	}
 	return s.Sources.Lookup(ctx, r)

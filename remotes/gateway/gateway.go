@@ -10,17 +10,23 @@
 // the registry's is known to be good, so that a client can go on to the next
 // host.
 //
-// What is asked for is found by package transport. Here is who may ask, and for
+// A [Front] is the same for a network, for pulling and pushing: clients show
+// Basic, as in mode pod, and see a registry that supports child namespaces.
+//
+// What is asked for is found by package find. Here is who may ask, and for
 // what: [Gateway], the handler (gateway.go); guard and the caller (guard.go); the
 // registry and the repository that a request names (serve.go) and [Pattern]s
 // (allow.go); [NewServer] and its certificates (server.go); [Metrics], what is
-// counted of all that (metrics.go).
+// counted of all that (metrics.go). [Front] (front.go) has its paths in
+// endpoint.go, what slows down those who guess in logins.go, and the way to the
+// registry in behind.go, with what clients carry sealed (seal.go).
 package gateway
 
 import (
 	"cmp"
 	"errors"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"time"
@@ -137,11 +143,16 @@ const ownConnections = 24
 // Check reads the hosts.toml of each registry. Requests for one that cannot be
 // read fail with the same error.
 func (g *Gateway) Check() error {
+	return checkHosts(g.clients, maps.Keys(g.serves))
+}
+
+// checkHosts reads the hosts.toml of registries.
+func checkHosts(clients *registry.Client, registries iter.Seq[string]) error {
 	var all error
-	for r := range g.serves {
+	for r := range registries {
 		repository, err := auth.ParseRepository(r + "/x")
 		if err == nil {
-			_, err = g.clients.Hosts(repository)
+			_, err = clients.Hosts(repository)
 		}
 		all = errors.Join(all, err)
 	}
@@ -163,7 +174,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(resp.StatusCode)
 	n, err := io.Copy(&paced{w, http.NewResponseController(w)}, resp.Body)
-	g.metrics.request(q.Kind(), resp.StatusCode, n)
+	g.metrics.request("gateway", q.Kind(), resp.StatusCode, n)
 	if err != nil {
 		panic(http.ErrAbortHandler) // a body that ends early must not look complete
 	}

@@ -12,11 +12,16 @@ import (
 // browser send, and such as were meant for another host. Who may connect at
 // all is decided by TLS; see [NewServer].
 func guard(r *http.Request) error {
-	switch site := r.Header.Get("Sec-Fetch-Site"); {
-	case !isLoopback(r.Host):
+	if !isLoopback(r.Host) {
 		return &find.Failure{Status: http.StatusMisdirectedRequest, Code: "DENIED", Message: "the request is for another host"}
-	case r.Header.Get("Origin") != "", site != "" && site != "none":
-		return &find.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: "the gateway is not for browsers"}
+	}
+	return notForBrowsers(r)
+}
+
+// notForBrowsers refuses what a web page makes a browser send.
+func notForBrowsers(r *http.Request) error {
+	if site := r.Header.Get("Sec-Fetch-Site"); r.Header.Get("Origin") != "" || site != "" && site != "none" {
+		return &find.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: "this is not for browsers"}
 	}
 	return nil
 }

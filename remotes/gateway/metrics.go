@@ -62,10 +62,10 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 // asked counts a request to a registry.
 func (m *Metrics) asked(k find.Kind) { m.upstream.WithLabelValues(string(k)).Inc() }
 
-func (m *Metrics) request(k find.Kind, status int, bytes int64) {
+func (m *Metrics) request(door string, k find.Kind, status int, bytes int64) {
 	if k == "" {
 		k = "other"
 	}
-	m.requests.WithLabelValues("gateway", string(k), strconv.Itoa(status)).Inc()
+	m.requests.WithLabelValues(door, string(k), strconv.Itoa(status)).Inc()
 	m.sent.Add(float64(bytes))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // parse reads a request, if it may be made. Errors are of type
-// [transport.Failure].
+// [find.Failure].
 func (g *Gateway) parse(r *http.Request) (find.Request, error) {
 	if err := guard(r); err != nil {
 		return find.Request{}, err
@@ -40,17 +40,8 @@ func (g *Gateway) served(ns []string, name string) (auth.Repository, error) {
 	if err != nil {
 		return auth.Repository{}, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}
-	if !g.allowed(repository) {
+	if !allows(g.options.Allow, repository) {
 		return auth.Repository{}, &find.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: fmt.Sprintf("repository %s is not allowed; see allow in the gateway's configuration", repository)}
 	}
 	return repository, nil
-}
-
-func (g *Gateway) allowed(repository auth.Repository) bool {
-	for _, p := range g.options.Allow {
-		if p.Match(repository) {
-			return true
-		}
-	}
-	return len(g.options.Allow) == 0
 }

@@ -28,6 +28,9 @@ type Request struct {
 	Query      url.Values  // without ns, which is added for mirrors
 	Header     http.Header // in addition to the client's options
 	Body       []byte
+	Stream     io.Reader // in place of Body: content that can be read once, of Size bytes
+	Size       int64     // -1: not known
+	At         *url.URL  // in place of the path: where the registry has led to, as an upload's Location
 
 	// HandOn returns a redirect as the answer when any client could follow it
 	// as well as this one: the registry's own, over https, to another host by a
@@ -45,11 +48,17 @@ type Request struct {
 // Errors: those of the host's authorizer, [auth.DeniedError] for a final 401,
 // and [url.Error], whose URL may contain a signature in its query.
 func (h Host) Do(ctx context.Context, q Request) (*http.Response, error) {
+	if q.At != nil {
+		return h.do(ctx, q.At, q)
+	}
 	return h.do(ctx, h.URL(q), q)
 }
 
 func (h Host) do(ctx context.Context, u *url.URL, q Request) (*http.Response, error) {
 	client := h.Client
+	if q.Stream != nil {
+		q.Stream = &once{Reader: q.Stream}
+	}
 	if q.HandOn {
 		client = h.handingOn()
 	}
@@ -59,9 +68,16 @@ func (h Host) do(ctx context.Context, u *url.URL, q Request) (*http.Response, er
 				return nil, err
 			}
 		}
-		req, err := http.NewRequestWithContext(ctx, q.Method, u.String(), q.body())
+		body, err := q.body()
 		if err != nil {
 			return nil, err
+		}
+		req, err := http.NewRequestWithContext(ctx, q.Method, u.String(), body)
+		if err != nil {
+			return nil, err
+		}
+		if q.Stream != nil {
+			req.ContentLength = q.Size
 		}
 		maps.Copy(req.Header, h.header)
 		maps.Copy(req.Header, q.Header)
@@ -72,11 +88,14 @@ func (h Host) do(ctx context.Context, u *url.URL, q Request) (*http.Response, er
 	})
 }
 
-func (q Request) body() io.Reader {
-	if q.Body == nil {
-		return http.NoBody
+func (q Request) body() (io.Reader, error) {
+	switch {
+	case q.Stream != nil:
+		return q.Stream.(*once).again()
+	case q.Body == nil:
+		return http.NoBody, nil
 	}
-	return bytes.NewReader(q.Body)
+	return bytes.NewReader(q.Body), nil
 }
 
 // accept is the header with the accepted media types.

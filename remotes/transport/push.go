@@ -119,6 +119,9 @@ func (p *push) publish(ctx context.Context) (*http.Response, error) {
 // it says is kept for a while.
 func (p *push) supports(ctx context.Context) (bool, error) {
 	host := p.q.Repository().Host()
+	if p.before != nil {
+		return p.before.KeepsReferences(ctx, p.q.Repository())
+	}
 	if said, known := p.supporting.Get(host); known {
 		return said, nil
 	}

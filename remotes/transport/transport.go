@@ -21,6 +21,7 @@ type Transport struct {
 	base       http.RoundTripper
 	tls, plain *find.Finder             // for registries of https, and of http
 	own        *locations.Cache         // nil: it was given
+	before     *registry.Client         // nil: it is for one client
 	supporting flight.Map[string, bool] // what registries say of themselves, by host
 	pushed     flight.Map[string, bool] // where the client pushes, as host and path
 }
@@ -47,6 +48,17 @@ func New(base http.RoundTripper, registries registry.Options, options Options) (
 	return t, nil
 }
 
+// Before returns a transport for many clients, as a front before registries has
+// it. Requests are on behalf of the callers of their contexts ([find.WithCaller]).
+// Content is asked for with a client of registries, whose credentials are
+// [find.Callers], from the repository of a request as from members; base has to
+// ask with the caller's credential for everything else. Options.PerCaller and
+// Options.Locations are required.
+func Before(base http.RoundTripper, registries *registry.Client, options Options) *Transport {
+	f := find.New(registries, options)
+	return &Transport{base: base, tls: f, plain: f, before: registries}
+}
+
 // finder is the one for a request.
 func (t *Transport) finder(r *http.Request) *find.Finder {
 	if r.URL.Scheme == "http" {
@@ -62,7 +74,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.pushed.Put(begun, true, pushTime)
 	}
 	switch {
-	case !ok, q.Kind() == find.Tags:
+	case !ok, q.Kind() == find.Tags && t.before == nil:
 	case r.Method == http.MethodGet, q.IsHead():
 		return t.get(r, q)
 	case r.Method == http.MethodPut && q.Kind() == find.Manifests:
@@ -81,7 +93,7 @@ func read(r *http.Request) (find.Request, bool) {
 		return q, false
 	}
 	repository, err := auth.ParseRepository(r.URL.Host + "/" + q.Name())
-	return q.Of(repository, find.Caller{}), err == nil
+	return q.Of(repository, find.CallerOf(r.Context())), err == nil
 }
 
 // pushTime is for how long a client is taken to push where it has begun an upload.
@@ -103,8 +115,16 @@ func (t *Transport) get(r *http.Request, q find.Request) (*http.Response, error)
 			q = q.Unsearched()
 		}
 	}
-	f := t.finder(r)
-	return f.Pass(find.NewOrigin(r, q, t.base))
+	if t.before != nil {
+		return find.Complete(r, t.tls.Answer(r.Context(), q)), nil
+	}
+	return t.finder(r).Pass(find.NewOrigin(r, q, t.base))
+}
+
+// Refuse is the answer that an error is to a request.
+func (t *Transport) Refuse(r *http.Request, err error) *http.Response {
+	q, _ := read(r)
+	return find.Complete(r, t.finder(r).Refuse(r.Context(), q, err))
 }
 
 // CloseIdleConnections closes the connections that nobody uses.

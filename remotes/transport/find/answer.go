@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -47,12 +50,19 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 	} else if no.Status == http.StatusUnauthorized {
 		no.Status, no.Code = http.StatusForbidden, "DENIED" // CRI answers a 401 with credentials
 	}
+	if isMemoryError(err) {
+		header.Set("Retry-After", memoryRetry)
+	}
+	var answered retry.Answered
+	if f.options.Complete && errors.As(err, &answered) {
+		if status, wait := answered.Answer(); status == http.StatusTooManyRequests {
+			no.Status, no.Code = status, "TOOMANYREQUESTS"
+			header.Set("Retry-After", strconv.Itoa(int(max(wait, time.Second).Seconds())))
+		}
+	}
 	body, failed := json.Marshal(map[string]any{"errors": []map[string]string{{"code": no.Code, "message": message}}})
 	if failed != nil {
 		body = nil // cannot happen: strings encode
-	}
-	if isMemoryError(err) {
-		header.Set("Retry-After", memoryRetry)
 	}
 	fields := log.Fields{"status": no.Status}
 	if q.repository != (auth.Repository{}) {
@@ -68,6 +78,15 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 		logger.Warn(message)
 	}
 	return AnswerWith(no.Status, header, body)
+}
+
+// AnswerJSON is an answer with a value.
+func AnswerJSON(status int, value any) *http.Response {
+	data, err := json.Marshal(value)
+	if err != nil {
+		data = nil // callers have values that encode
+	}
+	return AnswerWith(status, http.Header{"Content-Type": {"application/json"}, "Docker-Distribution-Api-Version": {"registry/2.0"}}, data)
 }
 
 // classify returns the answer to an error. It is 502 unless the error is the

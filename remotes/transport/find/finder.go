@@ -26,6 +26,13 @@ type Options struct {
 	// ([Callers]): callers then know nothing of each other. Otherwise all are
 	// one.
 	PerCaller bool
+	// Complete says that clients take the answers for those of a registry that
+	// has all of the API: referrers come from their tag where there is no API
+	// for them, and a registry's 429 is handed on.
+	Complete bool
+	// Follow says that what registries redirect to is fetched for the client,
+	// and redirects are not handed on.
+	Follow bool
 	// Timeout bounds the time until an answer begins; 10 minutes, since clients
 	// have limits of their own.
 	Timeout time.Duration
@@ -100,7 +107,7 @@ func (f *Finder) CloseIdleConnections() { f.upstream.registries.CloseIdleConnect
 // Answer answers a request, which ends when the body of the answer is closed.
 // What failed is an answer, too.
 func (f *Finder) Answer(ctx context.Context, q Request) *http.Response {
-	ctx = auth.Paced(context.WithValue(ctx, callerKey{}, q.caller))
+	ctx = auth.Paced(WithCaller(ctx, q.caller))
 	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
 	resp, err := f.find(ctx, q)
 	if err != nil {
@@ -136,8 +143,7 @@ func (f *Finder) find(ctx context.Context, q Request) (*http.Response, error) {
 	case Tags:
 		return f.findTags(ctx, q)
 	}
-	header := http.Header{"Docker-Distribution-Api-Version": {"registry/2.0"}, "Content-Type": {"application/json"}}
-	return AnswerWith(http.StatusOK, header, []byte("{}")), nil
+	return AnswerJSON(http.StatusOK, struct{}{}), nil
 }
 
 // Rule is the rule by which indexes are followed.

@@ -3,14 +3,19 @@ package find
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -45,11 +50,48 @@ func (f *Finder) findReferrers(ctx context.Context, q Request) (*http.Response, 
 		}
 		return resp, err
 	})
+	if f.options.Complete && errdefs.IsNotFound(err) {
+		return f.taggedReferrers(ctx, q)
+	}
 	if err != nil {
 		return nil, err
 	}
 	f.hop(q, served)
 	return f.readPage(ctx, q, resp)
+}
+
+// taggedReferrers answers as a registry with a referrers API would: with the list
+// under the tag for it (distribution spec, section "Referrers Tag Schema"). When
+// there is none, nothing refers to the content.
+func (f *Finder) taggedReferrers(ctx context.Context, q Request) (*http.Response, error) {
+	list := struct {
+		SchemaVersion int                  `json:"schemaVersion"`
+		MediaType     string               `json:"mediaType"`
+		Manifests     []ocispec.Descriptor `json:"manifests"`
+	}{SchemaVersion: 2, MediaType: ocispec.MediaTypeImageIndex}
+	tagged := q
+	tagged.kind, tagged.tag, tagged.digest = Manifests, oci.ReferrersTag(q.digest), ""
+	c, err := f.byTag(ctx, tagged)
+	switch {
+	case errdefs.IsNotFound(err):
+	case err != nil:
+		return nil, err
+	default:
+		defer c.close()
+		if !images.IsIndexType(c.mediaType) || json.Unmarshal(c.data, &list) != nil {
+			return nil, &registry.AnswerError{Host: q.repository.Host(), Of: q.repository.String(), MediaType: c.mediaType, List: true}
+		}
+	}
+	header := http.Header{"Content-Type": {ocispec.MediaTypeImageIndex}}
+	if wanted := q.query.Get("artifactType"); wanted != "" {
+		list.Manifests = slices.DeleteFunc(list.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType != wanted })
+		header.Set("Oci-Filters-Applied", "artifactType")
+	}
+	if list.Manifests == nil {
+		list.Manifests = []ocispec.Descriptor{}
+	}
+	data, err := json.Marshal(list)
+	return AnswerWith(http.StatusOK, header, data), err
 }
 
 // page returns the parameters that are passed on to the registry, which

@@ -125,7 +125,7 @@ func (a *readAhead) newPull(q Request) *pull {
 		return nil
 	}
 	p := &pull{readAhead: a, tenant: q.tenant(), lastRequest: time.Now(), items: map[digest.Digest]*item{}}
-	p.ctx, p.end = context.WithCancel(auth.Small(context.WithValue(context.Background(), callerKey{}, q.caller)))
+	p.ctx, p.end = context.WithCancel(auth.Small(WithCaller(context.Background(), q.caller)))
 	p.expiry = time.AfterFunc(readAheadTime, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()

@@ -156,6 +156,17 @@ type Caller struct{ Username, Password string }
 // callerKey is the key of the caller in a context.
 type callerKey struct{}
 
+// WithCaller returns a context for requests on behalf of a caller.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf is on whose behalf a context is.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
 // Callers is the [auth.Source] for [Options].PerCaller: the credential of the
 // caller on whose behalf the context is. Whatever the repository, it is the only
 // one that there is.
@@ -163,7 +174,7 @@ type Callers struct{}
 
 // Lookup implements [auth.Source].
 func (Callers) Lookup(ctx context.Context, _ auth.Repository) (auth.Credential, error) {
-	c, _ := ctx.Value(callerKey{}).(Caller)
+	c := CallerOf(ctx)
 	if auth.IsRedirected(ctx) {
 		return auth.Credential{Source: "none: the caller's is for the registry that redirects there"}, nil
 	}

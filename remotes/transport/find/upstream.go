@@ -56,7 +56,7 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	for i, h := range capable {
 		asking := ctx
 		if !isSame(h, hosts[len(hosts)-1]) {
-			asking = context.WithValue(ctx, callerKey{}, Caller{}) // the caller's credentials are for the registry only
+			asking = WithCaller(ctx, Caller{}) // the caller's credentials are for the registry only
 		}
 		var resp *http.Response
 		if resp, err = u.tryHost(asking, h, repository, q, i == len(capable)-1); err == nil {

@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/find"
+)
+
+// behind asks the registry behind a front for what pushing is about, as an
+// [http.RoundTripper]: with the credential of the caller that a request's context
+// has. URLs have the registry's name as host, and the paths of the distribution
+// spec. Where an upload goes on is such a path, too, in which the registry's own
+// URL is sealed for the repository and the user, so that any replica can go on.
+type behind struct {
+	registries *registry.Client
+	seals      seals
+}
+
+// passedOn are the headers of a client's request that the registry gets.
+var passedOn = []string{"Accept", "Content-Type", "Content-Range"}
+
+// RoundTrip implements [http.RoundTripper].
+func (b *behind) RoundTrip(r *http.Request) (*http.Response, error) {
+	w, err := b.read(r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := b.registries.Send(r.Context(), w.Request, w.mounted...)
+	if err != nil {
+		return nil, err
+	}
+	resp.Header = kept(resp.Header, answered)
+	if location := resp.Header.Get("Location"); location != "" {
+		resp.Header.Set("Location", b.location(w, resp.StatusCode, location))
+	}
+	if w.data != nil && resp.StatusCode == http.StatusCreated {
+		err = b.list(r.Context(), w, resp)
+	}
+	if err != nil {
+		return nil, errors.Join(err, resp.Body.Close())
+	}
+	resp.Request = r
+	return resp, nil
+}
+
+// written is a request to write, read.
+type written struct {
+	registry.Request
+	mounted []auth.Repository
+	upload  bool   // to /blobs/uploads/
+	purpose string // of what is sealed
+	data    []byte // of a manifest
+	done    string // the path of what is there when it is answered with 201
+}
+
+// read reads a request. Errors are of type [find.Failure].
+func (b *behind) read(r *http.Request) (written, error) {
+	rest, reference := cutLast(strings.TrimPrefix(r.URL.Path, "/v2/"))
+	name, word := cutLast(rest)
+	w := written{upload: word == "uploads" && strings.HasSuffix(name, "/blobs")}
+	if w.upload {
+		name, word = strings.TrimSuffix(name, "/blobs"), "blobs/uploads"
+	}
+	repository, err := auth.ParseRepository(r.URL.Host + "/" + name)
+	if err != nil {
+		return w, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
+	}
+	query := r.URL.Query()
+	w.Request = registry.Request{Repository: repository, Method: r.Method, Path: word + "/" + reference, Query: query, Header: kept(r.Header, passedOn)}
+	w.purpose = repository.String() + " " + find.CallerOf(r.Context()).Username
+	switch {
+	case w.upload && reference != "":
+		err = b.goOn(&w, reference)
+	case w.upload:
+		w.mounted, err = mountedFrom(repository, query)
+	}
+	if err == nil && r.Body != nil && r.Body != http.NoBody {
+		err = w.take(r)
+	}
+	if d := query.Get("digest"); w.upload && d != "" {
+		w.done = "/v2/" + name + "/blobs/" + d
+	} else if d := query.Get("mount"); w.upload && d != "" {
+		w.done = "/v2/" + name + "/blobs/" + d
+	} else if !w.upload {
+		w.done = r.URL.Path
+	}
+	return w, err
+}
+
+// take takes the content that is sent: a manifest as a whole, so that it can be
+// sent again, all else as it comes.
+func (w *written) take(r *http.Request) (err error) {
+	if w.upload || w.Method != http.MethodPut {
+		w.Stream, w.Size = r.Body, r.ContentLength
+		return nil
+	}
+	w.data, err = io.ReadAll(r.Body)
+	w.Body = w.data
+	return err
+}
+
+// goOn is for a request about an upload that goes on.
+func (b *behind) goOn(w *written, sealed string) error {
+	location, err := b.seals.open(sealed, w.purpose)
+	if err == nil {
+		w.At, err = url.Parse(location)
+	}
+	if err != nil {
+		return &find.Failure{Status: http.StatusNotFound, Code: "BLOB_UPLOAD_UNKNOWN", Message: fmt.Sprintf("upload to %s: %v; begin it again", w.Repository, err)}
+	}
+	if d := w.Query.Get("digest"); d != "" { // of the client's query nothing else is about an upload
+		values := w.At.Query()
+		values.Set("digest", d)
+		w.At.RawQuery = values.Encode()
+	}
+	return nil
+}
+
+// mountedFrom is where a blob is to be mounted from, if a query says so.
+func mountedFrom(to auth.Repository, query url.Values) ([]auth.Repository, error) {
+	if query.Get("mount") == "" || query.Get("from") == "" {
+		return nil, nil
+	}
+	from, err := auth.ParseRepository(to.Host() + "/" + query.Get("from"))
+	if err != nil {
+		return nil, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
+	}
+	return []auth.Repository{from}, nil
+}
+
+// location is a Location of the registry as the client gets it.
+func (b *behind) location(w written, status int, location string) string {
+	if status == http.StatusAccepted && w.upload {
+		return "/v2/" + w.Repository.Name() + "/blobs/uploads/" + b.seals.seal(location, w.purpose)
+	}
+	return w.done
+}
+
+// list lists a manifest that has a subject among the referrers of that, where the
+// registry does not: clients hear from a front that it does.
+func (b *behind) list(ctx context.Context, w written, resp *http.Response) error {
+	var manifest struct{ Subject *ocispec.Descriptor }
+	if json.Unmarshal(w.data, &manifest) != nil || manifest.Subject == nil || resp.Header.Get("Oci-Subject") != "" {
+		return nil
+	}
+	desc := ocispec.Descriptor{MediaType: registry.MediaType(w.Header.Get("Content-Type")), Digest: digest.FromBytes(w.data), Size: int64(len(w.data))}
+	if _, reference := cutLast(w.Path); strings.HasPrefix(reference, "sha512:") {
+		desc.Digest = digest.SHA512.FromBytes(w.data)
+	}
+	if err := b.registries.ListReferrer(ctx, w.Repository, desc, w.data); err != nil {
+		return err
+	}
+	resp.Header.Set("Oci-Subject", manifest.Subject.Digest.String())
+	return nil
+}
+
+// answered are the headers of a registry's answer to a write that clients get.
+var answered = []string{"Content-Type", "Content-Length", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Docker-Upload-Uuid", "Location",
+	"Oci-Chunk-Max-Length", "Oci-Chunk-Min-Length", "Oci-Subject", "Oci-Tag", "Range", "Retry-After", "Warning"}
+
+// kept are the headers of these names.
+func kept(header http.Header, names []string) http.Header {
+	k := http.Header{}
+	for _, name := range names {
+		if v := header.Values(name); len(v) > 0 {
+			k[http.CanonicalHeaderKey(name)] = v
+		}
+	}
+	return k
+}

@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/transport/find"
+)
+
+// network is a registry with a front before it, and a client on the network.
+type network struct {
+	*fronttest.Scene
+	front *Front
+	user  string // "": none
+}
+
+func newNetwork(t *testing.T, change func(*FrontOptions), options ...registrytest.Option) *network {
+	t.Helper()
+	n := &network{Scene: fronttest.NewWritten(t, options...), user: "alice"}
+	n.Registry.Allow("alice", fronttest.Secret, "org/app", "org/app/web", "org/app/worker")
+	n.Registry.Allow("bob", fronttest.Secret, "org/app")
+	n.Registry.Intercept(n.Registry.Pushes(false))
+	n.front, n.Server = n.serve(change)
+	return n
+}
+
+// serve puts one more front before the registry until the test ends.
+func (n *network) serve(change func(*FrontOptions)) (*Front, *httptest.Server) {
+	n.T.Helper()
+	memory := find.NewMemory(find.DefaultMemory)
+	o := FrontOptions{Registries: map[string]string{"127.0.0.1": n.Registry.Host()}, SearchRequests: 100, Prefetch: 64, Memory: memory}
+	if change != nil {
+		change(&o)
+	}
+	f, err := NewFront(o)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	server := httptest.NewServer(f)
+	n.T.Cleanup(func() {
+		server.Close()
+		f.Close()
+		fronttest.CheckMemory(n.T, memory.Used)
+	})
+	return f, server
+}
+
+// ask makes a request as the user.
+func (n *network) ask(method, path, data string, header ...string) fronttest.Reply {
+	n.T.Helper()
+	var body io.Reader
+	if data != "" {
+		body = strings.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(n.T.Context(), method, n.Server.URL+path, body)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	if n.user != "" {
+		req.SetBasicAuth(n.user, fronttest.Secret)
+	}
+	resp, err := n.Server.Client().Do(req)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	got, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		n.T.Fatal(err)
+	}
+	return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(got)}
+}
+
+// nestedIndex is an index of these members, as a client makes it.
+func nestedIndex(t *testing.T, members ...ocispec.Descriptor) (data string, d digest.Digest) {
+	t.Helper()
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: members}
+	index.SchemaVersion = 2
+	body, err := json.Marshal(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body), digest.FromBytes(body)
+}
+
+// TestFrontAnswersLogins: at /v2/ a front answers as the registry does, but asks for Basic.
+func TestFrontAnswersLogins(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, nil)
+	for _, test := range []struct {
+		user, password string
+		status         int
+	}{{"alice", fronttest.Secret, http.StatusOK}, {"alice", "no-secret", http.StatusUnauthorized}, {"", "", http.StatusUnauthorized}} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.Server.URL+"/v2/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.user != "" {
+			req.SetBasicAuth(test.user, test.password)
+		}
+		resp, err := n.Server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		challenge := resp.Header.Get("WWW-Authenticate")
+		if resp.StatusCode != test.status || test.status == http.StatusUnauthorized && !strings.HasPrefix(challenge, "Basic ") {
+			t.Errorf("%s %s: %d %q", test.user, test.password, resp.StatusCode, challenge)
+		}
+	}
+}
+
+// TestFrontTakesAndGives: an image and a nested index are pushed to a front, each with the caller's rights, and everything is
+// pulled from the repository of the index; whoever may not read a member does not get it.
+func TestFrontTakesAndGives(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, nil)
+	layer := "a layer"
+	web := n.push("org/app/web", "v1", layer)
+	data, d := nestedIndex(t, registrytest.Member(web, "web"))
+	put := n.ask(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex)
+	if put.Status != http.StatusCreated || put.Header.Get("Docker-Content-Digest") != d.String() {
+		t.Fatalf("%+v", put)
+	}
+	for _, path := range []string{"manifests/v1", "manifests/" + d.String()} {
+		if got := n.ask(http.MethodGet, "/v2/org/app/"+path, ""); got.Body != data || got.Header.Get("Content-Type") != ocispec.MediaTypeImageIndex {
+			t.Errorf("%s: %+v", path, got)
+		}
+	}
+	for _, path := range []string{"manifests/" + web.Digest.String(), "blobs/" + digest.FromString(layer).String()} {
+		if got := n.ask(http.MethodGet, "/v2/org/app/"+path, ""); got.Status != http.StatusOK {
+			t.Errorf("%s: %+v", path, got)
+		}
+		n.user = "bob"
+		if got := n.ask(http.MethodGet, "/v2/org/app/"+path, ""); got.Status != http.StatusForbidden && got.Status != http.StatusNotFound {
+			t.Errorf("bob got %s: %+v", path, got)
+		}
+		n.user = "alice"
+	}
+}
+
+// push pushes an image as clients do: its blobs in pieces, then the manifest.
+func (n *network) push(repository, tag, layer string) ocispec.Descriptor {
+	n.T.Helper()
+	config := ocispec.DescriptorEmptyJSON
+	n.upload(repository, string(config.Data))
+	n.upload(repository, layer)
+	manifest := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString(layer), Size: int64(len(layer))}}}
+	manifest.SchemaVersion = 2
+	body, err := json.Marshal(manifest)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	if put := n.ask(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, string(body), "Content-Type", ocispec.MediaTypeImageManifest); put.Status != http.StatusCreated {
+		n.T.Fatalf("%+v", put)
+	}
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(body), Size: int64(len(body))}
+}
+
+func (n *network) upload(repository, data string) {
+	n.T.Helper()
+	begun := n.ask(http.MethodPost, "/v2/"+repository+"/blobs/uploads/", "")
+	location := begun.Header.Get("Location")
+	if begun.Status != http.StatusAccepted || !strings.HasPrefix(location, "/v2/"+repository+"/blobs/uploads/") {
+		n.T.Fatalf("%+v", begun)
+	}
+	done := n.ask(http.MethodPut, location+"?digest="+digest.FromString(data).String(), data)
+	if done.Status != http.StatusCreated {
+		n.T.Fatalf("%+v", done)
+	}
+}
