@@ -114,6 +114,16 @@ func NoError(t testing.TB, err error) {
 	}
 }
 
+// Await waits until it is so. It fails after 20 seconds, with what is said then.
+func Await(t testing.TB, so func() bool, says func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(says())
+		}
+	}
+}
+
 // Must is the value, or panics when there is an error.
 func Must[T any](value T, err error) T {
 	if err != nil {

@@ -14,13 +14,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/clienttest"
-	"github.com/nestedoci/nested/internal/leaktest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/transport/locations"
@@ -46,13 +44,8 @@ var passwords = []string{Secret, "all-secret", "no-secret", "plain-secret", "oth
 // Secret is the password of all users.
 const Secret = "canary"
 
-// Main runs the tests of a package, whose log scenes judge, and exits.
-func Main(m leaktest.M) {
-	clienttest.Main(m)
-}
-
 // New starts the registry, which wants tokens. Its requests are judged when the
-// test ends, as is what was logged since now: the package's tests run in [Main].
+// test ends, as is what was logged since now: the package's tests run in [clienttest.Main].
 func New(t *testing.T, options ...registrytest.Option) *Scene {
 	t.Helper()
 	s := &Scene{T: t, Registry: clienttest.NewRegistry(t, append([]registrytest.Option{registrytest.WithTokenAuth()}, options...)...)}
@@ -98,11 +91,8 @@ func (s *Scene) Start(file string, front func(*locations.Cache) (f Front, used f
 // CheckMemory fails when something was taken and is not given back.
 func CheckMemory(t *testing.T, used func() int64) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); used() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) { // what is read ahead ends by itself
-			t.Fatalf("%d bytes were not given back", used())
-		}
-	}
+	// What is read ahead ends by itself.
+	clienttest.Await(t, func() bool { return used() == 0 }, func() string { return fmt.Sprintf("%d bytes were not given back", used()) })
 }
 
 // PerRepository is a Docker configuration with a user for each repository.
@@ -176,8 +166,15 @@ func (s *Scene) Pull(tag string) digest.Digest {
 // Fetch gets content and all that is below it, from org/app alone.
 func (s *Scene) Fetch(d ocispec.Descriptor) {
 	s.T.Helper()
+	s.FetchBy(s.Do, d)
+}
+
+// FetchBy is Fetch with another way to ask, and returns how many manifests, indexes
+// and blobs that were.
+func (s *Scene) FetchBy(do func(method, path string, header ...string) Reply, d ocispec.Descriptor) (all int) {
+	s.T.Helper()
 	if s.Had[d.Digest] {
-		return
+		return 0
 	}
 	if s.Had != nil {
 		s.Had[d.Digest] = true
@@ -186,16 +183,17 @@ func (s *Scene) Fetch(d ocispec.Descriptor) {
 	if strings.Contains(d.MediaType, "image.index") || strings.Contains(d.MediaType, "image.manifest") {
 		kind = "manifests"
 	}
-	got := s.Get(kind, d.Digest)
+	got := do(http.MethodGet, "/v2/org/app/"+kind+"/"+string(d.Digest))
 	if got.Status != http.StatusOK || digest.FromString(got.Body) != d.Digest {
 		s.T.Fatalf("%s %s: %d %.300s", kind, d.Digest, got.Status, got.Body)
 	}
 	if kind == "blobs" {
-		return
+		return 1
 	}
 	for _, child := range s.Children(got.Body) {
-		s.Fetch(child)
+		all += s.FetchBy(do, child)
 	}
+	return all + 1
 }
 
 // Children are the descriptors in a document.
@@ -277,6 +275,3 @@ func AddRequests(f *testing.F) {
 		f.Add(s[0], s[1])
 	}
 }
-
-// HostsDir is [clienttest.PlainHTTP].
-var HostsDir = clienttest.PlainHTTP

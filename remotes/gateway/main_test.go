@@ -3,7 +3,7 @@ package gateway
 import (
 	"testing"
 
-	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/clienttest"
 )
 
-func TestMain(m *testing.M) { fronttest.Main(m) }
+func TestMain(m *testing.M) { clienttest.Main(m) }

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -141,33 +142,13 @@ func (f *following) authorize(challenge string) bool {
 	return f.token != ""
 }
 
-// fetchAll gets all of what is below a descriptor from the one repository.
-func (f *following) fetchAll(d ocispec.Descriptor) (all int) {
-	f.T.Helper()
-	kind := "blobs"
-	if strings.Contains(d.MediaType, "image.index") || strings.Contains(d.MediaType, "image.manifest") {
-		kind = "manifests"
-	}
-	got := f.ask(http.MethodGet, "/v2/org/app/"+kind+"/"+string(d.Digest))
-	if got.Status != http.StatusOK || digest.FromString(got.Body) != d.Digest {
-		f.T.Fatalf("%s %s: %d %.300s", kind, d.Digest, got.Status, got.Body)
-	}
-	if kind == "blobs" {
-		return 1
-	}
-	for _, child := range f.Children(got.Body) {
-		all += f.fetchAll(child)
-	}
-	return all + 1
-}
-
 // TestTransportFollows: what a client asks of the repository of a nested index comes from the members, each with a
 // credential of its own; the client's own is shown for its own repository alone.
 func TestTransportFollows(t *testing.T) {
 	t.Parallel()
 	f := newFollowing(t)
 	root := f.Publish()
-	if n := f.fetchAll(root); n != 8 {
+	if n := f.FetchBy(f.ask, root); n != 8 {
 		t.Errorf("%d manifests, indexes and blobs, want 8", n)
 	}
 	for _, q := range f.Registry.Log(registrytest.WithCredentials, registrytest.Below("org")) {
@@ -237,18 +218,6 @@ func TestTransportPasses(t *testing.T) {
 	}
 }
 
-// nestedIndex is an index of these members, as a client makes it.
-func nestedIndex(t *testing.T, members ...ocispec.Descriptor) (data string, d digest.Digest) {
-	t.Helper()
-	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: members}
-	index.SchemaVersion = 2
-	body, err := json.Marshal(index)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body), digest.FromBytes(body)
-}
-
 // TestTransportTakesNestedIndexes: a nested index that is pushed is there under its tag and its digest, carried, once all
 // of its members are, and what is missing is named.
 func TestTransportTakesNestedIndexes(t *testing.T) {
@@ -259,7 +228,7 @@ func TestTransportTakesNestedIndexes(t *testing.T) {
 	absent := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("absent"), Size: 6}
 	denied := f.Registry.Image("org/app/none", []byte("denied"))
 
-	data, _ := nestedIndex(t, registrytest.Member(web, "web"), registrytest.Member(absent, "worker"), registrytest.Member(denied, "none"))
+	data := string(clienttest.IndexOf(registrytest.Member(web, "web"), registrytest.Member(absent, "worker"), registrytest.Member(denied, "none")))
 	got := f.send(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex)
 	var said struct {
 		Errors []struct {
@@ -281,7 +250,8 @@ func TestTransportTakesNestedIndexes(t *testing.T) {
 	}
 
 	copied := f.Registry.Image("org/app", []byte("copied")) // as clients do that know nothing of child namespaces
-	data, d := nestedIndex(t, registrytest.Member(web, "web"), registrytest.Member(copied, "worker"))
+	data = string(clienttest.IndexOf(registrytest.Member(web, "web"), registrytest.Member(copied, "worker")))
+	d := digest.FromString(data)
 	got = f.send(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex)
 	if got.Status != http.StatusCreated || got.Header.Get("Docker-Content-Digest") != d.String() {
 		t.Fatalf("%d %s", got.Status, got.Body)
@@ -294,7 +264,7 @@ func TestTransportTakesNestedIndexes(t *testing.T) {
 			t.Errorf("HEAD %s: %d %s", reference, got.Status, got.Header)
 		}
 	}
-	if n := f.fetchAll(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d}); n != 7 {
+	if n := f.FetchBy(f.ask, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d}); n != 7 {
 		t.Errorf("%d came, want 7", n)
 	}
 }
@@ -306,7 +276,8 @@ func TestTransportDeletes(t *testing.T) {
 	f := newFollowing(t)
 	f.Registry.Intercept(f.Registry.Pushes(false))
 	web := f.Registry.Image("org/app/web", []byte("web"))
-	data, d := nestedIndex(t, registrytest.Member(web, "web"))
+	data := string(clienttest.IndexOf(registrytest.Member(web, "web")))
+	d := digest.FromString(data)
 	if got := f.send(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex); got.Status != http.StatusCreated {
 		t.Fatalf("%d %s", got.Status, got.Body)
 	}

@@ -92,7 +92,7 @@ func TestInvalidTagsAreNotAskedFor(t *testing.T) {
 			t.Errorf("%s: %s", q, q.Path)
 		}
 	}
-	if s.Registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)) == 0 || len(s.Locations.Places(repository(t, s.Registry.Host()+"/org/app"), root.Digest)) == 0 {
+	if s.Registry.Count(registrytest.In("org/app"), registrytest.Of(registrytest.KindManifest)) == 0 || len(s.Locations.Places(s.repository("org/app"), root.Digest)) == 0 {
 		t.Error("nothing was searched for behind the tag that is one")
 	}
 }

@@ -2,10 +2,12 @@ package find
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -35,11 +37,10 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 				}
 			}()
 		}
-		for deadline := time.Now().Add(20 * time.Second); s.Registry.Count(registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials) < slow; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d bytes: only %d of %d transfers have begun", size, s.Registry.Count(registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials), slow)
-			}
+		begun := func() int {
+			return s.Registry.Count(registrytest.Of(registrytest.KindBlob), registrytest.WithCredentials)
 		}
+		clienttest.Await(t, func() bool { return begun() >= slow }, func() string { return fmt.Sprintf("%d bytes: only %d of %d transfers have begun", size, begun(), slow) })
 		s.Registry.ResetLog()
 		s.Registry.ResetIntercepts()
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -179,7 +179,7 @@ func TestUnverifiedSaysNothing(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, node)
 	root := s.Publish()
-	parent := repository(t, s.Registry.Host()+"/org/app")
+	parent := s.repository("org/app")
 	member := s.Children(s.Registry.Body(root.Digest))[0]
 	carried := s.Registry.PutBlob("org/app", root.MediaType, []byte(s.Registry.Body(s.Registry.Index("org/elsewhere", registrytest.Member(member, "web")).Digest)))
 	carrier := s.Registry.Artifact("org/app", nested.CarrierType, carried)
@@ -218,10 +218,9 @@ func TestMirrorNamesNothing(t *testing.T) {
 	s := newScene(t, node)
 	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	s.Registry.Tag("org/app", "v1", image.Digest)
-	mirror := registrytest.New()
-	t.Cleanup(mirror.Close)
+	mirror := clienttest.NewRegistry(t)
 	mirror.Tag("org/app", "v1", mirror.Image("org/app", registrytest.TarLayer(map[string]string{"a": "evil"})).Digest)
-	s.options.hostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	s.options.hostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 	text := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = [\"pull\"]\n", s.Registry.URL(), mirror.URL())
 	if err := os.WriteFile(filepath.Join(s.options.hostsDir, s.Registry.Host(), "hosts.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

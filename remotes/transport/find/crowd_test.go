@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/memory"
 	"github.com/nestedoci/nested/internal/registrytest"
@@ -90,15 +91,8 @@ func (c *crowd) come(method string, path func(i int) string) {
 
 func (c *crowd) awaitWaiting(so func(waiting int) bool) {
 	c.T.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		waiting := c.options.Memory.content.Waiting()
-		if so(waiting) {
-			return
-		}
-		if time.Now().After(deadline) {
-			c.T.Fatalf("%d wait, %d have gone", waiting, c.ended.Load())
-		}
-	}
+	waiting := c.options.Memory.content.Waiting
+	clienttest.Await(c.T, func() bool { return so(waiting()) }, func() string { return fmt.Sprintf("%d wait, %d have gone", waiting(), c.ended.Load()) })
 }
 
 // disperse lets the tenant go.
@@ -323,11 +317,7 @@ func TestEndlessAnswersOfAllSizesHoldNobodyUp(t *testing.T) {
 				_ = resp.Body.Close()
 			}
 		})
-		for deadline := time.Now().Add(10 * time.Second); p.Free() == before; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("no room for %d bytes, %d are free", n, before)
-			}
-		}
+		clienttest.Await(t, func() bool { return p.Free() != before }, func() string { return fmt.Sprintf("no room for %d bytes, %d are free", n, before) })
 	}
 	got := make(chan fronttest.Reply, 1)
 	go func() { got <- c.Do(http.MethodGet, "/v2/org/app/manifests/large") }()

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/transport/locations"
@@ -100,7 +100,7 @@ func TestLocationsSurvive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if got := again.Roots(repository(t, s.Registry.Host()+"/org/app"), locations.MaxRoots); len(got) != 1 || !got[0].Strict() && got[0].Fields().Depth != 0 {
+	if got := again.Roots(s.repository("org/app"), locations.MaxRoots); len(got) != 1 || !got[0].Strict() && got[0].Fields().Depth != 0 {
 		t.Errorf("roots %+v", got)
 	}
 }
@@ -153,7 +153,7 @@ func TestCarrierIsServedAsItsIndex(t *testing.T) {
 			return false
 		})
 		got := s.Get("manifests", another)
-		if places := s.Locations.Places(repository(t, s.Registry.Host()+"/org/app"), another); got.Status != http.StatusNotFound || len(places) > 0 {
+		if places := s.Locations.Places(s.repository("org/app"), another); got.Status != http.StatusNotFound || len(places) > 0 {
 			t.Errorf("a nested index under the digest of another blob, encoding %q: %+v, learnt %v", encoding, got, places)
 		}
 	}
@@ -223,7 +223,7 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, node)
-			s.options.hostsDir = fronttest.HostsDir(t, s.Registry.Host())
+			s.options.hostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 			s.start(filepath.Join(t.TempDir(), "locations"))
 			blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 			s.Registry.Intercept(test.fault(s.Registry))
@@ -247,9 +247,8 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 func TestRedirectIsFollowedWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, node)
-	store := registrytest.New()
-	t.Cleanup(store.Close)
-	s.options.hostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	store := clienttest.NewRegistry(t)
+	s.options.hostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 	s.start(filepath.Join(t.TempDir(), "locations"))
 	blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))
 	store.PutBlob("org/app", "application/octet-stream", []byte("content"))

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -12,8 +13,7 @@ import (
 // asked for with the credential of its own: our scope first, then the one that is named.
 func TestRenamedScopeKeepsCredentialsApart(t *testing.T) {
 	t.Parallel()
-	registry := registrytest.New(registrytest.WithTokenAuth())
-	t.Cleanup(registry.Close)
+	registry := clienttest.NewRegistry(t, registrytest.WithTokenAuth())
 	s := &scene{Scene: &fronttest.Scene{T: t, Registry: registry}, options: frontOptions{mode: node, credentials: fronttest.PerRepository(t, registry), Options: Options{SearchRequests: 100}}}
 	for _, name := range []string{"org/app", "org/app/web"} {
 		registry.Allow("user of "+name, fronttest.Secret, "back/"+name)

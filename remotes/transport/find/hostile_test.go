@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -90,7 +91,7 @@ func TestReferrerSaysNothingOfOthers(t *testing.T) {
 	s.Do(http.MethodGet, "/v2/org/app/manifests/"+tag)
 	s.wantAll(append(s.Children(s.Registry.Body(web.Digest)), web)...) // by a client that has the index
 	s.Pull("v1")
-	if roots := s.Locations.Roots(repository(t, s.Registry.Host()+"/org/app"), locations.MaxRoots); len(roots) != 1 {
+	if roots := s.Locations.Roots(s.repository("org/app"), locations.MaxRoots); len(roots) != 1 {
 		t.Errorf("roots %v", roots)
 	}
 }
@@ -139,9 +140,8 @@ func TestMirrorSeesNoCallersCredentials(t *testing.T) {
 	s := newScene(t, pod)
 	image := s.Registry.Image("org/app", registrytest.TarLayer(map[string]string{"a": "1"}))
 	s.Registry.Tag("org/app", "v1", image.Digest)
-	mirror := registrytest.New(registrytest.WithBasicAuth())
-	t.Cleanup(mirror.Close)
-	s.options.hostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	mirror := clienttest.NewRegistry(t, registrytest.WithBasicAuth())
+	s.options.hostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 	hosts := filepath.Join(s.options.hostsDir, s.Registry.Host(), "hosts.toml")
 	text := fmt.Sprintf("server = %q\n[host.%q]\n", s.Registry.URL(), mirror.URL())
 	if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
@@ -222,7 +222,7 @@ func TestIndexOfEmptyEntriesPasses(t *testing.T) {
 	if got := s.Get("manifests", d.Digest); got.Status != http.StatusOK || len(got.Body) != len(body) {
 		t.Errorf("status %d, %d bytes", got.Status, len(got.Body))
 	}
-	found, _, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(plain(repository(t, s.Registry.Host()+"/org/app"), d.Digest), []byte(body), repository(t, s.Registry.Host()+"/org/app"))
+	found, _, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(plain(s.repository("org/app"), d.Digest), []byte(body), s.repository("org/app"))
 	if len(found) > 0 || err != nil {
 		t.Errorf("%d places, %v", len(found), err)
 	}
@@ -247,7 +247,7 @@ func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 	s.Pull("v1")
 	missing := digest.FromString("nowhere")
 	s.Get("blobs", missing)
-	w := s.Server.Config.Handler.(*front).searches.idle[tenant{repository: repository(t, s.Registry.Host()+"/org/app")}]
+	w := s.Server.Config.Handler.(*front).searches.idle[tenant{repository: s.repository("org/app")}]
 	if w == nil || w.complete.IsZero() {
 		t.Fatal("the search is not known to be complete")
 	}

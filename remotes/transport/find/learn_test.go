@@ -110,7 +110,7 @@ func TestLearningKeepsNobodyWaiting(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the client is gone")
 	cancel(gone)
-	parent := repository(t, s.Registry.Host()+"/org/app")
+	parent := s.repository("org/app")
 	some := func(from, n int) (places []nested.Place) {
 		for i := range n {
 			places = append(places, plain(parent, digest.FromString(fmt.Sprint(from+i))))

@@ -3,11 +3,13 @@ package find
 import (
 	"testing"
 	"time"
+
+	"github.com/nestedoci/nested/internal/clienttest"
 )
 
 // holder is somebody who takes memory.
 func holder(t *testing.T, name string) tenant {
-	return tenant{repository: repository(t, "reg.test/org/"+name)}
+	return tenant{repository: clienttest.Repository(t, "reg.test/org/"+name)}
 }
 
 // TestMemoryIsGivenBack: a request gives back what it has taken however it ends.

@@ -135,7 +135,7 @@ func TestClaimsChangeNothingKnown(t *testing.T) {
 		for _, tag := range []string{"v1", "v2", "plain"} {
 			s.Pull(tag)
 		}
-		parent := repository(t, s.Registry.Host()+"/org/app")
+		parent := s.repository("org/app")
 		roots := fmt.Sprint(s.Locations.Roots(parent, locations.MaxRoots))
 		s.poison()
 		s.wantAll(all...)

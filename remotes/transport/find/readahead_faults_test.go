@@ -17,15 +17,12 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
-
-func (s *scene) repository(name string) auth.Repository {
-	return repository(s.T, s.Registry.Host()+"/"+name)
-}
 
 // of matches authorized requests for some content.
 func of(d digest.Digest) registrytest.Filter {
@@ -228,7 +225,7 @@ func TestSizeIsBound(t *testing.T) {
 	for name, length := range map[string]int64{"said": 8 << 20, "not said": -1} {
 		body := &counted{Reader: io.LimitReader(zeros{}, 8<<20)}
 		g := newFront(frontOptions{mode: node})
-		p := nested.PlaceIn(repository(t, "reg.test/p"), ocispec.Descriptor{Digest: digest.FromString("small"), Size: 1 << 10}).AsStrict()
+		p := nested.PlaceIn(clienttest.Repository(t, "reg.test/p"), ocispec.Descriptor{Digest: digest.FromString("small"), Size: 1 << 10}).AsStrict()
 		ctx, cancel := withBudget(t.Context(), tenant{}, time.Minute)
 		defer cancel()
 		c, err := g.readContent(ctx, &http.Response{Body: io.NopCloser(body), ContentLength: length, Header: http.Header{}}, g.readLimit(p))
@@ -282,7 +279,7 @@ func TestOnlySmallContentForThisPlatformIsReadAhead(t *testing.T) {
 		{"elsewhere", with(layer, func(d *ocispec.Descriptor) { d.URLs = []string{"https://cdn.test/x"} }), false, false},
 	} {
 		p, err := nested.PlaceFields{
-			By: repository(t, "reg.test/p"), Descriptor: c.d, Targets: []auth.Repository{repository(t, "reg.test/p/a")},
+			By: clienttest.Repository(t, "reg.test/p"), Descriptor: c.d, Targets: []auth.Repository{clienttest.Repository(t, "reg.test/p/a")},
 			Strict: true, Entry: c.entry, Depth: 1,
 		}.Place()
 		if err != nil {
@@ -310,9 +307,8 @@ func TestOnlyUsedHeadersAreKept(t *testing.T) {
 func TestReadAheadWaitsForTheMirror(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, node)
-	mirror := registrytest.New()
-	t.Cleanup(mirror.Close)
-	s.options.hostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	mirror := clienttest.NewRegistry(t)
+	s.options.hostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 	s.options.Timeout = 3 * time.Second
 	hosts := filepath.Join(s.options.hostsDir, s.Registry.Host(), "hosts.toml")
 	if err := os.WriteFile(hosts, fmt.Appendf(nil, "server = %q\n[host.%q]\n", s.Registry.URL(), mirror.URL()), 0o600); err != nil {

@@ -9,12 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -45,13 +45,7 @@ func (s *scene) content() (lines []string) {
 // await waits until the registry has been asked for so much.
 func (s *scene) await(content int) {
 	s.T.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for len(s.content()) < content {
-		if time.Now().After(deadline) {
-			s.T.Fatalf("the registry was asked for %q", s.content())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	clienttest.Await(s.T, func() bool { return len(s.content()) >= content }, func() string { return fmt.Sprintf("the registry was asked for %q", s.content()) })
 }
 
 // TestReadAheadAfterTwoMembers: after a client has asked for two members the rest is asked for without it, and each content once in all.
@@ -166,13 +160,10 @@ func (s *scene) withReadAhead(look func(*readAhead)) {
 // awaitReadAhead waits until it is so.
 func (s *scene) awaitReadAhead(so func(*readAhead) bool) {
 	s.T.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for done := false; !done; time.Sleep(time.Millisecond) {
+	clienttest.Await(s.T, func() (done bool) {
 		s.withReadAhead(func(a *readAhead) { done = so(a) })
-		if time.Now().After(deadline) {
-			s.T.Fatal("it does not come to that")
-		}
-	}
+		return done
+	}, func() string { return "it does not come to that" })
 }
 
 // idle reports whether nothing is on its way.

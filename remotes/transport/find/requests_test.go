@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -111,9 +112,9 @@ func TestSignedURLsAreNotShown(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, node)
 			s.options.Timeout = 3 * time.Second
-			s.options.hostsDir = fronttest.HostsDir(t, s.Registry.Host())
+			s.options.hostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 			s.start(filepath.Join(t.TempDir(), "locations"))
-			store := registrytest.New()
+			store := registrytest.New() // asked with a prefix, which is no request of the specification
 			t.Cleanup(store.Close)
 			store.Intercept(fault)
 			blob := s.Registry.PutBlob("org/app", "application/octet-stream", []byte("content"))

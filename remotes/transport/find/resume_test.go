@@ -2,14 +2,13 @@ package find
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
@@ -43,7 +42,7 @@ func TestBrokenBlobIsResumed(t *testing.T) {
 				s := newScene(t, node)
 				if version == "HTTP/2" {
 					s = newScene(t, node, registrytest.WithHTTP2())
-					s.options.hostsDir = trusting(t, s.Registry)
+					s.options.hostsDir = clienttest.Trusting(t, s.Registry.Host(), s.Registry.CA())
 					s.start(filepath.Join(t.TempDir(), "locations"))
 				}
 				blob := s.Registry.PutBlob("org/app", "application/octet-stream", test.blob)
@@ -94,21 +93,4 @@ func breakOff(w http.ResponseWriter, req *http.Request) bool {
 	_, _ = io.WriteString(w, "the first part")
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)
-}
-
-// trusting is a hosts.toml for a registry over https.
-func trusting(t *testing.T, r *registrytest.Registry) string {
-	t.Helper()
-	dir := t.TempDir()
-	at := filepath.Join(dir, r.Host())
-	toml := fmt.Sprintf("server = %q\nca = \"ca.pem\"\n", r.URL())
-	for name, data := range map[string][]byte{"hosts.toml": []byte(toml), "ca.pem": r.CA()} {
-		if err := os.MkdirAll(at, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(at, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }

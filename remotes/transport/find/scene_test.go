@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -34,11 +35,7 @@ func (s *scene) start(file string) {
 	})
 }
 
-func repository(t testing.TB, name string) auth.Repository {
-	t.Helper()
-	r, err := auth.ParseRepository(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+// repository is one of the scene's registry.
+func (s *scene) repository(name string) auth.Repository {
+	return clienttest.Repository(s.T, s.Registry.Host()+"/"+name)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 )
@@ -73,7 +74,7 @@ func TestManifestServedAsOctetsIsRecognised(t *testing.T) {
 func newPlainScene(t *testing.T, mode frontMode) *scene {
 	t.Helper()
 	s := newScene(t, mode)
-	s.options.hostsDir = fronttest.HostsDir(t, s.Registry.Host())
+	s.options.hostsDir = clienttest.PlainHTTP(t, s.Registry.Host())
 	s.start(filepath.Join(t.TempDir(), "plain"))
 	return s
 }

@@ -3,6 +3,8 @@ package find
 import (
 	"strconv"
 	"testing"
+
+	"github.com/nestedoci/nested/internal/clienttest"
 )
 
 // TestSearchesAreBounded: a crowd of callers that search makes the gateway forget the oldest search, not all; what a
@@ -11,7 +13,9 @@ func TestSearchesAreBounded(t *testing.T) {
 	t.Parallel()
 	memory := NewMemory(DefaultMemory)
 	s := searches{memory: memory.walked}
-	of := func(i int) Request { return Request{repository: repository(t, "reg.test/org/app"+strconv.Itoa(i))} }
+	of := func(i int) Request {
+		return Request{repository: clienttest.Repository(t, "reg.test/org/app"+strconv.Itoa(i))}
+	}
 	for i := range maxWalks + 1 {
 		w, leave, err := s.enter(t.Context(), of(i))
 		if err != nil {
