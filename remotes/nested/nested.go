@@ -22,8 +22,9 @@
 //     pull knows of where content may be;
 //   - fetcher.go: [Fetcher.Fetch] asks there, with find.go for content of which
 //     nothing is known yet, candidatereader.go for blobs, and referrers.go;
-//   - pusher.go with pushcarrier.go: where what is pushed goes. carry.go and
-//     strategy.go: how an index is published, and its members are protected;
+//   - pusher.go with plan.go, where the content of a root goes, and
+//     pushcarrier.go. carry.go and strategy.go: how an index is published, and
+//     its members are protected;
 //   - error.go: what callers get when it fails.
 //
 // Manifests and indexes that have to do with child namespaces are read

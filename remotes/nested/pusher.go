@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -54,21 +53,6 @@ type pusher struct {
 
 	mu   sync.Mutex
 	plan *plan // nil: the root has not been read
-}
-
-// plan is where the content of a root goes.
-type plan struct {
-	targets map[digest.Digest][]auth.Repository  // none of what no manifest or index names that could be read
-	carried map[digest.Digest]ocispec.Descriptor // indexes, by the carriers that carry them
-	blobs   map[digest.Digest]bool               // those indexes, false when they are members by themselves, too
-	nested  map[digest.Digest]bool               // indexes that a carrier may carry
-	tags    map[kept]string                      // that protect entries of nested indexes
-}
-
-// kept is a manifest or index that has to stay in a repository.
-type kept struct {
-	in     auth.Repository
-	digest digest.Digest
 }
 
 // Push implements remotes.Pusher. Errors: [InvalidError], and those of the
@@ -126,88 +110,6 @@ func (p *pusher) push(ctx context.Context, plan *plan, desc ocispec.Descriptor) 
 		}
 		return w, nil
 	})
-}
-
-// read makes the plan, once.
-func (p *pusher) read(ctx context.Context) (*plan, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.plan == nil {
-		made := &plan{
-			targets: map[digest.Digest][]auth.Repository{},
-			carried: map[digest.Digest]ocispec.Descriptor{},
-			blobs:   map[digest.Digest]bool{},
-			nested:  map[digest.Digest]bool{},
-			tags:    map[kept]string{},
-		}
-		if err := p.walk(ctx, made); err != nil {
-			return nil, err
-		}
-		p.plan = made
-	}
-	return p.plan, nil
-}
-
-// walk follows what is in the store, from the root on.
-func (p *pusher) walk(ctx context.Context, to *plan) error {
-	info, err := p.resolver.store.ReaderAt(ctx, ocispec.Descriptor{Digest: p.digest})
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.digest, err)
-	}
-	size := info.Size()
-	if err := info.Close(); err != nil || size > p.resolver.rule.limits.Manifest {
-		return err
-	}
-	var places []Place
-	for _, mediaType := range []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest} { // read as the other it names nothing
-		root := ocispec.Descriptor{MediaType: mediaType, Digest: p.digest, Size: size}
-		places = append(places, PlaceIn(p.root, root))
-	}
-	number, protection := 0, Protect(p.digest)
-	for len(places) > 0 {
-		place := places[0]
-		places = places[1:]
-		data, err := readStored(ctx, p.resolver.store, place.descriptor)
-		if errdefs.IsNotFound(err) {
-			continue // not selected
-		}
-		if err != nil {
-			return err
-		}
-		found, nested, err := p.resolver.rule.Follow(place, data, auth.Repository{})
-		if err != nil {
-			return err
-		}
-		if nested { // clients ask for an entry of a plain index as a manifest alone
-			to.nested[place.descriptor.Digest] = place.strict || place.descriptor.Digest == p.digest
-		}
-		for _, next := range found {
-			d, at := next.descriptor, next.targets[0]
-			if listed, known := to.blobs[d.Digest]; next.carried {
-				to.carried[place.descriptor.Digest] = d
-				if place.descriptor.Digest == p.digest {
-					protection = Protect(d.Digest)
-				}
-				to.blobs[d.Digest] = !known || listed
-			} else if oci.IsManifestOrIndex(d.MediaType) {
-				to.blobs[d.Digest] = false
-			}
-			if nested && next.entry && oci.IsManifestOrIndex(d.MediaType) {
-				to.tags[kept{at, d.Digest}] = protection.Tag(at, d.Digest)
-			}
-			if slices.Contains(to.targets[d.Digest], at) {
-				continue
-			}
-			if number++; next.strict && number > p.resolver.rule.limits.Descriptors {
-				return fmt.Errorf("%s: more than %d descriptors in one push", p.digest, number-1)
-			}
-			to.targets[d.Digest] = append(to.targets[d.Digest], at)
-			if oci.IsManifestOrIndex(d.MediaType) {
-				places = append(places, next)
-			}
-		}
-	}
-	return nil
 }
 
 // copy writes content of the store into a registry, and closes the writer.
