@@ -22,6 +22,15 @@ func RepositoryOf(ref string) (auth.Repository, error) {
 	return auth.ParseRepository(spec.Locator)
 }
 
+// Below is the name of a repository as seen from one above it; "" for that one
+// itself.
+func Below(top, r auth.Repository) string {
+	if r == top {
+		return ""
+	}
+	return strings.TrimPrefix(r.Name(), top.Name()+"/")
+}
+
 // SourceLabel is containerd's label for the source of content, which omits the
 // registry's port.
 func SourceLabel(r auth.Repository) string {

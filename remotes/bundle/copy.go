@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -176,10 +175,4 @@ func (p *transfer) finishCarrier(ctx context.Context, carrier *Node, index publi
 		return err
 	}
 	return putContent(ctx, p.registries, p.parent, tag, carrier.Descriptor, data)
-}
-
-// below is a repository's name relative to one above it, "" for that one
-// itself.
-func below(top, r auth.Repository) string {
-	return strings.TrimPrefix(strings.TrimPrefix(r.Name(), top.Name()), "/")
 }

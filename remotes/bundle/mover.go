@@ -211,7 +211,7 @@ func (p *transfer) to(ctx context.Context, n *Node) (auth.Repository, error) {
 	if err != nil {
 		return home, err
 	}
-	return p.target(below(p.bundle.Repository, home))
+	return p.target(oci.Below(p.bundle.Repository, home))
 }
 
 // target is the repository for a namespace.

@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/clienttest"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -121,9 +122,9 @@ func TestPlacesOfClaims(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for _, p := range placesOf(t, root, test.says...) {
-				text := fmt.Sprintf("%s: %d", cmp.Or(below(root, p.by), "."), p.descriptor.Size)
+				text := fmt.Sprintf("%s: %d", cmp.Or(oci.Below(root, p.by), "."), p.descriptor.Size)
 				for _, at := range p.targets {
-					text += " " + below(root, at)
+					text += " " + oci.Below(root, at)
 				}
 				got = append(got, text)
 			}
@@ -132,7 +133,7 @@ func TestPlacesOfClaims(t *testing.T) {
 			}
 		})
 	}
-	if p := PlaceIn(root, ocispec.Descriptor{}); !p.Own(root) || below(root, p.by) != "" {
+	if p := PlaceIn(root, ocispec.Descriptor{}); !p.Own(root) || oci.Below(root, p.by) != "" {
 		t.Error("what the root's repository says is a claim")
 	}
 }
@@ -169,7 +170,7 @@ func TestPlacesAreAskedInOrder(t *testing.T) {
 			}
 			var asked []string
 			_, _, err := placesOf(t, root, test.says...).Try(t.Context(), root, plain, func(_ Place, at auth.Repository) error {
-				asked = append(asked, cmp.Or(below(root, at), "."))
+				asked = append(asked, cmp.Or(oci.Below(root, at), "."))
 				if err, ok := test.answers[asked[len(asked)-1]]; ok {
 					return err
 				}

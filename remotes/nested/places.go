@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -73,19 +74,10 @@ func (s Places) add(root auth.Repository, p Place) Places {
 		return s
 	case p.Own(root):
 		return slices.Insert(slices.Clip(s), s.own(root), p)
-	case HasRoom(len(s), func(i int) string { return below(root, s[i].by) }, below(root, p.by)):
+	case HasRoom(len(s), func(i int) string { return oci.Below(root, s[i].by) }, oci.Below(root, p.by)):
 		return append(slices.Clip(s), p)
 	}
 	return s
-}
-
-// below is the name of a repository as seen from one above it: "" for that
-// itself.
-func below(root, r auth.Repository) string {
-	if r == root || r == (auth.Repository{}) {
-		return ""
-	}
-	return strings.TrimPrefix(r.Name(), root.Name()+"/")
 }
 
 // HasRoom reports whether a claim may be kept beside others. Sources are
@@ -174,7 +166,7 @@ func (s Places) steps(root auth.Repository, plain Places) []step {
 		asked = asked || own && (slices.Contains(p.targets, root) || slices.Contains(p.fallbacks, root))
 		for j, at := range union(p.targets, p.fallbacks) {
 			next := step{place: p, at: at, of: stated, fallback: j >= len(p.targets)}
-			first := firstOf(below(root, p.by))
+			first := firstOf(oci.Below(root, p.by))
 			switch {
 			case own && next.fallback:
 				fallbacks = append(fallbacks, next)
