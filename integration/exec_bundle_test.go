@@ -104,6 +104,25 @@ func publishedByHand(t *testing.T, property bool) (*execScene, node) {
 	return s, bundle
 }
 
+// TestExecVerbose: --verbose says of each request what was answered, and from which member's repository.
+func TestExecVerbose(t *testing.T) {
+	s, bundle := publishedAsItIs(t)
+	got := nestctl{s.env}.try(t, "exec", "--verbose", "--", "crane", "pull", "--format", "oci", execHost+"/org/app:v1", t.TempDir())
+	const line = "\nnestctl: GET https://" + execHost + "/v2/org/app/manifests/"
+	wanted := []string{line + "v1 200\n"}
+	for _, m := range bundle.members {
+		wanted = append(wanted, line+m.node.desc.Digest.String()+" 200 from "+execHost+"/org/app/"+m.namespace+"\n")
+	}
+	for _, want := range wanted {
+		if !strings.Contains("\n"+got.stderr, want) {
+			t.Errorf("not said: %s", want)
+		}
+	}
+	if got.code != 0 || strings.Contains(got.stderr, "canary") {
+		t.Errorf("status %d\n%s", got.code, got.stderr)
+	}
+}
+
 // checkPulls pulls org/app:v1 with each client, and reads its index by tag and by digest.
 func (s *execScene) checkPulls(t *testing.T, bundle node) {
 	t.Helper()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,9 +10,9 @@ import (
 
 	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport"
-	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 func newExec(s *settings) *cobra.Command {
@@ -49,7 +50,7 @@ and any on macOS and Windows, cannot be intercepted.`,
 	}
 	c.Flags().SetInterspersed(false) // what follows the command is the command's
 	c.Flags().StringArrayVar(&registries, "registry", nil, "a registry, host or host:port; repeatable")
-	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what is asked and answered, on standard error")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what is asked, and answered from where, on standard error")
 	return c
 }
 
@@ -63,7 +64,10 @@ func (s *settings) execute(cmd *cobra.Command, args []string, registries []inter
 	say := func(line string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "nestctl: "+sanitize.Text(sanitize.URLs(line)))
 	}
-	follows, err := transport.New(base, s.registryOptions("", new(registry.Metrics)), find.Options{SearchRequests: 100, Prefetch: 64})
+	follows, err := transport.New(base, s.registryOptions("", new(registry.Metrics)), transport.Options{
+		SearchRequests: 100, Prefetch: 64,
+		Hopped: func(ctx context.Context, from auth.Repository) { intercept.AnsweredFrom(ctx, from.String()) },
+	})
 	if err != nil {
 		return err
 	}

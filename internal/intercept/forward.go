@@ -96,7 +96,8 @@ type watched struct {
 
 func (t watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	what := r.Method + " " + shown(r.URL)
-	answer, err := t.RoundTripper.RoundTrip(r)
+	var from string
+	answer, err := t.RoundTripper.RoundTrip(r.WithContext(context.WithValue(r.Context(), fromKey{}, &from)))
 	if err == nil && answer.StatusCode == http.StatusProxyAuthRequired { // a client would take it for an answer to our password
 		err = errors.Join(errProxyRefuses, answer.Body.Close())
 	}
@@ -108,11 +109,25 @@ func (t watched) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.journal.saw(what + " failed")
 		return nil, err
 	}
-	t.journal.saw(what + " " + strconv.Itoa(answer.StatusCode))
+	line := what + " " + strconv.Itoa(answer.StatusCode)
+	if from != "" {
+		line += " from " + from
+	}
+	t.journal.saw(line)
 	if answer.StatusCode != http.StatusSwitchingProtocols { // its body is written to, too
 		answer.Body = watchedBody{answer.Body, t.journal, r, what}
 	}
 	return answer, nil
+}
+
+type fromKey struct{}
+
+// AnsweredFrom says, for the line about a request, from where else than its URL says it is answered. It is for the
+// RoundTripper that answers it, which calls it with the request's context and before it returns.
+func AnsweredFrom(ctx context.Context, where string) {
+	if from, ok := ctx.Value(fromKey{}).(*string); ok {
+		*from = where
+	}
 }
 
 var errProxyRefuses = errors.New("the proxy that was set before asks for other credentials; correct them in HTTP_PROXY")

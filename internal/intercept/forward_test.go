@@ -58,6 +58,27 @@ func TestPassedOn(t *testing.T) {
 	}
 }
 
+// TestAnsweredFrom: the line about a request says from where else it was answered, where the transport says so.
+func TestAnsweredFrom(t *testing.T) {
+	s := newScene(t)
+	s.tls(s.ca, "registry.test:443", says("here"))
+	o, log := s.options("registry.test")
+	o.Transport = elsewhere{o.Transport}
+	gets(t, o, "https://registry.test/own", "https://registry.test/member?secret")
+	log.want(t, "GET https://registry.test/own 200", "GET https://registry.test/member 200 from registry.test/member")
+	AnsweredFrom(t.Context(), "nowhere") // of no request
+}
+
+// elsewhere says of what is not its own that it comes from elsewhere.
+type elsewhere struct{ http.RoundTripper }
+
+func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path != "/own" {
+		AnsweredFrom(r.Context(), r.URL.Host+r.URL.Path)
+	}
+	return e.RoundTripper.RoundTrip(r)
+}
+
 // do returns status, header and body of an answer.
 func do(t *testing.T, c *http.Client, r *http.Request) (int, http.Header, string) {
 	t.Helper()

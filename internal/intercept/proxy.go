@@ -28,7 +28,7 @@ type Options struct {
 	Transport  http.RoundTripper // gets them
 	Upstream   *Upstream         // for everything else
 	// Asked gets, when there is one, a line for each request that is seen and for each tunnel: method, URL without its
-	// query, and what was answered. Report gets what went wrong, in one line, after the command. Texts of strangers are in
+	// query, what was answered, and from where ([AnsweredFrom]). Report gets what went wrong, in one line, after the command. Texts of strangers are in
 	// both.
 	Asked, Report func(line string)
 }

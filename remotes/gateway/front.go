@@ -111,7 +111,7 @@ func NewFront(options FrontOptions) (*Front, error) {
 		Prefetch:       options.Prefetch,
 		Memory:         options.Memory,
 		Asked:          f.metrics.asked,
-		Hopped:         f.metrics.hops.Inc,
+		Hopped:         f.metrics.hopped,
 	})
 	return f, nil
 }

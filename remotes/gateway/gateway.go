@@ -124,7 +124,7 @@ func New(options Options) *Gateway {
 		Prefetch:       options.Prefetch,
 		Memory:         options.Memory,
 		Asked:          g.metrics.asked,
-		Hopped:         g.metrics.hops.Inc,
+		Hopped:         g.metrics.hopped,
 	})
 	return g
 }

@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"context"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
@@ -61,6 +63,9 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 
 // asked counts a request to a registry.
 func (m *Metrics) asked(k find.Kind) { m.upstream.WithLabelValues(string(k)).Inc() }
+
+// hopped counts an answer that came from another repository than was asked for.
+func (m *Metrics) hopped(context.Context, auth.Repository) { m.hops.Inc() }
 
 func (m *Metrics) request(door string, k find.Kind, status int, bytes int64) {
 	if k == "" {

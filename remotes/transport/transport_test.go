@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
@@ -27,17 +30,22 @@ type following struct {
 	transport *Transport
 	base      *http.Transport
 	user      string
-	token     string // as the client has got it, for one repository
+	token     string         // as the client has got it, for one repository
+	from      map[string]int // how many answers came from another repository, by that
 }
 
 func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 	t.Helper()
-	f := &following{Scene: fronttest.New(t, options...)}
+	f := &following{Scene: fronttest.New(t, options...), from: map[string]int{}}
 	members := registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)}
 	f.base = &http.Transport{}
 	memory := find.NewMemory(find.DefaultMemory)
 	var err error
-	if f.transport, err = New(f.base, members, find.Options{SearchRequests: 100, Prefetch: 64, Memory: memory}); err != nil {
+	if f.transport, err = New(f.base, members, find.Options{SearchRequests: 100, Prefetch: 64, Memory: memory, Hopped: func(ctx context.Context, from auth.Repository) {
+		if ctx.Value(f) != nil { // of the client's own
+			f.from[from.String()]++
+		}
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -72,7 +80,7 @@ func (f *following) send(method, path, data string, header ...string) fronttest.
 // sendOnce sends a request, with the token that the client has got.
 func (f *following) sendOnce(through http.RoundTripper, method, path, data string, header ...string) fronttest.Reply {
 	f.T.Helper()
-	req, err := http.NewRequestWithContext(f.T.Context(), method, f.Registry.URL()+path, strings.NewReader(data))
+	req, err := http.NewRequestWithContext(context.WithValue(f.T.Context(), f, true), method, f.Registry.URL()+path, strings.NewReader(data))
 	if err != nil {
 		f.T.Fatal(err)
 	}
@@ -155,6 +163,10 @@ func TestTransportFollows(t *testing.T) {
 		if q.User != "" && q.User != "user of "+q.Repository {
 			t.Errorf("%s came with the credential of %s", q, q.User)
 		}
+	}
+	host := f.Registry.Host()
+	if want := map[string]int{host + "/org/app/web": 3, host + "/org/app/a": 1, host + "/org/app/a/b": 3}; !maps.Equal(f.from, want) {
+		t.Errorf("answered from %v, want %v", f.from, want)
 	}
 	var members []string
 	for _, q := range f.Registry.Log(registrytest.Below("org/app")) {

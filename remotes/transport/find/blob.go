@@ -37,7 +37,7 @@ func (f *Finder) openBlob(ctx context.Context, q Request, p nested.Place, from a
 	}
 	resp, err := f.requestBlob(ctx, q, p, from)
 	if err == nil {
-		f.hop(q, from)
+		f.hop(ctx, q, from)
 	}
 	return resp, err
 }

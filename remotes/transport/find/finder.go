@@ -44,9 +44,10 @@ type Options struct {
 	// Memory is what requests may take; a budget of [DefaultMemory].
 	Memory *Memory
 	// Asked is called with each request to a registry, and Hopped with each
-	// answer that came from another repository than was asked for, when given.
+	// answer that came from another repository than was asked for, when given: with
+	// a context of the request that is answered, and before it is.
 	Asked  func(Kind)
-	Hopped func()
+	Hopped func(ctx context.Context, from auth.Repository)
 }
 
 // Finder finds the content that is asked for in a repository, wherever it is. It
@@ -74,7 +75,7 @@ func New(registries *registry.Client, options Options) *Finder {
 		options.Asked = func(Kind) {}
 	}
 	if options.Hopped == nil {
-		options.Hopped = func() {}
+		options.Hopped = func(context.Context, auth.Repository) {}
 	}
 	f := &Finder{
 		options:   options,
@@ -130,7 +131,7 @@ func finish(ctx context.Context, q Request, resp *http.Response, end func()) *ht
 // find finds what a request asks for.
 func (f *Finder) find(ctx context.Context, q Request) (*http.Response, error) {
 	if c := f.readAhead.claim(ctx, q); c != nil {
-		f.hop(q, c.served)
+		f.hop(ctx, q, c.served)
 		return c.answer(), nil
 	}
 	switch q.kind {
@@ -155,9 +156,9 @@ func (f *Finder) Learn(ctx context.Context, in auth.Repository, at nested.Place,
 }
 
 // hop counts an answer that came from another repository than was asked for.
-func (f *Finder) hop(q Request, served auth.Repository) {
+func (f *Finder) hop(ctx context.Context, q Request, served auth.Repository) {
 	if served != (auth.Repository{}) && served != q.repository {
-		f.options.Hopped()
+		f.options.Hopped(ctx, served)
 	}
 }
 

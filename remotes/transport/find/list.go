@@ -56,7 +56,7 @@ func (f *Finder) findReferrers(ctx context.Context, q Request) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
-	f.hop(q, served)
+	f.hop(ctx, q, served)
 	return f.readPage(ctx, q, resp)
 }
 

@@ -38,7 +38,7 @@ func (f *Finder) findManifest(ctx context.Context, q Request) (*http.Response, e
 	if !q.head {
 		f.readAhead.observe(q, c)
 	}
-	f.hop(q, c.served)
+	f.hop(ctx, q, c.served)
 	return c.answer(), nil
 }
 
