@@ -142,7 +142,7 @@ func mountedFrom(to auth.Repository, query url.Values) ([]auth.Repository, error
 
 // location is a Location of the registry as the client gets it.
 func (b *behind) location(w written, status int, location string) string {
-	if status == http.StatusAccepted && w.upload {
+	if status != http.StatusCreated && w.upload { // also of 204 and 416, which say how far it is
 		return "/v2/" + w.Repository.Name() + "/blobs/uploads/" + b.seals.seal(location, w.purpose)
 	}
 	return w.done
