@@ -36,6 +36,7 @@ func (e *Error) Error() string { return e.Path + ": " + e.Wrong + "; " + e.Fix }
 // rule is what the last component of a path has to satisfy.
 type rule struct {
 	forbidden fs.FileMode // bits
+	given     fs.FileMode // bits that are allowed where root gives the file to this process's user
 	dir       bool
 	sticky    bool // the sticky bit excuses write permission, also where something is missing
 }
@@ -43,6 +44,7 @@ type rule struct {
 var (
 	fileRule   = rule{forbidden: 0o022}
 	secretRule = rule{forbidden: 0o066}
+	givenRule  = rule{forbidden: 0o066, given: 0o040}
 	dirRule    = rule{forbidden: 0o022, dir: true}
 	wayRule    = rule{forbidden: 0o022, dir: true, sticky: true}
 )
@@ -53,6 +55,12 @@ func File(path string) error { return walk(path, fileRule) }
 
 // Secret is [File] for files that others may not read, either.
 func Secret(path string) error { return walk(path, secretRule) }
+
+// ServiceSecret is [Secret] for a service with a user of its own: the group of a
+// file that is another's, so root's, may read it, as the service could not
+// otherwise. systemd (LoadCredential) gives a file with an access list, whose
+// mask the group's bits are, and Kubernetes (fsGroup) gives one by the group.
+func ServiceSecret(path string) error { return walk(path, givenRule) }
 
 // Dir is [File] for a directory in which files are looked up by name, or
 // written. The sticky bit does not excuse write permission there: others could
@@ -175,8 +183,11 @@ func walk(path string, r rule) error {
 // last judges the last component of a path.
 func (r rule) last(path string, info fs.FileInfo) *Error {
 	forbidden := r.forbidden
-	if info.IsDir() && (!r.dir || r.sticky) {
+	switch {
+	case info.IsDir() && (!r.dir || r.sticky):
 		forbidden = forbiddenOnTheWay(info)
+	case !Owned(info):
+		forbidden &^= r.given
 	}
 	if e := distrust(path, info, forbidden); e != nil {
 		return e

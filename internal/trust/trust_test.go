@@ -160,3 +160,31 @@ func TestOwn(t *testing.T) {
 		t.Error("whose a file is does not matter")
 	}
 }
+
+// TestServiceSecret: the group may read what root gives to a service, but nobody else, and nobody may write it.
+func TestServiceSecret(t *testing.T) {
+	info, err := os.Stat(filepath.Join(made(t), "d/f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	us := uint32(os.Geteuid())
+	for _, test := range []struct {
+		mode  fs.FileMode
+		owner uint32
+		ok    bool
+	}{
+		{0o400, us, true}, {0o600, us, true}, {0o440, us, false}, {0o604, us, false}, {0o620, us, false},
+		{0o440, 0, us != 0}, {0o640, 0, us != 0}, {0o444, 0, false}, {0o460, 0, false},
+	} {
+		if e := givenRule.last("f", moded{owned{info, test.owner}, test.mode}); (e == nil) != test.ok {
+			t.Errorf("%o of %d: %v", test.mode, test.owner, e)
+		}
+	}
+}
+
+type moded struct {
+	fs.FileInfo
+	mode fs.FileMode
+}
+
+func (m moded) Mode() fs.FileMode { return m.mode }
