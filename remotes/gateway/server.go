@@ -10,9 +10,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
-	"slices"
-	"sync"
 	"time"
 )
 
@@ -21,24 +20,33 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 32 << 10 // containerd's have less than one KiB
-	// maxStrangers bounds the connections that have not yet shown a
-	// certificate and asked for something; of more, the oldest is closed.
-	maxStrangers = 256
 )
 
-// Server serves a gateway on a listener.
+// Server serves a gateway or a front on a listener.
 type Server struct {
+	// MaxConnections bounds those that are open at once, and half of it those
+	// from one address. Of more, that which has waited longest without a
+	// request is closed, and where all are busy the new one. 0: no bound. Set it
+	// before Serve is called, as Proxies.
+	MaxConnections int
+	// Proxies are the addresses of load balancers. They have a share of
+	// MaxConnections as large as they need, since clients stand behind them.
+	Proxies []netip.Prefix
+
 	http        *http.Server
 	connections connections
 	served      chan struct{} // closed when Serve returns
 }
 
-// NewServer returns the server for a gateway. It speaks TLS with the
+// NewServer returns the server for a gateway or a front. It speaks TLS with the
 // certificate and key in one file, to clients alone that show a certificate
-// which those in the other file have signed. Both files are read again for
-// each connection. Blobs are the traffic, so that it keeps to HTTP/1.1.
+// which those in the other file have signed; without such a file to any client.
+// The certificate is read again when its file has changed, and the one before
+// stays while the new one cannot be read; the clients' CA is read for each
+// connection. Blobs are the traffic, so that it keeps to HTTP/1.1.
 func NewServer(handler http.Handler, certificate, clientCA string) *Server {
 	s := &Server{served: make(chan struct{})}
+	own := &certificateFile{path: certificate}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
@@ -49,12 +57,12 @@ func NewServer(handler http.Handler, certificate, clientCA string) *Server {
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         s.connections.watch,
 		ErrorLog:          log.New(io.Discard, "", 0), // of strangers' handshakes
-		TLSConfig: &tls.Config{
-			MinVersion: tls.VersionTLS12,
-			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-				return serverTLS(certificate, clientCA)
-			},
-		},
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: own.get},
+	}
+	if clientCA != "" {
+		s.http.TLSConfig.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return clientTLS(own, clientCA)
+		}
 	}
 	return s
 }
@@ -63,6 +71,7 @@ func NewServer(handler http.Handler, certificate, clientCA string) *Server {
 // an error, as [http.Server.Serve] does. Call it once.
 func (s *Server) Serve(listener net.Listener) error {
 	defer close(s.served)
+	s.connections.limit(s.MaxConnections, s.Proxies)
 	return s.http.ServeTLS(listener, "", "")
 }
 
@@ -81,11 +90,8 @@ func (s *Server) End(ctx context.Context, listener net.Listener) error {
 	return errors.Join(err, s.http.Close())
 }
 
-func serverTLS(certificate, clientCA string) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(certificate, certificate)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s: %w", certificate, err)
-	}
+// clientTLS is for clients that show a certificate.
+func clientTLS(own *certificateFile, clientCA string) (*tls.Config, error) {
 	data, err := os.ReadFile(clientCA)
 	if err != nil {
 		return nil, err
@@ -95,66 +101,19 @@ func serverTLS(certificate, clientCA string) (*tls.Config, error) {
 		return nil, fmt.Errorf("client CA %s: no certificate in it", clientCA)
 	}
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{pair},
-		ClientCAs:    pool,
-		ClientAuth:   tls.RequireAndVerifyClientCert,
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: own.get,
+		ClientCAs:      pool,
+		ClientAuth:     tls.RequireAndVerifyClientCert,
 	}, nil
 }
 
 // CheckServer reports whether the files for [NewServer] can be used.
 func CheckServer(certificate, clientCA string) error {
-	_, err := serverTLS(certificate, clientCA)
+	own := &certificateFile{path: certificate}
+	_, err := own.get(nil)
+	if err == nil && clientCA != "" {
+		_, err = clientTLS(own, clientCA)
+	}
 	return err
-}
-
-// connections are those that are open. Strangers among them have asked for
-// nothing yet.
-type connections struct {
-	mu        sync.Mutex
-	open      map[net.Conn]bool
-	strangers []net.Conn
-	empty     chan struct{} // closed when none is open
-}
-
-func (c *connections) watch(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.strangers = slices.DeleteFunc(c.strangers, func(s net.Conn) bool { return s == conn })
-	switch state {
-	case http.StateNew:
-		c.add(conn)
-	case http.StateClosed, http.StateHijacked:
-		delete(c.open, conn)
-		if len(c.open) == 0 && c.empty != nil {
-			close(c.empty)
-			c.empty = nil
-		}
-	}
-}
-
-// add adds a stranger. The caller holds the lock.
-func (c *connections) add(conn net.Conn) {
-	if c.open == nil {
-		c.open = map[net.Conn]bool{}
-	}
-	c.open[conn] = true
-	if len(c.strangers) >= maxStrangers {
-		_ = c.strangers[0].Close() // its goroutine sees to the rest
-		c.strangers = c.strangers[1:]
-	}
-	c.strangers = append(c.strangers, conn)
-}
-
-// gone returns a channel that is closed when no connection is open.
-func (c *connections) gone() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	gone := make(chan struct{})
-	if len(c.open) == 0 {
-		close(gone)
-	} else {
-		c.empty = gone
-	}
-	return gone
 }
