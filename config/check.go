@@ -30,6 +30,7 @@ func (c *Config) Check() error {
 	r := rules{
 		given: func(key string) bool { return !reflect.DeepEqual(c.get(key), defaults().get(key)) },
 		bad:   func(string) bool { return false },
+		uses:  c.uses,
 	}
 	r.all(c)
 	return r.problems.err()
@@ -57,6 +58,7 @@ func (d *decoder) check() {
 			table, _, _ := strings.Cut(key, ".")
 			return d.bad[key] || d.bad[table]
 		},
+		uses: d.uses,
 	}
 	r.all(&d.config)
 	for _, p := range r.problems.first {
@@ -66,8 +68,13 @@ func (d *decoder) check() {
 }
 
 // locate records a problem at the value of its key, or at the key's table when
-// there is no value.
+// there is no value. What a flag has set is wrong there.
 func (d *decoder) locate(p Problem) {
+	if d.isFlag(p.Key) {
+		p.Wrong, p.Fix = d.asFlags(p.Wrong), d.asFlags(p.Fix)
+		d.problems.add(p)
+		return
+	}
 	here, ok := d.places[p.Key]
 	if !ok {
 		table, _, _ := strings.Cut(p.Key, ".")
@@ -84,7 +91,31 @@ func (d *decoder) locate(p Problem) {
 type rules struct {
 	given    func(key string) bool // whether the file sets it
 	bad      func(key string) bool // whether its value is already known to be wrong
+	uses     func(section string) bool
 	problems problems
+}
+
+// uses reports whether a section of the file is to be checked.
+func (d *decoder) uses(section string) bool {
+	return uses(section, func(section string) bool {
+		for key := range d.places {
+			if strings.HasPrefix(key, section+".") {
+				return true
+			}
+		}
+		return d.purpose.section == section
+	})
+}
+
+// uses is that of a file, for values that come from none.
+func (c *Config) uses(section string) bool {
+	return uses(section, func(section string) bool { return !reflect.DeepEqual(c.get(section), defaults().get(section)) })
+}
+
+// uses reports whether a section is to be checked: one that is there, or that
+// the file is read for. When that is none, the file is the gateway's.
+func uses(section string, has func(section string) bool) bool {
+	return has(section) || section == "gateway" && !has("serve")
 }
 
 func (r *rules) all(c *Config) {
@@ -93,17 +124,22 @@ func (r *rules) all(c *Config) {
 	r.oneOf("log.format", c.Log.Format, "text", "json")
 	r.credentials(c)
 	r.nested(c.Nested)
-	r.served(c.Gateway)
-	r.reached(c.Gateway)
-	r.bounds(c.Gateway)
-	r.memory(c)
+	if r.uses("gateway") {
+		r.served(c.Gateway)
+		r.reached(c.Gateway)
+		r.bounds(c.Gateway)
+		r.memory("gateway.max_memory", c.Gateway.MaxMemory)
+	}
+	if r.uses("serve") {
+		r.serve(c.Serve)
+	}
 }
 
 func (r *rules) credentials(c *Config) {
 	const files, timeout = "credentials.docker_config", "credentials.helper_timeout"
 	r.each(files, c.Credentials.DockerConfig, filepath.IsAbs, "must be absolute paths")
-	if c.Gateway.Mode == "pod" && r.given(files) {
-		r.add(files, 0, files+` contradicts gateway.mode "pod"`, "remove it: the callers' credentials are used")
+	if who := r.excludesStores(c); who != "" && r.given(files) {
+		r.add(files, 0, files+" contradicts "+who, "remove it: the callers' credentials are used")
 	}
 	const providers, dir = "credentials.kubelet_credential_providers", "credentials.kubelet_credential_provider_dir"
 	isPath := func(path string) bool { return path == "" || filepath.IsAbs(path) }
@@ -112,11 +148,23 @@ func (r *rules) credentials(c *Config) {
 	if (c.Credentials.KubeletProviders == "") != (c.Credentials.KubeletProviderDir == "") {
 		r.add(providers, 0, providers+" and "+dir+" go together", "give both, as the kubelet has them, or neither")
 	}
-	if c.Gateway.Mode == "pod" && c.Credentials.KubeletProviders != "" {
-		r.add(providers, 0, providers+` contradicts gateway.mode "pod"`, "remove it: the callers' credentials are used")
+	if who := r.excludesStores(c); who != "" && c.Credentials.KubeletProviders != "" {
+		r.add(providers, 0, providers+" contradicts "+who, "remove it: the callers' credentials are used")
 	}
 	r.rule(c.Credentials.HelperTimeout > 0, timeout, c.Credentials.HelperTimeout, "must be more than 0s")
 	r.each("credentials.realms", c.Credentials.Realms, isHost, "must be host or host:port, without https://")
+}
+
+// excludesStores is what keeps the machine's credentials from being used; empty:
+// nothing.
+func (r *rules) excludesStores(c *Config) string {
+	switch {
+	case c.Gateway.Mode == "pod":
+		return `gateway.mode "pod"`
+	case !r.uses("gateway"):
+		return "[serve] alone"
+	}
+	return ""
 }
 
 func (r *rules) nested(n Nested) {
@@ -137,7 +185,7 @@ func (r *rules) served(g Gateway) {
 	r.oneOf("gateway.mode", g.Mode, "node", "pod")
 	r.rule(len(g.Registries) > 0, registries, "empty", "name the registries to serve, host or host:port")
 	r.each(registries, g.Registries, isRegistry, "must be host or host:port, as references name it")
-	r.each(allow, g.Allow, isPattern, "must be registry/path with names of repositories, * or ** between slashes")
+	r.each(allow, g.Allow, isPattern, patternForm)
 	if len(g.Registries) == 0 || r.bad(registries) {
 		return
 	}
@@ -175,9 +223,8 @@ func (r *rules) bounds(g Gateway) {
 
 // memory is the rule for the budget: below it, a manifest or index of the
 // maximum size could never be read.
-func (r *rules) memory(c *Config) {
-	r.rule(c.Gateway.MaxMemory >= find.LeastMemory, "gateway.max_memory", c.Gateway.MaxMemory,
-		fmt.Sprintf("must be at least %d", find.LeastMemory))
+func (r *rules) memory(key string, bytes int) {
+	r.rule(bytes >= find.LeastMemory, key, bytes, fmt.Sprintf("must be at least %d", find.LeastMemory))
 }
 
 func (r *rules) add(key string, element int, wrong, fix string) {
@@ -227,6 +274,8 @@ func isRegistry(s string) bool {
 	return err == nil && r.Host() == s
 }
 
+const patternForm = "must be registry/path with names of repositories, * or ** between slashes"
+
 func isPattern(s string) bool {
 	_, err := gateway.ParsePattern(s)
 	return err == nil
@@ -257,15 +306,16 @@ func isLoopback(hostport string) bool {
 	return err == nil && host == "localhost" && isPort(port)
 }
 
-// collide reports whether two loopback addresses cannot both be listened on.
-// Port 0 is any free port.
+// collide reports whether two addresses cannot both be listened on. Port 0 is
+// any free port.
 func collide(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return false
 	}
-	return hostA == hostB || hostA == "localhost" || hostB == "localhost"
+	both := func(host string) bool { return hostA == host || hostB == host }
+	return hostA == hostB || both("localhost") || both("")
 }
 
 // overlap reports whether one directory is the other, or is inside it.

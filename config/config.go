@@ -10,7 +10,8 @@
 //     position (problem.go);
 //   - check.go: the rules for values; files.go with state.go: who may change
 //     the files that it names;
-//   - render.go: the file as text; gateway.go: the gateway that it describes;
+//   - render.go: the file as text; gateway.go and serve.go: the gateway and the
+//     front that it describes; flags.go: values that win over the file's;
 //     plugin.go: the section in containerd's own file;
 //   - hosts.go, and the other files beginning with hosts: reading hosts.toml,
 //     checking who may change it, and putting the gateway into it;
@@ -39,6 +40,7 @@ type Config struct {
 	Credentials Credentials `toml:"credentials"`
 	Nested      Nested      `toml:"nested"`
 	Gateway     Gateway     `toml:"gateway"`
+	Serve       Serve       `toml:"serve"`
 }
 
 // Log is the section [log].
@@ -114,8 +116,50 @@ type Gateway struct {
 	Grace time.Duration `toml:"grace"`
 }
 
-// Default is the meaning of an empty file. Mode and registries have no default;
-// a file has to set them.
+// Serve is the section [serve] (docs/serve.md). A file has a section when it
+// sets one of its keys; without any it is the gateway's.
+type Serve struct {
+	// Where to listen: host:port, or :port for all addresses. Ignored for a socket that systemd passes.
+	Listen string `toml:"listen"`
+	// The certificate that clients see, the intermediate ones after it, and the key, in one PEM file. It is read again
+	// when it changes.
+	Certificate string `toml:"certificate"`
+	// What is served: NAME=REGISTRY, each host or host:port. Clients ask for the name; the registry is behind it.
+	Registries []string `toml:"registries"`
+	// The repositories to serve, with all below them: registry/path of the registries behind, where * stands for one
+	// component and ** for one or more. Empty: all repositories of the registries.
+	Allow []string `toml:"allow"`
+	// The files of the keys that seal the addresses of uploads, each 32 bytes in base64 (openssl rand -base64 32). The
+	// first seals, all open; replicas need the same ones. Empty: the process draws one when it starts.
+	SealKeys []string `toml:"seal_keys"`
+	// A directory with a hosts.toml per registry behind, in containerd's format: upstream mirrors, CAs, client
+	// certificates, headers. Not containerd's own directory, whose files may name a gateway. Empty: none.
+	HostsDir string `toml:"hosts_dir"`
+	// What a registry's redirects of blobs become. "hand-on": the client gets them, and fetches the blob from the
+	// registry's store. "follow": the blob comes through here, for clients that cannot reach the store.
+	Redirects string `toml:"redirects"`
+	// The load balancers and proxies in front, as addresses or CIDR ranges, whose X-Forwarded-For is believed.
+	Proxies []string `toml:"proxies"`
+	// How many requests of one caller are answered at once; of more, each gets 429. 0: no limit.
+	MaxRequests int `toml:"max_requests"`
+	// How many connections are open at once, and half as many from one address that is not in proxies. Of more, that which
+	// has waited longest without a request is closed, or else the new one. At least 8, at most 65536.
+	MaxConnections int `toml:"max_connections"`
+	// The memory, in bytes, for the content of all clients together, as gateway.max_memory; at least 48 MiB. Give the
+	// process 128 MiB more than this, and 32 KiB for each of max_connections: Go's limit (GOMEMLIMIT, unless the environment
+	// sets it) is 64 MiB less than that.
+	MaxMemory int `toml:"max_memory"`
+	// How long a registry may take to begin an answer, all attempts together; 10m at most.
+	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
+	// The address for metrics and health checks, over plain http: host:port or :port; empty: off.
+	MetricsAddress string `toml:"metrics_address"`
+	// How long transfers may continue after SIGTERM.
+	Grace time.Duration `toml:"grace"`
+}
+
+// Default is the meaning of an empty file. Mode and registries have no default,
+// nor have a front's certificate and registries; a file with their sections has
+// to set them.
 func Default() Config {
 	return Config{
 		Version: 1,
@@ -141,6 +185,20 @@ func Default() Config {
 			MaxMemory:       find.DefaultMemory,
 			StateDir:        "/var/lib/nested",
 			Grace:           5 * time.Second,
+		},
+		Serve: Serve{
+			Listen:          ":443",
+			Registries:      []string{},
+			Allow:           []string{},
+			SealKeys:        []string{},
+			HostsDir:        "/etc/nested/certs.d",
+			Redirects:       "hand-on",
+			Proxies:         []string{},
+			MaxRequests:     256,
+			MaxConnections:  4096,
+			MaxMemory:       transport.DefaultMemory,
+			UpstreamTimeout: 25 * time.Second,
+			Grace:           30 * time.Second,
 		},
 	}
 }

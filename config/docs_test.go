@@ -51,14 +51,19 @@ func TestDocs(t *testing.T) {
 	b.WriteString(paragraphs(`# Configuration
 
 The gateway reads one TOML file: ` + "`" + Path + "`" + `, or the one that ` + "`nestctl gateway --config FILE`" + ` names. ` +
+		"`nestctl serve --config FILE`" + ` ([serve.md](serve.md)) reads one, too. ` +
 		"`nestctl config default`" + ` prints a complete file, and ` + "`nestctl config check FILE`" + ` lists everything that is wrong ` +
 		`with one. This page is generated: ` + "`go test ./config -update`" + ` writes it.
+
+The gateway needs ` + "`[gateway]`, and `nestctl serve` needs `[serve]`" + `. A file may have both, and what either of them does ` +
+		`not need is checked only when the file sets one of its keys. The other sections are for both.
 
 SIGHUP (` + "`systemctl reload nested-gateway`" + `) makes the gateway read the file again, without dropping a transfer. ` +
 		`Changes of ` + strings.Join(marked[:len(marked)-1], ", ") + ` and ` + marked[len(marked)-1] + ` need a restart. ` +
 		`As long as one of them differs, the gateway keeps its configuration, and says so in its log. This holds for the paths of ` +
-		`certificates: the files themselves are read at each connection. The files of ` + "`gateway.hosts_dir`" + ` are read ` +
-		`again within ten seconds after they have changed, without a signal.
+		`certificates: the files themselves are read again when they have changed. The files of ` + "`gateway.hosts_dir`" + ` are read ` +
+		`again within ten seconds after they have changed, without a signal. All this is true of ` + "`nestctl serve`" + `, too, which ` +
+		`reads ` + "`serve.certificate`, `serve.seal_keys` and `serve.hosts_dir`" + ` again without a signal.
 
 Unknown keys, wrong types, values out of range and values that contradict each other are errors. All of them are ` +
 		`reported at once, with line and column.
@@ -74,11 +79,14 @@ Whoever can write one of these files decides where credentials are sent. So they
 - ` + "`gateway.hosts_dir`, in it the directory of each registry, its `hosts.toml`" + ` and the CAs, certificates and keys ` +
 		`that it names;
 - ` + "`gateway.state_dir`" + `;
+- ` + "`serve.certificate`, `serve.seal_keys` and, as above, `serve.hosts_dir`" + `;
 - all directories and links on the way to them.
 
 A directory with the sticky bit, such as /tmp, may be on the way to a file that exists. It is refused where a file may be ` +
 		"missing, and as `gateway.hosts_dir` or `gateway.state_dir`" + ` itself, because others could create what is missing. ` +
-		"`gateway.certificate`" + ` contains the key, so others may not read it, either. ` +
+		"`gateway.certificate`" + ` contains the key, so others may not read it, either. Nor may they read ` + "`serve.certificate` or a file of `serve.seal_keys`" + `, ` +
+		`but the group may where ` + "`nestctl serve`" + ` has a user of its own and the file is root's: so systemd (LoadCredential) ` +
+		`and Kubernetes (fsGroup) give it. ` +
 		"An empty `gateway.state_dir`" + ` that belongs to the user of the gateway and that everybody may write, such as a volume ` +
 		`that Kubernetes makes for a pod, is taken over when the gateway starts: it gets mode 0700. Volumes of secrets and ` +
 		`ConfigMaps are directories that everybody may write; mount single files of them with subPath.
@@ -165,7 +173,7 @@ func restartKeys(t *testing.T) []string {
 			v = field(v, name)
 		}
 		v.Set(other(v))
-		if err := c.NeedsRestart(defaults()); err != nil {
+		if c.NeedsRestart(defaults()) != nil || c.ServeNeedsRestart(defaults()) != nil {
 			all = append(all, k.name)
 		}
 	}
@@ -189,7 +197,7 @@ func other(v reflect.Value) reflect.Value {
 func entry(k key, said string, restart bool) string {
 	typ, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(typeName(k.value.Type()), "an "), "a "), " such as")
 	def := "default `" + tomlText(k.value) + "`"
-	if k.name == "gateway.mode" || k.name == "gateway.registries" {
+	if k.name == "gateway.mode" || k.name == "gateway.registries" || k.name == "serve.certificate" || k.name == "serve.registries" {
 		def = "required"
 	}
 	if restart {

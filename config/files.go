@@ -45,27 +45,46 @@ func DockerFile(path string) string {
 	return path
 }
 
-// checkFiles checks the files that the configuration names. state checks, or
-// makes, the directory of the location cache.
-func (d *decoder) checkFiles(state func(dir string) error) {
+// checkFiles checks the files that the configuration names: those of the section
+// that it is read for, or of all sections. The other one's may be for another
+// user, or another machine.
+func (d *decoder) checkFiles() {
+	of := d.purpose.section
+	if d.uses("gateway") && of != "serve" {
+		d.checkGatewayFiles()
+	}
+	if d.uses("serve") && of != "gateway" {
+		d.checkServeFiles()
+	}
+}
+
+func (d *decoder) checkGatewayFiles() {
 	g := d.config.Gateway
 	const installed = "nestctl install makes it"
-	d.checkNamed("gateway.certificate", g.Certificate, installed, CheckSecret)
-	d.checkNamed("gateway.client_ca", g.ClientCA, installed, CheckFile)
+	d.checkNamed("gateway.certificate", 0, g.Certificate, installed, CheckSecret)
+	d.checkNamed("gateway.client_ca", 0, g.ClientCA, installed, CheckFile)
 	if g.Mode == "node" {
 		for i, path := range d.config.Credentials.DockerConfig {
 			d.checkOptional("credentials.docker_config", i+1, path, CheckDocker)
 		}
 	}
 	if path := d.config.Credentials.KubeletProviders; g.Mode == "node" && path != "" {
-		d.checkNamed("credentials.kubelet_credential_providers", path, "name the file that the kubelet has", CheckFile)
+		d.checkNamed("credentials.kubelet_credential_providers", 0, path, "name the file that the kubelet has", CheckFile)
 	}
-	d.checkOptional("gateway.state_dir", 0, g.StateDir, state)
-	d.checkHosts()
-	if ours, leads := leadsTo(g.HostsDir, ContainerdCerts); leads && filepath.IsAbs(g.HostsDir) {
-		d.locate(Problem{Key: "gateway.hosts_dir", Wrong: "gateway.hosts_dir leads to " + trust.Shown(ours),
-			Fix: "must be outside of containerd's " + ContainerdCerts})
+	d.checkOptional("gateway.state_dir", 0, g.StateDir, d.purpose.state)
+	d.checkHosts("gateway.hosts_dir", g.HostsDir, "gateway.registries", g.Registries)
+}
+
+func (d *decoder) checkServeFiles() {
+	s := d.config.Serve
+	d.checkNamed("serve.certificate", 0, s.Certificate, certificateFix, checkServed)
+	for i, path := range s.SealKeys {
+		d.checkNamed("serve.seal_keys", i+1, path, sealKeyFix, func(path string) error {
+			_, err := ReadSealKey(path)
+			return err
+		})
 	}
+	d.checkHosts("serve.hosts_dir", s.HostsDir, "serve.registries", s.behind())
 }
 
 // leadsTo reports whether symbolic links make two directories overlap that do
@@ -85,17 +104,18 @@ func really(path string) string {
 }
 
 // checkHosts records what others decide about in the directory of hosts.toml
-// files, each file once.
-func (d *decoder) checkHosts() {
-	const key = "gateway.hosts_dir"
-	g := d.config.Gateway
-	if d.bad[key] || d.bad["gateway.registries"] || !filepath.IsAbs(g.HostsDir) {
+// files, each file once, and a directory that leads into containerd's.
+func (d *decoder) checkHosts(key, dir, of string, registries []string) {
+	if d.bad[key] || !filepath.IsAbs(dir) {
 		return
 	}
+	if d.bad[of] {
+		registries = nil
+	}
 	var seen []Problem
-	for _, registry := range g.Registries {
+	for _, registry := range registries {
 		var bad *Error
-		if !isRegistry(registry) || !errors.As(CheckHosts("", g.HostsDir, registry), &bad) {
+		if !isRegistry(registry) || !errors.As(CheckHosts("", dir, registry), &bad) {
 			continue
 		}
 		for _, p := range bad.Problems {
@@ -104,6 +124,9 @@ func (d *decoder) checkHosts() {
 				d.untrusted(key, 0, p)
 			}
 		}
+	}
+	if ours, leads := leadsTo(dir, ContainerdCerts); leads {
+		d.locate(Problem{Key: key, Wrong: key + " leads to " + trust.Shown(ours), Fix: "must be outside of containerd's " + ContainerdCerts})
 	}
 }
 
@@ -118,7 +141,7 @@ func (d *decoder) checkOptional(key string, element int, path string, check func
 
 // checkNamed records what is wrong with a file that must exist, unless the
 // rules have refused its name. missing is what to do when it does not exist.
-func (d *decoder) checkNamed(key, path, missing string, check func(string) error) {
+func (d *decoder) checkNamed(key string, element int, path, missing string, check func(string) error) {
 	if d.bad[key] || !filepath.IsAbs(path) {
 		return
 	}
@@ -126,11 +149,11 @@ func (d *decoder) checkNamed(key, path, missing string, check func(string) error
 	switch err := check(path); {
 	case err == nil:
 	case errors.As(err, &bad):
-		d.untrusted(key, 0, bad.Problems[0])
+		d.untrusted(key, element, bad.Problems[0])
 	case errors.Is(err, fs.ErrNotExist):
-		d.locate(Problem{Key: key, Wrong: key + ": " + trust.Shown(path) + " does not exist", Fix: missing})
+		d.locate(Problem{Key: key, element: element, Wrong: key + ": " + trust.Shown(path) + " does not exist", Fix: missing})
 	default:
-		d.locate(Problem{Key: key, Wrong: key + ": " + err.Error(), Fix: "must be a file that can be read"})
+		d.locate(Problem{Key: key, element: element, Wrong: key + ": " + err.Error(), Fix: "must be a file that can be read"})
 	}
 }
 

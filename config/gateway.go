@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/gateway"
@@ -64,6 +63,23 @@ func (c Credentials) Stores(metrics *auth.Metrics) auth.Source {
 	})}
 }
 
+// CheckedStores are the credential stores in Docker configuration files, which
+// are checked as those of a gateway in mode node: whoever can write one decides
+// what is sent to registries, and which helpers are run. Without files they are
+// the user's.
+func CheckedStores(files []string) (auth.Source, error) {
+	if len(files) == 0 {
+		return auth.NewStores(auth.StoresFromEnvironment()), nil
+	}
+	for _, path := range files {
+		var bad *Error
+		if errors.As(CheckDocker(path), &bad) {
+			return nil, bad
+		}
+	}
+	return auth.NewStores(auth.StoresOptions{Files: files}), nil
+}
+
 // Keys are the names of annotations and properties that state child namespaces.
 func (n Nested) Keys() nested.Keys {
 	return nested.Keys{Annotations: n.Annotations, Properties: n.Properties}
@@ -79,28 +95,4 @@ func patterns(allow []string) ([]gateway.Pattern, error) {
 		patterns = append(patterns, p)
 	}
 	return patterns, nil
-}
-
-// NeedsRestart names the keys that differ from another configuration and cannot
-// change while the gateway runs; nil when there are none.
-func (c *Config) NeedsRestart(other *Config) error {
-	a, b := c.Gateway, other.Gateway
-	var changed []string
-	for key, differs := range map[string]bool{
-		"address":         a.Address != b.Address,
-		"certificate":     a.Certificate != b.Certificate,
-		"client_ca":       a.ClientCA != b.ClientCA,
-		"state_dir":       a.StateDir != b.StateDir,
-		"max_memory":      a.MaxMemory != b.MaxMemory,
-		"metrics_address": a.MetricsAddress != b.MetricsAddress,
-	} {
-		if differs {
-			changed = append(changed, "gateway."+key)
-		}
-	}
-	if changed == nil {
-		return nil
-	}
-	slices.Sort(changed)
-	return errors.New("restart the gateway for " + fmt.Sprint(changed))
 }

@@ -18,20 +18,43 @@ const maxFile = 1 << 20
 // Load reads a file, see [Parse], and checks who may change it and the files
 // and directories that it names, see [CheckFile], [CheckSecret], [CheckDir] and
 // [CheckHosts].
-func Load(path string) (*Config, error) { return load(path, CheckDir) }
+func Load(path string) (*Config, error) { return load(path, purpose{state: CheckDir}) }
 
-// LoadAndPrepare is Load for a gateway that starts: it also makes the directory
-// of the location cache.
-func LoadAndPrepare(path string) (*Config, error) { return load(path, makeState) }
+// LoadGateway is Load for a gateway: the file has to describe one.
+func LoadGateway(path string) (*Config, error) {
+	return load(path, purpose{section: "gateway", state: CheckDir})
+}
 
-func load(path string, state func(dir string) error) (*Config, error) {
-	text, err := trust.ReadFile(path, maxFile)
-	if err != nil {
-		return nil, asProblem(err)
+// LoadAndPrepare is LoadGateway for a gateway that starts: it also makes the
+// directory of the location cache.
+func LoadAndPrepare(path string) (*Config, error) {
+	return load(path, purpose{section: "gateway", state: makeState})
+}
+
+// LoadServe is Load for a front: flags win over the file, which has to describe
+// the rest. Without a path, flags and defaults are all.
+func LoadServe(path string, flags Flags) (*Config, error) {
+	return load(path, purpose{section: "serve", state: CheckDir, flags: flags})
+}
+
+// purpose is what a configuration is read for.
+type purpose struct {
+	section string                 // that it must have; empty: any
+	state   func(dir string) error // checks, or makes, the directory of the location cache
+	flags   Flags
+}
+
+func load(path string, p purpose) (*Config, error) {
+	var text []byte
+	if path != "" {
+		var err error
+		if text, err = trust.ReadFile(path, maxFile); err != nil {
+			return nil, asProblem(err)
+		}
 	}
-	d := read(path, text)
+	d := read(path, text, p)
 	if d.complete {
-		d.checkFiles(state)
+		d.checkFiles()
 	}
 	return d.result()
 }
@@ -40,13 +63,19 @@ func load(path string, state func(dir string) error) (*Config, error) {
 // error is an [*Error] with everything that is wrong. After a syntax error the
 // rest of the text is not read.
 func Parse(name string, data []byte) (*Config, error) {
-	return read(name, data).result()
+	return read(name, data, purpose{}).result()
+}
+
+// ParseGateway is Parse for a gateway: the file has to describe one.
+func ParseGateway(name string, data []byte) (*Config, error) {
+	return read(name, data, purpose{section: "gateway"}).result()
 }
 
 // decoder reads one file.
 type decoder struct {
-	name     string
+	name     string // of the file; empty: there is none
 	text     []byte
+	purpose  purpose
 	newlines []int // their offsets
 
 	config   Config
@@ -65,8 +94,9 @@ type place struct {
 	dotted   bool  // a table made by dotted keys, which only more dotted keys may extend
 }
 
-func read(name string, text []byte) *decoder {
+func read(name string, text []byte, p purpose) *decoder {
 	d := newDecoder(name, text)
+	d.purpose = p
 	if len(text) > maxFile {
 		d.problems.add(Problem{File: name, Wrong: "the file is larger than 1 MiB", Fix: "must be a configuration file"})
 		return d
@@ -74,6 +104,7 @@ func read(name string, text []byte) *decoder {
 	d.config = Default()
 	d.root, d.lists = reflect.ValueOf(&d.config).Elem(), "nestctl config default lists the keys"
 	if d.complete = d.walk(); d.complete {
+		d.override()
 		d.check()
 	}
 	return d

@@ -76,6 +76,7 @@ func ParsePlugin(table map[string]any) (*Plugin, error) {
 	r := rules{
 		given: func(key string) bool { _, ok := table[withoutTable.Replace(key)]; return ok },
 		bad:   func(key string) bool { return d.bad[withoutTable.Replace(key)] },
+		uses:  func(string) bool { return true },
 	}
 	r.plugin(&p)
 	found := d.problems
@@ -110,7 +111,7 @@ var namespacePattern = regexp.MustCompile(`^!?[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*
 func (r *rules) plugin(p *Plugin) {
 	r.credentials(&Config{Credentials: p.Credentials})
 	r.nested(p.Nested)
-	r.each("allow", p.Allow, isPattern, "must be registry/path with names of repositories, * or ** between slashes")
+	r.each("allow", p.Allow, isPattern, patternForm)
 	r.oneOf("members", p.Members, "all", "platform")
 	r.oneOf("verify", p.Verify, "all", "root")
 	r.each("member_records", p.MemberRecords, namespacePattern.MatchString, "must be namespaces of containerd, with or without a ! in front")

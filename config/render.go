@@ -9,18 +9,35 @@ import (
 
 // Render returns the configuration as a complete file with a comment for each
 // key, which [Parse] reads back. Keys without a value, and those that the mode
-// excludes, are comments.
+// excludes, are comments. Of [gateway] and [serve] it has those that are used;
+// of defaults it has both, with [serve] as comments.
 func (c *Config) Render() string {
 	var b strings.Builder
-	b.WriteString("# The configuration of nested's gateway. Only mode and registries are required.\n")
-	b.WriteString("# `nestctl config check` checks the file; `systemctl reload nested-gateway` reads the file again.\n")
+	if c.uses("gateway") {
+		b.WriteString("# The configuration of nested's gateway. Only mode and registries are required.\n")
+		b.WriteString("# `nestctl config check` checks the file; `systemctl reload nested-gateway` reads the file again.\n")
+	} else {
+		b.WriteString("# The configuration of nestctl serve. Only certificate and registries are required.\n")
+		b.WriteString("# `nestctl config check` checks the file; `systemctl reload nested-serve` reads the file again.\n")
+	}
+	if reflect.DeepEqual(c, defaults()) {
+		b.WriteString("# `nestctl serve` needs [serve], at the end of this file, and not [gateway]: remove that one when it is not used.\n")
+	}
 	c.renderTable(&b, reflect.ValueOf(c).Elem(), "")
 	return b.String()
+}
+
+// leftOutSection reports whether a section is not to be rendered.
+func (c *Config) leftOutSection(name string) bool {
+	return name == "gateway" && !c.uses(name) || name == "serve" && !c.uses(name) && !reflect.DeepEqual(c, defaults())
 }
 
 func (c *Config) renderTable(b *strings.Builder, v reflect.Value, prefix string) {
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Tag.Get("toml")
+		if c.leftOutSection(name) {
+			continue
+		}
 		if i > 0 || prefix == "" {
 			b.WriteString("\n")
 		}
@@ -47,10 +64,16 @@ func (c *Config) leftOut(key string) string {
 		return `"node"`
 	case key == "gateway.registries" && len(c.Gateway.Registries) == 0:
 		return `["registry.example.com"]`
-	case key == "credentials.docker_config" && c.Gateway.Mode == "pod":
+	case key == "credentials.docker_config" && (c.Gateway.Mode == "pod" || !c.uses("gateway")):
 		return tomlText(reflect.ValueOf(c.Credentials.DockerConfig))
+	case !strings.HasPrefix(key, "serve.") || c.uses("serve"):
+		return ""
+	case key == "serve.certificate":
+		return `"/etc/nested/tls/serve.pem"`
+	case key == "serve.registries":
+		return `["bundles.example.com=registry.example.com"]`
 	}
-	return ""
+	return tomlText(reflect.ValueOf(c.get(key)))
 }
 
 // tomlText is a value as TOML.

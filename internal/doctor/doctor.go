@@ -108,7 +108,7 @@ func load(o Options) *doctor {
 	}
 	text, err := os.ReadFile(d.at(o.Config))
 	if err == nil {
-		d.config, err = config.Parse(o.Config, text)
+		d.config, err = config.ParseGateway(o.Config, text)
 	}
 	if d.configErr = err; err == nil {
 		g, i := d.config.Gateway, &d.installation

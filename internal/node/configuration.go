@@ -22,7 +22,7 @@ func (i installed) configuration(w checkedOptions) (Options, []file, error) {
 		}
 		return w.Options, configurationFile(text), nil
 	}
-	theirs, err := config.Parse(config.Path, current.Data)
+	theirs, err := config.ParseGateway(config.Path, current.Data)
 	if err != nil {
 		return Options{}, nil, err
 	}

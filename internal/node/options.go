@@ -107,7 +107,7 @@ func (w *checkedOptions) load() error {
 	if err != nil {
 		return err
 	}
-	c, err := config.Parse(w.ConfigFile, text)
+	c, err := config.ParseGateway(w.ConfigFile, text)
 	if err != nil {
 		return err
 	}

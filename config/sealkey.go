@@ -1,0 +1,65 @@
+package config
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/nestedoci/nested/internal/trust"
+)
+
+const (
+	sealKeySize = 32
+	// maxSealFile bounds the file of a seal key, which has 45 bytes; enough for
+	// white space around.
+	maxSealFile = 4 << 10
+)
+
+// sealKeyFix says how to make a seal key.
+const sealKeyFix = "make one with: openssl rand -base64 32"
+
+// ReadSealKey reads the file of a seal key: 32 bytes in base64, with white space
+// around. Others must not be able to read or replace it, see
+// [CheckServiceSecret]. No error has any of its text.
+func ReadSealKey(path string) ([]byte, error) {
+	if err := CheckServiceSecret(path); err != nil {
+		return nil, err
+	}
+	text, err := trust.ReadFile(path, maxSealFile)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := decodeSealKey(text)
+	if !ok {
+		return nil, &Error{Problems: []Problem{{File: path, Wrong: "is not 32 bytes in base64", Fix: sealKeyFix}}}
+	}
+	return key, nil
+}
+
+// decodeSealKey decodes a key. Go's decoder would skip line ends in the middle.
+func decodeSealKey(text []byte) ([]byte, bool) {
+	text = bytes.TrimSpace(text)
+	if bytes.ContainsAny(text, "\r\n") || len(text) > maxSealFile {
+		return nil, false
+	}
+	key, err := base64.StdEncoding.Strict().DecodeString(string(text))
+	return key, err == nil && len(key) == sealKeySize
+}
+
+// sealKeys reads the keys.
+func (s Serve) sealKeys() ([][]byte, error) {
+	var keys [][]byte
+	for _, path := range s.SealKeys {
+		key, err := ReadSealKey(path)
+		if err != nil {
+			return nil, fmt.Errorf("seal key: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// CheckServiceSecret is [CheckSecret] for a service that need not be root's: a
+// file of root's may be readable by its group, as systemd (LoadCredential) and
+// Kubernetes (fsGroup) give it to such a service.
+func CheckServiceSecret(path string) error { return asProblem(trust.ServiceSecret(path)) }
