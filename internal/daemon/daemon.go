@@ -1,11 +1,13 @@
-// Package daemon runs the gateway as a process: [Run] opens the location cache
-// and the sockets, serves, and gives transfers time to end.
+// Package daemon runs the gateway ([Run]) or a front ([RunServe]) as a process:
+// it opens the sockets, serves, and gives transfers time to end.
 //
 // Read the files in this order:
 //
-//   - daemon.go: from the start to the end;
+//   - daemon.go: from the start to the end; gateway.go and serve.go: what the
+//     two do in their own ways;
 //   - settings.go: the settings with which requests are answered, and how they
-//     are replaced: on SIGHUP, and when hosts.toml files change (hosts.go);
+//     are replaced: on SIGHUP, and when files that the configuration names
+//     change (follow.go);
 //   - listen.go: where the sockets come from: systemd, the gateway before
 //     (package handover), or new ones;
 //   - observe.go: metrics and health;
@@ -23,7 +25,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -35,88 +36,77 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/transport/find"
-	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
-// Options describe the gateway. Config, UserAgent and Probe are required.
-type Options struct {
-	// Config is the path of the configuration file.
-	Config string
-	// Debug logs at level debug, whatever the configuration says.
-	Debug bool
-	// Handover is the name under which sockets are taken from the running
-	// gateway, and handed to the next; empty: they are not. See package
-	// handover.
-	Handover string
-	// UserAgent is sent to registries.
-	UserAgent string
-	// Probe are the arguments with which this program reads a location cache,
-	// whose path is appended, and exits as [locations.Probe] says: with exit
-	// status 0, with 1 when something other than the file is wrong, or in any
-	// other way when the file is damaged.
-	Probe []string
+// service is what a process runs, the gateway or a front.
+type service struct {
+	load      func() (*config.Config, error) // reads the configuration again
+	unchanged func(c, before *config.Config) error
+	process   func(*config.Config) config.Process
+	handler   func(*config.Config) (handler, error)
+	warn      func(*config.Config) // of what serving with it will meet
+
+	// Files that are followed, what they are called, and what checks them.
+	files  func(*config.Config) followed
+	called string
+	check  func(*config.Config) error
 }
 
-// daemon is a gateway as a process. Its settings are replaced when the
+// handler answers requests by one configuration.
+type handler interface {
+	http.Handler
+	// Check reports the registries that cannot be asked.
+	Check() error
+	// Close ends what is not for a request that is being answered.
+	Close()
+}
+
+// daemon is a service as a process. Its settings are replaced when the
 // configuration is read again; the rest stays.
 type daemon struct {
-	options   Options
-	locations *locations.Cache
-	memory    *find.Memory
-	metrics   *gateway.Metrics
-	settings  atomic.Pointer[settings]
-	ready     atomic.Bool
+	service  service
+	handover string // see [Options]
+	debug    bool   // logs at that level, whatever the configuration says
+	metrics  *gateway.Metrics
+	settings atomic.Pointer[settings]
+	ready    atomic.Bool
 }
 
-// Run serves until the context ends, and then gives transfers the
-// configuration's grace to end. The error is a [config.Error] when the file is
-// wrong.
-func Run(ctx context.Context, o Options) error {
-	c, err := config.LoadAndPrepare(o.Config)
-	if err != nil {
-		return err
-	}
-	if err = gateway.CheckServer(c.Gateway.Certificate, c.Gateway.ClientCA); err != nil {
-		return err
-	}
-	cache, err := locations.Open(filepath.Join(c.Gateway.StateDir, "trail.db"), locations.Options{Probe: probe(o.Probe)})
-	if err != nil {
-		return err
-	}
-	defer cache.Close()
-	d := &daemon{options: o, locations: cache, memory: limitMemory(c), metrics: gateway.NewMetrics()}
-	d.metrics.WatchLocations(cache)
-	if err = d.use(c); err != nil {
-		return err
-	}
-	return d.run(ctx, c.Gateway)
-}
+// connectionMemory is what a connection takes, in bytes: buffers of TLS and
+// HTTP, and a stack. Measured were 24 KiB without a request.
+const connectionMemory = 32 << 10
 
 // limitMemory returns the memory budget for clients. Go's limit is that plus
 // what the process needs besides.
-func limitMemory(c *config.Config) *find.Memory {
+func limitMemory(p config.Process) *find.Memory {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(c.Gateway.MaxMemory) + gateway.MemoryBeside)
+		debug.SetMemoryLimit(int64(p.MaxMemory) + gateway.MemoryBeside + int64(p.MaxConnections)*connectionMemory)
 	}
-	return find.NewMemory(int64(c.Gateway.MaxMemory))
+	return find.NewMemory(int64(p.MaxMemory))
 }
 
-// run serves on the sockets and with the certificates of the configuration at
-// the start; [config.Config.NeedsRestart] keeps them from changing.
-func (d *daemon) run(ctx context.Context, c config.Gateway) error {
-	sockets, err := openSockets(ctx, d.options.Handover, c.Certificate)
+// run serves until the context ends, and then gives transfers the
+// configuration's grace to end. The configuration's process is that of the
+// start; service.unchanged keeps it from changing.
+func (d *daemon) run(ctx context.Context, c *config.Config) error {
+	if err := d.use(c); err != nil {
+		return err
+	}
+	p := d.service.process(c)
+	sockets, err := openSockets(ctx, d.handover, p.Certificate)
 	if err != nil {
 		return err
 	}
 	defer sockets.close()
-	listener, err := sockets.gateway(ctx, c.Address)
+	listener, err := sockets.service(ctx, p.Listen)
 	if err != nil {
 		return err
 	}
-	server := gateway.NewServer(d, c.Certificate, c.ClientCA)
+	server := gateway.NewServer(d, p.Certificate, p.ClientCA)
+	server.MaxConnections, server.Proxies = p.MaxConnections, p.Proxies
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(listener) }()
-	closeObserver, err := d.observe(ctx, sockets, c.MetricsAddress, failed)
+	closeObserver, err := d.observe(ctx, sockets, p.MetricsAddress, failed)
 	if err != nil {
 		return err
 	}
@@ -127,7 +117,7 @@ func (d *daemon) run(ctx context.Context, c config.Gateway) error {
 	defer signal.Stop(hangup)
 	d.ready.Store(true)
 	_, _ = sd.SdNotify(false, sd.SdNotifyReady) // does nothing without systemd
-	log.L.Infof("serving %v on %s", d.settings.Load().config.Gateway.Registries, listener.Addr())
+	log.L.Infof("serving %v on %s", p.Serves, listener.Addr())
 
 	if err := d.follow(ctx, hangup, failed); err != nil {
 		return err
@@ -142,12 +132,12 @@ func (d *daemon) run(ctx context.Context, c config.Gateway) error {
 // follow replaces the settings when their files have changed, until the context
 // ends. The error is that of a server that failed.
 func (d *daemon) follow(ctx context.Context, hangup <-chan os.Signal, failed <-chan error) error {
-	hosts := time.NewTicker(hostsInterval)
-	defer hosts.Stop()
+	files := time.NewTicker(filesInterval)
+	defer files.Stop()
 	for {
 		select {
-		case <-hosts.C:
-			d.followHosts()
+		case <-files.C:
+			d.followFiles()
 		case <-hangup:
 			d.reload()
 		case err := <-failed:
@@ -159,16 +149,16 @@ func (d *daemon) follow(ctx context.Context, hangup <-chan os.Signal, failed <-c
 }
 
 // end accepts no new connections, and gives the open ones time to end.
-// containerd resumes a transfer that is cut off.
+// Clients resume a transfer that is cut off, or start it again.
 func (d *daemon) end(server *gateway.Server, listener net.Listener) error {
 	d.ready.Store(false)
 	_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
-	ctx, cancel := context.WithTimeout(context.Background(), d.settings.Load().config.Gateway.Grace)
+	ctx, cancel := context.WithTimeout(context.Background(), d.service.process(d.settings.Load().config).Grace)
 	defer cancel()
 	return server.End(ctx, listener)
 }
 
 // ServeHTTP implements [http.Handler].
 func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.settings.Load().gateway.ServeHTTP(w, r)
+	d.settings.Load().handler.ServeHTTP(w, r)
 }

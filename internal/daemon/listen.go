@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -26,15 +27,15 @@ func openSockets(ctx context.Context, name, certificate string) (sockets, error)
 	return sockets{taken}, err
 }
 
-// gateway returns the socket that systemd passes, that of the gateway before,
-// or a new one.
-func (s sockets) gateway(ctx context.Context, address string) (net.Listener, error) {
+// service returns the socket that systemd passes, that of the gateway before, or
+// a new one.
+func (s sockets) service(ctx context.Context, address string) (net.Listener, error) {
 	passed, err := activation.Listeners()
 	switch {
 	case err != nil:
 		return nil, err
 	case len(passed) > 1:
-		return nil, fmt.Errorf("systemd passes %d sockets; the gateway needs one", len(passed))
+		return nil, fmt.Errorf("systemd passes %d sockets; one is needed", len(passed))
 	case len(passed) == 1 && passed[0] != nil:
 		if s.handedOver() {
 			return nil, errors.New("systemd passes a socket; --handover is for where systemd does not hold the sockets")
@@ -49,7 +50,11 @@ func (s sockets) listen(ctx context.Context, address string) (net.Listener, erro
 	if s.handedOver() {
 		return s.handover.Listen(ctx, address)
 	}
-	return new(net.ListenConfig).Listen(ctx, "tcp", address)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; choose a port from 1024, or run it with CAP_NET_BIND_SERVICE", err)
+	}
+	return listener, err
 }
 
 // handedOver reports whether the next gateway gets the sockets.

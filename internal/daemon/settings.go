@@ -6,45 +6,45 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/nestedoci/nested/config"
-	"github.com/nestedoci/nested/remotes/gateway"
 )
 
 // settings are those with which requests are answered. They do not change, but
 // are replaced.
 type settings struct {
 	config  *config.Config
-	gateway *gateway.Gateway
-	hosts   string // see hostsSeen; from before the gateway read the files
+	handler handler
+	seen    string // of the files that are followed; from before they were read
 }
 
 // use replaces the settings by those of a configuration.
 func (d *daemon) use(c *config.Config) error {
-	hosts := hostsSeen(c.Gateway.HostsDir)
-	g, err := c.NewGateway(d.locations, d.memory, d.metrics, d.options.UserAgent)
+	seen := d.service.files(c).seen()
+	h, err := d.service.handler(c)
 	if err != nil {
 		return err
 	}
 	level := c.Log.Level
-	if d.options.Debug {
+	if d.debug {
 		level = "debug"
 	}
 	if err := errors.Join(log.SetLevel(level), log.SetFormat(log.OutputFormat(c.Log.Format))); err != nil {
 		return err
 	}
-	if err := g.Check(); err != nil {
+	d.service.warn(c)
+	if err := h.Check(); err != nil {
 		log.L.WithError(err).Warn("pulls from these registries will fail") // others are served
 	}
-	if old := d.settings.Swap(&settings{config: c, gateway: g, hosts: hosts}); old != nil {
-		old.gateway.Close() // its transfers go on
+	if old := d.settings.Swap(&settings{config: c, handler: h, seen: seen}); old != nil {
+		old.handler.Close() // its transfers go on
 	}
 	return nil
 }
 
 // reload reads the configuration again; an invalid one changes nothing.
 func (d *daemon) reload() {
-	c, err := config.Load(d.options.Config)
+	c, err := d.service.load()
 	if err == nil {
-		err = c.NeedsRestart(d.settings.Load().config)
+		err = d.service.unchanged(c, d.settings.Load().config)
 	}
 	if err == nil {
 		err = d.use(c)

@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	"github.com/nestedoci/nested/config"
-	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
-// TestFollowHosts: the gateway goes by hosts.toml as it is now, without being
+// TestFollowFiles: the gateway goes by hosts.toml as it is now, without being
 // told, unless others can write it.
-func TestFollowHosts(t *testing.T) {
+func TestFollowFiles(t *testing.T) {
 	var asked string
 	host := func(name string) string {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked = name; w.WriteHeader(http.StatusNotFound) }))
@@ -46,11 +45,11 @@ func TestFollowHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cache.Close() })
-	d := &daemon{locations: cache, memory: find.NewMemory(1 << 20), metrics: gateway.NewMetrics()}
+	d := newGateway(Options{}, cache, find.NewMemory(1<<20))
 	if err := d.use(&c); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.settings.Load().gateway.Close() })
+	t.Cleanup(func() { d.settings.Load().handler.Close() })
 	for _, step := range []struct {
 		change func()
 		want   string
@@ -70,9 +69,9 @@ func TestFollowHosts(t *testing.T) {
 		}, "another one"},
 	} {
 		step.change()
-		before := d.settings.Load().gateway
-		d.followHosts()
-		d.followHosts()
+		before := d.settings.Load().handler
+		d.followFiles()
+		d.followFiles()
 		asked = ""
 		req := httptest.NewRequest(http.MethodGet, "/v2/org/app/manifests/v1?ns=reg.test", nil)
 		req.Host = c.Gateway.Address
@@ -80,7 +79,7 @@ func TestFollowHosts(t *testing.T) {
 		if asked != step.want {
 			t.Errorf("asked was %q, want %q", asked, step.want)
 		}
-		if step.want == "first" && before != d.settings.Load().gateway {
+		if step.want == "first" && before != d.settings.Load().handler {
 			t.Error("it was read again although nothing had changed")
 		}
 	}
