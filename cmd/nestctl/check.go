@@ -9,7 +9,6 @@ import (
 
 	"github.com/nestedoci/nested/internal/check"
 	"github.com/nestedoci/nested/internal/sanitize"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -61,11 +60,8 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 	if err = oneOf("format", o.format, "text", "json"); err != nil {
 		return err
 	}
-	platform, err := platformFlag(o.platform, o.platform == "")
+	selection, err := selectionFlags(o.platform, o.platform == "", o.members)
 	if err != nil {
-		return err
-	}
-	if err = checkMembers(o.members); err != nil {
 		return err
 	}
 	hosts, remove, err := hostsAround(o.hostsDir, ref.Repository().Host())
@@ -75,7 +71,7 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 	defer func() { err = errors.Join(err, remove()) }()
 	report, err := check.Bundle(ctx, ref, check.Options{
 		Registries: o.registryOptions(hosts, new(registry.Metrics)),
-		Selection:  bundle.Selection{Platform: platform, Members: o.members},
+		Selection:  selection,
 		Strict:     o.strict,
 	})
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -178,10 +177,7 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 		result.Foreign = append(result.Foreign, from.shown(layer))
 	}
 	result.Seconds = time.Since(started).Seconds()
-	if o.format == "json" {
-		return sanitize.WriteJSON(stdout, result)
-	}
-	return result.print(stdout)
+	return show(stdout, o.format, result)
 }
 
 // copySource is an open source.
@@ -289,7 +285,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, to desti
 	return &copied{Ref: ref, Digest: c.Digest, Strategy: c.Strategy, Members: c.Placed, Uploaded: c.Uploaded, There: c.There, Bytes: c.Bytes, walked: c.Walked}, nil
 }
 
-func (c *copied) print(w io.Writer) error {
+func (c *copied) lines() []string {
 	lines := []string{fmt.Sprintf("%s@%s", c.Ref, c.Digest)}
 	for _, m := range c.Members {
 		lines = append(lines, "  "+m)
@@ -307,10 +303,5 @@ func (c *copied) print(w io.Writer) error {
 	if c.Strategy != "" {
 		last = "as " + string(c.Strategy) + ", " + last
 	}
-	for _, line := range append(lines, last) {
-		if _, err := fmt.Fprintln(w, sanitize.Text(line)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return append(lines, last)
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -131,14 +130,14 @@ func (o *copyOptions) plan(ctx context.Context, from *copySource, to destination
 	})
 	same := func(a, b planned) bool { return a.Repository == b.Repository && a.Digest == b.Digest }
 	plan = slices.CompactFunc(plan, same)
-	if o.format == "json" {
-		return sanitize.WriteJSON(out, plan)
+	return show(out, o.format, plans(plan))
+}
+
+type plans []planned
+
+func (all plans) lines() (lines []string) {
+	for _, p := range all {
+		lines = append(lines, fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, amount.Bytes(p.Size), oci.Kind(p.MediaType, p.ArtifactType)))
 	}
-	for _, p := range plan {
-		line := fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, amount.Bytes(p.Size), oci.Kind(p.MediaType, p.ArtifactType))
-		if _, err := fmt.Fprintln(out, sanitize.Text(line)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return lines
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -36,31 +35,15 @@ output.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), providerTime)
 			defer cancel()
-			source, err := providerStores(stores)
+			source, err := config.CheckedStores(stores)
 			if err != nil {
-				return err
+				return fmt.Errorf("--docker-config: %w", err)
 			}
 			return provideCredential(ctx, source, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
 	c.Flags().StringArrayVar(&stores, "docker-config", nil, "Docker configuration file, or directory with a config.json; repeatable (default: those of nestctl pull)")
 	return c
-}
-
-// providerStores returns the stores that the flags name, or those of the
-// environment. Files are checked as the gateway's are: whoever can write one
-// chooses what the kubelet sends to registries, and which helpers root runs.
-func providerStores(files []string) (auth.Source, error) {
-	if len(files) == 0 {
-		return auth.NewStores(auth.StoresFromEnvironment()), nil
-	}
-	for _, path := range files {
-		var bad *config.Error
-		if errors.As(config.CheckDocker(path), &bad) {
-			return nil, fmt.Errorf("--docker-config: %w", bad)
-		}
-	}
-	return auth.NewStores(auth.StoresOptions{Files: files}), nil
 }
 
 // provideCredential answers one request. A request for something that is not an

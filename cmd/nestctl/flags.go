@@ -7,6 +7,7 @@ import (
 
 	"github.com/containerd/platforms"
 
+	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -44,12 +45,34 @@ func platformFlag(platform string, all bool) (platforms.Matcher, error) {
 	return platforms.OnlyStrict(p), nil
 }
 
+// selectionFlags returns what --platform, --all-platforms and --member select.
+func selectionFlags(platform string, all bool, members []string) (s bundle.Selection, err error) {
+	s.Members = members
+	if s.Platform, err = platformFlag(platform, all); err != nil {
+		return s, err
+	}
+	return s, checkMembers(members)
+}
+
 // checkMembers checks the values of --member, so that a path that cannot exist
 // is a usage error and not "not found".
 func checkMembers(members []string) error {
 	for _, m := range members {
 		if _, err := nested.ParseChild(m); err != nil {
 			return usage.Errorf("--member %.64q: %w", m, err)
+		}
+	}
+	return nil
+}
+
+// show prints a result as --format says: in its lines, or as JSON.
+func show(out io.Writer, format string, result interface{ lines() []string }) error {
+	if format == "json" {
+		return sanitize.WriteJSON(out, result)
+	}
+	for _, line := range result.lines() {
+		if _, err := fmt.Fprintln(out, sanitize.Text(line)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -214,7 +214,7 @@ func (o *indexOptions) run(cmd *cobra.Command, arg string, edit func(context.Con
 	if err != nil {
 		return err
 	}
-	return created{dest.String(), desc.Digest, strategy, e.Members()}.print(out, o.format)
+	return show(out, o.format, created{dest.String(), desc.Digest, strategy, e.Members()})
 }
 
 // additions are what is added to an index.
@@ -256,16 +256,12 @@ func (o *indexOptions) check(arg string) (auth.Reference, error) {
 	return dest, bundle.CheckParent(dest.Repository())
 }
 
-func (c created) print(out io.Writer, format string) error {
-	if format == "json" {
-		return sanitize.WriteJSON(out, c)
-	}
+func (c created) lines() []string {
 	lines := []string{c.Ref + "@" + c.Digest.String()}
 	for _, m := range c.Members {
 		lines = append(lines, "  "+m)
 	}
-	_, err := fmt.Fprintf(out, "%s\nas %s\n", strings.Join(lines, "\n"), c.Strategy)
-	return err
+	return append(lines, fmt.Sprintf("as %s", c.Strategy))
 }
 
 // parseTag reads a reference by tag. A digest is refused: it would be the

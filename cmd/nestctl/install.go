@@ -83,7 +83,7 @@ func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil || every <= 0 {
 		return err
 	}
-	return repeat(ctx, out, i.root, every)
+	return node.Stay(ctx, i.root, every, func(done node.Changes) { printChanges(out, done) })
 }
 
 // earlierInstall are flags that units and manifests of earlier versions still
@@ -143,26 +143,6 @@ func runRepeat(ctx context.Context, out io.Writer, root string) error {
 		_, err = fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", done.Until.Format(time.DateOnly))
 	}
 	return err
-}
-
-// repeat repeats the installation at an interval, until the context ends or it
-// fails. The service manager restarts it, and so sees the failure. It prints
-// what has changed.
-func repeat(ctx context.Context, out io.Writer, root string, every time.Duration) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		done, err := node.Repeat(ctx, root)
-		if err != nil {
-			return err
-		}
-		printChanges(out, done.Changes)
-	}
 }
 
 // printInstalled prints what was done, and the steps that only the

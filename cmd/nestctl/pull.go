@@ -17,7 +17,6 @@ import (
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/ctd"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -114,28 +113,22 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	if o.concurrent < 1 {
 		return usage.Errorf("--max-concurrent %d: must be at least 1", o.concurrent)
 	}
-	platform, err := platformFlag(o.platform, o.allPlatforms)
+	selection, err := selectionFlags(o.platform, o.allPlatforms, o.members)
 	if err != nil {
 		return err
 	}
-	if err = checkMembers(o.members); err != nil {
-		return err
-	}
-	to, err := o.openTarget(ctx, platform)
+	to, err := o.openTarget(ctx, selection.Platform)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	var metrics registry.Metrics
-	walked, err := o.pull(ctx, to, ref, bundle.Selection{Platform: platform, Members: o.members}, &metrics, stderr)
+	walked, err := o.pull(ctx, to, ref, selection, &metrics, stderr)
 	if err != nil {
 		return err
 	}
 	result := newResult(ref, to, walked, &metrics, time.Since(started))
-	if o.format == "json" {
-		return sanitize.WriteJSON(stdout, result)
-	}
-	return result.print(stdout)
+	return show(stdout, o.format, result)
 }
 
 // pull pulls the bundle into the target.
@@ -217,7 +210,7 @@ func newResult(ref auth.Reference, to bundle.Target, walked *bundle.Walked, m *r
 	return r
 }
 
-func (r *result) print(w io.Writer) error {
+func (r *result) lines() []string {
 	lines := []string{bundle.WithDigest(r.Root.Ref, r.Root.Digest)}
 	for _, m := range r.Members {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
@@ -229,11 +222,5 @@ func (r *result) print(w io.Writer) error {
 	for _, layer := range r.NonDistributable {
 		lines = append(lines, "  left out, not to be distributed: "+layer)
 	}
-	lines = append(lines, last)
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, sanitize.Text(line)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return append(lines, last)
 }

@@ -87,18 +87,15 @@ func stdins(files []string) int {
 
 // walk reads the manifests and indexes of a bundle, and no other content.
 func (s *settings) walk(ctx context.Context, ref auth.Reference, platform string, all bool, members []string) (*bundle.Bundle, *bundle.Walked, error) {
-	matcher, err := platformFlag(platform, all)
+	selection, err := selectionFlags(platform, all, members)
 	if err != nil {
-		return nil, nil, err
-	}
-	if err = checkMembers(members); err != nil {
 		return nil, nil, err
 	}
 	b, err := s.open(ctx, nil, new(registry.Metrics), ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	walked, err := b.Walk(ctx, bundle.Options{Selection: bundle.Selection{Platform: matcher, Members: members}}, bundle.Visitor{})
+	walked, err := b.Walk(ctx, bundle.Options{Selection: selection}, bundle.Visitor{})
 	return b, walked, err
 }
 

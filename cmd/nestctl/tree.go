@@ -1,15 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"io"
-
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
@@ -34,10 +30,7 @@ func newTree(s *settings) *cobra.Command {
 				return err
 			}
 			tree := newBranch(b, walked.Root, map[*bundle.Node]bool{})
-			if format == "json" {
-				return sanitize.WriteJSON(cmd.OutOrStdout(), tree)
-			}
-			return tree.print(cmd.OutOrStdout(), "", "")
+			return show(cmd.OutOrStdout(), format, tree)
 		},
 	}
 	c.Flags().StringVar(&format, "format", "text", "text or json")
@@ -78,24 +71,22 @@ func newBranch(b *bundle.Bundle, n *bundle.Node, drawn map[*bundle.Node]bool) *b
 	return drawing
 }
 
-// print draws a branch; first is the prefix of its own line, rest that of the
-// lines below.
-func (b *branch) print(out io.Writer, first, rest string) error {
+func (b *branch) lines() []string { return b.draw(nil, "", "") }
+
+// draw adds the lines of a branch; first is the prefix of its own line, rest
+// that of the lines below.
+func (b *branch) draw(lines []string, first, rest string) []string {
 	line := b.Repository + "@" + string(b.Digest) + "  " + oci.Kind(b.MediaType, b.ArtifactType)
 	if b.Platform != "" {
 		line += "  " + b.Platform
 	}
-	if _, err := fmt.Fprintln(out, first+sanitize.Text(line+"  "+amount.Bytes(b.Size))); err != nil {
-		return err
-	}
+	lines = append(lines, first+line+"  "+amount.Bytes(b.Size))
 	for i, c := range b.Children {
 		first, below := "├── ", "│   "
 		if i == len(b.Children)-1 {
 			first, below = "└── ", "    "
 		}
-		if err := c.print(out, rest+first, rest+below); err != nil {
-			return err
-		}
+		lines = c.draw(lines, rest+first, rest+below)
 	}
-	return nil
+	return lines
 }
