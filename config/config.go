@@ -7,12 +7,12 @@
 //     generated from it);
 //   - parse.go with value.go and unknown.go: [Load] and [Parse] read it
 //     strictly, and report everything that is wrong at once, each with its
-//     position (problem.go);
-//   - check.go: the rules for values; files.go with state.go: who may change
-//     the files that it names;
+//     position (problem.go); flags.go: values that win over the file's;
+//   - check.go with checkserve.go: the rules for values; files.go with state.go
+//     and sealkey.go: who may change the files that it names;
 //   - render.go: the file as text; gateway.go and serve.go: the gateway and the
-//     front that it describes; flags.go: values that win over the file's;
-//     plugin.go: the section in containerd's own file;
+//     front that it describes, and process.go: how they run; plugin.go: the
+//     section in containerd's own file;
 //   - hosts.go, and the other files beginning with hosts: reading hosts.toml,
 //     checking who may change it, and putting the gateway into it;
 //   - certificates.go: the certificates of containerd and the gateway.
@@ -196,7 +196,7 @@ func Default() Config {
 			Proxies:         []string{},
 			MaxRequests:     256,
 			MaxConnections:  4096,
-			MaxMemory:       transport.DefaultMemory,
+			MaxMemory:       find.DefaultMemory,
 			UpstreamTimeout: 25 * time.Second,
 			Grace:           30 * time.Second,
 		},

@@ -16,10 +16,11 @@
 // What is asked for is found by package find. Here is who may ask, and for
 // what: [Gateway], the handler (gateway.go); guard and the caller (guard.go); the
 // registry and the repository that a request names (serve.go) and [Pattern]s
-// (allow.go); [NewServer] and its certificates (server.go); [Metrics], what is
-// counted of all that (metrics.go). [Front] (front.go) has its paths in
-// endpoint.go, what slows down those who guess in logins.go, and the way to the
-// registry in behind.go, with what clients carry sealed (seal.go).
+// (allow.go); [NewServer] (server.go), its certificate (certificate.go) and who
+// may stay connected (connections.go); [Metrics], what is counted of all that
+// (metrics.go). [Front] (front.go) has its paths in endpoint.go, what slows down
+// those who guess in logins.go, and the way to the registry in behind.go, with
+// what clients carry sealed (seal.go).
 package gateway
 
 import (
