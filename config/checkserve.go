@@ -26,7 +26,7 @@ func (r *rules) serve(s Serve) {
 	r.rule(s.MetricsAddress == "" || isAddress(s.MetricsAddress), "serve.metrics_address", s.MetricsAddress, address)
 	r.rule(!collide(s.Listen, s.MetricsAddress), "serve.metrics_address", s.MetricsAddress, "must differ from serve.listen")
 	r.each("serve.proxies", s.Proxies, isPrefix, "must be addresses or ranges such as 10.0.0.0/8")
-	r.rule(s.MaxRequests >= 0, "serve.max_requests", s.MaxRequests, "must not be negative")
+	r.rule(s.MaxRequests > 0, "serve.max_requests", s.MaxRequests, "must be at least 1")
 	r.rule(s.MaxConnections >= 8 && s.MaxConnections <= 65536, "serve.max_connections", s.MaxConnections, "must be at least 8 and at most 65536")
 	r.memory("serve.max_memory", s.MaxMemory)
 	r.rule(s.UpstreamTimeout > 0 && s.UpstreamTimeout <= 10*time.Minute, "serve.upstream_timeout", s.UpstreamTimeout,

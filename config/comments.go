@@ -36,7 +36,7 @@ func comments() map[string]string {
 		"serve.hosts_dir":                             "A directory with a hosts.toml per registry behind, in containerd's format: upstream mirrors, CAs, client certificates, headers. Not containerd's own directory, whose files may name a gateway. Empty: none.",
 		"serve.redirects":                             "What a registry's redirects of blobs become. \"hand-on\": the client gets them, and fetches the blob from the registry's store. \"follow\": the blob comes through here, for clients that cannot reach the store.",
 		"serve.proxies":                               "The load balancers and proxies in front, as addresses or CIDR ranges, whose X-Forwarded-For is believed.",
-		"serve.max_requests":                          "How many requests of one caller are answered at once; of more, each gets 429. 0: no limit.",
+		"serve.max_requests":                          "How many requests of one caller, a user at an address, are answered at once. More wait for 5 s, and then get 429.",
 		"serve.max_connections":                       "How many connections are open at once, and half as many from one address that is not in proxies. Of more, that which has waited longest without a request is closed, or else the new one. At least 8, at most 65536.",
 		"serve.max_memory":                            "The memory, in bytes, for the content of all clients together, as gateway.max_memory; at least 48 MiB. Give the process 128 MiB more than this, and 32 KiB for each of max_connections: Go's limit (GOMEMLIMIT, unless the environment sets it) is 64 MiB less than that.",
 		"serve.upstream_timeout":                      "How long a registry may take to begin an answer, all attempts together; 10m at most.",

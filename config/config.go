@@ -10,9 +10,9 @@
 //     position (problem.go); flags.go: values that win over the file's;
 //   - check.go with checkserve.go: the rules for values; files.go with state.go
 //     and sealkey.go: who may change the files that it names;
-//   - render.go: the file as text; gateway.go and serve.go: the gateway and the
-//     front that it describes, and process.go: how they run; plugin.go: the
-//     section in containerd's own file;
+//   - render.go: the file as text; gateway.go, and serve.go with front.go: the
+//     gateway and the front that it describes, and process.go: how they run;
+//     plugin.go: the section in containerd's own file;
 //   - hosts.go, and the other files beginning with hosts: reading hosts.toml,
 //     checking who may change it, and putting the gateway into it;
 //   - certificates.go: the certificates of containerd and the gateway.
@@ -140,7 +140,7 @@ type Serve struct {
 	Redirects string `toml:"redirects"`
 	// The load balancers and proxies in front, as addresses or CIDR ranges, whose X-Forwarded-For is believed.
 	Proxies []string `toml:"proxies"`
-	// How many requests of one caller are answered at once; of more, each gets 429. 0: no limit.
+	// How many requests of one caller, a user at an address, are answered at once. More wait for 5 s, and then get 429.
 	MaxRequests int `toml:"max_requests"`
 	// How many connections are open at once, and half as many from one address that is not in proxies. Of more, that which
 	// has waited longest without a request is closed, or else the new one. At least 8, at most 65536.

@@ -28,7 +28,7 @@ func samples() []*Config {
 	both.Serve = Serve{
 		Listen: "[::1]:0", Certificate: "/x/\"pem\"", Registries: []string{"bundles.test:8443=reg.test:5000", "[::1]:8443=127.0.0.1:5000"},
 		Allow: []string{"reg.test:5000/**"}, SealKeys: []string{"/x/new", "/x/old"}, Redirects: "follow", Proxies: []string{"10.0.0.0/8", "fd00::1"},
-		MaxConnections: 8, MaxMemory: 1 << 30, UpstreamTimeout: time.Minute, MetricsAddress: ":9090",
+		MaxRequests: 1, MaxConnections: 8, MaxMemory: 1 << 30, UpstreamTimeout: time.Minute, MetricsAddress: ":9090",
 	}
 	return []*Config{node, pod, odd, front, both}
 }

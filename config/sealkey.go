@@ -6,14 +6,12 @@ import (
 	"fmt"
 
 	"github.com/nestedoci/nested/internal/trust"
+	"github.com/nestedoci/nested/remotes/gateway"
 )
 
-const (
-	sealKeySize = 32
-	// maxSealFile bounds the file of a seal key, which has 45 bytes; enough for
-	// white space around.
-	maxSealFile = 4 << 10
-)
+// maxSealFile bounds the file of a seal key, which has 45 bytes; enough for white
+// space around.
+const maxSealFile = 4 << 10
 
 // sealKeyFix says how to make a seal key.
 const sealKeyFix = "make one with: openssl rand -base64 32"
@@ -43,7 +41,7 @@ func decodeSealKey(text []byte) ([]byte, bool) {
 		return nil, false
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(string(text))
-	return key, err == nil && len(key) == sealKeySize
+	return key, err == nil && len(key) == gateway.SealKeySize
 }
 
 // sealKeys reads the keys.

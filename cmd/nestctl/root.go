@@ -57,7 +57,7 @@ func newRoot() *cobra.Command {
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "use http for registries without a hosts.toml")
 		root.AddCommand(c)
 	}
-	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newExec(&s), newCredentialProvider(), newVersion())
+	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newServe(&s), newConfig(), newExec(&s), newCredentialProvider(), newVersion())
 	root.InitDefaultCompletionCmd()
 	misuses(root)
 	return root

@@ -1,10 +1,10 @@
-// Package daemon runs the gateway as a process: [Run] opens the location cache
-// and the sockets, serves, and gives transfers time to end.
+// Package daemon runs the gateway ([Run]) or a front ([RunServe]) as a process:
+// it opens the sockets, serves, and gives transfers time to end.
 //
 // Read the files in this order:
 //
-//   - daemon.go: from the start to the end; gateway.go: what is the
-//     gateway's own;
+//   - daemon.go: from the start to the end; gateway.go and serve.go: what
+//     the two do in their own ways;
 //   - settings.go: the settings with which requests are answered, and how they
 //     are replaced: on SIGHUP, and when files that the configuration names
 //     change (follow.go);
