@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -120,27 +121,32 @@ func (s *Scene) Do(method, path string, header ...string) Reply {
 	if strings.Contains(path, "?") {
 		separator = "&"
 	}
-	req, err := http.NewRequestWithContext(s.T.Context(), method, s.Server.URL+path+separator+"ns="+cmp.Or(s.RegistryName, s.Registry.Host()), nil)
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
+	req := NewRequest(s.T, method, s.Server.URL+path+separator+"ns="+cmp.Or(s.RegistryName, s.Registry.Host()), "", header...)
 	if s.User[0] != "" {
 		req.SetBasicAuth(s.User[0], s.User[1])
 	}
-	client := *s.Server.Client()
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := client.Do(req)
-	if err != nil {
-		s.T.Fatal(err)
+	return Send(s.T, s.Server.Client().Transport, req)
+}
+
+// NewRequest makes a request with a body, none when data is empty, and headers: names
+// and values in turn.
+func NewRequest(t *testing.T, method, url, data string, header ...string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(data))
+	clienttest.NoError(t, err)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
-	defer resp.Body.Close()
+	return req
+}
+
+// Send returns the answer to a request as it comes: a redirect is one.
+func Send(t *testing.T, through http.RoundTripper, req *http.Request) Reply {
+	t.Helper()
+	resp, err := through.RoundTrip(req)
+	clienttest.NoError(t, err)
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	clienttest.NoError(t, errors.Join(err, resp.Body.Close()))
 	return Reply{resp.StatusCode, resp.Header, string(body)}
 }
 

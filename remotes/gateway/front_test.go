@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/transport/find"
@@ -58,41 +57,11 @@ func (n *network) serve(change func(*FrontOptions)) (*Front, *httptest.Server) {
 // ask makes a request as the user.
 func (n *network) ask(method, path, data string, header ...string) fronttest.Reply {
 	n.T.Helper()
-	var body io.Reader
-	if data != "" {
-		body = strings.NewReader(data)
-	}
-	req, err := http.NewRequestWithContext(n.T.Context(), method, n.Server.URL+path, body)
-	if err != nil {
-		n.T.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
+	req := fronttest.NewRequest(n.T, method, n.Server.URL+path, data, header...)
 	if n.user != "" {
 		req.SetBasicAuth(n.user, fronttest.Secret)
 	}
-	resp, err := n.Server.Client().Do(req)
-	if err != nil {
-		n.T.Fatal(err)
-	}
-	got, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		n.T.Fatal(err)
-	}
-	return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(got)}
-}
-
-// nestedIndex is an index of these members, as a client makes it.
-func nestedIndex(t *testing.T, members ...ocispec.Descriptor) (data string, d digest.Digest) {
-	t.Helper()
-	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: members}
-	index.SchemaVersion = 2
-	body, err := json.Marshal(index)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body), digest.FromBytes(body)
+	return fronttest.Send(n.T, n.Server.Client().Transport, req)
 }
 
 // TestFrontAnswersLogins: at /v2/ a front answers as the registry does, but asks for Basic.
@@ -129,7 +98,8 @@ func TestFrontTakesAndGives(t *testing.T) {
 	n := newNetwork(t, nil)
 	layer := "a layer"
 	web := n.push("org/app/web", "v1", layer)
-	data, d := nestedIndex(t, registrytest.Member(web, "web"))
+	data := string(clienttest.IndexOf(registrytest.Member(web, "web")))
+	d := digest.FromString(data)
 	put := n.ask(http.MethodPut, "/v2/org/app/manifests/v1", data, "Content-Type", ocispec.MediaTypeImageIndex)
 	if put.Status != http.StatusCreated || put.Header.Get("Docker-Content-Digest") != d.String() {
 		t.Fatalf("%+v", put)

@@ -80,28 +80,15 @@ func (f *following) send(method, path, data string, header ...string) fronttest.
 // sendOnce sends a request, with the token that the client has got.
 func (f *following) sendOnce(through http.RoundTripper, method, path, data string, header ...string) fronttest.Reply {
 	f.T.Helper()
-	req, err := http.NewRequestWithContext(context.WithValue(f.T.Context(), f, true), method, f.Registry.URL()+path, strings.NewReader(data))
-	if err != nil {
-		f.T.Fatal(err)
-	}
+	req := fronttest.NewRequest(f.T, method, f.Registry.URL()+path, data, header...)
+	req = req.WithContext(context.WithValue(req.Context(), f, true))
 	if data != "" {
 		req.Body, req.GetBody = &oneBody{Reader: strings.NewReader(data)}, nil
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
 	}
 	if f.token != "" {
 		req.Header.Set("Authorization", "Bearer "+f.token)
 	}
-	resp, err := through.RoundTrip(req)
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		f.T.Fatal(err)
-	}
-	return fronttest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
+	return fronttest.Send(f.T, through, req)
 }
 
 // oneBody is a body that can be read once, until it is closed, as those of a server's requests are.
