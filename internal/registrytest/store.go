@@ -87,6 +87,26 @@ func (r *Registry) Delete(repository string, dgst digest.Digest) {
 	maps.DeleteFunc(from.tags, func(_ string, tagged digest.Digest) bool { return tagged == dgst })
 }
 
+// remove removes what a request names, and reports whether it was there.
+func (r *Registry) remove(q Request) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from, dgst := r.repository(q.Repository), digest.Digest(q.Reference)
+	_, tagged := from.tags[q.Reference]
+	if q.Kind == KindManifest && tagged {
+		delete(from.tags, q.Reference)
+		return true
+	}
+	kept := from.blobs
+	if q.Kind == KindManifest {
+		kept = from.manifests
+		maps.DeleteFunc(from.tags, func(_ string, tagged digest.Digest) bool { return tagged == dgst })
+	}
+	_, there := kept[dgst]
+	delete(kept, dgst)
+	return there
+}
+
 // Body is content of any repository, nothing when none has it.
 func (r *Registry) Body(dgst digest.Digest) string {
 	r.mu.Lock()
