@@ -108,6 +108,14 @@ func (p *Pool[K]) TakeFree(of K, bytes int64) (c *Portion[K], ok bool) {
 	return c, true
 }
 
+// TakeEvicting is TakeFree, but evicts idle portions.
+func (p *Pool[K]) TakeEvicting(of K, bytes int64) (c *Portion[K], ok bool) {
+	for c, ok = p.TakeFree(of, bytes); !ok && p.evict(of, min(bytes, p.size/2)); {
+		c, ok = p.TakeFree(of, bytes)
+	}
+	return c, ok
+}
+
 // TakeNone returns an empty portion, which can grow.
 func (p *Pool[K]) TakeNone(of K) *Portion[K] { return &Portion[K]{pool: p, of: of} }
 

@@ -10,5 +10,7 @@
 //
 // What is read is found by package find below this one; package locations
 // remembers where. Here is what decides about a request, in transport.go, and
-// what is pushed and deleted, in push.go.
+// what is pushed: push.go; missing.go: what an index names and is not there;
+// upload.go: how blobs and manifests are put; bring.go: what a manifest names and
+// only members have is brought. What is deleted is in delete.go.
 package transport

@@ -3,93 +3,158 @@ package transport
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
-// push is a nested index that a client pushes (docs/spec.md, sections 8 and 8a).
+// push is a manifest or index that a client pushes.
 type push struct {
 	*Transport
 	finder *find.Finder
 	origin *find.Origin
-	q      find.Request // of the index
+	q      find.Request // of it
 	desc   ocispec.Descriptor
 	data   []byte
-	found  []nested.Place // what it points to
+	found  []nested.Place // what an index points to
 }
 
 // put passes a manifest on. A nested index is taken for the registry: as it is
 // where that supports child namespaces, else in a carrier.
 func (t *Transport) put(r *http.Request, q find.Request) (*http.Response, error) {
-	f, mediaType := t.finder(r), registry.MediaType(r.Header.Get("Content-Type"))
-	most := f.Rule().Limits().Manifest
-	if !images.IsIndexType(mediaType) || r.Body == nil || r.ContentLength > most {
+	f := t.finder(r)
+	if r.Body == nil || r.ContentLength > f.Rule().Limits().Manifest {
 		return t.base.RoundTrip(r)
 	}
-	data, err := io.ReadAll(io.LimitReader(r.Body, most+1))
-	if err != nil {
-		return nil, errors.Join(err, r.Body.Close())
-	}
 	o := find.NewOrigin(r, q, t.base)
-	if int64(len(data)) > most {
-		return o.PassOn(io.MultiReader(bytes.NewReader(data), r.Body), r.Body, r.ContentLength)
+	ctx, end := f.Begin(o)
+	resp, err := t.take(ctx, f, o, r, q)
+	if err != nil {
+		resp, err = f.RefuseTo(ctx, o, err)
+	}
+	if err != nil {
+		end()
+		_ = r.Body.Close()
+		return nil, err
+	}
+	return find.Finish(ctx, o, resp, end), nil
+}
+
+// take reads what is pushed, and keeps it until there is an answer.
+func (t *Transport) take(ctx context.Context, f *find.Finder, o *find.Origin, r *http.Request, q find.Request) (*http.Response, error) {
+	data, err := f.ReadPushed(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	f.Began(ctx) // each look-up has time of its own
+	if int64(len(data)) > f.Rule().Limits().Manifest {
+		return o.PassOn(ctx, rest{io.MultiReader(bytes.NewReader(data), r.Body), r.Body}, r.ContentLength)
 	}
 	if err = r.Body.Close(); err != nil {
 		return nil, err
 	}
-	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	if q.Digest() != "" && q.Digest().Algorithm().FromBytes(data) == q.Digest() {
-		desc.Digest = q.Digest()
+	p := &push{t, f, o, q, describe(r, q, data), data, nil}
+	if !images.IsIndexType(p.desc.MediaType) {
+		return p.pass(ctx)
 	}
-	ctx, end := f.Begin(o)
-	defer end()
-	found, isNested, err := f.Rule().Follow(nested.PlaceIn(q.Repository(), desc), data, q.Repository())
+	found, isNested, release, err := f.Follow(ctx, nested.PlaceIn(q.Repository(), p.desc), data)
 	switch {
-	case err == nil && !isNested, q.Digest() != "" && q.Digest() != desc.Digest:
-		return o.PassOn(bytes.NewReader(data), http.NoBody, desc.Size)
-	case err == nil:
-		p := &push{t, f, o, q, desc, data, found}
-		var resp *http.Response
-		if resp, err = p.publish(ctx); err == nil {
-			return find.Complete(r, resp), nil
-		}
+	case err != nil:
+		return nil, err
+	case !isNested:
+		release()
+		return p.pass(ctx)
+	case !p.isAsNamed():
+		return nil, &find.Failure{Status: http.StatusBadRequest, Code: "DIGEST_INVALID", Message: "the index has another digest than the request says; push it as it is, or by tag"}
 	}
-	return f.RefuseTo(ctx, o, err)
+	p.found = found
+	return p.publish(ctx)
 }
 
-// publish publishes the index.
+// rest is a body of which the beginning was read.
+type rest struct {
+	io.Reader
+	io.Closer
+}
+
+// describe is the descriptor of what is pushed: with the digest that the request
+// says, where it has that.
+func describe(r *http.Request, q find.Request, data []byte) ocispec.Descriptor {
+	desc := ocispec.Descriptor{MediaType: registry.MediaType(r.Header.Get("Content-Type")), Digest: digest.FromBytes(data), Size: int64(len(data))}
+	if said := saidDigest(q); said.Validate() == nil && said.Algorithm().FromBytes(data) == said {
+		desc.Digest = said
+	}
+	return desc
+}
+
+// saidDigest is the digest that a request says of what is pushed; "" when it says
+// none.
+func saidDigest(q find.Request) digest.Digest {
+	if q.Digest() != "" {
+		return q.Digest()
+	}
+	return digest.Digest(q.Query().Get("digest"))
+}
+
+// isAsNamed reports whether what is pushed has the digest that the request says.
+func (p *push) isAsNamed() bool {
+	said := saidDigest(p.q)
+	return said == "" || said == p.desc.Digest
+}
+
+// passOn passes the request on as it came.
+func (p *push) passOn(ctx context.Context) (*http.Response, error) {
+	return p.origin.PassOn(ctx, io.NopCloser(bytes.NewReader(p.data)), p.desc.Size)
+}
+
+// lacksSomething reports whether a registry may have refused a manifest since it
+// lacks what that names. Codes differ: BLOB_UNKNOWN, MANIFEST_BLOB_UNKNOWN,
+// MANIFEST_UNKNOWN, and zot's MANIFEST_INVALID for the manifests of an index.
+func lacksSomething(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusNotFound
+}
+
+// pass passes a manifest or plain index on as it came. Where the registry refuses
+// it, what it names is brought, and it is passed on once more.
+func (p *push) pass(ctx context.Context) (*http.Response, error) {
+	resp, err := p.passOn(ctx)
+	if err != nil || !lacksSomething(resp) || !p.isAsNamed() {
+		return resp, err
+	}
+	brought, err := p.bring(ctx)
+	if err == nil && !brought {
+		return resp, nil
+	}
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, err
+	}
+	return p.passOn(ctx)
+}
+
+// publish publishes a nested index (docs/spec.md, sections 8 and 8a).
 func (p *push) publish(ctx context.Context) (*http.Response, error) {
 	supports, err := p.supports(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if supports {
-		resp, passed := p.origin.PassOn(bytes.NewReader(p.data), http.NoBody, p.desc.Size)
-		if passed != nil || resp.StatusCode != http.StatusBadRequest && resp.StatusCode != http.StatusNotFound {
+		resp, passed := p.passOn(ctx)
+		if passed != nil || !lacksSomething(resp) {
 			return resp, passed
 		}
 		_ = resp.Body.Close() // as it refuses one whose members the caller may not read
 	}
-	upload, err := p.begin(ctx)
+	upload, err := p.begin(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +190,7 @@ func (p *push) supports(ctx context.Context) (bool, error) {
 	if said, known := p.supporting.Get(host); known {
 		return said, nil
 	}
-	resp, err := p.origin.Send(ctx, http.MethodGet, &url.URL{Path: registry.StatementPath}, nil, nil)
+	resp, err := p.origin.Send(ctx, http.MethodGet, &url.URL{Path: registry.StatementPath}, nil, nil, 0)
 	if err != nil {
 		return false, err
 	}
@@ -142,143 +207,25 @@ func (p *push) supports(ctx context.Context) (bool, error) {
 // statementTime is for how long a registry's statement is believed.
 const statementTime = 10 * time.Minute
 
-// begin begins the upload of the index as a blob. Whoever may not do that hears
-// so before members are looked at.
-func (p *push) begin(ctx context.Context) (*url.URL, error) {
-	resp, err := p.origin.Send(ctx, http.MethodPost, &url.URL{Path: p.q.Path(find.Blobs, "uploads/")}, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusAccepted {
-		return nil, find.Came(resp)
-	}
-	if err = resp.Body.Close(); err != nil {
-		return nil, err
-	}
-	upload, err := resp.Location()
-	if err != nil {
-		return nil, fmt.Errorf("registry %s began an upload without a place for it: %w", p.q.Repository().Host(), err)
-	}
-	return upload, nil
-}
-
-// cancel ends an upload that is not gone on with. Registries forget them, too.
-func (p *push) cancel(ctx context.Context, upload *url.URL) {
-	if resp, err := p.origin.Send(ctx, http.MethodDelete, upload, nil, nil); err == nil {
-		_ = resp.Body.Close()
-	}
-}
-
-// lookups bounds the members that are looked for at a time.
-const lookups = 8
-
-// missing returns what the index names and neither its repository nor the
-// parent shows. What may not be pulled is not there either: nobody is to learn
-// from a push what there is.
-func (p *push) missing(ctx context.Context) ([]nested.Place, error) {
-	var mu sync.Mutex
-	var missing []nested.Place
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(lookups)
-	for _, place := range p.found {
-		group.Go(func() error {
-			_, err := place.Try(p.q.Repository(), func(at auth.Repository) error { return p.finder.Has(ctx, at, place) })
-			if errdefs.IsNotFound(err) || errdefs.IsPermissionDenied(err) || errdefs.IsUnauthorized(err) {
-				mu.Lock()
-				defer mu.Unlock()
-				missing = append(missing, place)
-				return nil
-			}
-			return err
-		})
-	}
-	err := group.Wait()
-	slices.SortFunc(missing, func(a, b nested.Place) int {
-		return strings.Compare(a.First().String()+string(a.Descriptor().Digest), b.First().String()+string(b.Descriptor().Digest))
-	})
-	return missing, err
-}
-
-// unknown is the answer to a push of an index whose members are missing.
-func unknown(missing []nested.Place) *http.Response {
-	type complaint struct {
-		Code    string            `json:"code"`
-		Message string            `json:"message"`
-		Detail  map[string]string `json:"detail"`
-	}
-	var errs []complaint
-	for _, m := range missing {
-		d, at := m.Descriptor().Digest.String(), m.First().String()
-		errs = append(errs, complaint{"MANIFEST_BLOB_UNKNOWN", "member " + at + "@" + d + " is not there; push it first", map[string]string{"repository": at, "digest": d}})
-	}
-	data, _ := json.Marshal(map[string]any{"errors": errs}) // strings encode
-	return find.AnswerWith(http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}, data)
-}
-
 // carry puts the index into its upload, and its carrier under the reference.
 func (p *push) carry(ctx context.Context, upload *url.URL) error {
 	carrier, data, err := nested.NewCarrier(p.desc, p.data)
 	if err != nil {
 		return err
 	}
-	if err = p.finishUpload(ctx, upload, p.desc.Digest, p.data); err != nil {
+	if err = p.finishUpload(ctx, upload, p.desc.Digest, bytes.NewReader(p.data), p.desc.Size); err != nil {
 		return err
 	}
-	if upload, err = p.begin(ctx); err != nil {
+	if upload, err = p.begin(ctx, nil); err != nil {
 		return err
 	}
 	config := ocispec.DescriptorEmptyJSON
-	if err = p.finishUpload(ctx, upload, config.Digest, config.Data); err != nil {
+	if err = p.finishUpload(ctx, upload, config.Digest, bytes.NewReader(config.Data), config.Size); err != nil {
 		return err
 	}
 	reference := p.q.Tag()
 	if reference == "" {
 		reference = carrier.Digest.String()
 	}
-	return p.created(p.origin.Send(ctx, http.MethodPut, &url.URL{Path: p.q.Path(find.Manifests, reference)}, http.Header{"Content-Type": {carrier.MediaType}}, data))
-}
-
-func (p *push) finishUpload(ctx context.Context, upload *url.URL, d digest.Digest, data []byte) error {
-	query := upload.Query()
-	query.Set("digest", d.String())
-	end := *upload
-	end.RawQuery = query.Encode()
-	return p.created(p.origin.Send(ctx, http.MethodPut, &end, http.Header{"Content-Type": {"application/octet-stream"}}, data))
-}
-
-// created takes an answer that has to be 201. Another one is the client's.
-func (p *push) created(resp *http.Response, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case resp.StatusCode != http.StatusCreated:
-		return find.Came(resp)
-	}
-	return resp.Body.Close()
-}
-
-// delete passes a deletion on. An index that the registry does not know, since
-// a carrier carries it, goes with that.
-func (t *Transport) delete(r *http.Request, q find.Request) (*http.Response, error) {
-	resp, err := t.base.RoundTrip(r)
-	if err != nil || q.Digest() == "" || resp.StatusCode != http.StatusNotFound {
-		return resp, err
-	}
-	f, o := t.finder(r), find.NewOrigin(r, q, t.base)
-	carrier, ok := f.TakeCarrier(r.Context(), q)
-	if !ok {
-		return resp, nil
-	}
-	if err = resp.Body.Close(); err != nil {
-		return nil, err
-	}
-	ctx := r.Context()
-	resp, err = o.Send(ctx, http.MethodDelete, &url.URL{Path: q.Path(find.Manifests, carrier.Digest.String())}, nil, nil)
-	if err != nil || resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusNotFound {
-		return resp, err
-	}
-	if err = resp.Body.Close(); err != nil {
-		return nil, err
-	}
-	return o.Send(ctx, http.MethodDelete, &url.URL{Path: q.Path(find.Blobs, q.Digest().String())}, nil, nil)
+	return p.putManifest(ctx, reference, carrier.MediaType, data)
 }

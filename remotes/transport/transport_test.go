@@ -32,6 +32,7 @@ type following struct {
 	user      string
 	token     string         // as the client has got it, for one repository
 	from      map[string]int // how many answers came from another repository, by that
+	memory    *find.Memory
 }
 
 func newFollowing(t *testing.T, options ...registrytest.Option) *following {
@@ -39,9 +40,9 @@ func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 	f := &following{Scene: fronttest.New(t, options...), from: map[string]int{}}
 	members := registry.Options{Credentials: fronttest.PerRepository(t, f.Registry)}
 	f.base = &http.Transport{}
-	memory := find.NewMemory(find.DefaultMemory)
+	f.memory = find.NewMemory(find.DefaultMemory)
 	var err error
-	if f.transport, err = New(f.base, members, find.Options{SearchRequests: 100, Prefetch: 64, Memory: memory, Hopped: func(ctx context.Context, from auth.Repository) {
+	if f.transport, err = New(f.base, members, find.Options{SearchRequests: 100, Prefetch: 64, Memory: f.memory, Hopped: func(ctx context.Context, from auth.Repository) {
 		if ctx.Value(f) != nil { // of the client's own
 			f.from[from.String()]++
 		}
@@ -53,7 +54,7 @@ func newFollowing(t *testing.T, options ...registrytest.Option) *following {
 		if err := f.transport.Close(); err != nil {
 			t.Error(err)
 		}
-		fronttest.CheckMemory(t, memory.Used)
+		fronttest.CheckMemory(t, f.memory.Used)
 	})
 	f.user = "user of org/app"
 	return f

@@ -45,7 +45,7 @@ func (f *Finder) openBlob(ctx context.Context, q Request, p nested.Place, from a
 // requestBlob requests a blob. An entry of a nested index that is neither index
 // nor manifest may be under /manifests/, too (docs/spec.md, section 4).
 func (f *Finder) requestBlob(ctx context.Context, q Request, p nested.Place, from auth.Repository) (*http.Response, error) {
-	ask := query{method: http.MethodGet, kind: Blobs, reference: q.digest.String(), accept: "*/*", header: q.header, pass: !q.head && !f.options.Follow}
+	ask := query{method: http.MethodGet, kind: Blobs, reference: q.digest.String(), accept: "*/*", header: q.header, pass: !q.head && !q.here && !f.options.Follow}
 	if q.head {
 		ask.method = http.MethodHead
 	}

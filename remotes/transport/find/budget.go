@@ -22,6 +22,7 @@ type budget struct {
 	deadline  time.Time
 	requests  atomic.Int64 // that are left; some are made side by side
 	readAhead bool         // nobody waits for it: it takes no memory that others need, and is not retried
+	holds     bool         // it is part of a request that holds memory, and waits for none
 	timer     *time.Timer
 	cancel    context.CancelCauseFunc
 }

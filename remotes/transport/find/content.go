@@ -78,28 +78,37 @@ const firstBytes = 64 << 10
 
 // readBody takes memory for an answer and reads it, up to one byte more than most.
 func (f *Finder) readBody(ctx context.Context, resp *http.Response, most int64) (data []byte, memory *portion, err error) {
-	expected := most
-	if resp.ContentLength >= 0 {
-		expected = min(most, resp.ContentLength)
-	}
-	memory, err = take(ctx, f.memory.content, expected+1+headerBytes(resp.Header))
-	if err != nil {
+	if memory, err = take(ctx, f.memory.content, expected(resp.ContentLength, most)+1+headerBytes(resp.Header)); err != nil {
 		return nil, nil, err
 	}
-	first := expected
-	if resp.ContentLength < 0 {
-		first = min(most, firstBytes)
-	}
-	data, more, err := readInto(resp.Body, make([]byte, 0, first+1))
-	if more && err == nil && first < most {
-		data, _, err = readInto(resp.Body, append(make([]byte, 0, most+1), data...))
-	}
-	if err != nil {
+	if data, err = readSized(resp.Body, resp.ContentLength, most); err != nil {
 		memory.Release()
 		return nil, nil, fmt.Errorf("registry %s: %w", resp.Request.URL.Host, err)
 	}
 	memory.Shrink(budgetOf(ctx).tenant.bytes() + int64(cap(data)) + headerBytes(resp.Header))
 	return data, memory, nil
+}
+
+// expected is how many bytes are read of a body that says its length, or -1.
+func expected(length, most int64) int64 {
+	if length < 0 {
+		return most
+	}
+	return min(most, length)
+}
+
+// readSized reads a body that says its length, or -1, up to one byte more than
+// most.
+func readSized(body io.Reader, length, most int64) ([]byte, error) {
+	first := expected(length, most)
+	if length < 0 {
+		first = min(most, firstBytes)
+	}
+	data, more, err := readInto(body, make([]byte, 0, first+1))
+	if more && err == nil && first < most {
+		data, _, err = readInto(body, append(make([]byte, 0, most+1), data...))
+	}
+	return data, err
 }
 
 // readInto appends to data what is read until the end or until its capacity is

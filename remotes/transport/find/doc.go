@@ -15,6 +15,7 @@
 //   - place.go: the candidates for content, in order, and the rights of callers.
 //     What they come from is remembered by package locations, and
 //     searched for when that knows nothing (search.go, walks.go);
+//   - pushed.go: what is needed of all that for a manifest that is pushed;
 //   - readahead.go: what the client of a nested index will request next, fetched
 //     before it does.
 package find

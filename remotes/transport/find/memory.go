@@ -50,8 +50,12 @@ func (m *Memory) Used() int64 { return m.content.Used() + m.decoded.Used() + m.w
 func take(ctx context.Context, p *pool, bytes int64) (*portion, error) {
 	b := budgetOf(ctx)
 	bytes += b.tenant.bytes()
-	if b.readAhead {
-		c, ok := p.TakeFree(b.tenant, bytes)
+	if b.readAhead || b.holds {
+		atOnce := p.TakeFree
+		if b.holds {
+			atOnce = p.TakeEvicting
+		}
+		c, ok := atOnce(b.tenant, bytes)
 		if !ok {
 			return nil, noMemory(b.tenant)
 		}

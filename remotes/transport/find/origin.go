@@ -76,7 +76,7 @@ func (f *Finder) Pass(o *Origin) (*http.Response, error) {
 // RefuseTo is the answer that an error is to the request of an origin: the
 // registry's own as it came, or why there is none.
 func (f *Finder) RefuseTo(ctx context.Context, o *Origin, err error) (*http.Response, error) {
-	if came, ok := errors.AsType[*cameError](err); ok {
+	if came, ok := errors.AsType[*cameError](err); ok && !isMemoryError(context.Cause(ctx)) {
 		return came.answer, came.err
 	}
 	return Complete(o.request, f.Refuse(ctx, o.parsed, err)), nil
@@ -206,19 +206,22 @@ func (e *cameError) Busy() bool {
 	return e.answer != nil && e.answer.StatusCode == http.StatusTooManyRequests
 }
 
+// Finish completes the answer to the request of an origin, which ends with its
+// body.
+func Finish(ctx context.Context, o *Origin, resp *http.Response, end func()) *http.Response {
+	return Complete(o.request, finish(ctx, o.parsed, resp, end))
+}
+
 // PassOn passes the request on with a body that was read.
-func (o *Origin) PassOn(body io.Reader, closer io.Closer, size int64) (*http.Response, error) {
-	r := o.request.Clone(o.request.Context())
-	r.Body, r.ContentLength, r.GetBody = struct {
-		io.Reader
-		io.Closer
-	}{body, closer}, size, nil
-	return o.base.RoundTrip(r)
+func (o *Origin) PassOn(ctx context.Context, body io.ReadCloser, size int64) (*http.Response, error) {
+	r := o.request.Clone(ctx)
+	r.Body, r.ContentLength, r.GetBody = body, size, nil
+	return o.exchange(r)
 }
 
 // Send asks the registry something else with what the request shows; another
-// host, to which the registry leads, without.
-func (o *Origin) Send(ctx context.Context, method string, u *url.URL, header http.Header, data []byte) (*http.Response, error) {
+// host, to which the registry leads, without. A body is sent as it comes.
+func (o *Origin) Send(ctx context.Context, method string, u *url.URL, header http.Header, body io.Reader, size int64) (*http.Response, error) {
 	r := o.clone(ctx, method)
 	r.URL, r.Header = o.request.URL.ResolveReference(u), o.credentials()
 	for name, v := range header {
@@ -229,9 +232,14 @@ func (o *Origin) Send(ctx context.Context, method string, u *url.URL, header htt
 		r.Header.Del("Authorization")
 		r.Header.Del("Cookie")
 	}
-	if data != nil {
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	if size > 0 {
+		r.Body, r.ContentLength = io.NopCloser(body), size
 	}
+	return o.exchange(r)
+}
+
+// exchange sends a request. Its error is the client's.
+func (o *Origin) exchange(r *http.Request) (*http.Response, error) {
 	resp, err := o.base.RoundTrip(r)
 	if err != nil {
 		return nil, &cameError{err: err}

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -141,13 +142,21 @@ func (f *Finder) prove(ctx context.Context, q Request) (bool, error) {
 	return false, nil
 }
 
-// Has asks a repository for the headers of a manifest, index or blob.
-func (f *Finder) Has(ctx context.Context, in auth.Repository, p nested.Place) error {
-	desc := p.Descriptor()
-	ask := query{method: http.MethodHead, kind: Manifests, reference: desc.Digest.String(), accept: registry.Accept(desc.MediaType)}
-	if isBlob(p) {
-		ask.kind = Blobs
+// Has asks a repository for the headers of a manifest, index or blob, in all the
+// ways in which it may have it.
+func (f *Finder) Has(ctx context.Context, in auth.Repository, p nested.Place) (err error) {
+	for i, kind := range kindsOf(p) {
+		if i > 0 && !errdefs.IsNotFound(err) {
+			break
+		}
+		err = f.has(ctx, in, p, kind)
 	}
+	return err
+}
+
+func (f *Finder) has(ctx context.Context, in auth.Repository, p nested.Place, kind Kind) error {
+	desc := p.Descriptor()
+	ask := query{method: http.MethodHead, kind: kind, reference: desc.Digest.String(), accept: registry.Accept(desc.MediaType)}
 	resp, err := f.upstream.do(ctx, in, ask)
 	if isRefusedHead(err) {
 		ask.method = http.MethodGet
@@ -157,6 +166,21 @@ func (f *Finder) Has(ctx context.Context, in auth.Repository, p nested.Place) er
 		err = resp.Body.Close()
 	}
 	return err
+}
+
+// kindsOf are the ways in which a registry may have content, the first to ask for
+// first (docs/spec.md, sections 4 and 8).
+func kindsOf(p nested.Place) []Kind {
+	types := p.MediaTypes()
+	switch {
+	case len(types) > 1 && oci.IsManifestOrIndex(types[0]):
+		return []Kind{Manifests, Blobs}
+	case len(types) > 1:
+		return []Kind{Blobs, Manifests}
+	case isBlob(p):
+		return []Kind{Blobs}
+	}
+	return []Kind{Manifests}
 }
 
 // rightsTime is how long a caller is assumed to keep a right.

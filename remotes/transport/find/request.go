@@ -38,6 +38,7 @@ type Request struct {
 	header     http.Header
 	caller     Caller
 	known      bool // what nothing is known of is not searched for
+	here       bool // redirects are followed here, and not handed on
 }
 
 // Kind is what the request asks for; "" before that is known.
