@@ -196,10 +196,9 @@ func newResult(ref auth.Reference, to bundle.Target, walked *bundle.Walked, m *r
 			Challenges: m.Challenges.Load(),
 			HelperRuns: m.HelperRuns.Load(),
 		},
-		Bytes:   m.Bytes.Load(),
-		Seconds: took.Seconds(),
-		Target:  to.Name(),
-
+		Bytes:            m.Bytes.Load(),
+		Seconds:          took.Seconds(),
+		Target:           to.Name(),
 		NonDistributable: walked.NonDistributable,
 	}
 	for _, n := range walked.MemberNodes() {

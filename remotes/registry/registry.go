@@ -12,7 +12,8 @@
 //
 //   - client.go: [Client] and its options;
 //   - hosts.go with hostsproblems.go: [Host], one of a registry's hosts, and
-//     request.go with accept.go: [Host.Do], a request to it;
+//     request.go with accept.go: [Host.Do], a request to it; send.go: one that
+//     is passed on with its body;
 //   - endpoint.go: what every request and answer passes through. pages.go and
 //     mediatype.go judge what was served, expired.go renews signed URLs,
 //     retry.go retries by the policy of package internal/retry, and resume.go
