@@ -92,6 +92,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config) error {
 	if err := d.use(c); err != nil {
 		return err
 	}
+	defer func() { d.settings.Load().handler.Close() }()
 	p := d.service.process(c)
 	sockets, err := openSockets(ctx, d.handover, p.Certificate)
 	if err != nil {

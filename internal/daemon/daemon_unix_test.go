@@ -61,11 +61,17 @@ func newProcess(t *testing.T) *process {
 		text: fmt.Sprintf("version = 1\n[gateway]\nmode = \"node\"\naddress = \"127.0.0.1:0\"\nregistries = [%q]\ncertificate = %q\nclient_ca = %q\nhosts_dir = %q\nstate_dir = %q\n",
 			r.Host(), filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.pem"), clienttest.PlainHTTP(t, r.Host()), filepath.Join(dir, "state")),
 	}
-	log.L.Logger.SetOutput(p.logged)
+	logTo(t, p.logged)
+	return p
+}
+
+// logTo makes lines the log of the process, whose memory limit is restored after
+// the test.
+func logTo(t *testing.T, logged lines) {
+	log.L.Logger.SetOutput(logged)
 	t.Cleanup(func() { log.L.Logger.SetOutput(os.Stderr) })
 	limit := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(limit) })
-	return p
 }
 
 // write replaces the file by the one that works and more lines.
@@ -106,6 +112,19 @@ func (l lines) await(t *testing.T, says string) string {
 	}
 }
 
+// listening returns the address in the line that says where a process serves.
+func (l lines) listening(t *testing.T) string {
+	t.Helper()
+	_, address, _ := strings.Cut(l.await(t, "serving"), " on ")
+	return strings.Trim(strings.TrimSpace(address), `"`)
+}
+
+// hangUp sends this process the signal to read its configuration again.
+func hangUp(t *testing.T) {
+	t.Helper()
+	clienttest.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+}
+
 // TestRun: from the start to the end, twice with the same state: systemd is told when requests are answered and when no
 // more are taken, SIGHUP brings another file into force, one with a mistake changes nothing, and what runs ends by itself.
 func TestRun(t *testing.T) {
@@ -130,16 +149,15 @@ func TestRun(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- Run(ctx, Options{Config: p.file, UserAgent: "test", Probe: []string{probing}}) }()
 		wantNotice("READY=1")
-		_, address, _ := strings.Cut(p.logged.await(t, "serving"), " on ")
-		address = strings.Trim(strings.TrimSpace(address), `"`)
+		address := p.logged.listening(t)
 		p.wantStatus(address, http.StatusOK)
 
 		p.write(fmt.Sprintf("allow = [%q]\n", p.host+"/other/**"))
-		clienttest.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		hangUp(t)
 		p.logged.await(t, "read again")
 		p.wantStatus(address, http.StatusForbidden)
 		p.write("alow = []\n")
-		clienttest.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		hangUp(t)
 		p.logged.await(t, "stays as it was")
 		p.wantStatus(address, http.StatusForbidden)
 
