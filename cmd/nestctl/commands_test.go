@@ -42,6 +42,8 @@ import (
 //	requests [KIND...]          print the requests since the last time, sorted
 //	json FILE PATH...           print values of a JSON object, structures by their keys
 //	layout DIR, archive FILE    check one, and print its names and its content
+//	certificate FILE CA         a certificate with its key for localhost, and its CA
+//	front ARG...                start nestctl serve at $FRONT; endfront ends it and prints its log
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"status":   cmdStatus,
 	"publish":  cmdPublish,
@@ -61,6 +63,10 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"json":     cmdJSON,
 	"layout":   cmdLayout,
 	"archive":  cmdArchive,
+
+	"certificate": cmdCertificate,
+	"front":       cmdFront,
+	"endfront":    cmdEndFront,
 }
 
 // patience is how long a script waits for what must happen.

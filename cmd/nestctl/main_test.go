@@ -43,6 +43,7 @@ type scene struct {
 	places   map[digest.Digest]map[string]bool // repositories of blobs
 	bodies   map[digest.Digest][]byte
 	stalled  chan struct{} // gets a value for each request that stalls
+	front    *front
 }
 
 type sceneKey struct{}
