@@ -1,5 +1,3 @@
-//go:build linux && kubelet
-
 package integration
 
 import (

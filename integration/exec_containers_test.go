@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func newImagesBundle(t *testing.T) node {
 	base := baseLayer(t)
 	rpm := newArtifact(t, "application/vnd.test.rpm", randomBlob("application/x-rpm", 1<<12))
 	rpm.desc.ArtifactType = ""
-	return newBundle(t, member{"arm", newImage(t, arm64, "arm\n", base)}, member{"amd", newImage(t, amd64, "amd\n", base)}, member{"rpm", rpm})
+	return newBundle(t, member{"worker", newImage(t, arm64, "worker\n", base)}, member{"web", newImage(t, amd64, "web\n", base)}, member{"rpm", rpm})
 }
 
 // TestExecSkopeo: skopeo inspects, copies and pushes a bundle each of whose repositories has a user of its own, and its
@@ -122,15 +123,15 @@ func TestExecPodman(t *testing.T) {
 
 	s.checkTokens(t)
 
-	who := loginOf("org/app/amd")
-	s.registry.tokens.users[who.username] = user{password: who.password, rights: pushes("org/app/amd")}
-	s.exec(t, "buildah push --quiet "+ref+" docker://"+execHost+"/org/app/amd:v2")
+	who := loginOf("org/app/web")
+	s.registry.tokens.users[who.username] = user{password: who.password, rights: pushes("org/app/web")}
+	s.exec(t, "buildah push --quiet "+ref+" docker://"+execHost+"/org/app/web:v2")
 	s.do(t, "podman manifest create list")
-	s.exec(t, "podman manifest add --annotation "+childNamespace+"=amd list docker://"+execHost+"/org/app/amd:v2")
+	s.exec(t, "podman manifest add --annotation "+childNamespace+"=web list docker://"+execHost+"/org/app/web:v2")
 	s.exec(t, "podman manifest push --all=false list docker://"+made)
 	var index ocispec.Index
 	must(t, json.Unmarshal([]byte(s.exec(t, "crane manifest "+made)), &index))
-	if len(index.Manifests) != 1 || index.Manifests[0].Annotations[childNamespace] != "amd" {
+	if len(index.Manifests) != 1 || index.Manifests[0].Annotations[childNamespace] != "web" {
 		t.Fatalf("pushed %+v", index)
 	}
 	s.exec(t, "podman pull --quiet "+made)
@@ -146,5 +147,24 @@ func (s *execScene) checkImage(t *testing.T, ref string, image node) {
 	got := strings.TrimSpace(s.do(t, "podman image inspect --format {{.Id}} "+ref))
 	if want := image.blobs[len(image.blobs)-1].desc.Digest; got != want.Encoded() {
 		t.Errorf("%s is %s, want %s", ref, got, want)
+	}
+}
+
+// TestClientsDocument: the commands in docs/clients.md work as they stand there.
+func TestClientsDocument(t *testing.T) {
+	bundle := newImagesBundle(t)
+	s := newContainersScene(t, true, bundle)
+	publishAt(t, s.registry, carriedNode(t, bundle))
+	s.registry.pushManifest(t, "org/app/web", "v1", bundle.members[1].node.content)
+	writeFile(t, filepath.Join(s.dir, "index.json"), string(bundle.data))
+	for _, section := range []string{"crane, oras, regctl", "skopeo", "podman and buildah", "curl"} {
+		cmd := exec.CommandContext(t.Context(), "sh", "-ec", docScript(t, "clients.md", section))
+		cmd.Dir, cmd.Env = s.dir, append(s.env, "TOKEN="+s.registry.tokens.adminToken(t, "org/app"))
+		runCommand(t, cmd)
+	}
+	for _, ref := range []string{"copy:v1", "copy:v2", "copy:v3", "app:v2"} {
+		if got := strings.TrimSpace(s.exec(t, "crane digest "+execHost+"/org/"+ref)); got != bundle.desc.Digest.String() {
+			t.Errorf("org/%s is %s", ref, got)
+		}
 	}
 }
