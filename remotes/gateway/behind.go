@@ -10,9 +10,11 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
@@ -37,9 +39,16 @@ func (b *behind) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	subject := b.subjectOf(r.Context(), w)
 	resp, err := b.registries.Send(r.Context(), w.Request, w.mounted...)
 	if err != nil {
 		return nil, err
+	}
+	if subject != "" && resp.StatusCode == http.StatusAccepted {
+		_, gone := cutLast(w.Path)
+		if err := b.registries.UnlistReferrer(r.Context(), w.Repository, subject, digest.Digest(gone)); err != nil {
+			log.G(r.Context()).WithError(err).Warn("a deleted manifest is listed still")
+		}
 	}
 	resp.Header = kept(resp.Header, answered)
 	if location := resp.Header.Get("Location"); location != "" {
@@ -164,6 +173,26 @@ func (b *behind) list(ctx context.Context, w written, resp *http.Response) error
 	}
 	resp.Header.Set("Oci-Subject", manifest.Subject.Digest.String())
 	return nil
+}
+
+// subjectOf returns the subject of a manifest that is about to be deleted, "" when
+// there is none or the caller may not read it.
+func (b *behind) subjectOf(ctx context.Context, w written) digest.Digest {
+	_, reference := cutLast(w.Path)
+	if w.Method != http.MethodDelete || !strings.HasPrefix(w.Path, "manifests/") || digest.Digest(reference).Validate() != nil {
+		return ""
+	}
+	resp, err := b.registries.Send(ctx, registry.Request{Repository: w.Repository, Method: http.MethodGet, Path: w.Path, Header: http.Header{"Accept": {registry.Accept("")}}})
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest))
+	subject, _ := oci.DescribeReferrer(ocispec.Descriptor{}, data)
+	if err != nil || resp.StatusCode != http.StatusOK || subject.Validate() != nil {
+		return ""
+	}
+	return subject
 }
 
 // answered are the headers of a registry's answer to a write that clients get.

@@ -151,3 +151,47 @@ func (n *network) upload(repository, data string) {
 		n.T.Fatalf("%+v", done)
 	}
 }
+
+// TestFrontKnowsReferrers: at a registry without the API for them, a front lists what refers to an image once that is
+// pushed, by type, too, and not any more when it is deleted.
+func TestFrontKnowsReferrers(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, nil)
+	n.Registry.Intercept(registrytest.Say(http.StatusNotFound, "text/plain", "404 page not found", registrytest.Of(registrytest.KindReferrers), registrytest.WithCredentials))
+	web := n.push("org/app", "v1", "a layer")
+	config := ocispec.DescriptorEmptyJSON
+	signature := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: "application/x-signature", Config: config, Layers: []ocispec.Descriptor{config}, Subject: &web}
+	signature.SchemaVersion = 2
+	body, err := json.Marshal(signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := digest.FromBytes(body)
+	put := n.ask(http.MethodPut, "/v2/org/app/manifests/"+d.String(), string(body), "Content-Type", ocispec.MediaTypeImageManifest)
+	if put.Status != http.StatusCreated || put.Header.Get("Oci-Subject") != web.Digest.String() {
+		t.Fatalf("%+v", put)
+	}
+	listed := func(query string) (digests []digest.Digest) {
+		got := n.ask(http.MethodGet, "/v2/org/app/referrers/"+web.Digest.String()+query, "")
+		var index ocispec.Index
+		if err := json.Unmarshal([]byte(got.Body), &index); err != nil || got.Status != http.StatusOK || got.Header.Get("Content-Type") != ocispec.MediaTypeImageIndex {
+			t.Fatalf("%+v: %v", got, err)
+		}
+		for _, m := range index.Manifests {
+			digests = append(digests, m.Digest)
+		}
+		return digests
+	}
+	for query, want := range map[string]int{"": 1, "?artifactType=application/x-signature": 1, "?artifactType=application/x-sbom": 0} {
+		if got := listed(query); len(got) != want || want == 1 && got[0] != d {
+			t.Errorf("%q: %v", query, got)
+		}
+	}
+	n.Registry.Intercept(registrytest.Answer(http.StatusAccepted, nil, registrytest.Method(http.MethodDelete), registrytest.WithCredentials))
+	if got := n.ask(http.MethodDelete, "/v2/org/app/manifests/"+d.String(), ""); got.Status != http.StatusAccepted {
+		t.Fatalf("%+v", got)
+	}
+	if got := listed(""); len(got) != 0 {
+		t.Errorf("still listed: %v", got)
+	}
+}

@@ -60,8 +60,38 @@ func (c *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocis
 	case err != nil && !isAbsent(err) && !isDenial(err):
 		return fmt.Errorf("referrers of %s@%s: %w", at, subject, err)
 	}
-	if err := f.listUnderTag(ctx, h, subject, entry); err != nil {
+	err = f.changeList(ctx, h, subject, func(listed []ocispec.Descriptor) []ocispec.Descriptor {
+		if lists(listed, entry.Digest) {
+			return listed
+		}
+		return append(listed, entry)
+	})
+	if err != nil {
 		return fmt.Errorf("list %s among the referrers of %s@%s: %w", oci.Short(entry.Digest), at, subject, err)
+	}
+	return nil
+}
+
+// UnlistReferrer takes what was deleted out of the list under the tag for the
+// referrers of a subject, where there is such a list. Errors: as for
+// [Client.ListReferrer].
+func (c *Client) UnlistReferrer(ctx context.Context, at auth.Repository, subject, gone digest.Digest) error {
+	end, err := c.lists.Take(ctx, listOf{at, subject})
+	if err != nil {
+		return err
+	}
+	defer end()
+	e, err := c.pushEndpoint(at)
+	if err != nil {
+		return err
+	}
+	h := e.pushHost(at)
+	f := fetcher{client: c, repository: at, hosts: []Host{h}}
+	err = f.changeList(ctx, h, subject, func(listed []ocispec.Descriptor) []ocispec.Descriptor {
+		return slices.DeleteFunc(slices.Clone(listed), func(d ocispec.Descriptor) bool { return d.Digest == gone })
+	})
+	if err != nil {
+		return fmt.Errorf("take %s out of the list of referrers of %s@%s: %w", oci.Short(gone), at, subject, err)
 	}
 	return nil
 }
@@ -77,11 +107,11 @@ const (
 	firstChangePause = 100 * time.Millisecond
 )
 
-// listUnderTag adds a descriptor to the list under a tag, and keeps the other
-// entries. Other clients may do so at the same time. Where the registry
-// supports conditional requests no change is lost; elsewhere checking
-// afterwards finds nearly all lost ones.
-func (f fetcher) listUnderTag(ctx context.Context, h Host, subject digest.Digest, entry ocispec.Descriptor) error {
+// changeList changes the list under a tag, until it is as change leaves it. Other
+// clients may do so at the same time. Where the registry supports conditional
+// requests no change is lost; elsewhere checking afterwards finds nearly all lost
+// ones.
+func (f fetcher) changeList(ctx context.Context, h Host, subject digest.Digest, change func([]ocispec.Descriptor) []ocispec.Descriptor) error {
 	for attempt := range maxChanges {
 		listed, now, err := f.tagged(ctx, h, subject)
 		switch {
@@ -90,10 +120,12 @@ func (f fetcher) listUnderTag(ctx context.Context, h Host, subject digest.Digest
 			return fmt.Errorf("%v, so the registry has no place for what refers to it", err) //nolint:errorlint // it is no absence of what is pushed
 		case err != nil:
 			return err
-		case lists(listed, entry.Digest):
+		}
+		changed := change(listed)
+		if len(changed) == len(listed) {
 			return nil
 		}
-		index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: append(listed, entry)}
+		index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: changed}
 		data, err := json.Marshal(index)
 		if err != nil {
 			return err
