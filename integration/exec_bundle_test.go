@@ -27,9 +27,12 @@ func newBundleScene(t *testing.T, strict bool, bundle node) *execScene {
 	return newExecScene(t, registryOptions{strict: strict}, users, logins)
 }
 
-// exec runs a client through nestctl exec, and returns what it printed.
+// exec runs a client through nestctl exec, or whatever the scene has in its place, and returns what it printed.
 func (s *execScene) exec(t *testing.T, command string) string {
 	t.Helper()
+	if s.serves {
+		return s.do(t, strings.ReplaceAll(command, execHost, serveHost))
+	}
 	return s.do(t, "nestctl exec -- "+command)
 }
 
@@ -47,30 +50,44 @@ func (s *execScene) do(t *testing.T, command string, env ...string) string {
 // nestctl exec to one that checks. By hand it is what image-spec issue 1217 says does not work.
 func TestExecBundle(t *testing.T) {
 	needs(t, "skopeo")
-	for name, publish := range map[string]func(*testing.T) (*execScene, node){
-		"as it is":               publishedAsItIs,
-		"pushed":                 publishedThroughExec,
-		"by hand, an annotation": func(t *testing.T) (*execScene, node) { return publishedByHand(t, false) },
-		"by hand, a property":    func(t *testing.T) (*execScene, node) { return publishedByHand(t, true) },
-	} {
+	for name, publish := range publications {
 		t.Run(name, func(t *testing.T) {
-			s, bundle := publish(t)
+			s, bundle := publish(t, false)
 			s.checkPulls(t, bundle)
 			s.checkTokens(t)
 		})
 	}
 }
 
-func publishedAsItIs(t *testing.T) (*execScene, node) {
+// publications are the ways in which a bundle comes to the registry of a scene, whose clients ask a front before it or
+// run in nestctl exec.
+var publications = map[string]func(t *testing.T, serves bool) (*execScene, node){
+	"as it is":               publishedAsItIs,
+	"pushed":                 publishedByOras,
+	"by hand, an annotation": func(t *testing.T, serves bool) (*execScene, node) { return publishedByHand(t, serves, false) },
+	"by hand, a property":    func(t *testing.T, serves bool) (*execScene, node) { return publishedByHand(t, serves, true) },
+}
+
+// follow puts a front before the registry if there is to be one.
+func (s *execScene) follow(t *testing.T, serves bool, bundle node) {
+	t.Helper()
+	if serves {
+		s.behindServe(t, bundle)
+	}
+}
+
+func publishedAsItIs(t *testing.T, serves bool) (*execScene, node) {
 	bundle := newApp(t)
 	s := newBundleScene(t, false, bundle)
+	s.follow(t, serves, bundle)
 	publishAt(t, s.registry, bundle)
 	return s, bundle
 }
 
-func publishedThroughExec(t *testing.T) (*execScene, node) {
+func publishedByOras(t *testing.T, serves bool) (*execScene, node) {
 	bundle := newApp(t)
 	s := newBundleScene(t, true, bundle)
+	s.follow(t, serves, bundle)
 	for _, m := range bundle.members {
 		s.registry.pushNode(t, "org/app/"+m.namespace, "latest", m.node)
 	}
@@ -81,7 +98,7 @@ func publishedThroughExec(t *testing.T) (*execScene, node) {
 
 // publishedByHand pushes an artifact to a child repository with a client that knows its user alone, and an index that
 // names it with the annotation or with the property.
-func publishedByHand(t *testing.T, property bool) (*execScene, node) {
+func publishedByHand(t *testing.T, serves, property bool) (*execScene, node) {
 	bundle := node{members: []member{{namespace: "nested"}}}
 	s := newBundleScene(t, true, bundle)
 	publisher := loginOf("org/app/nested")
@@ -100,13 +117,14 @@ func publishedByHand(t *testing.T, property bool) (*execScene, node) {
 	}
 	bundle.content = newDocument(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageIndex, "manifests": []any{entry}})
 	writeFile(t, filepath.Join(s.dir, "nested-manifest.json"), string(bundle.data))
-	s.do(t, "nestctl exec --registry "+execHost+" -- oras manifest push "+execHost+"/org/app:v1 nested-manifest.json")
+	s.follow(t, serves, bundle)
+	s.exec(t, "oras manifest push "+execHost+"/org/app:v1 nested-manifest.json")
 	return s, bundle
 }
 
 // TestExecVerbose: --verbose says of each request what was answered, and from which member's repository.
 func TestExecVerbose(t *testing.T) {
-	s, bundle := publishedAsItIs(t)
+	s, bundle := publishedAsItIs(t, false)
 	got := nestctl{s.env}.try(t, "exec", "--verbose", "--", "crane", "pull", "--format", "oci", execHost+"/org/app:v1", t.TempDir())
 	const line = "\nnestctl: GET https://" + execHost + "/v2/org/app/manifests/"
 	wanted := []string{line + "v1 200\n"}
@@ -126,7 +144,7 @@ func TestExecVerbose(t *testing.T) {
 // checkPulls pulls org/app:v1 with each client, and reads its index by tag and by digest.
 func (s *execScene) checkPulls(t *testing.T, bundle node) {
 	t.Helper()
-	const repository = execHost + "/org/app"
+	const repository = execHost + "/org/app" // exec may have another name for it
 	all := digestsOf(bundle)
 	for layout, c := range map[string]struct {
 		command string

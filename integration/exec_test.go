@@ -27,6 +27,7 @@ type execScene struct {
 	proxy    *findingProxy
 	dir      string
 	env      []string
+	serves   bool // clients ask a front on the network instead
 }
 
 func newExecScene(t *testing.T, o registryOptions, users map[string]user, logins map[string]login) *execScene {

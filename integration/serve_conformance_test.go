@@ -10,13 +10,14 @@ import (
 )
 
 // conformanceOf runs the distribution spec's conformance program, all of it, and returns the cases that passed.
-func conformanceOf(t *testing.T, host string, who login) map[string]bool {
+func conformanceOf(t *testing.T, host string, who login, env ...string) map[string]bool {
 	t.Helper()
 	results := tempDir(t)
 	cmd := exec.CommandContext(t.Context(), "conformance")
 	cmd.Dir = results
 	cmd.Env = append(os.Environ(), "OCI_REGISTRY="+host, "OCI_TLS=disabled", "OCI_RESULTS_DIR="+results, "OCI_VERSION=1.1",
 		"OCI_REPO1=org/app", "OCI_REPO2=org/other", "OCI_USERNAME="+who.username, "OCI_PASSWORD="+who.password, "OCI_API_BLOBS_UPLOAD_CANCEL=true")
+	cmd.Env = append(cmd.Env, env...)
 	out, _ := cmd.CombinedOutput() // its status says that some case failed
 	data, err := os.ReadFile(filepath.Join(results, "junit.xml"))
 	if err != nil {
@@ -56,7 +57,7 @@ func TestServeConformance(t *testing.T) {
 	tokens := startTokenServer(t, map[string]user{who.username: {password: who.password, rights: rights}})
 	itself := registryOptions{serve: (*httptest.Server).Start, deletes: true}.start(t, tokens)
 	behind := registryOptions{serve: (*httptest.Server).Start, deletes: true}.start(t, tokens)
-	want, got := conformanceOf(t, itself.host, who), conformanceOf(t, startServe(t, behind).host, who)
+	want, got := conformanceOf(t, itself.host, who), conformanceOf(t, startServe(t, nil, "--registry", "127.0.0.1="+behind.host), who, "OCI_TLS=enabled", "SSL_CERT_FILE="+serverCertificate(t))
 	passed := 0
 	for name, ok := range want {
 		if !ok {

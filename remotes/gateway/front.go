@@ -80,7 +80,7 @@ func NewFront(options FrontOptions) (*Front, error) {
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics()
 	}
-	seals, err := newSeals(options.SealKeys)
+	sealing, err := newSeals(options.SealKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func NewFront(options FrontOptions) (*Front, error) {
 		UserAgent:   options.UserAgent,
 		Metrics:     &options.Metrics.Registries,
 	})
-	f.follows = transport.Before(&behind{f.clients, seals}, f.clients, transport.Options{
+	f.follows = transport.Before(&behind{f.clients, sealing}, f.clients, transport.Options{
 		Locations:      cache,
 		Keys:           options.Keys,
 		Limits:         options.Limits,
