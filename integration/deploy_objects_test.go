@@ -4,6 +4,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,7 +12,10 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -34,45 +38,51 @@ var certsDirs = map[string]string{
 	"rke2":       "/var/lib/rancher/rke2/agent/etc/containerd/certs.d",
 }
 
-// render renders a directory and decodes every object strictly.
-func render(t *testing.T, dir string) deployment {
+// newObjects are new objects of each kind that the project deploys.
+var newObjects = map[string]func() any{
+	"ConfigMap":               func() any { return new(corev1.ConfigMap) },
+	"DaemonSet":               func() any { return new(appsv1.DaemonSet) },
+	"Deployment":              func() any { return new(appsv1.Deployment) },
+	"HorizontalPodAutoscaler": func() any { return new(autoscalingv2.HorizontalPodAutoscaler) },
+	"Ingress":                 func() any { return new(networkingv1.Ingress) },
+	"Namespace":               func() any { return new(corev1.Namespace) },
+	"NetworkPolicy":           func() any { return new(networkingv1.NetworkPolicy) },
+	"PodDisruptionBudget":     func() any { return new(policyv1.PodDisruptionBudget) },
+	"Service":                 func() any { return new(corev1.Service) },
+	"ServiceAccount":          func() any { return new(corev1.ServiceAccount) },
+}
+
+// renderObjects renders a directory, and decodes every object strictly. There is one of each kind.
+func renderObjects(t *testing.T, dir string) map[string]any {
 	t.Helper()
-	objects, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	rendered, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}
-	var d deployment
-	kinds := map[string]int{}
-	for _, object := range objects.Resources() {
+	objects := map[string]any{}
+	for _, object := range rendered.Resources() {
+		kind := object.GetKind()
+		if newObjects[kind] == nil || objects[kind] != nil {
+			t.Fatalf("%s: an object of kind %s", dir, kind)
+		}
 		text, err := object.AsYAML()
 		must(t, err)
-		kinds[object.GetKind()]++
-		var into any
-		maps := new(corev1.ConfigMap)
-		switch object.GetKind() {
-		case "Namespace":
-			into = new(corev1.Namespace)
-		case "ServiceAccount":
-			into = new(corev1.ServiceAccount)
-		case "ConfigMap":
-			into = maps
-		case "DaemonSet":
-			d.daemonSet = new(appsv1.DaemonSet)
-			into = d.daemonSet
-		default:
-			t.Fatalf("%s: an object of kind %s", dir, object.GetKind())
-		}
-		if err := yaml.UnmarshalStrict(text, into); err != nil {
-			t.Errorf("%s: %s: %v", dir, object.GetKind(), err)
-		}
-		if maps.Data != nil {
-			d.config = maps.Data
+		objects[kind] = newObjects[kind]()
+		if err := yaml.UnmarshalStrict(text, objects[kind]); err != nil {
+			t.Errorf("%s: %s: %v", dir, kind, err)
 		}
 	}
-	if fmt.Sprint(kinds) != "map[ConfigMap:1 DaemonSet:1 Namespace:1 ServiceAccount:1]" {
+	return objects
+}
+
+// render renders the DaemonSet's directories.
+func render(t *testing.T, dir string) deployment {
+	t.Helper()
+	objects := renderObjects(t, dir)
+	if kinds := fmt.Sprint(slices.Sorted(maps.Keys(objects))); kinds != "[ConfigMap DaemonSet Namespace ServiceAccount]" {
 		t.Fatalf("%s: objects %v", dir, kinds)
 	}
-	return d
+	return deployment{objects["DaemonSet"].(*appsv1.DaemonSet), objects["ConfigMap"].(*corev1.ConfigMap).Data}
 }
 
 // overlay is a user's own directory: one of the project's, with components and a configuration.

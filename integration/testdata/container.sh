@@ -20,4 +20,6 @@ while [ "$1" != -- ]; do
 done
 shift
 mount -o remount,bind,ro "$root"
-exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+sys_chroot chroot "$root" "$@"
+# Another user, USER:GROUP in AS, has no capability once it is that.
+exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+sys_chroot${AS:+,+setuid,+setgid} \
+	chroot ${AS:+--userspec="$AS" --groups=} "$root" "$@"
