@@ -48,7 +48,7 @@ func (s seals) seal(text, purpose string) string {
 	return base64.RawURLEncoding.EncodeToString(s.keys[0].Seal(nil, nil, []byte(text), []byte(purpose)))
 }
 
-var errSeal = errors.New("it was not sealed here, or for something else")
+var errSeal = errors.New("it was sealed for another repository or user, or by a replica with another key (seal_keys)")
 
 // open returns the text that was sealed for a purpose.
 func (s seals) open(sealed, purpose string) (string, error) {
