@@ -312,10 +312,23 @@ const maxManifest = 4 << 20
 // body is the content of a request, whose reader waits for a stalled client no
 // longer than [stallTimeout].
 func (f *Front) body(w http.ResponseWriter, r *http.Request, q endpoint) io.ReadCloser {
+	body := &pacedBody{r.Body, http.NewResponseController(w)}
 	if q.word == "manifests" {
-		return http.MaxBytesReader(w, r.Body, maxManifest)
+		return boundedBody{http.MaxBytesReader(w, body, maxManifest)}
 	}
-	return &pacedBody{r.Body, http.NewResponseController(w)}
+	return body
+}
+
+// boundedBody is one of [http.MaxBytesReader].
+type boundedBody struct{ io.ReadCloser }
+
+// Read implements [io.Reader].
+func (b boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		err = &find.Failure{Status: http.StatusRequestEntityTooLarge, Code: "SIZE_INVALID", Message: "a manifest may have 4 MiB at most"}
+	}
+	return n, err
 }
 
 // pacedBody is a body that arrives, and ends when its writer has stalled.

@@ -2,10 +2,13 @@ package gateway
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -149,6 +152,55 @@ func (n *network) upload(repository, data string) {
 	done := n.ask(http.MethodPut, location+"?digest="+digest.FromString(data).String(), data)
 	if done.Status != http.StatusCreated {
 		n.T.Fatalf("%+v", done)
+	}
+}
+
+// TestFrontBoundsManifests: one that is larger than the distribution spec asks for is refused, also in chunks, and one whose
+// sender stalls takes nobody's place for ever.
+func TestFrontBoundsManifests(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, nil)
+	large := strings.Repeat(" ", maxManifest+1)
+	for _, body := range []io.Reader{strings.NewReader(large), io.MultiReader(strings.NewReader(large))} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, n.Server.URL+"/v2/org/app/manifests/v1", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("alice", fronttest.Secret)
+		req.Header.Set("Content-Type", ocispec.MediaTypeImageManifest)
+		if got := fronttest.Send(t, n.Server.Client().Transport, req); got.Status != http.StatusRequestEntityTooLarge || !strings.Contains(got.Body, "4 MiB") {
+			t.Errorf("%d %.300s", got.Status, got.Body)
+		}
+	}
+}
+
+// TestStalledWriterIsDisconnected: who sends nothing of a body any more is given up in time, of a manifest as of a blob.
+func TestStalledWriterIsDisconnected(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"manifests", "blobs/uploads"} {
+		synctest.Test(t, func(t *testing.T) {
+			listener, took := newPipes(), make(chan time.Duration, 1)
+			s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				began := time.Now()
+				_, _ = io.Copy(io.Discard, new(Front).body(w, r, endpoint{word: word}))
+				took <- time.Since(began)
+			}), "", "")
+			served := make(chan error)
+			go func() { served <- s.http.Serve(listener) }()
+			conn := listener.dial()
+			_, _ = io.WriteString(conn, "PUT /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 7\r\n\r\nx")
+			select {
+			case d := <-took:
+				if d > stallTimeout+time.Second {
+					t.Errorf("%s: after %v", word, d)
+				}
+			case <-time.After(time.Hour):
+				t.Errorf("%s: never", word)
+			}
+			_ = conn.Close()
+			_ = s.http.Close()
+			<-served
+		})
 	}
 }
 
