@@ -135,6 +135,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resp, leave := f.answer(w, r)
 	defer leave()
 	defer resp.Body.Close()
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") // docker wants to see it in every answer, refusals too
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	n, err := io.Copy(&paced{w, http.NewResponseController(w)}, resp.Body)
