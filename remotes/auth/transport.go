@@ -128,7 +128,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	registry := dialAddress(req.URL) == t.registry
-	if !registry && req.Body != nil && req.Body != http.NoBody && t.careful != nil {
+	if !registry && writes(req) && t.careful != nil {
 		return t.upload(req)
 	}
 	if len(t.header) > 0 && (t.forTokens || registry && (t.scheme == "" || t.scheme == req.URL.Scheme)) {
@@ -176,11 +176,21 @@ func (t *transport) send(req *http.Request, through pools) (*http.Response, erro
 	return resp, nil
 }
 
+// writes reports whether a request changes something where it goes, if only by
+// ending an upload there.
+func writes(req *http.Request) bool {
+	return req.Body != nil && req.Body != http.NoBody || req.Method != "" && req.Method != http.MethodGet && req.Method != http.MethodHead
+}
+
 // upload sends content to where a registry wants it: never over http when the
 // registry itself uses https, and never to an address less public than its own.
 func (t *transport) upload(req *http.Request) (*http.Response, error) {
 	if t.secure && req.URL.Scheme != "https" {
-		return nil, errors.Join(refuse("refused to send content to %s over http: the registry wants it there", req.URL.Host), req.Body.Close())
+		err := refuse("refused to send content to %s over http: the registry wants it there", req.URL.Host)
+		if req.Body != nil {
+			err = errors.Join(err, req.Body.Close())
+		}
+		return nil, err
 	}
 	return t.careful.RoundTrip(req)
 }

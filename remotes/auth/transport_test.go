@@ -378,12 +378,19 @@ func TestUnverifiedRegistry(t *testing.T) {
 }
 
 // Content is sent to where a registry wants it, but not over http when the
-// registry is at https, nor to the inside.
+// registry is at https, nor to the inside; nor is what begins an upload there, or ends it.
 func TestUploadElsewhere(t *testing.T) {
 	t.Parallel()
+	for _, test := range [][2]string{{http.MethodPut, "content"}, {http.MethodPut, ""}, {http.MethodPost, ""}, {http.MethodDelete, ""}} {
+		testUploadElsewhere(t, test[0], test[1])
+	}
+}
+
+func testUploadElsewhere(t *testing.T, method, content string) {
+	t.Helper()
 	inside := newRecorder(t, ok)
 	send := func(r *Registry, url string) error {
-		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPut, url, strings.NewReader("content")))
+		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content)))
 		resp, err := clientOf(r).Do(req)
 		if err != nil {
 			return err
