@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -43,8 +44,8 @@ func (c *Client) Send(ctx context.Context, q Request, mounted ...auth.Repository
 		return resp, nil
 	}
 	location, err := resp.Location()
-	if err != nil {
-		return nil, errors.Join(err, resp.Body.Close())
+	if err != nil { // which would quote it, and it may be signed
+		return nil, errors.Join(fmt.Errorf("%s: registry %s answered with a Location that is not a URL", q.Repository, h.Host), resp.Body.Close())
 	}
 	resp.Header.Set("Location", location.String())
 	return resp, nil

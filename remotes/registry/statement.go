@@ -11,7 +11,6 @@ import (
 
 	"github.com/containerd/errdefs"
 
-	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -51,33 +50,44 @@ func (s statement) keeps() bool {
 // KeepsReferences reports whether the repository's registry says that it
 // accepts a nested index as it is, and that its clean-up keeps index and
 // members (docs/spec.md, sections 8 and 8a). The request uses the repository's
-// token for pushing. Any answer but such a statement means no. Answers are
-// cached for the registry, errors are not. It may be called by several
+// token for pushing. Any answer but such a statement means no. What the registry
+// says is believed for ten minutes; an answer that may be for this caller alone,
+// such as a 403, and errors are not kept. It may be called by several
 // goroutines at once, which share one request. Errors: those of a request,
 // where the registry could not be reached.
 func (c *Client) KeepsReferences(ctx context.Context, repository auth.Repository) (bool, error) {
 	return c.keeping.Get(ctx, repository.Host(), statementBudget, func(ctx context.Context) (bool, time.Duration, error) {
-		keeps, err := c.fetchKeeps(ctx, repository)
-		return keeps, flight.Forever, err
+		keeps, said, err := c.fetchKeeps(ctx, repository)
+		if !said {
+			return keeps, 0, err
+		}
+		return keeps, statementTime, err
 	})
 }
 
-// fetchKeeps asks the host for pushing. When there is none, the answer is no.
-func (c *Client) fetchKeeps(ctx context.Context, repository auth.Repository) (bool, error) {
+// statementTime is for how long a registry's statement is believed: a process
+// may outlive the version of a registry.
+const statementTime = 10 * time.Minute
+
+// fetchKeeps asks the host for pushing. When there is none, the answer is no. said
+// is false when another caller may get another answer.
+func (c *Client) fetchKeeps(ctx context.Context, repository auth.Repository) (keeps, said bool, err error) {
 	e, err := c.pushEndpoint(repository)
 	if errdefs.IsNotFound(err) {
-		return false, nil
+		return false, true, nil
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	h := e.pushHost(repository)
 	u := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: strings.TrimSuffix(h.Path, "/"+e.prefix) + supportPath}
 	resp, err := h.do(ctx, u, Request{Method: http.MethodGet, Header: accept("application/json")})
 	if err != nil {
-		return false, explain(ctx, []Host{h}, err)
+		return false, false, explain(ctx, []Host{h}, err)
 	}
-	return ReadStatement(resp)
+	said = resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNotFound
+	keeps, err = ReadStatement(resp)
+	return keeps, said, err
 }
 
 // ReadStatement reads the answer to a question at [StatementPath], and closes it.

@@ -104,3 +104,17 @@ func TestKeepsReferencesError(t *testing.T) {
 		t.Error(keeps, err)
 	}
 }
+
+// TestKeepsReferencesIsNotOneCallersAnswer: what is answered to one caller alone says nothing to the others.
+func TestKeepsReferencesIsNotOneCallersAnswer(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusBadRequest} {
+		reg := clienttest.NewRegistry(t, registrytest.SupportsChildNamespaces(supporting))
+		reg.Intercept(registrytest.Answer(status, nil, registrytest.First(1, registrytest.Of(registrytest.KindSupport))))
+		registries, at := clienttest.NewClient(t, registry.Options{}), clienttest.Repository(t, reg.Host()+"/org/app")
+		for _, want := range []bool{false, true, true} {
+			if keeps, err := registries.KeepsReferences(t.Context(), at); keeps != want || err != nil {
+				t.Errorf("after %d: %t %v, want %t", status, keeps, err, want)
+			}
+		}
+	}
+}
