@@ -23,7 +23,7 @@ type Transport struct {
 	own        *locations.Cache         // nil: it was given
 	before     *registry.Client         // nil: it is for one client
 	supporting flight.Map[string, bool] // what registries say of themselves, by host
-	pushed     flight.Map[string, bool] // where the client pushes, as host and path
+	pushed     flight.Map[pusher, bool]
 }
 
 // New returns a transport over another one, for one client. Members are asked as
@@ -71,7 +71,7 @@ func (t *Transport) finder(r *http.Request) *find.Finder {
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	q, ok := read(r)
 	if begun, is := uploadTo(r); is {
-		t.pushed.Put(begun, true, pushTime)
+		t.pushed.Put(pusher{find.CallerOf(r.Context()), begun}, true, pushTime)
 	}
 	switch {
 	case !ok, q.Kind() == find.Tags && t.before == nil:
@@ -99,6 +99,13 @@ func read(r *http.Request) (find.Request, bool) {
 // pushTime is for how long a client is taken to push where it has begun an upload.
 const pushTime = 10 * time.Minute
 
+// pusher is a client that pushes, and where, as host and name: what others push
+// there changes nothing for it.
+type pusher struct {
+	caller find.Caller
+	to     string
+}
+
 // uploadTo returns the repository, as host and name, to which a request begins an
 // upload.
 func uploadTo(r *http.Request) (string, bool) {
@@ -110,7 +117,7 @@ func uploadTo(r *http.Request) (string, bool) {
 // as clients do before they push it, is not searched for.
 func (t *Transport) get(r *http.Request, q find.Request) (*http.Response, error) {
 	if q.IsHead() {
-		_, pushes := t.pushed.Get(q.Repository().String())
+		_, pushes := t.pushed.Get(pusher{find.CallerOf(r.Context()), q.Repository().String()})
 		if pushes || q.Kind() == find.Blobs {
 			q = q.Unsearched()
 		}
@@ -119,15 +126,6 @@ func (t *Transport) get(r *http.Request, q find.Request) (*http.Response, error)
 		return find.Complete(r, t.tls.Answer(r.Context(), q)), nil
 	}
 	return t.finder(r).Pass(find.NewOrigin(r, q, t.base))
-}
-
-// origin is that of a request.
-func (t *Transport) origin(r *http.Request, q find.Request) *find.Origin {
-	o := find.NewOrigin(r, q, t.base)
-	if t.before != nil {
-		return o.ForWrites()
-	}
-	return o
 }
 
 // Refuse is the answer that an error is to a request.
