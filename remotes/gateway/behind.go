@@ -46,11 +46,13 @@ func (b *behind) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if subject != "" && resp.StatusCode == http.StatusAccepted {
 		_, gone := cutLast(w.Path)
-		if failed := b.registries.UnlistReferrer(r.Context(), w.Repository, subject, digest.Digest(gone)); failed != nil {
-			log.G(r.Context()).WithError(failed).Warn("a deleted manifest is listed still")
+		if err := b.registries.UnlistReferrer(r.Context(), w.Repository, subject, digest.Digest(gone)); err != nil {
+			log.G(r.Context()).WithError(err).Warn("a deleted manifest is listed still")
 		}
 	}
-	resp.Header = kept(resp.Header, answered)
+	if resp, err = answerOf(w.Request, resp); err != nil {
+		return nil, err
+	}
 	if location := resp.Header.Get("Location"); location != "" {
 		resp.Header.Set("Location", b.location(w, resp.StatusCode, location))
 	}
@@ -193,19 +195,4 @@ func (b *behind) subjectOf(ctx context.Context, w written) digest.Digest {
 		return ""
 	}
 	return subject
-}
-
-// answered are the headers of a registry's answer to a write that clients get.
-var answered = []string{"Content-Type", "Content-Length", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Docker-Upload-Uuid", "Location",
-	"Oci-Chunk-Max-Length", "Oci-Chunk-Min-Length", "Oci-Subject", "Oci-Tag", "Range", "Retry-After", "Warning"}
-
-// kept are the headers of these names.
-func kept(header http.Header, names []string) http.Header {
-	k := http.Header{}
-	for _, name := range names {
-		if v := header.Values(name); len(v) > 0 {
-			k[http.CanonicalHeaderKey(name)] = v
-		}
-	}
-	return k
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -69,8 +73,10 @@ type Front struct {
 	locations *locations.Cache
 	follows   *transport.Transport
 	metrics   *Metrics
-	logins    logins
+	logins    *logins
 	crowds    crowds
+	manifests *semaphore.Weighted // bytes of those that are being pushed
+	stall     time.Duration       // [stallTimeout], for tests to change
 }
 
 // NewFront returns the handler that the options describe. Close it after use.
@@ -88,9 +94,9 @@ func NewFront(options FrontOptions) (*Front, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Front{options: options, locations: cache, metrics: options.Metrics, crowds: crowds{most: cmp.Or(options.MaxRequests, 256)}}
+	f := &Front{options: options, locations: cache, metrics: options.Metrics, logins: newLogins(), crowds: crowds{most: cmp.Or(options.MaxRequests, 256)}, manifests: semaphore.NewWeighted(manifestMemory), stall: stallTimeout}
 	f.clients = registry.New(registry.Options{
-		Credentials: find.Callers{},
+		Credentials: showing{},
 		HostsDir:    options.HostsDir,
 		CheckHosts:  options.CheckHosts,
 		Realms:      options.Realms,
@@ -132,10 +138,27 @@ func (f *Front) Close() {
 
 // ServeHTTP implements [http.Handler].
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resp, leave := f.answer(w, r)
-	defer leave()
+	caller, err := callerOf(r)
+	who := f.logins.of(f.address(r), caller)
+	if err == nil {
+		err = f.logins.wait(r.Context(), who)
+	}
+	if err != nil {
+		f.send(w, r, f.follows.Refuse(r, err))
+		return
+	}
+	leave, err := f.crowds.enter(r.Context(), who.place)
+	if err != nil {
+		f.send(w, r, f.follows.Refuse(r, err))
+		return
+	}
+	defer leave() // whatever happens
+	f.send(w, r, f.answer(w, r, caller, who))
+}
+
+// send sends an answer to the client.
+func (f *Front) send(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 	defer resp.Body.Close()
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") // docker wants to see it in every answer, refusals too
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	n, err := io.Copy(&paced{w, http.NewResponseController(w)}, resp.Body)
@@ -145,78 +168,22 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer answers a request when it is its caller's turn. The answer's body is to be
-// closed, and leave to be called, when all is sent.
-func (f *Front) answer(w http.ResponseWriter, r *http.Request) (resp *http.Response, leave func()) {
-	leave = func() {}
-	caller, err := callerOf(r)
-	who := login{f.address(r), caller.Username}
-	if err == nil {
-		err = f.logins.wait(r.Context(), who)
-	}
-	if err == nil {
-		leave, err = f.crowds.enter(r.Context(), who)
-	}
+// answer answers a request. The answer's body is to be closed.
+func (f *Front) answer(w http.ResponseWriter, r *http.Request, caller find.Caller, who login) *http.Response {
+	shown := new(atomic.Bool)
+	ctx := context.WithValue(find.WithCaller(r.Context(), caller), shownKey{}, shown)
+	resp, err := f.pass(w, r.WithContext(ctx))
 	if err != nil {
-		return f.follows.Refuse(r, err), func() {}
-	}
-	ctx := find.WithCaller(r.Context(), caller)
-	if resp, err = f.pass(w, r.WithContext(ctx)); err != nil {
 		resp = f.follows.Refuse(r.WithContext(ctx), err)
 	}
 	switch {
-	case caller == (find.Caller{}): // there is nothing to guess
+	case !who.known: // there is nothing to guess
 	case resp.StatusCode == http.StatusUnauthorized:
 		f.logins.failed(who)
-	case resp.StatusCode < http.StatusBadRequest:
+	case resp.StatusCode < http.StatusBadRequest && shown.Load():
 		f.logins.succeeded(who)
 	}
-	return resp, leave
-}
-
-// callerOf is whose request it is. Who writes has to say so first: some clients
-// show their credential only when they are asked for it.
-func callerOf(r *http.Request) (find.Caller, error) {
-	username, password, ok := r.BasicAuth()
-	caller := find.Caller{Username: username, Password: password}
-	switch {
-	case !ok && r.Header.Get("Authorization") != "":
-		return find.Caller{}, &find.Failure{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "credentials are taken as Basic; tokens of the registry are for the registry"}
-	case caller == (find.Caller{}) && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return caller, &find.Failure{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "log in to push: docker login " + printableHost(r.Host)}
-	}
-	return caller, nil
-}
-
-// printableHost is a Host header as it may be shown.
-func printableHost(host string) string {
-	if _, err := auth.ParseRepository(strings.ToLower(host) + "/x"); err != nil {
-		return "HOST"
-	}
-	return host
-}
-
-// address is where a request comes from: for IPv6 the network of it.
-func (f *Front) address(r *http.Request) string {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	at := from.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
-		before, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil || !slices.ContainsFunc(f.options.Proxies, func(p netip.Prefix) bool { return p.Contains(at) }) {
-			break
-		}
-		at = before.Unmap()
-	}
-	if at.Is6() {
-		if network, err := at.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return at.String()
+	return resp
 }
 
 // pass answers a request by asking the registry.
@@ -228,15 +195,14 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 	if err != nil {
 		return nil, err
 	}
-	switch r.URL.Path {
-	case "/v2", "/v2/":
-		return f.base(r, registry)
-	case statementPath:
-		return f.statement(r, registry)
-	}
 	q, err := readPath(r)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case q.word == atRoot:
+		return f.base(r, registry)
+	case q.word == aboutFront:
+		return f.statement(r, registry)
 	}
 	repository, err := auth.ParseRepository(registry + "/" + q.name)
 	if err != nil {
@@ -248,10 +214,51 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 	out := r.Clone(r.Context())
 	out.URL.Scheme, out.URL.Host, out.URL.Path, out.Host, out.RequestURI = "https", registry, q.String(), "", ""
 	out.Header.Del("Authorization")
-	if r.Body != nil && r.Body != http.NoBody {
-		out.Body = f.body(w, r, q)
+	out.URL.RawQuery = f.query(registry, r.URL.Query()).Encode()
+	if r.Body == nil || r.Body == http.NoBody {
+		return f.follows.RoundTrip(out)
 	}
-	return f.follows.RoundTrip(out)
+	if q.word == "manifests" {
+		size, err := f.takeManifest(r)
+		if err != nil {
+			return nil, err
+		}
+		defer f.manifests.Release(size)
+	}
+	body := f.body(w, r, q)
+	out.Body = body
+	resp, err := f.follows.RoundTrip(out)
+	failed := body.failed.Load()
+	if failed == nil {
+		return resp, err
+	}
+	if err == nil {
+		_ = resp.Body.Close() // whatever became of half of the content
+	}
+	return nil, failed
+}
+
+// parameters are those of the distribution spec's requests that write, and of
+// conformant extensions.
+var parameters = []string{"digest", "digest-algorithm", "from", "last", "mount", "n", "artifactType", "tag"}
+
+// query is what the registry gets of a query. A blob is mounted only from what is
+// served here, too.
+func (f *Front) query(registry string, query url.Values) url.Values {
+	known := url.Values{}
+	for _, name := range parameters {
+		if v := query[name]; len(v) > 0 {
+			known[name] = v
+		}
+	}
+	if from := known["from"]; from != nil {
+		repository, err := auth.ParseRepository(registry + "/" + from[0])
+		if known["from"] = from[:1]; err == nil && !allows(f.options.Allow, repository) {
+			known.Del("from")
+			known.Del("mount")
+		}
+	}
+	return known
 }
 
 // registry is the one behind the name that a request is for. A ns, as containerd
@@ -300,49 +307,11 @@ const statementPath = registry.StatementPath
 func (f *Front) statement(r *http.Request, behind string) (*http.Response, error) {
 	keeps := false
 	resp, err := f.clients.Base(r.Context(), behind, strings.TrimPrefix(statementPath, "/v2"))
+	if denied, ok := errors.AsType[*auth.DeniedError](err); ok {
+		return nil, denied
+	}
 	if err == nil {
 		keeps, err = registry.ReadStatement(resp)
 	}
 	return find.AnswerJSON(http.StatusOK, map[string]any{"version": 2, "validates": true, "serves": true, "cleansUp": keeps && err == nil}), nil
-}
-
-// maxManifest bounds a manifest that is pushed, in bytes, as the distribution
-// spec asks registries to.
-const maxManifest = 4 << 20
-
-// body is the content of a request, whose reader waits for a stalled client no
-// longer than [stallTimeout].
-func (f *Front) body(w http.ResponseWriter, r *http.Request, q endpoint) io.ReadCloser {
-	body := &pacedBody{r.Body, http.NewResponseController(w)}
-	if q.word == "manifests" {
-		return boundedBody{http.MaxBytesReader(w, body, maxManifest)}
-	}
-	return body
-}
-
-// boundedBody is one of [http.MaxBytesReader].
-type boundedBody struct{ io.ReadCloser }
-
-// Read implements [io.Reader].
-func (b boundedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = &find.Failure{Status: http.StatusRequestEntityTooLarge, Code: "SIZE_INVALID", Message: "a manifest may have 4 MiB at most"}
-	}
-	return n, err
-}
-
-// pacedBody is a body that arrives, and ends when its writer has stalled.
-type pacedBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-// Read implements [io.Reader].
-func (b *pacedBody) Read(p []byte) (int, error) {
-	err := b.control.SetReadDeadline(time.Now().Add(stallTimeout))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
-	}
-	return b.ReadCloser.Read(p)
 }

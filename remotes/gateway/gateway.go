@@ -18,9 +18,11 @@
 // registry and the repository that a request names (serve.go) and [Pattern]s
 // (allow.go); [NewServer] (server.go), its certificate (certificate.go) and who
 // may stay connected (connections.go); [Metrics], what is counted of all that
-// (metrics.go). [Front] (front.go) has its paths in endpoint.go, what slows down
-// those who guess in logins.go, and the way to the registry in behind.go, with
-// what clients carry sealed (seal.go).
+// (metrics.go). [Front] (front.go) has its paths in endpoint.go, who asks in
+// callers.go, what slows down those who guess in logins.go, what bounds content
+// that comes in bodies.go, and the way to the registry in behind.go, with what
+// clients carry sealed (seal.go) and the registry's answers made theirs
+// (written.go).
 package gateway
 
 import (
