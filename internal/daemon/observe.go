@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// observerTimeout bounds receiving a request for metrics or health; it comes
-// from this machine.
+// observerTimeout bounds receiving a request for metrics or health, and its answer,
+// each. Who asks is near.
 const observerTimeout = 10 * time.Second
 
 // observe serves metrics and health at an address over plain http; not at all
@@ -25,7 +25,7 @@ func (d *daemon) observe(ctx context.Context, from sockets, address string, fail
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: d.observation(), ReadHeaderTimeout: observerTimeout}
+	server := &http.Server{Handler: d.observation(), ReadTimeout: observerTimeout, WriteTimeout: observerTimeout, IdleTimeout: time.Minute}
 	go func() { failed <- server.Serve(listener) }()
 	return func() { _ = server.Close() }, nil
 }

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
@@ -206,11 +208,11 @@ func TestServeGrace(t *testing.T) {
 			<-half
 			end()
 			clienttest.Await(t, func() bool {
-				conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-				if err == nil {
+				conn, refused := net.Dial("tcp", "127.0.0.1:"+port)
+				if refused == nil {
 					_ = conn.Close()
 				}
-				return err != nil
+				return refused != nil
 			}, func() string { return "somebody listens still" })
 			if name == "in time" {
 				release <- true
@@ -268,6 +270,30 @@ func TestServeFollowsFiles(t *testing.T) {
 		if replaced := d.settings.Load().handler != before; replaced != (step.logs == "were read again") {
 			t.Errorf("%s: replaced: %v", step.what, replaced)
 		}
+	}
+}
+
+// TestServeKeepsItsKey: an upload goes on after the settings were replaced, also where the key was drawn.
+func TestServeKeepsItsKey(t *testing.T) {
+	s := newFrontScene(t)
+	s.flags.SealKeys = nil
+	s.registry.Intercept(s.registry.Pushes(false))
+	d := newServe(s.options(""), find.NewMemory(find.DefaultMemory))
+	c, err := d.service.load()
+	clienttest.NoError(t, err)
+	clienttest.NoError(t, d.use(c))
+	defer func() { d.settings.Load().handler.Close() }()
+	ask := func(method, path, body string) *httptest.ResponseRecorder {
+		r, w := httptest.NewRequest(method, "https://localhost"+path, strings.NewReader(body)), httptest.NewRecorder()
+		r.SetBasicAuth("user", "password")
+		r.URL.Scheme, r.URL.Host = "", "" // as a server reads it
+		d.ServeHTTP(w, r)
+		return w
+	}
+	begun := ask(http.MethodPost, "/v2/org/app/blobs/uploads/", "").Header().Get("Location")
+	d.reload()
+	if done := ask(http.MethodPut, begun+"?digest="+digest.FromString("content").String(), "content"); done.Code != http.StatusCreated {
+		t.Errorf("%q: %d %s", begun, done.Code, done.Body)
 	}
 }
 
