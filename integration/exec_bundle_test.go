@@ -55,6 +55,7 @@ func TestExecBundle(t *testing.T) {
 			s, bundle := publish(t, false)
 			s.checkPulls(t, bundle)
 			s.checkTokens(t)
+			s.checkGateway(t, bundle)
 		})
 	}
 }
@@ -171,6 +172,31 @@ func (s *execScene) checkPulls(t *testing.T, bundle node) {
 	}
 	if got := strings.TrimSpace(s.exec(t, "crane digest "+repository+":v1")); got != bundle.desc.Digest.String() {
 		t.Errorf("crane digest: %s", got)
+	}
+}
+
+// checkGateway pulls org/app:v1 with ctr, through a node gateway with a credential for each repository.
+func (s *execScene) checkGateway(t *testing.T, bundle node) {
+	t.Helper()
+	for _, name := range repositories("org/app", bundle) { // behind a front clients have one for all
+		who := loginOf(name)
+		rights := s.registry.tokens.users[who.username].rights
+		if rights == nil {
+			rights = pulls(name)
+		}
+		s.registry.tokens.users[who.username] = user{password: who.password, rights: rights}
+	}
+	t.Setenv("HTTPS_PROXY", s.variable("HTTPS_PROXY"))
+	t.Setenv("SSL_CERT_FILE", s.variable("SSL_CERT_FILE"))
+	daemon := startContainerd(t)
+	a := appAt(&registry{requestLog: s.registry.requestLog, host: execHost, scheme: "https", tokens: s.registry.tokens}, bundle)
+	g := startGateway(t, a, "node")
+	daemon.pullHosts(t, transfer, g.certsD, a.ref, "--all-platforms")
+	there := strings.Fields(daemon.ctr(t, "content", "ls", "--quiet"))
+	for _, d := range digestsOf(bundle) {
+		if !slices.Contains(there, d.String()) {
+			t.Errorf("containerd has not got %s", d)
+		}
 	}
 }
 

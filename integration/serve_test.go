@@ -88,6 +88,7 @@ func TestServeBundle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, bundle := publish(t, true)
 			s.checkPulls(t, bundle)
+			s.checkGateway(t, bundle)
 		})
 	}
 }
