@@ -12,6 +12,7 @@ REGCTL      := v0.11.7
 # The distribution spec's conformance program; its module has no tags of its own.
 CONFORMANCE := v0.0.0-20260831232431-97274622c111
 DOCKER_REGISTRY := 2.8.2
+DOCKER      := 20.10.24
 LINT        := v2.15.0
 VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
@@ -40,7 +41,7 @@ GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BI
 # A stamp's name holds the version it was built from, so a new pin is a new build.
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.conformance-$(CONFORMANCE)
 ifeq ($(shell uname -s),Linux)
-TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY)
+TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER)
 INSIDE := containerd-nested
 endif
 
@@ -232,15 +233,22 @@ bin/.conformance-%:
 	@rm -f bin/.conformance-* && touch $@
 
 # Unpacked, because installing the package starts a service. Where there is no such package, the
-# tests that want it are skipped.
-FETCH_DOCKER_REGISTRY = apt-get -q -o APT::Sandbox::User=root download 'docker-registry=$**'
-bin/.docker-registry-%:
-	@dir=$$(mktemp -d) && trap "rm -rf $$dir" EXIT && cd $$dir && \
-	if ($(FETCH_DOCKER_REGISTRY) || { [ "$$(id -u)" = 0 ] && apt-get update -q && $(FETCH_DOCKER_REGISTRY); }) && \
-		dpkg -x docker-registry_*.deb . && install -D usr/bin/docker-registry $(BIN)/docker-registry; then \
-		rm -f $(BIN)/.docker-registry-* && touch $(BIN)/$(@F); exit; fi; \
-	echo "note: no docker-registry $*, which is a package of Debian's"; \
+# tests that want it are skipped. In order: the package, its version, the programs.
+define UNPACK
+dir=$$(mktemp -d) && trap "rm -rf $$dir" EXIT && cd $$dir && fetch() { apt-get -q -o APT::Sandbox::User=root download '$(1)=$(2)*'; } && \
+	if (fetch || { [ "$$(id -u)" = 0 ] && apt-get update -q && fetch; }) && \
+		dpkg -x $(1)_*.deb . && install -D $(3) $(BIN)/; then \
+		rm -f $(BIN)/.$(basename $(1))-[0-9]* && touch $(BIN)/$(@F); exit; fi; \
+	echo "note: no $(1) $(2), which is a package of Debian's"; \
 	[ "$$CI" != true ]
+endef
+
+bin/.docker-registry-%:
+	@$(call UNPACK,docker-registry,$*,usr/bin/docker-registry)
+
+# The engine, which wants these programs beside it.
+bin/.docker-%:
+	@$(call UNPACK,docker.io,$*,usr/bin/docker usr/sbin/dockerd usr/sbin/docker-proxy)
 
 # In a module of its own, which nothing else needs: its replace lines are those of Kubernetes' module. One program has all
 # of it, each part under its own name.

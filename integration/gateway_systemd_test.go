@@ -57,12 +57,12 @@ func TestGatewaySystemd(t *testing.T) {
 	daemon.in("renewed").pullHosts(t, transfer, certsD, a.ref)
 	box.run(t, "nestctl", "doctor", a.ref)
 
-	// Units are left to who may write them: here the service of an earlier version runs a program at another place.
+	// Units are left to who may write them: here the service runs a program at another place.
 	const units, later = "/etc/systemd/system/", "/usr/local/bin/nestctl-later"
 	box.run(t, "cp", "/usr/local/bin/nestctl", later)
 	unit := box.run(t, "cat", units+"nested-renew.service")
 	box.run(t, "mkdir", units+"nested-renew.service.d")
-	box.run(t, "sh", "-c", "printf '[Service]\nExecStart=\nExecStart="+later+" install --renew\n' >"+units+"nested-renew.service.d/later.conf")
+	box.run(t, "sh", "-c", "printf '[Service]\nExecStart=\nExecStart="+later+" install\n' >"+units+"nested-renew.service.d/later.conf")
 	box.run(t, "systemctl", "daemon-reload")
 	box.run(t, "rm", "/etc/nested/tls/gateway.pem")
 	box.run(t, "systemctl", "start", "nested-renew.service")

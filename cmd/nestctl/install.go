@@ -26,7 +26,6 @@ type installCommand struct {
 	options node.Options
 	root    string
 	stay    bool
-	earlier earlierInstall
 }
 
 func newInstall() *cobra.Command {
@@ -44,7 +43,7 @@ func newInstall() *cobra.Command {
 		RunE: i.run,
 	}
 	i.addFlags(c)
-	i.earlier.addFlags(c)
+	c.SetFlagErrorFunc(installFlagError)
 	return c
 }
 
@@ -66,55 +65,25 @@ func (i *installCommand) addFlags(c *cobra.Command) {
 
 // run installs once, and with --stay goes on.
 func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
-	if err := i.earlier.check(cmd.Flags().Changed); err != nil {
-		return err
-	}
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	every := i.earlier.every
-	if i.stay {
-		every = stayInterval
-	}
-	var err error
-	if i.earlier.again || i.earlier.renew {
-		err = runRepeat(ctx, out, i.root)
-	} else {
-		err = runInstall(ctx, out, i.root, i.options)
-	}
-	if err != nil || every <= 0 {
+	if err := runInstall(ctx, out, i.root, i.options); err != nil || !i.stay {
 		return err
 	}
-	return node.Stay(ctx, i.root, every, func(done node.Changes) { printChanges(out, done) })
+	return node.Stay(ctx, i.root, stayInterval, func(done node.Changes) { printChanges(out, done) })
 }
 
-// earlierInstall are flags that units and manifests of earlier versions still
-// contain. They are hidden, and must keep working until those are replaced.
-type earlierInstall struct {
-	again, renew bool          // like install without options
-	every        time.Duration // like --stay
-}
-
-func (e *earlierInstall) addFlags(c *cobra.Command) {
-	c.Flags().BoolVar(&e.again, "again", false, "")
-	c.Flags().BoolVar(&e.renew, "renew", false, "")
-	c.Flags().DurationVar(&e.every, "every", 0, "")
-	for _, name := range []string{"again", "renew", "every"} {
-		c.Flags().Lookup(name).Hidden = true
+// installFlagError says of flags that earlier versions wrote into units and
+// manifests what to write now.
+func installFlagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[interface {
+		error
+		GetSpecifiedName() string // as those of pflag
+	}](err)
+	if ok && slices.Contains([]string{"again", "renew", "every"}, unknown.GetSpecifiedName()) {
+		return usage.Errorf("%w; write nestctl install without options, which repeats the installation, or nestctl install --stay, "+
+			"which does so every %g minutes", err, stayInterval.Minutes())
 	}
-}
-
-// check refuses these flags together with flags that say what to install: which
-// of them should win is not clear.
-func (e *earlierInstall) check(given func(flag string) bool) error {
-	const help = "; see nestctl install --help"
-	says := []string{"mode", "registry", "allow", "address", "docker-config", "config", "containerd-certs", "no-systemd"}
-	i := slices.IndexFunc(says, given)
-	switch {
-	case i >= 0 && (e.again || e.renew):
-		return usage.Errorf("--%s: --again and --renew repeat the earlier installation"+help, says[i])
-	case given("every") && !e.again && !e.renew:
-		return usage.Errorf("--every: needs --again or --renew" + help)
-	}
-	return nil
+	return cmd.Parent().FlagErrorFunc()(cmd, err)
 }
 
 // runInstall installs what the options say. Without options it repeats the

@@ -12,8 +12,9 @@ import (
 	"github.com/nestedoci/nested/internal/node"
 )
 
-// newUninstall returns the command. --stay is for a DaemonSet, whose containers
-// must not end.
+// newUninstall returns the command. --stay is for a DaemonSet: Kubernetes starts
+// its containers again when they end, and the image has no other program that
+// would wait.
 func newUninstall() *cobra.Command {
 	var root string
 	var purge, stay bool
@@ -33,7 +34,7 @@ func newUninstall() *cobra.Command {
 	}
 	c.Flags().StringVar(&root, "root", "", "uninstall from the image in this directory, in place of this node")
 	c.Flags().BoolVar(&purge, "purge", false, "remove "+config.Default().Gateway.StateDir+" too, the gateway's location cache")
-	c.Flags().BoolVar(&stay, "stay", false, "keep running until SIGTERM, without doing anything; for containers, which must not end")
+	c.Flags().BoolVar(&stay, "stay", false, "keep running until SIGTERM; for containers")
 	return c
 }
 

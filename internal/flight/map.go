@@ -139,6 +139,20 @@ func (m *Map[K, V]) deleteFunc(match func(*entry[K, V]) bool) {
 	}
 }
 
+// Keys returns the keys of the values that match, in the order in which those were
+// put.
+func (m *Map[K, V]) Keys(match func(K, V) bool) []K {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var keys []K
+	for element := m.order.Front(); element != nil; element = element.Next() {
+		if e := element.Value.(*entry[K, V]); match(e.key, e.value) {
+			keys = append(keys, e.key)
+		}
+	}
+	return keys
+}
+
 // Values returns all values in the order in which they were put.
 func (m *Map[K, V]) Values() []V {
 	m.mu.Lock()

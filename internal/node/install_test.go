@@ -184,7 +184,7 @@ func TestOneInstallerAtATime(t *testing.T) {
 // brought up to date by the next installation without options. The service that
 // renews leaves them as they are.
 func TestUnitsOfEarlierVersionAreReplaced(t *testing.T) {
-	const unit, earlier = UnitDir + "/nested-renew.service", "ExecStart=/usr/bin/nestctl install --renew\n"
+	const unit, earlier = UnitDir + "/nested-renew.service", "ExecStart=/usr/bin/nestctl install --debug\n"
 	n := newMachine(t, nil)
 	n.Must(n.install(installOn("reg.test")))
 	now := string(n.Read(unit))

@@ -46,8 +46,8 @@ func (b *behind) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if subject != "" && resp.StatusCode == http.StatusAccepted {
 		_, gone := cutLast(w.Path)
-		if err := b.registries.UnlistReferrer(r.Context(), w.Repository, subject, digest.Digest(gone)); err != nil {
-			log.G(r.Context()).WithError(err).Warn("a deleted manifest is listed still")
+		if failed := b.registries.UnlistReferrer(r.Context(), w.Repository, subject, digest.Digest(gone)); failed != nil {
+			log.G(r.Context()).WithError(failed).Warn("a deleted manifest is listed still")
 		}
 	}
 	if resp, err = answerOf(w.Request, resp); err != nil {

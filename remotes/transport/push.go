@@ -36,7 +36,7 @@ func (t *Transport) put(r *http.Request, q find.Request) (*http.Response, error)
 	if r.Body == nil || r.ContentLength > f.Rule().Limits().Manifest {
 		return t.base.RoundTrip(r)
 	}
-	o := find.NewOrigin(r, q, t.base)
+	o := t.origin(r, q)
 	ctx, end := f.Begin(o)
 	resp, err := t.take(ctx, f, o, r, q)
 	if err != nil {

@@ -128,6 +128,15 @@ func (t *Transport) get(r *http.Request, q find.Request) (*http.Response, error)
 	return t.finder(r).Pass(find.NewOrigin(r, q, t.base))
 }
 
+// origin is that of a request.
+func (t *Transport) origin(r *http.Request, q find.Request) *find.Origin {
+	o := find.NewOrigin(r, q, t.base)
+	if t.before != nil {
+		return o.ForWrites()
+	}
+	return o
+}
+
 // Refuse is the answer that an error is to a request.
 func (t *Transport) Refuse(r *http.Request, err error) *http.Response {
 	q, _ := read(r)

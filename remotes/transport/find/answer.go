@@ -43,6 +43,9 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 		err = cause // it was preempted
 	}
 	no := classify(err, q.kind)
+	if f.options.Complete && no.Status == http.StatusUnauthorized && CallerOf(ctx) == (Caller{}) {
+		no.Message = "this needs a login here, as docker login makes it" // where the registry behind is says nothing to clients
+	}
 	message := printable(no.Message)
 	header := http.Header{"Content-Type": {"application/json"}, "X-Content-Type-Options": {"nosniff"}}
 	if f.options.PerCaller && no.Status == http.StatusUnauthorized {

@@ -10,8 +10,8 @@
 //   - upstream.go: how registries are asked; origin.go: [Origin], how the
 //     repository of a request is asked in the request's own way;
 //   - content.go: how manifests and indexes are read, verified and learnt;
-//     manifest.go, blob.go and list.go: what is found; held.go:
-//     what a HEAD has left for the GET that follows;
+//     manifest.go, blob.go and list.go: what is found; carriers.go: what carries
+//     an index; held.go: what a HEAD has left for the GET that follows;
 //   - place.go: the candidates for content, in order, and the rights of callers.
 //     What they come from is remembered by package locations, and
 //     searched for when that knows nothing (search.go, walks.go);

@@ -6,11 +6,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // held keeps manifests and indexes that were read to answer a HEAD, for the GET
@@ -113,21 +110,13 @@ func (h *held) close() {
 	}
 }
 
-// carriers remembers by digest which index a manifest carries, nil if none, so
-// that a HEAD does not read it again. It is the same in every repository.
-type carriers struct {
-	known flight.Map[digest.Digest, *ocispec.Descriptor]
-}
-
-func (c *carriers) put(d digest.Digest, carried *nested.Place) {
-	var index *ocispec.Descriptor
-	if carried != nil {
-		desc := carried.Detached().Descriptor() // its strings may share one copy of the manifest
-		index = &desc
+// forget gives up what has a digest, whoever it is for.
+func (h *held) forget(in auth.Repository, d digest.Digest) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for k := range h.all {
+		if k.repository == in && k.digest == d {
+			h.drop(k)
+		}
 	}
-	c.known.Put(d, index, flight.Forever)
-}
-
-func (c *carriers) get(d digest.Digest) (carried *ocispec.Descriptor, known bool) {
-	return c.known.Get(d)
 }

@@ -3,7 +3,6 @@ package find
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -83,25 +82,6 @@ func described(resp *http.Response) *content {
 		return nil
 	}
 	return c
-}
-
-// carriedIn returns the index that a manifest carries, nil if none or if the
-// manifest cannot be fetched: the client will find that out itself.
-func (f *Finder) carriedIn(ctx context.Context, q Request, d digest.Digest) *ocispec.Descriptor {
-	if carried, known := f.carriers.get(d); known {
-		return carried
-	}
-	p := plain(q.repository, d)
-	manifest, found, err := f.load(ctx, q, p)
-	if err != nil {
-		return nil
-	}
-	f.held.put(ctx, q, manifest)
-	if p := carriedBy(found); p != nil {
-		desc := p.Descriptor()
-		return &desc
-	}
-	return nil
 }
 
 // plain is the place of content that has nothing to do with child namespaces.
@@ -263,62 +243,6 @@ func (f *Finder) fetchAny(ctx context.Context, q Request, p nested.Place) (c *co
 	}
 	c.served = served
 	return c, nil
-}
-
-// findCarried finds a digest that the repository does not have under
-// /manifests/ as the index of a carrier: a blob that is a nested index.
-func (f *Finder) findCarried(ctx context.Context, q Request) (nested.Place, bool) {
-	p := nested.BlobIn(q.repository, ocispec.Descriptor{Digest: q.digest})
-	c, err := f.fetch(ctx, q.repository, p)
-	if err != nil {
-		return p, false // the client is told what is missing instead
-	}
-	if !c.verified(q.digest) {
-		_ = c.close()
-		return p, false
-	}
-	c.mediaType = indexType(c.data)
-	p = p.AsStrict()
-	found, isNested, err := f.read(ctx, c.at(p), c, q.repository)
-	if !isNested || err != nil {
-		_ = c.close()
-		return p, false
-	}
-	p = c.at(p)
-	if f.locations.LearnManifest(ctx, q.repository, p, q.repository, found) != nil {
-		_ = c.close()
-		return p, false
-	}
-	f.held.put(ctx, q, c)
-	return p, true
-}
-
-// TakeCarrier finds the carrier of an index that the repository does not have
-// under /manifests/, as package nested makes it. What is held of the index is given
-// up.
-func (f *Finder) TakeCarrier(ctx context.Context, q Request) (carrier ocispec.Descriptor, ok bool) {
-	ctx, end := withBudget(auth.Paced(ctx), q.tenant(), f.options.Timeout)
-	defer end()
-	place, ok := f.findCarried(ctx, q)
-	if !ok {
-		return carrier, false
-	}
-	c, ok := f.held.take(ctx, q, q.digest)
-	if !ok {
-		return carrier, false // there is no memory for it
-	}
-	defer c.close()
-	carrier, _, err := nested.NewCarrier(place.Descriptor(), c.data)
-	return carrier, err == nil
-}
-
-// indexType is the media type that an index gives itself.
-func indexType(data []byte) string {
-	var index struct{ MediaType string }
-	if json.Unmarshal(data, &index) == nil && images.IsIndexType(index.MediaType) {
-		return index.MediaType
-	}
-	return ocispec.MediaTypeImageIndex
 }
 
 // at is the place with what is known of the content.

@@ -28,6 +28,7 @@ type Origin struct {
 	parsed   Request
 	base     http.RoundTripper
 	carriers bool // are accepted, too
+	writes   bool // base is not asked for content
 }
 
 // lacksCarriers reports whether a request accepts indexes and not what carries
@@ -42,11 +43,21 @@ func NewOrigin(r *http.Request, q Request, base http.RoundTripper) *Origin {
 	return &Origin{request: r, parsed: q, base: base}
 }
 
+// ForWrites is the origin when its base is for what is written alone: content of
+// its repository is asked for as that of members.
+func (o *Origin) ForWrites() *Origin {
+	o.writes = true
+	return o
+}
+
 // Begin begins to answer the request of an origin: what is asked in the context
 // about its repository is asked in its way, until the time for an answer is over
 // or end is called.
 func (f *Finder) Begin(o *Origin) (ctx context.Context, end func()) {
-	ctx = context.WithValue(auth.Paced(o.request.Context()), originKey{}, o)
+	ctx = auth.Paced(o.request.Context())
+	if !o.writes {
+		ctx = context.WithValue(ctx, originKey{}, o)
+	}
 	return withBudget(ctx, o.parsed.tenant(), f.options.Timeout)
 }
 
