@@ -159,7 +159,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // send sends an answer to the client.
 func (f *Front) send(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 	defer resp.Body.Close()
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") // docker wants to see it in every answer, refusals too
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") // docker wants to see it in refusals, too
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	n, err := io.Copy(&paced{w, http.NewResponseController(w)}, resp.Body)

@@ -87,7 +87,16 @@ func TestFrontAnswersLogins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.Header.Get("Docker-Distribution-Api-Version") != "registry/2.0" { // docker's client insists on it
+			t.Errorf("%s %s: %v", test.user, test.password, resp.Header)
+		}
+		if test.user == "" && strings.Contains(string(body), n.Registry.Host()) {
+			t.Errorf("sent to the registry to log in: %s", body)
+		}
 		challenge := resp.Header.Get("WWW-Authenticate")
 		if resp.StatusCode != test.status || test.status == http.StatusUnauthorized && !strings.HasPrefix(challenge, "Basic ") {
 			t.Errorf("%s %s: %d %q", test.user, test.password, resp.StatusCode, challenge)

@@ -43,8 +43,8 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 		err = cause // it was preempted
 	}
 	no := classify(err, q.kind)
-	if f.options.Complete && no.Status == http.StatusUnauthorized && CallerOf(ctx) == (Caller{}) {
-		no.Message = "this needs a login here, as docker login makes it" // where the registry behind is says nothing to clients
+	if denied, ok := errors.AsType[*auth.DeniedError](err); ok && f.options.Complete && denied.Anonymous {
+		no.Message = "log in here first, as docker login does" // not at the registry that is asked
 	}
 	message := printable(no.Message)
 	header := http.Header{"Content-Type": {"application/json"}, "X-Content-Type-Options": {"nosniff"}}
