@@ -94,7 +94,7 @@ func (r *Registry) authorizeToken(q Request) error {
 	if !ok || !time.Now().Before(found.expires) {
 		return r.challenge(q, "invalid_token")
 	}
-	if q.Repository != "" && !found.allows(q.Repository) {
+	if q.Repository != "" && !found.allows(q.Repository, q.Method) {
 		return r.challenge(q, "insufficient_scope")
 	}
 	return nil

@@ -15,11 +15,12 @@ type token struct {
 	expires time.Time
 }
 
-// allows reports whether the token grants pull on a repository.
-func (t token) allows(repository string) bool {
+// allows reports whether the token grants pull on a repository, or delete for a deletion.
+func (t token) allows(repository, method string) bool {
 	return slices.ContainsFunc(t.scopes, func(scope string) bool {
 		name, actions, ok := parseScope(scope)
-		return ok && name == repository && slices.Contains(strings.Split(actions, ","), "pull")
+		granted := strings.Split(actions, ",")
+		return ok && name == repository && (slices.Contains(granted, "pull") || method == http.MethodDelete && slices.Contains(granted, "delete"))
 	})
 }
 
