@@ -167,7 +167,7 @@ func (b *bringing) blob(ctx context.Context, p nested.Place) error {
 	}
 	if upload != nil {
 		if err = b.stream(ctx, from, desc, upload); err != nil {
-			b.cancel(context.WithoutCancel(ctx), upload)
+			b.cancel(ctx, upload)
 		}
 	}
 	return b.done(err)

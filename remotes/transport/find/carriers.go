@@ -60,8 +60,8 @@ func (f *Finder) carriedIn(ctx context.Context, q Request, d digest.Digest) *oci
 // readCarrier returns the index that a manifest carries, nil if none, and the
 // manifest, nil if it did not need to be read.
 func (f *Finder) readCarrier(ctx context.Context, q Request, d digest.Digest) (carried *ocispec.Descriptor, manifest *content, err error) {
-	if carried, known := f.carriers.get(d); known {
-		return carried, nil, nil
+	if known, ok := f.carriers.get(d); ok {
+		return known, nil, nil
 	}
 	manifest, found, err := f.load(ctx, q, plain(q.repository, d))
 	if err != nil {
@@ -170,13 +170,13 @@ func (f *Finder) taggedCarriers(ctx context.Context, q Request) (found []digest.
 	group.SetLimit(tagLookups)
 	for _, tag := range tags {
 		group.Go(func() error {
-			d, err := f.carrierTagged(looking, q, tag)
+			d, failed := f.carrierTagged(looking, q, tag)
 			mu.Lock()
 			defer mu.Unlock()
 			if d != "" {
 				found = append(found, d)
 			}
-			return err
+			return failed
 		})
 	}
 	if failed := group.Wait(); err == nil {

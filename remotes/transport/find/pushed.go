@@ -125,9 +125,9 @@ func (f *Finder) Locate(ctx context.Context, q Request, d digest.Digest) (l Loca
 	q = q.named(Blobs, d)
 	l.q, q.head = q, true
 	err = f.tryPlaces(ctx, q, func(p nested.Place, from auth.Repository) error {
-		resp, err := f.requestBlob(ctx, q, p, from)
-		if err != nil {
-			return err
+		resp, failed := f.requestBlob(ctx, q, p, from)
+		if failed != nil {
+			return failed
 		}
 		l.place, l.At = p, from
 		return resp.Body.Close()
