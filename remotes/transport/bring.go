@@ -46,6 +46,9 @@ func (p *push) bringing() *bringing {
 // pushing it again. It is not when something is in no member, or not for this
 // client. An error says that this could not be found out, or done.
 func (p *push) bring(ctx context.Context) (bool, error) {
+	ctx, end := p.finder.Part(ctx, p.q)
+	defer end()
+	p.finder.Began(ctx)
 	b := p.bringing()
 	err := b.below(ctx, p.desc, p.data, 0)
 	if isNowhere(err) {

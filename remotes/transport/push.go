@@ -56,8 +56,8 @@ func (t *Transport) take(ctx context.Context, f *find.Finder, o *find.Origin, r 
 	if err != nil {
 		return nil, err
 	}
-	f.Began(ctx) // each look-up has time of its own
 	if int64(len(data)) > f.Rule().Limits().Manifest {
+		f.Began(ctx)
 		return o.PassOn(ctx, rest{io.MultiReader(bytes.NewReader(data), r.Body), r.Body}, r.ContentLength)
 	}
 	if err = r.Body.Close(); err != nil {
@@ -65,9 +65,11 @@ func (t *Transport) take(ctx context.Context, f *find.Finder, o *find.Origin, r 
 	}
 	p := &push{t, f, o, q, describe(r, q, data), data, nil}
 	if !images.IsIndexType(p.desc.MediaType) {
+		f.Began(ctx)
 		return p.pass(ctx)
 	}
 	found, isNested, release, err := f.Follow(ctx, nested.PlaceIn(q.Repository(), p.desc), data)
+	f.Began(ctx) // each look-up has time of its own
 	switch {
 	case err != nil:
 		return nil, err
