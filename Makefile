@@ -5,7 +5,7 @@ CONTAINERD  := v2.4.2
 MATRIX      := v1.7.35 v2.1.9 v2.2.9 v2.3.7
 REGISTRY    := v3.1.2
 PASS_HELPER := v0.9.12
-# Other people's clients, and the distribution of before 3.0 as Debian has it, in any revision.
+# Other people's clients, and the distribution of before 3.0 and podman as Debian has them, in any revision.
 CRANE       := v0.22.1
 ORAS        := v1.3.6
 REGCTL      := v0.11.7
@@ -13,6 +13,7 @@ REGCTL      := v0.11.7
 CONFORMANCE := v0.0.0-20260831232431-97274622c111
 DOCKER_REGISTRY := 2.8.2
 DOCKER      := 20.10.24
+PODMAN      := 4.3.1
 LINT        := v2.15.0
 VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
@@ -41,7 +42,7 @@ GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BI
 # A stamp's name holds the version it was built from, so a new pin is a new build.
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.conformance-$(CONFORMANCE)
 ifeq ($(shell uname -s),Linux)
-TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER)
+TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN)
 INSIDE := containerd-nested
 endif
 
@@ -174,8 +175,8 @@ vuln: bin/.govulncheck-$(VULN)
 
 # What the tests need and do not build: runc, pass and gpg, systemd, other people's clients, and a C compiler for the race
 # detector. They are Debian's packages.
-NEEDED := runc pass gpg gpg-agent systemctl curl skopeo podman buildah gcc
-PACKAGES := runc pass gnupg systemd curl skopeo podman buildah gcc libc6-dev
+NEEDED := runc pass gpg gpg-agent systemctl curl skopeo buildah gcc
+PACKAGES := runc pass gnupg systemd curl skopeo buildah gcc libc6-dev
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
@@ -233,11 +234,11 @@ bin/.conformance-%:
 	@rm -f bin/.conformance-* && touch $@
 
 # Unpacked, because installing the package starts a service. Where there is no such package, the
-# tests that want it are skipped. In order: the package, its version, the programs.
+# tests that want it are skipped. In order: the package, its version, the programs, further packages.
 define UNPACK
-dir=$$(mktemp -d) && trap "rm -rf $$dir" EXIT && cd $$dir && fetch() { apt-get -q -o APT::Sandbox::User=root download '$(1)=$(2)*'; } && \
+dir=$$(mktemp -d) && trap "rm -rf $$dir" EXIT && cd $$dir && fetch() { apt-get -q -o APT::Sandbox::User=root download '$(1)=$(2)*' $(4); } && \
 	if (fetch || { [ "$$(id -u)" = 0 ] && apt-get update -q && fetch; }) && \
-		dpkg -x $(1)_*.deb . && install -D $(3) $(BIN)/; then \
+		for deb in *.deb; do dpkg -x $$deb . || exit; done && install -D $(3) $(BIN)/; then \
 		rm -f $(BIN)/.$(basename $(1))-[0-9]* && touch $(BIN)/$(@F); exit; fi; \
 	echo "note: no $(1) $(2), which is a package of Debian's"; \
 	[ "$$CI" != true ]
@@ -249,6 +250,10 @@ bin/.docker-registry-%:
 # The engine, which wants these programs beside it.
 bin/.docker-%:
 	@$(call UNPACK,docker.io,$*,usr/bin/docker usr/sbin/dockerd usr/sbin/docker-proxy)
+
+# Its libraries come with buildah.
+bin/.podman-%:
+	@$(call UNPACK,podman,$*,usr/bin/podman usr/bin/conmon,conmon)
 
 # In a module of its own, which nothing else needs: its replace lines are those of Kubernetes' module. One program has all
 # of it, each part under its own name.
