@@ -150,6 +150,26 @@ func (s *execScene) checkImage(t *testing.T, ref string, image node) {
 	}
 }
 
+// TestServePodman: with three lines of configuration podman and skopeo pull through a front under the names of the registry
+// behind it. They push under the front's name.
+func TestServePodman(t *testing.T) {
+	bundle := newImagesBundle(t)
+	s := newContainersScene(t, true, bundle)
+	publishAt(t, s.registry, carriedNode(t, bundle))
+	s.behindServe(t, bundle)
+	registries := writeFile(t, filepath.Join(t.TempDir(), "registries.conf"), "[[registry]]\nprefix = \""+execHost+"\"\nlocation = \""+serveHost+"\"\n")
+	s.env = append(s.env, "CONTAINERS_REGISTRIES_CONF="+registries, "REGISTRY_AUTH_FILE="+s.variable("DOCKER_CONFIG")+"/config.json")
+	const ref = execHost + "/org/app:v1"
+	s.do(t, "podman pull --quiet "+ref)
+	s.checkImage(t, ref, bundle.members[1].node)
+	s.do(t, "podman push --quiet "+ref+" docker://"+serveHost+"/org/copy:web")
+	s.do(t, "skopeo --registries-conf "+registries+" copy --all docker://"+ref+" dir:dir")
+	s.do(t, "skopeo copy --all --preserve-digests dir:dir docker://"+serveHost+"/org/copy:v1")
+	if got := s.do(t, "skopeo --registries-conf "+registries+" inspect --raw docker://"+execHost+"/org/copy:v1"); got != string(bundle.data) {
+		t.Errorf("copied %s", got)
+	}
+}
+
 // TestClientsDocument: the commands in docs/clients.md work as they stand there.
 func TestClientsDocument(t *testing.T) {
 	bundle := newImagesBundle(t)
