@@ -27,6 +27,11 @@ const (
 	// yet, sharedConnection that of all answers on one connection.
 	sharedStream     = 1 << 20
 	sharedConnection = 16 << 20
+	// passingIdle bounds the connections that are kept for many clients, tens of
+	// KiB each. With fewer than there are requests at once, each of more than
+	// that many requests begins with a handshake: 500 clients got a tenth of the
+	// answers.
+	passingIdle = 512
 	// maxHeader bounds an answer's header, because many answers may be cached.
 	maxHeader = 256 << 10
 )
@@ -47,6 +52,9 @@ func newPools(base *http.Transport, options RegistryOptions) pools {
 	l.shared.MaxConnsPerHost = cmp.Or(options.Connections, DefaultConnections)
 	if !options.Passing {
 		l.own.MaxConnsPerHost = l.shared.MaxConnsPerHost
+	} else {
+		l.own.MaxIdleConns, l.own.MaxIdleConnsPerHost = passingIdle, passingIdle
+		l.sent.MaxIdleConns, l.sent.MaxIdleConnsPerHost = passingIdle, passingIdle
 	}
 	l.shared.ForceAttemptHTTP2 = true
 	l.shared.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: sharedStream, MaxReceiveBufferPerConnection: sharedConnection}

@@ -197,3 +197,31 @@ func TestConnectionsAreBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestPassingKeepsConnections: the connections of many clients' requests at once are used again by the next.
+func TestPassingKeepsConnections(t *testing.T) {
+	t.Parallel()
+	const atOnce = 300
+	held, let := make(chan bool, atOnce), make(chan bool)
+	server, connections := startCounted(t, func(http.ResponseWriter, *http.Request) { held <- true; <-let }, (*httptest.Server).Start)
+	scheme, host, _ := strings.Cut(server.URL, "://")
+	// As package registry has it.
+	r := NewRegistry(scheme, host, &http.Transport{MaxIdleConns: 256, MaxIdleConnsPerHost: 64}, Sources{}, RegistryOptions{Passing: true})
+	t.Cleanup(r.CloseIdleConnections)
+	for range 2 {
+		var all sync.WaitGroup
+		for range atOnce {
+			all.Go(func() { askFor(Paced(t.Context()), t, r, server.URL) })
+		}
+		for range atOnce {
+			<-held
+		}
+		for range atOnce {
+			let <- true
+		}
+		all.Wait()
+	}
+	if n := connections.Load(); n > atOnce+atOnce/10 { // some may still be on their way back
+		t.Errorf("%d connections", n)
+	}
+}
