@@ -49,7 +49,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
+.PHONY: bench bench-copy bench-gateway bench-serve containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -65,8 +65,9 @@ help:
 	@echo 'make soak         pulls through all integrations from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
-	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in six minutes; writes docs/performance.md'
+	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in nine minutes; writes docs/performance.md'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
+	@echo 'make bench-serve  what nestctl exec and nestctl serve cost beside a direct pull and a bare proxy, as ratios of one run'
 	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make vuln         known vulnerabilities in what the programs call'
@@ -127,6 +128,9 @@ test-kubelet: packages tools build kubelet
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
 
+bench-serve: tools build
+	cd integration && go test -run='^$$' -bench=Serve -benchtime=1x -timeout=20m .
+
 # BENCH has flags: -quick, -scenarios=REGEXP, -rounds=N. Measurements for benchstat go to bin/bench.txt.
 BENCH ?= -write
 bench: tools build containerd-nested
@@ -138,7 +142,7 @@ bench-copy: tools build
 # The parts by themselves; benchstat reads bin/parts.txt.
 bench-parts: tools build
 	go test -run='^$$' -bench=. ./remotes/nested ./remotes/transport/... ./remotes/gateway >$(BIN)/parts.log
-	@$(MAKE) --no-print-directory bench-gateway bench-copy >>$(BIN)/parts.log
+	@$(MAKE) --no-print-directory bench-gateway bench-serve bench-copy >>$(BIN)/parts.log
 	grep -E '^(pkg|cpu|Benchmark)' $(BIN)/parts.log >$(BIN)/parts.txt
 	{ echo; sed 's/^/    /; s/\t/ /g; s/  */ /g; s/^ /    /' $(BIN)/parts.txt; echo; } >$(BIN)/parts.md
 	sed -i -e '/^<!-- parts: begin/,/^<!-- parts: end/{//!d}' -e '/^<!-- parts: begin/r $(BIN)/parts.md' docs/performance.md

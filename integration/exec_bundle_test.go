@@ -28,7 +28,7 @@ func newBundleScene(t *testing.T, strict bool, bundle node) *execScene {
 }
 
 // exec runs a client through nestctl exec, or whatever the scene has in its place, and returns what it printed.
-func (s *execScene) exec(t *testing.T, command string) string {
+func (s *execScene) exec(t testing.TB, command string) string {
 	t.Helper()
 	if s.serves {
 		return s.do(t, strings.ReplaceAll(command, execHost, serveHost))
@@ -37,7 +37,7 @@ func (s *execScene) exec(t *testing.T, command string) string {
 }
 
 // do runs a command with further variables.
-func (s *execScene) do(t *testing.T, command string, env ...string) string {
+func (s *execScene) do(t testing.TB, command string, env ...string) string {
 	t.Helper()
 	words := strings.Fields(command)
 	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)

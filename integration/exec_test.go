@@ -30,13 +30,15 @@ type execScene struct {
 	serves   bool // clients ask a front on the network instead
 }
 
-func newExecScene(t *testing.T, o registryOptions, users map[string]user, logins map[string]login) *execScene {
+func newExecScene(t testing.TB, o registryOptions, users map[string]user, logins map[string]login) *execScene {
 	t.Helper()
 	needs(t, "linux", "nestctl", "crane", "oras", "regctl")
-	tokens := serveTokens(t, users, (*httptest.Server).StartTLS)
+	if o.serve == nil {
+		o.serve = (*httptest.Server).StartTLS
+	}
+	tokens := serveTokens(t, users, o.serve)
 	tokensAt := strings.TrimSuffix(strings.TrimPrefix(tokens.realm, "https://"), "/token")
 	tokens.realm = "https://" + execTokens + "/token"
-	o.serve = (*httptest.Server).StartTLS
 	s := &execScene{registry: o.start(t, tokens), dir: t.TempDir()}
 	s.proxy = &findingProxy{at: map[string]string{execHost + ":443": s.registry.host, execTokens + ":443": tokensAt}}
 	server := httptest.NewServer(s.proxy)
