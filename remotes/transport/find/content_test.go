@@ -91,59 +91,6 @@ func TestHeadWithoutHeadersIsAnswered(t *testing.T) {
 	}
 }
 
-// TestInvalidIndexIsNamed: the error names the index, the position and the value, and
-// no target is asked.
-func TestInvalidIndexIsNamed(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, node)
-	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	index := s.Registry.Index("org/app", registrytest.Member(web, "web"), registrytest.Member(web, "../victim"))
-	s.Registry.ResetLog()
-	got := s.Get("manifests", index.Digest)
-	if got.Status != http.StatusBadRequest || !strings.Contains(got.Body, "MANIFEST_INVALID") || !strings.Contains(got.Body, "manifests[1]") || !strings.Contains(got.Body, "../victim") {
-		t.Errorf("%+v", got)
-	}
-	for _, q := range s.Registry.Log() {
-		if q.Repository != "" && q.Repository != "org/app" {
-			t.Errorf("asked: %s", q)
-		}
-	}
-}
-
-// TestErrorOfAMemberNamesIt: what a member's registry answers reaches the client with
-// the member's name.
-func TestErrorOfAMemberNamesIt(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, node)
-	s.Publish()
-	denied := s.Registry.Image("org/app/denied", registrytest.TarLayer(map[string]string{"x": "1"}))
-	gone := denied
-	gone.Digest = digest.FromString("gone")
-	index := s.Registry.Index("org/app", registrytest.Member(denied, "denied"), registrytest.Member(gone, "web"))
-	if got := s.Get("manifests", index.Digest); got.Status != http.StatusOK {
-		t.Fatalf("%+v", got)
-	}
-	if got := s.Get("manifests", denied.Digest); got.Status != http.StatusForbidden || !strings.Contains(got.Body, "org/app/denied") {
-		t.Errorf("denied: %+v", got)
-	}
-	if got := s.Get("manifests", gone.Digest); got.Status != http.StatusNotFound || !strings.Contains(got.Body, "org/app/web") {
-		t.Errorf("gone: %+v", got)
-	}
-}
-
-// TestWrongMemberContentIsRefused: content of a member that is other than described is not passed on.
-func TestWrongMemberContentIsRefused(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, node)
-	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
-	index := s.Registry.Index("org/app", registrytest.Member(web, "web"))
-	s.Registry.PutAs("org/app/web", web.MediaType, web.Digest, []byte(strings.Repeat("x", int(web.Size))))
-	s.Get("manifests", index.Digest)
-	if got := s.Get("manifests", web.Digest); got.Status != http.StatusBadGateway || !strings.Contains(got.Body, "does not verify") {
-		t.Errorf("%+v", got)
-	}
-}
-
 // TestReferrersAreWhereTheMemberIs: they are where the member is, by the API and by the tag that
 // stands for it.
 func TestReferrersAreWhereTheMemberIs(t *testing.T) {

@@ -19,29 +19,6 @@ import (
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
-// TestBrokenSiblingHidesNoOther: an invalid index, or a child whose registry fails, does
-// not keep others from being found.
-func TestBrokenSiblingHidesNoOther(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, node)
-	layer := s.Registry.PutBlob("org/app/web", "application/octet-stream", []byte("a layer"))
-	web := s.Registry.Artifact("org/app/web", "application/x-test", layer)
-	good := s.Registry.Index("org/app", registrytest.Member(s.Registry.Image("org/app/a"), "a"), registrytest.Member(web, "web"))
-	bad := s.Registry.Index("org/app", registrytest.Member(web, "../victim"))
-	s.Registry.Tag("org/app", "v1", good.Digest)
-	s.Registry.Tag("org/app", "v2", bad.Digest)
-	s.Registry.Intercept(registrytest.Answer(http.StatusTeapot, nil, registrytest.In("org/app/a")))
-	if got := s.Get("manifests", bad.Digest); got.Status != http.StatusBadRequest {
-		t.Errorf("the invalid index: %+v", got)
-	}
-	if got := s.Get("blobs", layer.Digest); got.Status != http.StatusOK {
-		t.Errorf("%+v", got)
-	}
-	if got := s.Get("blobs", digest.FromString("missing")); got.Status != http.StatusNotFound {
-		t.Errorf("%+v", got)
-	}
-}
-
 // TestSharedLayerIsFoundInThePlainImage: what a plain image has in common with a member is found
 // where the plain image is, by whoever may read that.
 func TestSharedLayerIsFoundInThePlainImage(t *testing.T) {
@@ -169,15 +146,6 @@ func TestFailedTokenEndpointIsRetried(t *testing.T) {
 			s.Pull("v1")
 		})
 	}
-}
-
-// TestCutManifestIsFetchedAgain: a manifest whose answer breaks off is requested again.
-func TestCutManifestIsFetchedAgain(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, node)
-	s.Publish()
-	s.Registry.Intercept(s.Registry.Truncate(20, registrytest.First(1, registrytest.WithCredentials, registrytest.Method(http.MethodGet), registrytest.Of(registrytest.KindManifest))))
-	s.Pull("v1")
 }
 
 // TestRefusedRedirectIsNotRetried: what our policy refuses is not tried again.
