@@ -37,7 +37,9 @@ func answerOf(q registry.Request, resp *http.Response) (*http.Response, error) {
 	case registry.IsPage(resp.Header.Get("Content-Type")) && status < http.StatusBadRequest:
 		return nil, errors.Join(&registry.AnswerError{Host: host, Of: q.Repository.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), Write: true}, resp.Body.Close())
 	case status < http.StatusOK, status == http.StatusUnauthorized, status > 599: // which is another host's, or nobody's
-		return nil, errors.Join(&registry.StatusError{Host: host, Code: status, Elsewhere: status == http.StatusUnauthorized}, resp.Body.Close())
+		no := registry.StatusErrorOf(resp)
+		no.Elsewhere = status == http.StatusUnauthorized
+		return nil, errors.Join(no, resp.Body.Close())
 	}
 	if err := checkLocation(host, header); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
@@ -76,7 +78,7 @@ func words(resp *http.Response) []byte {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
 	said := registry.ComplaintsIn(data)
 	if err != nil || len(said) == 0 {
-		said = []registry.Complaint{{Code: "UNKNOWN", Message: (&registry.StatusError{Host: resp.Request.URL.Host, Code: resp.StatusCode}).Error()}}
+		said = []registry.Complaint{{Code: "UNKNOWN", Message: registry.StatusErrorOf(resp).Error()}}
 	}
 	for i, c := range said {
 		said[i] = registry.Complaint{Code: shown(c.Code), Message: shown(c.Message), Detail: shownIn(c.Detail)}

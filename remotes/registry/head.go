@@ -65,7 +65,7 @@ func headByGet(req *http.Request, do func(*http.Request) (*http.Response, error)
 func (c *Client) Head(ctx context.Context, repository auth.Repository, path, accept string) (http.Header, error) {
 	return c.atEach(repository, func(h Host) (http.Header, error) {
 		header, err := h.head(ctx, repository, path, accept)
-		if isRefusedHead(err) {
+		if IsRefusedHead(err) {
 			header, err = h.withHeadByGet().head(ctx, repository, path, accept)
 		}
 		return header, err

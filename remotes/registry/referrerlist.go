@@ -163,7 +163,7 @@ func (f fetcher) putList(ctx context.Context, h Host, tag string, data []byte, w
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
-		return explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
+		return ReadStatusError(resp).by(ctx, []Host{h})
 	}
 	return nil
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -156,10 +155,9 @@ func (f fetcher) hasList(ctx context.Context, h Host, resp *http.Response) error
 	if resp.StatusCode == http.StatusOK && !IsPage(resp.Header.Get("Content-Type")) {
 		return nil
 	}
-	var status remoteerrors.ErrUnexpectedStatus
-	answer := remoteerrors.NewUnexpectedStatusErr(resp)
-	err := errors.Join(explain(ctx, []Host{h}, answer), resp.Body.Close())
-	if errors.As(answer, &status) && LacksReferrers(resp, ComplaintIn(status.Body).Code) {
+	status := ReadStatusError(resp)
+	err := errors.Join(status.by(ctx, []Host{h}), resp.Body.Close())
+	if LacksReferrers(resp, status.Complaint().Code) {
 		what := resp.Status
 		if IsPage(resp.Header.Get("Content-Type")) {
 			what = "a web page"

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -213,7 +212,7 @@ func (h Host) doOK(ctx context.Context, q Request) (*http.Response, error) {
 	case http.StatusMethodNotAllowed:
 		return nil, auth.Classed(errdefs.ErrNotImplemented, "%s: the registry does not allow %s (%s)", q.Repository, q.Method, resp.Status)
 	}
-	return nil, explain(ctx, []Host{h}, remoteerrors.NewUnexpectedStatusErr(resp))
+	return nil, ReadStatusError(resp).by(ctx, []Host{h})
 }
 
 // Delete deletes a repository's "manifests/<tag>" or "manifests/<digest>".

@@ -25,7 +25,7 @@ import (
 func (c *Client) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
 	look := new(lookup)
 	name, desc, err := c.resolve(ctx, ref, func(h Host, last bool) Host { return look.at(h.retried(last)) })
-	if err == nil && !isManifest(desc) && !look.absent || isRefusedHead(err) {
+	if err == nil && !isManifest(desc) && !look.absent || IsRefusedHead(err) {
 		name, desc, _, err = c.ResolveContent(ctx, ref)
 	}
 	return name, desc, err

@@ -44,7 +44,8 @@ func (t retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		if err == nil {
-			err = newAnswer(resp)
+			err = ReadStatusError(resp)
+			_ = resp.Body.Close()
 		}
 		if !t.last {
 			return nil, err

@@ -104,7 +104,7 @@ func TestRetryableIsRetriedAfterItsPause(t *testing.T) {
 
 func wantBusy(t *testing.T, err error, after string) {
 	t.Helper()
-	if _, ok := errors.AsType[answer](err); !ok || !strings.Contains(err.Error(), "reg.test") {
+	if _, ok := errors.AsType[*StatusError](err); !ok || !strings.Contains(err.Error(), "reg.test") {
 		t.Errorf("got %v", err)
 	}
 	if after == "86400" && !strings.Contains(err.Error(), "asking to wait for 24h0m0s") {
@@ -142,7 +142,7 @@ func TestRetryInTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
-		err := new(retry.Tries).Wait(ctx, answer{wait: 30 * time.Second, ErrUnexpectedStatus: remoteerrors.ErrUnexpectedStatus{StatusCode: 429}})
+		err := new(retry.Tries).Wait(ctx, &StatusError{RetryAfter: 30 * time.Second, ErrUnexpectedStatus: remoteerrors.ErrUnexpectedStatus{StatusCode: 429}})
 		if took := time.Since(began); took != 0 || !retry.IsSpent(err) || !strings.Contains(err.Error(), "asking to wait for 30s") {
 			t.Errorf("got %v after %v", err, took)
 		}

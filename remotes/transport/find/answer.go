@@ -115,7 +115,7 @@ func classify(err error, k Kind) *Failure {
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
 		return &Failure{http.StatusGatewayTimeout, "UNKNOWN", err.Error()}
 	case errors.As(err, &status):
-		return &Failure{answerTo(status.Code), "UNKNOWN", err.Error()}
+		return &Failure{answerTo(status.StatusCode), "UNKNOWN", err.Error()}
 	}
 	return &Failure{http.StatusBadGateway, "UNKNOWN", err.Error()}
 }

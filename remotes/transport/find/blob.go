@@ -74,7 +74,7 @@ func (f *Finder) exchangeBlob(ctx context.Context, from auth.Repository, ask que
 		return resp, err
 	case err == nil && resp.ContentLength < 0:
 		_ = resp.Body.Close()
-	case !isRefusedHead(err):
+	case !registry.IsRefusedHead(err):
 		return resp, err
 	}
 	ask.method = http.MethodGet

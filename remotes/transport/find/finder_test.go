@@ -207,7 +207,7 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 		}, http.StatusOK, ""},
 		"long wait": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Answer(429, http.Header{"Retry-After": {"86400"}}, registrytest.Of(registrytest.KindBlob))
-		}, http.StatusServiceUnavailable, "it asks to wait for 24h0m0s"},
+		}, http.StatusServiceUnavailable, "asking to wait for 24h0m0s"},
 		"reset once": {func(*registrytest.Registry) registrytest.Interceptor {
 			return registrytest.Reset(registrytest.First(1, registrytest.Of(registrytest.KindBlob)))
 		}, http.StatusOK, ""},

@@ -46,7 +46,7 @@ func (f *Finder) findManifest(ctx context.Context, q Request) (*http.Response, e
 // follows.
 func (f *Finder) headTag(ctx context.Context, q Request) (*content, error) {
 	resp, from, err := f.requestTag(ctx, q, http.MethodHead)
-	if err != nil && !isRefusedHead(err) {
+	if err != nil && !registry.IsRefusedHead(err) {
 		return nil, err
 	}
 	var c *content
@@ -192,7 +192,7 @@ func (f *Finder) hold(ctx context.Context, q Request, c *content) *content {
 func (f *Finder) headDigest(ctx context.Context, q Request) (*content, error) {
 	resp, err := f.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: Manifests, reference: q.digest.String(), accept: registry.Accept("")})
 	switch {
-	case isRefusedHead(err):
+	case registry.IsRefusedHead(err):
 		return nil, nil
 	case err != nil:
 		return nil, err

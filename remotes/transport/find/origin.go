@@ -201,7 +201,7 @@ func (e *cameError) Error() string {
 	if e.err != nil {
 		return e.err.Error()
 	}
-	return (&registry.StatusError{Host: e.answer.Request.URL.Host, Code: e.answer.StatusCode}).Error()
+	return registry.StatusErrorOf(e.answer).Error()
 }
 
 // Unwrap gives the error its class.

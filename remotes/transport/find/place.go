@@ -158,7 +158,7 @@ func (f *Finder) has(ctx context.Context, in auth.Repository, p nested.Place, ki
 	desc := p.Descriptor()
 	ask := query{method: http.MethodHead, kind: kind, reference: desc.Digest.String(), accept: registry.Accept(desc.MediaType)}
 	resp, err := f.upstream.do(ctx, in, ask)
-	if isRefusedHead(err) {
+	if registry.IsRefusedHead(err) {
 		ask.method = http.MethodGet
 		resp, err = f.upstream.do(ctx, in, ask)
 	}

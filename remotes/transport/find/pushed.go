@@ -94,7 +94,7 @@ func IsRefusal(err error) bool {
 	if came, ok := errors.AsType[*cameError](err); ok && came.answer != nil {
 		code = came.answer.StatusCode
 	} else if status, ok := errors.AsType[*registry.StatusError](err); ok {
-		code = status.Code
+		code = status.StatusCode
 	}
 	return code/100 == 4 && !retry.RetryableStatus(code)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -166,33 +165,21 @@ func (u *upstream) judge(ctx context.Context, h registry.Host, repository auth.R
 	case q.pass && slices.Contains(redirects, code) && resp.Header.Get("Location") != "":
 		return resp, nil
 	}
-	complaint := complaintOf(resp)
+	status := registry.ReadStatusError(resp)
 	_ = resp.Body.Close()
-	message := complaint.String() // Refuse escapes it
-	switch status := resp.StatusCode; {
-	case status == http.StatusNotFound, q.kind == Referrers && registry.LacksReferrers(resp, complaint.Code): // clients then ask for a tag
+	status.Elsewhere = !h.Authorizer.Owns(resp.Request.URL)
+	complaint := status.Complaint() // Refuse escapes it
+	switch {
+	case status.StatusCode == http.StatusNotFound, q.kind == Referrers && registry.LacksReferrers(resp, complaint.Code): // clients then ask for a tag
 		return nil, fmt.Errorf("%s: %s %s at %s: %w", repository, q.kind, q.reference, h.Host, errdefs.ErrNotFound)
-	case status == http.StatusForbidden && h.Authorizer.Owns(resp.Request.URL):
-		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+message))
+	case status.StatusCode == http.StatusForbidden && !status.Elsewhere:
+		return nil, h.Authorizer.Denied(ctx, strings.TrimSpace("the registry answered 403 Forbidden "+complaint.String()))
 	}
-	status := &registry.StatusError{Host: resp.Request.URL.Host, Code: resp.StatusCode, Message: message, RetryAfter: retry.After(resp), Elsewhere: !h.Authorizer.Owns(resp.Request.URL)}
 	return nil, fmt.Errorf("%s: %w", repository, status)
 }
 
 // redirects are the statuses that net/http follows.
 var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
-
-// maxErrorBody bounds what is read of the body of an error, in bytes.
-const maxErrorBody = 16 << 10
-
-// complaintOf is what the body of an error says; empty when it cannot be read.
-func complaintOf(resp *http.Response) registry.Complaint {
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err != nil {
-		return registry.Complaint{}
-	}
-	return registry.ComplaintIn(data)
-}
 
 // transportError says which host did not answer, and removes the URL from a
 // client's error: redirects lead to URLs whose queries contain signatures.
@@ -220,14 +207,3 @@ func transportError(h registry.Host, repository auth.Repository, err, cause erro
 type silentError struct{ error }
 
 func (e *silentError) Unwrap() error { return e.error }
-
-// isRefusedHead reports whether a HEAD was answered, and neither by an absence
-// nor by a failure that may pass: registries that know no HEAD, and storage
-// whose URLs are signed for GET, may well answer a GET.
-func isRefusedHead(err error) bool {
-	if denied, ok := errors.AsType[*auth.DeniedError](err); ok {
-		return !denied.NoToken
-	}
-	status, ok := errors.AsType[*registry.StatusError](err)
-	return ok && status.Code >= http.StatusBadRequest && !retry.RetryableStatus(status.Code)
-}
