@@ -19,8 +19,8 @@ const (
 )
 
 // shared is for all: what goroutines share by a key, the policy for requests that failed, how public an address is,
-// and that hosts do not repeat secrets.
-var shared = []string{module + "internal/flight", module + "internal/retry", module + "internal/reach", module + "internal/scrub"}
+// that hosts do not repeat secrets, and the paths of the API.
+var shared = []string{module + "internal/flight", module + "internal/retry", module + "internal/reach", module + "internal/scrub", module + "internal/apipath"}
 
 // leaves are for the rooms that are named with them.
 var leaves = map[string][]string{
@@ -54,6 +54,7 @@ func TestImportDirection(t *testing.T) {
 		// Leaves.
 		"internal/amount":    {module},
 		"internal/contextio": {module},
+		"internal/apipath":   {module, "github.com", "golang.org"},
 		"internal/flight":    {module, "github.com", "golang.org"},
 		"internal/handover":  {module, containerd},
 		"internal/memory":    {module, "github.com", "golang.org"},

@@ -21,6 +21,7 @@ func TestOneOfEach(t *testing.T) {
 		{"reader of a media type", `mime\.ParseMediaType\(`, []string{"remotes/registry/mediatype.go"}},
 		{"reader of Retry-After", `Get\("Retry-After"\)`, []string{"internal/retry/retry.go"}},
 		{"protocol of the kubelet's plugins", `"CredentialProvider(Request|Response)"`, []string{"remotes/auth/kubeletprotocol.go"}},
+		{"reader of the API's paths", `Cut(Prefix)?\(.*"/v2/"\)|Cut(Suffix)?\(.*/blobs`, []string{"internal/apipath/apipath.go"}},
 		{"maker of requests", `http\.NewRequest`, []string{
 			"remotes/registry/request.go",
 			"remotes/auth/token.go",      // to a token endpoint

@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"encoding/json"
+	"regexp"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
@@ -72,4 +73,16 @@ func SelectReferrers(ctx context.Context, listed []ocispec.Descriptor, refers fu
 func ReferrersTag(d digest.Digest) string {
 	algorithm, encoded := d.Algorithm().String(), d.Encoded()
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
+}
+
+var digestAsTag = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})`)
+
+// SubjectOfTag returns the digest with which a tag for what refers to it begins:
+// that of a list of referrers, or one of cosign's, such as sha256-….sig.
+func SubjectOfTag(tag string) (digest.Digest, bool) {
+	m := digestAsTag.FindStringSubmatch(tag)
+	if m == nil {
+		return "", false
+	}
+	return digest.Digest(m[1] + ":" + m[2]), true
 }

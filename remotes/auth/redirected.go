@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/reach"
 	"github.com/nestedoci/nested/internal/retry"
@@ -233,25 +234,12 @@ func repositoryIn(req *http.Request) (name string, isAPI bool) {
 	return "", false
 }
 
-// repositoryOf returns the repository's name in a path of the distribution
-// spec, which may be below another path.
+// repositoryOf returns the repository's name in the path of a request for
+// content.
 func repositoryOf(path string) (name string, ok bool) {
-	_, rest, ok := strings.Cut(path, "/v2/")
-	if !ok {
+	e, ok := apipath.ParseBelow(path)
+	if !ok || e.Word == apipath.Uploads || !otherName.MatchString(e.Name) { // it is shown, and becomes a scope
 		return "", false
 	}
-	for range 2 { // the reference, and the word before it
-		i := strings.LastIndexByte(rest, '/')
-		if i < 0 {
-			return "", false
-		}
-		rest, path = rest[:i], rest[i+1:]
-	}
-	switch path {
-	case "manifests", "blobs", "referrers", "tags":
-		if otherName.MatchString(rest) { // it is shown, and becomes a scope
-			return rest, true
-		}
-	}
-	return "", false
+	return e.Name, true
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -45,8 +46,7 @@ func (b *behind) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if subject != "" && resp.StatusCode == http.StatusAccepted {
-		_, gone := cutLast(w.Path)
-		if failed := b.registries.UnlistReferrer(r.Context(), w.Repository, subject, digest.Digest(gone)); failed != nil {
+		if failed := b.registries.UnlistReferrer(r.Context(), w.Repository, subject, digest.Digest(w.reference)); failed != nil {
 			log.G(r.Context()).WithError(failed).Warn("a deleted manifest is listed still")
 		}
 	}
@@ -69,31 +69,28 @@ func (b *behind) RoundTrip(r *http.Request) (*http.Response, error) {
 // written is a request to write, read.
 type written struct {
 	registry.Request
-	mounted []auth.Repository
-	upload  bool   // to /blobs/uploads/
-	purpose string // of what is sealed
-	data    []byte // of a manifest
-	done    string // the path of what is there when it is answered with 201
+	mounted   []auth.Repository
+	reference string // in the path
+	upload    bool   // to /blobs/uploads/
+	purpose   string // of what is sealed
+	data      []byte // of a manifest
+	done      string // the path of what is there when it is answered with 201
 }
 
 // read reads a request. Errors are of type [find.Failure].
 func (b *behind) read(r *http.Request) (written, error) {
-	rest, reference := cutLast(strings.TrimPrefix(r.URL.Path, "/v2/"))
-	name, word := cutLast(rest)
-	w := written{upload: word == "uploads" && strings.HasSuffix(name, "/blobs")}
-	if w.upload {
-		name, word = strings.TrimSuffix(name, "/blobs"), "blobs/uploads"
-	}
-	repository, err := auth.ParseRepository(r.URL.Host + "/" + name)
+	e, _ := apipath.Parse(r.URL.Path)
+	w := written{reference: e.Reference, upload: e.Word == apipath.Uploads}
+	repository, err := auth.ParseRepository(r.URL.Host + "/" + e.Name)
 	if err != nil {
 		return w, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}
 	query := r.URL.Query()
-	w.Request = registry.Request{Repository: repository, Method: r.Method, Path: word + "/" + reference, Query: query, Header: kept(r.Header, passedOn)}
+	w.Request = registry.Request{Repository: repository, Method: r.Method, Path: e.Word + "/" + e.Reference, Query: query, Header: kept(r.Header, passedOn)}
 	w.purpose = repository.String() + " " + find.CallerOf(r.Context()).Username
 	switch {
-	case w.upload && reference != "":
-		err = b.goOn(&w, reference)
+	case w.upload && e.Reference != "":
+		err = b.goOn(&w, e.Reference)
 	case w.upload:
 		w.mounted, err = mountedFrom(repository, query)
 	}
@@ -101,9 +98,9 @@ func (b *behind) read(r *http.Request) (written, error) {
 		err = w.take(r)
 	}
 	if d := query.Get("digest"); w.upload && d != "" {
-		w.done = "/v2/" + name + "/blobs/" + d
+		w.done = apipath.Path{Name: e.Name, Word: apipath.Blobs, Reference: d}.String()
 	} else if d := query.Get("mount"); w.upload && d != "" {
-		w.done = "/v2/" + name + "/blobs/" + d
+		w.done = apipath.Path{Name: e.Name, Word: apipath.Blobs, Reference: d}.String()
 	} else if !w.upload {
 		w.done = r.URL.Path
 	}
@@ -154,7 +151,7 @@ func mountedFrom(to auth.Repository, query url.Values) ([]auth.Repository, error
 // location is a Location of the registry as the client gets it.
 func (b *behind) location(w written, status int, location string) string {
 	if status != http.StatusCreated && w.upload { // also of 204 and 416, which say how far it is
-		return "/v2/" + w.Repository.Name() + "/blobs/uploads/" + b.seals.seal(location, w.purpose)
+		return apipath.Path{Name: w.Repository.Name(), Word: apipath.Uploads, Reference: b.seals.seal(location, w.purpose)}.String()
 	}
 	return w.done
 }
@@ -167,7 +164,7 @@ func (b *behind) list(ctx context.Context, w written, resp *http.Response) error
 		return nil
 	}
 	desc := ocispec.Descriptor{MediaType: registry.MediaType(w.Header.Get("Content-Type")), Digest: digest.FromBytes(w.data), Size: int64(len(w.data))}
-	if _, reference := cutLast(w.Path); strings.HasPrefix(reference, "sha512:") {
+	if strings.HasPrefix(w.reference, "sha512:") {
 		desc.Digest = digest.SHA512.FromBytes(w.data)
 	}
 	if err := b.registries.ListReferrer(ctx, w.Repository, desc, w.data); err != nil {
@@ -180,8 +177,7 @@ func (b *behind) list(ctx context.Context, w written, resp *http.Response) error
 // subjectOf returns the subject of a manifest that is about to be deleted, "" when
 // there is none or the caller may not read it.
 func (b *behind) subjectOf(ctx context.Context, w written) digest.Digest {
-	_, reference := cutLast(w.Path)
-	if w.Method != http.MethodDelete || !strings.HasPrefix(w.Path, "manifests/") || digest.Digest(reference).Validate() != nil {
+	if w.Method != http.MethodDelete || !strings.HasPrefix(w.Path, "manifests/") || digest.Digest(w.reference).Validate() != nil {
 		return ""
 	}
 	resp, err := b.registries.Send(ctx, registry.Request{Repository: w.Repository, Method: http.MethodGet, Path: w.Path, Header: http.Header{"Accept": {registry.Accept("")}}})

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -45,9 +46,9 @@ func (f *Front) takeManifest(r *http.Request) (size int64, err error) {
 
 // body is the content of a request, which ends when it does not arrive. That of a
 // manifest has to come in the time in which an upload may stall.
-func (f *Front) body(w http.ResponseWriter, r *http.Request, q endpoint) *pacedBody {
+func (f *Front) body(w http.ResponseWriter, r *http.Request, q apipath.Path) *pacedBody {
 	body := &pacedBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: cmp.Or(f.stall, stallTimeout)}
-	if q.word == "manifests" {
+	if q.Word == apipath.Manifests {
 		body.ReadCloser, body.once = http.MaxBytesReader(w, r.Body, maxManifest), true
 	}
 	return body

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -200,12 +201,12 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 	switch {
 	case err != nil:
 		return nil, err
-	case q.word == atRoot:
+	case q.Word == atRoot:
 		return f.base(r, registry)
-	case q.word == aboutFront:
+	case q.Word == aboutFront:
 		return f.statement(r, registry)
 	}
-	repository, err := auth.ParseRepository(registry + "/" + q.name)
+	repository, err := auth.ParseRepository(registry + "/" + q.Name)
 	if err != nil {
 		return nil, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}
@@ -219,7 +220,7 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 	if r.Body == nil || r.Body == http.NoBody {
 		return f.follows.RoundTrip(out)
 	}
-	if q.word == "manifests" {
+	if q.Word == apipath.Manifests {
 		size, err := f.takeManifest(r)
 		if err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/registrytest"
@@ -192,7 +193,7 @@ func TestStalledWriterIsDisconnected(t *testing.T) {
 			listener, took := newPipes(), make(chan time.Duration, 1)
 			s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				began := time.Now()
-				_, _ = io.Copy(io.Discard, new(Front).body(w, r, endpoint{word: word}))
+				_, _ = io.Copy(io.Discard, new(Front).body(w, r, apipath.Path{Word: word}))
 				took <- time.Since(began)
 			}), "", "")
 			served := make(chan error)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -144,8 +145,8 @@ func firstRequest(req *http.Request) *http.Request {
 // as host/name, before it was redirected.
 func requestedRepository(req *http.Request) string {
 	u := firstRequest(req).URL
-	_, name, _ := strings.Cut(path.Dir(path.Dir(u.Path)), "/v2/")
-	return u.Host + "/" + name
+	e, _ := apipath.ParseBelow(u.Path)
+	return u.Host + "/" + e.Name
 }
 
 type countedBody struct {

@@ -2,9 +2,9 @@ package transport
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -70,8 +70,8 @@ func (t *Transport) finder(r *http.Request) *find.Finder {
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	q, ok := read(r)
-	if begun, is := uploadTo(r); is {
-		t.pushed.Put(pusher{find.CallerOf(r.Context()), begun}, true, pushTime)
+	if e, _ := apipath.Parse(r.URL.Path); e.Word == apipath.Uploads && r.Method == http.MethodPost {
+		t.pushed.Put(pusher{find.CallerOf(r.Context()), r.URL.Host + "/" + e.Name}, true, pushTime)
 	}
 	switch {
 	case !ok, q.Kind() == find.Tags && t.before == nil:
@@ -104,13 +104,6 @@ const pushTime = 10 * time.Minute
 type pusher struct {
 	caller find.Caller
 	to     string
-}
-
-// uploadTo returns the repository, as host and name, to which a request begins an
-// upload.
-func uploadTo(r *http.Request) (string, bool) {
-	path, ok := strings.CutSuffix(strings.TrimSuffix(r.URL.Path, "/"), "/blobs/uploads")
-	return r.URL.Host + strings.TrimPrefix(path, "/v2"), ok && r.Method == http.MethodPost
 }
 
 // get answers a request for content. One that only asks whether content is there,

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"regexp"
 	"strconv"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -89,16 +88,12 @@ func plain(in auth.Repository, d digest.Digest) nested.Place {
 	return nested.PlaceIn(in, ocispec.Descriptor{Digest: d})
 }
 
-// referrersTag is the distribution spec's fallback for registries without a
-// referrers API: the digest of the subject as a tag.
-var referrersTag = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})`)
-
 // requestTag requests a tag: in the repository of the request, or for the
 // referrers of a member where the member is.
 func (f *Finder) requestTag(ctx context.Context, q Request, method string) (resp *http.Response, from auth.Repository, err error) {
 	p := plain(q.repository, "")
-	if m := referrersTag.FindStringSubmatch(q.tag); m != nil {
-		if p, err = f.home(ctx, q, digest.Digest(m[1]+":"+m[2])); err != nil {
+	if subject, ok := oci.SubjectOfTag(q.tag); ok {
+		if p, err = f.home(ctx, q, subject); err != nil {
 			return nil, from, err
 		}
 	}

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -19,10 +19,10 @@ type Kind string
 // The kinds of requests.
 const (
 	Base      Kind = "base" // /v2/ itself
-	Manifests Kind = "manifests"
-	Blobs     Kind = "blobs"
-	Referrers Kind = "referrers"
-	Tags      Kind = "tags"
+	Manifests Kind = apipath.Manifests
+	Blobs     Kind = apipath.Blobs
+	Referrers Kind = apipath.Referrers
+	Tags      Kind = apipath.Tags
 )
 
 // Request is a request of the pull API, read. Others come from [Read]. It names a
@@ -91,8 +91,6 @@ func (q Request) wantsAll() bool {
 	return q.kind != Blobs || r == "" || r == "bytes=0-"
 }
 
-var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-
 // maxParameters is more than any client sends: ns, n, last, artifactType.
 const maxParameters = 8
 
@@ -120,35 +118,26 @@ func Read(r *http.Request) (Request, error) {
 // as they are about pulling, and returns the repository's name, for
 // [auth.ParseRepository] to judge. Nothing in it may be encoded.
 func (q *Request) parsePath(path string) (repository string, err error) {
-	rest, ok := strings.CutPrefix(path, "/v2/")
-	rest, reference := cutLast(rest)
-	repository, word := cutLast(rest)
-	q.kind = Kind(word)
-	switch {
-	case !ok, repository == "", q.kind != Manifests && q.kind != Blobs && q.kind != Referrers && q.kind != Tags, q.kind == Tags && reference != "list":
-		q.kind = ""
+	e, ok := apipath.Parse(path)
+	if !ok || e.Word == apipath.Uploads {
 		return "", &Failure{http.StatusNotFound, "NAME_UNKNOWN", "the path is not one of the pull API"}
-	case q.kind == Tags:
-		return repository, nil
-	case q.kind == Manifests && tagPattern.MatchString(reference):
-		q.tag = reference
-		return repository, nil
 	}
-	switch q.digest, err = digest.Parse(reference); {
-	case err != nil && q.kind == Manifests && !strings.Contains(reference, ":"):
+	switch q.kind = Kind(e.Word); {
+	case q.kind == Tags:
+		return e.Name, nil
+	case q.kind == Manifests && auth.IsTag(e.Reference):
+		q.tag = e.Reference
+		return e.Name, nil
+	}
+	switch q.digest, err = digest.Parse(e.Reference); {
+	case err != nil && q.kind == Manifests && !strings.Contains(e.Reference, ":"):
 		// No manifest can have such a name. The distribution spec's conformance program wants to hear that, as of any
 		// other that is not there.
-		return "", &Failure{http.StatusNotFound, unknownCodes[Manifests], fmt.Sprintf("%.80q is no tag, and nothing can be under it", reference)}
+		return "", &Failure{http.StatusNotFound, unknownCodes[Manifests], fmt.Sprintf("%.80q is no tag, and nothing can be under it", e.Reference)}
 	case err != nil:
-		return "", &Failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", reference)}
+		return "", &Failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", e.Reference)}
 	}
-	return repository, nil
-}
-
-// cutLast cuts a path at its last slash.
-func cutLast(path string) (before, after string) {
-	i := strings.LastIndexByte(path, '/')
-	return path[:max(i, 0)], path[i+1:]
+	return e.Name, nil
 }
 
 // Caller is whose credentials are used; the zero value nobody's in particular.

@@ -214,7 +214,7 @@ func (s *search) list(ctx context.Context) ([]string, error) {
 	if err := json.Unmarshal(data, &page); err != nil {
 		return nil, fmt.Errorf("%s: its list of tags: %w", s.q.repository, err)
 	}
-	names := slices.DeleteFunc(page.Tags, func(tag string) bool { return !tagPattern.MatchString(tag) })
+	names := slices.DeleteFunc(page.Tags, func(tag string) bool { return !auth.IsTag(tag) })
 	return slices.Clone(names[max(0, len(names)-s.f.options.SearchRequests):]), nil // there are no requests for more
 }
 

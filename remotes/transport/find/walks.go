@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/flight"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -84,7 +85,7 @@ func (c *queues) add(parent auth.Repository, n named) {
 	if n.digests == "" {
 		return
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(n.by.Name(), parent.Name()), "/"), "/")
+	name, _, _ := strings.Cut(oci.Below(parent, n.by), "/")
 	if c.all == nil {
 		c.all = map[string][]named{}
 	}
