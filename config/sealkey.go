@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 
 	"github.com/nestedoci/nested/internal/trust"
@@ -17,10 +18,9 @@ const maxSealFile = 4 << 10
 const sealKeyFix = "make one with: openssl rand -base64 32"
 
 // ReadSealKey reads the file of a seal key: 32 bytes in base64, with white space
-// around. Others must not be able to read or replace it, see
-// [CheckServiceSecret]. No error has any of its text.
+// around. Others must not be able to replace it. No error has any of its text.
 func ReadSealKey(path string) ([]byte, error) {
-	if err := CheckServiceSecret(path); err != nil {
+	if err := CheckFile(path); err != nil {
 		return nil, err
 	}
 	text, err := trust.ReadFile(path, maxSealFile)
@@ -57,7 +57,15 @@ func (s Serve) sealKeys() ([][]byte, error) {
 	return keys, nil
 }
 
-// CheckServiceSecret is [CheckSecret] for a service that need not be root's: a
-// file of root's may be readable by its group, as systemd (LoadCredential) and
-// Kubernetes (fsGroup) give it to such a service.
-func CheckServiceSecret(path string) error { return asProblem(trust.ServiceSecret(path)) }
+// CheckServedSecrets reports the files of a front that others can read, which is no
+// reason not to serve: a certificate and its key in one file are so where nobody
+// minded, and a Secret of Kubernetes by default. A file of root's may be readable
+// by its group, as systemd (LoadCredential) and Kubernetes (fsGroup) give it to a
+// service.
+func (c *Config) CheckServedSecrets() error {
+	var all error
+	for _, path := range append([]string{c.Serve.Certificate}, c.Serve.SealKeys...) {
+		all = errors.Join(all, asProblem(trust.ServiceSecret(path)))
+	}
+	return all
+}

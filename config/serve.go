@@ -50,10 +50,10 @@ func (c *Config) CheckServed() error {
 	return all
 }
 
-// checkServed refuses a certificate that cannot be used, or that others may read
-// with its key, see [CheckServiceSecret].
+// checkServed refuses a certificate that cannot be used, or that others may
+// replace.
 func checkServed(certificate string) error {
-	err := CheckServiceSecret(certificate)
+	err := CheckFile(certificate)
 	if err != nil {
 		return err
 	}

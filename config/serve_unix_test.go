@@ -73,7 +73,7 @@ func TestLoadServe(t *testing.T) {
 	}
 }
 
-// TestServeFiles: what others could read or change is refused, as is what cannot be used, and no error shows a key.
+// TestServeFiles: what others could change is refused, as is what cannot be used, and no error shows a key.
 func TestServeFiles(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("secret", 5) + "se"))
 	for _, test := range []struct {
@@ -81,10 +81,10 @@ func TestServeFiles(t *testing.T) {
 		want  string
 	}{
 		{func(string) error { return nil }, ""},
-		{func(root string) error { return os.Chmod(root+"/pem", 0o640) }, "C:2:15: serve.certificate: ROOT/pem can be read by its group or others; chmod go-r ROOT/pem"},
+		{func(root string) error { return os.Chmod(root+"/pem", 0o660) }, "C:2:15: serve.certificate: ROOT/pem can be written by its group or others; chmod go-w ROOT/pem"},
 		{func(root string) error { return os.WriteFile(root+"/pem", []byte("x"), 0o600) },
 			"C:2:15: serve.certificate: ROOT/pem cannot be used: tls: failed to find any PEM data in certificate input; " + certificateFix},
-		{func(root string) error { return os.Chmod(root+"/other", 0o604) }, "C:6:1: serve.seal_keys: ROOT/other can be read by its group or others; chmod go-r ROOT/other"},
+		{func(root string) error { return os.Chmod(root+"/other", 0o602) }, "C:6:1: serve.seal_keys: ROOT/other can be written by its group or others; chmod go-w ROOT/other"},
 		{func(root string) error { return os.Remove(root + "/other") }, "C:6:1: serve.seal_keys: ROOT/other does not exist; " + sealKeyFix},
 		{func(root string) error { return os.WriteFile(root+"/other", []byte(key[:43]), 0o600) }, "KEY"},
 		{func(root string) error { return os.WriteFile(root+"/other", []byte(key+key), 0o600) }, "KEY"},

@@ -49,6 +49,9 @@ func newServe(o ServeOptions, memory *find.Memory) *daemon {
 			if err := c.CheckServedNames(time.Now()); err != nil {
 				log.L.WithError(err).Warnf("clients will refuse the certificate %s", c.Serve.Certificate)
 			}
+			if err := c.CheckServedSecrets(); err != nil {
+				log.L.WithError(err).Warn("others on this machine know what should be secret")
+			}
 			if len(c.Serve.SealKeys) == 0 {
 				log.L.Info("no seal key is given: uploads that go on elsewhere, or after a restart, have to begin anew")
 			}

@@ -245,7 +245,7 @@ func TestServeFollowsFiles(t *testing.T) {
 		{"an invalid seal key", func() { s.seal("too short") }, "is not 32 bytes in base64; make one with"},
 		{"the same again", func() {}, ""},
 		{"a good one", func() { s.seal(base64.StdEncoding.EncodeToString(make([]byte, 32))) }, "were read again"},
-		{"one that others may read", func() { clienttest.NoError(t, os.Chmod(s.flags.SealKeys[0], 0o644)) }, "what was read before stays in force"},
+		{"one that others may write", func() { clienttest.NoError(t, os.Chmod(s.flags.SealKeys[0], 0o646)) }, "what was read before stays in force"},
 		{"one that they may not", func() { clienttest.NoError(t, os.Chmod(s.flags.SealKeys[0], 0o600)) }, "were read again"},
 		{"a certificate", s.certify, "were read again"},
 		{"no certificate", func() { s.replace(s.flags.Certificate, []byte("none")) }, "what was read before stays in force"},
@@ -301,10 +301,12 @@ func TestServeKeepsItsKey(t *testing.T) {
 func TestServeWarns(t *testing.T) {
 	s := newFrontScene(t)
 	s.flags.Registries = append(s.flags.Registries, "bundles.test:8443=reg.test")
+	clienttest.NoError(t, os.Chmod(s.flags.Certificate, 0o644))
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() { result <- RunServe(ctx, s.options("")) }()
 	s.logged.await(t, "it is not for bundles.test:8443")
+	s.logged.await(t, "can be read by its group or others")
 	cancel()
 	clienttest.NoError(t, <-result)
 }
