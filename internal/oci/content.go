@@ -11,6 +11,11 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
+// MaxManifest is how many bytes a manifest or an index may have: as many as
+// docs/spec.md, section 5, has of those that are followed, and as the
+// distribution spec wants registries to take (section "Pushing Manifests").
+const MaxManifest = 4 << 20
+
 // IsManifestOrIndex reports whether content of a media type is a manifest or
 // index, and so points to other content.
 func IsManifestOrIndex(mediaType string) bool {

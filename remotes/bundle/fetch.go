@@ -99,12 +99,9 @@ func (b *Bundle) Explain(n *Node, err error) error {
 // ErrMismatch is the error for content that does not match its descriptor.
 var ErrMismatch = errors.New("another digest or size")
 
-// MaxManifest is the limit of docs/spec.md, section 5.
-const MaxManifest = 4 << 20
-
 // FetchAll fetches and verifies a manifest, an index or a config.
 func FetchAll(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
-	if desc.Size > MaxManifest {
+	if desc.Size > oci.MaxManifest {
 		return nil, fmt.Errorf("%s: %d bytes are more than a manifest, an index or a config may have", desc.Digest, desc.Size)
 	}
 	r, err := f.Fetch(ctx, desc)

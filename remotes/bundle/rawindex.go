@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -103,8 +104,8 @@ func (d *rawIndex) bytes() ([]byte, ocispec.Descriptor, error) {
 		return nil, ocispec.Descriptor{}, err
 	}
 	data := sanitize.JSON(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // which is printed, too
-	if len(data) > MaxManifest {
-		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), MaxManifest)
+	if len(data) > oci.MaxManifest {
+		return nil, ocispec.Descriptor{}, fmt.Errorf("the index has %d bytes; %d are allowed", len(data), oci.MaxManifest)
 	}
 	return data, ocispec.Descriptor{MediaType: d.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, nil
 }

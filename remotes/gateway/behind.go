@@ -185,7 +185,7 @@ func (b *behind) subjectOf(ctx context.Context, w written) digest.Digest {
 		return ""
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, oci.MaxManifest))
 	subject, _ := oci.DescribeReferrer(ocispec.Descriptor{}, data)
 	if err != nil || resp.StatusCode != http.StatusOK || subject.Validate() != nil {
 		return ""

@@ -11,17 +11,13 @@ import (
 	"time"
 
 	"github.com/nestedoci/nested/internal/apipath"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
-const (
-	// maxManifest bounds a manifest that is pushed, in bytes, as the distribution
-	// spec asks registries to.
-	maxManifest = 4 << 20
-	// manifestMemory bounds those that are being pushed, in bytes: most have a
-	// few KiB, and who sends one need not have shown a credential that is right.
-	manifestMemory = 64 << 20
-)
+// manifestMemory bounds the manifests that are being pushed, in bytes: most have a
+// few KiB, and who sends one need not have shown a credential that is right.
+const manifestMemory = 64 << 20
 
 var (
 	errTooLarge = &find.Failure{Status: http.StatusRequestEntityTooLarge, Code: "SIZE_INVALID", Message: "a manifest may have 4 MiB at most"}
@@ -30,11 +26,11 @@ var (
 
 // takeManifest waits for memory for a manifest that is pushed.
 func (f *Front) takeManifest(r *http.Request) (size int64, err error) {
-	if size = r.ContentLength; size > maxManifest {
+	if size = r.ContentLength; size > oci.MaxManifest {
 		return 0, errTooLarge
 	}
 	if size < 0 {
-		size = maxManifest
+		size = oci.MaxManifest
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), maxHold)
 	defer cancel()
@@ -49,7 +45,7 @@ func (f *Front) takeManifest(r *http.Request) (size int64, err error) {
 func (f *Front) body(w http.ResponseWriter, r *http.Request, q apipath.Path) *pacedBody {
 	body := &pacedBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: cmp.Or(f.stall, stallTimeout)}
 	if q.Word == apipath.Manifests {
-		body.ReadCloser, body.once = http.MaxBytesReader(w, r.Body, maxManifest), true
+		body.ReadCloser, body.once = http.MaxBytesReader(w, r.Body, oci.MaxManifest), true
 	}
 	return body
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
@@ -166,7 +167,7 @@ func TestFrontBoundsManifestsOnTheWay(t *testing.T) {
 	n := newNetwork(t, nil)
 	for _, mediaType := range []string{ocispec.MediaTypeImageIndex, "application/vnd.docker.distribution.manifest.v2+json"} {
 		for _, chunked := range []bool{false, true} {
-			data := strings.Repeat(" ", maxManifest+1)
+			data := strings.Repeat(" ", oci.MaxManifest+1)
 			req := fronttest.NewRequest(t, http.MethodPut, n.Server.URL+"/v2/org/app/manifests/v1", data, "Content-Type", mediaType)
 			req.SetBasicAuth("alice", fronttest.Secret)
 			if chunked {

@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/fronttest"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
@@ -171,7 +172,7 @@ func (n *network) upload(repository, data string) {
 func TestFrontBoundsManifests(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t, nil)
-	large := strings.Repeat(" ", maxManifest+1)
+	large := strings.Repeat(" ", oci.MaxManifest+1)
 	for _, body := range []io.Reader{strings.NewReader(large), io.MultiReader(strings.NewReader(large))} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, n.Server.URL+"/v2/org/app/manifests/v1", body)
 		if err != nil {

@@ -8,12 +8,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
-
-// maxCarrier is what registries take of a manifest, in bytes (docs/spec.md,
-// sections 5 and 8).
-const maxCarrier = 4 << 20
 
 // NewCarrier returns the manifest that carries an index (docs/spec.md, section
 // 8): the same for the same index. It needs the index as a blob beside it, and
@@ -28,7 +25,7 @@ func NewCarrier(desc ocispec.Descriptor, index []byte) (ocispec.Descriptor, []by
 	}
 	carrier.Layers[0].Data = index
 	data, err := json.Marshal(carrier)
-	if err == nil && len(data) > maxCarrier {
+	if err == nil && len(data) > oci.MaxManifest {
 		carrier.Layers[0].Data = nil
 		data, err = json.Marshal(carrier)
 	}

@@ -39,6 +39,8 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/transfer"
+
+	"github.com/nestedoci/nested/internal/oci"
 )
 
 // Limits bound what is followed through nested indexes (docs/spec.md, section
@@ -52,7 +54,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Manifest:    orDefault(l.Manifest, 4<<20),
+		Manifest:    orDefault(l.Manifest, oci.MaxManifest),
 		Depth:       orDefault(l.Depth, 16),
 		Entries:     orDefault(l.Entries, 10_000),
 		Descriptors: orDefault(l.Descriptors, 100_000),

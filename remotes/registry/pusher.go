@@ -11,7 +11,6 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -61,7 +60,7 @@ func (p *pusher) Push(ctx context.Context, desc ocispec.Descriptor) (content.Wri
 // write writes a manifest or index, and has it listed among the referrers of
 // its subject, if it has one.
 func (p *pusher) write(ctx context.Context, desc ocispec.Descriptor) (content.Writer, error) {
-	if !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > docker.MaxManifestSize {
+	if !oci.IsManifestOrIndex(desc.MediaType) || desc.Size > oci.MaxManifest {
 		return p.mountOrUpload(ctx, desc, new(pushState))
 	}
 	one := new(pushState)

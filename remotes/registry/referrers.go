@@ -121,7 +121,7 @@ func (f fetcher) listAt(ctx context.Context, capability docker.HostCapabilities,
 // list reads all pages of a list of the referrers API.
 func (f fetcher) list(ctx context.Context, h Host, q Request) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
-	left := int64(docker.MaxManifestSize)
+	left := int64(oci.MaxManifest)
 	for page := range maxPages {
 		resp, err := h.Do(ctx, q)
 		if err != nil {
@@ -251,8 +251,8 @@ func (f fetcher) tagged(ctx context.Context, h Host, subject digest.Digest) ([]o
 	if err != nil {
 		return nil, tagged{missing: errdefs.IsNotFound(err)}, err
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, docker.MaxManifestSize+1))
-	if err = errors.Join(err, resp.Body.Close()); err == nil && int64(len(data)) > docker.MaxManifestSize {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, oci.MaxManifest+1))
+	if err = errors.Join(err, resp.Body.Close()); err == nil && int64(len(data)) > oci.MaxManifest {
 		err = errors.New("larger than an index may be")
 	}
 	var listed []ocispec.Descriptor
@@ -276,7 +276,7 @@ func (f fetcher) tagged(ctx context.Context, h Host, subject digest.Digest) ([]o
 // readFrom fetches and verifies a manifest or index, within the size limit for
 // them.
 func readFrom(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
-	if desc.Size > docker.MaxManifestSize {
+	if desc.Size > oci.MaxManifest {
 		return nil, fmt.Errorf("%s: %d bytes are more than a manifest may have", desc.Digest, desc.Size)
 	}
 	body, err := f.Fetch(ctx, desc)

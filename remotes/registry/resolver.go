@@ -140,12 +140,12 @@ func isManifest(desc ocispec.Descriptor) bool {
 // readBody reads the body, and turns the answer into what HEAD would have
 // returned.
 func (r *resolution) readBody(resp *http.Response) error {
-	data, err := io.ReadAll(io.LimitReader(resp.Body, docker.MaxManifestSize+1))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, oci.MaxManifest+1))
 	if err != nil {
 		return err
 	}
-	if int64(len(data)) > docker.MaxManifestSize {
-		return fmt.Errorf("the manifest is larger than %d bytes", docker.MaxManifestSize)
+	if int64(len(data)) > oci.MaxManifest {
+		return fmt.Errorf("the manifest is larger than %d bytes", oci.MaxManifest)
 	}
 	t, err := ManifestType(requestedRepository(resp.Request), resp.Header.Get("Content-Type"), data)
 	if err != nil {

@@ -196,7 +196,7 @@ func (l *Source) Resolve(_ context.Context, ref string) (string, ocispec.Descrip
 
 // byDigest describes a manifest or index that index.json does not name.
 func (l *Source) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
-	data, err := l.read(blobFile(d), bundle.MaxManifest)
+	data, err := l.read(blobFile(d), oci.MaxManifest)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -263,7 +263,7 @@ func (l *Source) readReferrers() (map[digest.Digest][]ocispec.Descriptor, error)
 		if !oci.IsManifestOrIndex(d.MediaType) || d.Digest.Validate() != nil {
 			continue
 		}
-		data, err := l.read(blobFile(d.Digest), bundle.MaxManifest)
+		data, err := l.read(blobFile(d.Digest), oci.MaxManifest)
 		if errdefs.IsNotFound(err) { // the reader that needs it says so
 			continue
 		}

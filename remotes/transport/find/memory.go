@@ -5,16 +5,17 @@ import (
 	"errors"
 
 	"github.com/nestedoci/nested/internal/memory"
+	"github.com/nestedoci/nested/internal/oci"
 )
 
 // DefaultMemory is the budget of a gateway that was given none.
 const DefaultMemory = 128 << 20
 
 // LeastMemory is the least budget, in bytes, with which all manifests and indexes
-// are served. Plain ones are read up to twice the 4 MiB of those below nested
+// are served. Plain ones are read up to twice as large as those below nested
 // indexes, nobody has more than half of a part of the budget, and something is
 // needed beside them.
-const LeastMemory = (2*2*8/contentPart + 2) * (4 << 20)
+const LeastMemory = (2*2*8/contentPart + 2) * oci.MaxManifest
 
 // The parts of the budget, in eighths. They are apart so that nobody waits for
 // memory that they hold themselves: a request waits for memory for content while
