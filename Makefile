@@ -19,9 +19,11 @@ VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
-# Of the target that starts a process for each input, and of the one that runs a command for each.
+# Of the target that starts a process for each input, of the one that runs a command for each, and of the one that asks
+# servers.
 FUZZTIME_LOCATIONS := 500x
 FUZZTIME_COMMANDS := 2000x
+FUZZTIME_FRONT := 10000x
 
 # Of `make soak`: how long, how many pulls at a time, and whose decisions; without a seed it draws one.
 MINUTES := 2
@@ -151,7 +153,7 @@ fuzz:
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \
 	sed -E 's|/[^/]*:func | |' | while read -r dir name; do \
 		echo "fuzz $$dir $$name"; \
-		case $$name in FuzzLocationsFile) time=$(FUZZTIME_LOCATIONS);; FuzzCommands) time=$(FUZZTIME_COMMANDS);; *) time=$(FUZZTIME);; esac; \
+		case $$name in FuzzLocationsFile) time=$(FUZZTIME_LOCATIONS);; FuzzCommands) time=$(FUZZTIME_COMMANDS);; FuzzFront) time=$(FUZZTIME_FRONT);; *) time=$(FUZZTIME);; esac; \
 		(cd $$dir && go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$$time .) || exit 1; \
 	done
 
