@@ -71,18 +71,21 @@ func BenchmarkServePull(b *testing.B) {
 					return nil
 				})
 			}
-			times := make([][]time.Duration, len(ways))
+			times, requests := make([][]time.Duration, len(ways)), make([]int, len(ways))
 			for range max(b.N, 5) {
 				s.newServe(b)
 				for i := range ways {
+					s.registry.requests()
 					began := time.Now()
 					must(b, pulls[i]())
 					times[i] = append(times[i], time.Since(began))
+					requests[i] = len(s.registry.requests())
 				}
 			}
 			b.ReportMetric(0, "ns/op")
 			for i, way := range ways {
 				b.ReportMetric(median(times[i]).Seconds(), "s-"+way.name)
+				b.ReportMetric(float64(requests[i]), "requests-"+way.name)
 				if i > 0 {
 					b.ReportMetric(float64(median(times[i]))/float64(median(times[0])), "ratio-"+way.name)
 				}
@@ -92,17 +95,20 @@ func BenchmarkServePull(b *testing.B) {
 }
 
 // asUser shows a credential with each request, as clients of a front do.
-type asUser struct{ http.RoundTripper }
+type asUser struct {
+	http.RoundTripper
+	username string
+}
 
 func (a asUser) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.SetBasicAuth("dave", "canary")
+	r.SetBasicAuth(a.username, "canary")
 	return a.RoundTripper.RoundTrip(r)
 }
 
 // BenchmarkServe prints what nestctl serve costs, as ratios of one run; see `make bench-serve`. The registry costs nothing.
 func BenchmarkServe(b *testing.B) {
-	user := &http.Client{Transport: asUser{untrusting}}
+	user := &http.Client{Transport: asUser{untrusting, "dave"}}
 	for _, link := range []struct {
 		name      string
 		perSecond int64
@@ -116,7 +122,9 @@ func BenchmarkServe(b *testing.B) {
 			for _, at := range []string{"https://" + reg.host, "https://" + front.address, bare} {
 				pulls = append(pulls, func() error { return download(b.Context(), user, at+path, size) })
 			}
-			times := inTurns(b, max(b.N, 3), pulls...)
+			before, rounds := front.cpu(b), max(b.N, 3)
+			times := inTurns(b, rounds, pulls...)
+			b.ReportMetric((front.cpu(b)-before).Seconds()/float64(rounds), "cpu-s/GiB")
 			b.ReportMetric(float64(times[0])/float64(times[1]), "throughput-ratio")
 			b.ReportMetric(float64(times[0])/float64(times[2]), "throughput-ratio-of-a-bare-proxy")
 			b.ReportMetric(size/1e6/times[0].Seconds(), "direct-MB/s")
@@ -147,11 +155,16 @@ func BenchmarkServe(b *testing.B) {
 			direct, served := newCrowd(b, 500, bare), newCrowd(b, 500, "https://"+front.address)
 			ask := func(r *bigRegistry, i int) string { return path(r, i) }
 			var rates [2][]float64
+			var answers int64
+			before := front.cpu(b)
 			for range max(b.N, 5) {
 				for i, c := range []*clientCrowd{direct, served} {
 					rates[i] = append(rates[i], c.ask(b, 2*time.Second, func(i int) string { return ask(reg, i) }))
 				}
+				answers += served.answers.Load()
 			}
+			b.ReportMetric(float64((front.cpu(b) - before).Microseconds())/float64(answers), "cpu-µs/answer")
+			b.ReportMetric(float64(peakOf(front.cmd.Process.Pid))/(1<<20), "MiB")
 			bareRate, rate := medianRate(rates[0]), medianRate(rates[1])
 			b.ReportMetric(rate/bareRate, "throughput-ratio-to-a-bare-proxy")
 			b.ReportMetric(rate, "answers/s")
@@ -165,6 +178,8 @@ func BenchmarkServe(b *testing.B) {
 type clientCrowd struct {
 	at      string
 	clients []*http.Client
+
+	answers, refused, bytes atomic.Int64 // refused: to come again later
 }
 
 func newCrowd(t testing.TB, n int, at string) *clientCrowd {
@@ -175,7 +190,7 @@ func newCrowd(t testing.TB, n int, at string) *clientCrowd {
 		own := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/250), byte(1+i%250))}
 		transport.DialContext = (&net.Dialer{LocalAddr: own, Timeout: time.Minute}).DialContext
 		t.Cleanup(transport.CloseIdleConnections)
-		c.clients = append(c.clients, &http.Client{Transport: asUser{transport}})
+		c.clients = append(c.clients, &http.Client{Transport: asUser{transport, "dave"}})
 	}
 	return c
 }
@@ -183,7 +198,7 @@ func newCrowd(t testing.TB, n int, at string) *clientCrowd {
 // ask has all clients ask at once for a time, one thing after the other, and returns how many answers they got in a second.
 func (c *clientCrowd) ask(t testing.TB, d time.Duration, path func(int) string) float64 {
 	t.Helper()
-	var answers atomic.Int64
+	c.answers.Store(0)
 	var all sync.WaitGroup
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), d+time.Minute)
@@ -195,12 +210,12 @@ func (c *clientCrowd) ask(t testing.TB, d time.Duration, path func(int) string) 
 					t.Error(err)
 					return
 				}
-				answers.Add(1)
+				c.answers.Add(1)
 			}
 		})
 	}
 	all.Wait()
-	return float64(answers.Load()) / time.Since(began).Seconds()
+	return float64(c.answers.Load()) / time.Since(began).Seconds()
 }
 
 // TestServeMemory: a hundred transfers of a layer of 1 GiB at once do not make a front hold more than 64 MiB, nor nestctl
