@@ -158,7 +158,7 @@ func (d frontDeployment) checkContainer(t *testing.T) {
 		}
 	}
 	s := d.config.Serve
-	if limit, want := c.Resources.Limits.Memory().Value(), int64(s.MaxMemory)+2*gateway.MemoryBeside+int64(s.MaxConnections)*(32<<10); limit < want {
+	if limit, want := c.Resources.Limits.Memory().Value(), int64(s.MaxMemory)+2*gateway.MemoryBeside+int64(s.MaxConnections)*(200<<10); limit < want {
 		t.Errorf("the front's memory is limited to %d bytes, its configuration needs %d", limit, want)
 	}
 	if !slices.Equal(c.Args, []string{"serve", "--config", "/config/config.toml"}) {
