@@ -163,7 +163,7 @@ func BenchmarkServe(b *testing.B) {
 				}
 				answers += served.answers.Load()
 			}
-			b.ReportMetric(float64((front.cpu(b) - before).Microseconds())/float64(answers), "cpu-µs/answer")
+			b.ReportMetric(float64((front.cpu(b)-before).Microseconds())/float64(answers), "cpu-µs/answer")
 			b.ReportMetric(float64(peakOf(front.cmd.Process.Pid))/(1<<20), "MiB")
 			bareRate, rate := medianRate(rates[0]), medianRate(rates[1])
 			b.ReportMetric(rate/bareRate, "throughput-ratio-to-a-bare-proxy")
