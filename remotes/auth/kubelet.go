@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +78,6 @@ type kubeletProvider struct {
 
 // Lookup implements [Source].
 func (k *KubeletProviders) Lookup(ctx context.Context, repository Repository) (Credential, error) {
-	none := Credential{Source: "none: no plugin of " + k.options.Config + " has one"}
 	providers, err := k.read()
 	if err != nil {
 		return Credential{}, &LookupError{Repository: repository, Err: err}
@@ -94,7 +94,7 @@ func (k *KubeletProviders) Lookup(ctx context.Context, repository Repository) (C
 			return credential, nil
 		}
 	}
-	return none, nil
+	return Credential{Source: "none: no plugin of " + k.options.Config + " has one"}, nil
 }
 
 // Forget implements [Forgetter].
@@ -124,12 +124,7 @@ func (k *KubeletProviders) read() ([]kubeletProvider, error) {
 }
 
 func (p kubeletProvider) matches(repository Repository) bool {
-	for _, pattern := range p.MatchImages {
-		if matchesImage(pattern, repository) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.MatchImages, func(pattern string) bool { return matchesImage(pattern, repository) })
 }
 
 // matchesImage reports whether a pattern of the kubelet matches: * in a label

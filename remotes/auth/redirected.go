@@ -222,16 +222,14 @@ func (w withheld) Lookup(ctx context.Context, repository Repository) (Credential
 // about: the one in its own path, when that is one of the distribution spec's,
 // or else the one in the path of the request that was redirected.
 func repositoryIn(req *http.Request) (name string, isAPI bool) {
-	if name, ok := repositoryOf(req.URL.Path); ok {
-		return name, true
-	}
-	for r := req; r.Response != nil && r.Response.Request != nil; {
-		r = r.Response.Request
+	for r := req; ; r = r.Response.Request {
 		if name, ok := repositoryOf(r.URL.Path); ok {
-			return name, false
+			return name, r == req
+		}
+		if r.Response == nil || r.Response.Request == nil {
+			return "", false
 		}
 	}
-	return "", false
 }
 
 // repositoryOf returns the repository's name in the path of a request for

@@ -86,7 +86,7 @@ func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor, one
 			continue
 		}
 		w, err := p.push(ctx, one, desc, from)
-		if !isRefusal(err) {
+		if !isRefusedMount(err) {
 			return w, err
 		}
 		p.client.unmountable.Put(mount{from, p.repository}, true, flight.Forever)
@@ -94,12 +94,12 @@ func (p *pusher) mountOrUpload(ctx context.Context, desc ocispec.Descriptor, one
 	return p.push(ctx, one, desc)
 }
 
-// isRefusal reports whether a mount was refused. A token endpoint may answer
+// isRefusedMount reports whether a mount was refused. A token endpoint may answer
 // 401 to two scopes where it gives a token for each, and a registry 404 to hide
 // whether the source exists. If the answer was about the target, the upload
 // will be refused as well. An answer with Retry-After is not a refusal: the
 // upload would have to wait, too.
-func isRefusal(err error) bool {
+func isRefusedMount(err error) bool {
 	var denied *auth.DeniedError
 	var status remoteerrors.ErrUnexpectedStatus
 	return errors.As(err, &denied) || errors.As(err, &status) && status.StatusCode >= 400 && !retry.IsSpent(err)

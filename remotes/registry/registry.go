@@ -25,7 +25,8 @@
 //     listing what is pushed with a subject;
 //   - statement.go: what a registry says about its support for child
 //     namespaces;
-//   - errors.go, statuserror.go, complaint.go: what callers get when it fails.
+//   - errors.go, statuserror.go, complaint.go: what callers get when it fails;
+//     came.go: what the clients of a transport do.
 //
 // Below it is package auth. Beside it is package nested, whose resolver wraps
 // this client to find members; packages transport and bundle use both.

@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -196,7 +197,7 @@ func (b *bringing) mount(ctx context.Context, d digest.Digest, from auth.Reposit
 		return b.begin(ctx, nil)
 	}
 	upload, err := b.begin(ctx, url.Values{"mount": {d.String()}, "from": {from.Name()}})
-	if err == nil || !find.IsRefusal(err) {
+	if err == nil || !registry.IsRefusal(err) {
 		return upload, err
 	}
 	b.mu.Lock()

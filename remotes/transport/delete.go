@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -21,7 +22,7 @@ func (t *Transport) delete(r *http.Request, q find.Request) (*http.Response, err
 	f, o := t.finder(r), t.origin(r, q)
 	carriers, err := f.Carriers(o)
 	defer f.Forget(q, append(carriers, q.Digest())...)
-	if find.IsRefusal(err) {
+	if registry.IsRefusal(err) {
 		return resp, nil // it is no such index, as far as this client can see
 	}
 	if err = errors.Join(err, resp.Body.Close()); err == nil {

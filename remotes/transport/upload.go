@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -23,7 +24,7 @@ func (p *push) begin(ctx context.Context, query url.Values) (*url.URL, error) {
 	}
 	mounted := resp.StatusCode == http.StatusCreated && query != nil
 	if resp.StatusCode != http.StatusAccepted && !mounted {
-		return nil, find.Came(resp)
+		return nil, registry.Came(resp)
 	}
 	if err = resp.Body.Close(); err != nil || mounted {
 		return nil, err
@@ -63,7 +64,7 @@ func created(resp *http.Response, err error) error {
 	case err != nil:
 		return err
 	case resp.StatusCode != http.StatusCreated:
-		return find.Came(resp)
+		return registry.Came(resp)
 	}
 	return resp.Body.Close()
 }

@@ -130,7 +130,7 @@ func (f *Finder) Carriers(o *Origin) ([]digest.Digest, error) {
 	ctx, end := f.Begin(o)
 	defer end()
 	found, err := f.carriersOf(ctx, o.parsed)
-	if IsRefusal(err) && !errdefs.IsNotFound(err) {
+	if registry.IsRefusal(err) && !errdefs.IsNotFound(err) {
 		found, err = f.carriersOf(context.WithValue(ctx, originKey{}, nil), o.parsed)
 	}
 	return found, err
@@ -162,7 +162,7 @@ const tagLookups = 8
 // search looks at them. Where tags may not be listed there are none.
 func (f *Finder) taggedCarriers(ctx context.Context, q Request) (found []digest.Digest, err error) {
 	tags, err := (&search{f: f, q: q}).list(ctx)
-	if IsRefusal(err) {
+	if registry.IsRefusal(err) {
 		return nil, nil
 	}
 	var mu sync.Mutex
@@ -191,7 +191,7 @@ func (f *Finder) carrierTagged(ctx context.Context, q Request, tag string) (dige
 	ctx, end := f.Part(ctx, q)
 	defer end()
 	resp, err := f.upstream.do(ctx, q.repository, query{method: http.MethodHead, kind: Manifests, reference: tag, accept: registry.Accept("")})
-	if IsRefusal(err) {
+	if registry.IsRefusal(err) {
 		return "", nil
 	}
 	if err != nil {
@@ -202,7 +202,7 @@ func (f *Finder) carrierTagged(ctx context.Context, q Request, tag string) (dige
 		return "", nil
 	}
 	carried, manifest, err := f.readCarrier(ctx, q, c.digest)
-	if IsRefusal(err) {
+	if registry.IsRefusal(err) {
 		return "", nil
 	}
 	if err == nil && manifest != nil {

@@ -1,7 +1,6 @@
 package find
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +8,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/errdefs"
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -87,8 +84,8 @@ func (f *Finder) Pass(o *Origin) (*http.Response, error) {
 // RefuseTo is the answer that an error is to the request of an origin: the
 // registry's own as it came, or why there is none.
 func (f *Finder) RefuseTo(ctx context.Context, o *Origin, err error) (*http.Response, error) {
-	if came, ok := errors.AsType[*cameError](err); ok && !isMemoryError(context.Cause(ctx)) {
-		return came.answer, came.err
+	if came, ok := errors.AsType[*registry.CameError](err); ok && !isMemoryError(context.Cause(ctx)) {
+		return came.Answer, came.Err
 	}
 	return Complete(o.request, f.Refuse(ctx, o.parsed, err)), nil
 }
@@ -122,7 +119,7 @@ func (o *Origin) clone(ctx context.Context, method string) *http.Request {
 }
 
 // do asks as the request does. The answer is content, or a redirect where one may
-// be handed on; whatever else came is a [cameError].
+// be handed on; whatever else came is a [registry.CameError].
 func (o *Origin) do(ctx context.Context, q query) (*http.Response, error) {
 	asking, cancel := context.WithCancel(ctx)
 	r := o.clone(context.WithValue(asking, ownKey{}, true), q.method)
@@ -140,14 +137,14 @@ func (o *Origin) do(ctx context.Context, q query) (*http.Response, error) {
 	resp, err := o.base.RoundTrip(r)
 	if err != nil {
 		cancel()
-		return nil, &cameError{err: err}
+		return nil, &registry.CameError{Err: err}
 	}
 	resp.Request, resp.Body = r, &body{resp.Body, cancel}
 	redirect := slices.Contains(redirects, resp.StatusCode) && q.pass
 	if code := resp.StatusCode; code == http.StatusOK || code == http.StatusPartialContent || redirect {
 		return resp, nil
 	}
-	return nil, Came(resp)
+	return nil, registry.Came(resp)
 }
 
 // ownKey marks the request of an origin.
@@ -170,51 +167,6 @@ func (o *Origin) credentials() http.Header {
 		header.Del(name)
 	}
 	return header
-}
-
-// maxCame bounds what is kept of an answer that may have to be handed on.
-const maxCame = 64 << 10
-
-// cameError is an answer that is no content, for the client to see as it came
-// unless the content is elsewhere; or why none came.
-type cameError struct {
-	answer *http.Response
-	err    error
-}
-
-// Came is the error that an answer is which the client sees as it came.
-func Came(resp *http.Response) error {
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxCame))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return &cameError{err: err}
-	}
-	resp.Header = resp.Header.Clone()
-	if resp.Request.Method != http.MethodHead {
-		resp.Header.Set("Content-Length", strconv.Itoa(len(data)))
-		resp.ContentLength = int64(len(data))
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(data))
-	return &cameError{answer: resp}
-}
-
-func (e *cameError) Error() string {
-	if e.err != nil {
-		return e.err.Error()
-	}
-	return registry.StatusErrorOf(e.answer).Error()
-}
-
-// Unwrap gives the error its class.
-func (e *cameError) Unwrap() error {
-	if e.answer != nil && e.answer.StatusCode == http.StatusNotFound {
-		return errdefs.ErrNotFound
-	}
-	return e.err
-}
-
-// Busy reports whether the registry wants to be asked less.
-func (e *cameError) Busy() bool {
-	return e.answer != nil && e.answer.StatusCode == http.StatusTooManyRequests
 }
 
 // Finish completes the answer to the request of an origin, which ends with its
@@ -253,7 +205,7 @@ func (o *Origin) Send(ctx context.Context, method string, u *url.URL, header htt
 func (o *Origin) exchange(r *http.Request) (*http.Response, error) {
 	resp, err := o.base.RoundTrip(r)
 	if err != nil {
-		return nil, &cameError{err: err}
+		return nil, &registry.CameError{Err: err}
 	}
 	resp.Request = r
 	return resp, nil

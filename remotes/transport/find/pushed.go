@@ -12,7 +12,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -43,7 +42,7 @@ func (f *Finder) ReadPushed(ctx context.Context, r *http.Request) ([]byte, error
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return nil, &cameError{err: fmt.Errorf("what is pushed broke off: %w", err)}
+		return nil, &registry.CameError{Err: fmt.Errorf("what is pushed broke off: %w", err)}
 	}
 	return data, nil
 }
@@ -68,42 +67,20 @@ func (f *Finder) Follow(ctx context.Context, p nested.Place, data []byte) (found
 func (f *Finder) Lacks(ctx context.Context, q Request, p nested.Place) (bool, error) {
 	ctx, end := f.Part(ctx, q)
 	defer end()
-	places, denied := p.Fields(), false
+	places, denied, came := p.Fields(), false, new(registry.CameError)
 	for i, at := range slices.Concat(places.Targets, places.Fallbacks) {
 		err := f.Has(ctx, at, p)
 		switch {
 		case err == nil && (!denied || i < len(places.Targets)):
 			return false, nil
 		case err == nil, errdefs.IsNotFound(err):
-		case !IsRefusal(err) || isChallenge(err):
+		case !registry.IsRefusal(err), errors.As(err, &came) && came.IsChallenge():
 			return false, err
 		default:
 			denied = true
 		}
 	}
 	return true, nil
-}
-
-// IsRefusal reports whether an error is a registry's last word: that something is
-// not there, or not for who asks.
-func IsRefusal(err error) bool {
-	if errdefs.IsNotFound(err) || errdefs.IsPermissionDenied(err) || errdefs.IsUnauthorized(err) {
-		return true
-	}
-	code := 0
-	if came, ok := errors.AsType[*cameError](err); ok && came.answer != nil {
-		code = came.answer.StatusCode
-	} else if status, ok := errors.AsType[*registry.StatusError](err); ok {
-		code = status.StatusCode
-	}
-	return code/100 == 4 && !retry.RetryableStatus(code)
-}
-
-// isChallenge reports whether a client has to show what its repository asks for,
-// and ask again.
-func isChallenge(err error) bool {
-	came, ok := errors.AsType[*cameError](err)
-	return ok && came.answer != nil && came.answer.StatusCode == http.StatusUnauthorized
 }
 
 // named is the request for what a manifest or index names that the request is

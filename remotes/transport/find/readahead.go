@@ -7,13 +7,10 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
-	"github.com/nestedoci/nested/remotes/registry"
 )
 
 const (
@@ -194,23 +191,6 @@ func (p *pull) add(places []nested.Place, in *item) {
 	if in != nil && in.window.open {
 		p.open(w)
 	}
-}
-
-// platform is this node's. What merely runs on it, as 386 does on amd64, clients
-// take where there is nothing else.
-var platform = platforms.OnlyStrict(platforms.DefaultSpec())
-
-// worthwhile reports whether a client of this platform will request what is at a
-// place, and it is small. Content with URLs is requested there.
-func worthwhile(place nested.Place, forPlatform bool) bool {
-	d := place.Descriptor()
-	switch {
-	case !registry.IsSmall(d), len(d.MediaType) > maxMediaType, len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
-		return false
-	case place.Entry():
-		return oci.IsManifestOrIndex(d.MediaType)
-	}
-	return forPlatform || images.IsConfigType(d.MediaType)
 }
 
 // kind is what a client requests the item as.
