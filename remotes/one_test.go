@@ -1,6 +1,7 @@
 package remotes_test
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,6 +42,34 @@ func TestOneOfEach(t *testing.T) {
 		}
 		if want := slices.Sorted(slices.Values(one.files)); !slices.Equal(found, want) {
 			t.Errorf("%s: found in %q, want %q", one.what, found, want)
+		}
+	}
+}
+
+// TestPackagesAreSmall: no package is larger than can be read in a morning, no file than can be kept in mind, and the
+// command line holds flags, printing and exit statuses. In lines, without tests.
+func TestPackagesAreSmall(t *testing.T) {
+	const mostOfFile = 350
+	most := func(dir string) int {
+		if dir == "cmd/nestctl" {
+			return 2600
+		}
+		return 3600
+	}
+	lines := map[string]int{}
+	for _, file := range sources(t) {
+		data, err := os.ReadFile(filepath.Join("..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := bytes.Count(data, []byte("\n"))
+		if lines[filepath.Dir(file)] += n; n > mostOfFile {
+			t.Errorf("%s has %d lines, %d at most", file, n, mostOfFile)
+		}
+	}
+	for dir, n := range lines {
+		if n > most(dir) {
+			t.Errorf("%s has %d lines, %d at most", dir, n, most(dir))
 		}
 	}
 }
