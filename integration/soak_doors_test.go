@@ -85,7 +85,7 @@ func (s *soak) doorsOf(t testing.TB, worker int) []*soakDoor {
 		return s.runNestctl(t, "pull", "--hosts-dir", s.certsD, "--address", stock.address, "--namespace", namespace, ref)
 	}
 
-	doors := []*soakDoor{s.layoutDoor(t), direct, inside}
+	doors := append(s.clientDoors(t, worker), s.layoutDoor(t), direct, inside)
 	for _, g := range []struct {
 		name   string
 		with   puller

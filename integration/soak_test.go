@@ -3,7 +3,9 @@ package integration
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +36,8 @@ type soak struct {
 	cri            *cri
 	node, pod      *gatewayProcess
 	observed       [2]string // where the gateways show their metrics
+	follows        http.RoundTripper
+	front          string // host:port
 	nodeDies       mortal
 	podDies        mortal
 	stockDies      mortal
@@ -63,7 +67,8 @@ type soakFigures struct {
 }
 
 // TestSoak pulls for a while through all doors, several at a time, from a registry that fails at random, while gateways
-// and daemons are killed, tags move and garbage is collected. SOAK is how long, SOAK_SEED repeats a run's decisions, and
+// and daemons are killed, tags move and garbage is collected. oras, through exec's transport and through a front, also pushes
+// what it has pulled. SOAK is how long, SOAK_SEED repeats a run's decisions, and
 // SOAK_DIR is where its figures are kept.
 func TestSoak(t *testing.T) {
 	length, err := time.ParseDuration(cmp.Or(os.Getenv("SOAK"), "20s"))
@@ -109,6 +114,10 @@ func startSoak(t *testing.T, seed uint64) *soak {
 	}
 	all, logins := userPerRepository(rights...), map[string]login{}
 	all[soakUser.username] = user{password: soakUser.password, rights: pulls(rights...)}
+	for _, b := range s.bundles {
+		maps.Copy(all[soakUser.username].rights, pushes(b.repository))
+		maps.Copy(all[loginOf(b.repository).username].rights, pushes(b.repository))
+	}
 	tokens := serveTokens(t, all, s.program.serve)
 	s.program.realm = tokens.realm
 	s.registry = registryOptions{serve: s.program.serve}.start(t, tokens)
@@ -123,6 +132,7 @@ func startSoak(t *testing.T, seed uint64) *soak {
 		s.pushNode(t, b.repository, "v1", b.next(0))
 	}
 
+	s.startClients(t, logins)
 	s.client = newNestctl(t, dockerConfig(t, logins, nil))
 	debug := func(dir string) string {
 		return soakDaemon + fmt.Sprintf("[plugins.\"io.containerd.server.v1.debug\"]\naddress = %q\n", filepath.Join(dir, "debug"))
