@@ -57,9 +57,6 @@ type Copied struct {
 func Copy(ctx context.Context, b *Bundle, to *registry.Client, parent auth.Repository, tag string, o CopyOptions) (*Copied, error) {
 	o.OmitNonDistributable = true
 	p := newTransfer(b, to, parent, o)
-	if !o.NoProtect && !o.Flatten {
-		p.protection = nested.Protect(b.Root.Digest)
-	}
 	walked, err := p.move(ctx)
 	if err != nil {
 		return nil, err
@@ -69,22 +66,22 @@ func Copy(ctx context.Context, b *Bundle, to *registry.Client, parent auth.Repos
 		return nil, err
 	}
 	for _, n := range walked.MemberNodes() {
-		at, err := p.to(ctx, n)
+		at, err := p.destination(ctx, n)
 		if err != nil {
 			return nil, err
 		}
-		copied.Placed = append(copied.Placed, at.String()+"@"+p.placed(n).String())
+		copied.Placed = append(copied.Placed, at.String()+"@"+p.copiedDigest(n).String())
 	}
 	copied.Uploaded, copied.There, copied.Bytes = p.uploaded.Load(), p.there.Load(), p.bytes.Load()
 	return copied, nil
 }
 
 func newTransfer(b *Bundle, to *registry.Client, parent auth.Repository, o CopyOptions) *transfer {
-	if o.Concurrent == 0 {
-		o.Concurrent = DefaultConcurrent
+	how := moverOptions{strategy: cmp.Or(o.Strategy, nested.Auto), single: o.Flatten, plain: o.Flatten, show: o.Progress}
+	if !o.NoProtect && !o.Flatten {
+		how.protection = nested.Protect(b.Root.Digest)
 	}
-	m := newMover(to, parent, cmp.Or(o.Strategy, nested.Auto), o.Concurrent, o.Progress)
-	m.single, m.plain = o.Flatten, o.Flatten
+	m := newMover(to, parent, o.Concurrent, how)
 	return &transfer{m, newOwner(b, o.From, o.FromParents), o.Options}
 }
 
@@ -108,7 +105,7 @@ func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions)
 		if n.Missing {
 			continue
 		}
-		to, err := p.to(ctx, n)
+		to, err := p.destination(ctx, n)
 		if err != nil {
 			return nil, err
 		}

@@ -264,8 +264,7 @@ func (p publisher) protect(ctx context.Context, members []member) error {
 
 // anchor copies the members' content into the index's repository.
 func (e *Edit) anchor(ctx context.Context) error {
-	m := newMover(e.registries, e.repository, Anchor, DefaultConcurrent, nil)
-	m.single = true
+	m := newMover(e.registries, e.repository, DefaultConcurrent, moverOptions{strategy: Anchor, single: true})
 	for _, member := range e.members {
 		ref, err := member.repository.WithDigest(member.desc.Digest)
 		if err != nil {

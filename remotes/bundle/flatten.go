@@ -13,9 +13,9 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// placeFlat copies a manifest or an index into the parent: a manifest as it is,
+// copyFlattened copies a manifest or an index into the parent: a manifest as it is,
 // an index as a plain one of its selected entries.
-func (p *transfer) placeFlat(ctx context.Context, n *Node) error {
+func (p *transfer) copyFlattened(ctx context.Context, n *Node) error {
 	desc, data, err := p.flatten(ctx, n)
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func (p *transfer) moveFrom(ctx context.Context, n *Node, to auth.Repository, mo
 		case p.source != nil && n.Repository.Host() == to.Host():
 			mountable = at
 		case len(mountable) > 0 && p.source != nil:
-			if _, err := p.holder(ctx, n); err != nil {
+			if _, err := p.firstWith(ctx, n); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -25,46 +26,50 @@ import (
 // <parent>/<child namespace>, or everything to the parent. It may copy several
 // at once, each a [transfer].
 type mover struct {
+	moverOptions
 	registries *registry.Client // of the destination
 	parent     auth.Repository
-	single     bool               // everything goes to the parent
-	plain      bool               // in plain indexes
-	strategy   nested.Strategy    // for nested indexes
-	protection *nested.Protection // nil: members are not tagged
-	show       Progress
 	limiter    *semaphore.Weighted
 
-	puts                   flight.Once[put, struct{}]
+	copies                 flight.Once[copyKey, struct{}]
 	uploaded, there, bytes atomic.Int64 // bytes of what was uploaded
 
 	mu        sync.Mutex
 	manifests map[digest.Digest][]byte
-	held      int64        // total bytes of manifests
-	kept      map[put]bool // content that gets a tag
+	held      int64            // total bytes of manifests
+	tagged    map[copyKey]bool // content that gets a tag
 	blobs     map[digest.Digest]*movedBlob
 	plains    map[*Node]ocispec.Descriptor // replacements of nodes in plain indexes
 }
 
-// put is content and the repository that it is copied to.
-type put struct {
-	to   auth.Repository
-	what contentKey
+// moverOptions are how a mover copies.
+type moverOptions struct {
+	strategy   nested.Strategy    // for nested indexes
+	single     bool               // everything goes to the parent
+	plain      bool               // in plain indexes
+	protection *nested.Protection // nil: members are not tagged
+	show       Progress           // nil: nothing is shown
 }
 
-func newMover(registries *registry.Client, parent auth.Repository, strategy nested.Strategy, concurrent int, show Progress) *mover {
-	if show == nil {
-		show = silent{}
+// copyKey is content and the repository that it is copied to.
+type copyKey struct {
+	repository auth.Repository
+	content    contentKey
+}
+
+func newMover(registries *registry.Client, parent auth.Repository, concurrent int, o moverOptions) *mover {
+	if o.show == nil {
+		o.show = silent{}
 	}
 	return &mover{
-		registries: registries,
-		parent:     parent,
-		strategy:   strategy,
-		show:       show,
-		limiter:    semaphore.NewWeighted(int64(concurrent)),
-		manifests:  map[digest.Digest][]byte{},
-		kept:       map[put]bool{},
-		blobs:      map[digest.Digest]*movedBlob{},
-		plains:     map[*Node]ocispec.Descriptor{},
+		moverOptions: o,
+		registries:   registries,
+		parent:       parent,
+		limiter:      semaphore.NewWeighted(int64(cmp.Or(concurrent, DefaultConcurrent))),
+		manifests:    map[digest.Digest][]byte{},
+		tagged:       map[copyKey]bool{},
+		blobs:        map[digest.Digest]*movedBlob{},
+		plains:       map[*Node]ocispec.Descriptor{},
 	}
 }
 
@@ -84,7 +89,7 @@ func (p *transfer) move(ctx context.Context) (*Walked, error) {
 		if n.IsRoot {
 			return nil
 		}
-		return p.place(ctx, n)
+		return p.copyNode(ctx, n)
 	}})
 }
 
@@ -94,13 +99,13 @@ func (p *transfer) moveAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.place(ctx, walked.Root)
+	return p.copyNode(ctx, walked.Root)
 }
 
 // fetch keeps manifests and indexes. Other content is copied once its
 // destination is known.
 func (p *transfer) fetch(ctx context.Context, n *Node) error {
-	if _, err := p.target(n.Namespace); err != nil {
+	if _, err := p.repositoryFor(n.Namespace); err != nil {
 		return err // before anything that it points to is copied
 	}
 	if err := n.Digest.Validate(); err != nil {
@@ -158,64 +163,64 @@ func (p *transfer) reserve(ctx context.Context, n *Node) error {
 		if !oci.IsManifestOrIndex(e.MediaType) {
 			continue
 		}
-		to, err := p.target(path.Join(n.Namespace, e.Child.String()))
+		to, err := p.repositoryFor(path.Join(n.Namespace, e.Child.String()))
 		if err != nil {
 			return err
 		}
 		p.protection.Tag(to, e.Digest)
-		p.keep(put{to, contentKey{e.Digest, true}})
+		p.setTagged(copyKey{to, contentKey{e.Digest, true}})
 	}
 	return nil
 }
 
-func (m *mover) keep(p put) {
+func (m *mover) setTagged(k copyKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept[p] = true
+	m.tagged[k] = true
 }
 
-// keeps reports whether content in a repository gets a protecting tag.
-func (m *mover) keeps(p put) bool {
+// isTagged reports whether content in a repository gets a protecting tag.
+func (m *mover) isTagged(k copyKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.kept[p]
+	return m.tagged[k]
 }
 
-// place copies a node into its repository, once.
-func (p *transfer) place(ctx context.Context, n *Node) error {
+// copyNode copies a node into its repository, once.
+func (p *transfer) copyNode(ctx context.Context, n *Node) error {
 	if n.isManifestOrIndex() && !images.IsIndexType(n.MediaType) && !p.options.isSelected(n) {
 		return nil // it was not a carrier
 	}
-	to, err := p.to(ctx, n)
+	to, err := p.destination(ctx, n)
 	if err != nil {
 		return err
 	}
 	if !n.isManifestOrIndex() {
-		return p.once(put{to, n.key()}, func() error { return p.moveBlob(ctx, n, to) })
+		return p.once(copyKey{to, n.key()}, func() error { return p.moveBlob(ctx, n, to) })
 	}
 	if n.IsMember() {
 		p.show.Member(n)
 	}
 	switch {
 	case p.plain:
-		return p.placeFlat(ctx, n)
+		return p.copyFlattened(ctx, n)
 	case n.Carrier != nil:
-		return p.placeCarrier(ctx, n, to)
+		return p.copyCarrier(ctx, n, to)
 	}
 	return p.putManifest(ctx, n, to, n.Descriptor, p.bytesOf(n.Digest))
 }
 
-// to is the repository that a node's content is copied to.
-func (p *transfer) to(ctx context.Context, n *Node) (auth.Repository, error) {
+// destination is the repository that a node's content is copied to.
+func (p *transfer) destination(ctx context.Context, n *Node) (auth.Repository, error) {
 	home, err := p.home(ctx, n)
 	if err != nil {
 		return home, err
 	}
-	return p.target(oci.Below(p.bundle.Repository, home))
+	return p.repositoryFor(oci.Below(p.bundle.Repository, home))
 }
 
-// target is the repository for a namespace.
-func (m *mover) target(namespace string) (auth.Repository, error) {
+// repositoryFor is the repository for a namespace.
+func (m *mover) repositoryFor(namespace string) (auth.Repository, error) {
 	if m.single || namespace == "" {
 		return m.parent, nil
 	}
@@ -233,16 +238,16 @@ func (m *mover) target(namespace string) (auth.Repository, error) {
 	return to, nil
 }
 
-// placed is the digest of a node at the destination.
-func (m *mover) placed(n *Node) digest.Digest {
+// copiedDigest is the digest of a node at the destination.
+func (m *mover) copiedDigest(n *Node) digest.Digest {
 	if plain := m.plainOf(n); plain.Digest != "" {
 		return plain.Digest
 	}
 	return n.Stored().Digest
 }
 
-// placeCarrier copies a carrier that is a member, as it is.
-func (p *transfer) placeCarrier(ctx context.Context, n *Node, to auth.Repository) error {
+// copyCarrier copies a carrier that is a member, as it is.
+func (p *transfer) copyCarrier(ctx context.Context, n *Node, to auth.Repository) error {
 	carrier, err := p.home(ctx, n.Carrier)
 	if err != nil {
 		return err
@@ -263,7 +268,7 @@ func (p *transfer) placeCarrier(ctx context.Context, n *Node, to auth.Repository
 // putManifest puts a manifest or an index that is below a root, with a
 // protecting tag when it is a member.
 func (p *transfer) putManifest(ctx context.Context, n *Node, to auth.Repository, desc ocispec.Descriptor, data []byte) error {
-	key := put{to, contentKey{desc.Digest, true}}
+	key := copyKey{to, contentKey{desc.Digest, true}}
 	tag, err := p.tag(ctx, n, key)
 	if err != nil {
 		return err
@@ -287,21 +292,21 @@ func (p *transfer) putManifest(ctx context.Context, n *Node, to auth.Repository,
 
 // tag is the tag that protects a manifest or an index; "" for one that is not a
 // member.
-func (p *transfer) tag(ctx context.Context, n *Node, key put) (string, error) {
-	if p.protection == nil || !n.IsMember() && !p.keeps(key) {
+func (p *transfer) tag(ctx context.Context, n *Node, key copyKey) (string, error) {
+	if p.protection == nil || !n.IsMember() && !p.isTagged(key) {
 		return "", nil
 	}
 	home, err := p.home(ctx, n)
 	if err == nil && home != n.Repository { // a copy in another repository
-		return p.protection.Tags(key.what.digest)[1], nil
+		return p.protection.Tags(key.content.digest)[1], nil
 	}
-	return p.protection.Tag(key.to, key.what.digest), err
+	return p.protection.Tag(key.repository, key.content.digest), err
 }
 
 // once does something once for content in a repository; concurrent callers
 // wait.
-func (m *mover) once(p put, do func() error) error {
-	_, err := m.puts.Do(p, func() (struct{}, error) { return struct{}{}, do() })
+func (m *mover) once(k copyKey, do func() error) error {
+	_, err := m.copies.Do(k, func() (struct{}, error) { return struct{}{}, do() })
 	return err
 }
 

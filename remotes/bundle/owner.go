@@ -73,16 +73,16 @@ func (o *owner) home(ctx context.Context, n *Node) (auth.Repository, error) {
 func (o *owner) find(ctx context.Context, n *Node) (auth.Repository, error) {
 	listedBlob := n.Listed && !n.isManifestOrIndex() // not fetched before its home is known
 	if o.bundle.Found(n) != n.Repository || listedBlob {
-		if at, err := o.holder(ctx, n); err != nil || !o.fromParents { // with fromParents, content found above is the member's too
+		if at, err := o.firstWith(ctx, n); err != nil || !o.fromParents { // with fromParents, content found above is the member's too
 			return at, err
 		}
 	}
 	return n.Repository, nil
 }
 
-// holder returns the first of the possible repositories that has a node's
+// firstWith returns the first of the possible repositories that has a node's
 // content.
-func (o *owner) holder(ctx context.Context, n *Node) (auth.Repository, error) {
+func (o *owner) firstWith(ctx context.Context, n *Node) (auth.Repository, error) {
 	repositories := []auth.Repository{n.Repository}
 	if n.Listed || n.Aside || n.isManifestOrIndex() || o.fromParents {
 		repositories = append(repositories, n.Repository.Above(o.bundle.Repository)...)
