@@ -52,9 +52,9 @@ func parsePath(path string) (apipath.Path, bool) {
 
 // kindOf is what a request is about, for counting.
 func kindOf(r *http.Request) find.Kind {
-	q, err := readPath(r)
+	q, ok := parsePath(r.URL.Path) // what is wrong with it was found before
 	switch {
-	case err != nil, q.Word == aboutFront:
+	case !ok, q.Word == aboutFront:
 		return ""
 	case q.Word == atRoot:
 		return find.Base

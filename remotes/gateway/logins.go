@@ -98,7 +98,7 @@ func (l *logins) wait(ctx context.Context, who login) error {
 	if pause > maxHold {
 		return &busyError{pause, "too many wrong passwords for this user, or of many users, from this address"}
 	}
-	if !retry.Sleep(ctx, pause) {
+	if pause > 0 && !retry.Sleep(ctx, pause) {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -218,11 +218,17 @@ type crowd struct {
 // [busyError] when there is none in time.
 func (c *crowds) enter(ctx context.Context, who place) (leave func(), err error) {
 	one := c.join(who)
+	leave = func() { <-one.places; c.part(who, one) }
+	select {
+	case one.places <- struct{}{}:
+		return leave, nil
+	default: // nobody needs a timer but who waits
+	}
 	timer := time.NewTimer(maxHold)
 	defer timer.Stop()
 	select {
 	case one.places <- struct{}{}:
-		return func() { <-one.places; c.part(who, one) }, nil
+		return leave, nil
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-timer.C:
