@@ -144,22 +144,23 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = f.logins.wait(r.Context(), who)
 	}
-	if err != nil {
-		f.send(w, r, f.follows.Refuse(r, err))
-		return
+	leave := func() {}
+	if err == nil {
+		leave, err = f.crowds.enter(r.Context(), who.place)
 	}
-	leave, err := f.crowds.enter(r.Context(), who.place)
+	var resp *http.Response
 	if err != nil {
-		f.send(w, r, f.follows.Refuse(r, err))
-		return
+		resp = f.follows.Refuse(r, err)
+	} else {
+		defer leave() // whatever happens
+		resp = f.answer(w, r, caller, who)
 	}
-	defer leave() // whatever happens
-	f.send(w, r, f.answer(w, r, caller, who))
+	defer resp.Body.Close()
+	f.send(w, r, resp)
 }
 
 // send sends an answer to the client.
 func (f *Front) send(w http.ResponseWriter, r *http.Request, resp *http.Response) {
-	defer resp.Body.Close()
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0") // docker wants to see it in refusals, too
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
@@ -221,9 +222,9 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 		return f.follows.RoundTrip(out)
 	}
 	if q.Word == apipath.Manifests {
-		size, err := f.takeManifest(r)
-		if err != nil {
-			return nil, err
+		size, full := f.takeManifest(r)
+		if full != nil {
+			return nil, full
 		}
 		defer f.manifests.Release(size)
 	}

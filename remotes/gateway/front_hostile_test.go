@@ -148,8 +148,11 @@ func TestFrontAnswersStrangeRequests(t *testing.T) {
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Errorf("%.80q: %v", line, err)
-		} else if resp.StatusCode != status {
-			t.Errorf("%.80q: %s, want %d", line, resp.Status, status)
+		} else {
+			_ = resp.Body.Close()
+			if resp.StatusCode != status {
+				t.Errorf("%.80q: %s, want %d", line, resp.Status, status)
+			}
 		}
 		_ = conn.Close()
 	}
@@ -211,7 +214,7 @@ func TestFrontEndsStalledUploads(t *testing.T) {
 		req := fronttest.NewRequest(t, http.MethodPut, n.Server.URL+path, "", "Content-Type", ocispec.MediaTypeImageManifest)
 		req.Body, req.ContentLength = body, 10
 		req.SetBasicAuth("alice", fronttest.Secret)
-		resp, err := n.Server.Client().Transport.RoundTrip(req) //nolint:bodyclose // below
+		resp, err := n.Server.Client().Transport.RoundTrip(req)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
