@@ -363,10 +363,11 @@ func TestFrontMountsWhatIsServed(t *testing.T) {
 func TestLoginsAreVerified(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t, nil)
-	n.Registry.AllowAnonymous("org/app")
 	image := n.Registry.Image("org/app", []byte("public"))
+	n.Registry.ResetIntercepts()
+	n.Registry.Intercept(registrytest.Say(http.StatusOK, image.MediaType, n.Registry.Body(image.Digest), registrytest.Of(registrytest.KindManifest))) // without a challenge
 	wrong := find.Caller{Username: "alice", Password: "no-secret"}
-	for _, path := range []string{statementPath, "/v2/org/app/manifests/" + image.Digest.String()} {
+	for _, path := range []string{"/v2/org/app/manifests/" + image.Digest.String(), statementPath} {
 		req := fronttest.NewRequest(t, http.MethodGet, n.Server.URL+path, "")
 		req.SetBasicAuth(wrong.Username, wrong.Password)
 		_ = fronttest.Send(t, n.Server.Client().Transport, req)
