@@ -76,10 +76,11 @@ func BenchmarkServePull(b *testing.B) {
 				s.newServe(b)
 				for i := range ways {
 					s.registry.requests()
+					s.registry.tokens.requests()
 					began := time.Now()
 					must(b, pulls[i]())
 					times[i] = append(times[i], time.Since(began))
-					requests[i] = len(s.registry.requests())
+					requests[i] = len(s.registry.requests()) + len(s.registry.tokens.requests())
 				}
 			}
 			b.ReportMetric(0, "ns/op")
