@@ -46,6 +46,17 @@ func Text(s string) string {
 	return b.String()
 }
 
+// MaxMessage bounds a message as it is shown, in bytes: errors quote registries.
+const MaxMessage = 2048
+
+// Message is [Text], cut at [MaxMessage].
+func Message(s string) string {
+	if s = Text(s); len(s) > MaxMessage {
+		s = strings.ToValidUTF8(s[:MaxMessage], "") + "…"
+	}
+	return s
+}
+
 // Quote formats a string for an error: quoted, escaped to ASCII, on one line,
 // and cut after 64 bytes.
 func Quote(s string) string {

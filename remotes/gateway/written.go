@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nestedoci/nested/internal/retry"
@@ -19,8 +18,6 @@ import (
 const (
 	// maxRefusal bounds what is read of a registry's words about a write, in bytes.
 	maxRefusal = 64 << 10
-	// maxWords bounds a text among them, in bytes.
-	maxWords = 2048
 	// maxLocation bounds where an upload goes on, in bytes: sealed it is part of
 	// a path, for which the server and most proxies have no more than 32 KiB.
 	maxLocation = 16 << 10
@@ -81,7 +78,7 @@ func words(resp *http.Response) []byte {
 		said = []registry.Complaint{{Code: "UNKNOWN", Message: registry.StatusErrorOf(resp).Error()}}
 	}
 	for i, c := range said {
-		said[i] = registry.Complaint{Code: shown(c.Code), Message: shown(c.Message), Detail: shownIn(c.Detail)}
+		said[i] = registry.Complaint{Code: sanitize.Message(c.Code), Message: sanitize.Message(c.Message), Detail: shownIn(c.Detail)}
 	}
 	data, err = json.Marshal(map[string]any{"errors": said})
 	if err != nil {
@@ -90,19 +87,11 @@ func words(resp *http.Response) []byte {
 	return data
 }
 
-// shown is a text on one line, escaped and cut.
-func shown(s string) string {
-	if s = sanitize.Text(s); len(s) > maxWords {
-		s = strings.ToValidUTF8(s[:maxWords], "") + "…"
-	}
-	return s
-}
-
 // shownIn is a value of JSON in which all texts are so.
 func shownIn(value any) any {
 	switch v := value.(type) {
 	case string:
-		return shown(v)
+		return sanitize.Message(v)
 	case []any:
 		for i := range v {
 			v[i] = shownIn(v[i])
@@ -110,7 +99,7 @@ func shownIn(value any) any {
 	case map[string]any:
 		clean := map[string]any{}
 		for name, in := range v {
-			clean[shown(name)] = shownIn(in)
+			clean[sanitize.Message(name)] = shownIn(in)
 		}
 		return clean
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -46,7 +45,7 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 	if denied, ok := errors.AsType[*auth.DeniedError](err); ok && f.options.Complete && denied.Anonymous {
 		no.Message = "log in here first, as docker login does" // not at the registry that is asked
 	}
-	message := printable(no.Message)
+	message := sanitize.Message(no.Message)
 	header := http.Header{"Content-Type": {"application/json"}, "X-Content-Type-Options": {"nosniff"}}
 	if f.options.PerCaller && no.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", `Basic realm="nested"`)
@@ -63,10 +62,7 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 			header.Set("Retry-After", strconv.Itoa(int(max(wait, time.Second).Seconds())))
 		}
 	}
-	body, failed := json.Marshal(map[string]any{"errors": []map[string]string{{"code": no.Code, "message": message}}})
-	if failed != nil {
-		body = nil // cannot happen: strings encode
-	}
+	body, _ := json.Marshal(map[string]any{"errors": []map[string]string{{"code": no.Code, "message": message}}}) // strings encode
 	fields := log.Fields{"status": no.Status}
 	if q.repository != (auth.Repository{}) {
 		fields["repository"], fields["kind"] = q.repository.String(), string(q.kind)
@@ -85,10 +81,7 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 
 // AnswerJSON is an answer with a value.
 func AnswerJSON(status int, value any) *http.Response {
-	data, err := json.Marshal(value)
-	if err != nil {
-		data = nil // callers have values that encode
-	}
+	data, _ := json.Marshal(value) //nolint:errchkjson // callers have values that encode
 	return AnswerWith(status, http.Header{"Content-Type": {"application/json"}, "Docker-Distribution-Api-Version": {"registry/2.0"}}, data)
 }
 
@@ -132,16 +125,4 @@ func answerTo(code int) int {
 		return code
 	}
 	return http.StatusBadGateway
-}
-
-// maxMessage bounds a message as it is shown, in bytes: errors quote registries.
-const maxMessage = 2048
-
-// printable is a message on one line, escaped and cut.
-func printable(s string) string {
-	s = sanitize.Text(s)
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
-	}
-	return s
 }

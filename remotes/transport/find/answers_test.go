@@ -45,7 +45,7 @@ func TestErrorMessagesAreSanitized(t *testing.T) {
 				t.Fatalf("%s %v: %+v, %v", test.name, at, got, err)
 			}
 			shown := answer.Errors[0].Message
-			if at.kind == registrytest.KindManifest && strings.Contains(shown, "SAID") != test.shown || len(shown) > maxMessage+len("…") ||
+			if at.kind == registrytest.KindManifest && strings.Contains(shown, "SAID") != test.shown || len(shown) > sanitize.MaxMessage+len("…") ||
 				strings.ContainsFunc(shown, func(r rune) bool { return !sanitize.IsShown(r) || r == unicode.ReplacementChar }) {
 				t.Errorf("%s %v: %d bytes, %q", test.name, at, len(shown), shown)
 			}

@@ -207,6 +207,22 @@ func TestCutManifestIsFetchedAgainByTag(t *testing.T) {
 	}
 }
 
+// TestTagAllowsAnotherSearch: whoever asks for a tag after a search that found nothing may have the index that it names now,
+// and gets what is in that.
+func TestTagAllowsAnotherSearch(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, node)
+	s.Publish()
+	s.Pull("v1")
+	s.Get("blobs", digest.FromString("nowhere"))
+	worker := s.Registry.Image("org/app/worker", []byte("worker"))
+	s.Registry.Tag("org/app", "v1", s.Registry.Index("org/app", registrytest.Member(worker, "worker")).Digest)
+	s.Do(http.MethodHead, "/v2/org/app/manifests/v1") // the client has the index
+	if got := s.Get("manifests", worker.Digest); got.Status != http.StatusOK {
+		t.Errorf("%d %s", got.Status, got.Body)
+	}
+}
+
 // TestFruitlessSearchIsMadeAgainInTime: how long a search is not made again does not depend on how often somebody asks.
 func TestFruitlessSearchIsMadeAgainInTime(t *testing.T) {
 	t.Parallel()

@@ -60,6 +60,9 @@ func (f *Finder) headTag(ctx context.Context, q Request) (*content, error) {
 		}
 		return c, err
 	}
+	if images.IsIndexType(c.mediaType) {
+		f.searches.again(q.tenant()) // the client may have it, and then only asks for what it names
+	}
 	if !images.IsManifestType(c.mediaType) || from != q.repository || c.size > 2*f.rule.Limits().Manifest {
 		return c, nil
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// completeTime is how long a search that found nothing is not repeated. What
-	// is published in the meantime is learnt when its tag is requested.
+	// completeTime is how long a search that found nothing is not repeated, unless
+	// a tag is requested: what is published in the meantime is behind one.
 	completeTime = time.Minute
 	// walkTime is how long a search that gave up can be continued.
 	walkTime = 10 * time.Minute
@@ -147,6 +147,15 @@ func (s *searches) take(k tenant) *walk {
 		w.memory.Release()
 	}
 	return &walk{tenant: k, below: map[step]string{}, memory: s.memory.TakeNone(k)}
+}
+
+// again lets the tenant's next search look at everything once more.
+func (s *searches) again(k tenant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.idle[k]; w != nil {
+		w.complete = time.Time{}
+	}
 }
 
 // put remembers a search that has ended.
