@@ -103,7 +103,7 @@ func publishedByHand(t *testing.T, serves, property bool) (*execScene, node) {
 	bundle := node{members: []member{{namespace: "nested"}}}
 	s := newBundleScene(t, true, bundle)
 	publisher := loginOf("org/app/nested")
-	s.registry.tokens.users[publisher.username] = user{password: publisher.password, rights: pushes("org/app/nested")}
+	s.registry.tokens.know(publisher.username, user{password: publisher.password, rights: pushes("org/app/nested")})
 	pushed := s.do(t, "oras push --no-tty --artifact-type application/vnd.test.rpm --format json "+execHost+"/org/app/nested:manifest hello.rpm:application/x-rpm",
 		"DOCKER_CONFIG="+dockerConfig(t, map[string]login{execHost: publisher}, nil))
 	nested := &bundle.members[0].node
@@ -180,11 +180,11 @@ func (s *execScene) checkGateway(t *testing.T, bundle node) {
 	t.Helper()
 	for _, name := range repositories("org/app", bundle) { // behind a front clients have one for all
 		who := loginOf(name)
-		rights := s.registry.tokens.users[who.username].rights
+		rights := s.registry.tokens.user(who.username).rights
 		if rights == nil {
 			rights = pulls(name)
 		}
-		s.registry.tokens.users[who.username] = user{password: who.password, rights: rights}
+		s.registry.tokens.know(who.username, user{password: who.password, rights: rights})
 	}
 	t.Setenv("HTTPS_PROXY", s.variable("HTTPS_PROXY"))
 	t.Setenv("SSL_CERT_FILE", s.variable("SSL_CERT_FILE"))

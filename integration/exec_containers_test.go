@@ -124,7 +124,7 @@ func TestExecPodman(t *testing.T) {
 	s.checkTokens(t)
 
 	who := loginOf("org/app/web")
-	s.registry.tokens.users[who.username] = user{password: who.password, rights: pushes("org/app/web")}
+	s.registry.tokens.know(who.username, user{password: who.password, rights: pushes("org/app/web")})
 	s.exec(t, "buildah push --quiet "+ref+" docker://"+execHost+"/org/app/web:v2")
 	s.do(t, "podman manifest create list")
 	s.exec(t, "podman manifest add --annotation "+childNamespace+"=web list docker://"+execHost+"/org/app/web:v2")

@@ -26,7 +26,7 @@ func BenchmarkServeRelease(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			r := startReplicas(b, 0)
 			for i := range logins {
-				r.registry.tokens.users[fmt.Sprint("node", i)] = user{password: "canary", rights: pulls(everyRepository)}
+				r.registry.tokens.know(fmt.Sprint("node", i), user{password: "canary", rights: pulls(everyRepository)})
 			}
 			base := newLayer(b, "base", randomBlob("", 1<<20).data)
 			r.registry.pushNode(b, "org/app", "v1", newBundle(b, fleet(b, 0, 5, base, 1<<18)...))

@@ -66,7 +66,7 @@ func (s *execScene) behindServe(t *testing.T, bundle node) *execScene {
 	for _, name := range []string{"org/app", "org/copy"} {
 		rights[name] = []string{"pull", "push", "delete"}
 	}
-	s.registry.tokens.users[who.username] = user{password: who.password, rights: rights}
+	s.registry.tokens.know(who.username, user{password: who.password, rights: rights})
 	var env []string
 	for _, entry := range s.env {
 		if !strings.HasPrefix(entry, "DOCKER_CONFIG=") { // it has no use for one

@@ -75,6 +75,20 @@ func serveTokens(t testing.TB, users map[string]user, serve func(*httptest.Serve
 	return s
 }
 
+// user is whom the server knows by a name.
+func (s *tokenServer) user(name string) user {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.users[name]
+}
+
+// know makes somebody known from now on.
+func (s *tokenServer) know(name string, u user) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users[name] = u
+}
+
 // refuseWhen lets the server refuse some requests, with the status that refuse returns.
 func (s *tokenServer) refuseWhen(refuse func(tokenRequest) int) {
 	s.mu.Lock()
@@ -143,7 +157,7 @@ func (s *tokenServer) check(asked *tokenRequest, secret string, r *http.Request)
 	case "anonymous":
 		known = true
 	case "basic", "password":
-		known = asked.User != "" && secret != "" && s.users[asked.User].password == secret
+		known = asked.User != "" && secret != "" && s.user(asked.User).password == secret
 	case "refresh_token":
 		asked.User, known = s.identify(secret)
 	default:
@@ -156,6 +170,8 @@ func (s *tokenServer) check(asked *tokenRequest, secret string, r *http.Request)
 }
 
 func (s *tokenServer) identify(identity string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for name, u := range s.users {
 		if identity != "" && u.identity == identity {
 			return name, true
@@ -182,7 +198,7 @@ func (s *tokenServer) answer(asked tokenRequest) map[string]any {
 
 // grant is the part of what was asked for that the user has.
 func (s *tokenServer) grant(asked tokenRequest) []access {
-	granted, rights := []access{}, s.users[asked.User].rights
+	granted, rights := []access{}, s.user(asked.User).rights
 	for _, scope := range asked.Scopes {
 		repository, actions, ok := parseScope(scope)
 		if !ok {

@@ -259,6 +259,9 @@ func (f *Finder) follow(ctx context.Context, q Request, p nested.Place, c *conte
 	if (images.IsIndexType(c.mediaType) || p.Strict()) && f.locations.Learnt(q.repository, c.at(p), served) {
 		return nil, nil
 	}
+	if plain, _ := f.plain.Get(step{q.repository, c.digest, c.size}); plain && served == q.repository && !p.Strict() {
+		return nil, nil
+	}
 	return f.learn(ctx, q, p, c, served)
 }
 
@@ -285,6 +288,7 @@ func (f *Finder) learn(ctx context.Context, q Request, p nested.Place, c *conten
 		err = f.locations.LearnManifest(ctx, q.repository, p, served, []nested.Place{*carried})
 	case served == q.repository:
 		err = f.locations.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
+		f.plain.Put(step{q.repository, c.digest, c.size}, true, 10*time.Second) // many clients ask for it at a time
 	}
 	if images.IsManifestType(c.mediaType) && !p.Strict() {
 		f.carriers.put(c.digest, carried)

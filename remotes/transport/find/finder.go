@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -60,6 +61,7 @@ type Finder struct {
 	memory    *Memory
 	held      held
 	carriers  carriers
+	plain     flight.Map[step, bool] // names nothing elsewhere, as was seen a moment ago
 	rights    rights
 	searches  searches
 	readAhead readAhead
