@@ -287,7 +287,7 @@ func (f *Finder) learn(ctx context.Context, q Request, p nested.Place, c *conten
 	case carried != nil:
 		err = f.locations.LearnManifest(ctx, q.repository, p, served, []nested.Place{*carried})
 	case served == q.repository:
-		err = f.locations.Prefer(ctx, q.repository, p, found) // what members have too, a plain image has here
+		err = f.locations.Prefer(ctx, q.repository, p, found)                   // what members have too, a plain image has here
 		f.plain.Put(step{q.repository, c.digest, c.size}, true, 10*time.Second) // many clients ask for it at a time
 	}
 	if images.IsManifestType(c.mediaType) && !p.Strict() {
