@@ -42,17 +42,11 @@ func (c *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocis
 	if subject.Validate() != nil {
 		return nil
 	}
-	end, err := c.lists.Take(ctx, listOf{at, subject})
+	f, end, err := c.takeList(ctx, at, subject)
 	if err != nil {
 		return err
 	}
 	defer end()
-	e, err := c.pushEndpoint(at)
-	if err != nil {
-		return err
-	}
-	h := e.pushHost(at)
-	f := fetcher{client: c, repository: at, hosts: []Host{h}}
 	listed, err := f.listAt(ctx, docker.HostCapabilityPush, "referrers/"+subject.String(), nil, nil)
 	switch {
 	case err == nil && lists(listed, entry.Digest):
@@ -60,7 +54,7 @@ func (c *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocis
 	case err != nil && !isAbsent(err) && !isDenial(err):
 		return fmt.Errorf("referrers of %s@%s: %w", at, subject, err)
 	}
-	err = f.changeList(ctx, h, subject, func(listed []ocispec.Descriptor) []ocispec.Descriptor {
+	err = f.changeList(ctx, subject, func(listed []ocispec.Descriptor) []ocispec.Descriptor {
 		if lists(listed, entry.Digest) {
 			return listed
 		}
@@ -76,24 +70,32 @@ func (c *Client) ListReferrer(ctx context.Context, at auth.Repository, desc ocis
 // referrers of a subject, where there is such a list. Errors: as for
 // [Client.ListReferrer].
 func (c *Client) UnlistReferrer(ctx context.Context, at auth.Repository, subject, gone digest.Digest) error {
-	end, err := c.lists.Take(ctx, listOf{at, subject})
+	f, end, err := c.takeList(ctx, at, subject)
 	if err != nil {
 		return err
 	}
 	defer end()
-	e, err := c.pushEndpoint(at)
-	if err != nil {
-		return err
-	}
-	h := e.pushHost(at)
-	f := fetcher{client: c, repository: at, hosts: []Host{h}}
-	err = f.changeList(ctx, h, subject, func(listed []ocispec.Descriptor) []ocispec.Descriptor {
+	err = f.changeList(ctx, subject, func(listed []ocispec.Descriptor) []ocispec.Descriptor {
 		return slices.DeleteFunc(slices.Clone(listed), func(d ocispec.Descriptor) bool { return d.Digest == gone })
 	})
 	if err != nil {
 		return fmt.Errorf("take %s out of the list of referrers of %s@%s: %w", oci.Short(gone), at, subject, err)
 	}
 	return nil
+}
+
+// takeList takes the turn to change the list of a subject, at the host of its
+// repository for pushing. end gives the turn back.
+func (c *Client) takeList(ctx context.Context, at auth.Repository, subject digest.Digest) (f fetcher, end func(), err error) {
+	if end, err = c.lists.Take(ctx, listOf{at, subject}); err != nil {
+		return f, nil, err
+	}
+	e, err := c.pushEndpoint(at)
+	if err != nil {
+		end()
+		return f, nil, err
+	}
+	return fetcher{client: c, repository: at, hosts: []Host{e.pushHost(at)}}, end, nil
 }
 
 func lists(listed []ocispec.Descriptor, d digest.Digest) bool {
@@ -111,7 +113,8 @@ const (
 // clients may do so at the same time. Where the registry supports conditional
 // requests no change is lost; elsewhere checking afterwards finds nearly all lost
 // ones.
-func (f fetcher) changeList(ctx context.Context, h Host, subject digest.Digest, change func([]ocispec.Descriptor) []ocispec.Descriptor) error {
+func (f fetcher) changeList(ctx context.Context, subject digest.Digest, change func([]ocispec.Descriptor) []ocispec.Descriptor) error {
+	h := f.hosts[0]
 	for attempt := range maxChanges {
 		listed, now, err := f.tagged(ctx, h, subject)
 		switch {
