@@ -36,6 +36,16 @@ func Kind(mediaType, artifactType string) string {
 	return mediaType
 }
 
+// Describe is the descriptor of content: with the digest that is said of it, where
+// it has that, else with its sha256.
+func Describe(mediaType string, data []byte, said digest.Digest) ocispec.Descriptor {
+	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	if said.Validate() == nil && said.Algorithm().FromBytes(data) == said {
+		d.Digest = said
+	}
+	return d
+}
+
 // Verify says why bytes do not match a descriptor, or returns "".
 func Verify(d ocispec.Descriptor, data []byte) string {
 	if int64(len(data)) != d.Size {

@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -86,7 +86,7 @@ func (b *behind) read(r *http.Request) (written, error) {
 		return w, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}
 	query := r.URL.Query()
-	w.Request = registry.Request{Repository: repository, Method: r.Method, Path: e.Word + "/" + e.Reference, Query: query, Header: kept(r.Header, passedOn)}
+	w.Request = registry.Request{Repository: repository, Method: r.Method, Path: e.Word + "/" + e.Reference, Query: query, Header: find.Kept(r.Header, passedOn)}
 	w.purpose = repository.String() + " " + find.CallerOf(r.Context()).Username
 	switch {
 	case w.upload && e.Reference != "":
@@ -97,12 +97,10 @@ func (b *behind) read(r *http.Request) (written, error) {
 	if err == nil && r.Body != nil && r.Body != http.NoBody {
 		err = w.take(r)
 	}
-	if d := query.Get("digest"); w.upload && d != "" {
-		w.done = apipath.Path{Name: e.Name, Word: apipath.Blobs, Reference: d}.String()
-	} else if d := query.Get("mount"); w.upload && d != "" {
-		w.done = apipath.Path{Name: e.Name, Word: apipath.Blobs, Reference: d}.String()
-	} else if !w.upload {
+	if d := cmp.Or(query.Get("digest"), query.Get("mount")); !w.upload {
 		w.done = r.URL.Path
+	} else if d != "" {
+		w.done = apipath.Path{Name: e.Name, Word: apipath.Blobs, Reference: d}.String()
 	}
 	return w, err
 }
@@ -159,18 +157,15 @@ func (b *behind) location(w written, status int, location string) string {
 // list lists a manifest that has a subject among the referrers of that, where the
 // registry does not: clients hear from a front that it does.
 func (b *behind) list(ctx context.Context, w written, resp *http.Response) error {
-	var manifest struct{ Subject *ocispec.Descriptor }
-	if json.Unmarshal(w.data, &manifest) != nil || manifest.Subject == nil || resp.Header.Get("Oci-Subject") != "" {
+	desc := oci.Describe(registry.MediaType(w.Header.Get("Content-Type")), w.data, digest.Digest(w.reference))
+	subject, _ := oci.DescribeReferrer(desc, w.data)
+	if subject == "" || resp.Header.Get("Oci-Subject") != "" {
 		return nil
-	}
-	desc := ocispec.Descriptor{MediaType: registry.MediaType(w.Header.Get("Content-Type")), Digest: digest.FromBytes(w.data), Size: int64(len(w.data))}
-	if strings.HasPrefix(w.reference, "sha512:") {
-		desc.Digest = digest.SHA512.FromBytes(w.data)
 	}
 	if err := b.registries.ListReferrer(ctx, w.Repository, desc, w.data); err != nil {
 		return err
 	}
-	resp.Header.Set("Oci-Subject", manifest.Subject.Digest.String())
+	resp.Header.Set("Oci-Subject", subject.String())
 	return nil
 }
 

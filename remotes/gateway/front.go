@@ -194,7 +194,8 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 	if err := notForBrowsers(r); err != nil {
 		return nil, err
 	}
-	registry, err := f.registry(r)
+	query := r.URL.Query()
+	registry, err := f.registry(r.Host, query["ns"])
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +218,7 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 	out := r.Clone(r.Context())
 	out.URL.Scheme, out.URL.Host, out.URL.Path, out.Host, out.RequestURI = "https", registry, q.String(), "", ""
 	out.Header.Del("Authorization")
-	out.URL.RawQuery = f.query(registry, r.URL.Query()).Encode()
+	out.URL.RawQuery = f.query(registry, query).Encode()
 	if r.Body == nil || r.Body == http.NoBody {
 		return f.follows.RoundTrip(out)
 	}
@@ -266,16 +267,16 @@ func (f *Front) query(registry string, query url.Values) url.Values {
 
 // registry is the one behind the name that a request is for. A ns, as containerd
 // sends it to mirrors, has to name it as well.
-func (f *Front) registry(r *http.Request) (string, error) {
-	host := strings.ToLower(r.Host)
+func (f *Front) registry(name string, ns []string) (string, error) {
+	host := strings.ToLower(name)
 	registry, ok := f.options.Registries[host]
-	if name, _, err := net.SplitHostPort(host); !ok && err == nil {
-		registry, ok = f.options.Registries[name]
+	if withoutPort, _, err := net.SplitHostPort(host); !ok && err == nil {
+		registry, ok = f.options.Registries[withoutPort]
 	}
 	if !ok {
-		return "", &find.Failure{Status: http.StatusMisdirectedRequest, Code: "DENIED", Message: fmt.Sprintf("no registry is served as %.80q; see registries in the configuration", r.Host)}
+		return "", &find.Failure{Status: http.StatusMisdirectedRequest, Code: "DENIED", Message: fmt.Sprintf("no registry is served as %.80q; see registries in the configuration", name)}
 	}
-	if ns := r.URL.Query()["ns"]; len(ns) > 1 || len(ns) == 1 && ns[0] != registry {
+	if len(ns) > 1 || len(ns) == 1 && ns[0] != registry {
 		return "", &find.Failure{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: fmt.Sprintf("ns is %.80q, and the registry here another one", ns)}
 	}
 	return registry, nil

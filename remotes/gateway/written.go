@@ -29,7 +29,7 @@ const (
 // [registry.StatusError] and [registry.AnswerError] for what is no such answer.
 func answerOf(q registry.Request, resp *http.Response) (*http.Response, error) {
 	host, status := resp.Request.URL.Host, resp.StatusCode
-	header := kept(resp.Header, answered)
+	header := find.Kept(resp.Header, answered)
 	switch {
 	case registry.IsPage(resp.Header.Get("Content-Type")) && status < http.StatusBadRequest:
 		return nil, errors.Join(&registry.AnswerError{Host: host, Of: q.Repository.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), Write: true}, resp.Body.Close())
@@ -109,14 +109,3 @@ func shownIn(value any) any {
 // answered are the headers of a registry's answer to a write that clients get.
 var answered = []string{"Content-Type", "Content-Length", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Docker-Upload-Uuid", "Location",
 	"Oci-Chunk-Max-Length", "Oci-Chunk-Min-Length", "Oci-Subject", "Oci-Tag", "Range", "Retry-After", "Warning"}
-
-// kept are the headers of these names.
-func kept(header http.Header, names []string) http.Header {
-	k := http.Header{}
-	for _, name := range names {
-		if v := header.Values(name); len(v) > 0 {
-			k[http.CanonicalHeaderKey(name)] = v
-		}
-	}
-	return k
-}

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/find"
@@ -63,7 +64,7 @@ func (t *Transport) take(ctx context.Context, f *find.Finder, o *find.Origin, r 
 	if err = r.Body.Close(); err != nil {
 		return nil, err
 	}
-	p := &push{t, f, o, q, describe(r, q, data), data, nil}
+	p := &push{t, f, o, q, oci.Describe(registry.MediaType(r.Header.Get("Content-Type")), data, saidDigest(q)), data, nil}
 	if !images.IsIndexType(p.desc.MediaType) {
 		f.Began(ctx)
 		return p.pass(ctx)
@@ -87,16 +88,6 @@ func (t *Transport) take(ctx context.Context, f *find.Finder, o *find.Origin, r 
 type rest struct {
 	io.Reader
 	io.Closer
-}
-
-// describe is the descriptor of what is pushed: with the digest that the request
-// says, where it has that.
-func describe(r *http.Request, q find.Request, data []byte) ocispec.Descriptor {
-	desc := ocispec.Descriptor{MediaType: registry.MediaType(r.Header.Get("Content-Type")), Digest: digest.FromBytes(data), Size: int64(len(data))}
-	if said := saidDigest(q); said.Validate() == nil && said.Algorithm().FromBytes(data) == said {
-		desc.Digest = said
-	}
-	return desc
 }
 
 // saidDigest is the digest that a request says of what is pushed; "" when it says

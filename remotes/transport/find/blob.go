@@ -87,7 +87,7 @@ var passed = []string{"Content-Type", "Content-Range", "Content-Encoding", "Acce
 
 // passable is the header of a registry's answer as clients get it.
 func passable(q Request, resp *http.Response) http.Header {
-	header := kept(resp.Header, passed)
+	header := Kept(resp.Header, passed)
 	if header.Get("Docker-Content-Digest") == "" && q.digest != "" {
 		header.Set("Docker-Content-Digest", q.digest.String())
 	}

@@ -146,11 +146,11 @@ func keptHeader(resp *http.Response) http.Header {
 		}
 		return header
 	}
-	return kept(resp.Header, append([]string{"Docker-Content-Digest"}, passedOfContent...))
+	return Kept(resp.Header, append([]string{"Docker-Content-Digest"}, passedOfContent...))
 }
 
-// kept are the headers of these names.
-func kept(header http.Header, names []string) http.Header {
+// Kept are the headers of these names.
+func Kept(header http.Header, names []string) http.Header {
 	k := http.Header{}
 	for _, name := range names {
 		if v := header.Values(name); len(v) > 0 {
