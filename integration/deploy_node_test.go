@@ -29,11 +29,9 @@ type deployNode struct {
 	secret string // contents of the secret nested-docker
 }
 
-// command is a container's command with its mounts, as the kubelet and containerd make them.
-func (n *deployNode) command(t *testing.T, name string) []string {
+// containerScript puts nestctl into the root of a container, and returns the script that runs one.
+func containerScript(t *testing.T, root string) string {
 	t.Helper()
-	c := n.container(t, name)
-	root := filepath.Join(n.work, strconv.Itoa(time.Now().Nanosecond())+name)
 	program, err := exec.LookPath("nestctl")
 	must(t, err)
 	writeFile(t, filepath.Join(root, "nestctl"), readText(t, program))
@@ -41,6 +39,15 @@ func (n *deployNode) command(t *testing.T, name string) []string {
 	must(t, os.Chmod(root, 0o755))
 	script, err := filepath.Abs("testdata/container.sh")
 	must(t, err)
+	return script
+}
+
+// command is a container's command with its mounts, as the kubelet and containerd make them.
+func (n *deployNode) command(t *testing.T, name string) []string {
+	t.Helper()
+	c := n.container(t, name)
+	root := filepath.Join(n.work, strconv.Itoa(time.Now().Nanosecond())+name)
+	script := containerScript(t, root)
 	command := []string{"unshare", "--mount", "sh", script, root}
 	for _, m := range c.VolumeMounts {
 		mode := "rw"

@@ -378,13 +378,7 @@ func (d frontDeployment) command(t *testing.T, work string, secrets map[string]s
 	t.Helper()
 	c, s := d.container(), d.pod().SecurityContext
 	root := filepath.Join(work, "root")
-	program, err := exec.LookPath("nestctl")
-	must(t, err)
-	writeFile(t, filepath.Join(root, "nestctl"), readText(t, program))
-	must(t, os.Chmod(filepath.Join(root, "nestctl"), 0o755))
-	must(t, os.Chmod(root, 0o755))
-	script, err := filepath.Abs("testdata/container.sh")
-	must(t, err)
+	script := containerScript(t, root)
 	command := []string{"unshare", "--mount", "env", fmt.Sprintf("AS=%d:%d", *s.RunAsUser, *s.RunAsGroup), "sh", script, root}
 	for _, m := range c.VolumeMounts {
 		dir := filepath.Join(work, m.Name)

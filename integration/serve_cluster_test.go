@@ -179,7 +179,7 @@ func (r *replicas) command(env []string, name string, args ...string) task {
 	}}
 }
 
-// tasks are fifty pulls and twenty pushes, in mixed order, and what tells whether a tag was pushed.
+// tasks are fifty pulls and twenty pushes, in mixed order, and what reports whether a tag was pushed.
 func (r *replicas) tasks(t *testing.T) (tasks []task, pushed map[string]func(*testing.T, string)) {
 	t.Helper()
 	env, from, resolver := r.env(t), r.host()+"/org/app:v1", r.containerdResolver(t)
