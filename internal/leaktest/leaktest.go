@@ -42,8 +42,7 @@ func (c checked) Run() int {
 	for range 3 { // pipes that package net keeps to copy between connections: one for their pool, one for its victims, one to close
 		runtime.GC()
 	}
-	err := goleak.Find(ignore)
-	err = errors.Join(err, c.settle(func() error {
+	err := errors.Join(c.settle(func() error { return goleak.Find(ignore) }), c.settle(func() error {
 		if after := files(); len(after) > len(before) {
 			return fmt.Errorf("%d files are open, %d were before: %q", len(after), len(before), after)
 		}
