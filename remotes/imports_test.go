@@ -31,6 +31,7 @@ var leaves = map[string][]string{
 	"remotes/transport/find":      {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"remotes/gateway":             {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"remotes/transport/locations": {module + "internal/oci", module + "internal/sanitize", trust},
+	"remotes/transport/callers":   {},
 	"config":                      {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"plugin":                      {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"internal/oci":                {module + "internal/sanitize", module + "remotes/auth"},
@@ -43,8 +44,10 @@ func TestImportDirection(t *testing.T) {
 		"remotes/registry": {containerd + "client", module + "cmd", module + "internal", module + "remotes/nested", module + "remotes/transport", module + "remotes/gateway", module + "config"},
 		"remotes/gateway":  {containerd + "client", module + "cmd", module + "internal", module + "config"},
 		// It is for other people's programs, too.
-		"remotes/transport":      {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
-		"remotes/transport/find": {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
+		"remotes/transport":         {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
+		"remotes/transport/find":    {containerd + "client", "github.com/prometheus", module + "cmd", module + "internal", module + "config", module + "remotes/gateway"},
+		"remotes/transport/answers": {module, "github.com", "golang.org"},
+		"remotes/transport/callers": {containerd, module + "cmd", module + "internal", module + "remotes/registry", module + "remotes/nested"},
 		// It is asked by key, and asks nobody.
 		"remotes/transport/locations": {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "config", module + "remotes/registry", module + "remotes/gateway"},
 		// A layout is one of the targets of a bundle, which knows none of them.

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/transport/find"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // Pattern matches repositories, and with each of them what is below it:
@@ -70,7 +70,7 @@ func matchPrefix(pattern, name []string) bool {
 func (g *Gateway) credentials() auth.Source {
 	switch {
 	case g.options.Mode == Pod:
-		return find.Callers{}
+		return callers.Source{}
 	case g.options.Credentials == nil:
 		return auth.Sources{}
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/transport/find"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // TestAllowListIsAboutParents: an allow list is about parents; what is below one that is allowed is served, and for nothing else a
@@ -61,7 +61,7 @@ func TestAllowListIsAboutParents(t *testing.T) {
 
 // TestNodeKnowsNoCallers: in mode Node nobody gets a share of their own, of memory or of what is kept, by what they show.
 func TestNodeKnowsNoCallers(t *testing.T) {
-	for mode, want := range map[Mode]find.Caller{Node: {}, Pod: {Username: "user", Password: "password"}} {
+	for mode, want := range map[Mode]callers.Caller{Node: {}, Pod: {Username: "user", Password: "password"}} {
 		g := New(Options{Mode: mode})
 		defer g.Close()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/", http.NoBody)

@@ -9,18 +9,19 @@ import (
 	"sync/atomic"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
-// showing is [find.Callers], which notes when a credential is shown to the
+// showing is [callers.Source], which notes when a credential is shown to the
 // registry: an answer for which none was needed says nothing about it.
-type showing struct{ find.Callers }
+type showing struct{ callers.Source }
 
 type shownKey struct{}
 
 // Lookup implements [auth.Source].
 func (s showing) Lookup(ctx context.Context, of auth.Repository) (auth.Credential, error) {
-	c, err := s.Callers.Lookup(ctx, of)
+	c, err := s.Source.Lookup(ctx, of)
 	if shown, ok := ctx.Value(shownKey{}).(*atomic.Bool); ok && err == nil && !c.Anonymous() {
 		shown.Store(true)
 	}
@@ -29,21 +30,21 @@ func (s showing) Lookup(ctx context.Context, of auth.Repository) (auth.Credentia
 
 // callerOf is whose request it is. Who writes has to say so first: some clients
 // show their credential only when they are asked for it.
-func callerOf(r *http.Request) (find.Caller, error) {
+func callerOf(r *http.Request) (callers.Caller, error) {
 	username, password, ok := r.BasicAuth()
-	caller := find.Caller{Username: username, Password: password}
+	caller := callers.Caller{Username: username, Password: password}
 	refused := &find.Failure{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED"}
 	switch {
 	case !ok && r.Header.Get("Authorization") != "":
 		refused.Message = "credentials are taken as Basic; tokens of the registry are for the registry"
-	case caller != (find.Caller{}) && (username == "" || password == ""):
+	case caller != (callers.Caller{}) && (username == "" || password == ""):
 		refused.Message = "user name or password is empty; log in: docker login " + printableHost(r.Host)
-	case caller == (find.Caller{}) && r.Method != http.MethodGet && r.Method != http.MethodHead:
+	case caller == (callers.Caller{}) && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		refused.Message = "log in to push: docker login " + printableHost(r.Host)
 	default:
 		return caller, nil
 	}
-	return find.Caller{}, refused
+	return callers.Caller{}, refused
 }
 
 // printableHost is a Host header as it may be shown.

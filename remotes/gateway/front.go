@@ -22,6 +22,8 @@ import (
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport"
+	"github.com/nestedoci/nested/remotes/transport/answers"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
@@ -111,6 +113,7 @@ func NewFront(options FrontOptions) (*Front, error) {
 		Keys:           options.Keys,
 		Limits:         options.Limits,
 		PerCaller:      true,
+		Apart:          true,
 		Complete:       true,
 		Follow:         options.FollowRedirects,
 		Timeout:        options.Timeout,
@@ -172,9 +175,9 @@ func (f *Front) send(w http.ResponseWriter, r *http.Request, resp *http.Response
 }
 
 // answer answers a request. The answer's body is to be closed.
-func (f *Front) answer(w http.ResponseWriter, r *http.Request, caller find.Caller, who login) *http.Response {
+func (f *Front) answer(w http.ResponseWriter, r *http.Request, caller callers.Caller, who login) *http.Response {
 	shown := new(atomic.Bool)
-	ctx := context.WithValue(find.WithCaller(r.Context(), caller), shownKey{}, shown)
+	ctx := context.WithValue(callers.With(r.Context(), caller), shownKey{}, shown)
 	resp, err := f.pass(w, r.WithContext(ctx))
 	if err != nil {
 		resp = f.follows.Refuse(r.WithContext(ctx), err)
@@ -295,12 +298,12 @@ func (f *Front) base(r *http.Request, registry string) (*http.Response, error) {
 	}
 	signed := resp.Request.Header.Get("Authorization") != ""
 	switch {
-	case resp.StatusCode == http.StatusOK && signed && find.CallerOf(r.Context()) == (find.Caller{}):
+	case resp.StatusCode == http.StatusOK && signed && callers.Of(r.Context()) == (callers.Caller{}):
 		return nil, &find.Failure{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "log in: docker login " + printableHost(r.Host)}
 	case resp.StatusCode != http.StatusOK:
 		return nil, &find.Failure{Status: http.StatusBadGateway, Code: "UNKNOWN", Message: "registry " + registry + " answered " + resp.Status + " at /v2/"}
 	}
-	return find.AnswerJSON(http.StatusOK, struct{}{}), nil
+	return answers.JSON(http.StatusOK, struct{}{}), nil
 }
 
 // statementPath is where a front says what it does (docs/spec.md, section 8a).
@@ -317,5 +320,5 @@ func (f *Front) statement(r *http.Request, behind string) (*http.Response, error
 	if err == nil {
 		keeps, err = registry.ReadStatement(resp)
 	}
-	return find.AnswerJSON(http.StatusOK, map[string]any{"version": 2, "validates": true, "serves": true, "cleansUp": keeps && err == nil}), nil
+	return answers.JSON(http.StatusOK, map[string]any{"version": 2, "validates": true, "serves": true, "cleansUp": keeps && err == nil}), nil
 }

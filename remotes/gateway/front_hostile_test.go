@@ -20,7 +20,7 @@ import (
 	"github.com/nestedoci/nested/internal/fronttest"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
-	"github.com/nestedoci/nested/remotes/transport/find"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // refusals are the errors of an answer, which have to be in the distribution spec's form.
@@ -366,7 +366,7 @@ func TestLoginsAreVerified(t *testing.T) {
 	image := n.Registry.Image("org/app", []byte("public"))
 	n.Registry.ResetIntercepts()
 	n.Registry.Intercept(registrytest.Say(http.StatusOK, image.MediaType, n.Registry.Body(image.Digest), registrytest.Of(registrytest.KindManifest))) // without a challenge
-	wrong := find.Caller{Username: "alice", Password: "no-secret"}
+	wrong := callers.Caller{Username: "alice", Password: "no-secret"}
 	for _, path := range []string{"/v2/org/app/manifests/" + image.Digest.String(), statementPath} {
 		req := fronttest.NewRequest(t, http.MethodGet, n.Server.URL+path, "")
 		req.SetBasicAuth(wrong.Username, wrong.Password)
@@ -378,7 +378,7 @@ func TestLoginsAreVerified(t *testing.T) {
 	if got := n.ask(http.MethodGet, "/v2/", ""); got.Status != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
-	if _, right := n.front.logins.right.Get(n.front.logins.of("127.0.0.1", find.Caller{Username: "alice", Password: fronttest.Secret})); !right {
+	if _, right := n.front.logins.right.Get(n.front.logins.of("127.0.0.1", callers.Caller{Username: "alice", Password: fronttest.Secret})); !right {
 		t.Error("the right password is not known")
 	}
 	if _, found := n.front.logins.guessers[n.front.logins.of("127.0.0.1", wrong).place]; found {

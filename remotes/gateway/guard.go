@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/nestedoci/nested/remotes/transport/callers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -38,10 +39,10 @@ func isLoopback(hostport string) bool {
 
 // caller is whose request it is: in mode Pod that of the credential that came
 // with it, in mode Node nobody's in particular.
-func (g *Gateway) caller(r *http.Request) find.Caller {
+func (g *Gateway) caller(r *http.Request) callers.Caller {
 	if g.options.Mode != Pod {
-		return find.Caller{}
+		return callers.Caller{}
 	}
 	username, password, _ := r.BasicAuth()
-	return find.Caller{Username: username, Password: password}
+	return callers.Caller{Username: username, Password: password}
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/retry"
-	"github.com/nestedoci/nested/remotes/transport/find"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 const (
@@ -67,10 +67,10 @@ func newLogins() *logins {
 }
 
 // of is the login with a credential at an address.
-func (l *logins) of(address string, c find.Caller) login {
+func (l *logins) of(address string, c callers.Caller) login {
 	user, credential := hmac.New(sha256.New, l.key), hmac.New(sha256.New, l.key)
 	_, _ = io.WriteString(user, c.Username) // a hash takes all
-	who := login{place: place{address: address}, known: c != find.Caller{}}
+	who := login{place: place{address: address}, known: c != callers.Caller{}}
 	user.Sum(who.user[:0])
 	_, _ = io.WriteString(credential, string(who.user[:])+c.Password)
 	credential.Sum(who.credential[:0])

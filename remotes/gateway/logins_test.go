@@ -10,14 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nestedoci/nested/remotes/transport/find"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // guess shows a credential, and reports how long that took, or has to wait when it is told to come again.
 func guess(t *testing.T, l *logins, address, username string, right bool) (waited time.Duration, refused bool) {
 	t.Helper()
 	began := time.Now()
-	who := l.of(address, find.Caller{Username: username, Password: fmt.Sprint(right)})
+	who := l.of(address, callers.Caller{Username: username, Password: fmt.Sprint(right)})
 	if err := l.wait(t.Context(), who); err != nil {
 		busy, ok := errors.AsType[*busyError](err)
 		if !ok {
@@ -97,7 +97,7 @@ func TestGuessersAreBounded(t *testing.T) {
 	t.Parallel()
 	l := newLogins()
 	for i := range 2 * maxGuessers {
-		l.failed(l.of(fmt.Sprint(i), find.Caller{Username: strings.Repeat("x", 30<<10), Password: "x"}))
+		l.failed(l.of(fmt.Sprint(i), callers.Caller{Username: strings.Repeat("x", 30<<10), Password: "x"}))
 	}
 	if n := len(l.guessers); n > maxGuessers {
 		t.Errorf("%d are remembered", n)

@@ -12,6 +12,7 @@ import (
 	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -52,7 +53,7 @@ func answerOf(q registry.Request, resp *http.Response) (*http.Response, error) {
 	if err := resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	answer := find.AnswerWith(status, header, data)
+	answer := answers.With(status, header, data)
 	answer.Request = resp.Request
 	if status == http.StatusNoContent {
 		answer.Header.Del("Content-Length")

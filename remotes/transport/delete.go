@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -31,7 +32,7 @@ func (t *Transport) delete(r *http.Request, q find.Request) (*http.Response, err
 	if err != nil {
 		return f.RefuseTo(r.Context(), o, err)
 	}
-	return find.Complete(r, resp), nil
+	return answers.Complete(r, resp), nil
 }
 
 // isGone reports whether something is not there any more.
@@ -55,5 +56,5 @@ func deleteCarried(ctx context.Context, o *find.Origin, q find.Request, carriers
 	if err != nil || resp.StatusCode != http.StatusNotFound {
 		return resp, err
 	}
-	return find.AnswerWith(http.StatusAccepted, http.Header{}, nil), resp.Body.Close() // it went with what named it
+	return answers.With(http.StatusAccepted, http.Header{}, nil), resp.Body.Close() // it went with what named it
 }

@@ -9,8 +9,9 @@
 // indexes that are pushed go to the registry as it takes them.
 //
 // What is read is found by package find below this one; package locations
-// remembers where. Here is what decides about a request, in transport.go, and
-// what is pushed: push.go; missing.go: what an index names and is not there;
-// upload.go: how blobs and manifests are put; bring.go: what a manifest names and
-// only members have is brought. What is deleted is in delete.go.
+// remembers where, callers says for whom, and answers how an answer is made. Here
+// is what decides about a request, in transport.go, and what is pushed: push.go;
+// missing.go: what an index names and is not there; upload.go: how blobs and
+// manifests are put; bring.go: what a manifest names and only members have is
+// brought. What is deleted is in delete.go.
 package transport

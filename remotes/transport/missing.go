@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/remotes/nested"
-	"github.com/nestedoci/nested/remotes/transport/find"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 )
 
 // lookups bounds the members that are looked for at a time.
@@ -59,5 +59,5 @@ func unknown(missing []nested.Place) *http.Response {
 		errs = append(errs, complaint{"MANIFEST_BLOB_UNKNOWN", "member " + at + "@" + d + " is not there; push it first", map[string]string{"repository": at, "digest": d}})
 	}
 	data, _ := json.Marshal(map[string]any{"errors": errs}) // strings encode
-	return find.AnswerWith(http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}, data)
+	return answers.With(http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}, data)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -167,7 +168,7 @@ func (p *push) publish(ctx context.Context) (*http.Response, error) {
 	if err = p.finder.Learn(ctx, p.q.Repository(), place, p.found); err != nil {
 		return nil, err
 	}
-	return find.AnswerWith(http.StatusCreated, http.Header{
+	return answers.With(http.StatusCreated, http.Header{
 		"Location":              {p.q.Path(find.Manifests, p.desc.Digest.String())},
 		"Docker-Content-Digest": {p.desc.Digest.String()},
 	}, nil), nil

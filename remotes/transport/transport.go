@@ -8,6 +8,8 @@ import (
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
@@ -49,9 +51,9 @@ func New(base http.RoundTripper, registries registry.Options, options Options) (
 }
 
 // Before returns a transport for many clients, as a front before registries has
-// it. Requests are on behalf of the callers of their contexts ([find.WithCaller]).
+// it. Requests are on behalf of the callers of their contexts ([callers.With]).
 // Content is asked for with a client of registries, whose credentials are
-// [find.Callers], from the repository of a request as from members; base has to
+// [callers.Source], from the repository of a request as from members; base has to
 // ask with the caller's credential for everything else. Options.PerCaller and
 // Options.Locations are required.
 func Before(base http.RoundTripper, registries *registry.Client, options Options) *Transport {
@@ -71,7 +73,7 @@ func (t *Transport) finder(r *http.Request) *find.Finder {
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	q, ok := read(r)
 	if e, _ := apipath.Parse(r.URL.Path); e.Word == apipath.Uploads && r.Method == http.MethodPost {
-		t.pushed.Put(pusher{find.CallerOf(r.Context()), r.URL.Host + "/" + e.Name}, true, pushTime)
+		t.pushed.Put(pusher{callers.Of(r.Context()), r.URL.Host + "/" + e.Name}, true, pushTime)
 	}
 	switch {
 	case !ok, q.Kind() == find.Tags && t.before == nil:
@@ -93,7 +95,7 @@ func read(r *http.Request) (find.Request, bool) {
 		return q, false
 	}
 	repository, err := auth.ParseRepository(r.URL.Host + "/" + q.Name())
-	return q.Of(repository, find.CallerOf(r.Context())), err == nil
+	return q.Of(repository, callers.Of(r.Context())), err == nil
 }
 
 // pushTime is for how long a client is taken to push where it has begun an upload.
@@ -102,7 +104,7 @@ const pushTime = 10 * time.Minute
 // pusher is a client that pushes, and where, as host and name: what others push
 // there changes nothing for it.
 type pusher struct {
-	caller find.Caller
+	caller callers.Caller
 	to     string
 }
 
@@ -110,13 +112,13 @@ type pusher struct {
 // as clients do before they push it, is not searched for.
 func (t *Transport) get(r *http.Request, q find.Request) (*http.Response, error) {
 	if q.IsHead() {
-		_, pushes := t.pushed.Get(pusher{find.CallerOf(r.Context()), q.Repository().String()})
+		_, pushes := t.pushed.Get(pusher{callers.Of(r.Context()), q.Repository().String()})
 		if pushes || q.Kind() == find.Blobs {
 			q = q.Unsearched()
 		}
 	}
 	if t.before != nil {
-		return find.Complete(r, t.tls.Answer(r.Context(), q)), nil
+		return answers.Complete(r, t.tls.Answer(r.Context(), q)), nil
 	}
 	return t.finder(r).Pass(find.NewOrigin(r, q, t.base))
 }
@@ -133,7 +135,7 @@ func (t *Transport) origin(r *http.Request, q find.Request) *find.Origin {
 // Refuse is the answer that an error is to a request.
 func (t *Transport) Refuse(r *http.Request, err error) *http.Response {
 	q, _ := read(r)
-	return find.Complete(r, t.finder(r).Refuse(r.Context(), q, err))
+	return answers.Complete(r, t.finder(r).Refuse(r.Context(), q, err))
 }
 
 // CloseIdleConnections closes the connections that nobody uses.

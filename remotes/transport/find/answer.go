@@ -17,6 +17,8 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // Failure is an error with the answer that it becomes.
@@ -69,20 +71,14 @@ func (f *Finder) Refuse(ctx context.Context, q Request, err error) *http.Respons
 	}
 	logger := log.G(ctx).WithFields(fields)
 	switch {
-	case f.options.PerCaller && no.Status == http.StatusUnauthorized && q.caller == (Caller{}):
+	case f.options.PerCaller && no.Status == http.StatusUnauthorized && q.caller == (callers.Caller{}):
 		logger.Debug(message) // clients show credentials after a 401
 	case no.Status == http.StatusNotFound:
 		logger.Info(message)
 	default:
 		logger.Warn(message)
 	}
-	return AnswerWith(no.Status, header, body)
-}
-
-// AnswerJSON is an answer with a value.
-func AnswerJSON(status int, value any) *http.Response {
-	data, _ := json.Marshal(value) //nolint:errchkjson // callers have values that encode
-	return AnswerWith(status, http.Header{"Content-Type": {"application/json"}, "Docker-Distribution-Api-Version": {"registry/2.0"}}, data)
+	return answers.With(no.Status, header, body)
 }
 
 // classify returns the answer to an error. It is 502 unless the error is the

@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 )
 
 // heldTime is how long content that was read for a HEAD is kept: the GET follows
@@ -34,7 +35,7 @@ type content struct {
 	size          int64 // of data and rest; -1: unknown
 	header        http.Header
 	served        auth.Repository // where it came from; the zero value is the requested repository
-	next          []nested.Place  // to read ahead: what it names that was not in the location cache; nil without Prefetch
+	next          []nested.Place  // to read ahead: what it names, see next
 	memory        *portion        // of data and header
 	decodedMemory *portion        // of what was decoded from it
 }
@@ -141,7 +142,7 @@ func headerBytes(header http.Header) (size int64) {
 func keptHeader(resp *http.Response) http.Header {
 	if isOwn(resp) {
 		header := resp.Header.Clone()
-		for _, name := range hopByHop {
+		for _, name := range answers.HopByHop {
 			header.Del(name)
 		}
 		return header
@@ -256,7 +257,7 @@ func (c *content) close() error {
 // returns what it names: nothing for other content, for what does not verify, and
 // for what was learnt before, unless that may be a carrier.
 func (f *Finder) follow(ctx context.Context, q Request, p nested.Place, c *content, served auth.Repository) ([]nested.Place, error) {
-	if (images.IsIndexType(c.mediaType) || p.Strict()) && f.locations.Learnt(q.repository, c.at(p), served) {
+	if (images.IsIndexType(c.mediaType) || p.Strict()) && f.locations.Learnt(q.repository, c.at(p), served) && !f.again(q, c) {
 		return nil, nil
 	}
 	if plain, _ := f.plain.Get(step{q.repository, c.digest, c.size}); plain && served == q.repository && !p.Strict() {
@@ -276,13 +277,12 @@ func (f *Finder) learn(ctx context.Context, q Request, p nested.Place, c *conten
 		return nil, err
 	}
 	carried := carriedBy(found)
-	learnt := f.locations.Learnt(q.repository, p, served)
+	if isNested || p.Strict() {
+		c.next = f.next(q, found)
+	}
 	switch {
-	case learnt:
+	case f.locations.Learnt(q.repository, p, served):
 	case isNested || p.Strict():
-		if f.options.Prefetch > 0 {
-			c.next = f.locations.Unknown(q.repository, found)
-		}
 		err = f.locations.LearnManifest(ctx, q.repository, p, served, found)
 	case carried != nil:
 		err = f.locations.LearnManifest(ctx, q.repository, p, served, []nested.Place{*carried})

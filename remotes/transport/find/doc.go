@@ -16,6 +16,6 @@
 //     What they come from is remembered by package locations, and
 //     searched for when that knows nothing (search.go, walks.go);
 //   - pushed.go: what is needed of all that for a manifest that is pushed;
-//   - readahead.go: what the client of a nested index will request next, fetched
+//   - readahead.go, pull.go: what the client of a nested index will request next, fetched
 //     before it does.
 package find

@@ -1,18 +1,17 @@
 package find
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
@@ -24,9 +23,12 @@ type Options struct {
 	Limits    nested.Limits
 
 	// PerCaller says that registries are asked with what each caller shows
-	// ([Callers]): callers then know nothing of each other. Otherwise all are
+	// ([callers.Source]): callers then know nothing of each other. Otherwise all are
 	// one.
 	PerCaller bool
+	// Apart says that callers keep what they get on machines of their own: what
+	// this finder knows is read ahead for each of them nevertheless.
+	Apart bool
 	// Complete says that clients take the answers for those of a registry that
 	// has all of the API: referrers come from their tag where there is no API
 	// for them, and a registry's 429 is handed on.
@@ -110,7 +112,7 @@ func (f *Finder) CloseIdleConnections() { f.upstream.registries.CloseIdleConnect
 // Answer answers a request, which ends when the body of the answer is closed.
 // What failed is an answer, too.
 func (f *Finder) Answer(ctx context.Context, q Request) *http.Response {
-	ctx = auth.Paced(WithCaller(ctx, q.caller))
+	ctx = auth.Paced(callers.With(ctx, q.caller))
 	ctx, end := withBudget(ctx, q.tenant(), f.options.Timeout)
 	resp, err := f.find(ctx, q)
 	if err != nil {
@@ -146,7 +148,7 @@ func (f *Finder) find(ctx context.Context, q Request) (*http.Response, error) {
 	case Tags:
 		return f.findTags(ctx, q)
 	}
-	return AnswerJSON(http.StatusOK, struct{}{}), nil
+	return answers.JSON(http.StatusOK, struct{}{}), nil
 }
 
 // Rule is the rule by which indexes are followed.
@@ -162,10 +164,4 @@ func (f *Finder) hop(ctx context.Context, q Request, served auth.Repository) {
 	if served != (auth.Repository{}) && served != q.repository {
 		f.options.Hopped(ctx, served)
 	}
-}
-
-// AnswerWith is an answer whose body is at hand.
-func AnswerWith(status int, header http.Header, data []byte) *http.Response {
-	header.Set("Content-Length", strconv.Itoa(len(data)))
-	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(data)), ContentLength: int64(len(data))}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // frontMode says whose credentials a front uses.
@@ -37,7 +38,7 @@ type front struct{ *Finder }
 func newFront(o frontOptions) *front {
 	o.PerCaller, o.Timeout = o.mode == pod, cmp.Or(o.Timeout, 25*time.Second)
 	if o.PerCaller {
-		o.credentials = Callers{}
+		o.credentials = callers.Source{}
 	}
 	return &front{New(registry.New(registry.Options{Credentials: o.credentials, HostsDir: o.hostsDir, Connections: ownConnections, Passing: true, UserAgent: "nested", UpdateClient: o.update}), o.Options)}
 }
@@ -55,10 +56,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (f *front) answer(r *http.Request) *http.Response {
 	q, err := Read(r)
-	caller := Caller{}
+	caller := callers.Caller{}
 	if f.options.PerCaller {
 		username, password, _ := r.BasicAuth()
-		caller = Caller{username, password}
+		caller = callers.Caller{Username: username, Password: password}
 	}
 	repository := auth.Repository{}
 	if err == nil && q.kind != Base {

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // held keeps manifests and indexes that were read to answer a HEAD, for the GET
@@ -22,7 +23,7 @@ type held struct {
 type heldKey struct {
 	repository auth.Repository
 	digest     digest.Digest
-	caller     Caller
+	caller     callers.Caller
 }
 
 type heldContent struct {

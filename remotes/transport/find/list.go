@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 )
 
 // maxList bounds a page of tags or referrers, in bytes, as an index is bounded.
@@ -91,7 +92,7 @@ func (f *Finder) taggedReferrers(ctx context.Context, q Request) (*http.Response
 		list.Manifests = []ocispec.Descriptor{}
 	}
 	data, err := json.Marshal(list)
-	return AnswerWith(http.StatusOK, header, data), err
+	return answers.With(http.StatusOK, header, data), err
 }
 
 // page returns the parameters that are passed on to the registry, which
@@ -127,7 +128,7 @@ func (f *Finder) readPage(ctx context.Context, q Request, resp *http.Response) (
 	if link != "" {
 		header.Set("Link", link)
 	}
-	return AnswerWith(http.StatusOK, header, data), nil
+	return answers.With(http.StatusOK, header, data), nil
 }
 
 // readList reads a page of tags or referrers, and closes it.

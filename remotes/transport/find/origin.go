@@ -3,7 +3,6 @@ package find
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 )
 
 // Origin asks the repository of a request in the way of the request itself, with
@@ -78,7 +78,7 @@ func (f *Finder) Pass(o *Origin) (*http.Response, error) {
 		end()
 		return nil, err
 	}
-	return Complete(o.request, finish(ctx, o.parsed, resp, end)), nil
+	return answers.Complete(o.request, finish(ctx, o.parsed, resp, end)), nil
 }
 
 // RefuseTo is the answer that an error is to the request of an origin: the
@@ -87,17 +87,7 @@ func (f *Finder) RefuseTo(ctx context.Context, o *Origin, err error) (*http.Resp
 	if came, ok := errors.AsType[*registry.CameError](err); ok && !isMemoryError(context.Cause(ctx)) {
 		return came.Answer, came.Err
 	}
-	return Complete(o.request, f.Refuse(ctx, o.parsed, err)), nil
-}
-
-// Complete gives an answer what those of [http.Transport] have.
-func Complete(r *http.Request, resp *http.Response) *http.Response {
-	resp.Request = r
-	resp.Status = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-	if resp.ProtoMajor == 0 {
-		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/1.1", 1, 1
-	}
-	return resp
+	return answers.Complete(o.request, f.Refuse(ctx, o.parsed, err)), nil
 }
 
 type originKey struct{}
@@ -156,9 +146,6 @@ func isOwn(resp *http.Response) bool {
 	return resp.Request != nil && resp.Request.Context().Value(ownKey{}) != nil
 }
 
-// hopByHop are the headers of one connection (RFC 9110, section 7.6.1).
-var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
-
 // credentials are the headers with which another question of the same client
 // has to be asked, which has no body.
 func (o *Origin) credentials() http.Header {
@@ -172,7 +159,7 @@ func (o *Origin) credentials() http.Header {
 // Finish completes the answer to the request of an origin, which ends with its
 // body.
 func Finish(ctx context.Context, o *Origin, resp *http.Response, end func()) *http.Response {
-	return Complete(o.request, finish(ctx, o.parsed, resp, end))
+	return answers.Complete(o.request, finish(ctx, o.parsed, resp, end))
 }
 
 // PassOn passes the request on with a body that was read.

@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // attempt asks one repository for the content of a request, as a place says.
@@ -192,7 +193,7 @@ const rightsTime = time.Minute
 // it, is kept apart from that of others. It holds a secret.
 type tenant struct {
 	repository auth.Repository
-	caller     Caller
+	caller     callers.Caller
 }
 
 // bytes is about what it takes to keep something for a tenant.

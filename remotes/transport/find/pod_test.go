@@ -13,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // TestCallersOwnRightsCount: the caller's own rights count, for every request and for every look
@@ -146,7 +147,7 @@ func TestMembersGiveNoRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rights, mine := &s.Server.Config.Handler.(*front).rights, tenant{parent, Caller{"all", "all-secret"}}
+	rights, mine := &s.Server.Config.Handler.(*front).rights, tenant{parent, callers.Caller{Username: "all", Password: "all-secret"}}
 	before := time.Now().Add(-rightsTime / 2)
 	shown := func(set time.Time) time.Time {
 		last, _ := rights.shown.Get(mine)

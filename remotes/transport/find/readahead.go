@@ -2,7 +2,6 @@ package find
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 const (
@@ -30,6 +30,7 @@ const (
 	readAheadItems = 20_000
 	// maxMediaType bounds a media type that is kept: RFC 6838, section 4.2.
 	maxMediaType = 255
+	maxAgain     = 256 << 10 // up to which an index is decoded for each client
 )
 
 // readAhead fetches what a client that pulls a nested index will request next:
@@ -41,8 +42,8 @@ const (
 // fetched, because the config may say that the member is for another platform.
 //
 // What the location cache knew before is not read ahead, because the client has
-// it. Nothing is, before the client has requested a second entry of the index:
-// some clients want only one.
+// it, but with [Options].Apart. Nothing is, before the client has requested a
+// second entry of the index: some clients want only one.
 type readAhead struct {
 	load    func(ctx context.Context, q Request, p nested.Place) (c *content, found []nested.Place, err error)
 	limit   int           // of items that wait for their clients or are being fetched
@@ -56,42 +57,6 @@ type readAhead struct {
 	closed      bool
 }
 
-// pull is one client's pull of bundles in one repository. Its methods are called
-// with the lock held.
-type pull struct {
-	readAhead   *readAhead
-	tenant      tenant
-	ctx         context.Context
-	end         context.CancelFunc
-	expiry      *time.Timer
-	lastRequest time.Time
-	pausedUntil time.Time
-	items       map[digest.Digest]*item
-	queue       []*item // to fetch, the next one last
-	fetching    int
-}
-
-// item is content that the client is expected to request.
-type item struct {
-	place       nested.Place
-	window      *window       // of the manifest or index that named it first
-	below       *window       // of what it names itself
-	forPlatform bool          // it is, or is below, an entry that states this platform
-	requested   bool          // by the client
-	done        chan struct{} // closed when it was fetched; nil before that begins
-	content     *content      // that waits for the client
-	fetched     time.Time
-}
-
-// window is what one manifest or index names. It is read ahead once it is open:
-// when the client has requested two of its entries, or when the window that the
-// manifest or index is itself in is open.
-type window struct {
-	open      bool
-	requested int     // entries
-	items     []*item // until it is open
-}
-
 // observe looks at what a client is served for what it may request next.
 func (a *readAhead) observe(q Request, c *content) {
 	if len(c.next) == 0 {
@@ -100,13 +65,16 @@ func (a *readAhead) observe(q Request, c *content) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.pulls[q.tenant()]
-	if (p == nil || p.items[q.digest] == nil) && !images.IsIndexType(c.mediaType) {
-		return // it is neither a root nor below one that is known
-	}
-	if p == nil {
+	root := p == nil || p.items[q.digest] == nil
+	switch {
+	case root && !images.IsIndexType(c.mediaType):
+		return // it is not below one that is known
+	case p == nil:
 		if p = a.newPull(q); p == nil {
 			return
 		}
+	case root:
+		p.begin()
 	}
 	p.add(c.next, p.items[q.digest])
 	p.fetchQueued()
@@ -122,7 +90,7 @@ func (a *readAhead) newPull(q Request) *pull {
 		return nil
 	}
 	p := &pull{readAhead: a, tenant: q.tenant(), lastRequest: time.Now(), items: map[digest.Digest]*item{}}
-	p.ctx, p.end = context.WithCancel(auth.Small(WithCaller(context.Background(), q.caller)))
+	p.ctx, p.end = context.WithCancel(auth.Small(callers.With(context.Background(), q.caller)))
 	p.expiry = time.AfterFunc(readAheadTime, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -130,22 +98,6 @@ func (a *readAhead) newPull(q Request) *pull {
 	})
 	a.pulls[p.tenant] = p
 	return p
-}
-
-// forget ends a pull. What is being fetched is discarded when it arrives.
-func (p *pull) forget() {
-	if p.readAhead.pulls[p.tenant] != p {
-		return
-	}
-	delete(p.readAhead.pulls, p.tenant)
-	p.readAhead.items -= len(p.items)
-	p.expiry.Stop()
-	p.end()
-	for _, i := range p.items {
-		if c := p.take(i); c != nil {
-			c.memory.Release()
-		}
-	}
 }
 
 // forgetIdle forgets the pulls, but for one, whose clients request nothing any
@@ -166,123 +118,6 @@ func (a *readAhead) close() {
 	for _, p := range a.pulls {
 		p.forget()
 	}
-}
-
-// add adds what a manifest or index names. in is its own item, nil for a root.
-func (p *pull) add(places []nested.Place, in *item) {
-	w := &window{}
-	if in != nil {
-		in.below = w
-	}
-	for _, place := range places {
-		forPlatform := in != nil && in.forPlatform
-		if place.Entry() {
-			forPlatform = place.Descriptor().Platform != nil
-		}
-		d := place.Descriptor()
-		if !worthwhile(place, forPlatform) || p.items[d.Digest] != nil || p.readAhead.items >= readAheadItems {
-			continue
-		}
-		i := &item{place: place.Detached(), window: w, forPlatform: forPlatform}
-		p.items[i.place.Descriptor().Digest] = i
-		p.readAhead.items++
-		w.items = append(w.items, i)
-	}
-	if in != nil && in.window.open {
-		p.open(w)
-	}
-}
-
-// kind is what a client requests the item as.
-func (i *item) kind() Kind {
-	if isBlob(i.place) {
-		return Blobs
-	}
-	return Manifests
-}
-
-// open queues what is in a window before all else, and what is below that first:
-// a client goes on with a member before it begins the next.
-func (p *pull) open(w *window) {
-	if w.open {
-		return
-	}
-	w.open = true
-	for _, i := range slices.Backward(w.items) {
-		p.queue = append(p.queue, i)
-	}
-	for _, i := range slices.Backward(w.items) {
-		if i.below != nil {
-			p.open(i.below)
-		}
-	}
-	w.items = nil
-}
-
-// fetchQueued starts fetching what is queued, within the limits.
-func (p *pull) fetchQueued() {
-	a := p.readAhead
-	for len(p.queue) > 0 && p.fetching < readAheadRequests && time.Now().After(p.pausedUntil) {
-		if a.outstanding >= a.limit {
-			a.forgetIdle(p)
-		}
-		if a.outstanding >= a.limit {
-			return
-		}
-		i := p.queue[len(p.queue)-1]
-		p.queue = p.queue[:len(p.queue)-1]
-		if i.requested {
-			continue
-		}
-		i.done = make(chan struct{})
-		p.fetching++
-		a.outstanding++
-		go p.fetch(i)
-	}
-}
-
-// fetch fetches an item, and keeps it for the client unless the pull has
-// ended. It is called without the lock.
-func (p *pull) fetch(i *item) {
-	ctx, cancel := withBudget(p.ctx, p.tenant, p.readAhead.timeout)
-	defer cancel()
-	budgetOf(ctx).readAhead = true
-	c, _, err := p.readAhead.load(ctx, Request{kind: Manifests, repository: p.tenant.repository, caller: p.tenant.caller}, i.place)
-	p.readAhead.mu.Lock()
-	defer p.readAhead.mu.Unlock()
-	close(i.done)
-	p.fetching--
-	switch {
-	case p.ctx.Err() != nil:
-		p.readAhead.outstanding--
-	case err != nil:
-		p.readAhead.outstanding--
-		p.pausedUntil = time.Now().Add(readAheadPause)
-	default:
-		i.content, i.fetched = c, time.Now()
-		p.add(c.next, i)
-		c.next = nil // it may be larger than the content
-		budgetOf(ctx).disown(c.memory)
-		c.memory.Idle(func() {
-			p.readAhead.mu.Lock()
-			defer p.readAhead.mu.Unlock()
-			p.take(i)
-		})
-		p.fetchQueued()
-	}
-}
-
-// take takes the content out of an item, nil if there is none.
-func (p *pull) take(i *item) *content {
-	c := i.content
-	if i.content = nil; c == nil {
-		return nil
-	}
-	p.readAhead.outstanding--
-	if !c.memory.Use() {
-		return nil // it was evicted
-	}
-	return c
 }
 
 // claim returns what was read ahead for a client's request, and waits while it is
@@ -332,4 +167,30 @@ func (a *readAhead) claim(ctx context.Context, q Request) *content {
 	}
 	budgetOf(ctx).adopt(c.memory)
 	return c
+}
+
+// again reports whether a manifest or index that was learnt is decoded again, to
+// read ahead what it names.
+func (f *Finder) again(q Request, c *content) bool {
+	return f.options.Apart && f.options.Prefetch > 0 && !q.head && c.size <= maxAgain &&
+		(images.IsIndexType(c.mediaType) || f.readAhead.expects(q.tenant(), c.digest))
+}
+
+// expects reports whether a client is expected to request an item.
+func (a *readAhead) expects(t tenant, d digest.Digest) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.pulls[t]
+	return p != nil && p.items[d] != nil
+}
+
+// next is what is read ahead of what a manifest or index names.
+func (f *Finder) next(q Request, found []nested.Place) []nested.Place {
+	switch {
+	case f.options.Prefetch == 0:
+		return nil
+	case f.options.Apart:
+		return found
+	}
+	return f.locations.Unknown(q.repository, found)
 }

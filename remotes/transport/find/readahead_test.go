@@ -86,6 +86,37 @@ func TestReadAheadAfterTwoMembers(t *testing.T) {
 	}
 }
 
+// TestReadAheadIsForEachMachine: where callers keep what they get apart, what one has is read ahead for the next, whoever
+// that is, and asked for once for each.
+func TestReadAheadIsForEachMachine(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, pod)
+	s.options.Apart = true
+	s.start(filepath.Join(t.TempDir(), "locations"))
+	root, members := s.fleet(6)
+	const all = 1 + 6 + 2*6 + 1
+	for i, user := range []string{"one", "one", "two", "one"} {
+		s.Registry.Allow(user, fronttest.Secret, "org/app", "org/app/web")
+		s.User, s.Had = [2]string{user, fronttest.Secret}, map[digest.Digest]bool{}
+		s.Get("manifests", root.Digest)
+		s.Fetch(members[5])
+		s.Fetch(members[4])
+		s.await((i + 1) * all)
+		for _, d := range members[:4] {
+			s.Fetch(d)
+		}
+	}
+	asked := map[string]int{}
+	for _, line := range s.content() {
+		asked[line]++
+	}
+	for line, n := range asked {
+		if n != 4 {
+			t.Errorf("%s: asked for %d times", line, n)
+		}
+	}
+}
+
 // TestReadAheadAsksOncePerClient: clients that ask in any order, several at a time, get everything, and the registry is asked for each
 // content once for each of them at most.
 func TestReadAheadAsksOncePerClient(t *testing.T) {

@@ -1,7 +1,6 @@
 package find
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/apipath"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // Kind is what a request asks for: the word in its path.
@@ -36,7 +36,7 @@ type Request struct {
 	digest     digest.Digest
 	query      url.Values
 	header     http.Header
-	caller     Caller
+	caller     callers.Caller
 	known      bool // what nothing is known of is not searched for
 	here       bool // redirects are followed here, and not handed on
 }
@@ -75,7 +75,7 @@ func (q Request) Query() url.Values { return q.query }
 func (q Request) Repository() auth.Repository { return q.repository }
 
 // Of is the request to a repository on behalf of a caller.
-func (q Request) Of(repository auth.Repository, caller Caller) Request {
+func (q Request) Of(repository auth.Repository, caller callers.Caller) Request {
 	q.repository, q.caller = repository, caller
 	return q
 }
@@ -138,38 +138,4 @@ func (q *Request) parsePath(path string) (repository string, err error) {
 		return "", &Failure{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%.80q is neither a digest nor a tag", e.Reference)}
 	}
 	return e.Name, nil
-}
-
-// Caller is whose credentials are used; the zero value nobody's in particular.
-type Caller struct{ Username, Password string }
-
-// callerKey is the key of the caller in a context.
-type callerKey struct{}
-
-// WithCaller returns a context for requests on behalf of a caller.
-func WithCaller(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
-}
-
-// CallerOf is on whose behalf a context is.
-func CallerOf(ctx context.Context) Caller {
-	c, _ := ctx.Value(callerKey{}).(Caller)
-	return c
-}
-
-// Callers is the [auth.Source] for [Options].PerCaller: the credential of the
-// caller on whose behalf the context is. Whatever the repository, it is the only
-// one that there is.
-type Callers struct{}
-
-// Lookup implements [auth.Source].
-func (Callers) Lookup(ctx context.Context, _ auth.Repository) (auth.Credential, error) {
-	c := CallerOf(ctx)
-	if auth.IsRedirected(ctx) {
-		return auth.Credential{Source: "none: the caller's is for the registry that redirects there"}, nil
-	}
-	if c == (Caller{}) {
-		return auth.Credential{Source: "none: the caller showed none"}, nil
-	}
-	return auth.UserCredential(c.Username, c.Password, "the caller's"), nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 )
 
 // upstream makes requests to registries, at their hosts in the order of hosts.toml.
@@ -55,7 +56,7 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 	for i, h := range capable {
 		asking := ctx
 		if !isSame(h, hosts[len(hosts)-1]) {
-			asking = WithCaller(ctx, Caller{}) // the caller's credentials are for the registry only
+			asking = callers.With(ctx, callers.Caller{}) // the caller's credentials are for the registry only
 		}
 		var resp *http.Response
 		if resp, err = u.tryHost(asking, h, repository, q, i == len(capable)-1); err == nil {
