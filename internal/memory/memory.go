@@ -71,6 +71,9 @@ func (p *Pool[K]) Waiting() int {
 // it has to, and waits until there is room. If the context ends first, the error is
 // its cause. A smaller request may be granted before one that came first.
 func (p *Pool[K]) Take(ctx context.Context, of K, bytes int64) (*Portion[K], error) {
+	if c, ok := p.TakeFree(of, bytes); ok {
+		return c, nil
+	}
 	c := p.portion(of, bytes)
 	p.mu.Lock()
 	p.waiting = append(p.waiting, c)

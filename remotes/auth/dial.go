@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -154,14 +155,14 @@ func (t *transport) throughProxy(req *http.Request) *http.Request {
 // SameOrigin reports whether two URLs have scheme, host and port in common. A
 // missing port is the default port of the scheme.
 func SameOrigin(a, b *url.URL) bool {
-	return strings.EqualFold(a.Scheme, b.Scheme) && dialAddress(a) == dialAddress(b)
+	return strings.EqualFold(a.Scheme, b.Scheme) && (a.Host == b.Host || dialAddress(a) == dialAddress(b))
 }
+
+// ports are those that a transport dials where a URL names none.
+var ports = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 
 // dialAddress is the host:port that a transport dials for a URL.
 func dialAddress(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
-	}
+	port := cmp.Or(u.Port(), ports[u.Scheme])
 	return net.JoinHostPort(reach.Hostname(u), port)
 }

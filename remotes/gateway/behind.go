@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 	"github.com/nestedoci/nested/remotes/transport/callers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
@@ -87,7 +88,7 @@ func (b *behind) read(r *http.Request) (written, error) {
 		return w, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}
 	query := r.URL.Query()
-	w.Request = registry.Request{Repository: repository, Method: r.Method, Path: e.Word + "/" + e.Reference, Query: query, Header: find.Kept(r.Header, passedOn)}
+	w.Request = registry.Request{Repository: repository, Method: r.Method, Path: e.Word + "/" + e.Reference, Query: query, Header: answers.Kept(r.Header, passedOn)}
 	w.purpose = repository.String() + " " + callers.Of(r.Context()).Username
 	switch {
 	case w.upload && e.Reference != "":

@@ -25,19 +25,20 @@ var methods = map[string][]string{
 	apipath.Tags:      {http.MethodGet},
 }
 
-// readPath reads a request's path. Errors are of type [find.Failure].
-func readPath(r *http.Request) (apipath.Path, error) {
+// readPath reads a request's path, and what is asked about content. Errors are of
+// type [find.Failure].
+func readPath(r *http.Request) (p apipath.Path, q find.Request, err error) {
 	p, ok := parsePath(r.URL.Path)
 	switch {
 	case !ok, r.URL.EscapedPath() != r.URL.Path, r.URL.Host != "":
-		return apipath.Path{}, &find.Failure{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: "the path is not one of the distribution spec"}
+		return apipath.Path{}, q, &find.Failure{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: "the path is not one of the distribution spec"}
 	case !slices.Contains(methods[p.Word], r.Method):
-		return apipath.Path{}, &find.Failure{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the distribution spec has no such request"}
+		return apipath.Path{}, q, &find.Failure{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the distribution spec has no such request"}
 	case p.Name == "", p.Word == apipath.Uploads:
-		return p, nil
+		return p, q, nil
 	}
-	_, err := find.Read(r) // what the registry gets is a tag or a digest
-	return p, err
+	q, err = find.Read(r) // what the registry gets is a tag or a digest
+	return p, q, err
 }
 
 func parsePath(path string) (apipath.Path, bool) {

@@ -202,16 +202,16 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 	if err != nil {
 		return nil, err
 	}
-	q, err := readPath(r)
+	at, q, err := readPath(r)
 	switch {
 	case err != nil:
 		return nil, err
-	case q.Word == atRoot:
+	case at.Word == atRoot:
 		return f.base(r, registry)
-	case q.Word == aboutFront:
+	case at.Word == aboutFront:
 		return f.statement(r, registry)
 	}
-	repository, err := auth.ParseRepository(registry + "/" + q.Name)
+	repository, err := auth.ParseRepository(registry + "/" + at.Name)
 	if err != nil {
 		return nil, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}
@@ -219,22 +219,28 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) (*http.Response, er
 		return nil, &find.Failure{Status: http.StatusForbidden, Code: "DENIED", Message: fmt.Sprintf("repository %s is not served here; see allow in the configuration", repository)}
 	}
 	out := r.Clone(r.Context())
-	out.URL.Scheme, out.URL.Host, out.URL.Path, out.Host, out.RequestURI = "https", registry, q.String(), "", ""
+	out.URL.Scheme, out.URL.Host, out.URL.Path, out.Host, out.RequestURI = "https", registry, at.String(), "", ""
 	out.Header.Del("Authorization")
-	out.URL.RawQuery = f.query(registry, query).Encode()
-	if r.Body == nil || r.Body == http.NoBody {
-		return f.follows.RoundTrip(out)
+	query = f.query(registry, query)
+	out.URL.RawQuery = query.Encode()
+	ask := f.follows.RoundTrip
+	if q.Kind() != "" {
+		q = q.With(out.Header, query).Of(repository, callers.Of(r.Context()))
+		ask = func(r *http.Request) (*http.Response, error) { return f.follows.Answer(r, q) }
 	}
-	if q.Word == apipath.Manifests {
+	if r.Body == nil || r.Body == http.NoBody {
+		return ask(out)
+	}
+	if at.Word == apipath.Manifests {
 		size, full := f.takeManifest(r)
 		if full != nil {
 			return nil, full
 		}
 		defer f.manifests.Release(size)
 	}
-	body := f.body(w, r, q)
+	body := f.body(w, r, at)
 	out.Body = body
-	resp, err := f.follows.RoundTrip(out)
+	resp, err := ask(out)
 	failed := body.failed.Load()
 	if failed == nil {
 		return resp, err

@@ -35,14 +35,14 @@ func FuzzFrontPath(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, method, p string) {
-		q, err := readPath(&http.Request{Method: method, URL: &url.URL{Path: p}, Header: http.Header{}})
+		q, _, err := readPath(&http.Request{Method: method, URL: &url.URL{Path: p}, Header: http.Header{}})
 		if err != nil || q.Name == "" {
 			return
 		}
 		if _, err = auth.ParseRepository("reg.test/" + q.Name); err != nil {
 			return // nor does it go there
 		}
-		again, err := readPath(&http.Request{Method: method, URL: &url.URL{Path: q.String()}, Header: http.Header{}})
+		again, _, err := readPath(&http.Request{Method: method, URL: &url.URL{Path: q.String()}, Header: http.Header{}})
 		clean := strings.TrimSuffix(q.String(), "/")
 		if err != nil || again != q || path.Clean(clean) != clean && q.Word != apipath.Uploads || strings.Contains(q.Reference, "/") {
 			t.Errorf("%s %q: %+v, again %+v, %v", method, p, q, again, err)

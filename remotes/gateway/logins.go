@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"hash"
 	"io"
 	"net/http"
 	"slices"
@@ -53,7 +54,7 @@ type login struct {
 // Nobody is slowed by what others do elsewhere. It may be used by any number of
 // goroutines; [newLogins] makes it.
 type logins struct {
-	key   []byte
+	macs  sync.Pool // of hash.Hash, with the key
 	right flight.Map[login, bool]
 
 	mu       sync.Mutex
@@ -63,17 +64,20 @@ type logins struct {
 func newLogins() *logins {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails
-	return &logins{key: key, guessers: map[place]*guesser{}}
+	return &logins{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}, guessers: map[place]*guesser{}}
 }
 
 // of is the login with a credential at an address.
 func (l *logins) of(address string, c callers.Caller) login {
-	user, credential := hmac.New(sha256.New, l.key), hmac.New(sha256.New, l.key)
-	_, _ = io.WriteString(user, c.Username) // a hash takes all
 	who := login{place: place{address: address}, known: c != callers.Caller{}}
-	user.Sum(who.user[:0])
-	_, _ = io.WriteString(credential, string(who.user[:])+c.Password)
-	credential.Sum(who.credential[:0])
+	keyed := l.macs.Get().(hash.Hash)
+	defer l.macs.Put(keyed)
+	keyed.Reset()
+	_, _ = io.WriteString(keyed, c.Username) // a hash takes all
+	keyed.Sum(who.user[:0])
+	keyed.Reset()
+	_, _ = io.WriteString(keyed, string(who.user[:])+c.Password)
+	keyed.Sum(who.credential[:0])
 	return who
 }
 

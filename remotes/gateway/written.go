@@ -13,7 +13,6 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/registry"
 	"github.com/nestedoci/nested/remotes/transport/answers"
-	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
 const (
@@ -30,7 +29,7 @@ const (
 // [registry.StatusError] and [registry.AnswerError] for what is no such answer.
 func answerOf(q registry.Request, resp *http.Response) (*http.Response, error) {
 	host, status := resp.Request.URL.Host, resp.StatusCode
-	header := find.Kept(resp.Header, answered)
+	header := answers.Kept(resp.Header, answered)
 	switch {
 	case registry.IsPage(resp.Header.Get("Content-Type")) && status < http.StatusBadRequest:
 		return nil, errors.Join(&registry.AnswerError{Host: host, Of: q.Repository.String(), MediaType: registry.MediaType(resp.Header.Get("Content-Type")), Write: true}, resp.Body.Close())

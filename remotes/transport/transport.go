@@ -75,8 +75,16 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if e, _ := apipath.Parse(r.URL.Path); e.Word == apipath.Uploads && r.Method == http.MethodPost {
 		t.pushed.Put(pusher{callers.Of(r.Context()), r.URL.Host + "/" + e.Name}, true, pushTime)
 	}
+	if !ok {
+		return t.base.RoundTrip(r)
+	}
+	return t.Answer(r, q)
+}
+
+// Answer is RoundTrip for a request about content that was read already.
+func (t *Transport) Answer(r *http.Request, q find.Request) (*http.Response, error) {
 	switch {
-	case !ok, q.Kind() == find.Tags && t.before == nil:
+	case q.Kind() == find.Tags && t.before == nil:
 	case r.Method == http.MethodGet, q.IsHead():
 		return t.get(r, q)
 	case r.Method == http.MethodPut && q.Kind() == find.Manifests:

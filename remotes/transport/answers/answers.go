@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -30,6 +31,17 @@ func Complete(r *http.Request, resp *http.Response) *http.Response {
 		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/1.1", 1, 1
 	}
 	return resp
+}
+
+// Kept are the headers of these names.
+func Kept(header http.Header, names []string) http.Header {
+	k := http.Header{}
+	for _, name := range names {
+		if v := header.Values(name); len(v) > 0 {
+			k[name] = slices.Clone(v)
+		}
+	}
+	return k
 }
 
 // HopByHop are the headers of one connection (RFC 9110, section 7.6.1).

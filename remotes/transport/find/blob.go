@@ -12,6 +12,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/transport/answers"
 )
 
 // findBlob finds a blob at the first candidate that has it. It is passed on as it
@@ -87,7 +88,7 @@ var passed = []string{"Content-Type", "Content-Range", "Content-Encoding", "Acce
 
 // passable is the header of a registry's answer as clients get it.
 func passable(q Request, resp *http.Response) http.Header {
-	header := Kept(resp.Header, passed)
+	header := answers.Kept(resp.Header, passed)
 	if header.Get("Docker-Content-Digest") == "" && q.digest != "" {
 		header.Set("Docker-Content-Digest", q.digest.String())
 	}

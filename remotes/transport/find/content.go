@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -147,18 +146,7 @@ func keptHeader(resp *http.Response) http.Header {
 		}
 		return header
 	}
-	return Kept(resp.Header, append([]string{"Docker-Content-Digest"}, passedOfContent...))
-}
-
-// Kept are the headers of these names.
-func Kept(header http.Header, names []string) http.Header {
-	k := http.Header{}
-	for _, name := range names {
-		if v := header.Values(name); len(v) > 0 {
-			k[name] = slices.Clone(v)
-		}
-	}
-	return k
+	return answers.Kept(resp.Header, append([]string{"Docker-Content-Digest"}, passedOfContent...))
 }
 
 // passedOfContent are the headers of manifests and indexes that clients get as
@@ -189,10 +177,14 @@ func (f *Finder) fetch(ctx context.Context, from auth.Repository, p nested.Place
 		return nil, err
 	}
 	c.digest = want.Digest
-	if reason := c.mismatch(p); p.Strict() && reason != "" {
-		return nil, errors.Join(&nested.VerifyError{Repository: from, Digest: want.Digest, Reason: reason}, c.close())
+	reason := ""
+	if p.Strict() {
+		reason = c.mismatch(p)
 	} else if c.buffered() && c.header.Get("Content-Encoding") == "" && !c.verified(want.Digest) {
-		return nil, errors.Join(&nested.VerifyError{Repository: from, Digest: want.Digest, Reason: "digest is another"}, c.close())
+		reason = "digest is another"
+	}
+	if reason != "" {
+		return nil, errors.Join(&nested.VerifyError{Repository: from, Digest: want.Digest, Reason: reason}, c.close())
 	}
 	if want.MediaType != "" && p.Strict() {
 		c.mediaType = want.MediaType

@@ -120,7 +120,7 @@ func (f *Finder) readPage(ctx context.Context, q Request, resp *http.Response) (
 		}
 		return nil, page
 	}
-	header := Kept(resp.Header, []string{"Content-Type", "Oci-Filters-Applied"})
+	header := answers.Kept(resp.Header, []string{"Content-Type", "Oci-Filters-Applied"})
 	link, err := q.nextPage(resp)
 	if err != nil {
 		return nil, fmt.Errorf("registry %s: %s: %w", resp.Request.URL.Host, q.repository, err)

@@ -80,6 +80,12 @@ func (q Request) Of(repository auth.Repository, caller callers.Caller) Request {
 	return q
 }
 
+// With is the request with another header and query.
+func (q Request) With(header http.Header, query url.Values) Request {
+	q.header, q.query = header, query
+	return q
+}
+
 // tenant is whose request it is, and in which repository.
 func (q Request) tenant() tenant { return tenant{q.repository, q.caller} }
 
@@ -125,7 +131,7 @@ func (q *Request) parsePath(path string) (repository string, err error) {
 	switch q.kind = Kind(e.Word); {
 	case q.kind == Tags:
 		return e.Name, nil
-	case q.kind == Manifests && auth.IsTag(e.Reference):
+	case q.kind == Manifests && !strings.Contains(e.Reference, ":") && auth.IsTag(e.Reference):
 		q.tag = e.Reference
 		return e.Name, nil
 	}

@@ -52,7 +52,6 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 		return nil, err
 	}
 	capable := registry.Capable(hosts, q.capabilities())
-	err = fmt.Errorf("%s: hosts.toml allows no host to be asked for %s: %w", repository, q.kind, errdefs.ErrNotFound)
 	for i, h := range capable {
 		asking := ctx
 		if !isSame(h, hosts[len(hosts)-1]) {
@@ -71,6 +70,9 @@ func (u *upstream) do(ctx context.Context, repository auth.Repository, q query) 
 		if _, silent := errors.AsType[*silentError](err); !silent && isSame(h, capable[len(capable)-1]) {
 			break
 		}
+	}
+	if err == nil {
+		err = fmt.Errorf("%s: hosts.toml allows no host to be asked for %s: %w", repository, q.kind, errdefs.ErrNotFound)
 	}
 	return nil, err
 }
@@ -122,12 +124,11 @@ func (u *upstream) exchange(ctx context.Context, h registry.Host, repository aut
 	if q.kind != Blobs {
 		ctx = auth.Small(ctx)
 	}
-	asking, cancel := context.WithCancelCause(ctx)
-	limit := b.left()
-	if !last {
-		limit /= 3 // leaves time for the hosts after it
+	asking, begun, cancel := ctx, func() bool { return true }, func(error) {}
+	if !last { // leaves time for the hosts after it
+		asking, cancel = context.WithCancelCause(ctx)
+		begun = time.AfterFunc(b.left()/3, func() { cancel(errTimeout) }).Stop
 	}
-	timer := time.AfterFunc(limit, func() { cancel(errTimeout) })
 	asked := q.of(repository)
 	asked.Before = func() error {
 		err := b.spend()
@@ -137,7 +138,7 @@ func (u *upstream) exchange(ctx context.Context, h registry.Host, repository aut
 		return err
 	}
 	resp, err := h.Do(asking, asked)
-	timer.Stop()
+	begun()
 	if err != nil {
 		cause := context.Cause(asking)
 		cancel(nil)
