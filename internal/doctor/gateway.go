@@ -119,6 +119,7 @@ func (d *doctor) checkGateway(ctx context.Context, c *client) []Problem {
 		return []Problem{{fmt.Sprintf("the gateway on %s does not answer within %s", address, answerTime), d.start()}}
 	case err != nil:
 		return []Problem{{fmt.Sprintf("the gateway on %s: %s", address, auth.WithoutURL(err)), d.start()}}
+	case status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod": // nothing was shown
 	case status != http.StatusOK:
 		return []Problem{{fmt.Sprintf("another process than the gateway listens on %s: it answers %d", address, status), stranger}}
 	}

@@ -90,7 +90,7 @@ type Options struct {
 // Gateway is an [http.Handler]. It may be used by any number of goroutines.
 type Gateway struct {
 	options Options
-	serves  map[string]bool // registries
+	serves  map[string]string // registries, by their first component of a path
 	clients *registry.Client
 	finder  *find.Finder
 	metrics *Metrics
@@ -103,9 +103,9 @@ func New(options Options) *Gateway {
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics()
 	}
-	g := &Gateway{options: options, serves: map[string]bool{}, metrics: options.Metrics}
+	g := &Gateway{options: options, serves: map[string]string{}, metrics: options.Metrics}
 	for _, r := range options.Registries {
-		g.serves[r] = true
+		g.serves[inPath(r)] = r
 	}
 	g.clients = registry.New(registry.Options{
 		Credentials: g.credentials(),
@@ -146,7 +146,7 @@ const ownConnections = 24
 // Check reads the hosts.toml of each registry. Requests for one that cannot be
 // read fail with the same error.
 func (g *Gateway) Check() error {
-	return checkHosts(g.clients, maps.Keys(g.serves))
+	return checkHosts(g.clients, maps.Values(g.serves))
 }
 
 // checkHosts reads the hosts.toml of registries.
@@ -172,7 +172,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q, resp := g.answer(r)
 	defer resp.Body.Close()
 	maps.Copy(w.Header(), resp.Header)
-	if q.Repository() != (auth.Repository{}) { // its ns was minded: the distribution spec's section "Registry Proxying"
+	if q.Query().Has("ns") && q.Repository() != (auth.Repository{}) { // its ns was minded: the distribution spec's section "Registry Proxying"
 		w.Header().Set("OCI-Namespace", q.Repository().Host())
 	}
 	w.WriteHeader(resp.StatusCode)

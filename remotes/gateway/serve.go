@@ -3,8 +3,10 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/transport/callers"
 	"github.com/nestedoci/nested/remotes/transport/find"
 )
 
@@ -20,23 +22,56 @@ func (g *Gateway) parse(r *http.Request) (find.Request, error) {
 		return q, &find.Failure{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the gateway only pulls"}
 	case r.URL.Host != "":
 		return q, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the path is not one of the distribution spec"}
+	case err == nil && q.Kind() == find.Base && g.options.Mode == Pod && g.caller(r) == (callers.Caller{}):
+		// Those who name the registry in the path read challenges nowhere else.
+		return q, &find.Failure{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "show a credential for the registry"}
 	case err != nil || q.Kind() == find.Base:
 		return q.Of(auth.Repository{}, g.caller(r)), err
 	}
-	repository, err := g.served(q.Query()["ns"], q.Name())
+	registry, name, err := g.named(q.Query()["ns"], q.Name())
+	if err != nil {
+		return q.Of(auth.Repository{}, g.caller(r)), err
+	}
+	repository, err := g.served(registry, name)
 	return q.Of(repository, g.caller(r)), err
 }
 
-// served returns the repository on the registry that ns names, if the gateway
-// serves it.
-func (g *Gateway) served(ns []string, name string) (auth.Repository, error) {
-	if len(ns) != 1 {
-		return auth.Repository{}, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the query has to name the registry once, as ns; containerd does so for a host of hosts.toml"}
+// inPath is a registry as the first component of a path: no host has a _ in it.
+func inPath(registry string) string { return strings.ReplaceAll(registry, ":", "_") }
+
+// named returns the registry and the repository that a request names: with ns, as
+// containerd does for a host of hosts.toml, with the registry as the first
+// component of the path, or with both.
+func (g *Gateway) named(ns []string, name string) (registry, repository string, err error) {
+	first, rest, _ := strings.Cut(name, "/")
+	at, isPath := g.serves[first]
+	switch {
+	case len(ns) > 1:
+		return "", "", &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the query names the registry more than once, as ns"}
+	case len(ns) == 1 && inPath(ns[0]) == first && rest != "":
+		return ns[0], rest, nil
+	case len(ns) == 1 && isPath && at != ns[0] && strings.Contains(first, "_"): // others may be names of projects, as docker.io is one in proxies
+		return "", "", &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: fmt.Sprintf("the path names registry %s, and ns %.80q", at, ns[0])}
+	case len(ns) == 1:
+		return ns[0], name, nil
+	case isPath && rest != "":
+		return at, rest, nil
+	case rest != "" && strings.ContainsAny(first, "._"):
+		return "", "", g.unknown(first)
 	}
-	if !g.serves[ns[0]] {
-		return auth.Repository{}, &find.Failure{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: fmt.Sprintf("registry %.80q is not among the gateway's registries", ns[0])}
+	return "", "", &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "nothing names the registry: the query does as ns, which containerd sends to a host of hosts.toml, or the first component of the path, as in registry.example.com_5000/org/app"}
+}
+
+func (g *Gateway) unknown(registry string) error {
+	return &find.Failure{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: fmt.Sprintf("registry %.80q is not among the gateway's registries", registry)}
+}
+
+// served returns a repository that the gateway serves.
+func (g *Gateway) served(registry, name string) (auth.Repository, error) {
+	if at, ok := g.serves[inPath(registry)]; !ok || at != registry {
+		return auth.Repository{}, g.unknown(registry)
 	}
-	repository, err := auth.ParseRepository(ns[0] + "/" + name)
+	repository, err := auth.ParseRepository(registry + "/" + name)
 	if err != nil {
 		return auth.Repository{}, &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: err.Error()}
 	}

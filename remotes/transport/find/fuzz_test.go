@@ -20,7 +20,7 @@ func FuzzNextPage(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	q := Request{kind: Tags, repository: repository, query: url.Values{"ns": {"reg.test"}}}
+	q := Request{kind: Tags, name: "org/app", repository: repository, query: url.Values{"ns": {"reg.test"}}}
 	f.Fuzz(func(t *testing.T, link string) {
 		asked := &http.Request{URL: &url.URL{Scheme: "https", Host: "reg.test", Path: "/v2/org/app/tags/list"}}
 		next, err := q.nextPage(&http.Response{Request: asked, Header: http.Header{"Link": {link}}})

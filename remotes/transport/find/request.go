@@ -63,9 +63,9 @@ func (q Request) Unsearched() Request {
 // Name is the name of a repository as the path has it.
 func (q Request) Name() string { return q.name }
 
-// Path is that of something of the request's repository.
+// Path is that of something in the request's repository, as the request has it.
 func (q Request) Path(k Kind, reference string) string {
-	return "/v2/" + q.repository.Name() + "/" + string(k) + "/" + reference
+	return "/v2/" + q.name + "/" + string(k) + "/" + reference
 }
 
 // Query is the request's.
