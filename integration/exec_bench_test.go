@@ -22,10 +22,10 @@ const through = "nestctl exec --registry " + execHost + " -- "
 func bigExecScene(t testing.TB, reg *bigRegistry) *execScene {
 	t.Helper()
 	needs(t, "linux", "nestctl", "curl")
-	s := &execScene{dir: t.TempDir(), proxy: &findingProxy{at: map[string]string{execHost + ":443": reg.registry.host}}}
+	s := &execScene{dir: t.TempDir(), proxy: &findingProxy{at: map[string]string{execHost + ":443": reg.host}}}
 	server := httptest.NewServer(s.proxy)
 	t.Cleanup(server.Close)
-	s.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "HTTPS_PROXY=" + server.URL, "SSL_CERT_FILE=" + reg.registry.caFile}
+	s.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "HTTPS_PROXY=" + server.URL, "SSL_CERT_FILE=" + reg.caFile}
 	return s
 }
 

@@ -124,10 +124,10 @@ func (u *upstream) exchange(ctx context.Context, h registry.Host, repository aut
 	if q.kind != Blobs {
 		ctx = auth.Small(ctx)
 	}
-	asking, begun, cancel := ctx, func() bool { return true }, func(error) {}
+	asking, stop, cancel := ctx, func() bool { return true }, func(error) {}
 	if !last { // leaves time for the hosts after it
 		asking, cancel = context.WithCancelCause(ctx)
-		begun = time.AfterFunc(b.left()/3, func() { cancel(errTimeout) }).Stop
+		stop = time.AfterFunc(b.left()/3, func() { cancel(errTimeout) }).Stop
 	}
 	asked := q.of(repository)
 	asked.Before = func() error {
@@ -138,7 +138,7 @@ func (u *upstream) exchange(ctx context.Context, h registry.Host, repository aut
 		return err
 	}
 	resp, err := h.Do(asking, asked)
-	begun()
+	stop() // the answer has begun
 	if err != nil {
 		cause := context.Cause(asking)
 		cancel(nil)
