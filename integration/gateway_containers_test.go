@@ -1,0 +1,166 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The clients of containers/image, as Debian has them, with the node gateway as their mirror.
+
+// mirrorScene is a scene of theirs in which $HOME/.config/containers is what /etc/containers is on a node: they read its
+// certificates and its drop-ins last.
+type mirrorScene struct {
+	*execScene
+	bundle, plain node
+	gateway       *gatewayProcess
+	containers    string
+}
+
+const plainRef = execHost + "/org/app:plain"
+
+func newMirrorScene(t *testing.T, mode string) *mirrorScene {
+	t.Helper()
+	bundle, plain := newImagesBundle(t), newImage(t, amd64, "plain\n", baseLayer(t))
+	s := &mirrorScene{execScene: newContainersScene(t, false, bundle), bundle: bundle, plain: plain}
+	publishAt(t, s.registry, bundle)
+	s.registry.pushNode(t, "org/app", "plain", plain)
+	t.Setenv("HTTPS_PROXY", s.variable("HTTPS_PROXY"))
+	t.Setenv("SSL_CERT_FILE", s.variable("SSL_CERT_FILE"))
+	behind := &registry{requestLog: s.registry.requestLog, host: execHost, scheme: "https", tokens: s.registry.tokens}
+	s.gateway = startGateway(t, appAt(behind, bundle), mode)
+	s.containers = filepath.Join(s.variable("HOME"), ".config/containers")
+	s.mirrorByHand(t)
+	return s
+}
+
+// mirrorByHand writes what makes the gateway a mirror.
+func (s *mirrorScene) mirrorByHand(t *testing.T) {
+	t.Helper()
+	certs := filepath.Join(s.containers, "certs.d", s.gateway.address)
+	pair := readText(t, s.gateway.client) // certificate and key
+	for name, text := range map[string]string{
+		"ca.crt":      readText(t, onlyFile(t, filepath.Join(filepath.Dir(s.gateway.client), "nested-*-ca.pem"))),
+		"client.cert": pair,
+		"client.key":  pair,
+	} {
+		writeFile(t, filepath.Join(certs, name), text)
+	}
+	writeFile(t, filepath.Join(s.containers, "registries.conf.d/zzz-nested.conf"), fmt.Sprintf(`
+[[registry]]
+prefix = "%[1]s"
+location = "%[1]s"
+
+[[registry.mirror]]
+location = "%[2]s/%[1]s"
+`, execHost, s.gateway.address))
+}
+
+// fails runs a command that is to fail, and returns what it said.
+func (s *mirrorScene) fails(t *testing.T, command string) string {
+	t.Helper()
+	words := strings.Fields(command)
+	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
+	cmd.Dir, cmd.Env = s.dir, s.env
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Errorf("%s: succeeded\n%s", command, out)
+	}
+	return string(out)
+}
+
+// checkFloor checks that nothing was fetched twice.
+func (s *mirrorScene) checkFloor(t *testing.T) {
+	t.Helper()
+	fetched := only(s.registry.requests(), func(r request) bool {
+		return r.Method == http.MethodGet && r.Status == http.StatusOK && (r.Kind == "manifests" || r.Kind == "blobs")
+	})
+	for what, n := range tally(fetched, func(r request) string { return r.Repository + " " + r.Reference }) {
+		if n > 1 {
+			t.Errorf("%s was fetched %d times", what, n)
+		}
+	}
+}
+
+// TestContainersPull: skopeo, podman and buildah pull a bundle with a user for each repository through the gateway, under
+// the registry's own name, by tag and by digest, and the member of another platform; and a plain image, the latter without
+// the gateway, too.
+func TestContainersPull(t *testing.T) {
+	s := newMirrorScene(t, "node")
+	for _, ref := range []string{":v1", "@" + s.bundle.desc.Digest.String()} {
+		ref = execHost + "/org/app" + ref
+		if got := s.do(t, "skopeo inspect --raw docker://"+ref); got != string(s.bundle.data) {
+			t.Errorf("%s: %s", ref, got)
+		}
+		s.registry.requests()
+		layout := filepath.Join(s.dir, "all")
+		s.do(t, "skopeo copy --all --preserve-digests docker://"+ref+" oci:all:v1")
+		s.checkFloor(t)
+		checkBlobs(t, layout)
+		checkHas(t, layout, digestsOf(s.bundle)...)
+		must(t, os.RemoveAll(layout))
+
+		s.do(t, "podman pull --quiet "+ref)
+		s.checkImage(t, ref, s.bundle.members[1].node)
+		s.do(t, "buildah pull --quiet --platform linux/arm64 "+ref)
+		s.checkImage(t, ref, s.bundle.members[0].node)
+		s.do(t, "buildah from --quiet --pull-always "+ref)
+		s.checkImage(t, ref, s.bundle.members[1].node)
+	}
+	s.checkTokens(t)
+	if got := s.fails(t, "skopeo inspect --raw docker://"+execHost+":5000/org/app:v1"); !strings.Contains(got, "invalid reference format") {
+		t.Errorf("another port of the host: %s", got) // docs/clients.md says so
+	}
+	s.checkPlain(t)
+	s.gateway.stop(t)
+	s.checkPlain(t)
+	if got := s.fails(t, "skopeo copy docker://"+execHost+"/org/app:v1 oci:one:v1"); !strings.Contains(got, s.bundle.members[1].node.desc.Digest.String()) {
+		t.Errorf("without the gateway: %s", got)
+	}
+}
+
+// checkPlain pulls a plain image by tag and by digest.
+func (s *mirrorScene) checkPlain(t *testing.T) {
+	t.Helper()
+	for _, ref := range []string{plainRef, execHost + "/org/app@" + s.plain.desc.Digest.String()} {
+		s.do(t, "podman pull --quiet "+ref)
+		s.checkImage(t, ref, s.plain)
+		s.do(t, "podman rmi --force "+ref)
+		if got := s.do(t, "skopeo inspect --raw docker://"+ref); got != string(s.plain.data) {
+			t.Errorf("%s: %s", ref, got)
+		}
+	}
+}
+
+// TestContainersPod: in mode pod these clients show the gateway the credential that they have for its own address. One
+// for the registry is not shown to a mirror; without any they ask the registry itself.
+func TestContainersPod(t *testing.T) {
+	s := newMirrorScene(t, "pod")
+	const ref = execHost + "/org/app:v1"
+	all := login{"all", "canary-all"}
+	s.registry.tokens.know(all.username, user{password: all.password, rights: pulls(repositories("org/app", s.bundle)...)})
+	auth := s.variable("REGISTRY_AUTH_FILE")
+	if got := s.fails(t, "podman pull --quiet "+ref); !strings.Contains(got, s.bundle.members[1].node.desc.Digest.String()) {
+		t.Errorf("without a credential: %s", got)
+	}
+	s.checkPlain(t)
+	s.fails(t, "podman pull --quiet --creds "+all.username+":"+all.password+" "+ref)
+
+	s.do(t, "podman login --username "+all.username+" --password "+all.password+" "+s.gateway.address)
+	s.do(t, "podman pull --quiet "+ref)
+	s.checkImage(t, ref, s.bundle.members[1].node)
+	s.do(t, "buildah pull --quiet --platform linux/arm64 "+ref)
+	s.checkImage(t, ref, s.bundle.members[0].node)
+	s.do(t, "skopeo copy --all docker://"+ref+" oci:all:v1")
+	checkHas(t, filepath.Join(s.dir, "all"), digestsOf(s.bundle)...)
+	if text := readText(t, auth); !strings.Contains(text, s.gateway.address) {
+		t.Errorf("logged in elsewhere: %s", text)
+	}
+	if leaks(readText(t, s.gateway.log)) {
+		t.Error("the gateway's log has a secret in it")
+	}
+}
