@@ -65,7 +65,7 @@ func (s *settings) execute(cmd *cobra.Command, args []string, registries []inter
 		fmt.Fprintln(cmd.ErrOrStderr(), "nestctl: "+sanitize.Text(sanitize.URLs(line)))
 	}
 	follows, err := transport.New(base, s.registryOptions("", new(registry.Metrics)), transport.Options{
-		SearchRequests: 100, Prefetch: 64,
+		SearchRequests: 100, Prefetch: 64, Apart: true,
 		Hopped: func(ctx context.Context, from auth.Repository) { intercept.AnsweredFrom(ctx, from.String()) },
 	})
 	if err != nil {
