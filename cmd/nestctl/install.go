@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,17 +24,20 @@ const stayInterval = 10 * time.Minute
 type installCommand struct {
 	options node.Options
 	root    string
+	dry     bool
 	stay    bool
 }
 
 func newInstall() *cobra.Command {
 	var i installCommand
 	c := &cobra.Command{
-		Use:   "install [--mode node|pod --registry HOST...]",
-		Short: "Make stock containerd pull nested bundles through a gateway on this node",
-		Long: "Makes certificates, puts the gateway before the registries' hosts in containerd's hosts.toml files, and\n" +
+		Use:   "install [--mode node|pod --registry HOST...] [--for PROGRAM...]",
+		Short: "Make the programs of this node pull nested bundles through a gateway",
+		Long: "Makes certificates, puts the gateway before the registries' hosts in the programs' hosts.toml files, and\n" +
 			"writes the gateway's configuration and systemd units. What an administrator has written there stays.\n" +
 			"nestctl uninstall restores the earlier files.\n\n" +
+			"--for names the programs. An installation remembers all of them, and a later one adds to them. Without it\n" +
+			"the first installation is for those that are found on the node, or else for containerd.\n\n" +
 			"Without options it repeats the earlier installation: it restores missing files, puts the gateway back\n" +
 			"into a hosts.toml that has been replaced, and renews the certificates when less than a third of their\n" +
 			"lifetime is left. A systemd timer does so every day.",
@@ -49,6 +51,7 @@ func newInstall() *cobra.Command {
 
 func (i *installCommand) addFlags(c *cobra.Command) {
 	o, flags, defaults := &i.options, c.Flags(), config.Default()
+	flags.StringArrayVar(&o.For, "for", nil, "program to install for, or several with commas (repeatable): "+strings.Join(node.ClientNames(), ", "))
 	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+node.ModesHelp)
 	flags.StringArrayVar(&o.Registries, "registry", nil, "registry to pull bundles from, host or host:port (repeatable)")
 	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories to serve, with everything below them: registry/path with * and ** (repeatable; default all)")
@@ -59,6 +62,7 @@ func (i *installCommand) addFlags(c *cobra.Command) {
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "do not write systemd units")
 	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration file to install, in place of the flags above")
+	flags.BoolVar(&i.dry, "dry-run", false, "show what would be done, and change nothing")
 	flags.StringVar(&i.root, "root", "", "install into the image in this directory, in place of this node")
 	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("keep running until SIGTERM, and repeat the installation every %g minutes; for containers", stayInterval.Minutes()))
 }
@@ -66,10 +70,19 @@ func (i *installCommand) addFlags(c *cobra.Command) {
 // run installs once, and with --stay goes on.
 func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	if err := runInstall(ctx, out, i.root, i.options); err != nil || !i.stay {
+	if i.dry {
+		done, err := node.DryRun(ctx, i.root, i.options)
+		printPlan(out, done)
 		return err
 	}
-	return node.Stay(ctx, i.root, stayInterval, func(done node.Changes) { printChanges(out, done) })
+	done, err := node.Install(ctx, i.root, i.options)
+	if err != nil {
+		return err
+	}
+	if printInstalled(out, i.root, done); !i.stay {
+		return nil
+	}
+	return node.Stay(ctx, i.root, stayInterval, func(done node.Changes) { printChanges(out, done, didVerbs) })
 }
 
 // installFlagError says of flags that earlier versions wrote into units and
@@ -86,44 +99,41 @@ func installFlagError(cmd *cobra.Command, err error) error {
 	return cmd.Parent().FlagErrorFunc()(cmd, err)
 }
 
-// runInstall installs what the options say. Without options it repeats the
-// earlier installation, so that a timer and an administrator run the same
-// command.
-func runInstall(ctx context.Context, out io.Writer, root string, o node.Options) error {
-	if o.IsZero() {
-		if err := runRepeat(ctx, out, root); !errors.Is(err, node.ErrNotInstalled) {
-			return err
-		}
-	}
-	done, err := node.Install(ctx, root, o)
-	if err == nil {
-		printInstalled(out, root, done)
-	}
-	return err
+// printPlan prints what would be done.
+func printPlan(out io.Writer, done node.Result) {
+	printDoes(out, done)
+	printChanges(out, done.Changes, [...]string{"would write", "would remove", "would restore", "would leave"})
 }
 
-func runRepeat(ctx context.Context, out io.Writer, root string) error {
-	done, err := node.Repeat(ctx, root)
-	if err != nil {
-		return err
+// printDoes prints what an installation is for.
+func printDoes(out io.Writer, done node.Result) {
+	for _, does := range done.Does {
+		fmt.Fprintln(out, does)
 	}
-	printChanges(out, done.Changes)
-	if len(done.Paths()) == 0 {
-		_, err = fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", done.Until.Format(time.DateOnly))
+	for _, note := range done.Notes {
+		fmt.Fprintln(out, "note:", note)
 	}
-	return err
 }
 
 // printInstalled prints what was done, and the steps that only the
 // administrator can take.
 func printInstalled(out io.Writer, root string, done node.Result) {
-	printChanges(out, done.Changes)
-	if len(done.Paths()) == 0 {
+	if !done.Repeated {
+		printDoes(out, done)
+	}
+	printChanges(out, done.Changes, didVerbs)
+	switch changed := len(done.Paths()) > 0; {
+	case done.Repeated && !changed:
+		fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", done.Until.Format(time.DateOnly))
+	case !changed:
 		fmt.Fprintln(out, "installed already; nothing changed")
 	}
-	for _, note := range done.Notes {
-		fmt.Fprintln(out, "note:", note)
+	if !done.Repeated {
+		printNext(out, root, done)
 	}
+}
+
+func printNext(out io.Writer, root string, done node.Result) {
 	started := strings.Join(node.StartedUnits(), " ")
 	switch {
 	case done.Options.NoSystemd:
@@ -137,18 +147,20 @@ func printInstalled(out io.Writer, root string, done node.Result) {
 		fmt.Fprintln(out, "systemd, which starts the gateway, does not run here; without systemd use --no-systemd")
 		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", started)
 	}
-	fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor checks the installation\n", strings.Join(done.Options.ContainerdCerts, " or "))
-	fmt.Fprintln(out, "containerd reads hosts.toml at each pull; it need not be restarted")
+	if certs := done.Options.ContainerdCerts; len(certs) > 0 {
+		fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor checks the installation\n", strings.Join(certs, " or "))
+	}
+	fmt.Fprintln(out, "hosts.toml is read at each pull; nothing need be restarted")
 }
 
+// didVerbs are for what was done to files, see printChanges.
+var didVerbs = [...]string{"wrote", "removed", "restored", "left"}
+
 // printChanges lists files with what was done to them.
-func printChanges(out io.Writer, c node.Changes) {
-	for _, list := range []struct {
-		verb  string
-		paths []string
-	}{{"wrote", c.Wrote}, {"removed", c.Removed}, {"restored", c.Restored}, {"left", c.Left}} {
-		for _, path := range list.paths {
-			fmt.Fprintln(out, list.verb, path)
+func printChanges(out io.Writer, c node.Changes, verbs [4]string) {
+	for i, paths := range [...][]string{c.Wrote, c.Removed, c.Restored, c.Left} {
+		for _, path := range paths {
+			fmt.Fprintln(out, verbs[i], path)
 		}
 	}
 }

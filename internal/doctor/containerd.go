@@ -13,6 +13,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/node"
 )
 
 // criPlugins are the names of CRI's image plugin, by the version of
@@ -46,15 +47,50 @@ type containerdFile struct {
 	images criImages
 }
 
+// daemon is a containerd on the node.
+type daemon struct {
+	config string   // its configuration file
+	certs  []string // where its hosts.toml files are installed
+	in     string   // the program that it is in and that writes the file, or empty
+}
+
+// daemons are those that are installed for, or the node's own.
+func (d *doctor) daemons() []daemon {
+	var all []daemon
+	o := d.installation
+	if len(o.For) == 0 || slices.Contains(o.For, node.Containerd) {
+		own := daemon{config: d.ContainerdConfig, certs: o.ContainerdCerts}
+		if len(own.certs) == 0 {
+			own.certs = []string{config.ContainerdCerts}
+		}
+		all = append(all, own)
+	}
+	for _, name := range []string{node.K3s, node.RKE2} {
+		in := daemon{node.RancherDir(name) + "/config.toml", []string{node.RancherDir(name) + "/certs.d"}, name}
+		if _, err := os.Stat(d.at(in.config)); slices.Contains(o.For, name) && !errors.Is(err, fs.ErrNotExist) { // else it is about to be written, as it should be
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+// restart ends a fix in a daemon's configuration.
+func (c daemon) restart() string {
+	if c.in == "" {
+		return ", and restart containerd"
+	}
+	return fmt.Sprintf("; %s writes the file from %s and from templates beside it: change it there, and restart %[1]s", c.in, registriesFile(c.in))
+}
+
 // key is how a setting is named in the file.
 func (f containerdFile) key(name string) string {
 	return fmt.Sprintf("%s: [plugins.%q] %s", f.path, f.plugin, name)
 }
 
 // containerdFiles reads containerd's configuration and what it imports.
-func (d *doctor) containerdFiles() ([]containerdFile, error) {
+func (d *doctor) containerdFiles(main string) ([]containerdFile, error) {
 	var all []containerdFile
-	pending := []string{d.ContainerdConfig}
+	pending := []string{main}
 	for len(pending) > 0 {
 		path := pending[0]
 		pending = pending[1:]
@@ -62,7 +98,7 @@ func (d *doctor) containerdFiles() ([]containerdFile, error) {
 			continue
 		}
 		text, err := os.ReadFile(d.at(path))
-		if errors.Is(err, fs.ErrNotExist) && path == d.ContainerdConfig {
+		if errors.Is(err, fs.ErrNotExist) && path == main {
 			return []containerdFile{{path: path, plugin: criPlugins[3]}}, nil // as containerd's defaults
 		}
 		if err != nil {
@@ -125,7 +161,15 @@ func (d *doctor) imports(from string, patterns []string) []string {
 
 // checkRoots looks at config_path.
 func (d *doctor) checkRoots(context.Context) []Problem {
-	files, err := d.containerdFiles()
+	var all []Problem
+	for _, c := range d.daemons() {
+		all = append(all, d.checkRootsOf(c)...)
+	}
+	return all
+}
+
+func (d *doctor) checkRootsOf(c daemon) []Problem {
+	files, err := d.containerdFiles(c.config)
 	if err != nil {
 		return problemsOf(err, "correct it")
 	}
@@ -136,28 +180,30 @@ func (d *doctor) checkRoots(context.Context) []Problem {
 		}
 	}
 	path := in.images.Registry.ConfigPath
-	fix := fmt.Sprintf("in %s: [plugins.%q.registry] config_path = %q, and restart containerd", in.path, in.plugin, d.certs[0])
+	fix := fmt.Sprintf("in %s: [plugins.%q.registry] config_path = %q%s", in.path, in.plugin, c.certs[0], c.restart())
 	switch roots := filepath.SplitList(path); {
 	case path == "":
 		return []Problem{{in.key("registry.config_path is not set: containerd 1.7 then reads no hosts.toml, and the default of 2.x, two directories, is ignored by its transfer service"), fix}}
 	case len(roots) > 1:
 		return []Problem{{in.key(fmt.Sprintf("registry.config_path = %q names two directories; the transfer service ignores both", path)), fix}}
-	case !slices.Contains(d.certs, filepath.Clean(path)):
-		return []Problem{{in.key(fmt.Sprintf("registry.config_path = %q is not where hosts.toml is installed, %s", path, strings.Join(d.certs, " or "))), fix + "; or nestctl install with --containerd-certs " + path}}
+	case !slices.Contains(c.certs, filepath.Clean(path)):
+		return []Problem{{in.key(fmt.Sprintf("registry.config_path = %q is not where hosts.toml is installed, %s", path, strings.Join(c.certs, " or "))), fix + "; or nestctl install with --containerd-certs " + path}}
 	}
 	return nil
 }
 
 // checkPull looks for settings that make CRI pull by itself.
 func (d *doctor) checkPull(context.Context) []Problem {
-	files, err := d.containerdFiles()
-	if err != nil {
-		return nil // checkRoots says it
-	}
 	var found []Problem
-	for _, f := range files {
-		for _, s := range f.images.localPull() {
-			found = append(found, Problem{f.key(s.setting + ": CRI of containerd 2.1 and later pulls only the first fitting member"), s.fix + ", and restart containerd"})
+	for _, c := range d.daemons() {
+		files, err := d.containerdFiles(c.config)
+		if err != nil {
+			continue // checkRoots says it
+		}
+		for _, f := range files {
+			for _, s := range f.images.localPull() {
+				found = append(found, Problem{f.key(s.setting + ": CRI of containerd 2.1 and later pulls only the first fitting member"), s.fix + c.restart()})
+			}
 		}
 	}
 	return found

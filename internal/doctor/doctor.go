@@ -103,7 +103,7 @@ func load(o Options) *doctor {
 		d.record = new(node.Record)
 	}
 	d.installation = d.record.Options
-	if d.certs = d.installation.ContainerdCerts; len(d.certs) == 0 {
+	if d.certs = d.installation.HostsDirs(); len(d.certs) == 0 {
 		d.certs = []string{config.ContainerdCerts}
 	}
 	text, err := os.ReadFile(d.at(o.Config))
@@ -113,7 +113,7 @@ func load(o Options) *doctor {
 	if d.configErr = err; err == nil {
 		g, i := d.config.Gateway, &d.installation
 		i.Mode, i.Registries, i.Allow, i.Address = g.Mode, g.Registries, g.Allow, g.Address
-		i.ContainerdCerts, i.DockerConfig = d.certs, d.config.Credentials.DockerConfig
+		i.DockerConfig = d.config.Credentials.DockerConfig
 	}
 	return d
 }

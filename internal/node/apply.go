@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,9 @@ func (i installed) apply(p plan) (Changes, error) {
 		}
 		next.Dirs = appendNew(next.Dirs, dirs)
 	}
-	dropped := i.record.without(next)
+	dropped := slices.DeleteFunc(i.record.without(next), func(e entry) bool {
+		return slices.ContainsFunc(p.files, func(f file) bool { return i.sameFile(e.Path, f.path) })
+	})
 	next.Files = append(slices.Clone(dropped), next.Files...)
 	w := writer{disk: i.disk, record: next}
 	err := w.change(write)
@@ -182,9 +185,12 @@ func (w *writer) finish() error {
 	return nil
 }
 
-// removeDir removes a recorded directory that is empty; a file of that name is
-// not ours.
+// removeDir removes a recorded directory that is empty; a file or a link of that
+// name is not ours.
 func (w *writer) removeDir(dir string) error {
+	if info, err := w.disk.root.Lstat(w.disk.name(dir)); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil
+	}
 	if there, err := w.disk.isDir(dir); err != nil || !there {
 		return err
 	}

@@ -27,6 +27,7 @@ type disk struct {
 	flush  func(*os.File) error
 	locked []*os.File // directories
 	image  bool
+	dry    bool // nothing is changed: what would be is reported as done
 }
 
 // openDisk opens the disk of this node, or that of an image.
@@ -212,6 +213,9 @@ func (d *disk) missing(path string) ([]string, error) {
 }
 
 func (d *disk) mkdir(path string, mode fs.FileMode) error {
+	if d.dry {
+		return nil
+	}
 	if err := d.own(filepath.Dir(path)); err != nil {
 		return err
 	}
@@ -242,6 +246,9 @@ func temporary(path string) string {
 
 // write replaces a file in one step.
 func (d *disk) write(path string, c contents) error {
+	if d.dry {
+		return nil
+	}
 	if err := d.own(filepath.Dir(path)); err != nil {
 		return err
 	}
@@ -293,7 +300,7 @@ func (d *disk) create(name string, c contents) error {
 // remove removes a file or an empty directory; it need not exist. A directory
 // that is not empty stays.
 func (d *disk) remove(path string) error {
-	if _, err := d.root.Lstat(d.name(path)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := d.root.Lstat(d.name(path)); d.dry || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err := d.own(filepath.Dir(path)); err != nil {

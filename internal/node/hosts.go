@@ -37,7 +37,7 @@ func (s site) adminText() []byte {
 // sites finds the place for each registry in each directory of containerd.
 func (i installed) sites(o Options) ([]site, error) {
 	var all []site
-	for _, certs := range o.ContainerdCerts {
+	for _, certs := range i.distinct(o.HostsDirs()) {
 		for _, registry := range o.Registries {
 			s, err := i.site(certs, registry)
 			if err != nil {
@@ -52,6 +52,23 @@ func (i installed) sites(o Options) ([]site, error) {
 		}
 	}
 	return all, nil
+}
+
+// distinct leaves out directories that are an earlier one, by a link: what is
+// installed in that is there in both.
+func (i installed) distinct(dirs []string) []string {
+	var all []string
+	for _, dir := range dirs {
+		if !slices.ContainsFunc(all, func(earlier string) bool { return i.sameDir(earlier, dir) }) {
+			all = append(all, dir)
+		}
+	}
+	return all
+}
+
+// sameFile reports whether two paths lead to one file, by a link of a directory.
+func (i installed) sameFile(a, b string) bool {
+	return filepath.Base(a) == filepath.Base(b) && i.sameDir(filepath.Dir(a), filepath.Dir(b))
 }
 
 func (i installed) sameDir(a, b string) bool {

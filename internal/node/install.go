@@ -2,19 +2,21 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
-
-	"github.com/nestedoci/nested/config"
 )
 
 // Result is the result of an installation. Changes of the disk are in it even
 // when there is an error.
 type Result struct {
 	Changes
-	Options Options   // of the installation
-	Notes   []string  // for the administrator
-	Until   time.Time // when the first certificate expires
-	Program string    // what the services run
+	// Does says what is done for each client, and why others are left out.
+	Does     []string
+	Repeated bool      // the earlier installation, as it was
+	Options  Options   // of the installation
+	Notes    []string  // for the administrator
+	Until    time.Time // when the first certificate expires
+	Program  string    // what the services run
 	// Systemd says that systemd runs here, and so runs the services unless the
 	// options exclude them.
 	Systemd bool
@@ -22,9 +24,25 @@ type Result struct {
 	ProgramMissing bool
 }
 
-// Install installs, or changes the installation to match the options. It starts
-// the services where systemd runs. An error about an option is a [usage.Error].
+// Install installs, or changes the installation to match the options. Without
+// options it is [Repeat], where there is an installation. It starts the services
+// where systemd runs. An error about an option is a [usage.Error].
 func Install(ctx context.Context, root string, o Options) (Result, error) {
+	return install(ctx, root, o, false)
+}
+
+// DryRun is Install that changes nothing: the changes are those that it would
+// make.
+func DryRun(ctx context.Context, root string, o Options) (Result, error) {
+	return install(ctx, root, o, true)
+}
+
+func install(ctx context.Context, root string, o Options, dry bool) (Result, error) {
+	if o.IsZero() {
+		if done, err := repeat(ctx, root, dry); !errors.Is(err, ErrNotInstalled) {
+			return done, err
+		}
+	}
 	w, err := o.parse()
 	if err != nil {
 		return Result{}, err
@@ -34,9 +52,7 @@ func Install(ctx context.Context, root string, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer i.close()
-	if w.ContainerdCerts = appendNew(i.record.Options.ContainerdCerts, w.ContainerdCerts); len(w.ContainerdCerts) == 0 {
-		w.ContainerdCerts = Directories{config.ContainerdCerts}
-	}
+	i.disk.dry = dry
 	path, err := program(root, !o.NoSystemd)
 	if err != nil {
 		return Result{}, err
@@ -56,12 +72,15 @@ func Install(ctx context.Context, root string, o Options) (Result, error) {
 // The units are changed to run this program, and started. Where they cannot be
 // written, as in the service that does this every day, they stay as they are: a
 // running gateway notices other changes by itself.
-func Repeat(ctx context.Context, root string) (Result, error) {
+func Repeat(ctx context.Context, root string) (Result, error) { return repeat(ctx, root, false) }
+
+func repeat(ctx context.Context, root string, dry bool) (Result, error) {
 	i, err := openInstalled(root)
 	if err != nil {
 		return Result{}, err
 	}
 	defer i.close()
+	i.disk.dry = dry
 	path := ""
 	if !i.record.Options.NoSystemd && !i.disk.isReadOnly(UnitDir) {
 		if path, err = program(root, true); err != nil {
@@ -72,7 +91,9 @@ func Repeat(ctx context.Context, root string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return i.bring(ctx, root, p, path)
+	done, err := i.bring(ctx, root, p, path)
+	done.Repeated = true
+	return done, err
 }
 
 // Stay repeats the installation at an interval, and reports what has changed,
@@ -98,8 +119,8 @@ func Stay(ctx context.Context, root string, every time.Duration, report func(Cha
 // bring applies a plan, and starts or stops the services. Without a program for
 // them they are left alone.
 func (i installed) bring(ctx context.Context, root string, p plan, program string) (Result, error) {
-	result := Result{Options: p.options, Notes: p.notes, Until: p.until, Program: program, Systemd: hasSystemd(root)}
-	live := result.Systemd && program != ""
+	result := Result{Does: p.does, Options: p.options, Notes: p.notes, Until: p.until, Program: program, Systemd: hasSystemd(root)}
+	live := result.Systemd && program != "" && !i.disk.dry
 	if live && p.options.NoSystemd && i.hasUnits() {
 		if err := stopUnits(ctx); err != nil {
 			return Result{}, err

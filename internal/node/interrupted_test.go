@@ -74,6 +74,21 @@ var scenes = []struct {
 		},
 		change: func(n *machine) error { return n.renew() },
 	},
+	{
+		name: "another client",
+		files: map[string]string{
+			ofDocker:                           "server = \"https://mirror.test\"\n",
+			DockerCerts + "/old.test/ca.crt":   "mine\n",
+			DockerCerts + "/old.test/me.cert":  "mine\n",
+			"/var/lib/rancher/k3s/agent/a.crt": "k3s\n",
+		},
+		prepare: func(n *machine) { n.Must(n.install(installOn("reg.test"))) },
+		change: func(n *machine) error {
+			o := installOn("reg.test", "old.test")
+			o.For = []string{Docker, K3s}
+			return n.install(o)
+		},
+	},
 }
 
 var errCut = errors.New("the power is cut")
@@ -150,8 +165,12 @@ func (n *machine) record() *Record {
 // and containerd, if the gateway has its files, would not know each other.
 func (n *machine) intact() {
 	n.T.Helper()
-	paths, err := filepath.Glob(n.Path(config.ContainerdCerts + "/*/hosts.toml"))
-	n.Must(err)
+	var paths []string
+	for _, certs := range []string{config.ContainerdCerts, DockerCerts, RancherDir(K3s) + "/certs.d"} {
+		more, err := filepath.Glob(n.Path(certs + "/*/hosts.toml"))
+		n.Must(err)
+		paths = append(paths, more...)
+	}
 	wanted := n.record().Options.Registries
 	for _, path := range paths {
 		text, err := os.ReadFile(path)

@@ -1,11 +1,11 @@
-// Package node installs the gateway on a node with a stock containerd, renews
-// its certificates, and uninstalls it. An administrator's files are kept: where
+// Package node installs the gateway on a node for the programs that pull there,
+// its clients, renews its certificates, and uninstalls it. An administrator's files are kept: where
 // the gateway has to go into one, the original is recorded and restored, and a
 // file that was edited since is left alone.
 //
 // Read the files in this order:
 //
-//   - options.go: [Options], what to install;
+//   - options.go: [Options], what to install; clients.go: for which programs;
 //   - install.go: [Install] and [Repeat]; uninstall.go: [Uninstall];
 //   - plan.go: the plan, all files of an installation in the order in which
 //     they may be written; its parts are in hosts.go, certificates.go,
@@ -56,6 +56,11 @@ func open(root string, certs []string) (installed, error) {
 		return installed{}, err
 	}
 	d.follow(filepath.Dir(recordPath), UnitDir, config.Default().Gateway.StateDir, config.ContainerdCerts)
+	for _, c := range clients() {
+		if c.hosts != "" {
+			d.follow(c.hosts)
+		}
+	}
 	d.follow(certs...)
 	r, err := lockAndLoad(d)
 	if err != nil {
@@ -75,7 +80,7 @@ func lockAndLoad(d *disk) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.follow(r.Options.ContainerdCerts...)
+	d.follow(r.Options.HostsDirs()...)
 	for _, e := range r.Files { // before anything is changed
 		if _, err := d.read(e.Path); err != nil {
 			return nil, err

@@ -23,11 +23,14 @@ const ModesHelp = "node (the node's Docker credentials, for all pods) or pod (ea
 // or in the configuration file. Options are recorded, so that repeating an
 // installation needs none.
 type Options struct {
-	Mode            string      `json:"mode"`       // node or pod
-	Registries      []string    `json:"registries"` // each host or host:port, as references name it
-	Allow           []string    `json:"allow,omitempty"`
-	ContainerdCerts Directories `json:"containerd_certs"`
-	Address         string      `json:"address"` // of the gateway, on loopback
+	Mode       string   `json:"mode"`       // node or pod
+	Registries []string `json:"registries"` // each host or host:port, as references name it
+	Allow      []string `json:"allow,omitempty"`
+	// For are the clients, of [ClientNames], also with commas between. Those of an installation are added
+	// to. A record of an earlier version has none, and is containerd's.
+	For             []string    `json:"for,omitempty"`
+	ContainerdCerts Directories `json:"containerd_certs"` // containerd's; given, containerd is a client
+	Address         string      `json:"address"`          // of the gateway, on loopback
 	DockerConfig    []string    `json:"docker_config,omitempty"`
 	NoSystemd       bool        `json:"no_systemd,omitempty"`
 	// ConfigFile is the gateway's configuration, which is installed as it is,
@@ -72,15 +75,19 @@ type checkedOptions struct {
 
 // parse checks options, and reads the configuration file that they name.
 func (o Options) parse() (checkedOptions, error) {
+	var err error
+	if o.For, err = parseClients(o.For); err != nil {
+		return checkedOptions{}, err
+	}
 	w := checkedOptions{Options: o, given: o}
 	if o.ConfigFile != "" {
-		if err := w.load(); err != nil {
+		if err = w.load(); err != nil {
 			return checkedOptions{}, err
 		}
 	}
 	w.Address = cmp.Or(w.Address, config.Default().Gateway.Address)
 	w.Registries = appendNew(nil, w.Registries)
-	if err := w.check(); err != nil {
+	if err = w.check(); err != nil {
 		return checkedOptions{}, err
 	}
 	w.ContainerdCerts = nil
@@ -196,6 +203,9 @@ func (o Options) Command(more ...string) string {
 		if o.Address != defaults.Gateway.Address {
 			add("address", o.Address)
 		}
+	}
+	if !slices.Equal(o.For, []string{Containerd}) {
+		add("for", o.For...)
 	}
 	if !slices.Equal(o.ContainerdCerts, []string{config.ContainerdCerts}) {
 		add("containerd-certs", o.ContainerdCerts...)

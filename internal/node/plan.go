@@ -11,6 +11,7 @@ import (
 // all of it is known.
 type plan struct {
 	options Options
+	does    []string  // for each client
 	files   []file    // in the order of writing
 	notes   []string  // for the administrator
 	until   time.Time // when the first certificate expires
@@ -30,6 +31,10 @@ type file struct {
 
 // plan plans an installation with options, with services that run a program.
 func (i installed) plan(w checkedOptions, program string, now time.Time) (plan, error) {
+	does, err := i.settle(&w.Options)
+	if err != nil {
+		return plan{}, err
+	}
 	options, configuration, err := i.configuration(w)
 	if err != nil {
 		return plan{}, err
@@ -38,7 +43,9 @@ func (i installed) plan(w checkedOptions, program string, now time.Time) (plan, 
 	if err != nil {
 		return plan{}, err
 	}
-	return i.planAll(options, configuration, services, now)
+	p, err := i.planAll(options, configuration, services, now)
+	p.does = does
+	return p, err
 }
 
 // planRepeat plans the same installation again. The configuration stays, and
@@ -88,7 +95,7 @@ func (i installed) planAll(options Options, configuration, services []file, now 
 		return plan{}, err
 	}
 	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, gatewayFile(certificates), services)
-	return plan{options, files, notes, until}, nil
+	return plan{options: options, files: files, notes: notes, until: until}, nil
 }
 
 func siteDirs(sites []site) []string {

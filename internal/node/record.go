@@ -142,10 +142,18 @@ func loadRecord(d *disk) (*Record, error) {
 	if err := json.Unmarshal(c.Data, r); err != nil {
 		return nil, fmt.Errorf("%s: %w; restore the file as nestctl wrote it, or remove what it installed by hand", recordPath, err)
 	}
+	r.upgrade()
 	if r.Version != 1 {
 		return nil, fmt.Errorf("%s: version %d is that of a newer nestctl; use that one", recordPath, r.Version)
 	}
 	return r, r.check()
+}
+
+// upgrade gives a record of a version that knew containerd alone its client.
+func (r *Record) upgrade() {
+	if len(r.Files) > 0 && len(r.Options.For) == 0 {
+		r.Options.For = []string{Containerd}
+	}
 }
 
 // check refuses a record that no installation can have written. Only root and
@@ -157,10 +165,8 @@ func (r *Record) check() error {
 			return fmt.Errorf("%s: registry %.64q is not a registry"+fix, recordPath, registry)
 		}
 	}
-	for _, dir := range r.Options.ContainerdCerts {
-		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
-			return fmt.Errorf("%s: containerd_certs %.128q is not the path of a directory"+fix, recordPath, dir)
-		}
+	if err := r.Options.checkRecorded(); err != nil {
+		return fmt.Errorf("%s: %w"+fix, recordPath, err)
 	}
 	for _, e := range r.Files {
 		if !r.Options.writes(e.Path) {
@@ -173,6 +179,21 @@ func (r *Record) check() error {
 	for _, dir := range r.Dirs {
 		if !r.Options.makes(dir) {
 			return fmt.Errorf("%s: %.128q is not a directory that nestctl install makes"+fix, recordPath, dir)
+		}
+	}
+	return nil
+}
+
+// checkRecorded refuses clients and directories that no options can have.
+func (o *Options) checkRecorded() error {
+	for _, dir := range o.ContainerdCerts {
+		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
+			return fmt.Errorf("containerd_certs %.128q is not the path of a directory", dir)
+		}
+	}
+	for _, name := range o.For {
+		if !slices.Contains(ClientNames(), name) {
+			return fmt.Errorf("for %.64q is unknown to this nestctl", name)
 		}
 	}
 	return nil
@@ -199,7 +220,7 @@ func (o *Options) writes(path string) bool {
 	case above == filepath.Clean(config.Default().Gateway.HostsDir):
 		return name == "hosts.toml"
 	}
-	return slices.Contains(o.ContainerdCerts, above) && (name == "hosts.toml" || certificateName.MatchString(name))
+	return slices.Contains(o.HostsDirs(), above) && (name == "hosts.toml" || certificateName.MatchString(name))
 }
 
 // makes reports whether an installation can have made a directory.
@@ -207,7 +228,7 @@ func (o *Options) makes(dir string) bool {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
 		return false
 	}
-	hosts := append([]string{filepath.Clean(config.Default().Gateway.HostsDir)}, o.ContainerdCerts...)
+	hosts := append([]string{filepath.Clean(config.Default().Gateway.HostsDir)}, o.HostsDirs()...)
 	if slices.Contains(hosts, filepath.Dir(dir)) && config.IsHostDir(filepath.Base(dir)) {
 		return true
 	}

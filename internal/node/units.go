@@ -50,7 +50,7 @@ func units(o Options, program string) ([]file, error) {
 		err := templates.ExecuteTemplate(&text, name, map[string]string{
 			"Program": unitWord(program),
 			"Config":  config.Path,
-			"Certs":   unitWords(o.ContainerdCerts),
+			"Certs":   unitWords(o.HostsDirs()),
 			"Listen":  listen,
 		})
 		if err != nil {

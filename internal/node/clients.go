@@ -1,0 +1,179 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/usage"
+)
+
+// The names of clients; the directories of [Containerd] are options.
+const (
+	Containerd = "containerd"
+	Docker     = "docker"
+	K3s        = "k3s"
+	RKE2       = "rke2"
+)
+
+// DockerCerts is the directory in which Docker Engine looks for the hosts.toml
+// files of registries when it has the containerd image store.
+const DockerCerts = "/etc/docker/certs.d"
+
+// RancherDir is the directory of the containerd that is in k3s or RKE2.
+func RancherDir(client string) string {
+	return "/var/lib/rancher/" + client + "/agent/etc/containerd"
+}
+
+// client is a program that pulls through the gateway: a value of --for.
+type client struct {
+	name  string
+	hosts string   // its directory of hosts.toml files
+	signs []string // a node with the program has one of these
+	// refuses says why options cannot work with the program, with a next step;
+	// nil when any can.
+	refuses func(Options) error
+}
+
+// clients are all programs that can be installed for. Where their hosts.toml
+// files differ, the gateway goes upstream as the first says.
+func clients() []client {
+	return []client{
+		{
+			name:  Containerd, // the containers of a DaemonSet have nothing of it but the directory
+			signs: []string{"/etc/containerd", "/usr/bin/containerd", "/usr/local/bin/containerd", "/run/containerd/containerd.sock"},
+		},
+		{
+			name:    Docker,
+			hosts:   DockerCerts,
+			signs:   []string{"/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"},
+			refuses: nodeOnly,
+		},
+		{name: K3s, hosts: RancherDir(K3s) + "/certs.d", signs: []string{"/var/lib/rancher/k3s/agent", "/usr/local/bin/k3s"}},
+		{name: RKE2, hosts: RancherDir(RKE2) + "/certs.d", signs: []string{"/var/lib/rancher/rke2/agent", "/usr/local/bin/rke2", "/usr/bin/rke2"}},
+	}
+}
+
+// nodeOnly refuses mode pod: Docker Engine gives a credential to hosts of the
+// registry's own name alone, and says "Host doesn't match" of the gateway.
+func nodeOnly(o Options) error {
+	if o.Mode != "pod" {
+		return nil
+	}
+	return errors.New("mode pod cannot work, because Docker Engine sends no credential to a mirror; use mode node, or nestctl serve (docs/serve.md)")
+}
+
+// ClientNames are the values of --for.
+func ClientNames() []string {
+	var all []string
+	for _, c := range clients() {
+		all = append(all, c.name)
+	}
+	return all
+}
+
+// parseClients reads names of clients, each one or several with commas between.
+func parseClients(lists []string) (names []string, err error) {
+	for _, list := range lists {
+		for name := range strings.SplitSeq(list, ",") {
+			if !slices.Contains(ClientNames(), name) {
+				return nil, usage.Optionf("for", " %.64q: must be one of %s", name, strings.Join(ClientNames(), ", "))
+			}
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// hostsDirs are the directories of a client's hosts.toml files.
+func (o *Options) hostsDirs(c client) []string {
+	switch {
+	case c.name == Containerd:
+		return o.ContainerdCerts
+	case c.hosts != "":
+		return []string{c.hosts}
+	}
+	return nil
+}
+
+// HostsDirs are the directories of hosts.toml files of all clients that are
+// installed for.
+func (o *Options) HostsDirs() []string {
+	var all []string
+	for _, c := range clients() {
+		if slices.Contains(o.For, c.name) {
+			all = appendNew(all, o.hostsDirs(c))
+		}
+	}
+	return all
+}
+
+// settle completes options: they add clients and directories to those of the
+// installation, and what is found on the node is installed for where neither
+// names a client. It returns what is done for each client, and why nothing is.
+func (i installed) settle(o *Options) (does []string, err error) {
+	recorded := i.record.Options
+	o.For = appendNew(recorded.For, o.For)
+	if len(o.ContainerdCerts) > 0 {
+		o.For = appendNew(o.For, []string{Containerd})
+	}
+	o.ContainerdCerts = appendNew(recorded.ContainerdCerts, o.ContainerdCerts)
+	found := map[string]string{}
+	if len(o.For) == 0 {
+		found, does = i.find(o)
+	}
+	if slices.Contains(o.For, Containerd) && len(o.ContainerdCerts) == 0 {
+		o.ContainerdCerts = Directories{config.ContainerdCerts}
+	}
+	for _, c := range clients() {
+		if !slices.Contains(o.For, c.name) {
+			continue
+		}
+		if c.refuses != nil && c.refuses(*o) != nil {
+			return nil, usage.Optionf("for", " %s: %w", c.name, c.refuses(*o))
+		}
+		does = append(does, fmt.Sprintf("for %s%s: hosts.toml of each registry in %s", c.name, found[c.name], strings.Join(o.hostsDirs(c), ", ")))
+	}
+	return does, nil
+}
+
+// find installs for the clients that are found on the node, or else for
+// containerd. It returns where each was found, and why others are left out.
+func (i installed) find(o *Options) (found map[string]string, leftOut []string) {
+	found = map[string]string{}
+	for _, c := range clients() {
+		path := i.disk.first(c.signs)
+		switch {
+		case path == "":
+		case c.refuses != nil && c.refuses(*o) != nil:
+			leftOut = append(leftOut, fmt.Sprintf("not for %s, found by %s: %s", c.name, path, c.refuses(*o)))
+		default:
+			o.For = append(o.For, c.name)
+			found[c.name] = ", found by " + path
+		}
+	}
+	if len(o.For) == 0 {
+		o.For = []string{Containerd}
+	}
+	return found, leftOut
+}
+
+// first is the first path that exists; empty when none does, or when that
+// cannot be found out: the plan shows what was found.
+func (d *disk) first(paths []string) string {
+	i := slices.IndexFunc(paths, func(path string) bool {
+		if !d.image {
+			_, err := os.Stat(path) // links may lead anywhere
+			return err == nil
+		}
+		_, err := d.root.Stat(d.name(path))
+		return err == nil
+	})
+	if i < 0 {
+		return ""
+	}
+	return paths[i]
+}
