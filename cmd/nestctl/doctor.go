@@ -49,9 +49,9 @@ var errProblems = errors.New("there are problems; fix them in this order, and ru
 // runDoctor prints each problem as it is found, because later checks may wait
 // for the network.
 func runDoctor(ctx context.Context, out io.Writer, o doctor.Options) error {
-	found, err := doctor.Look(ctx, o, func(p doctor.Problem) {
-		fmt.Fprintln(out, sanitize.Text(sanitize.URLs(p.String())))
-	})
+	show := func(line string) { fmt.Fprintln(out, sanitize.Text(sanitize.URLs(line))) }
+	o.Note = func(p doctor.Problem) { show(p.Note()) }
+	found, err := doctor.Look(ctx, o, func(p doctor.Problem) { show(p.String()) })
 	switch {
 	case err != nil:
 		return err

@@ -5,8 +5,8 @@
 //
 // Read the files in this order: doctor.go has [Look] and its checks in their
 // order; then hosts.go (hosts.toml and certificates), environment.go (proxies
-// and credentials), gateway.go (the gateway's answers) and containerd.go
-// (containerd's configuration).
+// and credentials), gateway.go (the gateway's answers), containerd.go
+// (containerd's configuration) and neighbours.go (other programs that use hosts.toml files).
 //
 // Package node, the neighbour, installs what this package checks. The only tie
 // between them is the record of the installation.
@@ -38,6 +38,9 @@ type Options struct {
 	// References are pulled through the gateway; none in an image.
 	References []auth.Reference
 	Now        time.Time // the time for which certificates are checked; zero for the current time
+	// Note gets what is no problem now: a neighbour that may make one, or a
+	// program that does not use the gateway. It may be nil.
+	Note func(Problem)
 }
 
 // Problem is one thing that is wrong, and how to fix it. Both may contain text
@@ -50,6 +53,9 @@ func (p Problem) follows(other Problem) bool { return strings.Contains(p.What, o
 
 // String is the problem in a line.
 func (p Problem) String() string { return "problem: " + p.What + "; fix: " + p.Fix }
+
+// Note is the problem in a line, of one that is none now.
+func (p Problem) Note() string { return "note: " + p.What + "; " + p.Fix }
 
 // Look reports each problem as soon as it is found, and returns whether there
 // was any. The error is about the options, or that of the context.
@@ -118,6 +124,13 @@ func load(o Options) *doctor {
 	return d
 }
 
+// note reports what is no problem now.
+func (d *doctor) note(what, fix string) {
+	if d.Note != nil {
+		d.Note(Problem{what, fix})
+	}
+}
+
 // at is the path of a file of the node for this process.
 func (d *doctor) at(path string) string { return filepath.Join(d.Root, path) }
 
@@ -137,6 +150,7 @@ func (d *doctor) checks(runs bool) []check {
 	if d.config != nil {
 		all = append(all,
 			check{"who may read and write the files that it names", d.checkFiles},
+			check{"other programs that write or read hosts.toml", d.checkNeighbours},
 			check{"hosts.toml of each registry", d.checkHosts},
 			check{"the gateway's own hosts.toml of each registry", d.checkUpstream},
 			check{"certificates of containerd and the gateway", d.checkCertificates},

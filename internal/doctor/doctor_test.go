@@ -26,11 +26,12 @@ const (
 // machine is a node on which the doctor looks at a time of its own.
 type machine struct {
 	*nodetest.Machine
-	now time.Time
+	now   time.Time
+	notes []string // of the last look
 }
 
 func newMachine(t *testing.T, files map[string]string) *machine {
-	return &machine{nodetest.New(t, files), time.Now()}
+	return &machine{Machine: nodetest.New(t, files), now: time.Now()}
 }
 
 // installOn is what most tests install.
@@ -94,7 +95,8 @@ func answerAsGateway(w http.ResponseWriter, r *http.Request) {
 // asked, and returns what it says.
 func (n *machine) look(refs ...string) string {
 	n.T.Helper()
-	o := Options{Root: n.Root, Config: config.Path, ContainerdConfig: containerd, Now: n.now}
+	n.notes = nil
+	o := Options{Root: n.Root, Config: config.Path, ContainerdConfig: containerd, Now: n.now, Note: func(p Problem) { n.notes = append(n.notes, p.Note()) }}
 	for _, arg := range refs {
 		ref, err := auth.ParseReference(arg)
 		n.Must(err)

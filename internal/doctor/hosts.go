@@ -132,6 +132,7 @@ func (d *doctor) checkFirst(path string, hosts config.Hosts) []Problem {
 	case at < 0:
 		return []Problem{{path + ": the gateway, " + table + ", is not in it", d.installCommand()}}
 	case at > 0:
+		d.note(fmt.Sprintf("%s: [host.%q] is before the gateway", path, hosts.Hosts[0].URL), "when another program writes it there, see docs/neighbours.md")
 		return []Problem{{path + ": " + table + " is not the first host, so that containerd tries others before it", "move it before all other hosts"}}
 	}
 	h := hosts.Hosts[0]
