@@ -5,8 +5,9 @@
 //
 // Read the files in this order: doctor.go has [Look] and its checks in their
 // order; then hosts.go (hosts.toml and certificates), environment.go (proxies
-// and credentials), gateway.go (the gateway's answers), containerd.go
-// (containerd's configuration) and neighbours.go (other programs that use hosts.toml files).
+// and credentials), gateway.go (the gateway's answers), the configurations of
+// programs in containerd.go, docker.go and rancher.go (k3s and RKE2), and
+// neighbours.go (other programs that use hosts.toml files).
 //
 // Package node, the neighbour, installs what this package checks. The only tie
 // between them is the record of the installation.
@@ -91,6 +92,39 @@ func (d *doctor) look(ctx context.Context, runs bool, report func(Problem)) (fou
 	return all != nil, err
 }
 
+// Try reports what keeps the gateway of a fresh installation from answering for
+// its registries. It may take some seconds to start, or to take up a changed
+// configuration.
+func Try(ctx context.Context, o Options, report func(Problem)) (found bool, err error) {
+	const times = 4
+	o.Now = time.Now()
+	d := load(o)
+	var all []Problem
+	for i := range times {
+		if all = d.tryOnce(ctx); all == nil || i == times-1 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	for _, p := range all {
+		report(p)
+	}
+	return all != nil, ctx.Err()
+}
+
+func (d *doctor) tryOnce(ctx context.Context) []Problem {
+	for _, look := range []func(context.Context) []Problem{d.checkRecord, d.checkConfig, d.checkHosts, d.checkCertificates, d.checkAnswers} {
+		if found := look(ctx); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
 // doctor is what the checks use. The checks report what could not be read.
 type doctor struct {
 	Options
@@ -154,12 +188,16 @@ func (d *doctor) checks(runs bool) []check {
 			check{"hosts.toml of each registry", d.checkHosts},
 			check{"the gateway's own hosts.toml of each registry", d.checkUpstream},
 			check{"certificates of containerd and the gateway", d.checkCertificates},
+			check{"credentials and rewrites of k3s and RKE2", d.checkRancher},
 			check{"proxies", d.checkProxy})
 	}
 	if d.config != nil && runs {
 		all = append(all,
 			check{"credentials of each registry", d.checkCredentials},
 			check{"whether the gateway answers, for itself, each registry and each REF", d.checkAnswers})
+	}
+	if slices.Contains(d.installation.For, node.Docker) {
+		all = append(all, check{"Docker Engine's image store and registries", func(ctx context.Context) []Problem { return d.checkDocker(ctx, runs) }})
 	}
 	return append(all,
 		check{"where containerd looks for hosts.toml", d.checkRoots},

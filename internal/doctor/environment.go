@@ -14,18 +14,40 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
-// checkProxy looks for a proxy that is set for containerd and not for the
+// units are the services of the programs that use the gateway.
+var units = map[string][]string{
+	node.Containerd: {"containerd.service"},
+	node.Docker:     {"docker.service"},
+	node.K3s:        {"k3s.service", "k3s-agent.service"},
+	node.RKE2:       {"rke2-server.service", "rke2-agent.service"},
+}
+
+// checkProxy looks for a proxy that is set for a program and not for the
 // gateway.
 func (d *doctor) checkProxy(context.Context) []Problem {
+	programs := d.installation.For
+	if len(programs) == 0 {
+		programs = []string{node.Containerd}
+	}
+	var all []Problem
+	for _, program := range programs {
+		for _, unit := range units[program] {
+			all = append(all, d.checkProxyOf(program, unit)...)
+		}
+	}
+	return all
+}
+
+func (d *doctor) checkProxyOf(program, unit string) []Problem {
 	ours := d.environment("nested-gateway.service")
-	theirs := d.environment("containerd.service")
+	theirs := d.environment(unit)
 	var all []Problem
 	for _, name := range slices.Sorted(maps.Keys(theirs)) {
 		if upper := strings.ToUpper(name); upper != "HTTPS_PROXY" && upper != "NO_PROXY" || hasVariable(ours, name) {
 			continue
 		}
 		all = append(all, Problem{
-			fmt.Sprintf("%s is set for containerd, in %s, and not for nested-gateway.service", name, theirs[name]),
+			fmt.Sprintf("%s is set for %s, in %s, and not for nested-gateway.service", name, program, theirs[name]),
 			"systemctl edit nested-gateway, add the line Environment= from there below [Service], systemctl restart nested-gateway"})
 	}
 	return all
