@@ -46,12 +46,13 @@ func newDoctor() *cobra.Command {
 // by then.
 var errProblems = errors.New("there are problems; fix them in this order, and run nestctl doctor again")
 
+func printFound(out io.Writer, line string) { fmt.Fprintln(out, sanitize.Text(sanitize.URLs(line))) }
+
 // runDoctor prints each problem as it is found, because later checks may wait
 // for the network.
 func runDoctor(ctx context.Context, out io.Writer, o doctor.Options) error {
-	show := func(line string) { fmt.Fprintln(out, sanitize.Text(sanitize.URLs(line))) }
-	o.Note = func(p doctor.Problem) { show(p.Note()) }
-	found, err := doctor.Look(ctx, o, func(p doctor.Problem) { show(p.String()) })
+	o.Note = func(p doctor.Problem) { printFound(out, p.Note()) }
+	found, err := doctor.Look(ctx, o, func(p doctor.Problem) { printFound(out, p.String()) })
 	switch {
 	case err != nil:
 		return err

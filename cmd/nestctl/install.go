@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/doctor"
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/usage"
 )
@@ -72,15 +74,20 @@ func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	if i.dry {
 		done, err := node.DryRun(ctx, i.root, i.options)
-		printPlan(out, done)
+		printDoes(out, done)
+		printChanges(out, done.Changes, wouldVerbs)
 		return err
 	}
 	done, err := node.Install(ctx, i.root, i.options)
 	if err != nil {
 		return err
 	}
-	if printInstalled(out, i.root, done); !i.stay {
-		return nil
+	printInstalled(out, i.root, done)
+	if done.Started && !done.Repeated {
+		err = tryInstalled(ctx, out)
+	}
+	if err != nil || !i.stay {
+		return err
 	}
 	return node.Stay(ctx, i.root, stayInterval, func(done node.Changes) { printChanges(out, done, didVerbs) })
 }
@@ -99,10 +106,16 @@ func installFlagError(cmd *cobra.Command, err error) error {
 	return cmd.Parent().FlagErrorFunc()(cmd, err)
 }
 
-// printPlan prints what would be done.
-func printPlan(out io.Writer, done node.Result) {
-	printDoes(out, done)
-	printChanges(out, done.Changes, [...]string{"would write", "would remove", "would restore", "would leave"})
+// tryInstalled asks the gateway for each registry, as its clients will.
+func tryInstalled(ctx context.Context, out io.Writer) error {
+	found, err := doctor.Try(ctx, doctor.Options{Config: config.Path}, func(p doctor.Problem) { printFound(out, p.String()) })
+	if found {
+		return errors.New("it is installed, and does not work yet; fix the problems above, and run nestctl doctor")
+	}
+	if err == nil {
+		fmt.Fprintln(out, "tried: the gateway answers, and reaches each registry")
+	}
+	return err
 }
 
 // printDoes prints what an installation is for.
@@ -128,33 +141,16 @@ func printInstalled(out io.Writer, root string, done node.Result) {
 	case !changed:
 		fmt.Fprintln(out, "installed already; nothing changed")
 	}
-	if !done.Repeated {
-		printNext(out, root, done)
+	for _, next := range done.Next(root) {
+		fmt.Fprintln(out, next)
 	}
 }
 
-func printNext(out io.Writer, root string, done node.Result) {
-	started := strings.Join(node.StartedUnits(), " ")
-	switch {
-	case done.Options.NoSystemd:
-		fmt.Fprintf(out, "next: run %s gateway --config %s as a service, and %s install every day\n", done.Program, config.Path, done.Program)
-	case root != "":
-		if done.ProgramMissing {
-			fmt.Fprintf(out, "next: install nestctl there as %s\n", done.Program)
-		}
-		fmt.Fprintf(out, "next: systemctl --root=%s enable %s\n", root, started)
-	case !done.Systemd:
-		fmt.Fprintln(out, "systemd, which starts the gateway, does not run here; without systemd use --no-systemd")
-		fmt.Fprintf(out, "next: systemctl daemon-reload && systemctl enable --now %s\n", started)
-	}
-	if certs := done.Options.ContainerdCerts; len(certs) > 0 {
-		fmt.Fprintf(out, "next: containerd's config_path must be %s alone; nestctl doctor checks the installation\n", strings.Join(certs, " or "))
-	}
-	fmt.Fprintln(out, "hosts.toml is read at each pull; nothing need be restarted")
-}
-
-// didVerbs are for what was done to files, see printChanges.
-var didVerbs = [...]string{"wrote", "removed", "restored", "left"}
+// What was, or would be, done to files; see printChanges.
+var (
+	didVerbs   = [4]string{"wrote", "removed", "restored", "left"}
+	wouldVerbs = [4]string{"would write", "would remove", "would restore", "would leave"}
+)
 
 // printChanges lists files with what was done to them.
 func printChanges(out io.Writer, c node.Changes, verbs [4]string) {

@@ -3,7 +3,11 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+
+	"github.com/nestedoci/nested/config"
 )
 
 // Result is the result of an installation. Changes of the disk are in it even
@@ -20,8 +24,35 @@ type Result struct {
 	// Systemd says that systemd runs here, and so runs the services unless the
 	// options exclude them.
 	Systemd bool
+	// Started says that the services were started with what was installed.
+	Started bool
 	// ProgramMissing says that the program still has to be put into the image.
 	ProgramMissing bool
+}
+
+// Next are the steps that only the administrator can take, each in a line.
+func (r Result) Next(root string) []string {
+	if r.Repeated {
+		return nil
+	}
+	var all []string
+	started := strings.Join(StartedUnits(), " ")
+	switch {
+	case r.Options.NoSystemd:
+		all = append(all, fmt.Sprintf("next: run %s gateway --config %s as a service, and %[1]s install every day", r.Program, config.Path))
+	case root != "":
+		if r.ProgramMissing {
+			all = append(all, "next: install nestctl there as "+r.Program)
+		}
+		all = append(all, "next: systemctl --root="+root+" enable "+started)
+	case !r.Systemd:
+		all = append(all, "systemd, which starts the gateway, does not run here; without systemd use --no-systemd",
+			"next: systemctl daemon-reload && systemctl enable --now "+started)
+	}
+	if certs := r.Options.ContainerdCerts; len(certs) > 0 {
+		all = append(all, "next: containerd's config_path must be "+strings.Join(certs, " or ")+" alone; nestctl doctor checks the installation")
+	}
+	return append(all, "hosts.toml is read at each pull; nothing need be restarted")
 }
 
 // Install installs, or changes the installation to match the options. Without
@@ -136,6 +167,7 @@ func (i installed) bring(ctx context.Context, root string, p plan, program strin
 	}
 	if live && !p.options.NoSystemd {
 		err = startUnits(ctx, result.Paths())
+		result.Started = err == nil
 	}
 	return result, err
 }
