@@ -72,6 +72,42 @@ func ParseHosts(name string, text []byte) (Hosts, error) {
 	return hosts, nil
 }
 
+// Render returns the hosts.toml. A URL with a path is the root of a host's API.
+func (h Hosts) Render() []byte {
+	var text strings.Builder
+	if h.Server.URL != "" {
+		fmt.Fprintf(&text, "server = %s\n%s", tomlString(h.Server.URL), h.Server.settings(""))
+	}
+	for _, host := range h.Hosts {
+		fmt.Fprintf(&text, "\n[host.%s]\n%s", tomlString(host.URL), host.settings("  "))
+	}
+	return []byte(text.String())
+}
+
+// settings are the lines of a host's table, apart from its URL.
+func (h Host) settings(indent string) string {
+	var text strings.Builder
+	line := func(key, value string, isSaid bool) {
+		if isSaid {
+			text.WriteString(indent + key + " = " + value + "\n")
+		}
+	}
+	var pairs []string
+	for _, pair := range h.Client {
+		if pair[1] == "" {
+			pairs = append(pairs, tomlString(pair[0]))
+		} else {
+			pairs = append(pairs, tomlStrings(pair[:]))
+		}
+	}
+	line("capabilities", tomlStrings(h.Capabilities), len(h.Capabilities) > 0)
+	line("ca", tomlStrings(h.CA), len(h.CA) > 0)
+	line("client", "["+strings.Join(pairs, ", ")+"]", len(pairs) > 0)
+	line("skip_verify", "true", h.SkipVerify)
+	line("override_path", "true", strings.Count(h.URL, "/") > 2)
+	return text.String()
+}
+
 // TOMLError adds the position to a TOML error. The text is shown without the
 // users of URLs and without values: a hosts.toml has passwords in its headers,
 // and containerd's configuration has those of registries.

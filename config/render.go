@@ -84,11 +84,7 @@ func tomlText(v reflect.Value) string {
 	case string:
 		return tomlString(value)
 	case []string:
-		list := make([]string, len(value))
-		for i, s := range value {
-			list[i] = tomlString(s)
-		}
-		return "[" + strings.Join(list, ", ") + "]"
+		return tomlStrings(value)
 	}
 	return fmt.Sprint(v.Interface())
 }
@@ -110,6 +106,14 @@ func tomlString(s string) string {
 	}
 	b.WriteByte('"')
 	return b.String()
+}
+
+func tomlStrings(all []string) string {
+	list := make([]string, len(all))
+	for i, s := range all {
+		list[i] = tomlString(s)
+	}
+	return "[" + strings.Join(list, ", ") + "]"
 }
 
 // durationText is a duration without the trailing zeros of

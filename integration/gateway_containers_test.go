@@ -1,24 +1,24 @@
 package integration
 
 import (
-	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // The clients of containers/image, as Debian has them, with the node gateway as their mirror.
 
 // mirrorScene is a scene of theirs in which $HOME/.config/containers is what /etc/containers is on a node: they read its
-// certificates and its drop-ins last.
+// certificates and its drop-ins.
 type mirrorScene struct {
 	*execScene
 	bundle, plain node
 	gateway       *gatewayProcess
-	containers    string
 }
 
 const plainRef = execHost + "/org/app:plain"
@@ -33,31 +33,21 @@ func newMirrorScene(t *testing.T, mode string) *mirrorScene {
 	t.Setenv("SSL_CERT_FILE", s.variable("SSL_CERT_FILE"))
 	behind := &registry{requestLog: s.registry.requestLog, host: execHost, scheme: "https", tokens: s.registry.tokens}
 	s.gateway = startGateway(t, appAt(behind, bundle), mode)
-	s.containers = filepath.Join(s.variable("HOME"), ".config/containers")
-	s.mirrorByHand(t)
+	s.install(t, mode)
+	must(t, os.MkdirAll(filepath.Join(s.variable("HOME"), ".config"), 0o755))
+	must(t, os.Symlink(s.containers(), filepath.Join(s.variable("HOME"), ".config/containers")))
 	return s
 }
 
-// mirrorByHand writes what makes the gateway a mirror.
-func (s *mirrorScene) mirrorByHand(t *testing.T) {
-	t.Helper()
-	certs := filepath.Join(s.containers, "certs.d", s.gateway.address)
-	pair := readText(t, s.gateway.client) // certificate and key
-	for name, text := range map[string]string{
-		"ca.crt":      readText(t, onlyFile(t, filepath.Join(filepath.Dir(s.gateway.client), "nested-*-ca.pem"))),
-		"client.cert": pair,
-		"client.key":  pair,
-	} {
-		writeFile(t, filepath.Join(certs, name), text)
-	}
-	writeFile(t, filepath.Join(s.containers, "registries.conf.d/zzz-nested.conf"), fmt.Sprintf(`
-[[registry]]
-prefix = "%[1]s"
-location = "%[1]s"
+// containers is the directory of the node whose gateway it is.
+func (s *mirrorScene) containers() string { return filepath.Join(s.gateway.root, "etc/containers") }
 
-[[registry.mirror]]
-location = "%[2]s/%[1]s"
-`, execHost, s.gateway.address))
+// install installs for these programs, beside containerd, and lets the gateway read what it got.
+func (s *mirrorScene) install(t *testing.T, mode string) {
+	t.Helper()
+	newNestctl(t, s.gateway.docker).run(t, "install", "--for", "containers", "--mode", mode, "--registry", execHost, "--address", s.gateway.address, "--root", s.gateway.root, "--no-systemd")
+	s.gateway.stop(t)
+	s.gateway.boot(t)
 }
 
 // fails runs a command that is to fail, and returns what it said.
@@ -163,4 +153,60 @@ func TestContainersPod(t *testing.T) {
 	if leaks(readText(t, s.gateway.log)) {
 		t.Error("the gateway's log has a secret in it")
 	}
+}
+
+// TestContainersMirrors: an administrator's mirror is asked by the gateway, and by these programs when there is none; it
+// sees nobody's credential, and the registry is asked for as much as without it.
+func TestContainersMirrors(t *testing.T) {
+	const mirror, site = "mirror.example.com", "registries.conf.d/50-site.conf"
+	s := newMirrorScene(t, "node")
+	var mu sync.Mutex
+	var asked []string
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.URL.Path+" "+r.Header.Get("Authorization"))
+		w.Header().Set("WWW-Authenticate", `Basic realm="mirror"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(server.Close)
+	s.proxy.at[mirror+":443"] = server.Listener.Addr().String()
+	writeFile(t, filepath.Join(s.containers(), site), "[[registry]]\nlocation = \""+execHost+"\"\n[[registry.mirror]]\nlocation = \""+mirror+"/cached\"\n")
+	s.install(t, "node")
+
+	s.registry.requests()
+	s.do(t, "skopeo copy --all --preserve-digests docker://"+execHost+"/org/app:v1 oci:all:v1")
+	s.checkFloor(t)
+	checkHas(t, filepath.Join(s.dir, "all"), digestsOf(s.bundle)...)
+	seen := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		all := strings.Join(asked, "\n")
+		asked = nil
+		return all
+	}
+	if got := seen(); !strings.Contains(got, "/v2/cached/org/app/manifests/v1") || leaks(got) {
+		t.Errorf("through the gateway the mirror was asked\n%s", got)
+	}
+	s.gateway.stop(t)
+	s.checkPlain(t)
+	if got := seen(); !strings.Contains(got, "/v2/") || leaks(got) {
+		t.Errorf("without the gateway the mirror was asked\n%s", got)
+	}
+}
+
+// TestContainersUninstall: installing for these programs, and uninstalling, leaves an administrator's files as they were.
+func TestContainersUninstall(t *testing.T) {
+	needs(t, "linux", "nestctl")
+	root := tempDir(t)
+	writeFile(t, filepath.Join(root, "etc/containers/registries.conf"), "# mine\n[[registry]]\nlocation = \""+execHost+"\"\n")
+	writeFile(t, filepath.Join(root, "etc/containers/certs.d", execHost, "ca.crt"), "mine\n")
+	before := treeOf(t, root)
+	n := newNestctl(t, "")
+	n.run(t, "install", "--for", "containers", "--mode", "node", "--registry", execHost, "--root", root, "--no-systemd")
+	if text := readText(t, filepath.Join(root, "etc/containers/registries.conf.d/zzz-nested.conf")); !strings.Contains(text, "127.0.0.1:7117/"+execHost) {
+		t.Errorf("the drop-in is\n%s", text)
+	}
+	n.run(t, "uninstall", "--root", root)
+	wantTree(t, treeOf(t, root), before)
 }

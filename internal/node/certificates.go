@@ -53,7 +53,8 @@ func (i installed) certificates(address string) (config.Certificates, error) {
 			return set, err
 		}
 	}
-	return set, nil
+	set.Client, err = i.containersPair(address)
+	return set, err
 }
 
 // clientFiles are containerd's files in some directories, and those of the

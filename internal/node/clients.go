@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/registriesconf"
 	"github.com/nestedoci/nested/internal/usage"
 )
 
@@ -17,6 +18,7 @@ const (
 	Docker     = "docker"
 	K3s        = "k3s"
 	RKE2       = "rke2"
+	Containers = "containers" // what stands on containers/image: podman, buildah, skopeo, CRI-O
 )
 
 // DockerCerts is the directory in which Docker Engine looks for the hosts.toml
@@ -54,6 +56,10 @@ func clients() []client {
 		},
 		{name: K3s, hosts: RancherDir(K3s) + "/certs.d", signs: []string{"/var/lib/rancher/k3s/agent", "/usr/local/bin/k3s"}},
 		{name: RKE2, hosts: RancherDir(RKE2) + "/certs.d", signs: []string{"/var/lib/rancher/rke2/agent", "/usr/local/bin/rke2", "/usr/bin/rke2"}},
+		{
+			name:  Containers,
+			signs: []string{"/usr/bin/podman", "/usr/bin/buildah", "/usr/bin/skopeo", "/usr/bin/crio", "/usr/local/bin/podman", "/usr/local/bin/crio", "/etc/crio"},
+		},
 	}
 }
 
@@ -99,6 +105,22 @@ func (o *Options) hostsDirs(c client) []string {
 	return nil
 }
 
+// doesFor says what is done for a client.
+func (o *Options) doesFor(c client) string {
+	if c.name == Containers {
+		return "a mirror for each registry, which podman, buildah, skopeo and CRI-O read in " + containersDropIn
+	}
+	return "hosts.toml of each registry in " + strings.Join(o.hostsDirs(c), ", ")
+}
+
+// writable are the directories of clients in which a renewal writes.
+func (o *Options) writable() []string {
+	if slices.Contains(o.For, Containers) {
+		return append(o.HostsDirs(), registriesconf.Dir)
+	}
+	return o.HostsDirs()
+}
+
 // HostsDirs are the directories of hosts.toml files of all clients that are
 // installed for.
 func (o *Options) HostsDirs() []string {
@@ -135,7 +157,7 @@ func (i installed) settle(o *Options) (does []string, err error) {
 		if c.refuses != nil && c.refuses(*o) != nil {
 			return nil, usage.Optionf("for", " %s: %w", c.name, c.refuses(*o))
 		}
-		does = append(does, fmt.Sprintf("for %s%s: hosts.toml of each registry in %s", c.name, found[c.name], strings.Join(o.hostsDirs(c), ", ")))
+		does = append(does, fmt.Sprintf("for %s%s: %s", c.name, found[c.name], o.doesFor(c)))
 	}
 	return does, nil
 }

@@ -18,12 +18,15 @@ type site struct {
 	admin    []byte // the administrator's text for the registry; may be empty
 	adminDir string // the directory that relative file names in it refer to
 	found    *contents
+	source   string // the file that the text follows from, where that is no hosts.toml
 }
 
 func (s site) hosts() string { return filepath.Join(s.dir, "hosts.toml") }
 
 // adminName is the administrator's file, for errors.
-func (s site) adminName() string { return filepath.Join(cmp.Or(s.adminDir, s.dir), "hosts.toml") }
+func (s site) adminName() string {
+	return cmp.Or(s.source, filepath.Join(cmp.Or(s.adminDir, s.dir), "hosts.toml"))
+}
 
 // adminText is the administrator's text, for a hosts.toml in the registry's own
 // directory.

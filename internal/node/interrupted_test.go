@@ -75,6 +75,24 @@ var scenes = []struct {
 		change: func(n *machine) error { return n.renew() },
 	},
 	{
+		name:   "podman",
+		files:  map[string]string{otherDropIn: "[[registry]]\nlocation = \"reg.test\"\n[[registry.mirror]]\nlocation = \"one.test\"\n"},
+		change: func(n *machine) error { return n.install(forContainers("reg.test", "reg.test:5000")) },
+	},
+	{
+		name:  "podman's renewal, to other files",
+		files: map[string]string{registriesConf: "[[registry]]\nlocation = \"reg.test\"\n[[registry.mirror]]\nlocation = \"one.test\"\n"},
+		prepare: func(n *machine) {
+			theirs := string(n.Read(registriesConf))
+			n.now = n.now.Add(-300 * 24 * time.Hour)
+			n.Put(map[string]string{registriesConf: "# nothing\n"})
+			n.Must(n.install(forContainers("reg.test")))
+			n.now = time.Now()
+			n.Put(map[string]string{registriesConf: theirs})
+		},
+		change: func(n *machine) error { return n.renew() },
+	},
+	{
 		name: "another client",
 		files: map[string]string{
 			ofDocker:                           "server = \"https://mirror.test\"\n",
@@ -165,6 +183,7 @@ func (n *machine) record() *Record {
 // and containerd, if the gateway has its files, would not know each other.
 func (n *machine) intact() {
 	n.T.Helper()
+	n.intactContainers()
 	var paths []string
 	for _, certs := range []string{config.ContainerdCerts, DockerCerts, RancherDir(K3s) + "/certs.d"} {
 		more, err := filepath.Glob(n.Path(certs + "/*/hosts.toml"))

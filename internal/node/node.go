@@ -9,7 +9,7 @@
 //   - install.go: [Install] and [Repeat]; uninstall.go: [Uninstall];
 //   - plan.go: the plan, all files of an installation in the order in which
 //     they may be written; its parts are in hosts.go, certificates.go,
-//     configuration.go and units.go;
+//     configuration.go, units.go, containers.go and containersupstream.go;
 //   - apply.go: how the disk is changed to match the plan, one step at a time,
 //     so that containerd can go on pulling wherever that is interrupted;
 //   - record.go: the [Record] of our files and of what was there before;
@@ -28,6 +28,7 @@ import (
 	"slices"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/registriesconf"
 )
 
 // Changes are the changes of a disk, by the paths of files and directories.
@@ -55,7 +56,7 @@ func open(root string, certs []string) (installed, error) {
 	if err != nil {
 		return installed{}, err
 	}
-	d.follow(filepath.Dir(recordPath), UnitDir, config.Default().Gateway.StateDir, config.ContainerdCerts)
+	d.follow(filepath.Dir(recordPath), UnitDir, config.Default().Gateway.StateDir, config.ContainerdCerts, registriesconf.Dir)
 	for _, c := range clients() {
 		if c.hosts != "" {
 			d.follow(c.hosts)

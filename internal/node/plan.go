@@ -86,7 +86,15 @@ func (i installed) planAll(options Options, configuration, services []file, now 
 	if err != nil {
 		return plan{}, err
 	}
-	upstream, notes, err := upstreamFiles(sites, host)
+	mirrors, err := i.planContainers(options)
+	if err != nil {
+		return plan{}, err
+	}
+	upstream, notes, err := upstreamFiles(slices.Concat(sites, mirrors.sites), host)
+	if err != nil {
+		return plan{}, err
+	}
+	dropIn, err := i.containersFiles(mirrors, options, certificates)
 	if err != nil {
 		return plan{}, err
 	}
@@ -94,8 +102,8 @@ func (i installed) planAll(options Options, configuration, services []file, now 
 	if err != nil {
 		return plan{}, err
 	}
-	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, gatewayFile(certificates), services)
-	return plan{options: options, files: files, notes: notes, until: until}, nil
+	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, dropIn, gatewayFile(certificates), services)
+	return plan{options: options, files: files, notes: append(notes, mirrors.notes...), until: until}, nil
 }
 
 func siteDirs(sites []site) []string {

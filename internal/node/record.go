@@ -215,6 +215,8 @@ func (o *Options) writes(path string) bool {
 		return true
 	case dir == UnitDir:
 		return slices.Contains(unitNames(), name)
+	case writesContainers(path):
+		return true
 	case !config.IsHostDir(of):
 		return false
 	case above == filepath.Clean(config.Default().Gateway.HostsDir):
@@ -232,7 +234,7 @@ func (o *Options) makes(dir string) bool {
 	if slices.Contains(hosts, filepath.Dir(dir)) && config.IsHostDir(filepath.Base(dir)) {
 		return true
 	}
-	return slices.ContainsFunc(append(hosts, tlsDir, UnitDir), func(made string) bool {
+	return makesContainers(dir) || slices.ContainsFunc(append(hosts, tlsDir, UnitDir, containersCerts, filepath.Dir(containersDropIn)), func(made string) bool {
 		return made == dir || strings.HasPrefix(made, dir+"/")
 	})
 }

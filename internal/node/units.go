@@ -50,7 +50,7 @@ func units(o Options, program string) ([]file, error) {
 		err := templates.ExecuteTemplate(&text, name, map[string]string{
 			"Program": unitWord(program),
 			"Config":  config.Path,
-			"Certs":   unitWords(o.HostsDirs()),
+			"Certs":   unitWords(o.writable()),
 			"Listen":  listen,
 		})
 		if err != nil {

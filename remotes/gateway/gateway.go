@@ -105,7 +105,7 @@ func New(options Options) *Gateway {
 	}
 	g := &Gateway{options: options, serves: map[string]string{}, metrics: options.Metrics}
 	for _, r := range options.Registries {
-		g.serves[inPath(r)] = r
+		g.serves[InPath(r)] = r
 	}
 	g.clients = registry.New(registry.Options{
 		Credentials: g.credentials(),

@@ -36,8 +36,8 @@ func (g *Gateway) parse(r *http.Request) (find.Request, error) {
 	return q.Of(repository, g.caller(r)), err
 }
 
-// inPath is a registry as the first component of a path: no host has a _ in it.
-func inPath(registry string) string { return strings.ReplaceAll(registry, ":", "_") }
+// InPath is a registry as the first component of a path: no host has a _ in it.
+func InPath(registry string) string { return strings.ReplaceAll(registry, ":", "_") }
 
 // named returns the registry and the repository that a request names: with ns, as
 // containerd does for a host of hosts.toml, with the registry as the first
@@ -48,7 +48,7 @@ func (g *Gateway) named(ns []string, name string) (registry, repository string, 
 	switch {
 	case len(ns) > 1:
 		return "", "", &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: "the query names the registry more than once, as ns"}
-	case len(ns) == 1 && inPath(ns[0]) == first && rest != "":
+	case len(ns) == 1 && InPath(ns[0]) == first && rest != "":
 		return ns[0], rest, nil
 	case len(ns) == 1 && isPath && at != ns[0] && strings.Contains(first, "_"): // others may be names of projects, as docker.io is one in proxies
 		return "", "", &find.Failure{Status: http.StatusBadRequest, Code: "NAME_INVALID", Message: fmt.Sprintf("the path names registry %s, and ns %.80q", at, ns[0])}
@@ -68,7 +68,7 @@ func (g *Gateway) unknown(registry string) error {
 
 // served returns a repository that the gateway serves.
 func (g *Gateway) served(registry, name string) (auth.Repository, error) {
-	if at, ok := g.serves[inPath(registry)]; !ok || at != registry {
+	if at, ok := g.serves[InPath(registry)]; !ok || at != registry {
 		return auth.Repository{}, g.unknown(registry)
 	}
 	repository, err := auth.ParseRepository(registry + "/" + name)

@@ -1,0 +1,223 @@
+package node
+
+import (
+	"bytes"
+	"encoding/pem"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/registriesconf"
+	"github.com/nestedoci/nested/remotes/gateway"
+)
+
+// containersDropIn is read after all others: letters follow digits, and another
+// drop-in with a table for the same prefix replaces the earlier one's.
+var containersDropIn = registriesconf.DropIn("zzz-nested.conf")
+
+// containersMarker is the beginning of the drop-in.
+const containersMarker = `# The gateway of nested, by "nestctl install"; tables of other files for the same prefixes are taken over.
+`
+
+// containersCerts has a directory of certificates for each host.
+var containersCerts = filepath.Join(registriesconf.Dir, "certs.d")
+
+// The names of certificates in such a directory: containers/image takes every
+// .crt, and every .cert with the .key of its name.
+const (
+	containersCA          = "ca.crt"
+	containersCertificate = "client.cert"
+	containersKey         = "client.key"
+)
+
+// containersPlan is what is planned for these programs.
+type containersPlan struct {
+	tables registriesconf.Config
+	sites  []site // where the gateway goes to in place of them
+	notes  []string
+}
+
+// planContainers makes the gateway the first mirror of each registry. An
+// administrator's mirrors of it come next, for when the gateway does not answer,
+// and the gateway asks them.
+func (i installed) planContainers(o Options) (p containersPlan, err error) {
+	if !slices.Contains(o.For, Containers) {
+		return p, nil
+	}
+	files, err := registriesconf.Read(confDisk{i.disk}, containersDropIn)
+	if err != nil {
+		return p, err
+	}
+	theirs := registriesconf.Merge(files)
+	for _, registry := range o.Registries {
+		if err := i.addContainers(&p, theirs, registry, o.Address); err != nil {
+			return p, err
+		}
+	}
+	merged := registriesconf.Merge(registriesconf.With(files, registriesconf.File{Path: containersDropIn, Registries: p.tables}))
+	for _, ours := range p.tables {
+		if found, _ := merged.Find(ours.Prefix); !slices.Equal(found.Mirrors, ours.Mirrors) {
+			return p, fmt.Errorf("%s: [[registry]] %q decides about %s, whatever %s says; rename the file so that it sorts before that one, or name the registry in it", found.File, found.Prefix, ours.Prefix, containersDropIn)
+		}
+	}
+	return p, nil
+}
+
+// addContainers plans for one registry.
+func (i installed) addContainers(p *containersPlan, theirs registriesconf.Config, registry, address string) error {
+	table, err := i.tableOf(theirs, registry, address)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !isInPath.MatchString(gateway.InPath(registry)):
+		p.note("%s cannot be in a path, so that pulls from it do not go through the gateway", registry)
+		return nil
+	case table.Blocked && len(table.Mirrors) == 0:
+		p.note("%s is blocked in %s, and stays so", registry, table.File)
+		return nil
+	}
+	for _, other := range theirs.Below(registry) {
+		p.note("%s has a table for %s: pulls below that do not go through the gateway", other.File, other.Prefix)
+	}
+	text, err := i.upstreamText(table, registry)
+	if err != nil {
+		return err
+	}
+	p.sites = append(p.sites, site{registry: registry, dir: filepath.Join(registriesconf.Dir, registry), admin: text, adminDir: registriesconf.Dir, source: table.File})
+	p.tables = append(p.tables, table.Through(address+"/"+gateway.InPath(registry)))
+	return nil
+}
+
+func (p *containersPlan) note(format string, args ...any) {
+	p.notes = append(p.notes, "podman, buildah, skopeo, CRI-O: "+fmt.Sprintf(format, args...))
+}
+
+// isInPath is the grammar of a component of a repository's name, as clients
+// check it. IPv6 addresses and upper case are not in it.
+var isInPath = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
+
+// tableOf is the administrator's table for a registry, without the gateway, or
+// what counts without one.
+func (i installed) tableOf(theirs registriesconf.Config, registry, address string) (registriesconf.Registry, error) {
+	table, found := theirs.Find(registry)
+	if !found {
+		table = registriesconf.Registry{Prefix: registry, Endpoint: registriesconf.Endpoint{Location: registry}}
+	}
+	table, err := table.Of(registry)
+	if err != nil {
+		return table, err
+	}
+	isGateway := config.GatewayHost{Address: address}.Is
+	if isGateway(table.Host()) {
+		return table, fmt.Errorf("%s: location of %s is the gateway itself; make it the registry's", table.File, registry)
+	}
+	table.Mirrors = slices.DeleteFunc(table.Mirrors, func(m registriesconf.Endpoint) bool { return isGateway(m.Host()) })
+	return table, nil
+}
+
+// containersFiles are the files, in the order of writing. A pull between the
+// writing of a certificate and that of its key finds that they do not match, and
+// asks the registry itself.
+func (i installed) containersFiles(p containersPlan, o Options, certificates config.Certificates) ([]file, error) {
+	if !slices.Contains(o.For, Containers) {
+		return nil, nil
+	}
+	dir := filepath.Join(containersCerts, o.Address)
+	certificate, key := splitPair(certificates.Client)
+	all := []file{
+		{path: filepath.Join(dir, containersCA), contents: newContents(certificates.CA, 0o644)},
+		{path: filepath.Join(dir, containersCertificate), contents: newContents(certificate, 0o644)},
+		{path: filepath.Join(dir, containersKey), contents: newContents(key, 0o600)},
+	}
+	dropIn, err := i.dropIn(p)
+	return append(all, dropIn), err
+}
+
+// dropIn is the drop-in. One that has been edited stays as it is.
+func (i installed) dropIn(p containersPlan) (file, error) {
+	current, err := i.disk.read(containersDropIn)
+	if err != nil {
+		return file{}, err
+	}
+	text, err := p.tables.Render()
+	if err != nil {
+		return file{}, err
+	}
+	e, ok := i.record.entry(containersDropIn)
+	switch {
+	case current == nil || ok && e.ours(current):
+		return file{path: containersDropIn, contents: newContents(slices.Concat([]byte(containersMarker), text), 0o644)}, nil
+	case !ok:
+		return file{}, fmt.Errorf("%s: is not of this installation; move it away", containersDropIn)
+	}
+	return file{path: containersDropIn, contents: *current, edited: current}, nil
+}
+
+// splitPair splits a certificate and its key, which are one text.
+func splitPair(pair []byte) (certificate, key []byte) {
+	for {
+		var block *pem.Block
+		if block, pair = pem.Decode(pair); block == nil {
+			return certificate, key
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			key = append(key, pem.EncodeToMemory(block)...)
+		} else {
+			certificate = append(certificate, pem.EncodeToMemory(block)...)
+		}
+	}
+}
+
+// containersPair is the pair that is installed for a gateway's address; nil when
+// there is none.
+func (i installed) containersPair(address string) ([]byte, error) {
+	dir := filepath.Join(containersCerts, address)
+	certificate, err := i.data(filepath.Join(dir, containersCertificate))
+	if err != nil {
+		return nil, err
+	}
+	key, err := i.data(filepath.Join(dir, containersKey))
+	if err != nil || certificate == nil || key == nil {
+		return nil, err
+	}
+	return bytes.Join([][]byte{certificate, key}, nil), nil
+}
+
+// writesContainers reports whether an installation for these programs can have
+// written a file.
+func writesContainers(path string) bool {
+	dir, name := filepath.Split(path)
+	return path == containersDropIn ||
+		makesContainers(filepath.Clean(dir)) && slices.Contains([]string{containersCA, containersCertificate, containersKey}, name)
+}
+
+// makesContainers reports whether a directory is for the certificates of a
+// gateway, of whatever address.
+func makesContainers(dir string) bool {
+	return filepath.Dir(dir) == containersCerts && isRegistry(filepath.Base(dir))
+}
+
+// confDisk is a disk with the files of registries.conf.
+type confDisk struct{ disk *disk }
+
+// Names implements [registriesconf.Disk].
+func (d confDisk) Names(dir string) ([]string, error) {
+	there, err := d.disk.isDir(dir)
+	if err != nil || !there {
+		return nil, err
+	}
+	return d.disk.list(dir)
+}
+
+// Data implements [registriesconf.Disk].
+func (d confDisk) Data(path string) ([]byte, error) {
+	c, err := d.disk.read(path)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	return c.Data, nil
+}
