@@ -17,9 +17,8 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 )
 
-// stayInterval is how often install --stay repeats the installation: k3s and
-// RKE2 write hosts.toml anew when they start, and members cannot be pulled
-// until the gateway is in it again.
+// stayInterval is how often install --stay repeats the installation, for what
+// happens beside the hosts.toml files, which it watches.
 const stayInterval = 10 * time.Minute
 
 // installCommand are the flags of install.
@@ -66,7 +65,7 @@ func (i *installCommand) addFlags(c *cobra.Command) {
 	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration file to install, in place of the flags above")
 	flags.BoolVar(&i.dry, "dry-run", false, "show what would be done, and change nothing")
 	flags.StringVar(&i.root, "root", "", "install into the image in this directory, in place of this node")
-	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("keep running until SIGTERM, and repeat the installation every %g minutes; for containers", stayInterval.Minutes()))
+	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("keep running until SIGTERM, and repeat the installation every %g minutes, and when a hosts.toml changes; for containers", stayInterval.Minutes()))
 }
 
 // run installs once, and with --stay goes on.

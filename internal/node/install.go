@@ -127,26 +127,6 @@ func repeat(ctx context.Context, root string, dry bool) (Result, error) {
 	return done, err
 }
 
-// Stay repeats the installation at an interval, and reports what has changed,
-// until the context ends or it fails. The service manager restarts it, and so
-// sees the failure.
-func Stay(ctx context.Context, root string, every time.Duration, report func(Changes)) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		done, err := Repeat(ctx, root)
-		if err != nil {
-			return err
-		}
-		report(done.Changes)
-	}
-}
-
 // bring applies a plan, and starts or stops the services. Without a program for
 // them they are left alone.
 func (i installed) bring(ctx context.Context, root string, p plan, program string) (Result, error) {

@@ -1,11 +1,14 @@
 package node_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/doctor"
@@ -91,6 +94,44 @@ func TestK3sStartLeavesNoEarlierMirror(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestStayFollowsK3sStart within seconds, not while a file is being written, and without the interval.
+func TestStayFollowsK3sStart(t *testing.T) {
+	certs := node.RancherDir(node.K3s) + "/certs.d"
+	n := nodetest.New(t, nil)
+	mirrors := map[string]string{"reg.test": "near.test"}
+	startK3s(n, certs, "k3s", mirrors)
+	n.Must(install(n, node.Options{Mode: "node", Registries: []string{"reg.test", "other.test"}, For: []string{node.K3s}, NoSystemd: true}))
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var wrote []string
+		ended := make(chan error, 1)
+		go func() {
+			ended <- node.Stay(ctx, n.Root, time.Hour, func(c node.Changes) { wrote = append(wrote, c.Paths()...) })
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if wrote != nil {
+			t.Errorf("nothing had changed, and it wrote %q", wrote)
+		}
+		startK3s(n, certs, "k3s", mirrors)
+		whole := n.Read(certs + "/reg.test/hosts.toml")
+		n.Put(map[string]string{certs + "/reg.test/hosts.toml": "[host.\"https"})
+		time.Sleep(3 * time.Second)
+		n.Put(map[string]string{certs + "/reg.test/hosts.toml": string(whole)})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		hosts, err := config.ParseHosts("", n.Read(certs+"/reg.test/hosts.toml"))
+		if err != nil || len(hosts.Hosts) != 2 || hosts.Hosts[0].URL != "https://127.0.0.1:7117" {
+			t.Errorf("after ten seconds: %+v, %v", hosts, err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func install(n *nodetest.Machine, o node.Options) error {
