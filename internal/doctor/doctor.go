@@ -6,8 +6,8 @@
 // Read the files in this order: doctor.go has [Look] and its checks in their
 // order; then hosts.go (hosts.toml and certificates), environment.go (proxies
 // and credentials), gateway.go (the gateway's answers), the configurations of
-// programs in containerd.go, docker.go and rancher.go (k3s and RKE2), and
-// neighbours.go (other programs that use hosts.toml files).
+// programs in containerd.go, docker.go, rancher.go (k3s and RKE2) and
+// containers.go (podman and its like), and neighbours.go (other programs that use hosts.toml files).
 //
 // Package node, the neighbour, installs what this package checks. The only tie
 // between them is the record of the installation.
@@ -143,7 +143,7 @@ func load(o Options) *doctor {
 		d.record = new(node.Record)
 	}
 	d.installation = d.record.Options
-	if d.certs = d.installation.HostsDirs(); len(d.certs) == 0 {
+	if d.certs = d.installation.HostsDirs(); len(d.installation.For) == 0 {
 		d.certs = []string{config.ContainerdCerts}
 	}
 	text, err := os.ReadFile(d.at(o.Config))
@@ -187,7 +187,8 @@ func (d *doctor) checks(runs bool) []check {
 			check{"other programs that write or read hosts.toml", d.checkNeighbours},
 			check{"hosts.toml of each registry", d.checkHosts},
 			check{"the gateway's own hosts.toml of each registry", d.checkUpstream},
-			check{"certificates of containerd and the gateway", d.checkCertificates},
+			check{"mirrors of podman, buildah, skopeo and CRI-O", d.checkContainers},
+			check{"certificates of the gateway and of its clients", d.checkCertificates},
 			check{"credentials and rewrites of k3s and RKE2", d.checkRancher},
 			check{"proxies", d.checkProxy})
 	}

@@ -39,21 +39,18 @@ const (
 	maxMembers = 100
 )
 
-// client sends requests to the gateway, with the certificates from a
-// hosts.toml, as containerd does.
+// client sends requests to the gateway, with the certificates of one of its
+// clients, as that does.
 type client struct {
 	http    *http.Client
 	address string
 }
 
-// client returns a client, or nil when no hosts.toml has what it needs: the
-// checks of hosts.toml and certificates say why.
+// client returns a client, or nil when no client has what it needs: the checks of
+// hosts.toml and certificates say why.
 func (d *doctor) client() *client {
-	for _, hosts := range d.allHosts() {
-		p, missing := d.pairOf(hosts)
-		if p == nil || missing != nil {
-			continue
-		}
+	pairs, _ := d.pairs()
+	for _, p := range pairs {
 		certificate, err := tls.X509KeyPair(p.Client, p.Client)
 		pool := x509.NewCertPool()
 		if err == nil && pool.AppendCertsFromPEM(p.CA) {

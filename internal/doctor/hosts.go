@@ -163,10 +163,9 @@ func (d *doctor) host() config.GatewayHost {
 	return config.GatewayHost{Address: d.config.Gateway.Address}
 }
 
-// pair are the files with which containerd and the gateway authenticate each
-// other.
+// pair are the files with which a client and the gateway authenticate each other.
 type pair struct {
-	hosts, ca, client string // paths on the node
+	hosts, ca, client string // paths on the node; hosts is the file that names the others
 	config.Certificates
 }
 
@@ -178,25 +177,31 @@ func (d *doctor) pairOf(hosts string) (*pair, []Problem) {
 	if !ok {
 		return nil, nil
 	}
-	var all []Problem
+	return p, d.read(p, h.CA[0], h.Client[0])
+}
+
+// read reads the files of a pair: the CA, the certificate, and the key unless it
+// is in the certificate's file.
+func (d *doctor) read(p *pair, ca string, client [2]string) (missing []Problem) {
 	read := func(path string) (string, []byte) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(p.hosts), path)
 		}
 		data, err := os.ReadFile(d.at(path))
 		if err != nil {
-			all = append(all, Problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.installCommand()})
+			missing = append(missing, Problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.installCommand()})
 		}
 		return path, data
 	}
-	p.ca, p.CA = read(h.CA[0])
-	p.client, p.Client = read(h.Client[0][0])
-	if key := h.Client[0][1]; key != "" {
-		_, data := read(key)
+	p.ca, p.CA = read(ca)
+	p.client, p.Client = read(client[0])
+	if client[1] != "" {
+		var data []byte
+		p.client, data = read(client[1]) // the secret
 		p.Client = append(p.Client, data...)
 	}
 	_, p.Gateway = read(d.config.Gateway.Certificate)
-	return p, all
+	return missing
 }
 
 // gatewayIn finds the gateway in a hosts.toml, with the files that it needs.
@@ -224,15 +229,28 @@ func reason(err error) string {
 
 // checkCertificates looks at the certificates of each registry.
 func (d *doctor) checkCertificates(context.Context) []Problem {
-	var all []Problem
-	for _, hosts := range d.allHosts() {
-		p, missing := d.pairOf(hosts)
-		all = append(all, missing...)
-		if p != nil && missing == nil {
-			all = append(all, d.checkPair(p)...)
-		}
+	pairs, all := d.pairs()
+	for _, p := range pairs {
+		all = append(all, d.checkPair(p)...)
 	}
 	return all
+}
+
+// pairs are those of all clients, and what is missing of them.
+func (d *doctor) pairs() (all []*pair, missing []Problem) {
+	add := func(p *pair, lacks []Problem) {
+		if p != nil && lacks == nil {
+			all = append(all, p)
+		}
+		missing = append(missing, lacks...)
+	}
+	for _, hosts := range d.allHosts() {
+		add(d.pairOf(hosts))
+	}
+	if d.hasContainers() {
+		add(d.containersPair())
+	}
+	return all, missing
 }
 
 func (d *doctor) checkPair(p *pair) []Problem {

@@ -25,13 +25,13 @@ const containersMarker = `# The gateway of nested, by "nestctl install"; tables 
 // containersCerts has a directory of certificates for each host.
 var containersCerts = filepath.Join(registriesconf.Dir, "certs.d")
 
-// The names of certificates in such a directory: containers/image takes every
-// .crt, and every .cert with the .key of its name.
-const (
-	containersCA          = "ca.crt"
-	containersCertificate = "client.cert"
-	containersKey         = "client.key"
-)
+// ContainersCertificates are the paths of the certificates for a gateway's
+// address. containers/image takes every .crt, and every .cert with the .key of
+// its name.
+func ContainersCertificates(address string) (ca, certificate, key string) {
+	dir := filepath.Join(containersCerts, address)
+	return filepath.Join(dir, "ca.crt"), filepath.Join(dir, "client.cert"), filepath.Join(dir, "client.key")
+}
 
 // containersPlan is what is planned for these programs.
 type containersPlan struct {
@@ -73,7 +73,7 @@ func (i installed) addContainers(p *containersPlan, theirs registriesconf.Config
 		return err
 	}
 	switch {
-	case !isInPath.MatchString(gateway.InPath(registry)):
+	case !IsInPath(registry):
 		p.note("%s cannot be in a path, so that pulls from it do not go through the gateway", registry)
 		return nil
 	case table.Blocked && len(table.Mirrors) == 0:
@@ -96,9 +96,11 @@ func (p *containersPlan) note(format string, args ...any) {
 	p.notes = append(p.notes, "podman, buildah, skopeo, CRI-O: "+fmt.Sprintf(format, args...))
 }
 
-// isInPath is the grammar of a component of a repository's name, as clients
-// check it. IPv6 addresses and upper case are not in it.
-var isInPath = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
+// IsInPath reports whether clients take a registry as a component of a
+// repository's name, whose grammar has no IPv6 addresses and no upper case.
+func IsInPath(registry string) bool { return component.MatchString(gateway.InPath(registry)) }
+
+var component = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
 
 // tableOf is the administrator's table for a registry, without the gateway, or
 // what counts without one.
@@ -126,12 +128,12 @@ func (i installed) containersFiles(p containersPlan, o Options, certificates con
 	if !slices.Contains(o.For, Containers) {
 		return nil, nil
 	}
-	dir := filepath.Join(containersCerts, o.Address)
-	certificate, key := splitPair(certificates.Client)
+	ca, certificate, key := ContainersCertificates(o.Address)
+	certificateText, keyText := splitPair(certificates.Client)
 	all := []file{
-		{path: filepath.Join(dir, containersCA), contents: newContents(certificates.CA, 0o644)},
-		{path: filepath.Join(dir, containersCertificate), contents: newContents(certificate, 0o644)},
-		{path: filepath.Join(dir, containersKey), contents: newContents(key, 0o600)},
+		{path: ca, contents: newContents(certificates.CA, 0o644)},
+		{path: certificate, contents: newContents(certificateText, 0o644)},
+		{path: key, contents: newContents(keyText, 0o600)},
 	}
 	dropIn, err := i.dropIn(p)
 	return append(all, dropIn), err
@@ -175,12 +177,12 @@ func splitPair(pair []byte) (certificate, key []byte) {
 // containersPair is the pair that is installed for a gateway's address; nil when
 // there is none.
 func (i installed) containersPair(address string) ([]byte, error) {
-	dir := filepath.Join(containersCerts, address)
-	certificate, err := i.data(filepath.Join(dir, containersCertificate))
+	_, certificatePath, keyPath := ContainersCertificates(address)
+	certificate, err := i.data(certificatePath)
 	if err != nil {
 		return nil, err
 	}
-	key, err := i.data(filepath.Join(dir, containersKey))
+	key, err := i.data(keyPath)
 	if err != nil || certificate == nil || key == nil {
 		return nil, err
 	}
@@ -190,9 +192,9 @@ func (i installed) containersPair(address string) ([]byte, error) {
 // writesContainers reports whether an installation for these programs can have
 // written a file.
 func writesContainers(path string) bool {
-	dir, name := filepath.Split(path)
-	return path == containersDropIn ||
-		makesContainers(filepath.Clean(dir)) && slices.Contains([]string{containersCA, containersCertificate, containersKey}, name)
+	dir := filepath.Dir(path)
+	ca, certificate, key := ContainersCertificates(filepath.Base(dir))
+	return path == containersDropIn || makesContainers(dir) && (path == ca || path == certificate || path == key)
 }
 
 // makesContainers reports whether a directory is for the certificates of a

@@ -1,0 +1,109 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/internal/registriesconf"
+	"github.com/nestedoci/nested/remotes/gateway"
+)
+
+// hasContainers reports whether the installation is for podman and its like.
+func (d *doctor) hasContainers() bool { return slices.Contains(d.installation.For, node.Containers) }
+
+// checkContainers looks at the files in which podman, buildah, skopeo and CRI-O
+// find their mirrors.
+func (d *doctor) checkContainers(context.Context) []Problem {
+	if !d.hasContainers() {
+		return nil
+	}
+	d.noteOwnRegistries()
+	files, err := registriesconf.Read(registriesDisk{d}, "")
+	if err != nil {
+		return problemsOf(err, "run nestctl doctor as root")
+	}
+	var all []Problem
+	tables := registriesconf.Merge(files)
+	for _, registry := range d.config.Gateway.Registries {
+		all = append(all, d.checkMirror(tables, registry)...)
+	}
+	if all != nil {
+		return all // which explains what follows
+	}
+	changed, err := node.CheckContainers(d.Root)
+	if err != nil {
+		return problemsOf(err, "run nestctl doctor as root")
+	}
+	for _, path := range changed {
+		all = append(all, Problem{path + " is not what follows from the files in " + registriesconf.Dir + ", which have changed since it was installed", "nestctl install, then " + d.reload()})
+	}
+	return all
+}
+
+// checkMirror checks that the gateway is the first mirror of a registry.
+func (d *doctor) checkMirror(tables registriesconf.Config, registry string) []Problem {
+	table, found := tables.Find(registry)
+	location := d.config.Gateway.Address + "/" + gateway.InPath(registry)
+	switch {
+	case found && len(table.Mirrors) > 0 && table.Mirrors[0].Location == location && table.Mirrors[0].PullFrom == "" && !table.DigestOnly:
+		if table.Mirrors[0].Insecure {
+			return []Problem{{fmt.Sprintf("%s: the mirror %s is insecure, so that any process on the node can pretend to be the gateway", table.File, location), "remove insecure"}}
+		}
+		for _, other := range tables.Below(registry) {
+			d.note(fmt.Sprintf("%s has a table for %s: pulls below that do not go through the gateway", other.File, other.Prefix), "remove the table if they should")
+		}
+		return nil
+	case found && table.Blocked && len(table.Mirrors) == 0:
+		d.note(fmt.Sprintf("%s blocks %s for podman and its like", table.File, registry), "remove blocked if they should pull from it")
+		return nil
+	case !node.IsInPath(registry):
+		d.note(registry+" cannot be in a path, so that podman and its like do not use the gateway for it", "use containerd for it, or nestctl serve")
+		return nil
+	case !found:
+		return []Problem{{"no file in " + registriesconf.Dir + " names the gateway as a mirror of " + registry, d.installCommand()}}
+	}
+	return []Problem{{fmt.Sprintf("%s: the first mirror of %s is not %s, or not for all pulls", table.File, registry, location), "move the edited file away, and " + d.installCommand()}}
+}
+
+// noteOwnRegistries notes that root has a file in place of those in /etc.
+func (d *doctor) noteOwnRegistries() {
+	const path = "/root/.config/containers/registries.conf"
+	if _, err := os.Stat(d.at(path)); err == nil {
+		d.note(path+" replaces the files in "+registriesconf.Dir+" when root pulls, with the mirrors in them", "move what it says there")
+	}
+}
+
+// containersPair reads the certificates of podman and its like.
+func (d *doctor) containersPair() (*pair, []Problem) {
+	ca, certificate, key := node.ContainersCertificates(d.config.Gateway.Address)
+	p := &pair{hosts: filepath.Dir(ca)}
+	return p, d.read(p, ca, [2]string{certificate, key})
+}
+
+// registriesDisk is the node with the files of registries.conf.
+type registriesDisk struct{ *doctor }
+
+// Names implements [registriesconf.Disk].
+func (d registriesDisk) Names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(d.at(dir))
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, absent(err)
+}
+
+// Data implements [registriesconf.Disk].
+func (d registriesDisk) Data(path string) ([]byte, error) {
+	data, err := os.ReadFile(d.at(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
