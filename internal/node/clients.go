@@ -35,6 +35,8 @@ type client struct {
 	name  string
 	hosts string   // its directory of hosts.toml files
 	signs []string // a node with the program has one of these
+	// rewrites says that it writes its hosts.toml files anew when it starts.
+	rewrites bool
 	// refuses says why options cannot work with the program, with a next step;
 	// nil when any can.
 	refuses func(Options) error
@@ -54,8 +56,8 @@ func clients() []client {
 			signs:   []string{"/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"},
 			refuses: nodeOnly,
 		},
-		{name: K3s, hosts: RancherDir(K3s) + "/certs.d", signs: []string{"/var/lib/rancher/k3s/agent", "/usr/local/bin/k3s"}},
-		{name: RKE2, hosts: RancherDir(RKE2) + "/certs.d", signs: []string{"/var/lib/rancher/rke2/agent", "/usr/local/bin/rke2", "/usr/bin/rke2"}},
+		{name: K3s, hosts: RancherDir(K3s) + "/certs.d", rewrites: true, signs: []string{"/var/lib/rancher/k3s/agent", "/usr/local/bin/k3s"}},
+		{name: RKE2, hosts: RancherDir(RKE2) + "/certs.d", rewrites: true, signs: []string{"/var/lib/rancher/rke2/agent", "/usr/local/bin/rke2", "/usr/bin/rke2"}},
 		{
 			name:  Containers,
 			signs: []string{"/usr/bin/podman", "/usr/bin/buildah", "/usr/bin/skopeo", "/usr/bin/crio", "/usr/local/bin/podman", "/usr/local/bin/crio", "/etc/crio"},

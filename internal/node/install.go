@@ -36,7 +36,7 @@ func (r Result) Next(root string) []string {
 		return nil
 	}
 	var all []string
-	started := strings.Join(StartedUnits(), " ")
+	started := strings.Join(startedUnits(r.Options), " ")
 	switch {
 	case r.Options.NoSystemd:
 		all = append(all, fmt.Sprintf("next: run %s gateway --config %s as a service, and %[1]s install every day", r.Program, config.Path))
@@ -133,7 +133,7 @@ func (i installed) bring(ctx context.Context, root string, p plan, program strin
 	result := Result{Does: p.does, Options: p.options, Notes: p.notes, Until: p.until, Program: program, Systemd: hasSystemd(root)}
 	live := result.Systemd && program != "" && !i.disk.dry
 	if live && p.options.NoSystemd && i.hasUnits() {
-		if err := stopUnits(ctx); err != nil {
+		if err := i.stopUnits(ctx); err != nil {
 			return Result{}, err
 		}
 	}
@@ -146,7 +146,7 @@ func (i installed) bring(ctx context.Context, root string, p plan, program strin
 		result.ProgramMissing = errRead == nil && there == nil
 	}
 	if live && !p.options.NoSystemd {
-		err = startUnits(ctx, result.Paths())
+		err = startUnits(ctx, p.options, result.Paths())
 		result.Started = err == nil
 	}
 	return result, err

@@ -21,7 +21,7 @@ func Uninstall(ctx context.Context, root string, purge bool) (Changes, error) {
 	defer i.close()
 	live := hasSystemd(root) && i.hasUnits()
 	if live {
-		if err = stopUnits(ctx); err != nil {
+		if err = i.stopUnits(ctx); err != nil {
 			return Changes{}, err
 		}
 	}

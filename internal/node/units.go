@@ -24,11 +24,31 @@ const UnitDir = "/etc/systemd/system"
 
 // unitNames are the units, in the order of writing.
 func unitNames() []string {
-	return []string{"nested-gateway.service", "nested-gateway.socket", "nested-renew.service", "nested-renew.timer"}
+	return []string{"nested-gateway.service", "nested-gateway.socket", "nested-renew.service", "nested-renew.timer", renewPath}
 }
 
-// StartedUnits are the units to enable; they start the others.
-func StartedUnits() []string { return []string{"nested-gateway.socket", "nested-renew.timer"} }
+// renewPath is only for clients that write their hosts.toml files anew.
+const renewPath = "nested-renew.path"
+
+// startedUnits are the units to enable; they start the others.
+func startedUnits(o Options) []string {
+	started := []string{"nested-gateway.socket", "nested-renew.timer"}
+	if o.watched() != nil {
+		started = append(started, renewPath)
+	}
+	return started
+}
+
+// watched are the directories of clients that write their hosts.toml files anew.
+func (o *Options) watched() []string {
+	var all []string
+	for _, c := range clients() {
+		if c.rewrites && slices.Contains(o.For, c.name) {
+			all = append(all, c.hosts)
+		}
+	}
+	return all
+}
 
 // units renders the units for a program at a path, unless the options exclude
 // them.
@@ -46,12 +66,16 @@ func units(o Options, program string) ([]file, error) {
 	}
 	var all []file
 	for _, name := range unitNames() {
+		if name == renewPath && o.watched() == nil {
+			continue
+		}
 		var text strings.Builder
-		err := templates.ExecuteTemplate(&text, name, map[string]string{
+		err := templates.ExecuteTemplate(&text, name, map[string]any{
 			"Program": unitWord(program),
 			"Config":  config.Path,
 			"Certs":   unitWords(o.writable()),
 			"Listen":  listen,
+			"Watched": o.watched(),
 		})
 		if err != nil {
 			return nil, err
@@ -124,8 +148,8 @@ func systemctl(ctx context.Context, args ...string) error {
 
 // startUnits makes systemd read the units and starts them. A gateway that is
 // running already picks up the changes.
-func startUnits(ctx context.Context, changed []string) error {
-	commands := [][]string{{"daemon-reload"}, append([]string{"enable", "--now"}, StartedUnits()...)}
+func startUnits(ctx context.Context, o Options, changed []string) error {
+	commands := [][]string{{"daemon-reload"}, append([]string{"enable", "--now"}, startedUnits(o)...)}
 	switch {
 	case slices.ContainsFunc(changed, func(path string) bool { return filepath.Dir(path) == UnitDir }):
 		commands = append(commands, []string{"try-restart", "nested-gateway.socket", "nested-gateway.service"})
@@ -154,7 +178,8 @@ func checkProgram(path string) error {
 	return nil
 }
 
-// stopUnits stops and disables the units, which may not exist.
-func stopUnits(ctx context.Context) error {
-	return systemctl(ctx, append([]string{"disable", "--now"}, unitNames()...)...)
+// stopUnits stops and disables the units that are installed.
+func (i installed) stopUnits(ctx context.Context) error {
+	names := slices.DeleteFunc(unitNames(), func(name string) bool { return !i.record.Has(filepath.Join(UnitDir, name)) })
+	return systemctl(ctx, append([]string{"disable", "--now"}, names...)...)
 }
