@@ -9,6 +9,7 @@ PASS_HELPER := v0.9.12
 CRANE       := v0.22.1
 ORAS        := v1.3.6
 REGCTL      := v0.11.7
+BUILDKIT    := v0.34.2
 # The distribution spec's conformance program; its module has no tags of its own.
 CONFORMANCE := v0.0.0-20260831232431-97274622c111
 DOCKER_REGISTRY := 2.8.2
@@ -44,7 +45,7 @@ GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BI
 # A stamp's name holds the version it was built from, so a new pin is a new build.
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.conformance-$(CONFORMANCE)
 ifeq ($(shell uname -s),Linux)
-TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN)
+TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
 INSIDE := containerd-nested
 endif
 
@@ -218,6 +219,12 @@ bin/.matrix-%:
 		./cmd/containerd ./cmd/containerd-shim-runc-v2 ./cmd/ctr
 	@for other in $(BIN)/matrix/$(basename $*).*; do [ $$other = $(BIN)/matrix/$* ] || rm -rf $$other; done
 	@rm -f bin/.matrix-$(basename $*).* && touch $@
+
+# As the older containerds: its go.mod has exclude directives.
+bin/.buildkit-%:
+	dir=$$(go mod download -json github.com/moby/buildkit@$* | sed -n 's/^.*"Dir": "\(.*\)".*$$/\1/p') && [ -n "$$dir" ] && cd "$$dir" && \
+	GOBIN=$(BIN) CGO_ENABLED=0 GOFLAGS=-mod=readonly go install -trimpath -ldflags '-s -w' ./cmd/buildkitd ./cmd/buildctl
+	@rm -f bin/.buildkit-* && touch $@
 
 bin/.registry-%:
 	$(INSTALL) github.com/distribution/distribution/v3/cmd/registry@$*

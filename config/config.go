@@ -14,7 +14,8 @@
 //     gateway and the front that it describes, and process.go: how they run;
 //     plugin.go: the section in containerd's own file;
 //   - hosts.go, and the other files beginning with hosts: reading hosts.toml,
-//     checking who may change it, and putting the gateway into it;
+//     checking who may change it, and putting the gateway into it; buildkit.go
+//     does so for a buildkitd.toml;
 //   - certificates.go: the certificates of containerd and the gateway.
 //
 // Package gateway is below it; its users are internal/daemon, internal/node,

@@ -70,9 +70,14 @@ func (i *installCommand) addFlags(c *cobra.Command) {
 
 // run installs once, and with --stay goes on.
 func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
-	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	ctx, text := cmd.Context(), cmd.OutOrStdout()
+	out := text
+	if i.options.Names(node.BuildKit) {
+		out = cmd.ErrOrStderr() // the text can be appended to a file
+	}
 	if i.dry {
 		done, err := node.DryRun(ctx, i.root, i.options)
+		fmt.Fprintf(text, "%s", done.BuildKit)
 		printDoes(out, done)
 		printChanges(out, done.Changes, wouldVerbs)
 		return err
@@ -81,6 +86,7 @@ func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(text, "%s", done.BuildKit)
 	printInstalled(out, i.root, done)
 	if done.Started && !done.Repeated {
 		err = tryInstalled(ctx, out)

@@ -6,8 +6,9 @@
 // Read the files in this order: doctor.go has [Look] and its checks in their
 // order; then hosts.go (hosts.toml and certificates), environment.go (proxies
 // and credentials), gateway.go (the gateway's answers), the configurations of
-// programs in containerd.go, docker.go, rancher.go (k3s and RKE2) and
-// containers.go (podman and its like), and neighbours.go (other programs that use hosts.toml files).
+// programs in containerd.go, docker.go, rancher.go (k3s and RKE2),
+// containers.go (podman and its like) and buildkit.go, and neighbours.go (other
+// programs that use hosts.toml files).
 //
 // Package node, the neighbour, installs what this package checks. The only tie
 // between them is the record of the installation.
@@ -190,6 +191,7 @@ func (d *doctor) checks(runs bool) []check {
 			check{"mirrors of podman, buildah, skopeo and CRI-O", d.checkContainers},
 			check{"certificates of the gateway and of its clients", d.checkCertificates},
 			check{"credentials and rewrites of k3s and RKE2", d.checkRancher},
+			check{"buildkitd's configuration", d.checkBuildKit},
 			check{"proxies", d.checkProxy})
 	}
 	if d.config != nil && runs {

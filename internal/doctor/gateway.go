@@ -50,7 +50,7 @@ type client struct {
 // hosts.toml and certificates say why.
 func (d *doctor) client() *client {
 	pairs, _ := d.pairs()
-	for _, p := range pairs {
+	for _, p := range append(pairs, d.buildKitPair()...) {
 		certificate, err := tls.X509KeyPair(p.Client, p.Client)
 		pool := x509.NewCertPool()
 		if err == nil && pool.AppendCertsFromPEM(p.CA) {

@@ -48,7 +48,7 @@ func (i installed) certificates(address string) (config.Certificates, error) {
 	if len(ids) == 0 {
 		return set, nil
 	}
-	for _, path := range i.record.named(config.NewGatewayHost(address, ids[0]).Client) {
+	for _, path := range append(i.record.named(config.NewGatewayHost(address, ids[0]).Client), buildKitFile(ids[0], ".cert")) {
 		if set.Client, err = i.data(path); err != nil || set.Client != nil {
 			return set, err
 		}

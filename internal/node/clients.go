@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -19,6 +18,7 @@ const (
 	K3s        = "k3s"
 	RKE2       = "rke2"
 	Containers = "containers" // what stands on containers/image: podman, buildah, skopeo, CRI-O
+	BuildKit   = "buildkit"
 )
 
 // DockerCerts is the directory in which Docker Engine looks for the hosts.toml
@@ -54,7 +54,7 @@ func clients() []client {
 			name:    Docker,
 			hosts:   DockerCerts,
 			signs:   []string{"/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"},
-			refuses: nodeOnly,
+			refuses: nodeOnly("Docker Engine"),
 		},
 		{name: K3s, hosts: RancherDir(K3s) + "/certs.d", rewrites: true, signs: []string{"/var/lib/rancher/k3s/agent", "/usr/local/bin/k3s"}},
 		{name: RKE2, hosts: RancherDir(RKE2) + "/certs.d", rewrites: true, signs: []string{"/var/lib/rancher/rke2/agent", "/usr/local/bin/rke2", "/usr/bin/rke2"}},
@@ -62,16 +62,24 @@ func clients() []client {
 			name:  Containers,
 			signs: []string{"/usr/bin/podman", "/usr/bin/buildah", "/usr/bin/skopeo", "/usr/bin/crio", "/usr/local/bin/podman", "/usr/local/bin/crio", "/etc/crio"},
 		},
+		{
+			name:    BuildKit,
+			signs:   []string{"/etc/buildkit", "/usr/bin/buildkitd", "/usr/local/bin/buildkitd"},
+			refuses: nodeOnly("BuildKit"),
+		},
 	}
 }
 
-// nodeOnly refuses mode pod: Docker Engine gives a credential to hosts of the
-// registry's own name alone, and says "Host doesn't match" of the gateway.
-func nodeOnly(o Options) error {
-	if o.Mode != "pod" {
-		return nil
+// nodeOnly refuses mode pod. Docker Engine gives a credential to hosts of the
+// registry's own name alone, and says "Host doesn't match" of the gateway;
+// BuildKit looks for one of the gateway's address.
+func nodeOnly(program string) func(Options) error {
+	return func(o Options) error {
+		if o.Mode != "pod" {
+			return nil
+		}
+		return fmt.Errorf("mode pod cannot work, because %s sends no credential to a mirror; use mode node, or nestctl serve (docs/serve.md)", program)
 	}
-	return errors.New("mode pod cannot work, because Docker Engine sends no credential to a mirror; use mode node, or nestctl serve (docs/serve.md)")
 }
 
 // ClientNames are the values of --for.
@@ -96,6 +104,12 @@ func parseClients(lists []string) (names []string, err error) {
 	return names, nil
 }
 
+// Names reports whether options name a client.
+func (o Options) Names(client string) bool {
+	names, err := parseClients(o.For)
+	return err == nil && slices.Contains(names, client)
+}
+
 // hostsDirs are the directories of a client's hosts.toml files.
 func (o *Options) hostsDirs(c client) []string {
 	switch {
@@ -111,6 +125,9 @@ func (o *Options) hostsDirs(c client) []string {
 func (o *Options) doesFor(c client) string {
 	if c.name == Containers {
 		return "a mirror for each registry, which podman, buildah, skopeo and CRI-O read in " + containersDropIn
+	}
+	if c.name == BuildKit {
+		return "certificates in " + BuildKitCerts + ", and with --for buildkit the text to add to " + BuildKitConfig + " on standard output"
 	}
 	return "hosts.toml of each registry in " + strings.Join(o.hostsDirs(c), ", ")
 }

@@ -15,7 +15,11 @@ import (
 type Result struct {
 	Changes
 	// Does says what is done for each client, and why others are left out.
-	Does     []string
+	Does []string
+	// BuildKit is the text that an administrator has to add to [BuildKitConfig].
+	// It is empty where the options do not name BuildKit, and where the file is
+	// complete.
+	BuildKit []byte
 	Repeated bool      // the earlier installation, as it was
 	Options  Options   // of the installation
 	Notes    []string  // for the administrator
@@ -130,7 +134,7 @@ func repeat(ctx context.Context, root string, dry bool) (Result, error) {
 // bring applies a plan, and starts or stops the services. Without a program for
 // them they are left alone.
 func (i installed) bring(ctx context.Context, root string, p plan, program string) (Result, error) {
-	result := Result{Does: p.does, Options: p.options, Notes: p.notes, Until: p.until, Program: program, Systemd: hasSystemd(root)}
+	result := Result{Does: p.does, BuildKit: p.add, Options: p.options, Notes: p.notes, Until: p.until, Program: program, Systemd: hasSystemd(root)}
 	live := result.Systemd && program != "" && !i.disk.dry
 	if live && p.options.NoSystemd && i.hasUnits() {
 		if err := i.stopUnits(ctx); err != nil {

@@ -107,6 +107,17 @@ var scenes = []struct {
 			return n.install(o)
 		},
 	},
+	{
+		name: "renewal for buildkitd",
+		prepare: func(n *machine) {
+			n.now = n.now.Add(-300 * 24 * time.Hour)
+			o := installOn("reg.test")
+			o.For = []string{BuildKit}
+			n.Must(n.install(o))
+			n.now = time.Now()
+		},
+		change: func(n *machine) error { return n.renew() },
+	},
 }
 
 var errCut = errors.New("the power is cut")
@@ -190,6 +201,7 @@ func (n *machine) intact() {
 		n.Must(err)
 		paths = append(paths, more...)
 	}
+	n.buildKitIntact()
 	wanted := n.record().Options.Registries
 	for _, path := range paths {
 		text, err := os.ReadFile(path)

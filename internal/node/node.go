@@ -9,7 +9,8 @@
 //   - install.go: [Install] and [Repeat]; uninstall.go: [Uninstall];
 //   - plan.go: the plan, all files of an installation in the order in which
 //     they may be written; its parts are in hosts.go, certificates.go,
-//     configuration.go, units.go, containers.go and containersupstream.go;
+//     configuration.go, units.go, buildkit.go, containers.go and
+//     containersupstream.go;
 //   - apply.go: how the disk is changed to match the plan, one step at a time,
 //     so that containerd can go on pulling wherever that is interrupted;
 //   - record.go: the [Record] of our files and of what was there before;

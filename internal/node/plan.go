@@ -12,6 +12,7 @@ import (
 type plan struct {
 	options Options
 	does    []string  // for each client
+	add     []byte    // to buildkitd's configuration, where options name it
 	files   []file    // in the order of writing
 	notes   []string  // for the administrator
 	until   time.Time // when the first certificate expires
@@ -44,7 +45,9 @@ func (i installed) plan(w checkedOptions, program string, now time.Time) (plan, 
 		return plan{}, err
 	}
 	p, err := i.planAll(options, configuration, services, now)
-	p.does = does
+	if p.does = does; err == nil && slices.Contains(w.given.For, BuildKit) {
+		err = i.addBuildKit(&p)
+	}
 	return p, err
 }
 
@@ -102,7 +105,7 @@ func (i installed) planAll(options Options, configuration, services []file, now 
 	if err != nil {
 		return plan{}, err
 	}
-	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, dropIn, gatewayFile(certificates), services)
+	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, dropIn, buildKitFiles(options, certificates), gatewayFile(certificates), services)
 	return plan{options: options, files: files, notes: append(notes, mirrors.notes...), until: until}, nil
 }
 

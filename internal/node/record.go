@@ -213,6 +213,8 @@ func (o *Options) writes(path string) bool {
 		return false
 	case path == config.Path || path == gatewayPEM || path == clientCAPEM:
 		return true
+	case dir == BuildKitCerts:
+		return slices.Contains(o.For, BuildKit) && buildKitName.MatchString(name)
 	case dir == UnitDir:
 		return slices.Contains(unitNames(), name)
 	case writesContainers(path):
@@ -234,7 +236,7 @@ func (o *Options) makes(dir string) bool {
 	if slices.Contains(hosts, filepath.Dir(dir)) && config.IsHostDir(filepath.Base(dir)) {
 		return true
 	}
-	return makesContainers(dir) || slices.ContainsFunc(append(hosts, tlsDir, UnitDir, containersCerts, filepath.Dir(containersDropIn)), func(made string) bool {
+	return makesContainers(dir) || slices.ContainsFunc(append(hosts, tlsDir, BuildKitCerts, UnitDir, containersCerts, filepath.Dir(containersDropIn)), func(made string) bool {
 		return made == dir || strings.HasPrefix(made, dir+"/")
 	})
 }
