@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,40 +19,18 @@ import (
 )
 
 const (
-	dockerConfig = "/etc/docker/daemon.json"
 	dockerSocket = "/run/docker.sock"
-	// containerdStore is the feature of Docker Engine's containerd image store.
-	containerdStore = "containerd-snapshotter"
 	// storeFix is what to do about an image store that follows nothing.
-	storeFix = `set "features": {"` + containerdStore + `": true} in ` + dockerConfig + ", restart Docker and pull again, because the store has other images; " +
+	storeFix = `set "features": {"` + node.ContainerdStore + `": true} in ` + node.DockerConfig + ", restart Docker and pull again, because the store has other images; " +
 		"or let Docker pull from nestctl serve (docs/serve.md)"
 )
-
-// dockerd are the settings of Docker Engine's daemon.json that affect how it
-// pulls.
-type dockerd struct {
-	Features           map[string]bool `json:"features"`
-	StorageDriver      string          `json:"storage-driver"`
-	DataRoot           string          `json:"data-root"`
-	UsernsRemap        string          `json:"userns-remap"`
-	RegistryMirrors    []string        `json:"registry-mirrors"`
-	InsecureRegistries []string        `json:"insecure-registries"`
-}
-
-// graphDrivers are those of Docker Engine, in whose presence it keeps to them.
-// It does not count vfs.
-var graphDrivers = [...]string{"overlay2", "fuse-overlayfs", "btrfs", "zfs"}
 
 // checkDocker looks at Docker Engine's own configuration. runs says that it may
 // be asked.
 func (d *doctor) checkDocker(ctx context.Context, runs bool) []Problem {
-	var engine dockerd
-	text, err := os.ReadFile(d.at(dockerConfig))
-	if err == nil {
-		err = json.Unmarshal(text, &engine)
-	}
-	if err = absent(err); err != nil {
-		return []Problem{{dockerConfig + ": " + reason(err), "correct it"}}
+	engine, err := node.ReadDockerEngine(d.Root)
+	if err != nil {
+		return []Problem{{err.Error(), "correct it"}}
 	}
 	found := d.checkStore(ctx, engine, runs)
 	if d.config == nil {
@@ -66,8 +44,8 @@ func (d *doctor) checkDocker(ctx context.Context, runs bool) []Problem {
 
 // checkStore finds out which image store Docker Engine uses: by asking it, or
 // else from its files, as it chooses one when it starts.
-func (d *doctor) checkStore(ctx context.Context, engine dockerd, runs bool) []Problem {
-	evidence := d.graphdriver(engine)
+func (d *doctor) checkStore(ctx context.Context, engine node.DockerEngine, runs bool) []Problem {
+	evidence := engine.Graphdriver()
 	if runs {
 		snapshotter, err := d.askDocker(ctx)
 		switch {
@@ -75,7 +53,9 @@ func (d *doctor) checkStore(ctx context.Context, engine dockerd, runs bool) []Pr
 			return nil
 		case err == nil:
 			evidence = cmp.Or(evidence, dockerSocket)
-		case evidence == "" && !engine.Features[containerdStore]:
+		case evidence == "" && errors.Is(err, fs.ErrNotExist):
+			d.note("Docker Engine does not run: "+err.Error(), "when it does, nestctl doctor finds out which image store it uses")
+		case evidence == "" && !engine.Features[node.ContainerdStore]:
 			return []Problem{{"which image store Docker Engine uses cannot be found out: " + err.Error(), "start Docker, and run nestctl doctor as root; or " + storeFix}}
 		}
 	}
@@ -83,38 +63,6 @@ func (d *doctor) checkStore(ctx context.Context, engine dockerd, runs bool) []Pr
 		return nil // Docker Engine 29 begins with the containerd image store
 	}
 	return []Problem{{evidence + ": Docker Engine uses its graphdriver image store, which does not ask the gateway", storeFix}}
-}
-
-// graphdriver says which file makes Docker Engine use the graphdriver image
-// store; empty when none does.
-func (d *doctor) graphdriver(engine dockerd) string {
-	enabled, said := engine.Features[containerdStore]
-	prior := d.priorDriver(cmp.Or(engine.DataRoot, "/var/lib/docker"))
-	switch {
-	case engine.UsernsRemap != "":
-		return dockerConfig + `: "userns-remap", which the containerd image store cannot have`
-	case enabled:
-		return ""
-	case said:
-		return fmt.Sprintf("%s: %q: false", dockerConfig, containerdStore)
-	case slices.Contains(append(graphDrivers[:], "vfs"), engine.StorageDriver):
-		return fmt.Sprintf("%s: \"storage-driver\": %q", dockerConfig, engine.StorageDriver)
-	case prior != "":
-		return prior + " has images"
-	}
-	return ""
-}
-
-// priorDriver is the directory of a graph driver that is in use; empty when
-// there is none.
-func (d *doctor) priorDriver(root string) string {
-	for _, driver := range graphDrivers {
-		dir := filepath.Join(root, driver)
-		if entries, err := os.ReadDir(d.at(dir)); err == nil && len(entries) > 0 {
-			return dir
-		}
-	}
-	return ""
 }
 
 // maxInfo bounds Docker Engine's answer, which has some KiB.
@@ -148,7 +96,7 @@ func (d *doctor) askDocker(ctx context.Context) (bool, error) {
 
 // checkLegacy looks for settings that Docker Engine ignores where a hosts.toml
 // has more than one host, as it has with the gateway in it.
-func (d *doctor) checkLegacy(engine dockerd) []Problem {
+func (d *doctor) checkLegacy(engine node.DockerEngine) []Problem {
 	var all []Problem
 	for _, registry := range d.config.Gateway.Registries {
 		path := d.hostsOf(node.DockerCerts, registry)
@@ -161,28 +109,14 @@ func (d *doctor) checkLegacy(engine dockerd) []Problem {
 			continue // checkHosts says it
 		}
 		const ignored = ": is ignored for a registry with the gateway in its hosts.toml"
-		if engine.insecure(registry) && hosts.Server.Plain && !strings.HasPrefix(hosts.Server.URL, "http://") {
-			all = append(all, Problem{fmt.Sprintf("%s: \"insecure-registries\" has %s%s", dockerConfig, registry, ignored),
+		if engine.Insecure(registry) && hosts.Server.Plain && !strings.HasPrefix(hosts.Server.URL, "http://") {
+			all = append(all, Problem{fmt.Sprintf("%s: \"insecure-registries\" has %s%s", node.DockerConfig, registry, ignored),
 				fmt.Sprintf("write server = \"http://%s\", or skip_verify = true, at the beginning of %s, then %s", registry, path, d.installCommand())})
 		}
 		if registry == "docker.io" && len(engine.RegistryMirrors) > 0 && len(hosts.Hosts) < 2 {
-			all = append(all, Problem{dockerConfig + `: "registry-mirrors"` + ignored,
+			all = append(all, Problem{node.DockerConfig + `: "registry-mirrors"` + ignored,
 				fmt.Sprintf("write each as [host.\"URL\"] into %s, then %s", path, d.installCommand())})
 		}
 	}
 	return all
-}
-
-// insecure reports whether Docker Engine would ask a registry over http, or
-// without verifying it. Names are not resolved.
-func (engine dockerd) insecure(registry string) bool {
-	host, _, err := net.SplitHostPort(registry)
-	if err != nil {
-		host = registry
-	}
-	address, err := netip.ParseAddr(host)
-	return slices.ContainsFunc(engine.InsecureRegistries, func(s string) bool {
-		network, errPrefix := netip.ParsePrefix(s)
-		return s == registry || err == nil && errPrefix == nil && network.Contains(address)
-	})
 }

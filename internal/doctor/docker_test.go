@@ -33,7 +33,8 @@ func TestDoctorFindsDockersImageStore(t *testing.T) {
 		{"fresh image", "", "", "-", ""},
 		{"fresh, runs with snapshotters", "", "", snapshotter, ""},
 		{"fresh, runs with a driver", "", "", driver, "problem: /run/docker.sock" + graph},
-		{"fresh, does not run", "", "", "", "problem: which image store Docker Engine uses cannot be found out: *; fix: start Docker*"},
+		{"fresh, does not run", "", "", "", ""},
+		{"fresh, and ends", "", "", "gone", "problem: which image store Docker Engine uses cannot be found out: *refused; fix: start Docker*"},
 		{"answers nonsense", "", "", "[]", "problem: which image store Docker Engine uses cannot be found out: /run/docker.sock answers 200; fix: start Docker*"},
 		{"switched on", `{"features":{"containerd-snapshotter":true}}`, "overlay2/l", "", ""},
 		{"switched on, and not restarted", `{"features":{"containerd-snapshotter":true}}`, "overlay2/l", driver, "problem: /run/docker.sock" + graph},
@@ -50,7 +51,7 @@ func TestDoctorFindsDockersImageStore(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n := newMachine(t, nil)
 			if test.json != "" {
-				n.Put(map[string]string{dockerConfig: test.json})
+				n.Put(map[string]string{node.DockerConfig: test.json})
 			}
 			if test.prior != "" {
 				n.Put(map[string]string{filepath.Join("/var/lib/docker", test.prior): "x"})
@@ -82,6 +83,11 @@ func (n *machine) answerAsDocker(answer string) {
 			fmt.Fprint(w, answer)
 		}
 	})}
+	if answer == "gone" {
+		listener.(*net.UnixListener).SetUnlinkOnClose(false)
+		n.Must(listener.Close())
+		return
+	}
 	go func() { _ = server.Serve(listener) }()
 	n.T.Cleanup(func() { _ = server.Close() })
 }
@@ -100,7 +106,7 @@ func TestDoctorFindsWhatDockerIgnores(t *testing.T) {
 		{"docker.io", `"registry-mirrors":["https://mirror.test"]`, "[host.\"https://mirror.test\"]\n", ""},
 		{"reg.test", `"registry-mirrors":["https://mirror.test"]`, "", ""},
 	} {
-		n := newMachine(t, map[string]string{dockerConfig: "{" + store + "," + test.json + "}"})
+		n := newMachine(t, map[string]string{node.DockerConfig: "{" + store + "," + test.json + "}"})
 		if test.hosts != "" {
 			n.Put(map[string]string{filepath.Join(node.DockerCerts, test.registry, "hosts.toml"): test.hosts})
 		}
@@ -117,7 +123,7 @@ func TestDoctorFindsWhatDockerIgnores(t *testing.T) {
 // TestDoctorOfDockerAlone: containerd's own configuration is not asked for then, and a
 // configuration that was changed to mode pod is told.
 func TestDoctorOfDockerAlone(t *testing.T) {
-	n := newMachine(t, map[string]string{dockerConfig: `{"features":{"containerd-snapshotter":true}}`})
+	n := newMachine(t, map[string]string{node.DockerConfig: `{"features":{"containerd-snapshotter":true}}`})
 	n.Must(os.Chmod(n.Path(dockerJSON), 0o600))
 	o := installOn("reg.test")
 	o.For = []string{node.Docker}

@@ -40,6 +40,9 @@ type client struct {
 	// refuses says why options cannot work with the program, with a next step;
 	// nil when any can.
 	refuses func(Options) error
+	// idle says why the program on a root would not ask the gateway, so that it
+	// is installed for only when it is named; nil when any does.
+	idle func(root string) error
 }
 
 // clients are all programs that can be installed for. Where their hosts.toml
@@ -55,6 +58,7 @@ func clients() []client {
 			hosts:   DockerCerts,
 			signs:   []string{"/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"},
 			refuses: nodeOnly("Docker Engine"),
+			idle:    idleDocker,
 		},
 		{name: K3s, hosts: RancherDir(K3s) + "/certs.d", rewrites: true, signs: []string{"/var/lib/rancher/k3s/agent", "/usr/local/bin/k3s"}},
 		{name: RKE2, hosts: RancherDir(RKE2) + "/certs.d", rewrites: true, signs: []string{"/var/lib/rancher/rke2/agent", "/usr/local/bin/rke2", "/usr/bin/rke2"}},
@@ -187,11 +191,12 @@ func (i installed) find(o *Options) (found map[string]string, leftOut []string) 
 	found = map[string]string{}
 	for _, c := range clients() {
 		path := i.disk.first(c.signs)
-		switch {
-		case path == "":
-		case c.refuses != nil && c.refuses(*o) != nil:
-			leftOut = append(leftOut, fmt.Sprintf("not for %s, found by %s: %s", c.name, path, c.refuses(*o)))
-		default:
+		if path == "" {
+			continue
+		}
+		if err := c.unfit(*o, i.disk.root.Name()); err != nil {
+			leftOut = append(leftOut, fmt.Sprintf("not for %s, found by %s: %s", c.name, path, err))
+		} else {
 			o.For = append(o.For, c.name)
 			found[c.name] = ", found by " + path
 		}
@@ -200,6 +205,17 @@ func (i installed) find(o *Options) (found map[string]string, leftOut []string) 
 		o.For = []string{Containerd}
 	}
 	return found, leftOut
+}
+
+// unfit says why a client that was found is not installed for unasked.
+func (c client) unfit(o Options, root string) error {
+	if c.refuses != nil && c.refuses(o) != nil {
+		return c.refuses(o)
+	}
+	if c.idle != nil {
+		return c.idle(root)
+	}
+	return nil
 }
 
 // first is the first path that exists; empty when none does, or when that
