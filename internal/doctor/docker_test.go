@@ -97,12 +97,14 @@ func (n *machine) answerAsDocker(answer string) {
 func TestDoctorFindsWhatDockerIgnores(t *testing.T) {
 	const store = `"features":{"containerd-snapshotter":true}`
 	for _, test := range []struct{ registry, json, hosts, want string }{
-		{"reg.test:5000", `"insecure-registries":["reg.test:5000"]`, "", `problem: /etc/docker/daemon.json: "insecure-registries" has reg.test:5000: is ignored*; fix: write server = "http://reg.test:5000", or skip_verify = true, at the beginning of /etc/docker/certs.d/reg.test:5000/hosts.toml, then nestctl install *--for docker*`},
+		{"reg.test:5000", `"insecure-registries":["reg.test:5000"]`, "", ""},
+		{"reg.test:5000", `"insecure-registries":["reg.test:5000"]`, "server = \"https://reg.test:5000\"\n", `problem: /etc/docker/daemon.json: "insecure-registries" has reg.test:5000: is ignored*; fix: write server = "http://reg.test:5000", or skip_verify = true, at the beginning of /etc/docker/certs.d/reg.test:5000/hosts.toml, then nestctl install *--for docker*`},
 		{"reg.test:5000", `"insecure-registries":["reg.test"]`, "", ""},
 		{"reg.test:5000", `"insecure-registries":["reg.test:5000"]`, "server = \"http://reg.test:5000\"\n", ""},
 		{"reg.test:5000", `"insecure-registries":["reg.test:5000"]`, "server = \"https://reg.test:5000\"\nskip_verify = true\n", ""},
-		{"10.1.2.3:5000", `"insecure-registries":["10.0.0.0/8"]`, "", `problem: /etc/docker/daemon.json: "insecure-registries" has 10.1.2.3:5000*`},
-		{"docker.io", `"registry-mirrors":["https://mirror.test"]`, "", `problem: /etc/docker/daemon.json: "registry-mirrors": is ignored*; fix: write each as [host."URL"] into /etc/docker/certs.d/docker.io/hosts.toml, then nestctl install*`},
+		{"10.1.2.3:5000", `"insecure-registries":["10.0.0.0/8"]`, "server = \"https://10.1.2.3:5000\"\n", `problem: /etc/docker/daemon.json: "insecure-registries" has 10.1.2.3:5000*`},
+		{"docker.io", `"registry-mirrors":["https://mirror.test"]`, "", ""},
+		{"docker.io", `"registry-mirrors":["https://mirror.test"]`, "server = \"https://registry-1.docker.io\"\n", `problem: /etc/docker/daemon.json: "registry-mirrors": is ignored*; fix: write each as [host."URL"] into /etc/docker/certs.d/docker.io/hosts.toml, then nestctl install*`},
 		{"docker.io", `"registry-mirrors":["https://mirror.test"]`, "[host.\"https://mirror.test\"]\n", ""},
 		{"reg.test", `"registry-mirrors":["https://mirror.test"]`, "", ""},
 	} {

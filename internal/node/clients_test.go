@@ -225,3 +225,62 @@ func TestOneDirectoryOfTwoClients(t *testing.T) {
 		n.WantTree(before)
 	}
 }
+
+// TestDockersOwnSettingsStayInForce: a hosts.toml with the gateway in it says what daemon.json
+// said, also of the gateway's own way, follows it later, and leaves an administrator's alone.
+func TestDockersOwnSettingsStayInForce(t *testing.T) {
+	const settings = "/etc/docker/daemon.json"
+	n := newMachine(t, map[string]string{
+		settings:                               `{"insecure-registries":["plain.test:5000","10.0.0.0/8","near.test"],"registry-mirrors":["https://near.test/hub/","https://far.test"]}`,
+		DockerCerts + "/plain.test:5000/a.crt": "a CA\n",
+		DockerCerts + "/own.test/hosts.toml":   "[host.\"https://mirror.test\"]\n",
+	})
+	before := n.Tree()
+	o := Options{Mode: "node", Registries: []string{"plain.test:5000", "10.1.2.3", "docker.io", "own.test", "reg.test"}, For: []string{Docker}}
+	_, err := Install(t.Context(), n.Root, o)
+	n.Must(err)
+	check := func(registry, server string, skip bool, mirrors ...string) {
+		t.Helper()
+		for dir, hosts := range map[string][]string{DockerCerts: append([]string{"https://127.0.0.1:7117"}, mirrors...), "/etc/nested/certs.d": mirrors} {
+			text, err := os.ReadFile(n.Path(filepath.Join(dir, registry, "hosts.toml")))
+			if errors.Is(err, fs.ErrNotExist) && dir != DockerCerts && !skip && mirrors == nil {
+				continue // the gateway has nothing to say
+			}
+			n.Must(err)
+			got, err := config.ParseHosts("", text)
+			n.Must(err)
+			var urls []string
+			for _, h := range got.Hosts {
+				urls = append(urls, h.URL)
+				if h.SkipVerify != strings.Contains(h.URL, "near.test") {
+					t.Errorf("%s in %s: %+v", registry, dir, h)
+				}
+			}
+			if got.Server.URL == "" && dir != DockerCerts {
+				got.Server.URL = server // which is assumed
+			}
+			if got.Server.SkipVerify != skip || got.Server.URL != server || !slices.Equal(urls, hosts) {
+				t.Errorf("%s in %s is\n%s", registry, dir, text)
+			}
+		}
+	}
+	check("plain.test:5000", "http://plain.test:5000", true)
+	check("10.1.2.3", "http://10.1.2.3", true)
+	check("docker.io", "https://registry-1.docker.io", false, "https://near.test/hub", "https://far.test")
+	check("reg.test", "https://reg.test", false)
+	check("own.test", "https://own.test", false, "https://mirror.test")
+	once := n.Tree()
+	n.Must(n.renew())
+	n.WantTree(once)
+	n.Put(map[string]string{settings: `{"insecure-registries":["reg.test"]}`})
+	n.Must(n.renew())
+	check("plain.test:5000", "https://plain.test:5000", false)
+	check("reg.test", "http://reg.test", true)
+	n.Put(map[string]string{settings: "{"})
+	if err = n.renew(); err == nil || !strings.HasPrefix(err.Error(), settings+": ") {
+		t.Errorf("settings that do not parse: %v", err)
+	}
+	n.Must(n.uninstall())
+	n.Put(map[string]string{settings: strings.SplitN(before[settings], "\n", 2)[1]})
+	n.WantTree(before)
+}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -8,9 +9,11 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // DockerConfig is the configuration of Docker Engine.
@@ -99,6 +102,41 @@ func (e DockerEngine) Insecure(registry string) bool {
 		network, errPrefix := netip.ParsePrefix(s)
 		return s == registry || err == nil && errPrefix == nil && network.Contains(address)
 	})
+}
+
+// hosts is a hosts.toml that says of a registry what the settings say, in
+// addition to one that names its certificates. Docker Engine ignores these
+// settings where a hosts.toml has a mirror (mergeLegacyConfig in its
+// daemon/hosts.go), as it has with the gateway in it.
+func (e DockerEngine) hosts(registry string, certificates []byte) []byte {
+	var text strings.Builder
+	if e.Insecure(registry) { // containerd tries https first, as Docker Engine does
+		fmt.Fprintf(&text, "server = %q\nskip_verify = true\n", "http://"+registry)
+		if line, rest, _ := bytes.Cut(certificates, []byte("\n")); bytes.HasPrefix(line, []byte("server = ")) {
+			certificates = rest
+		}
+	}
+	text.Write(certificates)
+	if registry != "docker.io" {
+		return []byte(text.String())
+	}
+	for _, mirror := range e.RegistryMirrors {
+		fmt.Fprintf(&text, "\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", strings.TrimSuffix(mirror, "/"))
+		if u, err := url.Parse(mirror); err == nil && e.Insecure(u.Host) {
+			text.WriteString("  skip_verify = true\n")
+		}
+	}
+	return []byte(text.String())
+}
+
+// withSettings adds Docker Engine's own settings where there is no hosts.toml.
+func (i installed) withSettings(s site) (site, error) {
+	if filepath.Dir(s.dir) != DockerCerts || s.found != nil {
+		return s, nil
+	}
+	e, err := ReadDockerEngine(i.disk.root.Name())
+	s.admin = e.hosts(s.registry, s.admin)
+	return s, err
 }
 
 // idleDocker says why Docker Engine would not ask the gateway.

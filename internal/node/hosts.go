@@ -43,6 +43,9 @@ func (i installed) sites(o Options) ([]site, error) {
 	for _, certs := range i.distinct(o.HostsDirs()) {
 		for _, registry := range o.Registries {
 			s, err := i.site(certs, registry)
+			if err == nil {
+				s, err = i.withSettings(s)
+			}
 			if err != nil {
 				return nil, err
 			}
