@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration
 
 import (
@@ -6,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -43,9 +47,9 @@ func newMirrorScene(t *testing.T, mode string) *mirrorScene {
 func (s *mirrorScene) containers() string { return filepath.Join(s.gateway.root, "etc/containers") }
 
 // install installs for these programs, beside containerd, and lets the gateway read what it got.
-func (s *mirrorScene) install(t *testing.T, mode string) {
+func (s *mirrorScene) install(t *testing.T, mode string, more ...string) {
 	t.Helper()
-	newNestctl(t, s.gateway.docker).run(t, "install", "--for", "containers", "--mode", mode, "--registry", execHost, "--address", s.gateway.address, "--root", s.gateway.root, "--no-systemd")
+	newNestctl(t, s.gateway.docker).run(t, append([]string{"install", "--for", "containers", "--mode", mode, "--registry", execHost, "--address", s.gateway.address, "--root", s.gateway.root, "--no-systemd"}, more...)...)
 	s.gateway.stop(t)
 	s.gateway.boot(t)
 }
@@ -152,6 +156,38 @@ func TestContainersPod(t *testing.T) {
 	}
 	if leaks(readText(t, s.gateway.log)) {
 		t.Error("the gateway's log has a secret in it")
+	}
+}
+
+// TestContainersStranger: a user who may not read the key asks the registry itself, with what they have for it. One of the
+// group that may pulls members.
+func TestContainersStranger(t *testing.T) {
+	s := newMirrorScene(t, "node")
+	home := tempDir(t)
+	must(t, os.MkdirAll(filepath.Join(home, ".config"), 0o755))
+	must(t, os.Symlink(s.containers(), filepath.Join(home, ".config/containers")))
+	writeFile(t, filepath.Join(home, "auth.json"), readText(t, s.variable("REGISTRY_AUTH_FILE")))
+	writeFile(t, filepath.Join(home, "ca.pem"), readText(t, s.variable("SSL_CERT_FILE")))
+	for _, path := range []string{home, home + "/auth.json", home + "/ca.pem", s.gateway.root, s.gateway.root + "/etc"} {
+		must(t, os.Chmod(path, 0o755))
+	}
+	inspect := func(ref string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "/usr/bin/skopeo", "inspect", "--raw", "docker://"+ref)
+		cmd.Dir, cmd.Env = home, append(slices.Clone(s.env), "HOME="+home, "REGISTRY_AUTH_FILE="+home+"/auth.json", "DOCKER_CONFIG="+home, "SSL_CERT_FILE="+home+"/ca.pem")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if got, err := inspect(plainRef); err != nil || got != string(s.plain.data) {
+		t.Errorf("a plain image: %v\n%s", err, got)
+	}
+	member := execHost + "/org/app@" + s.bundle.members[1].node.desc.Digest.String()
+	if got, err := inspect(member); err == nil || !strings.Contains(got, "client.key: permission denied") {
+		t.Errorf("a member: %v\n%s", err, got)
+	}
+	s.install(t, "node", "--allow-group", "65534")
+	if got, err := inspect(member); err != nil || got != string(s.bundle.members[1].node.data) {
+		t.Errorf("a member, for a group that may: %v\n%s", err, got)
 	}
 }
 

@@ -61,6 +61,7 @@ func (i *installCommand) addFlags(c *cobra.Command) {
 	flags.StringVar(&o.Address, "address", "", fmt.Sprintf("loopback address of the gateway (default %q)", defaults.Gateway.Address))
 	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
+	flags.StringVar(&o.AllowGroup, "allow-group", "", "group that may use the gateway, besides root, with podman, buildah and skopeo: name or number (default none)")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "do not write systemd units")
 	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration file to install, in place of the flags above")
 	flags.BoolVar(&i.dry, "dry-run", false, "show what would be done, and change nothing")

@@ -82,7 +82,7 @@ func (d *doctor) noteOwnRegistries() {
 // containersPair reads the certificates of podman and its like.
 func (d *doctor) containersPair() (*pair, []Problem) {
 	ca, certificate, key := node.ContainersCertificates(d.config.Gateway.Address)
-	p := &pair{hosts: filepath.Dir(ca)}
+	p := &pair{hosts: filepath.Dir(ca), forGroup: d.installation.AllowGroup != ""}
 	return p, d.read(p, ca, [2]string{certificate, key})
 }
 

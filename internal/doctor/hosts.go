@@ -167,6 +167,7 @@ func (d *doctor) host() config.GatewayHost {
 type pair struct {
 	hosts, ca, client string // paths on the node; hosts is the file that names the others
 	config.Certificates
+	forGroup bool // the key is for a group, too
 }
 
 // pairOf reads the files that a hosts.toml names; nil when it names none, which
@@ -254,9 +255,13 @@ func (d *doctor) pairs() (all []*pair, missing []Problem) {
 }
 
 func (d *doctor) checkPair(p *pair) []Problem {
+	checkKey := config.CheckSecret
+	if p.forGroup {
+		checkKey = config.CheckFile
+	}
 	all := slices.Concat(
 		problemsOf(config.CheckFile(d.at(p.ca)), "make it a file that root can read"),
-		problemsOf(config.CheckSecret(d.at(p.client)), "make it a file that root can read"))
+		problemsOf(checkKey(d.at(p.client)), "make it a file that root can read"))
 	until, err := p.Until()
 	date := until.Format(time.DateOnly)
 	switch {

@@ -33,7 +33,7 @@ func (i installed) apply(p plan) (Changes, error) {
 			e.Original = nil // k3s, for example, has removed everything; what was there before must not come back
 		}
 		next.Files = append(next.Files, e)
-		if current == nil || !bytes.Equal(current.Data, f.Data) || current.Mode != f.Mode {
+		if current == nil || !bytes.Equal(current.Data, f.Data) || current.Mode != f.Mode || current.GID != f.GID && f.Mode == 0o640 { // for its group
 			write = append(write, f)
 		}
 		next.Dirs = appendNew(next.Dirs, dirs)

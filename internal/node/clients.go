@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -166,12 +167,16 @@ func (i installed) settle(o *Options) (does []string, err error) {
 		o.For = appendNew(o.For, []string{Containerd})
 	}
 	o.ContainerdCerts = appendNew(recorded.ContainerdCerts, o.ContainerdCerts)
+	o.AllowGroup = cmp.Or(o.AllowGroup, recorded.AllowGroup)
 	found := map[string]string{}
 	if len(o.For) == 0 {
 		found, does = i.find(o)
 	}
 	if slices.Contains(o.For, Containerd) && len(o.ContainerdCerts) == 0 {
 		o.ContainerdCerts = Directories{config.ContainerdCerts}
+	}
+	if o.AllowGroup != "" && !slices.Contains(o.For, Containers) {
+		return nil, usage.Optionf("allow-group", " is for podman and its like; add --for %s", Containers)
 	}
 	for _, c := range clients() {
 		if !slices.Contains(o.For, c.name) {

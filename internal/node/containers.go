@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/registriesconf"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
@@ -135,8 +137,37 @@ func (i installed) containersFiles(p containersPlan, o Options, certificates con
 		{path: certificate, contents: newContents(certificateText, 0o644)},
 		{path: key, contents: newContents(keyText, 0o600)},
 	}
+	if o.AllowGroup != "" {
+		gid, err := i.groupID(o.AllowGroup)
+		if err != nil {
+			return nil, err
+		}
+		all[2].Mode, all[2].GID = 0o640, gid
+	}
 	dropIn, err := i.dropIn(p)
 	return append(all, dropIn), err
+}
+
+// groupID is the number of a group of the node.
+func (i installed) groupID(group string) (int, error) {
+	const path = "/etc/group" // of an image its own; a number names those of other services
+	if gid, err := strconv.ParseUint(group, 10, 31); err == nil {
+		return int(gid), nil
+	}
+	c, err := i.disk.read(path)
+	if err != nil {
+		return 0, err
+	}
+	if c != nil {
+		for line := range strings.Lines(string(c.Data)) {
+			fields := strings.Split(strings.TrimSpace(line), ":")
+			if len(fields) == 4 && fields[0] == group {
+				gid, err := strconv.ParseUint(fields[2], 10, 31)
+				return int(gid), err
+			}
+		}
+	}
+	return 0, usage.Optionf("allow-group", " %.64q: is not in %s; name a group that is, or its number", group, path)
 }
 
 // dropIn is the drop-in. One that has been edited stays as it is.

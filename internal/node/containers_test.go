@@ -297,6 +297,45 @@ func TestContainersBeside(t *testing.T) {
 	n.WantTree(before)
 }
 
+// TestContainersGroup: a group that is named may read the key, and nobody else; it is remembered, and can be changed.
+func TestContainersGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files to groups")
+	}
+	n := newMachine(t, map[string]string{"/etc/group": "root:x:0:\npullers:x:4321:me\n"})
+	check := func(gid int) {
+		t.Helper()
+		info, err := os.Stat(n.Path(gatewaysCerts + "/client.key"))
+		n.Must(err)
+		if _, got := ownerOf(info); got != gid || info.Mode().Perm() != 0o640 {
+			t.Errorf("group %d, mode %s", got, info.Mode())
+		}
+	}
+	o := forContainers("reg.test")
+	for _, bad := range []string{"none", "-1", "pullers:x"} {
+		o.AllowGroup = bad
+		if err := n.install(o); err == nil || !strings.Contains(err.Error(), "allow-group") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	o.AllowGroup = "pullers"
+	n.Must(n.install(o))
+	check(4321)
+	n.Must(n.renew())
+	check(4321)
+	o.AllowGroup = ""
+	n.Must(n.install(o))
+	check(4321)
+	o.AllowGroup = "4322"
+	n.Must(n.install(o))
+	check(4322)
+	o = installOn("reg.test")
+	o.AllowGroup = "pullers"
+	if err := newMachine(t, nil).install(o); err == nil || !strings.Contains(err.Error(), "add --for containers") {
+		t.Errorf("without podman: %v", err)
+	}
+}
+
 // intactContainers fails when podman could not read a file, or when the gateway and podman would not know each other. While
 // the pair is replaced, certificate and key do not match for a moment, and podman asks the registry.
 func (n *machine) intactContainers() {

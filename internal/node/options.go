@@ -33,6 +33,9 @@ type Options struct {
 	Address         string      `json:"address"`          // of the gateway, on loopback
 	DockerConfig    []string    `json:"docker_config,omitempty"`
 	NoSystemd       bool        `json:"no_systemd,omitempty"`
+	// AllowGroup is the name or the number of a group that may read the key of
+	// podman and its like, and so use the gateway; empty for root alone.
+	AllowGroup string `json:"allow_group,omitempty"`
 	// ConfigFile is the gateway's configuration, which is installed as it is,
 	// in place of what the other fields would configure.
 	ConfigFile string `json:"config_file,omitempty"`
@@ -212,6 +215,9 @@ func (o Options) Command(more ...string) string {
 	}
 	if o.ConfigFile == "" && o.Mode == "node" && !slices.Equal(o.DockerConfig, defaults.Credentials.DockerConfig) {
 		add("docker-config", o.DockerConfig...)
+	}
+	if o.AllowGroup != "" {
+		add("allow-group", o.AllowGroup)
 	}
 	if o.NoSystemd {
 		command.WriteString(" --no-systemd")

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/registriesconf"
 )
 
 // watchInterval is how often hosts.toml files are looked at, which costs a few
@@ -50,9 +52,17 @@ func Stay(ctx context.Context, root string, every time.Duration, report func(Cha
 	}
 }
 
-// stateOfHosts changes with each hosts.toml that a client may read.
+// stateOfHosts changes with each hosts.toml that a client may read, and with the
+// files of podman and its like.
 func (o *Options) stateOfHosts(root string) string {
 	var state strings.Builder
+	if slices.Contains(o.For, Containers) {
+		for _, path := range append(glob(root, registriesconf.Dir, "registries.conf"), glob(root, registriesconf.DropIn("*.conf"))...) {
+			if info, err := os.Stat(path); err == nil {
+				fmt.Fprintln(&state, path, info.Size(), info.ModTime())
+			}
+		}
+	}
 	for _, certs := range o.HostsDirs() {
 		for _, registry := range o.Registries {
 			for _, name := range config.HostDirs(registry) {
@@ -64,4 +74,13 @@ func (o *Options) stateOfHosts(root string) string {
 		}
 	}
 	return state.String()
+}
+
+// glob lists the paths that match a pattern.
+func glob(parts ...string) []string {
+	paths, err := filepath.Glob(filepath.Join(parts...))
+	if err != nil {
+		return nil // of a root with a pattern's characters in its name
+	}
+	return paths
 }
