@@ -1,10 +1,15 @@
 package integration
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/nestedoci/nested/config"
 )
 
 // buildKit is a buildkitd of a test's own.
@@ -29,14 +34,21 @@ func startBuildKit(t *testing.T, settings string) buildKit {
 	return b
 }
 
-// build builds FROM a reference for a platform, and returns the message of the image, or what buildctl says.
+// build builds FROM a reference for a platform, without credentials, and returns the message of the image, or what buildctl
+// says.
 func (b buildKit) build(t *testing.T, from, platform string) (message string, err error) {
+	t.Helper()
+	return b.buildAs(t, t.TempDir(), from, platform)
+}
+
+// buildAs is build with a Docker configuration.
+func (b buildKit) buildAs(t *testing.T, docker, from, platform string) (message string, err error) {
 	t.Helper()
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "Dockerfile"), "FROM "+from+"\n")
 	cmd := exec.CommandContext(t.Context(), "buildctl", "--addr", b.address, "build", "--progress=plain", "--no-cache", "--frontend=dockerfile.v0",
 		"--local=context="+dir, "--local=dockerfile="+dir, "--opt=platform="+platform, "--output=type=local,dest="+filepath.Join(dir, "out"))
-	cmd.Env = append(cmd.Environ(), "DOCKER_CONFIG="+dir, "HOME="+dir) // no credentials
+	cmd.Env = append(cmd.Environ(), "DOCKER_CONFIG="+docker, "HOME="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return string(out), err
 	}
@@ -104,4 +116,32 @@ func TestGatewayBuildKitStopped(t *testing.T) {
 	}
 	runCommand(t, exec.CommandContext(t.Context(), "rm", "-r", certificates))
 	plain("uninstalled")
+}
+
+// TestBuildKitKeepsCredentials: buildkitd gives a mirror that asks for it no credential, neither that of the registry nor
+// one that it gets there.
+func TestBuildKitKeepsCredentials(t *testing.T) {
+	image := newImage(t, amd64, "kept\n", baseLayer(t))
+	a := publish(t, image)
+	var asked, shown atomic.Int64
+	mirror := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if r.Header.Get("Authorization") != "" {
+			shown.Add(1)
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="mirror"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(mirror.Close)
+	address := mirror.Listener.Addr().String()
+	text, _, err := config.GatewayHost{Address: address}.BuildKit("", nil, []string{a.host}, "/nowhere")
+	must(t, err)
+	b := startBuildKit(t, strings.ReplaceAll(string(text), "http = false", "http = false\n  insecure = true"))
+	docker := dockerConfig(t, map[string]login{a.host: loginOf("org/app")}, nil)
+	if got, err := b.buildAs(t, docker, a.ref, "linux/amd64"); err != nil || got != "kept\n" {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if asked.Load() == 0 || shown.Load() > 0 {
+		t.Errorf("the mirror was asked %d times, %d with a credential", asked.Load(), shown.Load())
+	}
 }

@@ -19,25 +19,25 @@ func (n *machine) buildKitIntact() {
 	n.T.Helper()
 	cas, err := filepath.Glob(n.Path(BuildKitCerts + "/*.crt"))
 	n.Must(err)
-	set := config.Certificates{}
+	theirs := config.Certificates{}
 	for _, path := range cas {
-		text, err := os.ReadFile(path)
-		n.Must(err)
-		set.CA = append(set.CA, text...)
+		text, errRead := os.ReadFile(path)
+		n.Must(errRead)
+		theirs.CA = append(theirs.CA, text...)
 	}
 	certificates, err := filepath.Glob(n.Path(BuildKitCerts + "/*.cert"))
 	n.Must(err)
 	for _, path := range certificates {
-		_, err := tls.LoadX509KeyPair(path, strings.TrimSuffix(path, ".cert")+".key")
+		_, err = tls.LoadX509KeyPair(path, strings.TrimSuffix(path, ".cert")+".key")
 		n.Must(err)
-		if set.Gateway, err = os.ReadFile(n.Path(gatewayPEM)); err != nil {
+		if theirs.Gateway, err = os.ReadFile(n.Path(gatewayPEM)); err != nil {
 			continue // the gateway is down
 		}
-		set.Client, err = os.ReadFile(path)
+		theirs.Client, err = os.ReadFile(path)
 		n.Must(err)
-		n.Must(set.Check("127.0.0.1:7117", n.now))
-		set := config.Certificates{CA: n.Read(clientCAPEM), Gateway: set.Gateway, Client: set.Client}
-		n.Must(set.Check("127.0.0.1:7117", n.now))
+		n.Must(theirs.Check("127.0.0.1:7117", n.now))
+		ours := config.Certificates{CA: n.Read(clientCAPEM), Gateway: theirs.Gateway, Client: theirs.Client}
+		n.Must(ours.Check("127.0.0.1:7117", n.now))
 	}
 }
 
@@ -76,7 +76,7 @@ func TestInstallForBuildKit(t *testing.T) {
 		t.Errorf("there are %q", got)
 	}
 	for name, suffixes := range n.pairs() {
-		_, err := tls.LoadX509KeyPair(name+".cert", name+".key")
+		_, err = tls.LoadX509KeyPair(name+".cert", name+".key")
 		if n.Must(err); suffixes != ".cert.crt.key" || len(n.pairs()) != 1 {
 			t.Errorf("%s has %s of %d", name, suffixes, len(n.pairs()))
 		}
