@@ -30,7 +30,7 @@ func BenchmarkServeRelease(b *testing.B) {
 			}
 			base := newLayer(b, "base", randomBlob("", 1<<20).data)
 			r.registry.pushNode(b, "org/app", "v1", newBundle(b, fleet(b, 0, 5, base, 1<<18)...))
-			crowd := newCrowd(b, releaseClients, "https://"+r.host())
+			crowd := newCrowd(b, releaseClients, "https://"+r.host)
 			for i, client := range crowd.clients {
 				client.Transport = asUser{client.Transport.(asUser).RoundTripper, fmt.Sprint("node", i%logins)}
 			}
@@ -38,13 +38,13 @@ func BenchmarkServeRelease(b *testing.B) {
 			r.registry.tokens.requests()
 			registryCPU, began := r.registry.program.cpu(b), time.Now()
 			var fronts time.Duration
-			for _, one := range r.replicas {
+			for _, one := range r.processes {
 				fronts -= one.cpu(b)
 			}
 			received := crowd.pullRelease(b, "/v2/org/app/")
 			wall := time.Since(began)
 			var peak, sent int64
-			for _, one := range r.replicas {
+			for _, one := range r.processes {
 				fronts += one.cpu(b)
 				peak = max(peak, peakOf(one.cmd.Process.Pid))
 			}
