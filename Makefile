@@ -12,6 +12,8 @@ REGCTL      := v0.11.7
 BUILDKIT    := v0.34.2
 # The distribution spec's conformance program; its module has no tags of its own.
 CONFORMANCE := v0.0.0-20260831232431-97274622c111
+# The plugins of the network that pods have in the cluster of TestCluster.
+CNI         := v1.9.1
 DOCKER_REGISTRY := 2.8.2
 DOCKER      := 20.10.24
 PODMAN      := 4.3.1
@@ -185,10 +187,10 @@ lint: bin/.golangci-lint-$(LINT)
 vuln: bin/.govulncheck-$(VULN)
 	@.ci/vuln
 
-# What the tests need and do not build: runc, pass and gpg, systemd, other people's clients, and a C compiler for the race
-# detector. They are Debian's packages.
-NEEDED := runc pass gpg gpg-agent systemctl curl skopeo buildah gcc
-PACKAGES := runc pass gnupg systemd curl skopeo buildah gcc libc6-dev
+# What the tests need and do not build: runc, pass and gpg, systemd, other people's clients, openssl, which the documents
+# use, and a C compiler for the race detector. They are Debian's packages.
+NEEDED := runc pass gpg gpg-agent systemctl curl skopeo buildah openssl gcc
+PACKAGES := runc pass gnupg systemd curl skopeo buildah openssl gcc libc6-dev
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
@@ -199,7 +201,7 @@ packages:
 
 tools: $(TOOLS)
 
-kubelet: bin/.kubernetes-$(KUBELET)
+kubelet: bin/.kubernetes-$(KUBELET) bin/.cni-$(CNI)
 
 bin/.containerd-%:
 	$(INSTALL) -tags $(CONTAINERD_TAGS) \
@@ -280,6 +282,11 @@ bin/.kubernetes-%:
 		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$*' -o $(BIN)/kubelet .
 	@for part in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -sf kubelet $(BIN)/$$part || exit 1; done
 	@rm -f bin/.kubelet-* bin/.kubernetes-* && touch $@
+
+bin/.cni-%:
+	$(INSTALL) github.com/containernetworking/plugins/plugins/main/ptp@$* \
+		github.com/containernetworking/plugins/plugins/ipam/host-local@$*
+	@rm -f bin/.cni-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

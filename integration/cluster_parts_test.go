@@ -37,10 +37,9 @@ func startCluster(t *testing.T, checkout string) *cluster {
 	t.Setenv("CONTAINERS_STORAGE_CONF", writeFile(t, filepath.Join(c.dir, "storage.conf"),
 		fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = \"%[1]s/graph\"\nrunroot = \"%[1]s/run\"\n", c.dir)))
 
-	c.cri = startCRI(t, criOptions{certsD: certsDirs["containerd"]})
+	c.cri = startCRI(t, criOptions{certsD: certsDirs["containerd"], more: networkPlugins(t)})
 	t.Cleanup(func() { c.removePods(t) })
-	// For the node to be ready. The pods of the test have the node's network.
-	writeFile(t, filepath.Join(c.cri.dir, "cni/lo.conflist"), `{"cniVersion": "1.0.0", "name": "lo", "plugins": [{"type": "loopback"}]}`)
+	writeFile(t, filepath.Join(c.cri.dir, "cni/pods.conflist"), podNetwork)
 	settings := kubeletSettings(t, c.dir, c.cri, parent)
 	settings["address"] = privateNode
 	settings["authentication"] = map[string]any{"anonymous": map[string]any{"enabled": true}, "webhook": map[string]any{"enabled": false}} // kubectl logs
@@ -86,7 +85,7 @@ func (c *cluster) startControlPlane(t *testing.T) {
 	t.Setenv("KUBECONFIG", c.admin)
 	api.await(t, func() bool { return c.tryKubectl(t, "get", "--raw", "/readyz") == "ok" })
 	start(t, "kube-controller-manager", "--kubeconfig", c.admin, "--leader-elect=false",
-		"--service-account-private-key-file", key, "--root-ca-file", ca)
+		"--service-account-private-key-file", key, "--root-ca-file", ca, "--horizontal-pod-autoscaler-sync-period=1s")
 	start(t, "kube-scheduler", "--kubeconfig", c.admin, "--leader-elect=false")
 }
 
@@ -99,10 +98,30 @@ func (c *cluster) newKey(t *testing.T) string {
 	return writeFile(t, filepath.Join(c.dir, "accounts.pem"), string(pem.EncodeToMemory(block)))
 }
 
-// follow starts the commands of a section of docs/kubernetes.md.
-func (c *cluster) follow(t *testing.T, section string) *process {
+// podNetwork gives each pod a link to the node, and an address that the node reaches: not one of 10.0.0.0/8, which are all
+// the loopback interface's (startLoopback).
+const podNetwork = `{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "ptp",
+	"ipam": {"type": "host-local", "ranges": [[{"subnet": "172.16.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`
+
+// networkPlugins ends containerd's configuration with where the plugins of podNetwork are.
+func networkPlugins(t *testing.T) string {
 	t.Helper()
-	return start(t, "sh", "-euc", "cd "+c.checkout+"\n"+docScript(t, "kubernetes.md", section))
+	plugin, err := exec.LookPath("ptp")
+	must(t, err)
+	return fmt.Sprintf("  bin_dirs = [%q]\n  use_internal_loopback = true\n", filepath.Dir(plugin))
+}
+
+// follow starts the commands of a section of docs/kubernetes.md, in which some text is replaced.
+func (c *cluster) follow(t *testing.T, section string, oldnew ...string) *process {
+	t.Helper()
+	script := docScript(t, "kubernetes.md", section)
+	for pair := range slices.Chunk(oldnew, 2) {
+		if !strings.Contains(script, pair[0]) {
+			t.Fatalf("%s: nothing is %q", section, pair[0])
+		}
+		script = strings.ReplaceAll(script, pair[0], pair[1])
+	}
+	return start(t, "sh", "-euc", "cd "+c.checkout+"\n"+script)
 }
 
 // succeed waits until the process ends, which has to be well.
@@ -142,7 +161,6 @@ func (c *cluster) runApp(t *testing.T, name, image string, secrets ...string) {
 		"kind":       "Pod",
 		"metadata":   map[string]any{"name": name},
 		"spec": map[string]any{
-			"hostNetwork":                   true, // there is no CNI
 			"automountServiceAccountToken":  false,
 			"terminationGracePeriodSeconds": 0,
 			"imagePullSecrets":              named,

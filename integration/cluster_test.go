@@ -17,16 +17,23 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// exampleRegistry is the registry of docs/kubernetes.md.
-const exampleRegistry = "registry.example.com"
+// Hosts of docs/kubernetes.md: the registry, its token server, and the front of the registry.
+const (
+	exampleRegistry = "registry.example.com"
+	exampleTokens   = "auth.example.com"
+	exampleFront    = "bundles.example.com"
+)
 
 // TestCluster: the commands of docs/kubernetes.md, as they stand there, bring an empty node to a running pod of a nested
-// index, update the gateway beside pulls, and leave the node as it was. What they presume is made before: the registry,
-// the nodes' credentials in nested/config.json, and rights to push.
+// index, update the gateway beside pulls, and leave the node as it was. So do those for replicas of nestctl serve, of which
+// one is killed. What they presume is made before: the registry, the nodes' credentials in nested/config.json, the front's
+// certificate, and rights to push.
 func TestCluster(t *testing.T) {
-	needs(t, "linux", "root", "nestctl", "containerd", "containerd-shim-runc-v2", "ctr", "runc", "registry", "buildah", "kubelet", "kubectl", "etcd")
+	needs(t, "linux", "root", "nestctl", "containerd", "containerd-shim-runc-v2", "ctr", "runc", "registry", "buildah", "kubelet", "kubectl", "etcd",
+		"ptp", "host-local", "crane", "oras", "openssl")
 	keepMachine(t)
 	privately(t, func(t *testing.T, checkout string) {
+		must(t, os.RemoveAll("/var/lib/nested")) // the machine's, which is no empty node then
 		a, nodes := startExample(t)
 		c := startCluster(t, checkout)
 		settings := filepath.Join(checkout, "nested")
@@ -42,6 +49,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("containers were started again: %s", got)
 		}
 		c.checkRemoval(t)
+		c.checkServe(t, a.registry)
 		wantTree(t, treeOf(t, "/etc"), etc)
 		if _, err := os.Stat("/var/lib/nested"); !os.IsNotExist(err) {
 			t.Errorf("/var/lib/nested: %v", err)
@@ -60,18 +68,24 @@ func startExample(t *testing.T) (*app, string) {
 	users := userPerRepository(repositories("org/app", bundle)...)
 	users[""] = user{rights: pulls("tools/nested")}
 	users["admin"] = user{password: "canary-admin", rights: pushes("tools/nested")}
+	users[frontUser.username] = user{password: frontUser.password, rights: pushes(everyRepository)}
 	users["team"] = user{password: "canary-team", rights: pulls(repositories("org/team", bundle)...)}
 
-	tokens := serveTokens(t, users, (*httptest.Server).StartTLS)
-	tokens.realm = strings.Replace(tokens.realm, "127.0.0.1", "auth.example.com", 1)
-	reg := registryOptions{serve: func(s *httptest.Server) {
-		must(t, s.Listener.Close())
-		s.Listener, err = net.Listen("tcp", "127.0.0.1:443")
-		must(t, err)
-		s.StartTLS()
-	}}.start(t, tokens)
+	// At an address that pods reach, too.
+	serveAt := func(port string) func(*httptest.Server) {
+		return func(s *httptest.Server) {
+			must(t, s.Listener.Close())
+			listener, err := net.Listen("tcp", net.JoinHostPort(privateNode, port))
+			must(t, err)
+			s.Listener = &limitedListener{listener, &limiter{perSecond: 60 << 20}} // for transfers to be cut off in
+			s.StartTLS()
+		}
+	}
+	tokens := serveTokens(t, users, serveAt("0"))
+	tokens.realm = strings.Replace(tokens.realm, privateNode, exampleTokens, 1)
+	reg := registryOptions{serve: serveAt("443")}.start(t, tokens)
 	reg.host = exampleRegistry
-	writeFile(t, "/etc/hosts", "127.0.0.1 localhost auth.example.com "+exampleRegistry+"\n"+privateNode+" node\n")
+	writeFile(t, "/etc/hosts", fmt.Sprintf("127.0.0.1 localhost %s\n%s node %s %s\n", exampleFront, privateNode, exampleRegistry, exampleTokens))
 	writeFile(t, "/etc/ssl/certs/ca-certificates.crt", reg.ca)
 	for _, path := range []string{"/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"} {
 		must(t, os.Chmod(path, 0o644))
@@ -175,11 +189,7 @@ func (c *cluster) checkConfined(t *testing.T) {
 	for _, container := range list.Containers {
 		name := container.Metadata.Name
 		names = append(names, name)
-		status, err := c.runtimeService.ContainerStatus(t.Context(), &runtime.ContainerStatusRequest{ContainerId: container.Id, Verbose: true})
-		must(t, err)
-		var info struct{ Pid int }
-		must(t, json.Unmarshal([]byte(status.Info["info"]), &info))
-		proc := filepath.Join("/proc", fmt.Sprint(info.Pid))
+		proc := filepath.Join("/proc", fmt.Sprint(c.processOf(t, container.Id)))
 		for field, want := range map[string]string{
 			"CapPrm": "0000000000000000", "CapEff": "0000000000000000", "CapBnd": "0000000000000000",
 			"NoNewPrivs": "1", "Seccomp": "2", "Uid": "0\t0\t0\t0",
@@ -196,6 +206,16 @@ func (c *cluster) checkConfined(t *testing.T) {
 	if !slices.Equal(names, []string{"gateway", "keep"}) {
 		t.Errorf("containers %q", names)
 	}
+}
+
+// processOf is the process of a container.
+func (c *cluster) processOf(t *testing.T, container string) int {
+	t.Helper()
+	status, err := c.runtimeService.ContainerStatus(t.Context(), &runtime.ContainerStatusRequest{ContainerId: container, Verbose: true})
+	must(t, err)
+	var info struct{ Pid int }
+	must(t, json.Unmarshal([]byte(status.Info["info"]), &info))
+	return info.Pid
 }
 
 // writes is where containers of the DaemonSet can write, besides what every container has.

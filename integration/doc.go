@@ -12,7 +12,7 @@
 // bench_content_test.go (what is pulled), bench_tools_test.go and bench_daemons_test.go (by whom), bench_scene_test.go
 // (where) and bench_measure_test.go (how), and package bench has what needs no test.
 //
-// kubelet_test.go, with machine_test.go, and cluster_test.go, with cluster_parts_test.go, private_test.go and
-// docs_test.go, need the Kubernetes that `make test-kubelet` builds in the module of the directory kubelet. They are
-// built with the tag kubelet only.
+// kubelet_test.go, with machine_test.go, and cluster_test.go, with cluster_serve_test.go, cluster_parts_test.go,
+// private_test.go and docs_test.go, need the Kubernetes that `make test-kubelet` builds in the module of the directory
+// kubelet, and the plugins of the pods' network that it installs. They are built with the tag kubelet only.
 package integration

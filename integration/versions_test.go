@@ -118,6 +118,7 @@ func criConfig(version, dir string, o criOptions) string {
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   cdi_spec_dirs = []
+  netns_mounts_under_state_dir = true
 [plugins."io.containerd.cri.v1.runtime".cni]
   conf_dir = "%s/cni"
 `, o.localPull, pauseName, o.certsD, dir)
