@@ -237,8 +237,9 @@ func TestDockersOwnSettingsStayInForce(t *testing.T) {
 	})
 	before := n.Tree()
 	o := Options{Mode: "node", Registries: []string{"plain.test:5000", "10.1.2.3", "docker.io", "own.test", "reg.test"}, For: []string{Docker}}
-	_, err := Install(t.Context(), n.Root, o)
-	n.Must(err)
+	if _, err := Install(t.Context(), n.Root, o); err != nil {
+		t.Fatal(err)
+	}
 	check := func(registry, server string, skip bool, mirrors ...string) {
 		t.Helper()
 		for dir, hosts := range map[string][]string{DockerCerts: append([]string{"https://127.0.0.1:7117"}, mirrors...), "/etc/nested/certs.d": mirrors} {
@@ -277,7 +278,7 @@ func TestDockersOwnSettingsStayInForce(t *testing.T) {
 	check("plain.test:5000", "https://plain.test:5000", false)
 	check("reg.test", "http://reg.test", true)
 	n.Put(map[string]string{settings: "{"})
-	if err = n.renew(); err == nil || !strings.HasPrefix(err.Error(), settings+": ") {
+	if err := n.renew(); err == nil || !strings.HasPrefix(err.Error(), settings+": ") {
 		t.Errorf("settings that do not parse: %v", err)
 	}
 	n.Must(n.uninstall())

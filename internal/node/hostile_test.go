@@ -261,3 +261,40 @@ func TestFileInPlaceOfDirectoryStays(t *testing.T) {
 	}
 	n.Read(file)
 }
+
+// TestDockersDirectoryOfOthersIsRefused before anything is written, and so is a link out of the image.
+func TestDockersDirectoryOfOthersIsRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(n *machine)
+		want  string
+	}{
+		"everybody's": {func(n *machine) { n.Must(os.Chmod(n.Path(DockerCerts), 0o777)) }, "chmod go-"},
+		"another user's": {func(n *machine) {
+			if os.Geteuid() != 0 {
+				n.T.Skip("only root can give files away")
+			}
+			n.Must(os.Lchown(n.Path(DockerCerts), nobody, nobody))
+		}, "belongs to user 65533"},
+		"a hosts.toml of everybody's": {func(n *machine) { n.Must(os.Chmod(n.Path(ofDocker), 0o666)) }, "chmod go-"},
+		"a link out": {func(n *machine) {
+			n.Must(os.RemoveAll(n.Path(DockerCerts)))
+			n.Must(os.Symlink(n.T.TempDir(), n.Path(DockerCerts)))
+		}, "leads out through a symbolic link"},
+		"a file": {func(n *machine) {
+			n.Must(os.RemoveAll(n.Path(DockerCerts)))
+			n.Put(map[string]string{DockerCerts: "x"})
+		}, "not a directory"},
+		"a hosts.toml that does not parse": {func(n *machine) { n.Put(map[string]string{ofDocker: "[host"}) }, ofDocker + ":1:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newMachine(t, map[string]string{ofDocker: "server = \"https://mirror.test\"\n"})
+			test.spoil(n)
+			before := n.Tree()
+			o := Options{Mode: "node", Registries: []string{"reg.test"}, For: []string{Containerd, Docker}}
+			if _, err := Install(t.Context(), n.Root, o); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Error(err)
+			}
+			n.WantTree(before)
+		})
+	}
+}
