@@ -6,10 +6,11 @@
 // Read the files in this order:
 //
 //   - options.go: [Options], what to install; clients.go: for which programs;
-//   - install.go: [Install] and [Repeat]; uninstall.go: [Uninstall];
+//   - install.go: [Install] and [Repeat]; stay.go: [Stay]; uninstall.go:
+//     [Uninstall];
 //   - plan.go: the plan, all files of an installation in the order in which
 //     they may be written; its parts are in hosts.go, certificates.go,
-//     configuration.go, units.go, buildkit.go, containers.go and
+//     configuration.go, units.go, docker.go, buildkit.go, containers.go and
 //     containersupstream.go;
 //   - apply.go: how the disk is changed to match the plan, one step at a time,
 //     so that containerd can go on pulling wherever that is interrupted;
