@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 const (
@@ -65,29 +65,21 @@ func (d *doctor) checkStore(ctx context.Context, engine node.DockerEngine, runs 
 	return []Problem{{evidence + ": Docker Engine uses its graphdriver image store, which does not ask the gateway", storeFix}}
 }
 
-// maxInfo bounds Docker Engine's answer, which has some KiB.
-const maxInfo = 1 << 20
-
 // askDocker reports whether Docker Engine uses the containerd image store.
 func (d *doctor) askDocker(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/info", nil)
+	c := client{address: "http://docker", http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", d.at(dockerSocket))
+		},
+	}}}
+	defer c.http.CloseIdleConnections()
+	status, body, err := c.get(ctx, answerTime, "/info")
 	if err != nil {
-		return false, err
+		return false, auth.WithoutURL(err)
 	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", d.at(dockerSocket))
-	}}
-	defer transport.CloseIdleConnections()
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return false, err
-	}
-	defer response.Body.Close()
 	var info struct{ DriverStatus [][2]string }
-	if err = json.NewDecoder(io.LimitReader(response.Body, maxInfo)).Decode(&info); err != nil || response.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("%s answers %d", dockerSocket, response.StatusCode)
+	if err = json.Unmarshal(body, &info); err != nil || status != http.StatusOK {
+		return false, fmt.Errorf("%s answers %d", dockerSocket, status)
 	}
 	return slices.ContainsFunc(info.DriverStatus, func(s [2]string) bool {
 		return s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.")

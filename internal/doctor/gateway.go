@@ -43,7 +43,7 @@ const (
 // clients, as that does.
 type client struct {
 	http    *http.Client
-	address string
+	address string // host:port, or the URL of what is not asked with TLS
 }
 
 // client returns a client, or nil when no client has what it needs: the checks of
@@ -66,7 +66,11 @@ func (d *doctor) client() *client {
 func (c *client) get(ctx context.Context, limit time.Duration, path string) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.address+path, nil)
+	base := c.address
+	if !strings.Contains(base, "://") {
+		base = "https://" + base
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 	if err != nil {
 		return 0, nil, err
 	}
