@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nestedoci/nested/config"
@@ -23,6 +24,8 @@ const (
 	// storeFix is what to do about an image store that follows nothing.
 	storeFix = `set "features": {"` + node.ContainerdStore + `": true} in ` + node.DockerConfig + ", restart Docker and pull again, because the store has other images; " +
 		"or let Docker pull from nestctl serve (docs/serve.md)"
+	// oldFix is what to do about a version that reads no hosts.toml.
+	oldFix = "update Docker Engine to 28 or later, and then " + storeFix
 )
 
 // checkDocker looks at Docker Engine's own configuration. runs says that it may
@@ -47,9 +50,11 @@ func (d *doctor) checkDocker(ctx context.Context, runs bool) []Problem {
 func (d *doctor) checkStore(ctx context.Context, engine node.DockerEngine, runs bool) []Problem {
 	evidence := engine.Graphdriver()
 	if runs {
-		snapshotter, err := d.askDocker(ctx)
+		info, err := d.askDocker(ctx)
 		switch {
-		case err == nil && snapshotter:
+		case err == nil && info.old():
+			return []Problem{{fmt.Sprintf("%s: Docker Engine %.64q reads no hosts.toml and does not ask the gateway", dockerSocket, info.ServerVersion), oldFix}}
+		case err == nil && info.snapshotter():
 			return nil
 		case err == nil:
 			evidence = cmp.Or(evidence, dockerSocket)
@@ -65,8 +70,29 @@ func (d *doctor) checkStore(ctx context.Context, engine node.DockerEngine, runs 
 	return []Problem{{evidence + ": Docker Engine uses its graphdriver image store, which does not ask the gateway", storeFix}}
 }
 
-// askDocker reports whether Docker Engine uses the containerd image store.
-func (d *doctor) askDocker(ctx context.Context) (bool, error) {
+// dockerInfo is what Docker Engine says of itself.
+type dockerInfo struct {
+	ServerVersion string
+	DriverStatus  [][2]string
+}
+
+// snapshotter reports whether it uses the containerd image store.
+func (i dockerInfo) snapshotter() bool {
+	return slices.ContainsFunc(i.DriverStatus, func(s [2]string) bool {
+		return s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.")
+	})
+}
+
+// old reports whether it is from before version 28.0, the first that reads
+// hosts.toml (moby's daemon/hosts.go), with either image store. A version that
+// is no number is not.
+func (i dockerInfo) old() bool {
+	major, _, _ := strings.Cut(i.ServerVersion, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n < 28
+}
+
+func (d *doctor) askDocker(ctx context.Context) (info dockerInfo, err error) {
 	c := client{address: "http://docker", http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", d.at(dockerSocket))
@@ -75,15 +101,12 @@ func (d *doctor) askDocker(ctx context.Context) (bool, error) {
 	defer c.http.CloseIdleConnections()
 	status, body, err := c.get(ctx, answerTime, "/info")
 	if err != nil {
-		return false, auth.WithoutURL(err)
+		return info, auth.WithoutURL(err)
 	}
-	var info struct{ DriverStatus [][2]string }
 	if err = json.Unmarshal(body, &info); err != nil || status != http.StatusOK {
-		return false, fmt.Errorf("%s answers %d", dockerSocket, status)
+		return info, fmt.Errorf("%s answers %d", dockerSocket, status)
 	}
-	return slices.ContainsFunc(info.DriverStatus, func(s [2]string) bool {
-		return s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.")
-	}), nil
+	return info, nil
 }
 
 // checkLegacy looks for settings that Docker Engine ignores where a hosts.toml
