@@ -20,6 +20,7 @@ PODMAN      := 4.3.1
 LINT        := v2.15.0
 VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
+MOBY        := $(shell sed -n 's|^.*github.com/moby/moby/v2 \(v[^ ]*\).*$$|\1|p' integration/moby/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
 # Of the target that starts a process for each input, of the one that runs a command for each, and of the one that asks
@@ -54,13 +55,14 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway bench-serve containerd-nested help image image-context build demo kubelet test test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
+.PHONY: bench bench-copy bench-gateway bench-serve containerd-nested help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
 	@echo 'make test         set up all that is needed; unit, integration and short fuzz tests'
 	@echo 'make test-matrix  the pulls of stock clients with containerd $(MATRIX) and $(CONTAINERD)'
 	@echo 'make test-kubelet  pods of Kubernetes $(KUBELET), which takes ten minutes to build, once'
+	@echo 'make test-docker  pulls of Docker Engine 29 (moby $(MOBY)), which takes as long to build, once, and of Debian'\''s $(DOCKER)'
 	@echo 'make build        bin/nestctl'
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
@@ -111,6 +113,8 @@ test: packages tools build $(INSIDE)
 	@$(MAKE) --no-print-directory fuzz
 	@if $(MAKE) -q kubelet; then $(MAKE) --no-print-directory test-kubelet; \
 	else echo 'not run: the tests with Kubernetes, which `make test-kubelet` builds in ten minutes'; fi
+	@if $(MAKE) -q moby; then $(MAKE) --no-print-directory test-docker; \
+	else echo 'not run: the tests with Docker Engine, which `make test-docker` builds in ten minutes'; fi
 	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
 	@if [ -s $(BIN)/skipped ]; then echo 'passed, but skipped:'; cat $(BIN)/skipped; \
 	else echo 'passed, nothing skipped'; fi
@@ -134,6 +138,10 @@ test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
 # In `make test` when Kubernetes is built already.
 test-kubelet: packages tools build kubelet
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^Test(Kubelet|Cluster)$$' .
+
+# In `make test` when Docker Engine is built already.
+test-docker: packages tools build moby
+	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=docker -run='^TestDocker' .
 
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
@@ -178,10 +186,10 @@ stress:
 
 lint: bin/.golangci-lint-$(LINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet ./... && cd integration && go vet -tags=kubelet ./...
+	go vet ./... && cd integration && go vet -tags=kubelet,docker ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
-	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet ./...
+	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker ./...
 
 # Not in `make test`: what becomes known elsewhere must not break a commit that was good yesterday.
 vuln: bin/.govulncheck-$(VULN)
@@ -202,6 +210,8 @@ packages:
 tools: $(TOOLS)
 
 kubelet: bin/.kubernetes-$(KUBELET) bin/.cni-$(CNI)
+
+moby: bin/.moby-$(MOBY)
 
 bin/.containerd-%:
 	$(INSTALL) -tags $(CONTAINERD_TAGS) \
@@ -287,6 +297,12 @@ bin/.cni-%:
 	$(INSTALL) github.com/containernetworking/plugins/plugins/main/ptp@$* \
 		github.com/containernetworking/plugins/plugins/ipam/host-local@$*
 	@rm -f bin/.cni-* && touch $@
+
+# In a module of its own as well, as a tool of it: nothing else needs what it needs. Beside Debian's dockerd it is moby.
+bin/.moby-%:
+	cd integration/moby && go mod tidy -diff && CGO_ENABLED=0 go build -p 2 -trimpath -tags exclude_graphdriver_btrfs \
+		-ldflags '-s -w -X github.com/moby/moby/v2/dockerversion.Version=$*' -o $(BIN)/moby github.com/moby/moby/v2/cmd/dockerd
+	@rm -f bin/.moby-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

@@ -15,4 +15,6 @@
 // kubelet_test.go, with machine_test.go, and cluster_test.go, with cluster_serve_test.go, cluster_parts_test.go,
 // private_test.go and docs_test.go, need the Kubernetes that `make test-kubelet` builds in the module of the directory
 // kubelet, and the plugins of the pods' network that it installs. They are built with the tag kubelet only.
+// docker_test.go, with private_test.go, too, needs the Docker Engine that `make test-docker` builds in the module of the
+// directory moby, and has the tag docker.
 package integration

@@ -59,7 +59,7 @@ func missing(mean string) string {
 		}
 	default:
 		if _, err := exec.LookPath(mean); err != nil {
-			return fmt.Sprintf("needs %s, which `make packages tools build` or `make test-kubelet` installs or builds", mean)
+			return fmt.Sprintf("needs %s, which `make packages tools build`, `make test-kubelet` or `make test-docker` installs or builds", mean)
 		}
 	}
 	return ""

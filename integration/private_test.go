@@ -1,4 +1,4 @@
-//go:build linux && kubelet
+//go:build linux && (kubelet || docker)
 
 package integration
 

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -14,17 +15,25 @@ type engine struct {
 	env []string
 }
 
-// startDocker starts Docker's daemon until the test ends, over a containerd of its own.
+// startDocker starts Debian's daemon, with graph drivers.
 func startDocker(t *testing.T, config string) engine {
 	t.Helper()
-	needs(t, "dockerd", "docker")
+	dir := tempDir(t)
+	settings := fmt.Sprintf(`{"storage-driver": "overlay2", "data-root": %q}`, filepath.Join(dir, "data"))
+	return startEngine(t, "dockerd", filepath.Join(dir, "docker.sock"), writeFile(t, filepath.Join(dir, "daemon.json"), settings), config)
+}
+
+// startEngine starts a daemon of Docker's until the test ends, over a containerd of its own. Its settings, a file, say
+// where its data is; the client's configuration is a directory.
+func startEngine(t *testing.T, program, socket, settings, config string) engine {
+	t.Helper()
+	needs(t, program, "docker")
 	containerd := startContainerd(t)
 	dir := tempDir(t)
-	socket := "unix://" + filepath.Join(dir, "docker.sock")
-	daemon := start(t, "dockerd", "--host", socket, "--containerd", containerd.address, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
-		"--pidfile", filepath.Join(dir, "pid"), "--config-file", writeFile(t, filepath.Join(dir, "daemon.json"), "{}"), "--storage-driver", "overlay2", "--iptables=false", "--ip6tables=false", "--bridge", "none")
+	daemon := start(t, program, "--host", "unix://"+socket, "--containerd", containerd.address, "--exec-root", filepath.Join(dir, "exec"),
+		"--pidfile", filepath.Join(dir, "pid"), "--config-file", settings, "--iptables=false", "--ip6tables=false", "--bridge", "none")
 	// Not where helpers for credentials are: docker uses one that it finds.
-	d := engine{[]string{"PATH=/nowhere", "DOCKER_HOST=" + socket, "DOCKER_CONFIG=" + config}}
+	d := engine{[]string{"PATH=/nowhere", "DOCKER_HOST=unix://" + socket, "DOCKER_CONFIG=" + config}}
 	daemon.await(t, func() bool { return d.command(t, "version").Run() == nil })
 	return d
 }
