@@ -249,7 +249,7 @@ func (c *content) close() error {
 // returns what it names: nothing for other content, for what does not verify, and
 // for what was learnt before, unless that may be a carrier.
 func (f *Finder) follow(ctx context.Context, q Request, p nested.Place, c *content, served auth.Repository) ([]nested.Place, error) {
-	if (images.IsIndexType(c.mediaType) || p.Strict()) && f.locations.Learnt(q.repository, c.at(p), served) && !f.again(q, c) {
+	if (images.IsIndexType(c.mediaType) || p.Strict()) && f.locations.Learnt(q.repository, c.at(p), served) && !f.again(ctx, q, c) {
 		return nil, nil
 	}
 	if plain, _ := f.plain.Get(step{q.repository, c.digest, c.size}); plain && served == q.repository && !p.Strict() {
@@ -297,7 +297,10 @@ const decodedFactor = 14
 // read takes memory for what a manifest or index decodes to, and decodes it. The
 // memory is released when the content is closed, sent or kept.
 func (f *Finder) read(ctx context.Context, p nested.Place, c *content, served auth.Repository) (found []nested.Place, isNested bool, err error) {
-	if c.decodedMemory, err = take(ctx, f.memory.decoded, decodedFactor*int64(len(c.data))); err != nil {
+	if c.decodedMemory == nil {
+		c.decodedMemory, err = take(ctx, f.memory.decoded, decodedFactor*int64(len(c.data)))
+	}
+	if err != nil {
 		return nil, false, err
 	}
 	return f.rule.Follow(p, c.data, served)

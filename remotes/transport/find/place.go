@@ -6,9 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -208,21 +206,4 @@ func (r *rights) grant(q Request) { r.shown.Put(q.tenant(), time.Now(), rightsTi
 func (r *rights) granted(q Request) bool {
 	_, ok := r.shown.Get(q.tenant())
 	return ok
-}
-
-// platform is this node's. What merely runs on it, as 386 does on amd64, clients
-// take where there is nothing else.
-var platform = platforms.OnlyStrict(platforms.DefaultSpec())
-
-// worthwhile reports whether a client of this platform will request what is at a
-// place, and it is small. Content with URLs is requested there.
-func worthwhile(place nested.Place, forPlatform bool) bool {
-	d := place.Descriptor()
-	switch {
-	case !registry.IsSmall(d), len(d.MediaType) > maxMediaType, len(d.Data) > 0, len(d.URLs) > 0, d.Platform != nil && !platform.Match(*d.Platform):
-		return false
-	case place.Entry():
-		return oci.IsManifestOrIndex(d.MediaType)
-	}
-	return forPlatform || images.IsConfigType(d.MediaType)
 }

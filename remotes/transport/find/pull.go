@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // pull is one client's pull of bundles in one repository. Its methods are called
@@ -47,15 +48,22 @@ type window struct {
 	items     []*item // until it is open
 }
 
-// begin forgets what the client got: it begins another pull, or another machine
-// does that shows the same.
+// begin forgets what the client got, what failed and what is too old: it begins
+// another pull, or another machine does that shows the same.
 func (p *pull) begin() {
 	for d, i := range p.items {
-		if i.requested && !i.fetching && i.content == nil {
-			delete(p.items, d)
-			p.readAhead.items--
+		over := i.content == nil && (i.requested || i.done != nil)
+		old := i.content != nil && !i.requested && time.Since(i.fetched) > p.readAhead.maxAge
+		if i.fetching || !over && !old {
+			continue
 		}
+		if c := p.take(i); c != nil {
+			c.memory.Release()
+		}
+		delete(p.items, d)
+		p.readAhead.items--
 	}
+	p.queue = slices.DeleteFunc(p.queue, func(i *item) bool { return i.requested })
 }
 
 // forget ends a pull. What is being fetched is discarded when it arrives.
@@ -86,7 +94,7 @@ func (p *pull) add(places []nested.Place, in *item) {
 			forPlatform = place.Descriptor().Platform != nil
 		}
 		d := place.Descriptor()
-		if !worthwhile(place, forPlatform) || p.items[d.Digest] != nil || p.readAhead.items >= readAheadItems {
+		if !registry.IsExpected(d, place.Entry(), forPlatform) || p.items[d.Digest] != nil || p.readAhead.items >= readAheadItems {
 			continue
 		}
 		i := &item{place: place.Detached(), window: w, forPlatform: forPlatform}

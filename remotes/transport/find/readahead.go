@@ -28,8 +28,6 @@ const (
 	// the items of all of them.
 	readAheadPulls = 64
 	readAheadItems = 20_000
-	// maxMediaType bounds a media type that is kept: RFC 6838, section 4.2.
-	maxMediaType = 255
 	maxAgain     = 256 << 10 // up to which an index is decoded for each client
 )
 
@@ -170,10 +168,16 @@ func (a *readAhead) claim(ctx context.Context, q Request) *content {
 }
 
 // again reports whether a manifest or index that was learnt is decoded again, to
-// read ahead what it names.
-func (f *Finder) again(q Request, c *content) bool {
-	return f.options.Apart && f.options.Prefetch > 0 && !q.head && c.size <= maxAgain &&
-		(images.IsIndexType(c.mediaType) || f.readAhead.expects(q.tenant(), c.digest))
+// read ahead what it names, and takes memory for that: nobody waits for it.
+func (f *Finder) again(ctx context.Context, q Request, c *content) bool {
+	if !f.options.Apart || f.options.Prefetch == 0 || c.size > maxAgain || !images.IsIndexType(c.mediaType) && !f.readAhead.expects(q.tenant(), c.digest) {
+		return false
+	}
+	b, ok := budgetOf(ctx), false
+	if c.decodedMemory, ok = f.memory.decoded.TakeFree(b.tenant, b.tenant.bytes()+decodedFactor*int64(len(c.data))); ok {
+		b.adopt(c.decodedMemory)
+	}
+	return ok
 }
 
 // expects reports whether a client is expected to request an item.

@@ -22,6 +22,7 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // of matches authorized requests for some content.
@@ -285,7 +286,7 @@ func TestOnlySmallContentForThisPlatformIsReadAhead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := worthwhile(p, true); got != c.want {
+		if got := registry.IsExpected(p.Descriptor(), p.Entry(), true); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
 	}
