@@ -19,6 +19,7 @@
 //     retry.go retries by the policy of package internal/retry, and resume.go
 //     asks for the rest of a blob;
 //   - resolver.go with absent.go, fetcher.go, head.go, elsewhere.go: reading;
+//     expected.go: what a client will request next;
 //   - pusher.go with upload.go: writing; send.go: what clients of other programs
 //     write, and how they log in;
 //   - referrers.go with pagelink.go, referrerlist.go: listing referrers, and

@@ -28,7 +28,7 @@ const (
 	// the items of all of them.
 	readAheadPulls = 64
 	readAheadItems = 20_000
-	maxAgain     = 256 << 10 // up to which an index is decoded for each client
+	maxAgain       = 256 << 10 // up to which an index is decoded for each client
 )
 
 // readAhead fetches what a client that pulls a nested index will request next:
