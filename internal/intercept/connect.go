@@ -103,6 +103,8 @@ func (p *proxy) answer(conn net.Conn, to target) {
 }
 
 func (p *proxy) answerTLS(c connection) (connection, error) {
+	p.handshakes.Add(1)
+	defer p.handshakes.Add(-1)
 	c.scheme = "https"
 	secure := tls.Server(c.Conn, &tls.Config{
 		MinVersion:     tls.VersionTLS12,

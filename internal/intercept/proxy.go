@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,9 +48,10 @@ type proxy struct {
 	registries, others *httputil.ReverseProxy
 	direct             *http.Transport // of the others
 
-	ctx    context.Context // ends with the proxy
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	ctx        context.Context // ends with the proxy
+	cancel     context.CancelFunc
+	work       sync.WaitGroup
+	handshakes atomic.Int32 // that go on
 }
 
 // start listens on loopback. Whoever calls it closes the proxy.
@@ -99,8 +101,15 @@ func (p *proxy) serve(s *http.Server, listener net.Listener, handler http.Handle
 	p.work.Go(func() { _ = s.Serve(listener) }) // until it is closed
 }
 
+// lastWords is how long the end of the command's handshakes is waited for: the last
+// thing that it said may be why it has failed.
+const lastWords = time.Second
+
 // close ends the proxy with all connections and requests.
 func (p *proxy) close() {
+	for end := time.Now().Add(lastWords); p.handshakes.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	p.cancel()
 	p.front.Close()
 	p.inside.Close()
