@@ -2,25 +2,19 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/registriesconf"
 	"github.com/nestedoci/nested/remotes/gateway"
 )
 
-// hasContainers reports whether the installation is for podman and its like.
-func (d *doctor) hasContainers() bool { return slices.Contains(d.installation.For, node.Containers) }
-
 // checkContainers looks at the files in which podman, buildah, skopeo and CRI-O
 // find their mirrors.
 func (d *doctor) checkContainers(context.Context) []Problem {
-	if !d.hasContainers() {
+	if !d.installation.Names(node.Containers) {
 		return nil
 	}
 	d.noteOwnRegistries()
@@ -102,8 +96,5 @@ func (d registriesDisk) Names(dir string) ([]string, error) {
 // Data implements [registriesconf.Disk].
 func (d registriesDisk) Data(path string) ([]byte, error) {
 	data, err := os.ReadFile(d.at(path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return data, err
+	return data, absent(err)
 }

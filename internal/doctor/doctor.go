@@ -199,7 +199,7 @@ func (d *doctor) checks(runs bool) []check {
 			check{"credentials of each registry", d.checkCredentials},
 			check{"whether the gateway answers, for itself, each registry and each REF", d.checkAnswers})
 	}
-	if slices.Contains(d.installation.For, node.Docker) {
+	if d.installation.Names(node.Docker) {
 		all = append(all, check{"Docker Engine's image store and registries", func(ctx context.Context) []Problem { return d.checkDocker(ctx, runs) }})
 	}
 	return append(all,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/node"
 )
 
 // hostsOf finds the hosts.toml that containerd uses for a registry in a
@@ -248,7 +249,7 @@ func (d *doctor) pairs() (all []*pair, missing []Problem) {
 	for _, hosts := range d.allHosts() {
 		add(d.pairOf(hosts))
 	}
-	if d.hasContainers() {
+	if d.installation.Names(node.Containers) {
 		add(d.containersPair())
 	}
 	return all, missing

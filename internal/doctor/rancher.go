@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/pelletier/go-toml/v2"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nestedoci/nested/internal/node"
@@ -22,7 +21,7 @@ func registriesFile(program string) string { return "/etc/rancher/" + program + 
 func (d *doctor) checkRancher(context.Context) []Problem {
 	var all []Problem
 	for _, program := range []string{node.K3s, node.RKE2} {
-		if slices.Contains(d.installation.For, program) {
+		if d.installation.Names(program) {
 			all = append(all, d.checkAuths(registriesFile(program))...)
 		}
 	}
@@ -65,16 +64,12 @@ func (d *doctor) checkRewrites() []Problem {
 	var all []Problem
 	for _, registry := range d.config.Gateway.Registries {
 		path := d.hostsOf(d.config.Gateway.HostsDir, registry)
-		text, err := os.ReadFile(d.at(path))
-		if err != nil {
-			continue
-		}
 		var file struct {
 			Hosts map[string]struct {
 				Rewrite map[string]any `toml:"rewrite"`
 			} `toml:"host"`
 		}
-		if toml.Unmarshal(text, &file) != nil {
+		if readTOML(d.at(path), &file) != nil {
 			continue // checkUpstream says it
 		}
 		for _, url := range slices.Sorted(maps.Keys(file.Hosts)) {
