@@ -269,11 +269,12 @@ func (f *Finder) learn(ctx context.Context, q Request, p nested.Place, c *conten
 		return nil, err
 	}
 	carried := carriedBy(found)
-	if isNested || p.Strict() {
+	learnt := f.locations.Learnt(q.repository, p, served)
+	if (isNested || p.Strict()) && (!learnt || f.options.Apart) {
 		c.next = f.next(q, found)
 	}
 	switch {
-	case f.locations.Learnt(q.repository, p, served):
+	case learnt:
 	case isNested || p.Strict():
 		err = f.locations.LearnManifest(ctx, q.repository, p, served, found)
 	case carried != nil:

@@ -50,20 +50,17 @@ func (m *Memory) Used() int64 { return m.content.Used() + m.decoded.Used() + m.w
 // take takes memory for a request, until it ends at the latest.
 func take(ctx context.Context, p *pool, bytes int64) (*portion, error) {
 	b := budgetOf(ctx)
-	bytes += b.tenant.bytes()
 	if b.readAhead || b.holds {
-		atOnce := p.TakeFree
+		way := p.TakeFree
 		if b.holds {
-			atOnce = p.TakeEvicting
+			way = p.TakeEvicting
 		}
-		c, ok := atOnce(b.tenant, bytes)
-		if !ok {
-			return nil, noMemory(b.tenant)
+		if c, ok := b.takeAtOnce(way, bytes); ok {
+			return c, nil
 		}
-		b.adopt(c)
-		return c, nil
+		return nil, noMemory(b.tenant)
 	}
-	c, err := p.Take(ctx, b.tenant, bytes)
+	c, err := p.Take(ctx, b.tenant, b.tenant.bytes()+bytes)
 	switch {
 	case err == nil:
 		b.adopt(c)
@@ -71,6 +68,15 @@ func take(ctx context.Context, p *pool, bytes int64) (*portion, error) {
 		err = noMemory(b.tenant)
 	}
 	return c, err
+}
+
+// takeAtOnce takes memory in a way that does not wait.
+func (b *budget) takeAtOnce(way func(tenant, int64) (*portion, bool), bytes int64) (*portion, bool) {
+	c, ok := way(b.tenant, b.tenant.bytes()+bytes)
+	if ok {
+		b.adopt(c)
+	}
+	return c, ok
 }
 
 // memoryError says that there was no memory for a request.

@@ -169,14 +169,11 @@ func (a *readAhead) claim(ctx context.Context, q Request) *content {
 
 // again reports whether a manifest or index that was learnt is decoded again, to
 // read ahead what it names, and takes memory for that: nobody waits for it.
-func (f *Finder) again(ctx context.Context, q Request, c *content) bool {
+func (f *Finder) again(ctx context.Context, q Request, c *content) (ok bool) {
 	if !f.options.Apart || f.options.Prefetch == 0 || c.size > maxAgain || !images.IsIndexType(c.mediaType) && !f.readAhead.expects(q.tenant(), c.digest) {
 		return false
 	}
-	b, ok := budgetOf(ctx), false
-	if c.decodedMemory, ok = f.memory.decoded.TakeFree(b.tenant, b.tenant.bytes()+decodedFactor*int64(len(c.data))); ok {
-		b.adopt(c.decodedMemory)
-	}
+	c.decodedMemory, ok = budgetOf(ctx).takeAtOnce(f.memory.decoded.TakeFree, decodedFactor*int64(len(c.data)))
 	return ok
 }
 

@@ -33,6 +33,20 @@ func newApart(t *testing.T, change func(*Options)) *scene {
 	return s
 }
 
+// pullFleet is the n-th pull of a fleet of six: after two members the registry was asked for all of it.
+func (s *scene) pullFleet(root ocispec.Descriptor, members []ocispec.Descriptor, n int) {
+	s.T.Helper()
+	const all = 1 + 6 + 2*6 + 1
+	s.Had = map[digest.Digest]bool{}
+	s.Get("manifests", root.Digest)
+	s.Fetch(members[5])
+	s.Fetch(members[4])
+	s.await(n * all)
+	for _, d := range members[:4] {
+		s.Fetch(d)
+	}
+}
+
 // machines are clients of one credential that pull an index of places, one after the other.
 type machines struct {
 	*readAhead
@@ -130,17 +144,9 @@ func TestReadAheadAfterHeadByDigest(t *testing.T) {
 	t.Parallel()
 	s := newApart(t, nil)
 	root, members := s.fleet(6)
-	const all = 1 + 6 + 2*6 + 1
 	for i := range 3 {
-		s.Had = map[digest.Digest]bool{}
 		s.Do(http.MethodHead, "/v2/org/app/manifests/"+root.Digest.String())
-		s.Get("manifests", root.Digest)
-		s.Fetch(members[5])
-		s.Fetch(members[4])
-		s.await((i + 1) * all)
-		for _, d := range members[:4] {
-			s.Fetch(d)
-		}
+		s.pullFleet(root, members, i+1)
 	}
 }
 

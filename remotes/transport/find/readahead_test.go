@@ -90,21 +90,12 @@ func TestReadAheadAfterTwoMembers(t *testing.T) {
 // that is, and asked for once for each.
 func TestReadAheadIsForEachMachine(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, pod)
-	s.options.Apart = true
-	s.start(filepath.Join(t.TempDir(), "locations"))
+	s := newApart(t, nil)
 	root, members := s.fleet(6)
-	const all = 1 + 6 + 2*6 + 1
 	for i, user := range []string{"one", "one", "two", "one"} {
 		s.Registry.Allow(user, fronttest.Secret, "org/app", "org/app/web")
-		s.User, s.Had = [2]string{user, fronttest.Secret}, map[digest.Digest]bool{}
-		s.Get("manifests", root.Digest)
-		s.Fetch(members[5])
-		s.Fetch(members[4])
-		s.await((i + 1) * all)
-		for _, d := range members[:4] {
-			s.Fetch(d)
-		}
+		s.User = [2]string{user, fronttest.Secret}
+		s.pullFleet(root, members, i+1)
 	}
 	asked := map[string]int{}
 	for _, line := range s.content() {
