@@ -120,7 +120,7 @@ test: packages tools build $(INSIDE)
 	else echo 'passed, nothing skipped'; fi
 
 # Where files cost no disk: tests make and remove tens of thousands of small ones, at which ext4 is slow.
-MEMORY := $(shell cd /dev/shm 2>/dev/null && [ -w . ] && ! grep -q ' /dev/shm [^ ]* [^ ]*noexec' /proc/mounts && \
+MEMORY = $(shell cd /dev/shm 2>/dev/null && [ -w . ] && ! grep -q ' /dev/shm [^ ]* [^ ]*noexec' /proc/mounts && \
 	df -Pk . | awk 'NR == 2 && $$4 > 4000000 { print "/dev/shm" }')
 
 # The loop: under a minute on two processors. Tests wait more than they compute, those of the first packages most;
