@@ -169,11 +169,16 @@ func TestRefusedRedirectIsNotRetried(t *testing.T) {
 func TestStalledRegistryEndsInAnError(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, node)
-	s.options.Timeout = 300 * time.Millisecond
-	s.start(filepath.Join(t.TempDir(), "locations"))
+	file := filepath.Join(t.TempDir(), "locations")
+	s.start(file)
 	web := s.Registry.Image("org/app/web", registrytest.TarLayer(map[string]string{"web": "1"}))
 	index := s.Registry.Index("org/app", registrytest.Member(web, "web"))
-	s.Get("manifests", index.Digest)
+	s.Get("manifests", index.Digest) // has all the time that it needs
+	if err := s.Locations.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.options.Timeout = 300 * time.Millisecond
+	s.start(file)
 	s.Registry.Intercept(s.Registry.Stall(registrytest.In("org/app/web")))
 	if got := s.Get("manifests", web.Digest); got.Status != http.StatusGatewayTimeout || !strings.Contains(got.Body, "org/app/web") {
 		t.Errorf("%+v", got)
