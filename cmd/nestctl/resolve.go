@@ -159,7 +159,7 @@ func (s *settings) pinBundle(ctx context.Context, arg string, o resolveOptions) 
 func pinMembers(pinned []bundle.Pinned) []pin.Member {
 	members := make([]pin.Member, len(pinned))
 	for i, p := range pinned {
-		members[i] = pin.Member(p)
+		members[i] = pin.Member{Namespace: p.Namespace, Target: p.Target, Repository: p.Repository, Digest: p.Digest}
 	}
 	return members
 }

@@ -19,7 +19,8 @@
 //   - edit.go with member.go and rawindex.go: [NewIndex] and [EditIndex] make
 //     indexes and publish them. [Unprotect] deletes the tags that protect the
 //     members of one (unprotect.go);
-//   - pinned.go: [Bundle.Pinned] lists the references that other tools pull;
+//   - pinned.go: [Bundle.Pinned] lists the references that other tools pull,
+//     with where they were copied from (origin.go);
 //   - progress.go: the [Progress] of pulls and copies; refusal.go: what a
 //     registry's refusal means.
 //

@@ -26,6 +26,7 @@ type Node struct {
 	Referrers  []*Node         // where they were requested
 	Carrier    *Node           // the carrier that was in its place
 	Missing    bool            // left out because the source does not have it
+	Origins    []Origin        // set after the walk: where it was copied from, as indexes say
 
 	visit func() error // visits it once, however many paths lead to it
 }

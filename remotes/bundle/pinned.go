@@ -15,6 +15,7 @@ type Pinned struct {
 	Target     auth.Repository // the repository by that path, which manifests name
 	Repository auth.Repository // the one that has it, which may be above the target
 	Digest     digest.Digest
+	Origins    []Origin // where it was copied from, as the index says; mostly none or one
 }
 
 // Pinned returns the members that a walk selected, by namespace, but for those that
@@ -23,10 +24,12 @@ func (b *Bundle) Pinned(w *Walked) []Pinned {
 	var members []Pinned
 	for _, n := range w.MemberNodes() {
 		if !n.IsNestedIndex() {
-			members = append(members, Pinned{n.Namespace, n.Repository, b.Found(n), n.Digest})
+			members = append(members, Pinned{n.Namespace, n.Repository, b.Found(n), n.Digest, n.Origins})
 		}
 	}
-	return slices.Compact(members)
+	return slices.CompactFunc(members, func(a, b Pinned) bool {
+		return a.Namespace == b.Namespace && a.Target == b.Target && a.Repository == b.Repository && a.Digest == b.Digest
+	})
 }
 
 // PinnedRoot returns what the root's tag names: the root, or its carrier.

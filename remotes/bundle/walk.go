@@ -295,11 +295,12 @@ func (w *walk) existing(n *Node) *Node {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	key := n.Namespace + "@" + n.Digest.String()
-	if known, ok := w.entries[key]; ok {
-		return known
+	known, ok := w.entries[key]
+	if !ok {
+		w.entries[key], known = n, n
 	}
-	w.entries[key] = n
-	return n
+	w.found.originate(known, n.Origin)
+	return known
 }
 
 // count adds nodes, within the bound.

@@ -45,10 +45,11 @@ type found struct {
 	unselected       []string
 	skipped          map[string]bool
 	nonDistributable map[string]bool
+	origins          map[*Node][]Origin
 }
 
 func newFound() *found {
-	return &found{skipped: map[string]bool{}, nonDistributable: map[string]bool{}}
+	return &found{skipped: map[string]bool{}, nonDistributable: map[string]bool{}, origins: map[*Node][]Origin{}}
 }
 
 // skip records an entry that is not selected.
@@ -71,6 +72,9 @@ func (f *found) omit(n *Node) {
 
 func (f *found) walked(root *Node, s Selection) *Walked {
 	slices.Sort(f.unselected)
+	for n, origins := range f.origins {
+		n.Origins = origins
+	}
 	return &Walked{
 		Root:             root,
 		Selection:        s,

@@ -66,6 +66,10 @@ type Keys struct {
 // Annotation is the key that this project writes.
 const Annotation = "io.github.nestedoci.child-namespace"
 
+// OriginAnnotation is the key under which the descriptor of a member says where
+// its content was copied from (docs/spec.md, section 2a).
+const OriginAnnotation = "io.github.nestedoci.origin"
+
 // DefaultKeys are the annotation of this project and the property that
 // opencontainers/image-spec issue 1217 proposes.
 var DefaultKeys = Keys{Annotations: []string{Annotation}, Properties: []string{"namespace"}}

@@ -168,7 +168,7 @@ func (l *locations) follow(p Place, m parsed, served auth.Repository) (embedded 
 		}
 	}
 	for i, e := range m.entries {
-		m.entries[i].Descriptor = lean(e.Descriptor)
+		m.entries[i].Descriptor, m.entries[i].Origin = lean(e.Descriptor), originOf(e.Descriptor)
 		if !p.strict && !m.nested {
 			m.entries[i].URLs = e.URLs // plain content may be where containerd finds it
 		}

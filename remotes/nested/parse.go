@@ -30,6 +30,9 @@ type Entry struct {
 	// Carried marks the index that a carrier carries. It takes the carrier's
 	// place, and is stored as a blob.
 	Carried bool
+	// Origin is the value of [OriginAnnotation], unchecked. Of longer ones than
+	// a reference can be, and of those read outside a pull, it is "".
+	Origin string
 }
 
 // parsed is a manifest or index, parsed.

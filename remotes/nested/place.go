@@ -193,6 +193,17 @@ func (p Place) Try(root auth.Repository, try func(auth.Repository) error) (auth.
 	return served, err
 }
 
+// maxOrigin is enough for repository, tag and digest of [OriginAnnotation].
+const maxOrigin = 768
+
+// originOf is the origin that a descriptor states, in memory of its own.
+func originOf(d ocispec.Descriptor) string {
+	if origin := d.Annotations[OriginAnnotation]; len(origin) <= maxOrigin {
+		return strings.Clone(origin)
+	}
+	return ""
+}
+
 // smallData is what of a descriptor's data is worth keeping: empty configs.
 const smallData = 64
 
