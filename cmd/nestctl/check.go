@@ -64,7 +64,7 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
-	hosts, remove, err := hostsAround(o.hostsDir, ref.Repository().Host())
+	hosts, remove, err := o.hostsAround(ref.Repository().Host())
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -268,8 +269,8 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, to desti
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	show := newProgress(stderr, o.quiet, o.format, metrics)
-	defer show.stop()
+	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
+	defer show.Stop()
 	if !o.flatten {
 		warnOfCleanUp(stderr, o.strategy, o.noProtect)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -26,11 +27,11 @@ func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layo
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	if from.label != "" && !isTerminal(stderr) {
+	if from.label != "" && !progress.IsTerminal(stderr) {
 		stderr = renaming{stderr, from}
 	}
-	show := newProgress(stderr, o.quiet, o.format, metrics)
-	defer show.stop()
+	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
+	defer show.Stop()
 	options := bundle.PullOptions{Options: o.walk(from), From: from.registries, FromParents: o.parents, Progress: show}
 	walked, err := bundle.Pull(ctx, from.bundle, to, from.name(place.Reference), options)
 	if err != nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/content"
 
@@ -17,7 +15,7 @@ import (
 
 // open opens a bundle with the credentials of the user's Docker stores.
 func (s *settings) open(ctx context.Context, store content.Provider, metrics *registry.Metrics, ref auth.Reference) (_ *bundle.Bundle, err error) {
-	dir, remove, err := hostsAround(s.hostsDir, ref.Repository().Host())
+	dir, remove, err := s.hostsAround(ref.Repository().Host())
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +26,7 @@ func (s *settings) open(ctx context.Context, store content.Provider, metrics *re
 // around returns a client for a repository's registry that bypasses the
 // gateway. closeAll releases it.
 func (s *settings) around(repository auth.Repository, metrics *registry.Metrics) (registries *registry.Client, closeAll func() error, err error) {
-	dir, remove, err := hostsAround(s.hostsDir, repository.Host())
+	dir, remove, err := s.hostsAround(repository.Host())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -37,20 +35,10 @@ func (s *settings) around(repository auth.Repository, metrics *registry.Metrics)
 }
 
 // hostsAround returns a directory with a registry's hosts.toml files without
-// the gateway: nestctl follows child namespaces itself, with its user's
-// credentials, and must not depend on a gateway that may be the problem. The
-// directory may be removed when the bundle is open.
-func hostsAround(hostsDir, registry string) (dir string, remove func() error, err error) {
-	if hostsDir == "" {
-		return "", func() error { return nil }, nil
+// the gateway: nestctl must not depend on a gateway that may be the problem.
+func (s *settings) hostsAround(registry string) (dir string, remove func() error, err error) {
+	if dir, remove, err = config.HostsWithoutGateway(s.hostsDir, registry); err != nil {
+		err = fmt.Errorf("--hosts-dir: %w", err)
 	}
-	if hostsDir, err = filepath.Abs(hostsDir); err != nil {
-		return "", nil, err
-	}
-	if os.Geteuid() == 0 { // other users may name a directory of their own that their group can write
-		if err = config.CheckHosts("", hostsDir, registry); err != nil {
-			return "", nil, fmt.Errorf("--hosts-dir: %w", err)
-		}
-	}
-	return config.HostsWithoutGateway(hostsDir, registry)
+	return dir, remove, err
 }

@@ -17,7 +17,7 @@ func TestHostsAroundOthers(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := hostsAround(filepath.Dir(dir), "reg.test")
+	_, _, err := (&settings{hostsDir: filepath.Dir(dir)}).hostsAround("reg.test")
 	if root := os.Geteuid() == 0; root != (err != nil) || root && !strings.Contains(err.Error(), "--hosts-dir: "+dir+": can be written by its group or others; chmod go-w "+dir) {
 		t.Errorf("%v", err)
 	}
@@ -29,7 +29,7 @@ func TestHostsAroundNone(t *testing.T) {
 	if err := os.Mkdir("reg.test", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if around, _, err := hostsAround("", "reg.test"); err != nil || around != "" {
+	if around, _, err := new(settings).hostsAround("reg.test"); err != nil || around != "" {
 		t.Errorf("%q, %v", around, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -166,7 +167,7 @@ func newIndexShow(s *settings) *cobra.Command {
 				return err
 			}
 			text := string(data)
-			if isTerminal(cmd.OutOrStdout()) {
+			if progress.IsTerminal(cmd.OutOrStdout()) {
 				text = sanitize.Text(text) + "\n"
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), text)

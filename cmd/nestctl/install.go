@@ -79,8 +79,7 @@ func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 	if i.dry {
 		done, err := node.DryRun(ctx, i.root, i.options)
 		fmt.Fprintf(text, "%s", done.BuildKit)
-		printDoes(out, done)
-		printChanges(out, done.Changes, wouldVerbs)
+		printLines(out, done.Plan())
 		return err
 	}
 	done, err := node.Install(ctx, i.root, i.options)
@@ -88,14 +87,14 @@ func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	fmt.Fprintf(text, "%s", done.BuildKit)
-	printInstalled(out, i.root, done)
+	printLines(out, done.Report(i.root))
 	if done.Started && !done.Repeated {
 		err = tryInstalled(ctx, out)
 	}
 	if err != nil || !i.stay {
 		return err
 	}
-	return node.Stay(ctx, i.root, stayInterval, func(done node.Changes) { printChanges(out, done, didVerbs) })
+	return node.Stay(ctx, i.root, stayInterval, func(done node.Changes) { printLines(out, done.Lines()) })
 }
 
 // installFlagError says of flags that earlier versions wrote into units and
@@ -124,45 +123,8 @@ func tryInstalled(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-// printDoes prints what an installation is for.
-func printDoes(out io.Writer, done node.Result) {
-	for _, does := range done.Does {
-		fmt.Fprintln(out, does)
-	}
-	for _, note := range done.Notes {
-		fmt.Fprintln(out, "note:", note)
-	}
-}
-
-// printInstalled prints what was done, and the steps that only the
-// administrator can take.
-func printInstalled(out io.Writer, root string, done node.Result) {
-	if !done.Repeated {
-		printDoes(out, done)
-	}
-	printChanges(out, done.Changes, didVerbs)
-	switch changed := len(done.Paths()) > 0; {
-	case done.Repeated && !changed:
-		fmt.Fprintf(out, "the certificates are good until %s; nothing changed\n", done.Until.Format(time.DateOnly))
-	case !changed:
-		fmt.Fprintln(out, "installed already; nothing changed")
-	}
-	for _, next := range done.Next(root) {
-		fmt.Fprintln(out, next)
-	}
-}
-
-// What was, or would be, done to files; see printChanges.
-var (
-	didVerbs   = [4]string{"wrote", "removed", "restored", "left"}
-	wouldVerbs = [4]string{"would write", "would remove", "would restore", "would leave"}
-)
-
-// printChanges lists files with what was done to them.
-func printChanges(out io.Writer, c node.Changes, verbs [4]string) {
-	for i, paths := range [...][]string{c.Wrote, c.Removed, c.Restored, c.Left} {
-		for _, path := range paths {
-			fmt.Fprintln(out, verbs[i], path)
-		}
+func printLines(out io.Writer, lines []string) {
+	for _, line := range lines {
+		fmt.Fprintln(out, line)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/ctd"
+	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -137,8 +138,8 @@ func (o *pullOptions) pull(ctx context.Context, to bundle.Target, ref auth.Refer
 	if err != nil {
 		return nil, err
 	}
-	show := newProgress(stderr, o.quiet, o.format, metrics)
-	defer show.stop()
+	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
+	defer show.Stop()
 	_, isDaemon := to.(*ctd.Target) // containerd keeps non-distributable layers, as its own pulls do
 	walk := bundle.Options{Selection: s, OmitNonDistributable: !isDaemon, Concurrent: o.concurrent}
 	return bundle.Pull(ctx, b, to, ref.String(), bundle.PullOptions{Options: walk, Progress: show})

@@ -45,7 +45,7 @@ func runUninstall(ctx context.Context, out io.Writer, root string, purge bool) e
 	if err != nil {
 		return err
 	}
-	printChanges(out, done, didVerbs)
+	printLines(out, done.Lines())
 	if len(done.Left) > 0 {
 		return errors.New("files have been edited since they were installed; see the files left above, and remove them yourself")
 	}

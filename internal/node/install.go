@@ -34,8 +34,8 @@ type Result struct {
 	ProgramMissing bool
 }
 
-// Next are the steps that only the administrator can take, each in a line.
-func (r Result) Next(root string) []string {
+// next are the steps that only the administrator can take, each in a line.
+func (r Result) next(root string) []string {
 	if r.Repeated {
 		return nil
 	}

@@ -14,6 +14,7 @@
 //     containersupstream.go;
 //   - apply.go: how the disk is changed to match the plan, one step at a time,
 //     so that containerd can go on pulling wherever that is interrupted;
+//   - report.go: what is said of all that;
 //   - record.go: the [Record] of our files and of what was there before;
 //   - disk.go: the disk, on which nothing is read or written where others than
 //     root decide.

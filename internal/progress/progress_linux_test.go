@@ -1,4 +1,4 @@
-package main
+package progress
 
 import (
 	"bufio"
@@ -17,13 +17,13 @@ import (
 func TestProgressOnTerminal(t *testing.T) {
 	screen, terminal := openTerminal(t)
 	var metrics registry.Metrics
-	p := newProgress(terminal, false, "text", &metrics)
+	p := New(terminal, false, false, &metrics)
 	p.Expect(2 << 20)
 	metrics.Bytes.Add(1 << 20)
 	p.Member(&bundle.Node{})
 
 	line, err := bufio.NewReader(screen).ReadString(']')
-	p.stop()
+	p.Stop()
 	if want := "1 member  ["; err != nil || !strings.HasPrefix(line, want) {
 		t.Errorf("the terminal shows %q, %v; want a line that begins with %q", line, err, want)
 	}

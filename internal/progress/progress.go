@@ -1,4 +1,5 @@
-package main
+// Package progress shows how far a pull or a copy is, to people at a terminal and in logs.
+package progress
 
 import (
 	"fmt"
@@ -17,9 +18,9 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// progress shows how far a pull is: a bar on a terminal, a line for each member
-// elsewhere.
-type progress struct {
+// Progress shows how far a pull is: a bar on a terminal, a line for each member
+// elsewhere. It implements bundle.Progress.
+type Progress struct {
 	out      io.Writer
 	quiet    bool
 	metrics  *registry.Metrics
@@ -31,9 +32,9 @@ type progress struct {
 	end  chan struct{}
 }
 
-// isTerminal reports whether a writer is a terminal. One without a width has no
+// IsTerminal reports whether a writer is a terminal. One without a width has no
 // room for a bar.
-func isTerminal(w io.Writer) bool {
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
@@ -42,12 +43,12 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && width > 0
 }
 
-// newProgress begins to show progress. With --format json it does so only on a
-// terminal: elsewhere a program reads the output.
-func newProgress(out io.Writer, quiet bool, format string, metrics *registry.Metrics) *progress {
-	quiet = quiet || format == "json" && !isTerminal(out)
-	p := &progress{out: out, quiet: quiet, metrics: metrics, end: make(chan struct{})}
-	if quiet || !isTerminal(out) {
+// New begins to show progress, until Stop: bytes are those that the metrics
+// count. When a program reads the output it does so only on a terminal.
+func New(out io.Writer, quiet, programReads bool, metrics *registry.Metrics) *Progress {
+	quiet = quiet || programReads && !IsTerminal(out)
+	p := &Progress{out: out, quiet: quiet, metrics: metrics, end: make(chan struct{})}
+	if quiet || !IsTerminal(out) {
 		return p
 	}
 	p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40))
@@ -61,9 +62,9 @@ func newProgress(out io.Writer, quiet bool, format string, metrics *registry.Met
 	return p
 }
 
-// update moves the bar until stop. The total is one more than expected, so that
+// update moves the bar until Stop. The total is one more than expected, so that
 // the bar does not complete before the pull does.
-func (p *progress) update() {
+func (p *Progress) update() {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -78,18 +79,18 @@ func (p *progress) update() {
 }
 
 // Expect implements bundle.Progress.
-func (p *progress) Expect(bytes int64) { p.expected.Add(bytes) }
+func (p *Progress) Expect(bytes int64) { p.expected.Add(bytes) }
 
 // Member implements bundle.Progress.
-func (p *progress) Member(n *bundle.Node) {
+func (p *Progress) Member(n *bundle.Node) {
 	p.members.Add(1)
 	if !p.quiet && p.bars == nil {
 		fmt.Fprintln(p.out, sanitize.Text(fmt.Sprintf("%s %s", n.Repository, n.Digest)))
 	}
 }
 
-// stop removes the bar, so that the result or error is not mixed with it.
-func (p *progress) stop() {
+// Stop removes the bar, so that the result or error is not mixed with it.
+func (p *Progress) Stop() {
 	close(p.end)
 	if p.bars != nil {
 		p.bar.Abort(true)
