@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
+	"github.com/nestedoci/nested/remotes/bundle/source"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -36,6 +37,8 @@ type copyOptions struct {
 	parents    bool
 	dryRun     bool
 	quiet      bool
+
+	selection bundle.Selection // of platform and members
 }
 
 // newCopy returns the command. Its --max-concurrent counts requests, while that
@@ -80,8 +83,11 @@ copy, run the command again. The tag is written last.`,
 }
 
 // check checks what can be checked without a request.
-func (o *copyOptions) check() error {
-	if err := cmp.Or(oneOf("format", o.format, "text", "json"), oneOf("strategy", o.strategy, "auto", "reference", "carrier"), checkMembers(o.members)); err != nil {
+func (o *copyOptions) check() (err error) {
+	if err = cmp.Or(oneOf("format", o.format, "text", "json"), oneOf("strategy", o.strategy, "auto", "reference", "carrier")); err != nil {
+		return err
+	}
+	if o.selection, err = selectionFlags(o.platform, o.platform == "", o.members); err != nil {
 		return err
 	}
 	if o.concurrent < 1 {
@@ -142,7 +148,7 @@ type copied struct {
 	walked *bundle.Walked
 }
 
-// run reports the result and errors in the terms of the source; see shown.
+// run reports the result and errors in the terms of the source.
 func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
 	if err = o.check(); err != nil {
 		return err
@@ -153,12 +159,12 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	}
 	started := time.Now()
 	metrics := new(registry.Metrics)
-	from, err := o.openSource(ctx, src, metrics)
+	from, err := source.Open(ctx, src, func(at auth.Repository) (*registry.Client, func() error, error) { return o.around(at, metrics) })
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, from.close()) }()
-	defer func() { err = from.renamed(err) }()
+	defer func() { err = errors.Join(err, from.Close()) }()
+	defer func() { err = from.Explain(err) }()
 	var result *copied
 	switch {
 	case o.dryRun:
@@ -172,76 +178,19 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 		return err
 	}
 	for _, n := range result.walked.Missing() {
-		result.Missing = append(result.Missing, from.shown(n.Repository.String()+"@"+n.Digest.String()))
+		result.Missing = append(result.Missing, from.Shown(n.Repository.String()+"@"+n.Digest.String()))
 	}
 	for _, layer := range result.walked.NonDistributable {
-		result.Foreign = append(result.Foreign, from.shown(layer))
+		result.Foreign = append(result.Foreign, from.Shown(layer))
 	}
 	result.Seconds = time.Since(started).Seconds()
 	return show(stdout, o.format, result)
 }
 
-// copySource is an open source.
-type copySource struct {
-	bundle     *bundle.Bundle
-	selection  bundle.Selection
-	tag        string
-	registries *registry.Client // nil: a layout
-	label      string           // shown in place of its repository when the layout does not say where its content is from
-	close      func() error
-}
-
-// openSource opens a registry's bundle or a layout's.
-func (o *copyOptions) openSource(ctx context.Context, src string, metrics *registry.Metrics) (*copySource, error) {
-	matcher, err := platformFlag(o.platform, o.platform == "")
-	if err != nil {
-		return nil, err
-	}
-	from := &copySource{selection: bundle.Selection{Platform: matcher, Members: o.members}}
-	if place, ok := layout.ParsePlace(src); ok {
-		err = from.openLayout(ctx, place, src)
-	} else {
-		err = from.openRegistry(ctx, o.settings, src, metrics)
-	}
-	return from, err
-}
-
-// openLayout notes whether the layout knows where its content is from; see
-// shown.
-func (s *copySource) openLayout(ctx context.Context, place layout.Place, src string) error {
-	source, err := layout.Open(ctx, place)
-	if err != nil {
-		return err
-	}
-	s.close, s.tag = source.Close, source.Tag()
-	if source.Repository().String() == layout.Nowhere {
-		s.label = src
-	}
-	if s.bundle, err = source.Bundle(ctx); err != nil {
-		return errors.Join(err, source.Close())
-	}
-	return nil
-}
-
-func (s *copySource) openRegistry(ctx context.Context, settings *settings, src string, metrics *registry.Metrics) error {
-	ref, err := parseRef(src)
-	if err != nil {
-		return err
-	}
-	s.tag = ref.Tag()
-	if s.registries, s.close, err = settings.around(ref.Repository(), metrics); err != nil {
-		return err
-	}
-	if s.bundle, err = bundle.Open(ctx, nested.New(s.registries, nested.Options{}), ref); err != nil {
-		return errors.Join(err, s.close())
-	}
-	return nil
-}
-
 // walk returns how far the source is walked, for layouts and registries alike.
-func (o *copyOptions) walk(from *copySource) bundle.Options {
+func (o *copyOptions) walk() bundle.Options {
 	return bundle.Options{
-		Selection:            from.selection,
+		Selection:            o.selection,
 		Referrers:            o.referrers,
 		Sparse:               o.sparse,
 		OmitNonDistributable: true,
@@ -249,10 +198,10 @@ func (o *copyOptions) walk(from *copySource) bundle.Options {
 	}
 }
 
-func (o *copyOptions) bundle(from *copySource, show bundle.Progress) bundle.CopyOptions {
+func (o *copyOptions) bundle(from *source.Source, show bundle.Progress) bundle.CopyOptions {
 	return bundle.CopyOptions{
-		Options:     o.walk(from),
-		From:        from.registries,
+		Options:     o.walk(),
+		From:        from.Registries,
 		FromParents: o.parents,
 		Flatten:     o.flatten,
 		Strategy:    nested.Strategy(o.strategy),
@@ -263,7 +212,7 @@ func (o *copyOptions) bundle(from *copySource, show bundle.Progress) bundle.Copy
 
 // toRegistry copies everything to a registry. The warnings come first, while
 // the copy can still be interrupted; the tag is written last.
-func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, to destination, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
+func (o *copyOptions) toRegistry(ctx context.Context, from *source.Source, to destination, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
 	registries, closeAll, err := o.around(to.parent, metrics)
 	if err != nil {
 		return nil, err
@@ -274,8 +223,8 @@ func (o *copyOptions) toRegistry(ctx context.Context, from *copySource, to desti
 	if !o.flatten {
 		warnOfCleanUp(stderr, o.strategy, o.noProtect)
 	}
-	tag := cmp.Or(to.tag, from.tag)
-	c, err := bundle.Copy(ctx, from.bundle, registries, to.parent, tag, o.bundle(from, show))
+	tag := cmp.Or(to.tag, from.Tag)
+	c, err := bundle.Copy(ctx, from.Bundle, registries, to.parent, tag, o.bundle(from, show))
 	if err != nil {
 		return nil, err
 	}

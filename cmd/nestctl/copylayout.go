@@ -16,80 +16,33 @@ import (
 	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
+	"github.com/nestedoci/nested/remotes/bundle/source"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // toLayout copies everything into a layout. It is a pull with other options, so
 // that both resume and verify alike.
-func (o *copyOptions) toLayout(ctx context.Context, from *copySource, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
+func (o *copyOptions) toLayout(ctx context.Context, from *source.Source, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
 	to, err := layout.CreateAt(place)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	if from.label != "" && !progress.IsTerminal(stderr) {
-		stderr = renaming{stderr, from}
+	if !progress.IsTerminal(stderr) {
+		stderr = from.Writer(stderr)
 	}
 	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
 	defer show.Stop()
-	options := bundle.PullOptions{Options: o.walk(from), From: from.registries, FromParents: o.parents, Progress: show}
-	walked, err := bundle.Pull(ctx, from.bundle, to, from.name(place.Reference), options)
+	options := bundle.PullOptions{Options: o.walk(), From: from.Registries, FromParents: o.parents, Progress: show}
+	walked, err := bundle.Pull(ctx, from.Bundle, to, from.Name(place.Reference), options)
 	if err != nil {
 		return nil, err
 	}
 	result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), walked: walked}
 	for _, n := range walked.MemberNodes() {
-		result.Members = append(result.Members, from.shown(n.Repository.String()+"@"+n.Digest.String()))
+		result.Members = append(result.Members, from.Shown(n.Repository.String()+"@"+n.Digest.String()))
 	}
 	return result, nil
-}
-
-// shown replaces, in a text, the placeholder for the repository of a layout
-// that does not say where its content is from. Users should see the layout as
-// they named it.
-func (s *copySource) shown(text string) string {
-	if s.label == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, layout.Nowhere, s.label)
-}
-
-func (s *copySource) renamed(err error) error {
-	if err == nil || s.label == "" {
-		return err
-	}
-	return renamedError{err, s}
-}
-
-// renamedError is an error about the source, whose text is translated by shown.
-type renamedError struct {
-	error
-	from *copySource
-}
-
-func (e renamedError) Error() string { return e.from.shown(e.error.Error()) }
-
-func (e renamedError) Unwrap() error { return e.error }
-
-// renaming is a writer of progress lines about the source, translated by shown.
-type renaming struct {
-	io.Writer
-	from *copySource
-}
-
-func (w renaming) Write(p []byte) (int, error) {
-	_, err := io.WriteString(w.Writer, w.from.shown(string(p)))
-	return len(p), err
-}
-
-// name is the name of the root in the target layout: the source's, with another
-// tag if one is given.
-func (s *copySource) name(tag string) string {
-	repository := s.bundle.Repository.String()
-	if tag = cmp.Or(tag, s.tag); tag == "" {
-		return repository + "@" + s.bundle.Root.Digest.String()
-	}
-	return repository + ":" + tag
 }
 
 // planned is content and its destination, as --dry-run prints it.
@@ -102,12 +55,12 @@ type planned struct {
 }
 
 // contents returns what would be copied where, as the pull or the copy would.
-func (o *copyOptions) contents(ctx context.Context, from *copySource, to destination) (plan []planned, err error) {
+func (o *copyOptions) contents(ctx context.Context, from *source.Source, to destination) (plan []planned, err error) {
 	var contents []bundle.Planned
 	if to.isLayout {
-		contents, err = bundle.PlanPull(ctx, from.bundle, o.walk(from))
+		contents, err = bundle.PlanPull(ctx, from.Bundle, o.walk())
 	} else {
-		contents, err = bundle.Plan(ctx, from.bundle, to.parent, o.bundle(from, nil))
+		contents, err = bundle.Plan(ctx, from.Bundle, to.parent, o.bundle(from, nil))
 	}
 	plan = []planned{}
 	for _, c := range contents {
@@ -121,7 +74,7 @@ func (o *copyOptions) contents(ctx context.Context, from *copySource, to destina
 }
 
 // plan prints what would be copied, sorted so that two runs can be compared.
-func (o *copyOptions) plan(ctx context.Context, from *copySource, to destination, out io.Writer) error {
+func (o *copyOptions) plan(ctx context.Context, from *source.Source, to destination, out io.Writer) error {
 	plan, err := o.contents(ctx, from, to)
 	if err != nil {
 		return err

@@ -45,24 +45,19 @@ func platformFlag(platform string, all bool) (platforms.Matcher, error) {
 	return platforms.OnlyStrict(p), nil
 }
 
-// selectionFlags returns what --platform, --all-platforms and --member select.
+// selectionFlags returns what --platform, --all-platforms and --member select. A
+// path that cannot exist is a usage error, and not "not found".
 func selectionFlags(platform string, all bool, members []string) (s bundle.Selection, err error) {
 	s.Members = members
 	if s.Platform, err = platformFlag(platform, all); err != nil {
 		return s, err
 	}
-	return s, checkMembers(members)
-}
-
-// checkMembers checks the values of --member, so that a path that cannot exist
-// is a usage error and not "not found".
-func checkMembers(members []string) error {
 	for _, m := range members {
-		if _, err := nested.ParseChild(m); err != nil {
-			return usage.Errorf("--member %.64q: %w", m, err)
+		if _, err = nested.ParseChild(m); err != nil {
+			return s, usage.Errorf("--member %.64q: %w", m, err)
 		}
 	}
-	return nil
+	return s, nil
 }
 
 // show prints a result as --format says: in its lines, or as JSON.
