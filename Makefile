@@ -20,6 +20,7 @@ PODMAN      := 4.3.1
 LINT        := v2.15.0
 VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
+CONTAINERS_IMAGE := $(shell sed -n 's|^.*go.podman.io/image/v5 \(v[^ ]*\).*$$|\1|p' integration/containersimage/go.mod)
 MOBY        := $(shell sed -n 's|^.*github.com/moby/moby/v2 \(v[^ ]*\).*$$|\1|p' integration/moby/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
 FUZZTIME    := 30000x
@@ -46,7 +47,7 @@ export GORACE := atexit_sleep_ms=0
 GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
 
 # A stamp's name holds the version it was built from, so a new pin is a new build.
-TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.conformance-$(CONFORMANCE)
+TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.conformance-$(CONFORMANCE) bin/.containersimage-$(CONTAINERS_IMAGE)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
 INSIDE := containerd-nested
@@ -55,7 +56,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway bench-serve containerd-nested help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
+.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -71,6 +72,7 @@ help:
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
 	@echo 'make soak         pulls through all integrations from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
+	@echo 'make clients-doc  the table of programs in docs/clients.md, with the versions that the tests run'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in nine minutes; writes docs/performance.md'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
@@ -143,6 +145,10 @@ test-kubelet: packages tools build kubelet
 # In `make test` when Docker Engine is built already.
 test-docker: packages tools build moby
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=docker -run='^TestDocker' .
+
+# Tests write the rows of what they ran, with the version; those of Docker when the engine is built.
+clients-doc: packages tools build
+	cd integration && UPDATE=1 go test -count=1 -tags=docker -run='^(TestGatewayPrograms|TestGatewayBuildKitStopped|TestDocker|TestDockerGraph)$$' .
 
 bench-gateway: build
 	cd integration && go test -run='^$$' -bench=Gateway -benchtime=3x -timeout=20m .
@@ -304,6 +310,12 @@ bin/.moby-%:
 	cd integration/moby && go mod tidy -diff && CGO_ENABLED=0 go build -p 2 -trimpath -tags exclude_graphdriver_btrfs \
 		-ldflags '-s -w -X github.com/moby/moby/v2/dockerversion.Version=$*' -o $(BIN)/moby github.com/moby/moby/v2/cmd/dockerd
 	@rm -f bin/.moby-* && touch $@
+
+# In a module of its own: it stands for the current skopeo, podman and buildah.
+bin/.containersimage-%:
+	cd integration/containersimage && go mod tidy -diff && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' \
+		-tags containers_image_openpgp -o $(BIN)/containersimage .
+	@rm -f bin/.containersimage-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

@@ -173,6 +173,7 @@ func TestDocker(t *testing.T) {
 		wantTree(t, treeOf(t, "/etc"), n.before)
 		n.wantPlain(t, "uninstalled")
 	})
+	checkRow(t, "Docker Engine", "moby "+versionOf(t, "moby"), "pulls one image", "yes", "yes", "`TestDocker`")
 }
 
 // TestDockerGraph: Debian's Docker Engine, which is too old and has graph drivers alone, does not ask the gateway. Doctor
@@ -184,8 +185,10 @@ func TestDockerGraph(t *testing.T) {
 		if out, err := n.command(t, "pull", n.ref).CombinedOutput(); err == nil {
 			t.Errorf("a bundle with graph drivers:\n%s", out)
 		}
+		n.wantPlain(t, "plain")
 		n.wantProblem(t, `/run/docker.sock: Docker Engine "20.10`)
 		must(t, os.Remove("/run/docker.sock")) // it cannot be asked any more
 		n.wantProblem(t, "/data/overlay2 has images: Docker Engine uses its graphdriver image store")
 	})
+	checkRow(t, "Docker Engine with graph drivers", versionOf(t, "docker"), "no", "no", "yes: it does not ask the gateway", "`TestDockerGraph`")
 }

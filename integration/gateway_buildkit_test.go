@@ -107,6 +107,9 @@ func TestGatewayBuildKitStopped(t *testing.T) {
 		t.Helper()
 		reg.pushNode(t, "org/plain/"+tag, "v1", newImage(t, amd64, tag, baseLayer(t)))
 		b.want(t, reg.ref("org/plain/"+tag, "v1"), "linux/amd64", tag)
+		digested := newImage(t, amd64, "by digest "+tag, baseLayer(t))
+		reg.pushNode(t, "org/plain/"+tag, "v2", digested)
+		b.want(t, reg.ref("org/plain/"+tag, digested.desc.Digest.String()), "linux/amd64", "by digest "+tag)
 	}
 	plain("through")
 	g.stop(t)
@@ -116,6 +119,7 @@ func TestGatewayBuildKitStopped(t *testing.T) {
 	}
 	runCommand(t, exec.CommandContext(t.Context(), "rm", "-r", certificates))
 	plain("uninstalled")
+	checkRow(t, "BuildKit", versionOf(t, "buildkit"), "pulls one image", "yes", "yes", "`TestGatewayBuildKit`, `TestGatewayBuildKitStopped`")
 }
 
 // TestBuildKitKeepsCredentials: buildkitd gives a mirror that asks for it no credential, neither that of the registry nor
