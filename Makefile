@@ -10,6 +10,7 @@ CRANE       := v0.22.1
 ORAS        := v1.3.6
 REGCTL      := v0.11.7
 BUILDKIT    := v0.34.2
+NOTATION    := v1.3.2
 # The distribution spec's conformance program; its module has no tags of its own.
 CONFORMANCE := v0.0.0-20260831232431-97274622c111
 # The plugins of the network that pods have in the cluster of TestCluster.
@@ -47,7 +48,7 @@ export GORACE := atexit_sleep_ms=0
 GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
 
 # A stamp's name holds the version it was built from, so a new pin is a new build.
-TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.conformance-$(CONFORMANCE) bin/.containersimage-$(CONTAINERS_IMAGE)
+TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.notation-$(NOTATION) bin/.conformance-$(CONFORMANCE) bin/.containersimage-$(CONTAINERS_IMAGE)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
 INSIDE := containerd-nested
@@ -239,11 +240,20 @@ bin/.matrix-%:
 	@for other in $(BIN)/matrix/$(basename $*).*; do [ $$other = $(BIN)/matrix/$* ] || rm -rf $$other; done
 	@rm -f bin/.matrix-$(basename $*).* && touch $@
 
-# As the older containerds: its go.mod has exclude directives.
+# As the older containerds: buildkit's go.mod has exclude directives, and notation's versions are not listed everywhere,
+# as `go install` wants it. In order: the module, the programs.
+define IN_CACHE
+dir=$$(go mod download -json $(1)@$* | sed -n 's/^.*"Dir": "\(.*\)".*$$/\1/p') && [ -n "$$dir" ] && cd "$$dir" && \
+GOBIN=$(BIN) CGO_ENABLED=0 GOFLAGS=-mod=readonly go install -trimpath -ldflags '-s -w' $(2)
+endef
+
 bin/.buildkit-%:
-	dir=$$(go mod download -json github.com/moby/buildkit@$* | sed -n 's/^.*"Dir": "\(.*\)".*$$/\1/p') && [ -n "$$dir" ] && cd "$$dir" && \
-	GOBIN=$(BIN) CGO_ENABLED=0 GOFLAGS=-mod=readonly go install -trimpath -ldflags '-s -w' ./cmd/buildkitd ./cmd/buildctl
+	$(call IN_CACHE,github.com/moby/buildkit,./cmd/buildkitd ./cmd/buildctl)
 	@rm -f bin/.buildkit-* && touch $@
+
+bin/.notation-%:
+	$(call IN_CACHE,github.com/notaryproject/notation,./cmd/notation)
+	@rm -f bin/.notation-* && touch $@
 
 bin/.registry-%:
 	$(INSTALL) github.com/distribution/distribution/v3/cmd/registry@$*

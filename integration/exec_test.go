@@ -24,6 +24,7 @@ const (
 // execScene is a registry over TLS that only a proxy finds, and a user's clients, directly or through nestctl exec.
 type execScene struct {
 	registry *registry
+	tokens   *tokenServer // asked by the registry's clients if it is distribution's
 	proxy    *findingProxy
 	dir      string
 	env      []string
@@ -39,7 +40,8 @@ func newExecScene(t testing.TB, o registryOptions, users map[string]user, logins
 	tokens := serveTokens(t, users, o.serve)
 	tokensAt := strings.TrimSuffix(strings.TrimPrefix(tokens.realm, "https://"), "/token")
 	tokens.realm = "https://" + execTokens + "/token"
-	s := &execScene{registry: o.start(t, tokens), dir: t.TempDir()}
+	s := &execScene{tokens: tokens, dir: t.TempDir()}
+	s.registry = s.start(t, o)
 	s.proxy = &findingProxy{at: map[string]string{execHost + ":443": s.registry.host, execTokens + ":443": tokensAt}}
 	server := httptest.NewServer(s.proxy)
 	t.Cleanup(server.Close)
@@ -50,6 +52,18 @@ func newExecScene(t testing.TB, o registryOptions, users map[string]user, logins
 	writeFile(t, filepath.Join(s.dir, "layer.tgz"), string(newLayer(t, "message", []byte("hello\n")).data))
 	writeFile(t, filepath.Join(s.dir, "hello.rpm"), string(randomBlob("", 3<<20).data))
 	return s
+}
+
+// start starts a registry over TLS; only distribution's wants tokens.
+func (s *execScene) start(t testing.TB, o registryOptions) *registry {
+	t.Helper()
+	if o.serve == nil {
+		o.serve = (*httptest.Server).StartTLS
+	}
+	if o.kind != distribution {
+		return o.start(t, nil)
+	}
+	return o.start(t, s.tokens)
 }
 
 // plainExecScene has one user, who may do everything below org/bare and org/exec.
@@ -81,17 +95,24 @@ func (s *execScene) run(t *testing.T, command string, prefix ...string) (out, lo
 
 // findingProxy is a proxy that alone knows where hosts are.
 type findingProxy struct {
-	at map[string]string
-
 	mu    sync.Mutex
+	at    map[string]string
 	asked []string
+}
+
+// know lets the proxy find a host from now on.
+func (p *findingProxy) know(host, at string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at[host] = at
 }
 
 func (p *findingProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.asked = append(p.asked, r.Method+" "+r.Host)
+	at := p.at[r.Host]
 	p.mu.Unlock()
-	there, err := net.Dial("tcp", p.at[r.Host])
+	there, err := net.Dial("tcp", at)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return
