@@ -52,8 +52,9 @@ func TestImportDirection(t *testing.T) {
 		// It is asked by key, and asks nobody.
 		"remotes/transport/locations": {containerd + "client", containerd + "core/remotes/docker", module + "cmd", module + "internal", module + "config", module + "remotes/registry", module + "remotes/gateway"},
 		// A layout is one of the targets of a bundle, which knows none of them.
-		"remotes/bundle":        {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout", module + "remotes/bundle/source"},
+		"remotes/bundle":        {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout", module + "remotes/bundle/source", module + "remotes/bundle/lock"},
 		"remotes/bundle/source": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
+		"remotes/bundle/lock":   {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout", module + "remotes/bundle/source"},
 		"remotes/bundle/layout": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"config":                {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
 		// Leaves.

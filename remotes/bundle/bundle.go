@@ -34,6 +34,9 @@ type Bundle struct {
 	Fetcher    Source
 	Repository auth.Repository    // the root's
 	Root       ocispec.Descriptor // for a carrier, the index in it
+	// Expected, when given, says what is wrong with what a walk has found. It is
+	// asked before any blob is fetched, and its error ends the walk.
+	Expected func(*Walked) error
 }
 
 // Open resolves a reference and returns the bundle that it names. Errors are those
@@ -47,7 +50,7 @@ func Open(ctx context.Context, resolver *nested.Resolver, ref auth.Reference) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Bundle{f.(Source), ref.Repository(), root}, nil
+	return &Bundle{Fetcher: f.(Source), Repository: ref.Repository(), Root: root}, nil
 }
 
 // Found returns the repository that served a node, or else the one of its path.

@@ -11,9 +11,9 @@ import (
 // index of a bundle.
 type Options struct {
 	Selection
-	// Blobs includes configs and layers. Where members are selected, the walk
-	// reads the manifests and indexes first, so that a missing member is found
-	// before any blob is fetched.
+	// Blobs includes configs and layers. Where members are selected or expected,
+	// the walk reads the manifests and indexes first, so that a missing member is
+	// found before any blob is fetched.
 	Blobs bool
 	// Referrers includes what refers to manifests and indexes.
 	Referrers bool

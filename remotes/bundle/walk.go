@@ -49,7 +49,7 @@ func (b *Bundle) Walk(ctx context.Context, o Options, v Visitor) (*Walked, error
 		visitor: v.fill(b),
 		fetches: &fetches{limiter: semaphore.NewWeighted(int64(o.Concurrent) * smallWeight)},
 	}
-	if o.Blobs && len(o.Members) > 0 {
+	if o.Blobs && (len(o.Members) > 0 || b.Expected != nil) {
 		first := w
 		first.options.Blobs, first.options.Carrier = false, false
 		first.visitor.Done = doNothing
@@ -107,6 +107,11 @@ func (w walk) run(ctx context.Context) (*Walked, error) {
 	walked := w.found.walked(root, w.options.Selection)
 	if err := walked.nothing(); err != nil {
 		return walked, err
+	}
+	if w.bundle.Expected != nil {
+		if err := w.bundle.Expected(walked); err != nil {
+			return nil, err
+		}
 	}
 	if w.options.Carrier {
 		return walked, w.visitCarrier(root)

@@ -9,10 +9,10 @@ import (
 	"io"
 	"strings"
 
-	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -30,22 +30,22 @@ type Source struct {
 // Dial returns a client for a repository's registry, and what releases it.
 type Dial func(auth.Repository) (client *registry.Client, closeAll func() error, err error)
 
-// Open opens what a user names: a reference as docker reads it,
+// Open opens what a user names: a reference as docker reads it, a lock,
 // oci-layout:DIR[:TAG] or oci-archive:FILE[:TAG]. A name that is none of them is
 // a usage.Error.
 func Open(ctx context.Context, name string, dial Dial) (*Source, error) {
 	if place, ok := layout.ParsePlace(name); ok {
 		return openLayout(ctx, place, name)
 	}
-	ref, err := auth.ParseReference(name)
+	ref, err := lock.ReadRef(name)
 	if err != nil {
-		return nil, usage.Error{Err: err}
+		return nil, err
 	}
 	s := &Source{Tag: ref.Tag()}
 	if s.Registries, s.close, err = dial(ref.Repository()); err != nil {
 		return nil, err
 	}
-	if s.Bundle, err = bundle.Open(ctx, nested.New(s.Registries, nested.Options{}), ref); err != nil {
+	if s.Bundle, err = ref.Open(ctx, nested.New(s.Registries, nested.Options{})); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
