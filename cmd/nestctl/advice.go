@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/internal/pin"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -96,6 +97,7 @@ var remedies = map[usage.Choice]remedy{
 	bundle.ByStrategy: {"strategy", "use --strategy carrier (it takes an image manifest that carries the index), or --strategy anchor of nestctl index create " +
 		"(the members' content in the index's repository, too, for all who may read that)"},
 	bundle.ByNewIndex:    {"", "make one with nestctl index create"},
+	lock.ByNewLock:       {"", "write the lock anew with nestctl resolve --format lock, or name the digest"},
 	bundle.ByRemove:      {"", "remove it with nestctl index remove"},
 	pin.ByPlatform:       {"platform", "choose with --platform, or write the right digest there"},
 	pin.ByAllowUnmatched: {"allow-unmatched", "--allow-unmatched leaves such images as they are"},

@@ -34,7 +34,8 @@ Reads every index and manifest, requests every other blob with HEAD, and
 continues after a failure. Prints for each repository which credential was used
 and whether it gives access, for each member where it was found and what is
 missing, and then the findings. Warnings are about problems that other clients
-or a stricter registry would have. They do not change the exit status.`,
+or a stricter registry would have. They do not change the exit status. Of a lock in
+place of REF, every difference is a finding.`,
 		Example: `  nestctl check registry.example.com/org/app:v1
   nestctl check --member web --format json registry.example.com/org/app:v1`,
 		Args: cobra.ExactArgs(1),
@@ -53,7 +54,7 @@ or a stricter registry would have. They do not change the exit status.`,
 // run prints the report even when there are findings; only the exit status
 // differs.
 func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (err error) {
-	ref, err := parseRef(arg)
+	ref, err := readRef(arg)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,8 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	report, err := check.Bundle(ctx, ref, check.Options{
+	report, err := check.Bundle(ctx, ref.Reference, check.Options{
+		Lock:       ref.Lock,
 		Registries: o.registryOptions(hosts, new(registry.Metrics)),
 		Selection:  selection,
 		Strict:     o.strict,

@@ -53,6 +53,7 @@ and OCI layouts. Members go to the repositories below DST's that their child
 namespaces name. The index keeps its bytes and its digest.
 
 SRC and DST are references, or oci-layout:DIR[:TAG], or oci-archive:FILE[:TAG].
+SRC may be a lock, too; see nestctl resolve.
 An image in a layout is named as the layout names it, which may be a full name,
 or with @ by digest. oci-archive:- reads an archive from standard input.
 

@@ -8,6 +8,7 @@ import (
 	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
@@ -28,13 +29,14 @@ func exitStatus(err error) int {
 	var usage usage.Error
 	var bad *nested.InvalidError
 	var malformed layout.MalformedError
+	var broken *lock.InvalidError
 	var ended *intercept.ExitError
 	switch {
 	case errors.As(err, &ended):
 		return ended.Status
 	case errors.As(err, &usage):
 		return misuse
-	case errors.As(err, &bad), errors.As(err, &malformed), errors.Is(err, locations.ErrDamaged):
+	case errors.As(err, &bad), errors.As(err, &malformed), errors.As(err, &broken), errors.Is(err, locations.ErrDamaged):
 		return invalid
 	case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
 		return denied

@@ -10,17 +10,18 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // open opens a bundle with the credentials of the user's Docker stores.
-func (s *settings) open(ctx context.Context, store content.Provider, metrics *registry.Metrics, ref auth.Reference) (_ *bundle.Bundle, err error) {
+func (s *settings) open(ctx context.Context, store content.Provider, metrics *registry.Metrics, ref lock.Ref) (_ *bundle.Bundle, err error) {
 	dir, remove, err := s.hostsAround(ref.Repository().Host())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	return bundle.Open(ctx, s.resolver(dir, store, metrics), ref)
+	return ref.Open(ctx, s.resolver(dir, store, metrics))
 }
 
 // around returns a client for a repository's registry that bypasses the

@@ -17,6 +17,7 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -155,7 +156,7 @@ func newIndexShow(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := s.open(cmd.Context(), nil, new(registry.Metrics), ref)
+			b, err := s.open(cmd.Context(), nil, new(registry.Metrics), lock.Ref{Reference: ref})
 			if err != nil {
 				return err
 			}

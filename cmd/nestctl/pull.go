@@ -22,6 +22,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -50,7 +51,7 @@ func newPull(s *settings) *cobra.Command {
 		Use:   "pull REF",
 		Short: "Pull a bundle with its members",
 		Long: `Pull a bundle with its members, each from its own repository with its own
-credential.
+credential. REF may be a lock; see nestctl resolve.
 
 The target is containerd, or an OCI image layout: a directory (oci-layout:DIR)
 or an archive (oci-archive:FILE) that ctr image import accepts. To complete an
@@ -104,7 +105,7 @@ func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher
 // cannot be written to should fail at once.
 func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Writer) (err error) {
 	started := time.Now()
-	ref, err := parseRef(arg)
+	ref, err := readRef(arg)
 	if err != nil {
 		return err
 	}
@@ -128,12 +129,12 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	result := newResult(ref, to, walked, &metrics, time.Since(started))
+	result := newResult(ref.Reference, to, walked, &metrics, time.Since(started))
 	return show(stdout, o.format, result)
 }
 
 // pull pulls the bundle into the target.
-func (o *pullOptions) pull(ctx context.Context, to bundle.Target, ref auth.Reference, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
+func (o *pullOptions) pull(ctx context.Context, to bundle.Target, ref lock.Ref, s bundle.Selection, metrics *registry.Metrics, stderr io.Writer) (*bundle.Walked, error) {
 	b, err := o.open(ctx, to, metrics, ref)
 	if err != nil {
 		return nil, err

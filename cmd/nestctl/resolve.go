@@ -10,8 +10,8 @@ import (
 
 	"github.com/nestedoci/nested/internal/pin"
 	"github.com/nestedoci/nested/internal/usage"
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -30,6 +30,11 @@ func newResolve(s *settings) *cobra.Command {
 		Long: `Print the references of a bundle's members, pinned by digest, for tools that do
 not follow child namespaces. A bundle without members resolves to itself.
 
+With --format lock, print a lock: a file with the digests of the root, of all
+members and of their content, the same bytes for the same bundle. pull, copy,
+check, tree and resolve take its name in place of REF: app.lock, any path that
+begins with ./ or /, or lock:FILE. A tag that has moved since then is an error.
+
 With -f, print Kubernetes manifests in which images are pinned. An image in a
 member's repository becomes the pinned reference of that member, whatever tag it
 has. An image that is a bundle itself, with the tag of REF, gets the digest of
@@ -38,6 +43,7 @@ image below a bundle's repository that is not a member is an error. Images are
 the strings of keys "image", and in image volumes those of "reference". Nothing
 else changes, not even comments or the order.`,
 		Example: `  nestctl resolve --format kustomize registry.example.com/org/app:v1
+  nestctl resolve --format lock registry.example.com/org/app:v1 > app.lock
   nestctl resolve -f deploy/ registry.example.com/org/app:v1 | kubectl apply -f -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(o.files) > 0 {
@@ -61,8 +67,8 @@ else changes, not even comments or the order.`,
 
 func (o *resolveOptions) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
-	c.Flags().StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
-	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env or kustomize")
+	c.Flags().StringVar(&o.platform, "platform", "", "platform of the members (default: this host's; for a lock all)")
+	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env, kustomize or lock")
 	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "Kubernetes manifests: a file, a directory with *.yaml, *.yml and *.json, or - for standard input; repeatable")
 	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images below a bundle's repository that are not members unchanged")
 }
@@ -77,7 +83,7 @@ func (o *resolveOptions) check(cmd *cobra.Command) error {
 	case stdins(o.files) > 1:
 		return usage.Errorf("--filename -: standard input can be read only once")
 	}
-	return oneOf("format", o.format, pin.Formats()...)
+	return oneOf("format", o.format, append(pin.Formats(), "lock")...)
 }
 
 // stdins counts how often standard input would be read.
@@ -86,7 +92,7 @@ func stdins(files []string) int {
 }
 
 // walk reads the manifests and indexes of a bundle, and no other content.
-func (s *settings) walk(ctx context.Context, ref auth.Reference, platform string, all bool, members []string) (*bundle.Bundle, *bundle.Walked, error) {
+func (s *settings) walk(ctx context.Context, ref lock.Ref, platform string, all bool, members []string) (*bundle.Bundle, *bundle.Walked, error) {
 	selection, err := selectionFlags(platform, all, members)
 	if err != nil {
 		return nil, nil, err
@@ -102,9 +108,12 @@ func (s *settings) walk(ctx context.Context, ref auth.Reference, platform string
 // listPinned prints the references of a bundle's members, or of one without
 // members its own.
 func (s *settings) listPinned(ctx context.Context, out io.Writer, arg string, o resolveOptions) error {
-	ref, err := parseRef(arg)
+	ref, err := readRef(arg)
 	if err != nil {
 		return err
+	}
+	if o.format == "lock" {
+		return s.writeLock(ctx, out, ref, o)
 	}
 	b, walked, err := s.walk(ctx, ref, o.platform, false, o.members)
 	if err != nil {
@@ -115,6 +124,23 @@ func (s *settings) listPinned(ctx context.Context, out io.Writer, arg string, o 
 		pinned = []bundle.Pinned{b.PinnedRoot()}
 	}
 	return pin.List(out, o.format, pinMembers(pinned))
+}
+
+// writeLock prints a lock of everything, unless flags select less: it must not
+// depend on the host.
+func (s *settings) writeLock(ctx context.Context, out io.Writer, ref lock.Ref, o resolveOptions) error {
+	if _, err := selectionFlags(o.platform, o.platform == "", o.members); err != nil {
+		return err
+	}
+	b, err := s.open(ctx, nil, new(registry.Metrics), ref)
+	if err != nil {
+		return err
+	}
+	l, err := lock.New(ctx, b, ref.Tag(), lock.Selection{Platform: o.platform, Selected: o.members})
+	if err != nil {
+		return err
+	}
+	return l.Write(out)
 }
 
 // pinManifests prints Kubernetes manifests with pinned references. It reads all
@@ -138,7 +164,7 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 // For a carrier, the tag has the carrier's digest, which is what other clients
 // pull.
 func (s *settings) pinBundle(ctx context.Context, arg string, o resolveOptions) (pin.Bundle, error) {
-	ref, tag, err := parseWritten(arg)
+	ref, err := readRef(arg)
 	if err != nil {
 		return pin.Bundle{}, err
 	}
@@ -148,7 +174,7 @@ func (s *settings) pinBundle(ctx context.Context, arg string, o resolveOptions) 
 	}
 	return pin.Bundle{
 		Ref:        arg,
-		Tag:        cmp.Or(tag, ref.Tag()),
+		Tag:        cmp.Or(ref.Written, ref.Tag()),
 		Repository: b.Repository,
 		Digest:     b.PinnedRoot().Digest,
 		Members:    pinMembers(b.Pinned(walked)),

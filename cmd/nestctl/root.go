@@ -15,6 +15,7 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -154,6 +155,14 @@ func parseWritten(s string) (auth.Reference, string, error) {
 		return ref, tag, usage.Error{Err: err}
 	}
 	return ref, tag, nil
+}
+
+// readRef reads a reference, or the lock that stands for one.
+func readRef(s string) (lock.Ref, error) {
+	if _, ok := layout.ParsePlace(s); ok {
+		return lock.Ref{}, usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image in a registry", s)
+	}
+	return lock.ReadRef(s)
 }
 
 // checkTag checks a tag that was not read as part of a reference.

@@ -10,7 +10,8 @@
 //   - blobs.go: then every other blob is requested with HEAD: by then it is
 //     known where content may be that is listed more than once;
 //   - access.go: what each answer says about the credential for its repository;
-//   - findings.go: the report is put together; report.go has its types, text.go
+//   - findings.go: the report is put together, with how a lock differs
+//     (locked.go); report.go has its types, text.go
 //     its text, and class.go the classes of errors.
 //
 // Package bundle is below it; nestctl check is its user.
@@ -24,6 +25,7 @@ import (
 	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -35,6 +37,8 @@ const concurrent = 8
 type Options struct {
 	Registries registry.Options // how to make requests; of Metrics only the counters matter
 	Selection  bundle.Selection // what to check of the bundle
+	// Lock, when given, is compared with the bundle; the reference is the lock's.
+	Lock *lock.Lock
 	// Strict also checks that the repository of an index has the members'
 	// manifests, as some registries require.
 	Strict bool
@@ -75,7 +79,11 @@ func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error)
 	if err != nil {
 		return nil, err
 	}
-	return c.report(ctx, ref, walked, parts), nil
+	report := c.report(ctx, ref, walked, parts)
+	if o.Lock != nil {
+		err = report.compare(ctx, o.Lock, b, walked.Root)
+	}
+	return report, err
 }
 
 // checker checks one bundle.

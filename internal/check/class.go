@@ -5,6 +5,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -22,8 +23,9 @@ const (
 // classes of errdefs, and [nested.InvalidError].
 func classOf(err error) class {
 	var bad *nested.InvalidError
+	var locked *lock.InvalidError
 	switch {
-	case errors.As(err, &bad):
+	case errors.As(err, &bad), errors.As(err, &locked):
 		return invalid
 	case errdefs.IsPermissionDenied(err), errdefs.IsUnauthorized(err):
 		return denied
