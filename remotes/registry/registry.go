@@ -23,7 +23,7 @@
 //   - pusher.go with upload.go: writing; send.go: what clients of other programs
 //     write, and how they log in;
 //   - referrers.go with pagelink.go, referrerlist.go: listing referrers, and
-//     listing what is pushed with a subject;
+//     listing what is pushed with a subject; tags.go: listing tags;
 //   - statement.go: what a registry says about its support for child
 //     namespaces;
 //   - errors.go, statuserror.go, complaint.go: what callers get when it fails;

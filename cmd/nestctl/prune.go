@@ -1,0 +1,120 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle/prune"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// pruneOptions are the flags of prune.
+type pruneOptions struct {
+	*settings
+	prune.Options
+	format string
+	dryRun bool
+}
+
+func newPrune(s *settings) *cobra.Command {
+	o := pruneOptions{settings: s}
+	c := &cobra.Command{
+		Use:   "prune PARENT",
+		Short: "Delete old releases, with the members that nothing names any more",
+		Long: `PARENT is a repository, registry/org/app. Its releases are the nested indexes that
+have tags. The newest ones are kept: by when they were made (annotation
+org.opencontainers.image.created of the index, else the latest "created" of its
+images), and where not all say that, by the versions in their tags. When that
+does not decide, nothing is deleted.
+
+With a release go its members, in their repositories, that no remaining tag names
+there or through an index of a repository above, and the tags that protected them.
+Prints everything that would be deleted; --dry-run=false deletes it.`,
+		Example: `  nestctl prune registry.example.com/org/app --keep 10
+  nestctl prune registry.example.com/org/app --older 720h --keep-tag 'lts-*' --dry-run=false`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("older") && !cmd.Flags().Changed("keep") {
+				o.Keep = 0
+			}
+			return o.run(cmd, args[0])
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.Keep, "keep", 10, "keep this many releases, the newest ones")
+	f.DurationVar(&o.Older, "older", 0, "delete releases that were made longer ago, such as 720h (instead of --keep)")
+	f.StringArrayVar(&o.KeepTags, "keep-tag", nil, "keep releases with such a tag, and do not count them (pattern with * and ?; repeatable)")
+	f.BoolVar(&o.dryRun, "dry-run", true, "print what would be deleted, and delete nothing")
+	f.StringVar(&o.format, "format", "text", "text or json")
+	return c
+}
+
+func (o *pruneOptions) run(cmd *cobra.Command, arg string) (err error) {
+	ref, tag, err := parseWritten(arg)
+	switch {
+	case err != nil:
+		return err
+	case tag != "" || ref.Digest() != "":
+		return usage.Errorf("%s: must be a repository, without tag and digest", arg)
+	}
+	if err = cmp.Or(oneOf("format", o.format, "text", "json"), o.Check()); err != nil {
+		return err
+	}
+	client, closeAll, err := o.around(ref.Repository(), new(registry.Metrics))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	o.Now = time.Now()
+	plan, err := prune.New(cmd.Context(), client, ref.Repository(), o.Options)
+	if err != nil {
+		return err
+	}
+	return o.follow(cmd.Context(), cmd.OutOrStdout(), plan)
+}
+
+// follow prints the plan and, unless this is a dry run, does what it says. What was
+// done before an error is printed, too.
+func (o *pruneOptions) follow(ctx context.Context, out io.Writer, plan *prune.Plan) (err error) {
+	line := func(d prune.Deletion) error {
+		_, err := fmt.Fprintln(out, sanitize.Text(d.Line()))
+		return err
+	}
+	if o.format == "json" {
+		line = func(prune.Deletion) error { return nil }
+	} else if err = show(out, o.format, pruning{plan}); err != nil {
+		return err
+	}
+	if o.dryRun {
+		for _, d := range plan.Deletions {
+			err = cmp.Or(err, line(d))
+		}
+	} else {
+		err = plan.Delete(ctx, line)
+	}
+	if o.format == "json" {
+		err = errors.Join(sanitize.WriteJSON(out, plan), err)
+	}
+	return err
+}
+
+// pruning is the first part of the output: what becomes of each release.
+type pruning struct{ *prune.Plan }
+
+func (p pruning) lines() (lines []string) {
+	for _, r := range p.Kept {
+		lines = append(lines, "keep "+r.String())
+	}
+	for _, r := range p.Removed {
+		lines = append(lines, "remove "+r.String())
+	}
+	return lines
+}

@@ -1,0 +1,118 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/registry"
+)
+
+// Delete does what the plan says, in its order. done is called for each deletion
+// with what has become of it. Before the first manifest of a repository its tags, and those of
+// the repositories above it up to the parent, are compared with the plan: what was
+// pushed meanwhile may name what is to go. Errors: those of requests, and of the
+// class errdefs.ErrAborted when tags have changed; a new plan goes on from there.
+func (p *Plan) Delete(ctx context.Context, done func(Deletion) error) error {
+	checked := map[auth.Repository]bool{}
+	for i := range p.Deletions {
+		d := &p.Deletions[i]
+		if d.Tag == "" && !checked[d.at] {
+			if err := p.unchanged(ctx, d.at); err != nil {
+				return err
+			}
+			checked[d.at] = true
+		}
+		if err := p.one(ctx, d); err != nil {
+			return err
+		}
+		if err := done(*d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one does one deletion.
+func (p *Plan) one(ctx context.Context, d *Deletion) error {
+	reference := d.Digest.String()
+	if d.Tag != "" {
+		reference = d.Tag
+	}
+	path := "manifests/" + reference
+	if d.Kind == KindBlob {
+		path = "blobs/" + reference
+	}
+	err := p.client.Delete(ctx, d.at, path)
+	d.State = Deleted
+	switch {
+	case errdefs.IsNotFound(err): // it went with something else, or before
+		return nil
+	case deletesNone(err) && (d.Tag != "" && d.goes || d.Kind == KindBlob):
+		return nil // the tag goes with what it names, and the blob with the registry's clean-up
+	case deletesNone(err) && d.Tag != "":
+		d.State = Left
+		return nil
+	case errdefs.IsNotImplemented(err):
+		err = fmt.Errorf("%w; the registry has to be configured to delete (distribution: storage.delete.enabled)", err)
+	case err == nil:
+		return p.stillThere(ctx, d)
+	}
+	d.State = Planned
+	return fmt.Errorf("%s: %w", d, err)
+}
+
+// deletesNone reports whether a registry refuses to delete such things at all:
+// tags by their names, or blobs. Distribution 2 says that a tag is no digest.
+func deletesNone(err error) bool {
+	status, ok := errors.AsType[*registry.StatusError](err)
+	return errdefs.IsNotImplemented(err) || ok && status.StatusCode == http.StatusBadRequest
+}
+
+// stillThere is an error when a registry has deleted, with a tag, what that named
+// and what was to stay. It keeps the harm to one manifest.
+func (p *Plan) stillThere(ctx context.Context, d *Deletion) error {
+	if d.Tag == "" || d.goes {
+		return nil
+	}
+	_, err := p.client.Digest(ctx, d.at, d.Digest.String())
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("%s: the registry has deleted %s, which the tag named, with the tag; push it again, and do not prune here", d, d.Digest)
+	}
+	return err
+}
+
+// unchanged is an error when a repository, or one above it, has a tag that was not
+// there or named something else when the plan was made.
+func (p *Plan) unchanged(ctx context.Context, at auth.Repository) error {
+	for _, at := range append([]auth.Repository{at}, at.Above(p.parent)...) {
+		tags, err := p.client.Tags(ctx, at)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(bundle.DefaultConcurrent)
+		for _, tag := range tags {
+			group.Go(func() error {
+				now, err := p.client.Digest(ctx, at, tag)
+				switch planned, ok := p.tags[at][tag]; {
+				case errdefs.IsNotFound(err):
+					return nil
+				case err == nil && (!ok || now != planned):
+					return auth.Classed(errdefs.ErrAborted, "%s:%s has been pushed meanwhile; run the same command again", at, tag)
+				}
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
