@@ -56,6 +56,7 @@ func TestImportDirection(t *testing.T) {
 		"remotes/bundle/source": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"remotes/bundle/lock":   {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout", module + "remotes/bundle/source"},
 		"remotes/bundle/layout": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
+		"remotes/bundle/prune":  {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout"},
 		"config":                {containerd + "client", module + "cmd", module + "internal", module + "plugin"},
 		// Leaves.
 		"internal/amount":         {module},

@@ -36,7 +36,7 @@ import (
 //	delete REPOSITORY DIGEST    take content out of the registry
 //	corrupt REPOSITORY DIGEST   serve other bytes for content, of its size
 //	retag REPOSITORY TAG DIGEST move a tag
-//	fault ACTION [N] KIND REPOSITORY[@DIGEST] [once]   see cmdFault; fault none ends all
+//	fault ACTION [N] KIND REPOSITORY[@DIGEST] [once]   see cmdFault; fault none ends all, fault deletes lets it delete
 //	stalled                     wait until a request stalls
 //	partial DIR N               wait until a download in a layout has N bytes
 //	requests [KIND...]          print the requests since the last time, sorted
@@ -192,8 +192,12 @@ func cmdRetag(ts *testscript.TestScript, neg bool, args []string) {
 func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1)
 	s := sceneOf(ts)
-	if args[0] == "none" {
+	switch args[0] {
+	case "none":
 		s.registry.ResetIntercepts()
+		return
+	case "deletes":
+		s.registry.Intercept(s.registry.Deletes())
 		return
 	}
 	action, n := args[0], 0
