@@ -38,10 +38,12 @@ begins with ./ or /, or lock:FILE. A tag that has moved since then is an error.
 With -f, print Kubernetes manifests in which images are pinned. An image in a
 member's repository becomes the pinned reference of that member, whatever tag it
 has. An image that is a bundle itself, with the tag of REF, gets the digest of
-REF. Images that have a digest, and images from elsewhere, do not change. An
-image below a bundle's repository that is not a member is an error. Images are
-the strings of keys "image", and in image volumes those of "reference". Nothing
-else changes, not even comments or the order.`,
+REF. An image that was copied into the bundle becomes the copy, by its tag or
+digest. Other images that have a digest, and images from elsewhere, do not
+change. An image below a bundle's repository that is not a member is an error,
+and so is another tag of an image that was copied. Images are the strings of
+keys "image", and in image volumes those of "reference". Nothing else changes,
+not even comments or the order.`,
 		Example: `  nestctl resolve --format kustomize registry.example.com/org/app:v1
   nestctl resolve --format lock registry.example.com/org/app:v1 > app.lock
   nestctl resolve -f deploy/ registry.example.com/org/app:v1 | kubectl apply -f -`,
@@ -70,7 +72,7 @@ func (o *resolveOptions) flags(c *cobra.Command) {
 	c.Flags().StringVar(&o.platform, "platform", "", "platform of the members (default: this host's; for a lock all)")
 	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env, kustomize or lock")
 	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "Kubernetes manifests: a file, a directory with *.yaml, *.yml and *.json, or - for standard input; repeatable")
-	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images below a bundle's repository that are not members unchanged")
+	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images unchanged that are below a bundle's repository or come from where its members were copied from, and are not among them")
 }
 
 // check checks the flags that cannot be combined.
@@ -186,6 +188,9 @@ func pinMembers(pinned []bundle.Pinned) []pin.Member {
 	members := make([]pin.Member, len(pinned))
 	for i, p := range pinned {
 		members[i] = pin.Member{Namespace: p.Namespace, Target: p.Target, Repository: p.Repository, Digest: p.Digest}
+		for _, o := range p.Origins {
+			members[i].Origins = append(members[i].Origins, pin.Origin(o))
+		}
 	}
 	return members
 }

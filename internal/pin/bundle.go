@@ -26,6 +26,7 @@ type Member struct {
 	Target     auth.Repository // the repository of that path, which manifests name
 	Repository auth.Repository // the one that has the content, which may be above the target
 	Digest     digest.Digest
+	Origins    []Origin // where it was copied from, as the index says
 }
 
 // Ref is the reference that pins the member, repository@digest.
@@ -87,13 +88,14 @@ func (b Bundle) members() string {
 type Pinner struct {
 	bundles        []Bundle
 	refs           map[string][]string // by repository for members, by repository:tag for bundles
+	copies         map[string][]copied // by the repository of their origin
 	allowUnmatched bool
 }
 
 // NewPinner returns a Pinner for the images of bundles. With allowUnmatched,
 // images below a bundle's repository that are not members do not change.
 func NewPinner(bundles []Bundle, allowUnmatched bool) *Pinner {
-	p := &Pinner{bundles, map[string][]string{}, allowUnmatched}
+	p := &Pinner{bundles, map[string][]string{}, map[string][]copied{}, allowUnmatched}
 	for _, b := range bundles {
 		if own := b.own(); own != "" {
 			p.refs[own] = append(p.refs[own], b.root())
@@ -101,36 +103,77 @@ func NewPinner(bundles []Bundle, allowUnmatched bool) *Pinner {
 		for _, m := range b.Members {
 			target := m.Target.String()
 			p.refs[target] = append(p.refs[target], m.Ref())
+			for _, o := range m.Origins {
+				from := o.Repository.String()
+				p.copies[from] = append(p.copies[from], copied{o, m, b.Ref})
+			}
 		}
 	}
 	return p
 }
 
 // Pin returns the pinned reference for an image, as [Write] needs it; "" for an
-// image that has a digest or belongs to no bundle. The tag of a member's image
-// does not matter, because the bundle says which one it is. The bundle's own
-// image with another tag is another image.
+// image that belongs to no bundle. The tag of a member's image does not matter,
+// because the bundle says which one it is. The bundle's own image with another
+// tag is another image. An image elsewhere becomes the member that was copied
+// from there, by tag or by digest (origin.go). Other images with a digest do not
+// change.
 //
 // It is an error when an image is ambiguous, and of class errdefs.ErrNotFound
-// when it is below a bundle's repository without being a member.
+// when it is below a bundle's repository without being a member, or when the
+// bundles have copies from its repository, but not of its tag.
 func (p *Pinner) Pin(image string) (string, error) {
 	image = strings.TrimSpace(image)
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
 		return "", p.unmatched(image, image, err)
 	}
-	if _, pinned := named.(reference.Digested); pinned {
+	w := wanted{image: image, repository: named.Name()}
+	if digested, ok := named.(reference.Digested); ok {
+		w.digest = digested.Digest()
+	} else {
+		w.tag = reference.TagNameOnly(named).(reference.Tagged).Tag()
+	}
+	return p.find(w)
+}
+
+// wanted is what an image says.
+type wanted struct {
+	image      string // as it is written, for errors
+	repository string // in full
+	tag        string // "" when there is a digest, or when nobody says it
+	digest     digest.Digest
+}
+
+// find returns the pinned reference, as Pin does.
+func (p *Pinner) find(w wanted) (string, error) {
+	if !p.inside(w.repository) {
+		return p.findCopy(w)
+	}
+	if w.digest != "" {
 		return "", nil
 	}
-	refs := slices.Concat(p.refs[named.Name()], p.refs[reference.TagNameOnly(named).String()])
+	refs := slices.Concat(p.refs[w.repository], p.refs[w.repository+":"+w.tag])
 	slices.Sort(refs)
 	switch refs = slices.Compact(refs); len(refs) {
 	case 0:
-		return "", p.unmatched(image, named.Name(), nil)
+		return "", p.unmatched(w.image, w.repository, nil)
 	case 1:
 		return refs[0], nil
 	}
-	return "", &usage.Avoidable{Err: fmt.Errorf("image %s: may be %s", image, strings.Join(refs, " or ")), By: ByPlatform}
+	return "", ambiguous(w, refs)
+}
+
+func ambiguous(w wanted, refs []string) error {
+	return &usage.Avoidable{Err: fmt.Errorf("image %s: may be %s", w.image, strings.Join(refs, " or ")), By: ByPlatform}
+}
+
+// inside reports whether a repository is a bundle's own, or below one: there,
+// what a bundle says about origins counts for nothing.
+func (p *Pinner) inside(repository string) bool {
+	return slices.ContainsFunc(p.bundles, func(b Bundle) bool {
+		return repository == b.Repository.String() || b.above(repository)
+	})
 }
 
 // unmatched is the error for an image below a bundle's repository that would

@@ -19,7 +19,7 @@ func TestImagesOfBundlesArePinned(t *testing.T) {
 		return r
 	}
 	member := func(target, at string) Member {
-		return Member{"x", repository(target), repository(at), digest.FromString(target)}
+		return Member{"x", repository(target), repository(at), digest.FromString(target), nil}
 	}
 	bundle := func(tag, at string, members ...Member) Bundle {
 		return Bundle{Ref: at, Tag: tag, Repository: repository(at), Digest: digest.FromString(at), Members: members}

@@ -25,15 +25,15 @@ func TestMembersAreListed(t *testing.T) {
 		members []Member
 		want    string
 	}{
-		"references":            {"ref", []Member{{"web", web, web, d}, {"", app, app, d}}, "r.example.com/app/web@sha256:0123\nr.example.com/app@sha256:0123\n"},
-		"JSON":                  {"json", []Member{{"web", web, app, d}}, `"ref": "r.example.com/app@sha256:0123"`},
+		"references":            {"ref", []Member{{"web", web, web, d, nil}, {"", app, app, d, nil}}, "r.example.com/app/web@sha256:0123\nr.example.com/app@sha256:0123\n"},
+		"JSON":                  {"json", []Member{{"web", web, app, d, nil}}, `"ref": "r.example.com/app@sha256:0123"`},
 		"no members in JSON":    {"json", nil, "[]\n"},
-		"variables":             {"env", []Member{{"web", web, web, d}, {"", app, app, d}}, "WEB_IMAGE=r.example.com/app/web@sha256:0123\nIMAGE=r.example.com/app@sha256:0123\n"},
-		"what is not in a name": {"env", []Member{{"tools/x-1", web, web, d}, {"7zip", web, web, d}}, "TOOLS_X_1_IMAGE=r.example.com/app/web@sha256:0123\n_7ZIP_IMAGE=r.example.com/app/web@sha256:0123\n"},
-		"a variable twice":      {"env", []Member{{"a-b", web, web, d}, {"a/b", web, web, d}}, "would both be A_B_IMAGE"},
-		"a kustomization":       {"kustomize", []Member{{"web", web, web, d}}, "images:\n- name: r.example.com/app/web\n  digest: sha256:0123\n"},
-		"found elsewhere":       {"kustomize", []Member{{"web", web, app, d}}, "images:\n- name: r.example.com/app/web\n  newName: r.example.com/app\n  digest: sha256:0123\n"},
-		"an image twice":        {"kustomize", []Member{{"web", web, web, d}, {"web", web, app, d}}, "would both be r.example.com/app/web"},
+		"variables":             {"env", []Member{{"web", web, web, d, nil}, {"", app, app, d, nil}}, "WEB_IMAGE=r.example.com/app/web@sha256:0123\nIMAGE=r.example.com/app@sha256:0123\n"},
+		"what is not in a name": {"env", []Member{{"tools/x-1", web, web, d, nil}, {"7zip", web, web, d, nil}}, "TOOLS_X_1_IMAGE=r.example.com/app/web@sha256:0123\n_7ZIP_IMAGE=r.example.com/app/web@sha256:0123\n"},
+		"a variable twice":      {"env", []Member{{"a-b", web, web, d, nil}, {"a/b", web, web, d, nil}}, "would both be A_B_IMAGE"},
+		"a kustomization":       {"kustomize", []Member{{"web", web, web, d, nil}}, "images:\n- name: r.example.com/app/web\n  digest: sha256:0123\n"},
+		"found elsewhere":       {"kustomize", []Member{{"web", web, app, d, nil}}, "images:\n- name: r.example.com/app/web\n  newName: r.example.com/app\n  digest: sha256:0123\n"},
+		"an image twice":        {"kustomize", []Member{{"web", web, web, d, nil}, {"web", web, app, d, nil}}, "would both be r.example.com/app/web"},
 	} {
 		var out bytes.Buffer
 		if err := List(&out, test.format, test.members); err != nil {

@@ -11,7 +11,8 @@
 //     input;
 //   - write.go: [Write] joins them, with the references that a function returns
 //     for images;
-//   - bundle.go: [Pinner] is such a function, for the images of bundles;
+//   - bundle.go: [Pinner] is such a function, for the images of bundles, and
+//     for those that were copied into bundles (origin.go);
 //   - list.go: [List] writes the references themselves, for other tools.
 //
 // Nothing here makes requests or walks a bundle: the caller does so, and
