@@ -1,10 +1,13 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/registriesconf"
@@ -46,8 +49,13 @@ func (d *doctor) checkMirror(tables registriesconf.Config, registry string) []Pr
 	location := d.config.Gateway.Address + "/" + gateway.InPath(registry)
 	switch {
 	case found && len(table.Mirrors) > 0 && table.Mirrors[0].Location == location && table.Mirrors[0].PullFrom == "" && !table.DigestOnly:
-		if table.Mirrors[0].Insecure {
-			return []Problem{{fmt.Sprintf("%s: the mirror %s is insecure, so that any process on the node can pretend to be the gateway", table.File, location), "remove insecure"}}
+		// A table for the address counts for the mirror, too.
+		own, _ := tables.Find(location)
+		if own.Blocked {
+			return []Problem{{fmt.Sprintf("%s blocks %s, and with it the gateway, which podman and its like pass by", own.File, own.Prefix), "remove blocked"}}
+		}
+		if own.Insecure || table.Mirrors[0].Insecure {
+			return []Problem{{fmt.Sprintf("%s: the mirror %s is insecure, so that any process on the node can pretend to be the gateway", cmp.Or(own.File, table.File), location), "remove insecure"}}
 		}
 		for _, other := range tables.Below(registry) {
 			d.note(fmt.Sprintf("%s has a table for %s: pulls below that do not go through the gateway", other.File, other.Prefix), "remove the table if they should")
@@ -77,7 +85,24 @@ func (d *doctor) noteOwnRegistries() {
 func (d *doctor) containersPair() (*pair, []Problem) {
 	ca, certificate, key := node.ContainersCertificates(d.config.Gateway.Address)
 	p := &pair{hosts: filepath.Dir(ca), forGroup: d.installation.AllowGroup != ""}
-	return p, d.read(p, ca, [2]string{certificate, key})
+	return p, append(d.checkPairs(p.hosts), d.read(p, ca, [2]string{certificate, key})...)
+}
+
+// checkPairs looks for a certificate or key of somebody else's that stands
+// alone, for which these programs do not use the directory's host at all.
+func (d *doctor) checkPairs(dir string) (all []Problem) {
+	names, err := registriesDisk{d}.Names(dir)
+	if err != nil {
+		return problemsOf(err, "run nestctl doctor as root")
+	}
+	for _, name := range names {
+		base, ext := strings.TrimSuffix(name, filepath.Ext(name)), filepath.Ext(name)
+		other := map[string]string{".cert": ".key", ".key": ".cert"}[ext]
+		if other != "" && base != "client" && !slices.Contains(names, base+other) {
+			all = append(all, Problem{fmt.Sprintf("%s: there is no %s beside it, so that podman and its like pass the gateway by", filepath.Join(dir, name), base+other), "move it away"})
+		}
+	}
+	return all
 }
 
 // registriesDisk is the node with the files of registries.conf.

@@ -40,6 +40,17 @@ func TestDoctorChecksContainers(t *testing.T) {
 			n.Edit(dropIn, "[[registry.mirror]]\n", "[[registry.mirror]]\ninsecure = true\n")
 		},
 			want: "problem: " + dropIn + ": the mirror * is insecure, so that any process *; fix: remove insecure"},
+		{name: "insecure loopback", spoil: func(n *machine, _ string) {
+			n.Put(map[string]string{site: "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n"})
+		}, want: "problem: " + site + ": the mirror * is insecure, so that any process *; fix: remove insecure"},
+		{name: "blocked loopback", spoil: func(n *machine, _ string) {
+			n.Put(map[string]string{site: "[[registry]]\nlocation = \"127.0.0.1\"\nblocked = true\n"})
+		}, want: "problem: " + site + " blocks 127.0.0.1, and with it the gateway, which podman and its like pass by; fix: remove blocked"},
+		{name: "another certificate", spoil: func(n *machine, certs string) {
+			n.Put(map[string]string{certs + "/admin.cert": string(n.Read(certs + "/client.cert")), certs + "/admin.key": string(n.Read(certs + "/client.key"))})
+		}, want: "no problem found"},
+		{name: "a certificate alone", spoil: func(n *machine, certs string) { n.Put(map[string]string{certs + "/admin.cert": "x"}) },
+			want: "problem: */admin.cert: there is no admin.key beside it, so that podman and its like pass the gateway by; fix: move it away"},
 		{name: "not first", spoil: func(n *machine, _ string) {
 			n.Edit(dropIn, "[[registry.mirror]]\n", "[[registry.mirror]]\nlocation = 'one.test'\n\n[[registry.mirror]]\n")
 		}, want: "problem: " + dropIn + ": the first mirror of reg.test is not *, or not for all pulls; fix: *"},

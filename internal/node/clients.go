@@ -66,6 +66,12 @@ func clients() []client {
 		{
 			name:  Containers,
 			signs: []string{"/usr/bin/podman", "/usr/bin/buildah", "/usr/bin/skopeo", "/usr/bin/crio", "/usr/local/bin/podman", "/usr/local/bin/crio", "/etc/crio"},
+			refuses: func(o Options) error {
+				if !strings.HasPrefix(o.Address, "[") {
+					return nil
+				}
+				return fmt.Errorf("these programs cannot name a mirror at the IPv6 address %s, and would pull nothing at all; use an address on 127.0.0.1", o.Address)
+			},
 		},
 		{
 			name:    BuildKit,

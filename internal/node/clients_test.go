@@ -162,6 +162,12 @@ func TestClientThatCannotWorkIsRefused(t *testing.T) {
 	_, err := Install(t.Context(), n.Root, Options{Mode: "node", Registries: []string{"reg.test"}, For: []string{"docker"}})
 	n.Must(err)
 	refused("installed for", Options{Mode: "pod", Registries: []string{"reg.test"}})
+	before := n.Tree()
+	_, err = Install(t.Context(), n.Root, Options{Mode: "node", Registries: []string{"reg.test"}, Address: "[::1]:7117", For: []string{Containers}})
+	if !errors.As(err, new(usage.Error)) || !strings.HasPrefix(err.Error(), "for containers: these programs cannot name a mirror at the IPv6 address [::1]:7117") {
+		t.Errorf("an address that podman cannot name: %v", err)
+	}
+	n.WantTree(before)
 	for _, bad := range []string{"", "Docker", "docker,", "docker, k3s", "../docker"} {
 		if _, err := Install(t.Context(), filepath.Join(n.Root, "nowhere"), Options{For: []string{bad}}); !errors.As(err, new(usage.Error)) || !strings.HasPrefix(err.Error(), "for ") {
 			t.Errorf("%q: %v", bad, err)

@@ -38,6 +38,7 @@ func ContainersCertificates(address string) (ca, certificate, key string) {
 // containersPlan is what is planned for these programs.
 type containersPlan struct {
 	tables registriesconf.Config
+	text   []byte // the tables, as a file
 	sites  []site // where the gateway goes to in place of them
 	notes  []string
 }
@@ -58,6 +59,12 @@ func (i installed) planContainers(o Options) (p containersPlan, err error) {
 		if err := i.addContainers(&p, theirs, registry, o.Address); err != nil {
 			return p, err
 		}
+	}
+	if p.text, err = p.tables.Render(); err != nil {
+		return p, err
+	}
+	if _, err := registriesconf.Parse(containersDropIn, p.text); err != nil {
+		return p, err // tables of different files that cannot be in one
 	}
 	merged := registriesconf.Merge(registriesconf.With(files, registriesconf.File{Path: containersDropIn, Registries: p.tables}))
 	for _, ours := range p.tables {
@@ -176,14 +183,10 @@ func (i installed) dropIn(p containersPlan) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
-	text, err := p.tables.Render()
-	if err != nil {
-		return file{}, err
-	}
 	e, ok := i.record.entry(containersDropIn)
 	switch {
 	case current == nil || ok && e.ours(current):
-		return file{path: containersDropIn, contents: newContents(slices.Concat([]byte(containersMarker), text), 0o644)}, nil
+		return file{path: containersDropIn, contents: newContents(slices.Concat([]byte(containersMarker), p.text), 0o644)}, nil
 	case !ok:
 		return file{}, fmt.Errorf("%s: is not of this installation; move it away", containersDropIn)
 	}

@@ -193,7 +193,12 @@ func TestContainersRefuse(t *testing.T) {
 		"a bad location":     {map[string]string{otherDropIn: "[[registry]]\nprefix = \"reg.test\"\nlocation = \"No\\u001b\"\n"}, otherDropIn + ": location ", nil},
 		"the gateway itself": {map[string]string{otherDropIn: "[[registry]]\nprefix = \"reg.test\"\nlocation = \"localhost:7117/reg.test\"\n"}, otherDropIn + ": location of reg.test is the gateway itself", nil},
 		"a later file":       {map[string]string{"/etc/containers/registries.conf.d/zzzz.conf": table}, "/etc/containers/registries.conf.d/zzzz.conf: ", nil},
-		"our name":           {map[string]string{containersDropIn: "# mine\n"}, containersDropIn + ": is not of this installation", nil},
+		"a directory":        {map[string]string{otherDropIn + "/notes": ""}, otherDropIn + ": is not a regular file", nil},
+		"tables of two files that cannot be in one": {map[string]string{
+			registriesConf: "[[registry]]\nprefix = \"reg.test\"\nlocation = \"shared.test\"\ninsecure = true\n",
+			otherDropIn:    "[[registry]]\nprefix = \"other.test\"\nlocation = \"shared.test\"\n",
+		}, containersDropIn + `: [[registry]] "reg.test" and "other.test": only one of them is insecure`, nil},
+		"our name": {map[string]string{containersDropIn: "# mine\n"}, containersDropIn + ": is not of this installation", nil},
 		"a link": {nil, otherDropIn + ": is not a regular file", func(n *machine) {
 			n.Put(map[string]string{"/etc/containers/registries.conf.d/.keep": "", "/etc/other.conf": table})
 			n.Must(os.Symlink("../../other.conf", n.Path(otherDropIn)))
@@ -211,7 +216,7 @@ func TestContainersRefuse(t *testing.T) {
 				test.spoil(n)
 			}
 			before := n.Tree()
-			if err := n.install(forContainers("reg.test")); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\x1b") {
+			if err := n.install(forContainers("reg.test", "other.test")); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\x1b") {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 			n.WantTree(before)

@@ -103,7 +103,25 @@ func TestStayFollowsK3sStart(t *testing.T) {
 	mirrors := map[string]string{"reg.test": "near.test"}
 	startK3s(n, certs, "k3s", mirrors)
 	n.Must(install(n, node.Options{Mode: "node", Registries: []string{"reg.test", "other.test"}, For: []string{node.K3s}, NoSystemd: true}))
-	synctest.Test(t, func(t *testing.T) {
+	stays(n, func() {
+		startK3s(n, certs, "k3s", mirrors)
+		whole := n.Read(certs + "/reg.test/hosts.toml")
+		n.Put(map[string]string{certs + "/reg.test/hosts.toml": "[host.\"https"})
+		time.Sleep(3 * time.Second)
+		n.Put(map[string]string{certs + "/reg.test/hosts.toml": string(whole)})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		hosts, err := config.ParseHosts("", n.Read(certs+"/reg.test/hosts.toml"))
+		if err != nil || len(hosts.Hosts) != 2 || hosts.Hosts[0].URL != "https://127.0.0.1:7117" {
+			t.Errorf("after ten seconds: %+v, %v", hosts, err)
+		}
+	})
+}
+
+// stays lets things happen after a minute in which nothing has changed, while an installation follows what others write.
+func stays(n *nodetest.Machine, happens func()) {
+	n.T.Helper()
+	synctest.Test(n.T, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		var wrote []string
@@ -116,22 +134,40 @@ func TestStayFollowsK3sStart(t *testing.T) {
 		if wrote != nil {
 			t.Errorf("nothing had changed, and it wrote %q", wrote)
 		}
-		startK3s(n, certs, "k3s", mirrors)
-		whole := n.Read(certs + "/reg.test/hosts.toml")
-		n.Put(map[string]string{certs + "/reg.test/hosts.toml": "[host.\"https"})
-		time.Sleep(3 * time.Second)
-		n.Put(map[string]string{certs + "/reg.test/hosts.toml": string(whole)})
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		hosts, err := config.ParseHosts("", n.Read(certs+"/reg.test/hosts.toml"))
-		if err != nil || len(hosts.Hosts) != 2 || hosts.Hosts[0].URL != "https://127.0.0.1:7117" {
-			t.Errorf("after ten seconds: %+v, %v", hosts, err)
-		}
+		happens()
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// TestStayFollowsRegistriesConf: what an administrator writes for podman and its like, in whichever of their files, is taken
+// over within seconds, and taken back when the file is removed.
+func TestStayFollowsRegistriesConf(t *testing.T) {
+	const dropIn = "/etc/containers/registries.conf.d/zzz-nested.conf"
+	for _, path := range []string{
+		"/etc/containers/registries.conf", "/etc/containers/registries.conf.d/50-site.conf", "/etc/containers/registries.rootful.conf.d/50-site.conf",
+		"/usr/share/containers/registries.conf", "/usr/share/containers/registries.conf.d/50-vendor.conf",
+	} {
+		n := nodetest.New(t, map[string]string{filepath.Dir(path) + "/notes": ""})
+		n.Must(install(n, node.Options{Mode: "node", Registries: []string{"reg.test"}, For: []string{node.Containers}, NoSystemd: true}))
+		before := string(n.Read(dropIn))
+		stays(n, func() {
+			n.Put(map[string]string{path: "[[registry]]\nlocation = \"reg.test\"\n[[registry.mirror]]\nlocation = \"near.test\"\n"})
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if got := string(n.Read(dropIn)); !strings.Contains(got, "'127.0.0.1:7117/reg.test'") || !strings.Contains(got, "'near.test'") {
+				t.Errorf("%s: after ten seconds\n%s", path, got)
+			}
+			n.Must(os.Remove(n.Path(path)))
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if got := string(n.Read(dropIn)); got != before {
+				t.Errorf("%s is gone, and there is\n%s", path, got)
+			}
+		})
+	}
 }
 
 func install(n *nodetest.Machine, o node.Options) error {

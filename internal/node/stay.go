@@ -57,9 +57,11 @@ func Stay(ctx context.Context, root string, every time.Duration, report func(Cha
 func (o *Options) stateOfHosts(root string) string {
 	var state strings.Builder
 	if slices.Contains(o.For, Containers) {
-		for _, path := range append(glob(root, registriesconf.Dir, "registries.conf"), glob(root, registriesconf.DropIn("*.conf"))...) {
-			if info, err := os.Stat(path); err == nil {
-				fmt.Fprintln(&state, path, info.Size(), info.ModTime())
+		for _, pattern := range registriesconf.Patterns() {
+			for _, path := range glob(root, pattern) {
+				if info, err := os.Stat(path); err == nil {
+					fmt.Fprintln(&state, path, info.Size(), info.ModTime())
+				}
 			}
 		}
 	}

@@ -13,6 +13,31 @@ const Dir = "/etc/containers"
 // administrator's of the same name replaces each.
 const vendorDir = "/usr/share/containers"
 
+// mains are the main files, of which the first that exists counts.
+func mains() []string {
+	return []string{filepath.Join(Dir, "registries.conf"), filepath.Join(vendorDir, "registries.conf")}
+}
+
+// dropInDirs are the directories of drop-ins, of which an earlier one's replaces
+// a later one's of the same name. Newer versions read those with rootful in
+// their names when root pulls.
+func dropInDirs() []string {
+	var all []string
+	for _, dir := range []string{Dir, vendorDir} {
+		all = append(all, filepath.Join(dir, "registries.rootful.conf.d"), filepath.Join(dir, "registries.conf.d"))
+	}
+	return all
+}
+
+// Patterns are those of the paths of all files that [Read] may read.
+func Patterns() []string {
+	all := mains()
+	for _, dir := range dropInDirs() {
+		all = append(all, filepath.Join(dir, "*.conf"))
+	}
+	return all
+}
+
 // DropIn is the path of an administrator's drop-in.
 func DropIn(name string) string { return filepath.Join(Dir, "registries.conf.d", name) }
 
@@ -51,9 +76,7 @@ func Read(d Disk, without string) ([]File, error) {
 
 // find lists the files: a main file, then the drop-ins by their names.
 func find(d Disk) (paths []string, err error) {
-	var dropIns []string
-	for _, dir := range []string{Dir, vendorDir} {
-		main := filepath.Join(dir, "registries.conf")
+	for _, main := range mains() {
 		data, err := d.Data(main)
 		if err != nil {
 			return nil, err
@@ -61,13 +84,16 @@ func find(d Disk) (paths []string, err error) {
 		if data != nil && paths == nil {
 			paths = []string{main}
 		}
-		names, err := d.Names(main + ".d")
+	}
+	var dropIns []string
+	for _, dir := range dropInDirs() {
+		names, err := d.Names(dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
 			if strings.HasSuffix(name, ".conf") && !slices.ContainsFunc(dropIns, named(name)) {
-				dropIns = append(dropIns, filepath.Join(main+".d", name))
+				dropIns = append(dropIns, filepath.Join(dir, name))
 			}
 		}
 	}

@@ -70,7 +70,18 @@ func Parse(name string, text []byte) (File, error) {
 		}
 		r.File = name
 	}
+	for i, r := range file.Registries {
+		if at := slices.IndexFunc(file.Registries[:i], r.contradicts); at >= 0 {
+			return File{}, fmt.Errorf("%s: [[registry]] %s and %s: only one of them is insecure or blocked, and they have one location, for which podman refuses the file; make them agree", name, sanitize.Quote(file.Registries[at].Prefix), sanitize.Quote(r.Prefix))
+		}
+	}
 	return File{name, file.Registries}, nil
+}
+
+// contradicts reports whether no file can have both tables: they have one
+// location, and say different things of it.
+func (r Registry) contradicts(other Registry) bool {
+	return cmp.Or(r.Location, r.Prefix) == cmp.Or(other.Location, other.Prefix) && (r.Insecure != other.Insecure || r.Blocked != other.Blocked)
 }
 
 // positioned is a TOML error with its position, and without what the file says.

@@ -103,6 +103,8 @@ func TestRefused(t *testing.T) {
 		table + `location = "r"` + "\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"m\"\npull-from-mirror = \"all\"",
 		table + `location = "r"` + "\n[[registry.mirror]]\nlocation = \"m\"\npull-from-mirror = \"\\u001b[2J\"",
 		"[registries.insecure]\nregistries = [\"r\"]",
+		table + "prefix = \"a\"\nlocation = \"r\"\ninsecure = true\n" + table + "prefix = \"b\"\nlocation = \"r/\"\n",
+		table + "location = \"r\"\nblocked = true\n" + table + "prefix = \"b\"\nlocation = \"r\"\n",
 	} {
 		_, err := Parse("/etc/f.conf", []byte(text))
 		if err == nil || !strings.HasPrefix(err.Error(), "/etc/f.conf") || strings.Contains(err.Error(), "\x1b") {
@@ -143,6 +145,10 @@ func TestRead(t *testing.T) {
 		"/usr/share/containers/registries.conf.d/00-a.conf":  "bad",
 		"/usr/share/containers/registries.conf.d/50-v.conf":  "",
 		"/etc/containers/registries.conf.d/00-a.conf":        "",
+		"/etc/containers/registries.conf.d/c.conf":           "bad",
+		"/etc/containers/registries.rootful.conf.d/c.conf":   "",
+		"/etc/containers/registries.rootful.conf.d/a.conf":   "",
+		"/etc/containers/registries.rootless.conf.d/a.conf":  "bad",
 		"/etc/containers/registries.conf.d/b.conf":           "",
 		"/etc/containers/registries.conf.d/zzz-nested.conf":  "bad",
 		"/etc/containers/registries.conf.d/zzzz.conf":        "",
@@ -157,8 +163,8 @@ func TestRead(t *testing.T) {
 	for _, f := range With(files, File{Path: DropIn("zzz-nested.conf")}) {
 		paths = append(paths, f.Path)
 	}
-	const etc = "/etc/containers/registries.conf"
-	want := []string{etc, etc + ".d/00-a.conf", "/usr/share/containers/registries.conf.d/50-v.conf", etc + ".d/b.conf", etc + ".d/zzz-nested.conf", etc + ".d/zzzz.conf"}
+	const etc, rootful = "/etc/containers/registries.conf", "/etc/containers/registries.rootful.conf.d/"
+	want := []string{etc, etc + ".d/00-a.conf", "/usr/share/containers/registries.conf.d/50-v.conf", rootful + "a.conf", etc + ".d/b.conf", rootful + "c.conf", etc + ".d/zzz-nested.conf", etc + ".d/zzzz.conf"}
 	if !reflect.DeepEqual(paths, want) {
 		t.Errorf("%q", paths)
 	}

@@ -39,6 +39,12 @@ func TestRegistryInThePath(t *testing.T) {
 			if n := s.FetchBy(asked, root); n < 5 {
 				t.Errorf("%d manifests and blobs", n)
 			}
+			s.Registry.ResetLog()
+			for _, spelled := range []string{strings.Replace(at, "_", "%5F", 1), strings.Replace(at, "_", "%3A", 1), strings.Replace(at, "_", "%255F", 1), strings.Replace(at, "/v2/", "/v2/%2E/", 1), strings.Replace(at, "/v2/", "/v2%2F", 1), at + "%2Forg"} {
+				if got := s.ask(spelled + "/app/tags/list"); got.Status < 400 || s.Registry.Count() > 0 {
+					t.Errorf("%s: %+v", spelled, got)
+				}
+			}
 			list := s.ask(at + "/org/app/tags/list?n=1")
 			if list.Status != http.StatusOK || list.Header.Get("Oci-Namespace") != "" {
 				t.Errorf("%+v", list)
@@ -92,6 +98,20 @@ func TestNamedRegistry(t *testing.T) {
 		{nil, "reg.example.com.evil/org/app", ""},
 		{nil, "reg_example.com/org/app", ""},
 		{nil, "_/org/app", ""},
+		{nil, "_5000/org/app", ""},
+		{nil, "reg.example.com_/org/app", ""},
+		{nil, "reg.example.com_5000_/org/app", ""},
+		{nil, "reg.example.com:5000/org/app", ""},
+		{nil, "reg.example.com.5000/org/app", ""},
+		{nil, "REG.example.com/org/app", ""},
+		{nil, "reg.example.com%5F5000/org/app", ""},
+		{nil, "reg_example.com_5000/org/app", ""},
+		{nil, "[::1]_5000/app", ""},
+		{nil, "__1_5000/app", ""},
+		{nil, "docker.io/reg.example.com/org/app", "docker.io reg.example.com/org/app"},
+		{nil, "index.docker.io/library/nginx", ""}, // nobody's name for it in a path
+		{nil, "registry-1.docker.io/library/nginx", ""},
+		{nil, "library/nginx", ""},
 		{nil, "org/app", ""},
 		{nil, "", ""},
 		{[]string{"reg.example.com:5000"}, "org/app", "reg.example.com:5000 org/app"},
@@ -101,6 +121,13 @@ func TestNamedRegistry(t *testing.T) {
 		{[]string{"reg.example.com"}, "docker.io/library/nginx", "reg.example.com docker.io/library/nginx"}, // of a proxy
 		{[]string{"reg.example.com"}, "reg.example.com_5000/org/app", ""},
 		{[]string{"docker.io"}, "localhost_5000/app", ""},
+		{[]string{"docker.io"}, "docker.io/library/nginx", "docker.io library/nginx"},
+		{[]string{"index.docker.io"}, "docker.io/library/nginx", ""},
+		{[]string{"reg.example.com:5000"}, "reg.example.com:5000/org/app", ""},
+		{[]string{"reg.example.com:5000"}, "REG.example.com_5000/org/app", ""},
+		{[]string{"REG.example.com:5000"}, "reg.example.com_5000/org/app", ""},
+		{[]string{"reg.example.com"}, "reg.example.com_5001/org/app", "reg.example.com reg.example.com_5001/org/app"}, // no registry here
+		{[]string{"[::1]:5000"}, "[__1]_5000/app", "[::1]:5000 app"},
 		{[]string{"elsewhere.example.com"}, "reg.example.com_5000/org/app", ""},
 		{[]string{"elsewhere.example.com"}, "org/app", ""},
 		{[]string{"reg.example.com_5000"}, "org/app", ""},
