@@ -38,7 +38,7 @@ type mover struct {
 	manifests map[digest.Digest][]byte
 	held      int64            // total bytes of manifests
 	tagged    map[copyKey]bool // content that gets a tag
-	blobs     map[digest.Digest]*movedBlob
+	blobs     *movedBlobs
 	plains    map[*Node]ocispec.Descriptor // replacements of nodes in plain indexes
 }
 
@@ -68,7 +68,7 @@ func newMover(registries *registry.Client, parent auth.Repository, concurrent in
 		limiter:      semaphore.NewWeighted(int64(cmp.Or(concurrent, DefaultConcurrent))),
 		manifests:    map[digest.Digest][]byte{},
 		tagged:       map[copyKey]bool{},
-		blobs:        map[digest.Digest]*movedBlob{},
+		blobs:        newMovedBlobs(),
 		plains:       map[*Node]ocispec.Descriptor{},
 	}
 }
