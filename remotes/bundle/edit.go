@@ -274,7 +274,7 @@ func (e *Edit) anchor(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := (&transfer{m, newOwner(b, e.registries, false), Options{}}).moveAll(ctx); err != nil {
+		if err := (&transfer{mover: m, owner: newOwner(b, e.registries, false)}).moveAll(ctx); err != nil {
 			return err
 		}
 	}
