@@ -78,6 +78,8 @@ func TestImportDirection(t *testing.T) {
 		"internal/ctd":    {module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"internal/daemon": {containerd + "client", module + "cmd", module + "plugin", module + "remotes/bundle", module + "internal/node", module + "internal/doctor", module + "internal/registrytest"},
 		"internal/pin":    {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/gateway", module + "remotes/bundle"},
+		// It reads, and asks nobody.
+		"internal/sources": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/registry", module + "remotes/gateway", module + "remotes/bundle"},
 		// It is given what is to be done with the requests.
 		"internal/intercept": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes"},
 		// Who installs does not look, and who looks installs nothing in other ways.

@@ -8,7 +8,7 @@
 //     positions of its images. Parsers find them (yaml.go with position.go;
 //     json.go);
 //   - read.go: [Read] reads the streams of files, directories and standard
-//     input;
+//     input; [ReadTexts] their texts, for package sources;
 //   - write.go: [Write] joins them, with the references that a function returns
 //     for images;
 //   - bundle.go: [Pinner] is such a function, for the images of bundles, and

@@ -21,11 +21,33 @@ const maxSize = 8 << 20
 // most once, for stdin. It returns a stream for each file, in the order of
 // paths. It returns the cause of ctx's end even when a pipe waits for a writer.
 func Read(ctx context.Context, stdin io.Reader, paths []string) ([]*Stream, error) {
+	texts, err := ReadTexts(ctx, stdin, paths, "Kubernetes manifests")
+	if err != nil {
+		return nil, err
+	}
+	streams := make([]*Stream, len(texts))
+	for i, t := range texts {
+		if streams[i], err = parse(t.Name, t.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	return streams, nil
+}
+
+// Text is the text of a file, and the file's name for errors.
+type Text struct {
+	Name  string
+	Bytes []byte
+}
+
+// ReadTexts is [Read] without looking into the files, which are called what in
+// errors.
+func ReadTexts(ctx context.Context, stdin io.Reader, paths []string, what string) ([]Text, error) {
 	files, err := filesOf(paths)
 	if err != nil {
 		return nil, err
 	}
-	streams := make([]*Stream, len(files))
+	texts := make([]Text, len(files))
 	left := maxSize
 	for i, path := range files {
 		name := path
@@ -37,13 +59,11 @@ func Read(ctx context.Context, stdin io.Reader, paths []string) ([]*Stream, erro
 			return nil, err
 		}
 		if left -= len(text); left < 0 {
-			return nil, fmt.Errorf("%s: Kubernetes manifests of more than %s", name, amount.Bytes(maxSize))
+			return nil, fmt.Errorf("%s: %s of more than %s", name, what, amount.Bytes(maxSize))
 		}
-		if streams[i], err = parse(name, text); err != nil {
-			return nil, err
-		}
+		texts[i] = Text{name, text}
 	}
-	return streams, nil
+	return texts, nil
 }
 
 // readUpTo reads a file, and no more of it than shows that it is too large.

@@ -39,6 +39,25 @@ func parse(name string, text []byte) (*Stream, error) {
 	return s, err
 }
 
+// Image is an image that a text names, as it is written there.
+type Image struct {
+	Ref  string
+	Line int
+}
+
+// Images returns the images of a text, in its order.
+func (t Text) Images() ([]Image, error) {
+	s, err := parse(t.Name, t.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	images := make([]Image, len(s.images))
+	for i, found := range s.images {
+		images[i] = Image{found.ref, found.line}
+	}
+	return images, nil
+}
+
 // at is an error about a line of the text.
 func (s *Stream) at(line int, err error) error {
 	return fmt.Errorf("%s:%d: %w", s.name, line, err)
