@@ -21,6 +21,7 @@ const (
 	ByStrategy    usage.Choice = "PublishOptions.Strategy" // another one
 	ByNewIndex    usage.Choice = "NewIndex"                // in place of EditIndex
 	ByRemove      usage.Choice = "Edit.Remove"             // of the member
+	ByCopy        usage.Choice = "AddOptions.Copy"
 )
 
 // avoidable is an error with a text and causes as those of fmt.Errorf.

@@ -11,15 +11,14 @@
 //     [Walked] is what was found, a graph of [Node] (walked.go, node.go);
 //   - pull.go with fetch.go and names.go: [Pull] brings a bundle into a
 //     [Target], such as a layout of package layout;
-//   - since.go: a pull leaves out what an [Earlier] archive has; rest.go: a copy
-//     of such a [Delta] finds it at the destination first;
 //   - copy.go: [Copy] and [Plan] bring it to another registry. Every node goes
 //     to the repository of its child namespace before the nodes that point to
 //     it (mover.go, moveblob.go). Content goes only to readers who could read
 //     it before (owner.go). An index goes as it is or in a carrier
 //     (publish.go), or is flattened (flatten.go);
 //   - edit.go with member.go and rawindex.go: [NewIndex] and [EditIndex] make
-//     indexes and publish them. [Unprotect] deletes the tags that protect the
+//     indexes and publish them. Members that are elsewhere are copied first
+//     (gather.go), to repositories that place.go chooses. [Unprotect] deletes the tags that protect the
 //     members of one (unprotect.go);
 //   - pinned.go: [Bundle.Pinned] lists the references that other tools pull,
 //     with where they were copied from (origin.go);

@@ -28,6 +28,8 @@ type Edit struct {
 	entries    []nested.Entry // of the index, without those that were added
 	members    []member       // all of them
 	fetcher    Source         // of the index that was there before
+
+	nonDistributable []string
 }
 
 // NewIndex begins an empty index for a repository.
@@ -73,7 +75,7 @@ func (e *Edit) readEntries() error {
 		if err != nil {
 			return err
 		}
-		e.members = append(e.members, member{repository: repository, child: entry.Child, desc: entry.Descriptor})
+		e.members = append(e.members, member{at: repository, repository: repository, child: entry.Child, desc: entry.Descriptor})
 	}
 	return nil
 }
@@ -85,6 +87,7 @@ type AddOptions struct {
 	ArtifactType      string            // of the index; "" leaves it
 	Property          bool              // state child namespaces also as the property of image-spec issue 1217
 	Replace           bool              // remove the entries that have the same child namespace
+	Copy              *CopySources      // for sources that are elsewhere; nil refuses them
 }
 
 // mediaType is the form of media types (RFC 6838, section 4.2).
@@ -102,14 +105,18 @@ func (o AddOptions) Check() error {
 	return nil
 }
 
-// Add adds members. It reads them first: each has to be a manifest or an index
-// in a repository below the index's, and a nested index has to be valid.
+// Add adds members. It reads them first: each has to be a manifest or an index,
+// and a nested index has to be valid. Those that are not in repositories below
+// the index's are copied there by Publish.
 func (e *Edit) Add(ctx context.Context, sources []IndexSource, o AddOptions) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	members, err := readMembers(ctx, e.registries, e.repository, sources)
+	members, err := e.newMembers(sources, o)
 	if err != nil {
+		return err
+	}
+	if err := e.readMembers(ctx, members); err != nil {
 		return err
 	}
 	if o.Replace {
@@ -182,23 +189,27 @@ type PublishOptions struct {
 	NoProtect bool
 }
 
-// Publish protects the members, and pushes the index under tags. The strategy
-// is decided for the first tag and returned.
+// Publish copies the sources that are elsewhere, protects the members, and pushes
+// the index under tags. The strategy is decided for the first tag and returned.
 func (e *Edit) Publish(ctx context.Context, tags []string, o PublishOptions) (strategy nested.Strategy, err error) {
 	data, desc, err := e.Bytes()
 	if err != nil {
 		return "", err
 	}
 	p := publisher{e.registries, data, desc}
-	if !o.NoProtect {
+	strategy = cmp.Or(o.Strategy, nested.Auto)
+	protection := e.protection(desc.Digest, o.NoProtect)
+	if err = e.gather(ctx, strategy, protection); err != nil {
+		return "", err
+	}
+	if protection != nil {
 		if err = e.manifests(ctx); err != nil {
 			return "", err
 		}
-		if err = p.protect(ctx, e.members); err != nil {
+		if err = p.protect(ctx, e.members, protection); err != nil {
 			return "", err
 		}
 	}
-	strategy = cmp.Or(o.Strategy, nested.Auto)
 	if strategy == Anchor {
 		if err = e.anchor(ctx); err != nil {
 			return "", err
@@ -219,7 +230,7 @@ func (e *Edit) manifests(ctx context.Context) error {
 	group.SetLimit(DefaultConcurrent)
 	for i := range e.members {
 		m := &e.members[i]
-		if m.manifest != nil {
+		if m.manifest != nil || m.copied {
 			continue
 		}
 		group.Go(func() (err error) {
@@ -236,11 +247,26 @@ func (e *Edit) manifests(ctx context.Context) error {
 	return group.Wait()
 }
 
+// protection chooses the tags of the members, in the order of the index; nil for
+// none.
+func (e *Edit) protection(index digest.Digest, none bool) *nested.Protection {
+	if none {
+		return nil
+	}
+	protection := nested.Protect(index)
+	for _, m := range e.members {
+		protection.Tag(m.repository, m.desc.Digest)
+	}
+	return protection
+}
+
 // protect tags each member in its own repository, so that the registry's
-// clean-up keeps it.
-func (p publisher) protect(ctx context.Context, members []member) error {
-	protection := nested.Protect(p.desc.Digest)
+// clean-up keeps it. Those that were copied have their tags.
+func (p publisher) protect(ctx context.Context, members []member, protection *nested.Protection) error {
 	for _, m := range members {
+		if m.copied {
+			continue
+		}
 		is, err := m.nested(true)
 		if err != nil {
 			return err
@@ -264,7 +290,7 @@ func (p publisher) protect(ctx context.Context, members []member) error {
 
 // anchor copies the members' content into the index's repository.
 func (e *Edit) anchor(ctx context.Context) error {
-	m := newMover(e.registries, e.repository, DefaultConcurrent, moverOptions{strategy: Anchor, single: true})
+	m := newMover(e.registries, DefaultConcurrent, moverOptions{strategy: Anchor, single: true})
 	for _, member := range e.members {
 		ref, err := member.repository.WithDigest(member.desc.Digest)
 		if err != nil {
@@ -274,7 +300,7 @@ func (e *Edit) anchor(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := (&transfer{mover: m, owner: newOwner(b, e.registries, false)}).moveAll(ctx); err != nil {
+		if _, err := m.transfer(newOwner(b, e.registries, false), e.repository, Options{}).moveAll(ctx); err != nil {
 			return err
 		}
 	}

@@ -138,16 +138,16 @@ func flattenEntry(entry map[string]json.RawMessage, e nested.Entry, plain ocispe
 
 // setPlain records which descriptor replaces a manifest or an index in plain
 // indexes.
-func (m *mover) setPlain(n *Node, desc ocispec.Descriptor) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.plains[n] = desc
+func (p *transfer) setPlain(n *Node, desc ocispec.Descriptor) {
+	p.heldMu.Lock()
+	defer p.heldMu.Unlock()
+	p.plains[n] = desc
 }
 
 // plainOf is the descriptor that replaces a manifest or an index in plain
 // indexes; empty for other content.
-func (m *mover) plainOf(n *Node) ocispec.Descriptor {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.plains[n]
+func (p *transfer) plainOf(n *Node) ocispec.Descriptor {
+	p.heldMu.Lock()
+	defer p.heldMu.Unlock()
+	return p.plains[n]
 }

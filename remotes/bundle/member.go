@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -21,7 +20,8 @@ import (
 // IndexSource is an image, artifact or index that becomes a member of an index.
 type IndexSource struct {
 	Reference auth.Reference
-	Name      string // as the entry's name; may be empty
+	Tag       string // that was written beside a digest, for the origin of a copy; may be empty
+	Name      string // as the entry's name, and the child namespace of a copy; may be empty
 }
 
 func (s IndexSource) String() string {
@@ -33,46 +33,42 @@ func (s IndexSource) String() string {
 
 // member is a member of an index that is being made.
 type member struct {
-	source     IndexSource // of a new member
-	repository auth.Repository
+	source     IndexSource     // of a new member
+	at         auth.Repository // where it is read
+	repository auth.Repository // where it is, or will be when it is copied
+	path       string          // of the child namespace; "" for one that is chosen
 	child      nested.Child
 	desc       ocispec.Descriptor // with what the index's entry says
 	manifest   []byte
+	from       *copiedSource // of a member that has to be copied first
+	copied     bool
 }
 
 // ref is the member's reference by digest.
 func (m member) ref() string { return m.repository.String() + "@" + m.desc.Digest.String() }
 
-// readMembers reads sources concurrently, and returns them in order.
-func readMembers(ctx context.Context, base remotes.Resolver, parent auth.Repository, sources []IndexSource) ([]member, error) {
-	members := make([]member, len(sources))
+// readMembers reads new members concurrently.
+func (e *Edit) readMembers(ctx context.Context, members []member) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(DefaultConcurrent)
-	for i, source := range sources {
-		group.Go(func() (err error) {
-			members[i], err = readMember(ctx, base, parent, source)
-			return err
-		})
+	for i := range members {
+		group.Go(func() error { return e.readMember(ctx, &members[i]) })
 	}
-	return members, group.Wait()
+	return group.Wait()
 }
 
 // readMember reads a source, and describes it for the index.
-func readMember(ctx context.Context, base remotes.Resolver, parent auth.Repository, source IndexSource) (member, error) {
-	m, err := newMember(parent, source)
-	if err != nil {
-		return m, err
+func (e *Edit) readMember(ctx context.Context, m *member) error {
+	open := e.openSource
+	if m.from != nil {
+		open = m.from.open
 	}
-	resolved, desc, err := base.Resolve(ctx, source.Reference.String())
+	desc, f, err := open(ctx, m.source)
 	if err != nil {
-		return m, err
-	}
-	f, err := base.Fetcher(ctx, resolved)
-	if err != nil {
-		return m, err
+		return err
 	}
 	if m.manifest, err = FetchAll(ctx, f, desc); err != nil {
-		return m, fmt.Errorf("%s: %w", source, err)
+		return fmt.Errorf("%s: %w", m.source, err)
 	}
 	m.desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
 	known := oci.IsManifestOrIndex(desc.MediaType)
@@ -81,44 +77,36 @@ func readMember(ctx context.Context, base remotes.Resolver, parent auth.Reposito
 	}
 	switch is, err := m.nested(known); {
 	case err != nil:
-		return m, err
+		return err
 	case !is && !known:
-		return m, usage.Errorf("%s is neither a manifest nor an index; name an image, an artifact or an index", source)
+		return usage.Errorf("%s is neither a manifest nor an index; name an image, an artifact or an index", m.source)
 	}
-	return m, m.describe(ctx, f)
+	return m.describe(ctx, f)
 }
 
-// newMember is the member that a source becomes in the index of a repository.
-func newMember(parent auth.Repository, source IndexSource) (member, error) {
-	m := member{source: source, repository: source.Reference.Repository()}
-	path, ok := strings.CutPrefix(m.repository.String(), parent.String()+"/")
-	if !ok {
-		return m, usage.Errorf("%s: a source has to be in a repository below %s, on the same registry (docs/spec.md, section 3)", source, parent)
+// openSource resolves a source where the index is.
+func (e *Edit) openSource(ctx context.Context, source IndexSource) (desc ocispec.Descriptor, f remotes.Fetcher, err error) {
+	resolved, desc, err := e.registries.Resolve(ctx, source.Reference.String())
+	if err == nil {
+		f, err = e.registries.Fetcher(ctx, resolved)
 	}
-	var err error
-	if m.child, err = nested.ParseChild(path); err == nil {
-		m.repository, err = m.child.In(parent)
-	}
-	if err != nil {
-		return m, usage.Errorf("%s: %w", source, err)
-	}
-	return m, nil
+	return desc, f, err
 }
 
 // nested reports whether a member is a nested index itself. With strict, it is
 // read as a pull reads a member: an invalid index is an error.
 func (m *member) nested(strict bool) (bool, error) {
-	place := nested.PlaceIn(m.repository, m.desc)
+	place := nested.PlaceIn(m.at, m.desc)
 	if strict {
 		place = place.AsStrict()
 	}
-	_, is, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(place, m.manifest, m.repository)
+	_, is, err := nested.NewRule(nested.Keys{}, nested.Limits{}).Follow(place, m.manifest, m.at)
 	return is, err
 }
 
 // invalid is the error for an invalid part of a member.
 func (m *member) invalid(d digest.Digest, err error) error {
-	return &nested.InvalidError{Digest: d, In: m.repository, Position: -1, Err: err}
+	return &nested.InvalidError{Digest: d, In: m.at, Position: -1, Err: err}
 }
 
 // describe reads platform and artifact type from a manifest.
@@ -142,7 +130,7 @@ func (m *member) describe(ctx context.Context, f remotes.Fetcher) error {
 	}
 	data, err := FetchAll(ctx, f, manifest.Config)
 	if err != nil {
-		return fmt.Errorf("%s@%s: its config: %w", m.repository, m.desc.Digest, err)
+		return fmt.Errorf("%s@%s: its config: %w", m.at, m.desc.Digest, err)
 	}
 	var image ocispec.Image
 	if err := json.Unmarshal(data, &image); err != nil {

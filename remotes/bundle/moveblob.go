@@ -9,7 +9,6 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
@@ -23,29 +22,16 @@ type movedBlob struct {
 	in []auth.Repository
 }
 
-// movedBlobs are the blobs of one copy, which may be of several bundles.
-type movedBlobs struct {
-	mu  sync.Mutex
-	all map[digest.Digest]*movedBlob
-}
-
-func newMovedBlobs() *movedBlobs { return &movedBlobs{all: map[digest.Digest]*movedBlob{}} }
-
-func (m *movedBlobs) of(d digest.Digest) *movedBlob {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	blob, ok := m.all[d]
-	if !ok {
-		blob = new(movedBlob)
-		m.all[d] = blob
-	}
-	return blob
-}
-
 // moveBlob brings a blob into a repository: mounted from another repository of
 // the registry where possible, or else uploaded.
 func (p *transfer) moveBlob(ctx context.Context, n *Node, to auth.Repository) error {
-	blob := p.blobs.of(n.Digest)
+	p.mu.Lock()
+	blob, ok := p.blobs[n.Digest]
+	if !ok {
+		blob = new(movedBlob)
+		p.blobs[n.Digest] = blob
+	}
+	p.mu.Unlock()
 	blob.Lock()
 	mountable := blob.in
 	if len(mountable) > 0 {
@@ -90,12 +76,6 @@ func (p *transfer) sources(ctx context.Context, n *Node) ([]auth.Repository, err
 
 // upload uploads a blob from the first of some repositories that has it.
 func (p *transfer) upload(ctx context.Context, n *Node, to auth.Repository, mountable, at []auth.Repository) error {
-	if rest, ok := p.rest.at(copyKey{to, n.key()}); ok && rest == to {
-		p.there.Add(1)
-		return nil
-	} else if ok {
-		mountable = append([]auth.Repository{rest}, mountable...)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // an upload that nothing was written to ends with its context alone
 	pusher, err := p.registries.Pusher(ctx, to.String()+"@"+n.Digest.String())

@@ -22,24 +22,19 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// mover copies bundles into repositories of a registry: members to
-// <parent>/<child namespace>, or everything to the parent. It may copy several
-// at once, each a [transfer].
+// mover copies bundles into repositories of a registry. It may copy several at
+// once, each a [transfer], and knows what was brought where for all of them.
 type mover struct {
 	moverOptions
 	registries *registry.Client // of the destination
-	parent     auth.Repository
 	limiter    *semaphore.Weighted
 
 	copies                 flight.Once[copyKey, struct{}]
 	uploaded, there, bytes atomic.Int64 // bytes of what was uploaded
 
-	mu        sync.Mutex
-	manifests map[digest.Digest][]byte
-	held      int64            // total bytes of manifests
-	tagged    map[copyKey]bool // content that gets a tag
-	blobs     *movedBlobs
-	plains    map[*Node]ocispec.Descriptor // replacements of nodes in plain indexes
+	mu     sync.Mutex
+	tagged map[copyKey]bool // content that gets a tag
+	blobs  map[digest.Digest]*movedBlob
 }
 
 // moverOptions are how a mover copies.
@@ -57,29 +52,37 @@ type copyKey struct {
 	content    contentKey
 }
 
-func newMover(registries *registry.Client, parent auth.Repository, concurrent int, o moverOptions) *mover {
+func newMover(registries *registry.Client, concurrent int, o moverOptions) *mover {
 	if o.show == nil {
 		o.show = silent{}
 	}
 	return &mover{
 		moverOptions: o,
 		registries:   registries,
-		parent:       parent,
 		limiter:      semaphore.NewWeighted(int64(cmp.Or(concurrent, DefaultConcurrent))),
-		manifests:    map[digest.Digest][]byte{},
 		tagged:       map[copyKey]bool{},
-		blobs:        newMovedBlobs(),
-		plains:       map[*Node]ocispec.Descriptor{},
+		blobs:        map[digest.Digest]*movedBlob{},
 	}
 }
 
-// transfer is the copying of one bundle. Each node is copied before the nodes
+// transfer is the copying of one bundle: its members to <parent>/<child
+// namespace>, or everything to the parent. Each node is copied before the nodes
 // that point to it; the root is left to the caller.
 type transfer struct {
 	*mover
 	*owner
+	parent  auth.Repository
 	options Options
-	rest    *rest // nil: the source leaves out nothing
+
+	heldMu    sync.Mutex
+	manifests map[digest.Digest][]byte
+	held      int64                        // total bytes of manifests
+	plains    map[*Node]ocispec.Descriptor // replacements of nodes in plain indexes
+}
+
+func (m *mover) transfer(from *owner, parent auth.Repository, o Options) *transfer {
+	return &transfer{mover: m, owner: from, parent: parent, options: o,
+		manifests: map[digest.Digest][]byte{}, plains: map[*Node]ocispec.Descriptor{}}
 }
 
 // move walks from the root and copies everything below it.
@@ -95,12 +98,12 @@ func (p *transfer) move(ctx context.Context) (*Walked, error) {
 }
 
 // moveAll copies the root, too.
-func (p *transfer) moveAll(ctx context.Context) error {
+func (p *transfer) moveAll(ctx context.Context) (*Walked, error) {
 	walked, err := p.move(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return p.copyNode(ctx, walked.Root)
+	return walked, p.copyNode(ctx, walked.Root)
 }
 
 // fetch keeps manifests and indexes. Other content is copied once its
@@ -112,7 +115,7 @@ func (p *transfer) fetch(ctx context.Context, n *Node) error {
 	if err := n.Digest.Validate(); err != nil {
 		return fmt.Errorf("%s: digest %.100q: %w", n.Repository, n.Digest, err)
 	}
-	if !n.isManifestOrIndex() || p.rest != nil && p.bytesOf(n.Digest) != nil { // what findRest has read
+	if !n.isManifestOrIndex() {
 		return nil
 	}
 	data, err := FetchAll(ctx, p.bundle.Fetcher, n.Descriptor)
@@ -125,24 +128,24 @@ func (p *transfer) fetch(ctx context.Context, n *Node) error {
 	return err
 }
 
-// maxHeld bounds the manifests and indexes of a copy in bytes. They are kept
-// until it ends.
+// maxHeld bounds the manifests and indexes of one bundle in bytes. They are kept
+// until it is copied.
 const maxHeld = 1 << 30
 
-func (m *mover) hold(d digest.Digest, data []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.held += int64(len(data)); m.held > maxHeld {
+func (p *transfer) hold(d digest.Digest, data []byte) error {
+	p.heldMu.Lock()
+	defer p.heldMu.Unlock()
+	if p.held += int64(len(data)); p.held > maxHeld {
 		return fmt.Errorf("its manifests and indexes have more than %s", amount.Bytes(maxHeld))
 	}
-	m.manifests[d] = data
+	p.manifests[d] = data
 	return nil
 }
 
-func (m *mover) bytesOf(d digest.Digest) []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.manifests[d]
+func (p *transfer) bytesOf(d digest.Digest) []byte {
+	p.heldMu.Lock()
+	defer p.heldMu.Unlock()
+	return p.manifests[d]
 }
 
 // reserve chooses the tags of a nested index's entries in the order of the
@@ -221,27 +224,27 @@ func (p *transfer) destination(ctx context.Context, n *Node) (auth.Repository, e
 }
 
 // repositoryFor is the repository for a namespace.
-func (m *mover) repositoryFor(namespace string) (auth.Repository, error) {
-	if m.single || namespace == "" {
-		return m.parent, nil
+func (p *transfer) repositoryFor(namespace string) (auth.Repository, error) {
+	if p.single || namespace == "" {
+		return p.parent, nil
 	}
 	child, err := nested.ParseChild(namespace)
 	if err != nil {
-		return m.parent, err
+		return p.parent, err
 	}
-	if err = CheckParent(m.parent); err != nil {
-		return m.parent, err
+	if err = CheckParent(p.parent); err != nil {
+		return p.parent, err
 	}
-	to, err := child.In(m.parent)
+	to, err := child.In(p.parent)
 	if err != nil {
-		return m.parent, usage.Errorf("%w; name a shorter destination", err)
+		return p.parent, usage.Errorf("%w; name a shorter destination", err)
 	}
 	return to, nil
 }
 
 // copiedDigest is the digest of a node at the destination.
-func (m *mover) copiedDigest(n *Node) digest.Digest {
-	if plain := m.plainOf(n); plain.Digest != "" {
+func (p *transfer) copiedDigest(n *Node) digest.Digest {
+	if plain := p.plainOf(n); plain.Digest != "" {
 		return plain.Digest
 	}
 	return n.Stored().Digest
@@ -273,9 +276,6 @@ func (p *transfer) putManifest(ctx context.Context, n *Node, to auth.Repository,
 	tag, err := p.tag(ctx, n, key)
 	if err != nil {
 		return err
-	}
-	if at, ok := p.rest.at(key); ok && at == to && tag == "" {
-		return nil
 	}
 	return p.once(key, func() error {
 		var members []nested.Entry

@@ -70,6 +70,9 @@ func (d *rawIndex) add(m member, o AddOptions) error {
 		entry.Annotations[ocispec.AnnotationRefName] = m.source.Name
 	}
 	entry.Annotations[nested.Annotation] = m.child.String()
+	if m.from != nil {
+		entry.Annotations[nested.OriginAnnotation] = m.origin().String()
+	}
 	if o.Property {
 		entry.Namespace = m.child.String()
 	}

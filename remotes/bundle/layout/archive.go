@@ -29,9 +29,8 @@ type Archive struct {
 const partial = ".partial"
 
 var (
-	_ bundle.Target    = (*Archive)(nil)
-	_ bundle.Verifier  = (*Archive)(nil)
-	_ bundle.Collector = (*Archive)(nil)
+	_ bundle.Target   = (*Archive)(nil)
+	_ bundle.Verifier = (*Archive)(nil)
 )
 
 // CreateArchive begins an archive. A file of that name stays until the archive
@@ -48,7 +47,7 @@ func newArchive(file string) *Archive {
 	l := newLayout(file + partial)
 	l.label = "oci-archive:" + file
 	a := &Archive{Layout: l, file: file}
-	l.enter, l.has = a.enter, l.hasBrought // an interrupted pull may have left blobs of other bundles
+	l.enter = a.enter
 	return a
 }
 
@@ -77,18 +76,13 @@ func (a *Archive) Close() error { return errors.Join(a.Layout.Close(), a.parent.
 
 // Finish implements [bundle.Target]: it writes the file.
 func (a *Archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
-	return a.FinishAll(ctx, []bundle.Pulled{{Bundle: b, Walked: walked, Name: name}})
-}
-
-// FinishAll implements [bundle.Collector].
-func (a *Archive) FinishAll(ctx context.Context, all []bundle.Pulled) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
 	if err == nil {
-		err = errors.Join(a.root.Remove(ocispec.ImageIndexFile), a.root.RemoveAll(deltaFile))
+		err = a.root.Remove(ocispec.ImageIndexFile)
 	}
 	if err == nil {
-		err = a.Layout.FinishAll(ctx, all)
+		err = a.Layout.Finish(ctx, b, walked, name)
 	}
 	if err == nil {
 		err = a.commit()
@@ -125,14 +119,10 @@ func (a *Archive) remove() error {
 // pack writes the layout as a tar file, deterministically.
 func (a *Archive) pack(out io.Writer) error {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
-	if _, err := a.root.Lstat(deltaFile); err == nil {
-		names = append(names, deltaFile)
-	}
-	described := len(names)
-	for d := range a.brought {
+	for _, d := range a.brought {
 		names = append(names, blobFile(d))
 	}
-	slices.Sort(names[described:])
+	slices.Sort(names[2:])
 	w := tar.NewWriter(out)
 	for _, name := range slices.Compact(names) {
 		if err := addFile(w, a.root, name); err != nil {

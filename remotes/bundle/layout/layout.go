@@ -34,20 +34,18 @@ type Layout struct {
 	label  string
 	unlock func() error
 	syncs  syncs
-	has    func(digest.Digest) bool // whether a blob will be in it
 	// before is called before each change to a file, beside those of the
 	// store; an error ends it. For tests.
 	before func(change, path string) error
 
 	writing sync.Mutex // of a small blob
 	mu      sync.Mutex
-	brought map[digest.Digest]bool // or found there, and verified
+	brought []digest.Digest // or found there
 }
 
 var (
-	_ bundle.Target    = (*Layout)(nil)
-	_ bundle.Verifier  = (*Layout)(nil)
-	_ bundle.Collector = (*Layout)(nil)
+	_ bundle.Target   = (*Layout)(nil)
+	_ bundle.Verifier = (*Layout)(nil)
 )
 
 // CreateAt is [Create] or [CreateArchive].
@@ -69,12 +67,8 @@ func Create(dir string) (*Layout, error) {
 }
 
 func newLayout(dir string) *Layout {
-	l := &Layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }, brought: map[digest.Digest]bool{}}
+	l := &Layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }}
 	l.syncs.one = l.sync
-	l.has = func(d digest.Digest) bool {
-		_, err := l.root.Lstat(blobFile(d))
-		return err == nil
-	}
 	l.enter = func() (*os.Root, error) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
@@ -164,25 +158,15 @@ func (l *Layout) Lease(ctx context.Context) (context.Context, error) { return ct
 func (l *Layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.brought[n.Digest] = true
+	l.brought = append(l.brought, n.Digest)
 	return nil
-}
-
-func (l *Layout) hasBrought(d digest.Digest) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.brought[d]
 }
 
 // Done implements [bundle.Target].
 func (l *Layout) Done(context.Context, *bundle.Bundle, *bundle.Node) error { return nil }
 
-// Verify reports whether a blob that was there matches its descriptor. What
-// another bundle has brought just now does.
+// Verify reports whether a blob that was there matches its descriptor.
 func (l *Layout) Verify(ctx context.Context, d ocispec.Descriptor) (bool, error) {
-	if l.hasBrought(d.Digest) {
-		return true, nil
-	}
 	r, err := l.ReaderAt(ctx, d)
 	if err != nil {
 		return false, nil // a link, for example: it is replaced
@@ -196,13 +180,7 @@ func (l *Layout) Verify(ctx context.Context, d ocispec.Descriptor) (bool, error)
 }
 
 // Finish implements [bundle.Target]: it names the root and its members in index.json.
-func (l *Layout) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
-	return l.FinishAll(ctx, []bundle.Pulled{{Bundle: b, Walked: walked, Name: name}})
-}
-
-// FinishAll implements [bundle.Collector]. Of several roots each is named in
-// full, because their tags may be equal.
-func (l *Layout) FinishAll(_ context.Context, all []bundle.Pulled) error {
+func (l *Layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walked, name string) error {
 	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
 		return located(l.dir, err)
 	}
@@ -210,16 +188,18 @@ func (l *Layout) FinishAll(_ context.Context, all []bundle.Pulled) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range all {
-		for i, r := range p.Walked.Names(p.Name) {
-			index.Manifests = nameIn(index.Manifests, r, len(all) > 1 && i == 0)
+	for _, r := range walked.Names(name) {
+		index.Manifests = nameIn(index.Manifests, r)
+	}
+	for _, n := range walked.Root.AllWithReferrers() {
+		for _, r := range n.Referrers {
+			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
+			if !slices.ContainsFunc(index.Manifests, named) {
+				index.Manifests = append(index.Manifests, bundle.Bare(r.Descriptor)) // found by its subject
+			}
 		}
-		index.Manifests = listReferrers(index.Manifests, p.Walked.Root)
 	}
-	if err = l.leave(all); err == nil { // before anything is named that needs it
-		err = l.write(ocispec.ImageIndexFile, index)
-	}
-	if err != nil {
+	if err := l.write(ocispec.ImageIndexFile, index); err != nil {
 		return located(l.dir, err)
 	}
 	// Empty unless another pull was interrupted here; then it may resume.
@@ -227,24 +207,10 @@ func (l *Layout) FinishAll(_ context.Context, all []bundle.Pulled) error {
 	return nil
 }
 
-// listReferrers adds what refers to anything in a bundle to index.json, where
-// it is found by its subject.
-func listReferrers(entries []ocispec.Descriptor, root *bundle.Node) []ocispec.Descriptor {
-	for _, n := range root.AllWithReferrers() {
-		for _, r := range n.Referrers {
-			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
-			if !slices.ContainsFunc(entries, named) {
-				entries = append(entries, bundle.Bare(r.Descriptor))
-			}
-		}
-	}
-	return entries
-}
-
 // nameIn adds a name to index.json, and takes it from another entry. A root
 // from a layout without a repository has no image name; only its tag is
 // recorded.
-func nameIn(entries []ocispec.Descriptor, r bundle.Named, inFull bool) []ocispec.Descriptor {
+func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 	d := r.Target
 	repository, tag := splitName(r.Name)
 	if nowhere := repository == Nowhere; nowhere || strings.HasPrefix(repository, Nowhere+"/") {
@@ -259,9 +225,6 @@ func nameIn(entries []ocispec.Descriptor, r bundle.Named, inFull bool) []ocispec
 			return other.Annotations[images.AnnotationImageName] == r.Name
 		})
 		d.Annotations = map[string]string{images.AnnotationImageName: r.Name}
-		if inFull {
-			tag = r.Name
-		}
 	}
 	if tag == "" {
 		return append(entries, d)

@@ -1,8 +1,5 @@
 // Package source opens a bundle wherever it is: in a registry, or in an OCI
 // layout or archive. What stands on it need not know which.
-//
-//   - source.go: [Open] opens one as a [Source];
-//   - all.go: [OpenAll] opens several, and all that a layout holds.
 package source
 
 import (
@@ -61,22 +58,14 @@ func openLayout(ctx context.Context, place layout.Place, name string) (*Source, 
 	if err != nil {
 		return nil, err
 	}
-	s, err := inLayout(ctx, opened, name)
-	if err != nil {
-		return nil, errors.Join(err, opened.Close())
-	}
-	s.close = opened.Close
-	return s, nil
-}
-
-func inLayout(ctx context.Context, opened *layout.Source, name string) (*Source, error) {
-	s := &Source{Tag: opened.Tag(), close: func() error { return nil }}
+	s := &Source{Tag: opened.Tag(), close: opened.Close}
 	if opened.Repository().String() == layout.Nowhere {
 		s.label = name
 	}
-	var err error
-	s.Bundle, err = opened.Bundle(ctx)
-	return s, err
+	if s.Bundle, err = opened.Bundle(ctx); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return s, nil
 }
 
 // Close releases the source.
