@@ -15,9 +15,9 @@ import (
 	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/pin"
+	"github.com/nestedoci/nested/internal/sources"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -97,10 +97,11 @@ var remedies = map[usage.Choice]remedy{
 	bundle.ByNoProtect:   {"no-protect", "without the right to push there use --no-protect"},
 	bundle.ByStrategy: {"strategy", "use --strategy carrier (it takes an image manifest that carries the index), or --strategy anchor of nestctl index create " +
 		"(the members' content in the index's repository, too, for all who may read that)"},
-	layout.ByRoots:       {"all", "or copy all of them with --all"},
 	bundle.ByNewIndex:    {"", "make one with nestctl index create"},
 	lock.ByNewLock:       {"", "write the lock anew with nestctl resolve --format lock, or name the digest"},
 	bundle.ByRemove:      {"", "remove it with nestctl index remove"},
+	bundle.ByCopy:        {"copy", "--copy copies it there first"},
+	sources.ByFormat:     {"from-format", "say which with --from-format"},
 	pin.ByPlatform:       {"platform", "choose with --platform, or write the right digest there"},
 	pin.ByAllowUnmatched: {"allow-unmatched", "--allow-unmatched leaves such images as they are"},
 	pin.ByFormat:         {"format", "choose with --member or use another --format"},

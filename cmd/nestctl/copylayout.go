@@ -22,36 +22,27 @@ import (
 
 // toLayout copies everything into a layout. It is a pull with other options, so
 // that both resume and verify alike.
-func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
-	since, closeAll, err := source.OpenSince(ctx, o.since)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, closeAll()) }()
+func (o *copyOptions) toLayout(ctx context.Context, from *source.Source, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
 	to, err := layout.CreateAt(place)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	if !progress.IsTerminal(stderr) {
-		stderr = source.Writer(all, stderr)
+		stderr = from.Writer(stderr)
 	}
 	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
 	defer show.Stop()
-	pulls := make([]bundle.Pulling, len(all))
-	for i, from := range all {
-		options := bundle.PullOptions{Options: o.walk(), From: from.Registries, FromParents: o.parents, Since: since, Progress: show}
-		pulls[i] = bundle.Pulling{Bundle: from.Bundle, Name: from.Name(place.Reference), PullOptions: options}
+	options := bundle.PullOptions{Options: o.walk(), From: from.Registries, FromParents: o.parents, Progress: show}
+	walked, err := bundle.Pull(ctx, from.Bundle, to, from.Name(place.Reference), options)
+	if err != nil {
+		return nil, err
 	}
-	pulled, err := bundle.PullAll(ctx, to, pulls)
-	for i, walked := range pulled {
-		result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), Omitted: len(walked.Omitted), walked: walked}
-		for _, n := range walked.MemberNodes() {
-			result.Members = append(result.Members, all[i].Shown(n.Repository.String()+"@"+n.Digest.String()))
-		}
-		results = append(results, result)
+	result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), walked: walked}
+	for _, n := range walked.MemberNodes() {
+		result.Members = append(result.Members, from.Shown(n.Repository.String()+"@"+n.Digest.String()))
 	}
-	return results, err
+	return result, nil
 }
 
 // planned is content and its destination, as --dry-run prints it.
@@ -64,38 +55,27 @@ type planned struct {
 }
 
 // contents returns what would be copied where, as the pull or the copy would.
-func (o *copyOptions) contents(ctx context.Context, all []*source.Source, to destination) (plan []planned, err error) {
-	var copying []bundle.Copying
-	if !to.isLayout {
-		if copying, err = o.copying(all, to, nil); err != nil {
-			return nil, err
-		}
+func (o *copyOptions) contents(ctx context.Context, from *source.Source, to destination) (plan []planned, err error) {
+	var contents []bundle.Planned
+	if to.isLayout {
+		contents, err = bundle.PlanPull(ctx, from.Bundle, o.walk())
+	} else {
+		contents, err = bundle.Plan(ctx, from.Bundle, to.parent, o.bundle(from, nil))
 	}
 	plan = []planned{}
-	for i, from := range all {
-		var contents []bundle.Planned
-		if to.isLayout {
-			contents, err = bundle.PlanPull(ctx, from.Bundle, o.walk())
-		} else {
-			contents, err = bundle.Plan(ctx, from.Bundle, copying[i].Parent, copying[i].CopyOptions)
+	for _, c := range contents {
+		place := to.name
+		if !to.isLayout {
+			place = c.Repository.String()
 		}
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range contents {
-			place := to.name
-			if !to.isLayout {
-				place = c.Repository.String()
-			}
-			plan = append(plan, planned{place, c.Digest, c.MediaType, c.ArtifactType, c.Size})
-		}
+		plan = append(plan, planned{place, c.Digest, c.MediaType, c.ArtifactType, c.Size})
 	}
-	return plan, nil
+	return plan, err
 }
 
 // plan prints what would be copied, sorted so that two runs can be compared.
-func (o *copyOptions) plan(ctx context.Context, all []*source.Source, to destination, out io.Writer) error {
-	plan, err := o.contents(ctx, all, to)
+func (o *copyOptions) plan(ctx context.Context, from *source.Source, to destination, out io.Writer) error {
+	plan, err := o.contents(ctx, from, to)
 	if err != nil {
 		return err
 	}

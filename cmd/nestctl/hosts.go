@@ -35,6 +35,28 @@ func (s *settings) around(repository auth.Repository, metrics *registry.Metrics)
 	return registries, func() error { registries.CloseIdleConnections(); return remove() }, nil
 }
 
+// aroundEach is around for several registries, each asked for once.
+func (s *settings) aroundEach(metrics *registry.Metrics) (from func(auth.Repository) (*registry.Client, error), closeAll func() error) {
+	clients, ends := map[string]*registry.Client{}, []func() error{}
+	from = func(r auth.Repository) (*registry.Client, error) {
+		client, ok := clients[r.Host()]
+		if ok {
+			return client, nil
+		}
+		client, end, err := s.around(r, metrics)
+		if err == nil {
+			clients[r.Host()], ends = client, append(ends, end)
+		}
+		return client, err
+	}
+	return from, func() (err error) {
+		for _, end := range ends {
+			err = errors.Join(err, end())
+		}
+		return err
+	}
+}
+
 // hostsAround returns a directory with a registry's hosts.toml files without
 // the gateway: nestctl must not depend on a gateway that may be the problem.
 func (s *settings) hostsAround(registry string) (dir string, remove func() error, err error) {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/sources"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -39,6 +39,9 @@ type indexOptions struct {
 	artifactType      string
 	strategy          string
 	format            string
+	from              []string
+	fromFormat        string
+	copy, referrers   bool
 	property          bool
 	dryRun            bool
 	noProtect         bool
@@ -64,6 +67,10 @@ func (o *indexOptions) memberFlags(c *cobra.Command) {
 	f.StringArrayVar(&o.annotations, "annotation", nil, "KEY=VALUE on the index (repeatable)")
 	f.StringArrayVar(&o.memberAnnotations, "member-annotation", nil, "KEY=VALUE on each member's descriptor (repeatable)")
 	f.StringVar(&o.artifactType, "artifact-type", "", "artifact type of the index")
+	f.StringArrayVar(&o.from, "from", nil, "read sources from a file, a directory with *.yaml, *.yml and *.json, or - for standard input; repeatable")
+	f.StringVar(&o.fromFormat, "from-format", "", "format of --from: "+strings.Join(sources.Formats(), ", ")+" (default: by content)")
+	f.BoolVar(&o.copy, "copy", false, "copy sources that are elsewhere to repositories below DEST's, and say in the index where they come from")
+	f.BoolVar(&o.referrers, "referrers", false, "with --copy, also copy what refers to the sources, such as signatures")
 	f.BoolVar(&o.property, "property", false, "write child namespaces also as the property that image-spec issue 1217 proposes")
 }
 
@@ -71,55 +78,76 @@ func (o *indexOptions) memberFlags(c *cobra.Command) {
 const sourcesHelp = `Each SOURCE is a new member of the index, by tag or digest, in a repository below
 DEST's: registry/org/app/web:v1. NAME=SOURCE gives the member a name in the
 index (org.opencontainers.image.ref.name). All sources are read before anything
-is pushed, and the tag is written last.`
+is pushed, and the tag is written last.
+
+With --copy a SOURCE may be anywhere. It is copied with all its platforms to
+DEST/NAME, with its digest. NAME is by default the last component of its
+repository, or as many as tell the sources apart.
+
+--from reads sources from references, one a line (ko build --image-refs), the
+metadata file of docker buildx bake, Compose files, and Kubernetes manifests,
+such as rendered charts.`
+
+const sourcesExample = `  nestctl index COMMAND registry.example.com/org/app:v1 --copy web=docker.io/library/nginx:1.27
+  helm template ./chart | nestctl index COMMAND registry.example.com/org/app:v1 --copy --from -`
+
+// checkSources wants DEST, and a source here or in a file.
+func (o *indexOptions) checkSources(cmd *cobra.Command, args []string) error {
+	switch {
+	case o.fromFormat != "" && len(o.from) == 0:
+		return usage.Errorf("--from-format needs --from")
+	case o.referrers && !o.copy:
+		return usage.Errorf("--referrers needs --copy")
+	case stdins(o.from) > 1:
+		return usage.Errorf("--from -: standard input can be read only once")
+	}
+	return cobra.MinimumNArgs(2-min(len(o.from), 1))(cmd, args)
+}
 
 func newIndexCreate(s *settings) *cobra.Command {
-	o := indexOptions{settings: s}
 	c := &cobra.Command{
 		Use:   "create DEST [NAME=]SOURCE...",
-		Short: "Make an index of images and artifacts in repositories below its own",
+		Short: "Make an index of images and artifacts in repositories below its own, or copied there",
 		Long:  "DEST is the index, registry/org/app:v1.\n" + sourcesHelp,
-		Args:  cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			add, err := o.additions(args[1:])
-			if err != nil {
-				return err
-			}
-			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, dest auth.Reference) (*bundle.Edit, error) {
-				e := bundle.NewIndex(registries, dest.Repository())
-				return e, e.Add(ctx, add.sources, add.options)
-			})
-		},
 	}
-	o.flags(c)
-	o.memberFlags(c)
-	return c
+	return withSources(c, &indexOptions{settings: s}, func(_ context.Context, at place) (*bundle.Edit, error) {
+		return bundle.NewIndex(at.registries, at.dest.Repository()), nil
+	})
 }
 
 func newIndexAdd(s *settings) *cobra.Command {
-	o := indexOptions{settings: s}
+	o := &indexOptions{settings: s}
 	c := &cobra.Command{
 		Use:   "add DEST [NAME=]SOURCE...",
 		Short: "Add members to an index; the tag moves to the new index",
 		Long:  sourcesHelp,
-		Args:  cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			add, err := o.additions(args[1:])
+	}
+	c.Flags().BoolVar(&o.replace, "replace", false, "replace the entries that have the same child namespace")
+	return withSources(c, o, func(ctx context.Context, at place) (*bundle.Edit, error) {
+		return bundle.EditIndex(ctx, at.registries, at.dest)
+	})
+}
+
+// withSources completes a command that adds members to the index that begin
+// returns. All files are read before the first request.
+func withSources(c *cobra.Command, o *indexOptions, begin func(context.Context, place) (*bundle.Edit, error)) *cobra.Command {
+	c.Example = strings.ReplaceAll(sourcesExample, "COMMAND", c.Name())
+	c.Args = o.checkSources
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return o.run(cmd, args[0], func(ctx context.Context, at place) (*bundle.Edit, error) {
+			from, options, err := o.additions(cmd, at, args[1:])
 			if err != nil {
-				return err
+				return nil, err
 			}
-			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, dest auth.Reference) (*bundle.Edit, error) {
-				e, err := bundle.EditIndex(ctx, registries, dest)
-				if err == nil {
-					err = e.Add(ctx, add.sources, add.options)
-				}
-				return e, err
-			})
-		},
+			e, err := begin(ctx, at)
+			if err == nil {
+				err = e.Add(ctx, from, options)
+			}
+			return e, err
+		})
 	}
 	o.flags(c)
 	o.memberFlags(c)
-	c.Flags().BoolVar(&o.replace, "replace", false, "replace the entries that have the same child namespace")
 	return c
 }
 
@@ -131,8 +159,8 @@ func newIndexRemove(s *settings) *cobra.Command {
 		Long:  "Each MEMBER is a child namespace, such as web or a/b, or a digest.",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd, args[0], func(ctx context.Context, registries *registry.Client, dest auth.Reference) (*bundle.Edit, error) {
-				e, err := bundle.EditIndex(ctx, registries, dest)
+			return o.run(cmd, args[0], func(ctx context.Context, at place) (*bundle.Edit, error) {
+				e, err := bundle.EditIndex(ctx, at.registries, at.dest)
 				for _, member := range args[1:] {
 					if err == nil {
 						err = e.Remove(member)
@@ -183,62 +211,84 @@ type created struct {
 	Digest   digest.Digest   `json:"digest"`
 	Strategy nested.Strategy `json:"strategy"`
 	Members  []string        `json:"members"`
+	Foreign  []string        `json:"nonDistributable,omitempty"` // layers of copies, left out
 }
 
-// run makes an index through edit, and publishes it. The index is complete
-// before anything is pushed, so that a mistake leaves nothing behind.
-func (o *indexOptions) run(cmd *cobra.Command, arg string, edit func(context.Context, *registry.Client, auth.Reference) (*bundle.Edit, error)) (err error) {
-	ctx, out := cmd.Context(), cmd.OutOrStdout()
+// place is where an index is made.
+type place struct {
+	dest       auth.Reference
+	registries *registry.Client // of dest
+	from       func(auth.Repository) (*registry.Client, error)
+	copies     bundle.Progress
+}
+
+// run makes an index through edit, publishes it, and prints the result.
+func (o *indexOptions) run(cmd *cobra.Command, arg string, edit func(context.Context, place) (*bundle.Edit, error)) error {
 	dest, err := o.check(arg)
 	if err != nil {
 		return err
 	}
-	registries, closeAll, err := o.around(dest.Repository(), new(registry.Metrics))
-	if err != nil {
+	made, err := o.make(cmd, dest, edit)
+	if err != nil || made == nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeAll()) }()
-	e, err := edit(ctx, registries, dest)
+	return show(cmd.OutOrStdout(), o.format, made)
+}
+
+// make makes an index and publishes it; nil for a dry run. The index is complete
+// before anything is pushed, so that a mistake leaves nothing behind.
+func (o *indexOptions) make(cmd *cobra.Command, dest auth.Reference, edit func(context.Context, place) (*bundle.Edit, error)) (_ *created, err error) {
+	ctx, metrics := cmd.Context(), new(registry.Metrics)
+	from, closeAll := o.aroundEach(metrics)
+	defer func() { err = cmp.Or(err, closeAll()) }() // a joined error would not be known as one about a flag
+	registries, err := from(dest.Repository())
 	if err != nil {
-		return err
+		return nil, err
+	}
+	copies := progress.New(cmd.ErrOrStderr(), !o.copy || o.dryRun, o.format == "json", metrics)
+	defer copies.Stop()
+	e, err := edit(ctx, place{dest, registries, from, copies})
+	if err != nil {
+		return nil, err
 	}
 	index, desc, err := e.Bytes()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.dryRun {
-		_, err = fmt.Fprintf(out, "%s\n", index)
-		return err
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", index)
+		return nil, err
 	}
 	warnOfCleanUp(cmd.ErrOrStderr(), o.strategy, o.noProtect)
 	publish := bundle.PublishOptions{Strategy: nested.Strategy(o.strategy), NoProtect: o.noProtect}
 	strategy, err := e.Publish(ctx, append([]string{dest.Tag()}, o.tags...), publish)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return show(out, o.format, created{dest.String(), desc.Digest, strategy, e.Members()})
+	return &created{dest.String(), desc.Digest, strategy, e.Members(), e.NonDistributable()}, nil
 }
 
-// additions are what is added to an index.
-type additions struct {
-	sources []bundle.IndexSource
-	options bundle.AddOptions
-}
-
-// additions reads the arguments and the flags about new members.
-func (o *indexOptions) additions(args []string) (add additions, err error) {
-	add.options = bundle.AddOptions{ArtifactType: o.artifactType, Property: o.property, Replace: o.replace}
-	if add.options.Annotations, err = pairs("annotation", o.annotations); err != nil {
-		return add, err
+// additions reads the arguments, files and flags about new members.
+func (o *indexOptions) additions(cmd *cobra.Command, at place, args []string) (from []bundle.IndexSource, options bundle.AddOptions, err error) {
+	options = bundle.AddOptions{ArtifactType: o.artifactType, Property: o.property, Replace: o.replace}
+	if o.copy {
+		options.Copy = &bundle.CopySources{From: at.from, Referrers: o.referrers, Progress: at.copies}
 	}
-	if add.options.MemberAnnotations, err = pairs("member-annotation", o.memberAnnotations); err != nil {
-		return add, err
+	if options.Annotations, err = pairs("annotation", o.annotations); err != nil {
+		return nil, options, err
 	}
-	if err = add.options.Check(); err != nil {
-		return add, err
+	if options.MemberAnnotations, err = pairs("member-annotation", o.memberAnnotations); err != nil {
+		return nil, options, err
 	}
-	add.sources, err = parseSources(args)
-	return add, err
+	if err = options.Check(); err != nil {
+		return nil, options, err
+	}
+	all, err := sources.Read(cmd.Context(), cmd.InOrStdin(), args, o.from,
+		sources.Options{Format: o.fromFormat, Below: at.dest.Repository(), Parse: parseWritten})
+	for _, source := range all {
+		from = append(from, bundle.IndexSource(source))
+	}
+	return from, options, err
 }
 
 // check checks flags and destination before the first request.
@@ -258,10 +308,13 @@ func (o *indexOptions) check(arg string) (auth.Reference, error) {
 	return dest, bundle.CheckParent(dest.Repository())
 }
 
-func (c created) lines() []string {
+func (c *created) lines() []string {
 	lines := []string{c.Ref + "@" + c.Digest.String()}
 	for _, m := range c.Members {
 		lines = append(lines, "  "+m)
+	}
+	for _, layer := range c.Foreign {
+		lines = append(lines, "  left out, not to be distributed: "+layer)
 	}
 	return append(lines, fmt.Sprintf("as %s", c.Strategy))
 }
@@ -274,21 +327,4 @@ func parseTag(s string) (auth.Reference, error) {
 		err = usage.Errorf("%s: an index is published under a tag, not under a digest; name a tag", s)
 	}
 	return ref, err
-}
-
-// parseSources reads [NAME=]SOURCE. A reference cannot contain "=".
-func parseSources(args []string) ([]bundle.IndexSource, error) {
-	sources := make([]bundle.IndexSource, len(args))
-	for i, arg := range args {
-		name, text, named := strings.Cut(arg, "=")
-		if !named {
-			name, text = "", arg
-		}
-		ref, err := parseRef(text)
-		if err != nil {
-			return nil, err
-		}
-		sources[i] = bundle.IndexSource{Reference: ref, Name: name}
-	}
-	return sources, nil
 }
