@@ -242,27 +242,39 @@ func (n *deployNode) furnish(t *testing.T, containerd string) {
 	must(t, os.Chmod(containerd, 0o750))
 }
 
-// TestDeployOnEmptyNode: where there was no folder for hosts.toml there is none afterwards.
+// TestDeployOnEmptyNode: where there was no folder for hosts.toml there is none afterwards. Whatever else is on the node, as
+// Docker Engine is, the installation is for the containerd of its kubelet alone.
 func TestDeployOnEmptyNode(t *testing.T) {
 	needs(t, "linux", "root", "nestctl", "unshare", "setpriv")
 	for overlayName, certs := range certsDirs {
 		t.Run(overlayName, func(t *testing.T) {
-			n := &deployNode{deployment: render(t, "../deploy/kubernetes/overlays/"+overlayName), dir: tempDir(t), work: tempDir(t)}
-			n.furnish(t, filepath.Dir(filepath.Join(n.dir, certs)))
-			if overlayName == "containerd" {
-				must(t, os.RemoveAll(filepath.Join(n.dir, "etc/containerd")))
-			}
-			before := n.tree(t)
-			n.run(t, "install")
-			readText(t, filepath.Join(n.dir, certs, "registry.example.com/hosts.toml"))
-			if got := readText(t, filepath.Join(n.dir, "etc/nested/config.toml")); got != n.config["config.toml"] {
-				t.Errorf("the configuration is\n%s", got)
-			}
-			n.deployment = render(t, "../deploy/kubernetes/uninstall/"+overlayName)
-			n.run(t, "uninstall")
-			wantTree(t, n.tree(t), before)
+			checkEmptyNode(t, "../deploy/kubernetes/overlays/"+overlayName, overlayName, certs)
+			// Docker Engine could be installed for in mode node.
+			checkEmptyNode(t, overlay(t, "overlays/"+overlayName, "[gateway]\nmode = \"node\"\nregistries = [\"registry.example.com\"]\n"), overlayName, certs)
 		})
 	}
+}
+
+func checkEmptyNode(t *testing.T, dir, overlayName, certs string) {
+	t.Helper()
+	n := &deployNode{deployment: render(t, dir), dir: tempDir(t), work: tempDir(t)}
+	n.furnish(t, filepath.Dir(filepath.Join(n.dir, certs)))
+	if overlayName == "containerd" {
+		must(t, os.RemoveAll(filepath.Join(n.dir, "etc/containerd")))
+	}
+	writeFile(t, filepath.Join(n.dir, "etc/docker/daemon.json"), "{}")
+	before := n.tree(t)
+	n.run(t, "install")
+	if _, err := os.Stat(filepath.Join(n.dir, "etc/docker/certs.d")); err == nil {
+		t.Error("it is for Docker Engine, too")
+	}
+	readText(t, filepath.Join(n.dir, certs, "registry.example.com/hosts.toml"))
+	if got := readText(t, filepath.Join(n.dir, "etc/nested/config.toml")); got != n.config["config.toml"] {
+		t.Errorf("the configuration is\n%s", got)
+	}
+	n.deployment = render(t, "../deploy/kubernetes/uninstall/"+overlayName)
+	n.run(t, "uninstall")
+	wantTree(t, n.tree(t), before)
 }
 
 // TestDeploySecretFolder: why the secret is mounted as a file: its folder is one that everybody may write.

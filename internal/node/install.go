@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,13 @@ func (r Result) next(root string) []string {
 	if certs := r.Options.ContainerdCerts; len(certs) > 0 {
 		all = append(all, "next: containerd's config_path must be "+strings.Join(certs, " or ")+" alone; nestctl doctor checks the installation")
 	}
-	return append(all, "hosts.toml is read at each pull; nothing need be restarted")
+	if len(r.Options.HostsDirs()) > 0 {
+		all = append(all, "hosts.toml is read at each pull; nothing need be restarted")
+	}
+	if slices.Contains(r.Options.For, Containers) {
+		all = append(all, "podman, buildah and skopeo read registries.conf at each pull; CRI-O does on: systemctl reload crio")
+	}
+	return all
 }
 
 // Install installs, or changes the installation to match the options. Without
