@@ -57,7 +57,7 @@ func clients() []client {
 		{
 			name:    Docker,
 			hosts:   DockerCerts,
-			signs:   []string{"/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"},
+			signs:   []string{"/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/run/docker.pid"}, // podman has files in /etc/docker, too
 			refuses: nodeOnly("Docker Engine"),
 			idle:    idleDocker,
 		},
@@ -121,15 +121,16 @@ func (o Options) Names(client string) bool {
 	return err == nil && slices.Contains(names, client)
 }
 
-// hostsDirs are the directories of a client's hosts.toml files.
-func (o *Options) hostsDirs(c client) []string {
-	switch {
-	case c.name == Containerd:
+// DirsOf are the directories of a client's hosts.toml files.
+func (o *Options) DirsOf(name string) []string {
+	if name == Containerd {
 		return o.ContainerdCerts
-	case c.hosts != "":
-		return []string{c.hosts}
 	}
-	return nil
+	at := slices.IndexFunc(clients(), func(c client) bool { return c.name == name && c.hosts != "" })
+	if at < 0 {
+		return nil
+	}
+	return []string{clients()[at].hosts}
 }
 
 // doesFor says what is done for a client.
@@ -140,7 +141,7 @@ func (o *Options) doesFor(c client) string {
 	if c.name == BuildKit {
 		return "certificates in " + BuildKitCerts + ", and with --for buildkit the text to add to " + BuildKitConfig + " on standard output"
 	}
-	return "hosts.toml of each registry in " + strings.Join(o.hostsDirs(c), ", ")
+	return "hosts.toml of each registry in " + strings.Join(o.DirsOf(c.name), ", ")
 }
 
 // writable are the directories of clients in which a renewal writes.
@@ -157,7 +158,7 @@ func (o *Options) HostsDirs() []string {
 	var all []string
 	for _, c := range clients() {
 		if slices.Contains(o.For, c.name) {
-			all = appendNew(all, o.hostsDirs(c))
+			all = appendNew(all, o.DirsOf(c.name))
 		}
 	}
 	return all
@@ -216,6 +217,28 @@ func (i installed) find(o *Options) (found map[string]string, leftOut []string) 
 		o.For = []string{Containerd}
 	}
 	return found, leftOut
+}
+
+// Found is a client that is on a node and that is not installed for.
+type Found struct {
+	Name, Path string // Path is what it was found by
+	Unfit      error  // why it would not pull through the gateway, with a next step; nil when it would
+}
+
+// Others finds the clients on a root that options do not name.
+func (o Options) Others(root string) ([]Found, error) {
+	d, err := openDisk(root)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	var all []Found
+	for _, c := range clients() {
+		if path := d.first(c.signs); path != "" && !slices.Contains(o.For, c.name) {
+			all = append(all, Found{c.name, path, c.unfit(o, d.root.Name())})
+		}
+	}
+	return all, nil
 }
 
 // unfit says why a client that was found is not installed for unasked.
