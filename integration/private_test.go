@@ -1,4 +1,4 @@
-//go:build linux && (kubelet || docker)
+//go:build linux
 
 package integration
 

@@ -20,10 +20,11 @@ func newDoctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor [REF...]",
 		Args:  cobra.ArbitraryArgs,
-		Short: "Find out why containerd does not pull nested bundles through the gateway",
-		Long: "Checks the configurations of the gateway and of containerd, hosts.toml files, certificates, proxies and\n" +
-			"credentials, sends the gateway a request for each registry, and pulls the manifests of each REF and of its\n" +
-			"members through it. Prints each problem and how to fix it. The exit status is 1 when there is a problem.",
+		Short: "Find out why programs of this node do not pull nested bundles through the gateway",
+		Long: "Checks the configurations of the gateway and of the programs that it is installed for, certificates, proxies\n" +
+			"and credentials, and sends the gateway a request for each registry. Prints each problem and how to fix it.\n" +
+			"Pulls the manifests of each REF and of its members as each program does, and prints a table of what each gets.\n" +
+			"The exit status is 1 when there is a problem.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
 				ref, err := parseRef(arg)
@@ -52,8 +53,10 @@ func printFound(out io.Writer, line string) { fmt.Fprintln(out, sanitize.Text(sa
 // for the network.
 func runDoctor(ctx context.Context, out io.Writer, o doctor.Options) error {
 	o.Note = func(p doctor.Problem) { printFound(out, p.Note()) }
+	var printed error
+	o.Table = func(t doctor.Table) { printed = t.Print(out) }
 	found, err := doctor.Look(ctx, o, func(p doctor.Problem) { printFound(out, p.String()) })
-	switch {
+	switch err = errors.Join(err, printed); {
 	case err != nil:
 		return err
 	case found:

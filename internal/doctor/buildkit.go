@@ -33,26 +33,26 @@ func (d *doctor) checkBuildKit(context.Context) []Problem {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return []Problem{{err.Error(), "run nestctl doctor as root"}}
+		return d.stops(path, "", Problem{err.Error(), "run nestctl doctor as root"})
 	}
 	b, err := config.ParseBuildKit(path, text)
 	if err != nil {
-		return []Problem{{err.Error() + ": buildkitd does not start with it", "correct it"}}
+		return d.stops(path, "", Problem{err.Error() + ": buildkitd does not start with it", "correct it"})
 	}
 	if !d.usesGateway(b) {
 		p := Problem{path + ": buildkitd does not use the gateway", d.addBuildKit()}
 		if d.installation.Names(node.BuildKit) {
-			return []Problem{p}
+			return d.stops(path, "", p)
 		}
 		d.note(p.What, p.Fix)
 		return nil
 	}
 	var all []Problem
 	if d.config.Gateway.Mode == "pod" {
-		all = append(all, Problem{path + ": mode pod cannot work, because BuildKit sends no credential to a mirror", "use mode node, or nestctl serve (docs/serve.md)"})
+		all = d.stops(path, "", Problem{path + ": mode pod cannot work, because BuildKit sends no credential to a mirror", "use mode node, or nestctl serve (docs/serve.md)"})
 	}
 	for _, registry := range d.config.Gateway.Registries {
-		all = append(all, d.checkMirrors(path, registry, b.Registries[registry].Mirrors)...)
+		all = append(all, d.stops(path, registry, d.checkMirrors(path, registry, b.Registries[registry].Mirrors)...)...)
 	}
 	return append(all, d.checkBuildKitTLS(path, b)...)
 }
@@ -90,36 +90,28 @@ func (d *doctor) checkBuildKitTLS(path string, b config.BuildKit) []Problem {
 	settings := b.Registries[d.host().Address]
 	table := fmt.Sprintf("%s: [registry.%q]", path, d.host().Address)
 	var all []Problem
+	stop := func(found ...Problem) { all = append(all, d.stops(path, "", found...)...) }
 	switch {
 	case settings.HTTP == nil:
-		all = append(all, Problem{table + " lacks http = false, without which buildkitd leaves out TLS on loopback", "set http = false, and restart buildkitd"})
+		stop(Problem{table + " lacks http = false, without which buildkitd leaves out TLS on loopback", "set http = false, and restart buildkitd"})
 	case *settings.HTTP:
-		all = append(all, Problem{table + " has http = true, and the gateway answers only over TLS", "set http = false, and restart buildkitd"})
+		stop(Problem{table + " has http = true, and the gateway answers only over TLS", "set http = false, and restart buildkitd"})
 	}
 	if settings.Insecure != nil && *settings.Insecure {
 		all = append(all, Problem{table + " has insecure = true, so that any process on the node can pretend to be the gateway", "remove insecure, and restart buildkitd"})
 	}
-	files, found := d.buildKitFiles(table, settings)
-	if all = append(all, found...); found != nil {
-		return all
+	all = append(all, checkBuildKitNames(table, settings)...)
+	set, found := d.buildKitSet(table, settings)
+	stop(found...)
+	if until, err := set.Until(); err == nil && found == nil {
+		all = append(all, d.checkDue(table, until)...)
 	}
-	if len(files.ca) == 0 || len(files.pairs) == 0 {
-		return append(all, Problem{table + " names no CA or no client certificate, without which gateway and buildkitd do not trust each other",
-			fmt.Sprintf("set tlsconfigdir = [%q], and restart buildkitd", node.BuildKitCerts)})
-	}
-	return append(all, d.checkBuildKitPairs(table, files)...)
+	return all
 }
 
-// buildKitFiles are the files with which buildkitd reaches a host.
-type buildKitFiles struct {
-	ca    []string
-	pairs []config.BuildKitKeyPair
-}
-
-// buildKitFiles lists them. Those beside hosts.toml have other names after a
-// renewal, and a file that is gone makes every pull fail.
-func (d *doctor) buildKitFiles(table string, settings config.BuildKitRegistry) (buildKitFiles, []Problem) {
-	files := buildKitFiles{slices.Clone(settings.CA), slices.Clone(settings.KeyPairs)}
+// checkBuildKitNames looks for files beside hosts.toml, which have other names
+// after a renewal: a file that is gone makes every pull fail.
+func checkBuildKitNames(table string, settings config.BuildKitRegistry) []Problem {
 	named := slices.Clone(settings.CA)
 	for _, pair := range settings.KeyPairs {
 		named = append(named, pair.Certificate, pair.Key)
@@ -131,6 +123,19 @@ func (d *doctor) buildKitFiles(table string, settings config.BuildKitRegistry) (
 				fmt.Sprintf("set tlsconfigdir = [%q] in place of ca and keypair, and restart buildkitd", node.BuildKitCerts)})
 		}
 	}
+	return all
+}
+
+// buildKitFiles are the files with which buildkitd reaches a host.
+type buildKitFiles struct {
+	ca    []string
+	pairs []config.BuildKitKeyPair
+}
+
+// buildKitFiles lists them.
+func (d *doctor) buildKitFiles(table string, settings config.BuildKitRegistry) (buildKitFiles, []Problem) {
+	files := buildKitFiles{slices.Clone(settings.CA), slices.Clone(settings.KeyPairs)}
+	var all []Problem
 	for _, dir := range settings.Dirs {
 		entries, err := os.ReadDir(d.at(dir))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -149,10 +154,17 @@ func (d *doctor) buildKitFiles(table string, settings config.BuildKitRegistry) (
 	return files, all
 }
 
-// checkBuildKitPairs checks that the files can be read and that the gateway
-// accepts one of the pairs.
-func (d *doctor) checkBuildKitPairs(table string, files buildKitFiles) []Problem {
-	var all []Problem
+// buildKitSet reads the files, and says why they cannot be read or the gateway
+// accepts none of the pairs.
+func (d *doctor) buildKitSet(table string, settings config.BuildKitRegistry) (set config.Certificates, all []Problem) {
+	fix := fmt.Sprintf("set tlsconfigdir = [%q], and restart buildkitd", node.BuildKitCerts)
+	files, all := d.buildKitFiles(table, settings)
+	if all == nil && (len(files.ca) == 0 || len(files.pairs) == 0) {
+		all = []Problem{{table + " names no CA or no client certificate, without which gateway and buildkitd do not trust each other", fix}}
+	}
+	if all != nil {
+		return set, all
+	}
 	spoiled := func(path, why string) {
 		all = append(all, Problem{fmt.Sprintf("%s: %s: %s; every pull of the registries fails", table, path, why), "nestctl install, or remove the file that is not nestctl's"})
 	}
@@ -163,44 +175,26 @@ func (d *doctor) checkBuildKitPairs(table string, files buildKitFiles) []Problem
 		}
 		return data
 	}
-	set := config.Certificates{}
 	for _, path := range files.ca {
 		set.CA = append(append(set.CA, read(path)...), '\n')
 	}
-	gateway, err := os.ReadFile(d.at(d.config.Gateway.Certificate))
-	if err != nil {
-		return all // checkCertificates says it
+	var err error
+	if set.Gateway, err = os.ReadFile(d.at(d.config.Gateway.Certificate)); err != nil {
+		return set, all // checkFiles says it
 	}
-	set.Gateway = gateway
 	fits := errors.New("there is none")
 	for _, pair := range files.pairs {
 		certificate, key := read(pair.Certificate), read(pair.Key)
 		if _, err := tls.X509KeyPair(certificate, key); err != nil && certificate != nil && key != nil {
 			spoiled(pair.Certificate, err.Error())
 		}
-		if set.Client = slices.Concat(certificate, []byte("\n"), key); fits != nil {
+		if fits != nil {
+			set.Client = slices.Concat(certificate, []byte("\n"), key)
 			fits = set.Check(d.config.Gateway.Address, d.Now)
 		}
 	}
 	if all == nil && fits != nil {
-		all = []Problem{{fmt.Sprintf("%s: gateway and buildkitd do not trust each other by its certificates: %s", table, fits), fmt.Sprintf("set tlsconfigdir = [%q], and restart buildkitd", node.BuildKitCerts)}}
+		all = []Problem{{fmt.Sprintf("%s: gateway and buildkitd do not trust each other by its certificates: %s", table, fits), fix}}
 	}
-	return all
-}
-
-// buildKitPair are the certificates with which buildkitd reaches the gateway, if
-// they can be read.
-func (d *doctor) buildKitPair() []*pair {
-	files, _ := d.buildKitFiles("", config.BuildKitRegistry{Dirs: []string{node.BuildKitCerts}})
-	if len(files.ca) == 0 || len(files.pairs) == 0 {
-		return nil
-	}
-	p := &pair{ca: files.ca[0], client: files.pairs[0].Certificate}
-	var err, errClient error
-	p.CA, err = os.ReadFile(d.at(p.ca))
-	p.Client, errClient = os.ReadFile(d.at(p.client))
-	if errors.Join(err, errClient) != nil {
-		return nil
-	}
-	return []*pair{p}
+	return set, all
 }

@@ -91,7 +91,7 @@ func TestDoctorOfBuildKitAlone(t *testing.T) {
 	if out := n.look("reg.test/org/app:v1"); out != "no problem found\n" {
 		t.Error(out)
 	}
-	if out := n.look("reg.test/org/app:v2"); !strings.HasPrefix(out, "problem: reg.test/org/app:v2: the gateway answers 404") {
+	if out := n.look("reg.test/org/app:v2"); !strings.HasPrefix(out, "buildkit of reg.test/org/app:v2: the gateway answers 404") {
 		t.Error(out)
 	}
 	n.Put(map[string]string{config.Path: fmt.Sprintf("version = 1\n[gateway]\nmode = \"pod\"\nregistries = [\"reg.test\"]\naddress = %q\n", n.address())})

@@ -45,6 +45,7 @@ type containerdFile struct {
 	path   string
 	plugin string
 	images criImages
+	nested bool // it has a section of this project's plugin
 }
 
 // daemon is a containerd on the node.
@@ -58,12 +59,8 @@ type daemon struct {
 func (d *doctor) daemons() []daemon {
 	var all []daemon
 	o := d.installation
-	if len(o.For) == 0 || slices.Contains(o.For, node.Containerd) {
-		own := daemon{config: d.ContainerdConfig, certs: o.ContainerdCerts}
-		if len(own.certs) == 0 {
-			own.certs = []string{config.ContainerdCerts}
-		}
-		all = append(all, own)
+	if o.Names(node.Containerd) {
+		all = append(all, daemon{config: d.ContainerdConfig, certs: o.ContainerdCerts})
 	}
 	for _, name := range []string{node.K3s, node.RKE2} {
 		in := daemon{node.RancherDir(name) + "/config.toml", []string{node.RancherDir(name) + "/certs.d"}, name}
@@ -127,6 +124,7 @@ func parseContainerd(path string, text []byte) (containerdFile, []string, error)
 		return containerdFile{}, nil, fmt.Errorf("%s: version %d is unknown to this nestctl; use a newer one", path, file.Version)
 	}
 	f := containerdFile{path: path, plugin: criPlugins[file.Version]}
+	_, f.nested = file.Plugins["io.containerd.internal.v1.nested"]
 	settings, ok := file.Plugins[f.plugin]
 	if !ok {
 		return f, file.Imports, nil
@@ -163,7 +161,11 @@ func (d *doctor) imports(from string, patterns []string) []string {
 func (d *doctor) checkRoots(context.Context) []Problem {
 	var all []Problem
 	for _, c := range d.daemons() {
-		all = append(all, d.checkRootsOf(c)...)
+		found := d.checkRootsOf(c)
+		for _, certs := range c.certs {
+			d.stops(certs, "", found...)
+		}
+		all = append(all, found...)
 	}
 	return all
 }

@@ -23,7 +23,7 @@ func (d *doctor) checkContainers(context.Context) []Problem {
 	d.noteOwnRegistries()
 	files, err := registriesconf.Read(registriesDisk{d}, "")
 	if err != nil {
-		return problemsOf(err, "run nestctl doctor as root")
+		return d.stops(registriesconf.Dir, "", problemsOf(err, "run nestctl doctor as root")...)
 	}
 	var all []Problem
 	tables := registriesconf.Merge(files)
@@ -52,25 +52,25 @@ func (d *doctor) checkMirror(tables registriesconf.Config, registry string) []Pr
 		// A table for the address counts for the mirror, too.
 		own, _ := tables.Find(location)
 		if own.Blocked {
-			return []Problem{{fmt.Sprintf("%s blocks %s, and with it the gateway, which podman and its like pass by", own.File, own.Prefix), "remove blocked"}}
+			return d.stops(registriesconf.Dir, registry, Problem{fmt.Sprintf("%s blocks %s, and with it the gateway, which podman and its like pass by", own.File, own.Prefix), "remove blocked"})
 		}
 		if own.Insecure || table.Mirrors[0].Insecure {
 			return []Problem{{fmt.Sprintf("%s: the mirror %s is insecure, so that any process on the node can pretend to be the gateway", cmp.Or(own.File, table.File), location), "remove insecure"}}
 		}
 		for _, other := range tables.Below(registry) {
-			d.note(fmt.Sprintf("%s has a table for %s: pulls below that do not go through the gateway", other.File, other.Prefix), "remove the table if they should")
+			d.notesStop(registriesconf.Dir, other.Prefix, fmt.Sprintf("%s has a table for %s: pulls below that do not go through the gateway", other.File, other.Prefix), "remove the table if they should")
 		}
 		return nil
 	case found && table.Blocked && len(table.Mirrors) == 0:
-		d.note(fmt.Sprintf("%s blocks %s for podman and its like", table.File, registry), "remove blocked if they should pull from it")
+		d.notesStop(registriesconf.Dir, registry, fmt.Sprintf("%s blocks %s for podman and its like", table.File, registry), "remove blocked if they should pull from it")
 		return nil
 	case !node.IsInPath(registry):
-		d.note(registry+" cannot be in a path, so that podman and its like do not use the gateway for it", "use containerd for it, or nestctl serve")
+		d.notesStop(registriesconf.Dir, registry, registry+" cannot be in a path, so that podman and its like do not use the gateway for it", "use containerd for it, or nestctl serve")
 		return nil
 	case !found:
-		return []Problem{{"no file in " + registriesconf.Dir + " names the gateway as a mirror of " + registry, d.installCommand()}}
+		return d.stops(registriesconf.Dir, registry, Problem{"no file in " + registriesconf.Dir + " names the gateway as a mirror of " + registry, d.installCommand()})
 	}
-	return []Problem{{fmt.Sprintf("%s: the first mirror of %s is not %s, or not for all pulls", table.File, registry, location), "move the edited file away, and " + d.installCommand()}}
+	return d.stops(registriesconf.Dir, registry, Problem{fmt.Sprintf("%s: the first mirror of %s is not %s, or not for all pulls", table.File, registry, location), "move the edited file away, and " + d.installCommand()})
 }
 
 // noteOwnRegistries notes that root has a file in place of those in /etc.

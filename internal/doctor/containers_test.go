@@ -79,10 +79,15 @@ func TestDoctorChecksContainers(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(n, filepath.Join(registriesconf.Dir, "certs.d", o.Address))
 			}
-			for line := range strings.Lines(n.look("reg.test/org/app:v1")) {
+			lines := n.look()
+			for line := range strings.Lines(lines) {
 				if !fits(test.want, strings.TrimSuffix(line, "\n")) {
 					t.Errorf("%swant %s", line, test.want)
 				}
+			}
+			what, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSuffix(lines, "\n"), "problem: "), "; fix: ")
+			if got := n.look("reg.test/org/app:v1"); strings.Count(got, what) != 1 {
+				t.Errorf("with a reference\n%s", got)
 			}
 			if test.note != "" && !slices.ContainsFunc(n.notes, func(note string) bool { return fits(test.note, note) }) {
 				t.Errorf("notes %q, want %s", n.notes, test.note)

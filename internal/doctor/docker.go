@@ -33,14 +33,14 @@ const (
 func (d *doctor) checkDocker(ctx context.Context, runs bool) []Problem {
 	engine, err := node.ReadDockerEngine(d.Root)
 	if err != nil {
-		return []Problem{{err.Error(), "correct it"}}
+		return d.stops(node.DockerCerts, "", Problem{err.Error(), "correct it"})
 	}
-	found := d.checkStore(ctx, engine, runs)
+	found := d.stops(node.DockerCerts, "", d.checkStore(ctx, engine, runs)...)
 	if d.config == nil {
 		return found
 	}
 	if d.config.Gateway.Mode == "pod" {
-		found = append(found, Problem{"gateway.mode is pod: Docker Engine sends no credential to the gateway", `set mode = "node", or nestctl uninstall and install without --for docker`})
+		found = append(found, d.stops(node.DockerCerts, "", Problem{"gateway.mode is pod: Docker Engine sends no credential to the gateway", `set mode = "node", or nestctl uninstall and install without --for docker`})...)
 	}
 	return append(found, d.checkLegacy(engine)...)
 }
@@ -99,12 +99,12 @@ func (d *doctor) askDocker(ctx context.Context) (info dockerInfo, err error) {
 		},
 	}}}
 	defer c.http.CloseIdleConnections()
-	status, body, err := c.get(ctx, answerTime, "/info")
+	a, err := c.get(ctx, answerTime, "/info")
 	if err != nil {
 		return info, auth.WithoutURL(err)
 	}
-	if err = json.Unmarshal(body, &info); err != nil || status != http.StatusOK {
-		return info, fmt.Errorf("%s answers %d", dockerSocket, status)
+	if err = json.Unmarshal(a.body, &info); err != nil || a.status != http.StatusOK {
+		return info, fmt.Errorf("%s answers %d", dockerSocket, a.status)
 	}
 	return info, nil
 }

@@ -42,7 +42,7 @@ func TestDoctorFindsDockersImageStore(t *testing.T) {
 		{"built from a branch", "", "", `{"ServerVersion":"dev"}`, "problem: /run/docker.sock" + graph},
 		{"answers nonsense", "", "", "[]", "problem: which image store Docker Engine uses cannot be found out: /run/docker.sock answers 200; fix: start Docker*"},
 		{"switched on", `{"features":{"containerd-snapshotter":true}}`, "overlay2/l", "", ""},
-		{"switched on, and not restarted", `{"features":{"containerd-snapshotter":true}}`, "overlay2/l", driver, "problem: /run/docker.sock" + graph},
+		{"switched on since", `{"features":{"containerd-snapshotter":true}}`, "overlay2/l", driver, "problem: /run/docker.sock" + graph},
 		{"switched off", `{"features":{"containerd-snapshotter":false}}`, "", "-", `problem: /etc/docker/daemon.json: "containerd-snapshotter": false` + graph},
 		{"a driver", `{"storage-driver":"vfs"}`, "", "", `problem: /etc/docker/daemon.json: "storage-driver": "vfs"` + graph},
 		{"a snapshotter", `{"storage-driver":"overlayfs"}`, "", "-", ""},

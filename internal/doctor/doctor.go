@@ -1,14 +1,16 @@
-// Package doctor finds out why containerd does not pull nested bundles through
-// the gateway of a node. It changes nothing: it reads the files of the gateway,
-// of containerd and of the installation, and sends the gateway the requests
-// that containerd would send.
+// Package doctor finds out why the programs of a node do not pull nested bundles
+// through its gateway. It changes nothing: it reads the files of the gateway,
+// of these programs and of the installation, and sends the gateway the requests
+// that they would send.
 //
 // Read the files in this order: doctor.go has [Look] and its checks in their
 // order; then hosts.go (hosts.toml and certificates), environment.go (proxies
 // and credentials), gateway.go (the gateway's answers), the configurations of
 // programs in containerd.go, docker.go, rancher.go (k3s and RKE2),
 // containers.go (podman and its like) and buildkit.go, and neighbours.go (other
-// programs that use hosts.toml files).
+// programs that use hosts.toml files). ways.go has how each program asks the
+// gateway, and what stops it; pull.go pulls manifests so, and table.go shows what
+// each program gets.
 //
 // Package node, the neighbour, installs what this package checks. The only tie
 // between them is the record of the installation.
@@ -37,9 +39,12 @@ type Options struct {
 	Root             string
 	Config           string // the gateway's configuration, as the node names it
 	ContainerdConfig string // containerd's
-	// References are pulled through the gateway; none in an image.
+	// References are pulled as each program pulls them; none in an image.
 	References []auth.Reference
-	Now        time.Time // the time for which certificates are checked; zero for the current time
+	// Table gets what each program gets of each reference, at the end. It may be
+	// nil.
+	Table func(Table)
+	Now   time.Time // the time for which certificates are checked; zero for the current time
 	// Note gets what is no problem now: a neighbour that may make one, or a
 	// program that does not use the gateway. It may be nil.
 	Note func(Problem)
@@ -81,16 +86,20 @@ func (d *doctor) look(ctx context.Context, runs bool, report func(Problem)) (fou
 	var all []Problem
 	for _, c := range d.checks(runs) {
 		for _, p := range c.look(ctx) {
+			if d.config != nil && d.isInTable(p) {
+				continue
+			}
 			if !slices.ContainsFunc(all, p.follows) {
 				all = append(all, p)
 				report(p)
 			}
 		}
 		if err = ctx.Err(); err != nil {
-			break
+			return all != nil, err
 		}
 	}
-	return all != nil, err
+	failed := d.config != nil && d.pullAll(ctx, all)
+	return failed || all != nil, ctx.Err()
 }
 
 // Try reports what keeps the gateway of a fresh installation from answering for
@@ -135,6 +144,8 @@ type doctor struct {
 	recordErr    error          // why not
 	certs        []string       // directories with hosts.toml files
 	installation node.Options   // the options with which to repeat the installation
+	stopped      []stop         // found by the checks so far
+	silent       *Problem       // of a gateway that answers nobody
 }
 
 // load reads what the checks use.
@@ -143,10 +154,11 @@ func load(o Options) *doctor {
 	if d.record, d.recordErr = node.ReadRecord(o.Root); d.recordErr != nil {
 		d.record = new(node.Record)
 	}
-	d.installation = d.record.Options
-	if d.certs = d.installation.HostsDirs(); len(d.installation.For) == 0 {
-		d.certs = []string{config.ContainerdCerts}
+	if d.installation = d.record.Options; len(d.installation.For) == 0 {
+		d.installation.For = []string{node.Containerd}
+		d.installation.ContainerdCerts = node.Directories{config.ContainerdCerts}
 	}
+	d.certs = d.installation.HostsDirs()
 	text, err := os.ReadFile(d.at(o.Config))
 	if err == nil {
 		d.config, err = config.ParseGateway(o.Config, text)
@@ -161,8 +173,8 @@ func load(o Options) *doctor {
 
 // note reports what is no problem now.
 func (d *doctor) note(what, fix string) {
-	if d.Note != nil {
-		d.Note(Problem{what, fix})
+	if p := (Problem{what, fix}); d.Note != nil && (d.config == nil || !d.isInTable(p)) {
+		d.Note(p)
 	}
 }
 
@@ -197,7 +209,7 @@ func (d *doctor) checks(runs bool) []check {
 	if d.config != nil && runs {
 		all = append(all,
 			check{"credentials of each registry", d.checkCredentials},
-			check{"whether the gateway answers, for itself, each registry and each REF", d.checkAnswers})
+			check{"whether the gateway answers, for itself and for each registry", d.checkAnswers})
 	}
 	if d.installation.Names(node.Docker) {
 		all = append(all, check{"Docker Engine's image store and registries", func(ctx context.Context) []Problem { return d.checkDocker(ctx, runs) }})

@@ -28,6 +28,7 @@ type machine struct {
 	*nodetest.Machine
 	now   time.Time
 	notes []string // of the last look
+	table Table    // of it
 }
 
 func newMachine(t *testing.T, files map[string]string) *machine {
@@ -65,16 +66,20 @@ func healthy(t *testing.T, o node.Options) *machine {
 	return n
 }
 
+var missing = "sha256:" + strings.Repeat("a", 64)
+
 // answerAsGateway has reg.test/org/app:v1 and is denied org/app/secret.
 func answerAsGateway(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.RequestURI() {
-	case "/v2/", "/v2/org/app/manifests/v1?ns=reg.test":
+	case "/v2/":
+	case "/v2/org/app/manifests/v1?ns=reg.test", "/v2/reg.test/org/app/manifests/v1":
+		fmt.Fprint(w, `{"schemaVersion":2,"config":{},"layers":[]}`)
 	case "/v2/org/app/secret/manifests/latest?ns=reg.test":
 		w.WriteHeader(http.StatusForbidden)
 		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"reg.test/org/app/secret denied: 401; log in: docker login reg.test"}]}`)
 	case "/v2/org/app/manifests/members?ns=reg.test":
-		fmt.Fprint(w, `{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:absent"},{"mediaType":"application/x-thing","digest":"sha256:thing"}]}`)
-	case "/v2/org/app/manifests/sha256:absent?ns=reg.test":
+		fmt.Fprint(w, `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"`+missing+`"},{"mediaType":"application/x-thing","digest":"`+strings.ReplaceAll(missing, "a", "b")+`"}]}`)
+	case "/v2/org/app/manifests/" + missing + "?ns=reg.test":
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"child reg.test/org/app/web@sha256:absent: not found"}]}`)
 	case "/v2/org/app/manifests/abort?ns=reg.test":
@@ -92,11 +97,12 @@ func answerAsGateway(w http.ResponseWriter, r *http.Request) {
 }
 
 // look runs a doctor on its root as if that were the node, so that what runs is
-// asked, and returns what it says.
+// asked, and returns what it says, with the rows of what failed at the end.
 func (n *machine) look(refs ...string) string {
 	n.T.Helper()
-	n.notes = nil
-	o := Options{Root: n.Root, Config: config.Path, ContainerdConfig: containerd, Now: n.now, Note: func(p Problem) { n.notes = append(n.notes, p.Note()) }}
+	n.notes, n.table = nil, nil
+	o := Options{Root: n.Root, Config: config.Path, ContainerdConfig: containerd, Now: n.now,
+		Note: func(p Problem) { n.notes = append(n.notes, p.Note()) }, Table: func(t Table) { n.table = t }}
 	for _, arg := range refs {
 		ref, err := auth.ParseReference(arg)
 		n.Must(err)
@@ -105,6 +111,11 @@ func (n *machine) look(refs ...string) string {
 	var out strings.Builder
 	found, err := load(o).look(n.T.Context(), true, func(p Problem) { fmt.Fprintln(&out, p) })
 	n.Must(err)
+	for _, r := range n.table {
+		if r.Failed {
+			fmt.Fprintf(&out, "%s of %s: %s; next: %s\n", r.Program, r.Reference, r.Result, r.Next)
+		}
+	}
 	if found != (out.Len() > 0) {
 		n.T.Fatalf("%t:\n%s", found, &out)
 	}
@@ -287,17 +298,17 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 
 		// references
 		{name: "registry not served", refs: []string{"other.test/org/app"},
-			want: "problem: other.test/org/app:latest: registry other.test is not in gateway.registries; fix: nestctl install --mode node --registry reg.test --registry other.test --allow*"},
+			want: "containerd of other.test/org/app:latest: registry other.test is not in gateway.registries; next: nestctl install --mode node --registry reg.test --registry other.test --allow*"},
 		{name: "not allowed", refs: []string{"reg.test/else/app:v1"},
-			want: `problem: reg.test/else/app:v1: parent not allowed: no pattern of gateway.allow matches reg.test/else/app; fix: add "reg.test/else/app" to gateway.allow in /etc/nested/config.toml, then systemctl reload nested-gateway`},
+			want: `containerd of reg.test/else/app:v1: parent not allowed: no pattern of gateway.allow matches reg.test/else/app; next: add "reg.test/else/app" to gateway.allow in /etc/nested/config.toml, then systemctl reload nested-gateway`},
 		{name: "denied", refs: []string{"reg.test/org/app/secret"},
-			want: "problem: reg.test/org/app/secret:latest: the gateway answers 403: reg.test/org/app/secret denied: 401; fix: log in: docker login reg.test"},
+			want: "containerd of reg.test/org/app/secret:latest: the gateway answers 403: reg.test/org/app/secret denied: 401; next: log in: docker login reg.test"},
 		{name: "member not found", refs: []string{"reg.test/org/app:members"},
-			want: "problem: reg.test/org/app:members: entry 0: the gateway answers 404: child reg.test/org/app/web@sha256:absent: not found; fix: check that the registry has it"},
+			want: "containerd of reg.test/org/app:members: 1 manifest of 2 did not come: reg.test/org/app@sha256:aaaaaaaaaaaa: the gateway answers 404: child reg.test/org/app/web@sha256:absent: not found; next: check that the registry has it"},
 		{name: "no answer", refs: []string{"reg.test/org/app:abort"},
-			want: "problem: reg.test/org/app:abort: the gateway does not answer: *; fix: journalctl -u nested-gateway says more"},
+			want: "containerd of reg.test/org/app:abort: the gateway does not answer: *; next: journalctl -u nested-gateway says more"},
 		{name: "invalid", refs: []string{"reg.test/org/app:invalid"},
-			want: "problem: reg.test/org/app:invalid: the gateway answers 400: Bad Request; fix: ask its publisher to publish it again as docs/spec.md says"},
+			want: "containerd of reg.test/org/app:invalid: the gateway answers 400: Bad Request; next: ask its publisher to publish it again as docs/spec.md says"},
 		{name: "registry not reached", spoil: func(n *machine) { n.Edit(config.Path, `"reg.test"`, `"reg.test", "down.test"`) }, other: true,
 			want: "problem: registry down.test: the gateway answers 502: no route to host; fix: check that the node reaches the registry; journalctl -u nested-gateway says more"},
 		{name: "allowed part of a registry not reached", spoil: func(n *machine) {
@@ -305,7 +316,7 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 			n.Edit(config.Path, `"reg.test/org/**"`, `"reg.test/org/**", "down.test/*/app"`)
 		}, other: true, want: "problem: registry down.test: the gateway answers 502: no route to host; *"},
 		{name: "not found", refs: []string{"reg.test/org/app:v2"},
-			want: "problem: reg.test/org/app:v2: the gateway answers 404: Not Found; fix: check that the registry has it"},
+			want: "containerd of reg.test/org/app:v2: the gateway answers 404: Not Found; next: check that the registry has it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := installOn("reg.test")

@@ -25,12 +25,8 @@ var units = map[string][]string{
 // checkProxy looks for a proxy that is set for a program and not for the
 // gateway.
 func (d *doctor) checkProxy(context.Context) []Problem {
-	programs := d.installation.For
-	if len(programs) == 0 {
-		programs = []string{node.Containerd}
-	}
 	var all []Problem
-	for _, program := range programs {
+	for _, program := range d.installation.For {
 		for _, unit := range units[program] {
 			all = append(all, d.checkProxyOf(program, unit)...)
 		}

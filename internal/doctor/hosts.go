@@ -109,19 +109,29 @@ func (d *doctor) edited(path string, text []byte) bool {
 func (d *doctor) installCommand(more ...string) string { return d.installation.Command(more...) }
 
 func (d *doctor) checkHostsOf(registry, path string) []Problem {
+	certs := filepath.Dir(filepath.Dir(path))
 	text, err := os.ReadFile(d.at(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return []Problem{{path + " does not exist, so that containerd does not use the gateway for " + registry, d.installCommand()}}
+		return d.stops(certs, registry, Problem{fmt.Sprintf("%s does not exist, so that %s does not use the gateway for %s", path, d.programAt(certs), registry), d.installCommand()})
 	}
 	if err != nil {
-		return []Problem{{err.Error(), "run nestctl doctor as root"}}
+		return d.stops(certs, registry, Problem{err.Error(), "run nestctl doctor as root"})
 	}
 	hosts, err := config.ParseHosts(path, text)
 	if err != nil {
-		return []Problem{{err.Error() + ": containerd goes on without the file", "correct it"}}
+		return d.stops(certs, registry, Problem{fmt.Sprintf("%s: %s goes on without the file", err, d.programAt(certs)), "correct it"})
 	}
-	certs := filepath.Dir(filepath.Dir(path))
-	return append(problemsOf(config.CheckHosts(d.Root, certs, registry), ""), d.checkFirst(path, hosts)...)
+	all := problemsOf(config.CheckHosts(d.Root, certs, registry), "")
+	if url := d.host().URL(); len(hosts.Hosts) > 0 && d.isGateway(hosts.Hosts[0]) && hosts.Hosts[0].SkipVerify {
+		all = append(all, Problem{fmt.Sprintf("%s: [host.%q] has skip_verify, so that any process on the node can pretend to be the gateway", path, url), "remove skip_verify"})
+	}
+	return append(all, d.stops(certs, registry, d.checkFirst(path, hosts)...)...)
+}
+
+// programAt is the program that uses a directory of hosts.toml files.
+func (d *doctor) programAt(certs string) string {
+	at := slices.IndexFunc(node.ClientNames(), func(program string) bool { return slices.Contains(d.installation.DirsOf(program), certs) })
+	return node.ClientNames()[max(at, 0)]
 }
 
 // checkFirst checks that the gateway is the first host.
@@ -134,15 +144,12 @@ func (d *doctor) checkFirst(path string, hosts config.Hosts) []Problem {
 		return []Problem{{path + ": the gateway, " + table + ", is not in it", d.installCommand()}}
 	case at > 0:
 		d.note(fmt.Sprintf("%s: [host.%q] is before the gateway", path, hosts.Hosts[0].URL), "when another program writes it there, see docs/neighbours.md")
-		return []Problem{{path + ": " + table + " is not the first host, so that containerd tries others before it", "move it before all other hosts"}}
+		return []Problem{{fmt.Sprintf("%s: %s is not the first host, so that %s tries others before it", path, table, d.programAt(filepath.Dir(filepath.Dir(path)))), "move it before all other hosts"}}
 	}
 	h := hosts.Hosts[0]
 	var all []Problem
 	if h.URL != url {
 		all = append(all, Problem{fmt.Sprintf("%s: [host.%q] is not the gateway's URL", path, h.URL), "make it " + table})
-	}
-	if h.SkipVerify {
-		all = append(all, Problem{path + ": " + table + " has skip_verify, so that any process on the node can pretend to be the gateway", "remove skip_verify"})
 	}
 	if len(h.Capabilities) > 0 && (!slices.Contains(h.Capabilities, "pull") || !slices.Contains(h.Capabilities, "resolve")) {
 		all = append(all, Problem{path + ": " + table + " is not used for all requests of a pull", `set capabilities = ["pull", "resolve"]`})
@@ -229,55 +236,52 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// checkCertificates looks at the certificates of each registry.
+// checkCertificates looks at the certificates of each program, apart from
+// buildkitd's, which [doctor.checkBuildKit] does.
 func (d *doctor) checkCertificates(context.Context) []Problem {
-	pairs, all := d.pairs()
-	for _, p := range pairs {
-		all = append(all, d.checkPair(p)...)
+	var all []Problem
+	for _, w := range d.allWays() {
+		if w.program == node.BuildKit {
+			continue
+		}
+		all = append(all, d.stops(w.where, w.prefix, w.lacks...)...)
+		if w.files != nil && w.lacks == nil {
+			all = append(all, d.checkPair(w)...)
+		}
 	}
 	return all
 }
 
-// pairs are those of all clients, and what is missing of them.
-func (d *doctor) pairs() (all []*pair, missing []Problem) {
-	add := func(p *pair, lacks []Problem) {
-		if p != nil && lacks == nil {
-			all = append(all, p)
-		}
-		missing = append(missing, lacks...)
-	}
-	for _, hosts := range d.allHosts() {
-		add(d.pairOf(hosts))
-	}
-	if d.installation.Names(node.Containers) {
-		add(d.containersPair())
-	}
-	return all, missing
-}
-
-func (d *doctor) checkPair(p *pair) []Problem {
-	checkKey := config.CheckSecret
+func (d *doctor) checkPair(w way) []Problem {
+	p, checkKey := w.files, config.CheckSecret
 	if p.forGroup {
 		checkKey = config.CheckFile
 	}
 	all := slices.Concat(
 		problemsOf(config.CheckFile(d.at(p.ca)), "make it a file that root can read"),
 		problemsOf(checkKey(d.at(p.client)), "make it a file that root can read"))
+	stop := func(what, fix string) { all = append(all, d.stops(w.where, w.prefix, Problem{what, fix})...) }
 	until, err := p.Until()
-	date := until.Format(time.DateOnly)
-	switch {
-	case err != nil:
-		all = append(all, Problem{fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates()})
-	case until.Before(d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names expired on %s", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
-	case config.Due(until, d.Now):
-		all = append(all, Problem{fmt.Sprintf("the certificates that %s names expire on %s and should have been renewed", p.hosts, date), "nestctl install; systemctl status nested-renew.timer says why it was not done"})
-	default:
-		if err := p.Check(d.config.Gateway.Address, d.Now); err != nil {
-			all = append(all, Problem{fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates()})
-		}
+	if err != nil {
+		stop(fmt.Sprintf("%s, %s, %s: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates())
+	} else if until.Before(d.Now) {
+		stop(fmt.Sprintf("the certificates that %s names expired on %s", p.hosts, until.Format(time.DateOnly)), renewFix)
+	} else if due := d.checkDue(p.hosts, until); due != nil {
+		all = append(all, due...)
+	} else if err := p.Check(d.config.Gateway.Address, d.Now); err != nil {
+		stop(fmt.Sprintf("%s, %s, %s do not fit each other: %s", p.ca, p.client, d.config.Gateway.Certificate, err), d.newCertificates())
 	}
 	return all
+}
+
+const renewFix = "nestctl install; systemctl status nested-renew.timer says why it was not done"
+
+// checkDue checks that certificates do not expire soon.
+func (d *doctor) checkDue(names string, until time.Time) []Problem {
+	if !config.Due(until, d.Now) {
+		return nil
+	}
+	return []Problem{{fmt.Sprintf("the certificates that %s names expire on %s and should have been renewed", names, until.Format(time.DateOnly)), renewFix}}
 }
 
 // newCertificates is the command that replaces the certificates.

@@ -1,0 +1,418 @@
+package doctor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/internal/registriesconf"
+	"github.com/nestedoci/nested/remotes/nested"
+)
+
+// shelf is a gateway with a bundle: an index of web, and of an index team of team/api, both in repositories of their own.
+type shelf struct {
+	content map[string][]byte // by digest; the bundle by its tag, too
+	web     digest.Digest
+	mu      sync.Mutex
+	refused map[digest.Digest]string // what is answered in place of a manifest, after a status
+	asked   map[string]int
+}
+
+func newShelf(t *testing.T) *shelf {
+	s := &shelf{content: map[string][]byte{}, refused: map[digest.Digest]string{}, asked: map[string]int{}}
+	add := func(v any) ocispec.Descriptor {
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := ocispec.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data)), MediaType: mediaType(data)}
+		s.content[d.Digest.String()] = data
+		return d
+	}
+	image := func(name string) ocispec.Descriptor {
+		return add(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+			Config: ocispec.DescriptorEmptyJSON, Layers: []ocispec.Descriptor{}, Annotations: map[string]string{"name": name}})
+	}
+	index := func(members map[string]ocispec.Descriptor) ocispec.Descriptor {
+		i := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+		for name, d := range members {
+			d.Annotations = map[string]string{nested.Annotation: name}
+			i.Manifests = append(i.Manifests, d)
+		}
+		return add(i)
+	}
+	web := image("web")
+	s.web = web.Digest
+	root := index(map[string]ocispec.Descriptor{"web": web, "team": index(map[string]ocispec.Descriptor{"api": image("api")})})
+	s.content["v1"] = s.content[root.Digest.String()]
+	return s
+}
+
+func mediaType(data []byte) string {
+	if strings.Contains(string(data), `"manifests"`) {
+		return ocispec.MediaTypeImageIndex
+	}
+	return ocispec.MediaTypeImageManifest
+}
+
+var shelved = regexp.MustCompile(`^/v2/(reg\.test/)?org/app/manifests/([^/?]+)(\?ns=reg\.test)?$`)
+
+func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := shelved.FindStringSubmatch(r.URL.RequestURI())
+	switch {
+	case r.URL.Path == "/v2/":
+	case found == nil || (found[1] == "") == (found[3] == "") || s.content[found[2]] == nil:
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		s.asked[r.Method+" "+strings.Replace(r.URL.RequestURI(), found[2], "X", 1)+" "+strings.Join(r.Header["Accept"], " ")]++
+		data := s.content[found[2]]
+		if why, ok := s.refused[digest.FromBytes(data)]; ok {
+			status, err := strconv.Atoi(why[:3])
+			text, errText := json.Marshal(why[4:])
+			if errors.Join(err, errText) != nil {
+				panic(why)
+			}
+			w.WriteHeader(status)
+			fmt.Fprintf(w, `{"errors":[{"code":"X","message":%s}]}`, text)
+			return
+		}
+		w.Header().Set("Content-Type", mediaType(data))
+		w.Header().Set("Docker-Content-Digest", digest.FromBytes(data).String())
+		_, _ = w.Write(data)
+	}
+}
+
+const app = "reg.test/org/app:v1"
+
+// everything is a node with all programs, which is installed for all.
+func everything(t *testing.T) (*machine, *shelf) {
+	n, s := newMachine(t, nil), newShelf(t)
+	n.installAll(n.Serve(s))
+	return n, s
+}
+
+// installAll installs for all programs.
+func (n *machine) installAll(address string) {
+	n.T.Helper()
+	n.Put(map[string]string{
+		containerd:        "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
+		node.DockerConfig: `{"features":{"containerd-snapshotter":true}}`,
+	})
+	n.Must(os.Chmod(n.Path(dockerJSON), 0o600))
+	o := installOn("reg.test")
+	o.For, o.Address = node.ClientNames(), address
+	done, err := node.Install(n.T.Context(), n.Root, o)
+	n.Must(err)
+	n.Put(map[string]string{node.BuildKitConfig: string(done.BuildKit)})
+}
+
+// results are the results of a table, each after its program.
+func (n *machine) results() map[string]string {
+	all := map[string]string{}
+	for _, r := range n.table {
+		program, _, _ := strings.Cut(r.Program, " ")
+		all[program] = r.Result
+	}
+	return all
+}
+
+const pulled = "pulled, 4 manifests of 4 repositories"
+
+// TestDoctorPullsAsEachProgram: each asks as it does, from the one repository, and all get the bundle.
+func TestDoctorPullsAsEachProgram(t *testing.T) {
+	n, s := everything(t)
+	if out := n.look(app); out != "no problem found\n" {
+		t.Error(out)
+	}
+	if len(n.table) != len(node.ClientNames()) {
+		t.Errorf("%+v", n.table)
+	}
+	for program, result := range n.results() {
+		if result != pulled {
+			t.Errorf("%s: %s", program, result)
+		}
+	}
+	const types, containers = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*",
+		"application/vnd.oci.image.manifest.v1+json application/vnd.docker.distribution.manifest.v2+json application/vnd.docker.distribution.manifest.v1+prettyjws application/vnd.docker.distribution.manifest.v1+json application/vnd.docker.distribution.manifest.list.v2+json application/vnd.oci.image.index.v1+json"
+	want := map[string]int{
+		"HEAD /v2/org/app/manifests/X?ns=reg.test " + types:                                       5,
+		"GET /v2/org/app/manifests/X?ns=reg.test application/vnd.oci.image.index.v1+json, */*":    10,
+		"GET /v2/org/app/manifests/X?ns=reg.test application/vnd.oci.image.manifest.v1+json, */*": 10,
+		"GET /v2/reg.test/org/app/manifests/X " + containers:                                      4,
+	}
+	if fmt.Sprint(s.asked) != fmt.Sprint(want) {
+		t.Errorf("got\n%v\nwant\n%v", s.asked, want)
+	}
+	if got := n.results(); n.look("reg.test/org/app@"+digest.FromBytes(s.content["v1"]).String()) != "no problem found\n" || fmt.Sprint(n.results()) != fmt.Sprint(got) {
+		t.Errorf("by digest: %v", n.results())
+	}
+}
+
+// strangers are the certificates of another installation.
+func strangers(t *testing.T) config.Certificates {
+	set, err := config.NewCertificates("127.0.0.1:1", newMachine(t, nil).now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// TestDoctorFindsWhatOneProgramHasWrong: what is wrong with one program, in its own files, is in its row, and in no line
+// beside it; the others pull.
+func TestDoctorFindsWhatOneProgramHasWrong(t *testing.T) {
+	hostsIn := func(program string) string {
+		o := installOn("reg.test")
+		o.ContainerdCerts = node.Directories{config.ContainerdCerts}
+		return o.DirsOf(program)[0] + "/reg.test/"
+	}
+	stranger := strangers(t).Client
+	cut := func(n *machine, path string) { n.Must(os.WriteFile(path, stranger, 0o600)) }
+	const fit = "*do not fit each other: containerd's certificate: *"
+	type spoiled struct {
+		spoil func(n *machine)
+		want  string
+	}
+	for program, tests := range map[string][]spoiled{
+		node.Containers: {
+			{func(n *machine) {
+				_, certificate, key := node.ContainersCertificates(n.address())
+				cut(n, n.Path(certificate))
+				cut(n, n.Path(key))
+			}, fit},
+			{func(n *machine) {
+				n.Put(map[string]string{registriesconf.DropIn("zzzz.conf"): "[[registry]]\nlocation = \"reg.test\"\n[[registry.mirror]]\nlocation = \"spegel.test\"\n"})
+			}, registriesconf.DropIn("zzzz.conf") + ": the first mirror of reg.test is not *"},
+		},
+		node.BuildKit: {
+			{func(n *machine) {
+				cut(n, n.one(node.BuildKitCerts+"/*.cert"))
+				cut(n, n.one(node.BuildKitCerts+"/*.key"))
+			},
+				"*gateway and buildkitd do not trust each other by its certificates: *"},
+			{func(n *machine) { n.Edit(node.BuildKitConfig, `mirrors = [`, `mirrors = ["mirror.test", `) },
+				"*: the mirror mirror.test is before the gateway, so that buildkitd asks it first"},
+		},
+		node.Docker: {{func(n *machine) { n.Put(map[string]string{node.DockerConfig: `{"storage-driver":"overlay2"}`}) },
+			"*: Docker Engine uses its graphdriver image store, which does not ask the gateway"}},
+		node.Containerd: {{func(n *machine) { n.Must(os.Remove(n.Path(containerd))) }, "*registry.config_path is not set: *"}},
+		node.K3s:        nil,
+		node.RKE2:       nil,
+	} {
+		if program != node.Containers && program != node.BuildKit {
+			hosts := hostsIn(program)
+			tests = append(tests,
+				spoiled{func(n *machine) { cut(n, n.one(hosts+"nested-*.pem")) }, fit},
+				spoiled{func(n *machine) { n.Must(os.Remove(n.one(hosts + "nested-*.pem"))) }, hosts + "nested-*.pem, which " + hosts + "hosts.toml needs: no such file or directory"},
+				spoiled{func(n *machine) { n.Edit(hosts+"hosts.toml", "[host", "[host.\"https://mirror.test\"]\n[host") },
+					hosts + `hosts.toml: [host."https://*"] is not the first host, so that ` + program + ` tries others before it`},
+				spoiled{func(n *machine) { n.Must(os.Remove(n.Path(hosts + "hosts.toml"))) }, hosts + "hosts.toml does not exist, so that " + program + " does not use the gateway for reg.test"})
+		}
+		for i, test := range tests {
+			t.Run(fmt.Sprint(program, i), func(t *testing.T) {
+				t.Parallel()
+				n, _ := everything(t)
+				test.spoil(n)
+				out := n.look(app)
+				for other, result := range n.results() {
+					switch {
+					case other != program && result != pulled:
+						t.Errorf("%s: %s", other, result)
+					case other == program && (!fits(test.want, result) || strings.Count(out, result) != 1):
+						t.Errorf("%s: %s\nin\n%s", other, result, out)
+					}
+				}
+				for _, r := range n.table {
+					if r.Failed && r.Next == "" {
+						t.Errorf("no next step: %+v", r)
+					}
+				}
+				if lines := n.look(); !slices.ContainsFunc(strings.Split(lines, "\n"), func(l string) bool { return fits("problem: "+test.want+"; fix: *", l) }) {
+					t.Errorf("without a reference\n%s", lines)
+				}
+			})
+		}
+	}
+}
+
+// TestDoctorOfGatewayThatTakesNoCertificate: without a reference, too, each program's own is tried at the gateway.
+func TestDoctorOfGatewayThatTakesNoCertificate(t *testing.T) {
+	n, _ := everything(t)
+	n.Must(os.WriteFile(n.Path(config.Default().Gateway.ClientCA), strangers(t).CA, 0o644))
+	lines := n.look()
+	for _, program := range node.ClientNames() {
+		if !strings.Contains(lines, "does not accept "+program+"'s certificate: ") {
+			t.Errorf("not of %s:\n%s", program, lines)
+		}
+	}
+	n.look(app)
+	for program, result := range n.results() {
+		if !strings.Contains(result, "does not accept "+program+"'s certificate: ") {
+			t.Errorf("%s: %s", program, result)
+		}
+	}
+}
+
+// TestDoctorShowsWhatEachGets when the gateway does not answer as it should: in each row the same.
+func TestDoctorShowsWhatEachGets(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil        func(n *machine, s *shelf)
+		ref          string
+		result, next string
+	}{
+		"denied": {func(_ *machine, s *shelf) {
+			s.refused[s.web] = "403 reg.test/org/app/web denied: 401; log in: docker login reg.test"
+		}, app,
+			"1 manifest of 4 did not come: reg.test/org/app/web@sha256:*: the gateway answers 403: reg.test/org/app/web denied: 401", "log in: docker login reg.test"},
+		"missing": {func(_ *machine, s *shelf) { s.refused[s.web] = "404 child reg.test/org/app/web: not found" }, app,
+			"1 manifest of 4 did not come: reg.test/org/app/web@sha256:*: the gateway answers 404: child reg.test/org/app/web: not found", "check that the registry has it"},
+		"other content": {func(_ *machine, s *shelf) { s.content[s.web.String()] = []byte(`{"schemaVersion":2,"config":{}}`) }, app,
+			"1 manifest of 4 did not come: reg.test/org/app/web@sha256:*: the gateway answers with other content: *", "ask its publisher *"},
+		"no tag":                       {nil, "reg.test/org/app:v2", "the gateway answers 404: Not Found", "check that the registry has it"},
+		"another":                      {nil, "other.test/app:v1", "registry other.test is not in gateway.registries", "nestctl install * --registry other.test *"},
+		"another, and no program asks": {func(n *machine, _ *shelf) { n.Must(os.RemoveAll(n.Path("/etc/buildkit"))) }, "other.test/app:v1", "registry other.test is not in gateway.registries", "nestctl install *"},
+		"long and evil":                {func(_ *machine, s *shelf) { s.refused[s.web] = "500 \x1b[31m" + strings.Repeat("y", 3000) }, app, "1 manifest of 4 did not come: *: the gateway answers 500: *", "*"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, s := everything(t)
+			if test.spoil != nil {
+				test.spoil(n, s)
+			}
+			out := n.look(test.ref)
+			if strings.Contains(out, "problem: ") != strings.Contains(name, "no program asks") {
+				t.Error(out)
+			}
+			if len(n.table) != len(node.ClientNames()) {
+				t.Errorf("%+v", n.table)
+			}
+			for _, r := range n.table {
+				if !r.Failed || !fits(test.result, r.Result) || !fits(test.next, r.Next) {
+					t.Errorf("%+v", r)
+				}
+			}
+			var text strings.Builder
+			n.Must(n.table.Print(&text))
+			for line := range strings.Lines(text.String()) {
+				if strings.Contains(line, "\x1b") || len(line) > 1500 {
+					t.Errorf("%d: %q", len(line), line)
+				}
+			}
+		})
+	}
+}
+
+// TestDoctorShowsDeadGatewayOnce: the rows do not repeat what keeps all programs from pulling.
+func TestDoctorShowsDeadGatewayOnce(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	n := newMachine(t, nil)
+	n.installAll(listener.Addr().String())
+	if out := n.look(app); strings.Count(out, "the gateway is not running") != 1 || !strings.HasPrefix(out, "problem: the gateway is not running: ") {
+		t.Error(out)
+	}
+	for _, r := range n.table {
+		if !r.Failed || r.Result != "not pulled: the problem above says why" || !strings.HasPrefix(r.Next, "systemctl restart nested-gateway") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(n.table) != len(node.ClientNames()) {
+		t.Errorf("%+v", n.table)
+	}
+}
+
+// TestDoctorPrintsTable: one for all references, with the programs that were found and that are not installed for; these
+// are no problem. The next step is not cut.
+func TestDoctorPrintsTable(t *testing.T) {
+	n := healthy(t, installOn("reg.test"))
+	n.Put(map[string]string{
+		"/usr/bin/podman": "", "/usr/bin/dockerd": "", node.DockerConfig: `{"storage-driver":"overlay2"}`, "/var/lib/rancher/k3s/agent/x": "",
+		containerd: string(n.Read(containerd)) + "[plugins.\"io.containerd.internal.v1.nested\"]\n",
+	})
+	if out := n.look(app); out != "no problem found\n" {
+		t.Error(out)
+	}
+	want := `program                                     way                                             result                                                                                                                                       next step
+containerd                                  node gateway, /etc/containerd/certs.d           pulled, 1 manifest of 1 repository
+containerd                                  plugin, in /etc/containerd/config.toml          not asked: where the plugin is in containerd, it asks the registry itself                                                                    nestctl check reg.test/org/app:v1, or pull it with ctr
+docker                                      not installed for, found by /usr/bin/dockerd  does not ask the gateway: /etc/docker/daemon.json: "storage-driver": "overlay2": its graphdriver image store does not ask the gateway  use nestctl serve (docs/serve.md), or its containerd image store and --for docker
+k3s                                         not installed for, found by /var/lib/rancher/k3s/agent  does not ask the gateway  nestctl install --for k3s
+containers (podman, buildah, skopeo, CRI-O)  not installed for, found by /usr/bin/podman  does not ask the gateway  nestctl install --for containers
+`
+	spaces := regexp.MustCompile(`  +`)
+	print := func() string {
+		var text strings.Builder
+		n.Must(n.table.Print(&text))
+		return text.String()
+	}
+	if got := spaces.ReplaceAllString(print(), "  "); got != spaces.ReplaceAllString(want, "  ") {
+		t.Errorf("got\n%s", print())
+	}
+	if out := n.look(app, "reg.test/org/app:v2"); !strings.HasPrefix(out, "containerd of reg.test/org/app:v2: ") {
+		t.Error(out)
+	}
+	if got := print(); strings.Count(got, "\n") != 11 || !strings.HasPrefix(got, "reference ") || strings.Count(got, "\nreg.test/org/app:v2  containerd ") != 2 {
+		t.Errorf("two references\n%s", got)
+	}
+	n.table = Table{{Reference: app, Result: "https://u:HUNTER2@reg.test", Next: strings.Repeat("n", 1000)}}
+	if got := print(); strings.Contains(got, "HUNTER2") || !strings.HasSuffix(got, strings.Repeat("n", 1000)+"\n") {
+		t.Error(got)
+	}
+}
+
+// TestDoctorLeavesRepositoriesApart: a table of an administrator's for some repositories is not about others, and is no
+// problem.
+func TestDoctorLeavesRepositoriesApart(t *testing.T) {
+	n, _ := everything(t)
+	site := registriesconf.DropIn("50-site.conf")
+	n.Put(map[string]string{site: "[[registry]]\nlocation = \"reg.test/org\"\n"})
+	for _, ref := range []string{app, "reg.test/organ/app:v1"} {
+		n.look(ref)
+		result, note := n.results()[node.Containers], strings.Join(n.notes, "\n")
+		apart := result == site+" has a table for reg.test/org: pulls below that do not go through the gateway"
+		if apart != (ref == app) || strings.Contains(note, site) == apart {
+			t.Errorf("%s: %s\n%s", ref, result, note)
+		}
+	}
+}
+
+// TestDoctorLeavesPods: in mode pod the gateway asks for a credential of a pod, which is no failure.
+func TestDoctorLeavesPods(t *testing.T) {
+	n := newMachine(t, nil)
+	n.Put(map[string]string{containerd: "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n"})
+	o := installOn("reg.test")
+	o.Mode, o.For = "pod", []string{node.Containerd, node.Containers}
+	o.Address = n.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	n.install(o)
+	if out := n.look(app); out != "no problem found\n" {
+		t.Error(out)
+	}
+	for program, result := range n.results() {
+		if result != "the gateway answers, and asks for the credential of a pod" {
+			t.Errorf("%s: %s", program, result)
+		}
+	}
+	if len(n.table) != 2 || filepath.Base(n.table[0].Way) != "certs.d" {
+		t.Errorf("%+v", n.table)
+	}
+}
