@@ -80,6 +80,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/pin":    {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/gateway", module + "remotes/bundle"},
 		// It reads, and asks nobody.
 		"internal/sources": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/registry", module + "remotes/gateway", module + "remotes/bundle"},
+		"internal/login":   {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/bundle", module + "remotes/transport", module + "remotes/gateway"},
 		// It is given what is to be done with the requests.
 		"internal/intercept": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes"},
 		// Who installs does not look, and who looks installs nothing in other ways.

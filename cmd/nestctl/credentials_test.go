@@ -72,6 +72,40 @@ func ramblingHelper() {
 	fmt.Println("welcome! your password is " + secret)
 }
 
+// keepingHelper is the credential helper "keeps": it does what docker's do, in a file
+// for each server.
+func keepingHelper() {
+	input, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		panic(err)
+	}
+	var given struct{ ServerURL string }
+	name := strings.TrimSpace(string(input))
+	if os.Args[1] == "store" {
+		if err := json.Unmarshal(input, &given); err != nil {
+			panic(err)
+		}
+		name = given.ServerURL
+	}
+	file := filepath.Join(filepath.Dir(os.Getenv("HELPER_RUNS")), "kept-"+strings.NewReplacer("/", "_", ":", "_").Replace(name))
+	switch os.Args[1] {
+	case "store":
+		err = os.WriteFile(file, input, 0o600)
+	case "erase":
+		err = os.Remove(file)
+	default:
+		var kept []byte
+		if kept, err = os.ReadFile(file); err != nil {
+			fmt.Println("credentials not found in native keychain")
+			os.Exit(1)
+		}
+		_, err = os.Stdout.Write(kept)
+	}
+	if err != nil {
+		os.Exit(1)
+	}
+}
+
 // helperServer reads what the helper is asked for, and takes a note of it.
 func helperServer() string {
 	server, err := io.ReadAll(os.Stdin)

@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 		"nestctl":                    main,
 		"docker-credential-answers":  answeringHelper,
 		"docker-credential-fails":    failingHelper,
+		"docker-credential-keeps":    keepingHelper,
 		"docker-credential-hangs":    hangingHelper,
 		"docker-credential-rambling": ramblingHelper,
 	})

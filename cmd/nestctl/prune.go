@@ -2,10 +2,8 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,43 +76,12 @@ func (o *pruneOptions) run(cmd *cobra.Command, arg string) (err error) {
 	if err != nil {
 		return err
 	}
-	return o.follow(cmd.Context(), cmd.OutOrStdout(), plan)
-}
-
-// follow prints the plan and, unless this is a dry run, does what it says. What was
-// done before an error is printed, too.
-func (o *pruneOptions) follow(ctx context.Context, out io.Writer, plan *prune.Plan) (err error) {
-	line := func(d prune.Deletion) error {
-		_, err := fmt.Fprintln(out, sanitize.Text(d.Line()))
-		return err
-	}
 	if o.format == "json" {
-		line = func(prune.Deletion) error { return nil }
-	} else if err = show(out, o.format, pruning{plan}); err != nil {
+		err = plan.Follow(cmd.Context(), o.dryRun, func(string) error { return nil })
+		return errors.Join(sanitize.WriteJSON(cmd.OutOrStdout(), plan), err) // of what was done before an error, too
+	}
+	return plan.Follow(cmd.Context(), o.dryRun, func(line string) error {
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), sanitize.Text(line))
 		return err
-	}
-	if o.dryRun {
-		for _, d := range plan.Deletions {
-			err = cmp.Or(err, line(d))
-		}
-	} else {
-		err = plan.Delete(ctx, line)
-	}
-	if o.format == "json" {
-		err = errors.Join(sanitize.WriteJSON(out, plan), err)
-	}
-	return err
-}
-
-// pruning is the first part of the output: what becomes of each release.
-type pruning struct{ *prune.Plan }
-
-func (p pruning) lines() (lines []string) {
-	for _, r := range p.Kept {
-		lines = append(lines, "keep "+r.String())
-	}
-	for _, r := range p.Removed {
-		lines = append(lines, "remove "+r.String())
-	}
-	return lines
+	})
 }

@@ -27,6 +27,7 @@ type settings struct {
 	debug     bool
 	// connections to one host; 0 for as many as are polite
 	connections int
+	credentials auth.Source // nil for the user's Docker stores
 }
 
 // newRoot returns the program's commands. Without --debug, libraries log errors
@@ -53,12 +54,12 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s), newPrune(&s)} {
+	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s), newPrune(&s), newLogin(&s)} {
 		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", config.ContainerdCerts, "directory with containerd's hosts.toml files")
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "use http for registries without a hosts.toml")
 		root.AddCommand(c)
 	}
-	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newGateway(&s), newServe(&s), newConfig(), newExec(&s), newCredentialProvider(), newVersion())
+	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newLogout(), newGateway(&s), newServe(&s), newConfig(), newExec(&s), newCredentialProvider(), newVersion())
 	root.InitDefaultCompletionCmd()
 	misuses(root)
 	return root
@@ -119,8 +120,11 @@ func (s *settings) registries(hostsDir string, metrics *registry.Metrics) *regis
 }
 
 func (s *settings) registryOptions(hostsDir string, metrics *registry.Metrics) registry.Options {
+	if s.credentials == nil {
+		s.credentials = userStores(metrics)
+	}
 	return registry.Options{
-		Credentials: userStores(metrics),
+		Credentials: s.credentials,
 		HostsDir:    hostsDir,
 		PlainHTTP:   s.plainHTTP,
 		Connections: s.connections,

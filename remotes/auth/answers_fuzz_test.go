@@ -76,7 +76,7 @@ func hasKeyFor(t *testing.T, data []byte, repository Repository) bool {
 		t.Fatal(err)
 	}
 	for spelling := range c.Auths {
-		host, above, _ := splitKey(spelling)
+		host, above, _ := SplitKey(spelling)
 		if above = strings.TrimPrefix(above, "v2/"); isAPI(above) {
 			above = "" // docker's and the kubelet's way to write the registry
 		}

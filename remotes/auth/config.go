@@ -89,7 +89,7 @@ func (c *config) helperEntry(key string) (string, error) {
 func pick[V any](m map[string]V, host, path string) (spelling string, found bool) {
 	best := 0
 	for s := range m {
-		h, p, order := splitKey(s)
+		h, p, order := SplitKey(s)
 		if path == "" && isAPI(p) { // the registry's, if nobody has a repository of that name
 			p, order = "", 3
 		}
@@ -107,10 +107,10 @@ func pick[V any](m map[string]V, host, path string) (spelling string, found bool
 // docker and the kubelet write the key of a registry.
 func isAPI(path string) bool { return path == "v1" || path == "v2" }
 
-// splitKey reads a key of auths or credHelpers: host[:port][/path], perhaps
-// with a scheme in front. Of several spellings of the same key, the one with
-// the lowest order wins.
-func splitKey(spelling string) (host, path string, order int) {
+// SplitKey reads a key of auths or credHelpers: host[:port][/path], perhaps
+// with a scheme in front, and with the host's name as docker.io for all of Docker
+// Hub's. Of several spellings of the same key, the one with the lowest order wins.
+func SplitKey(spelling string) (host, path string, order int) {
 	rest, order := spelling, 0
 	if r, ok := strings.CutPrefix(spelling, "https://"); ok {
 		rest, order = r, 1
@@ -133,7 +133,7 @@ func splitKey(spelling string) (host, path string, order int) {
 func (c *config) patterns(repository Repository) []string {
 	var fit []string
 	for key := range c.Auths {
-		host, path, _ := splitKey(key)
+		host, path, _ := SplitKey(key)
 		if rest, ok := strings.CutPrefix(path, "v2/"); ok {
 			path = rest
 		}

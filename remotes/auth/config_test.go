@@ -52,7 +52,7 @@ func TestSplitKey(t *testing.T) {
 		"registry-1.docker.io":        "docker.io  0",
 		"":                            "  0",
 	} {
-		host, path, rank := splitKey(key)
+		host, path, rank := SplitKey(key)
 		if got := fmt.Sprintf("%s %s %d", host, path, rank); got != want {
 			t.Errorf("%q: got %q, want %q", key, got, want)
 		}

@@ -100,7 +100,7 @@ var (
 
 // run runs the helper once. reason is empty when it answered.
 func (h *helpers) run(ctx context.Context, program, server string) (_ Credential, reason string) {
-	path, reason := findHelper(program)
+	path, reason := FindHelper(program)
 	if reason != "" {
 		return Credential{}, reason
 	}
@@ -209,9 +209,9 @@ func helperEnvironment() []string {
 	return kept
 }
 
-// findHelper finds a program in PATH and checks that nobody else could have
+// FindHelper finds a program in PATH and checks that nobody else could have
 // put it there.
-func findHelper(program string) (path, reason string) {
+func FindHelper(program string) (path, reason string) {
 	path, err := exec.LookPath(program)
 	switch {
 	case errors.Is(err, exec.ErrDot) || err == nil && !filepath.IsAbs(path):

@@ -151,8 +151,8 @@ func matchesImage(pattern string, repository Repository) bool {
 // preferred: the one with the longer path, or else the one whose host says
 // more, as * sorts before what it stands for.
 func moreSpecific(key, other string) bool {
-	host, path, _ := splitKey(key)
-	otherHost, otherPath, _ := splitKey(other)
+	host, path, _ := SplitKey(key)
+	otherHost, otherPath, _ := SplitKey(other)
 	return cmp.Or(cmp.Compare(len(path), len(otherPath)), cmp.Compare(host, otherHost), cmp.Compare(other, key)) > 0
 }
 
@@ -224,7 +224,7 @@ func (p kubeletProvider) read(output []byte, repository Repository) (_ Credentia
 	}
 	found := ""
 	for key := range answer.Auth {
-		host, path, _ := splitKey(key)
+		host, path, _ := SplitKey(key)
 		if matchesImage(host+"/"+path, repository) && (found == "" || moreSpecific(key, found)) {
 			found = key
 		}

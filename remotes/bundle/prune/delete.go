@@ -14,6 +14,32 @@ import (
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
+// Follow lists the plan, a line for each release and each deletion, and does what it
+// says unless this is a dry run. Lines are not escaped. Errors: those of
+// [Plan.Delete], and of line.
+func (p *Plan) Follow(ctx context.Context, dryRun bool, line func(string) error) error {
+	for _, r := range p.Kept {
+		if err := line("keep " + r.String()); err != nil {
+			return err
+		}
+	}
+	for _, r := range p.Removed {
+		if err := line("remove " + r.String()); err != nil {
+			return err
+		}
+	}
+	done := func(d Deletion) error { return line(d.Line()) }
+	if !dryRun {
+		return p.Delete(ctx, done)
+	}
+	for _, d := range p.Deletions {
+		if err := done(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Delete does what the plan says, in its order. done is called for each deletion
 // with what has become of it. Before the first manifest of a repository its tags, and those of
 // the repositories above it up to the parent, are compared with the plan: what was
