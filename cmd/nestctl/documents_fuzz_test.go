@@ -62,6 +62,8 @@ var reading = []string{
 	"index remove --dry-run REG/org/app:v1 web",
 	"index show REG/org/app:v1",
 	"index unprotect REG/org/app:v1",
+	"prune --keep 1 REG/org/app",
+	"prune --older 1h --keep-tag v* --format json REG/org/app",
 }
 
 // asStands are the commands whose result is somebody else's bytes.
