@@ -27,18 +27,13 @@ func newPrune(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "prune PARENT",
 		Short: "Delete old releases, with the members that nothing names any more",
-		Long: `PARENT is a repository, registry/org/app. Its releases are the nested indexes that
-have tags. The newest ones are kept: by when they were made (annotation
-org.opencontainers.image.created of the index, else the latest "created" of its
-images), and where not all say that, by the versions in their tags. When that
-does not decide, nothing is deleted.
-
-With a release go its members, in their repositories, that no remaining tag names
-there or through an index of a repository above, and the tags that protected them.
-Prints everything that would be deleted; --dry-run=false deletes it.`,
-		Example: `  nestctl prune registry.example.com/org/app --keep 10
-  nestctl prune registry.example.com/org/app --older 720h --keep-tag 'lts-*' --dry-run=false`,
-		Args: cobra.ExactArgs(1),
+		Long: `PARENT is a repository, registry/org/app. Its releases are the nested indexes with
+tags. The newest are kept: by when they were made (annotation
+org.opencontainers.image.created, else "created" of their images), or by versions in
+their tags. Where that does not decide, nothing is deleted. Members go that no
+remaining tag names. Prints what would be deleted; --dry-run=false deletes it.`,
+		Example: "  nestctl prune registry.example.com/org/app --older 720h --keep-tag 'lts-*' --dry-run=false",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("older") && !cmd.Flags().Changed("keep") {
 				o.Keep = 0

@@ -3,7 +3,8 @@
 //
 // Read the files in this order:
 //
-//   - login.go: [Key], for which repositories a credential is;
+//   - login.go: [Login] and [Logout];
+//   - key.go: [Key], for which repositories a credential is;
 //   - ask.go: [Ask] reads user name and password; verify.go: [Key.Verify] shows
 //     them to the registry first;
 //   - store.go: [Key.Store] and [Key.Erase], with helper.go for credential helpers;
@@ -15,82 +16,71 @@ package login
 
 import (
 	"context"
-	"strings"
+	"errors"
+	"fmt"
+	"io"
 
-	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// Key is what a credential is for: a registry, or a repository with those below it.
-// It comes from [Parse].
-type Key struct {
-	own  auth.Repository // of a registry's key any
-	path string          // "" for a registry
+// Options say how a login is done.
+type Options struct {
+	Username          string
+	PasswordFromInput bool   // all of In is the password; else a terminal is asked
+	Verify            string // a repository of the key, or below it; "" for the key's own
+	In                io.Reader
+	Out, Notes        io.Writer // the result; questions and warnings
 }
 
-// hub is the key of Docker Hub, as docker writes it.
-const hub = "https://index.docker.io/v1/"
+// Connect makes a client that has one source of credentials, for the registry of a
+// repository. The function that it returns releases the client.
+type Connect func(auth.Source, auth.Repository) (*registry.Client, func() error, error)
 
-// Parse reads HOST[:PORT][/PATH], and the repository to verify a credential with: the
-// path's own if verify is empty, and of a key without a path any. A scheme and a slash
-// at the end are ignored, as docker does. The class of errors is
-// errdefs.ErrInvalidArgument.
-func Parse(s, verify string) (k Key, at auth.Repository, err error) {
-	host, path, _ := auth.SplitKey(strings.TrimSuffix(s, "/"))
-	if k, err = newKey(host, path); err != nil || !strings.ContainsAny(host, ".:") && host != "localhost" {
-		return k, at, usage.Errorf("%.300q: must be a registry, such as registry.example.com, or a repository on one, registry.example.com/org/app", s)
+// Login reads a password, shows it to the registry, and writes it. Errors: those of
+// [Parse], [Ask], [Key.Verify] and [Key.Store]. Unless all went well nothing is
+// written.
+func Login(ctx context.Context, key string, o Options, connect Connect) (err error) {
+	k, at, err := Parse(key, o.Verify)
+	if err != nil {
+		return err
 	}
-	if verify == "" {
-		return k, k.own, nil
+	credential, err := Ask(o.In, o.Notes, o.Username, o.PasswordFromInput)
+	if err != nil {
+		return err
 	}
-	at, err = auth.ParseRepository(verify)
-	if err != nil || at.Host() != host || path != "" && at != k.own && len(at.Above(k.own)) == 0 {
-		return k, at, usage.Optionf("verify", " %.300q: must be a repository of %s/%s or below", verify, host, path)
+	client, release, err := connect(k.Only(credential), at)
+	if err != nil {
+		return err
 	}
-	return k, at, nil
+	defer func() { err = errors.Join(err, release()) }()
+	if err = k.Verify(ctx, client, at); err != nil {
+		return err
+	}
+	where, warning, err := k.Store(ctx, credential)
+	return tell(o.Out, o.Notes, fmt.Sprintf("logged in to %s, in %s", k, where), warning, err)
 }
 
-func newKey(host, path string) (Key, error) {
-	name := path
-	if path == "" {
-		name = "any"
+// Logout removes exactly one key. Having none is no error.
+func Logout(ctx context.Context, key string, out, notes io.Writer) error {
+	k, _, err := Parse(key, "")
+	if err != nil {
+		return err
 	}
-	own, err := auth.ParseRepository(host + "/" + name)
-	return Key{own, path}, err
+	had, warning, err := k.Erase(ctx)
+	if had {
+		return tell(out, notes, "logged out of "+k.String(), warning, err)
+	}
+	return tell(out, notes, "not logged in to "+k.String(), warning, err)
 }
 
-// String is the key as it is written to the file.
-func (k Key) String() string {
-	switch {
-	case k.path != "":
-		return k.own.String()
-	case k.own.Host() == "docker.io":
-		return hub
+// tell says what was done, unless there is an error.
+func tell(out, notes io.Writer, done, warning string, err error) error {
+	if err == nil && warning != "" {
+		_, err = fmt.Fprintln(notes, "warning: "+warning)
 	}
-	return k.own.Host()
-}
-
-// is reports whether a key of a file is this one, in any spelling.
-func (k Key) is(spelling string) bool {
-	host, path, _ := auth.SplitKey(spelling)
-	if path == "v1" || path == "v2" {
-		path = ""
+	if err == nil {
+		_, err = fmt.Fprintln(out, done)
 	}
-	return host == k.own.Host() && path == k.path
-}
-
-// Only is a source that knows one credential, for the key's registry.
-func (k Key) Only(c auth.Credential) auth.Source { return only{k.own.Host(), c} }
-
-type only struct {
-	host       string
-	credential auth.Credential
-}
-
-// Lookup implements [auth.Source].
-func (o only) Lookup(_ context.Context, r auth.Repository) (auth.Credential, error) {
-	if host, _, _ := auth.SplitKey(r.Host()); host != o.host {
-		return auth.Credential{Source: "none: it is for " + o.host}, nil
-	}
-	return o.credential, nil
+	return err
 }
