@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"crypto/tls"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -355,6 +356,9 @@ func (n *machine) intactContainers() {
 		if _, mismatch := tls.X509KeyPair(certificate, key); mismatch != nil || err != nil {
 			continue
 		}
-		n.Must(config.Certificates{CA: ca, Gateway: server, Client: append(certificate, key...)}.Check(table.Mirrors[0].Host(), n.now))
+		pair, err := tls.X509KeyPair(server, server)
+		n.Must(err)
+		address := net.JoinHostPort(pair.Leaf.IPAddresses[0].String(), "1") // while it changes, the gateway is still at the old one
+		n.Must(config.Certificates{CA: ca, Gateway: server, Client: append(certificate, key...)}.Check(address, n.now))
 	}
 }

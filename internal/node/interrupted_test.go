@@ -118,6 +118,34 @@ var scenes = []struct {
 		},
 		change: func(n *machine) error { return n.renew() },
 	},
+	{
+		name:   "three clients",
+		files:  map[string]string{otherDropIn: "[[registry]]\nlocation = \"reg.test\"\n[[registry.mirror]]\nlocation = \"one.test\"\n"},
+		change: func(n *machine) error { return n.install(forThree("reg.test")) },
+	},
+	{
+		name:    "podman, at another address, for other registries",
+		files:   map[string]string{otherDropIn: "[[registry]]\nlocation = \"reg.test\"\n[[registry.mirror]]\nlocation = \"one.test\"\n"},
+		prepare: func(n *machine) { n.Must(n.install(forContainers("reg.test", "gone.test"))) },
+		change: func(n *machine) error {
+			o := forContainers("new.test", "reg.test")
+			o.Address = "127.0.0.2:7200"
+			return n.install(o)
+		},
+	},
+	{
+		name:    "uninstalled for three",
+		files:   map[string]string{otherDropIn: "[[registry]]\nlocation = \"reg.test\"\n"},
+		prepare: func(n *machine) { n.Must(n.install(forThree("reg.test"))) },
+		change:  func(n *machine) error { return n.uninstall() },
+	},
+}
+
+// forThree is an installation for clients of every kind: with hosts.toml, with registries.conf, with certificates alone.
+func forThree(registries ...string) Options {
+	o := installOn(registries...)
+	o.For = []string{Containerd, Containers, BuildKit}
+	return o
 }
 
 var errCut = errors.New("the power is cut")

@@ -105,8 +105,24 @@ func (i installed) planAll(options Options, configuration, services []file, now 
 	if err != nil {
 		return plan{}, err
 	}
-	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, dropIn, buildKitFiles(options, certificates), gatewayFile(certificates), services)
+	known, err := i.knownToEachOther(options, certificates)
+	if err != nil {
+		return plan{}, err
+	}
+	files := slices.Concat(configuration, upstream, clients, caFile(certificates), hosts, dropIn, known, services)
 	return plan{options: options, files: files, notes: append(notes, mirrors.notes...), until: until}, nil
+}
+
+// knownToEachOther are the files of buildkitd and the gateway's certificate.
+// buildkitd trusts a new set before the gateway shows it. Where the gateway has
+// none yet it comes first: the CAs of a set are kept as long as the gateway's
+// is of it, and buildkitd shows whatever an interrupted installation has left.
+func (i installed) knownToEachOther(o Options, certificates config.Certificates) ([]file, error) {
+	current, err := i.data(gatewayPEM)
+	if current == nil {
+		return slices.Concat(gatewayFile(certificates), buildKitFiles(o, certificates)), err
+	}
+	return slices.Concat(buildKitFiles(o, certificates), gatewayFile(certificates)), err
 }
 
 func siteDirs(sites []site) []string {
