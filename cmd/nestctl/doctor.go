@@ -11,12 +11,13 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/doctor"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // newDoctor returns the command. References are parsed before anything is
 // checked, so that a typing mistake ends it at once.
 func newDoctor() *cobra.Command {
-	var o doctor.Options
+	o := doctor.Options{Credentials: userStores(new(registry.Metrics))}
 	c := &cobra.Command{
 		Use:   "doctor [REF...]",
 		Args:  cobra.ArbitraryArgs,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/node"
@@ -94,6 +95,11 @@ func TestDoctorOfBuildKitAlone(t *testing.T) {
 	if out := n.look("reg.test/org/app:v2"); !strings.HasPrefix(out, "buildkit of reg.test/org/app:v2: the gateway answers 404") {
 		t.Error(out)
 	}
+	n.now = n.now.Add(300 * 24 * time.Hour)
+	if out := n.look(); !fits("problem: the certificates that "+node.BuildKitConfig+": [registry.*] names expire on 20* and should have been renewed; fix: nestctl install; *\n", out) {
+		t.Error(out)
+	}
+	n.now = time.Now()
 	n.Put(map[string]string{config.Path: fmt.Sprintf("version = 1\n[gateway]\nmode = \"pod\"\nregistries = [\"reg.test\"]\naddress = %q\n", n.address())})
 	if out := n.look(); !strings.Contains(out, "problem: "+node.BuildKitConfig+": mode pod cannot work, because BuildKit sends no credential to a mirror; fix: use mode node") {
 		t.Error(out)

@@ -41,6 +41,9 @@ type Options struct {
 	ContainerdConfig string // containerd's
 	// References are pulled as each program pulls them; none in an image.
 	References []auth.Reference
+	// Credentials are the user's. In mode pod they stand for those of a pod, and
+	// are shown to the gateway. It may be nil.
+	Credentials auth.Source
 	// Table gets what each program gets of each reference, at the end. It may be
 	// nil.
 	Table func(Table)

@@ -29,6 +29,7 @@ type machine struct {
 	now   time.Time
 	notes []string // of the last look
 	table Table    // of it
+	user  auth.Source
 }
 
 func newMachine(t *testing.T, files map[string]string) *machine {
@@ -102,7 +103,7 @@ func (n *machine) look(refs ...string) string {
 	n.T.Helper()
 	n.notes, n.table = nil, nil
 	o := Options{Root: n.Root, Config: config.Path, ContainerdConfig: containerd, Now: n.now,
-		Note: func(p Problem) { n.notes = append(n.notes, p.Note()) }, Table: func(t Table) { n.table = t }}
+		Note: func(p Problem) { n.notes = append(n.notes, p.Note()) }, Table: func(t Table) { n.table = t }, Credentials: n.user}
 	for _, arg := range refs {
 		ref, err := auth.ParseReference(arg)
 		n.Must(err)

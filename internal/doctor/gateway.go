@@ -37,6 +37,7 @@ const (
 type client struct {
 	http    *http.Client
 	address string // host:port, or the URL of what is not asked with TLS
+	user    auth.Credential
 }
 
 // answer is what came to a request.
@@ -65,6 +66,9 @@ func (c *client) do(ctx context.Context, limit time.Duration, method, path strin
 		return answer{}, err
 	}
 	request.Header["Accept"] = accept
+	if c.user.Username != "" {
+		request.SetBasicAuth(c.user.Username, string(c.user.Password))
+	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		return answer{}, err
@@ -91,7 +95,9 @@ func (d *doctor) checkAnswers(ctx context.Context) []Problem {
 			asked = w
 		case own && d.stopOf(w, w.prefix) != nil: // which says why
 		case own:
-			all = append(all, d.stops(w.where, w.prefix, *p)...)
+			if d.stops(w.where, w.prefix, *p); !slices.Contains(all, *p) {
+				all = append(all, *p)
+			}
 		default:
 			d.silent = p
 			return []Problem{*p}
@@ -104,7 +110,7 @@ func (d *doctor) checkAnswers(ctx context.Context) []Problem {
 }
 
 // checkGateway requests the base of the API as a program. own says that a
-// problem is about the program's own certificates.
+// problem is about certificates, and so may be that program's own.
 func (d *doctor) checkGateway(ctx context.Context, c *client, program string) (p *Problem, own bool) {
 	address := c.address
 	a, err := c.get(ctx, answerTime, "/v2/")
@@ -117,15 +123,15 @@ func (d *doctor) checkGateway(ctx context.Context, c *client, program string) (p
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return &Problem{"the gateway is not running: nothing listens on " + address, d.start()}, false
-	case errors.As(err, &unknown), errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
-		return &Problem{fmt.Sprintf("another process than the gateway listens on %s: %s", address, auth.WithoutURL(err)), stranger}, false
+	case errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &unknown):
+		return &Problem{fmt.Sprintf("another process than the gateway listens on %s: %s", address, auth.WithoutURL(err)), stranger}, unknown != nil
 	case errors.As(err, &alert), errors.As(err, &refused) && refused.Op == "remote error":
 		return &Problem{fmt.Sprintf("the gateway on %s does not accept %s's certificate: %s", address, program, auth.WithoutURL(err)), d.installCommand()}, true
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Problem{fmt.Sprintf("the gateway on %s does not answer within %s", address, answerTime), d.start()}, false
 	case err != nil:
 		return &Problem{fmt.Sprintf("the gateway on %s: %s", address, auth.WithoutURL(err)), d.start()}, false
-	case a.status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod": // nothing was shown
+	case d.wantsPod(a): // nothing was shown
 	case a.status != http.StatusOK:
 		return &Problem{fmt.Sprintf("another process than the gateway listens on %s: it answers %d", address, a.status), stranger}, false
 	}
@@ -170,20 +176,24 @@ func (d *doctor) checkRegistries(ctx context.Context, w way) []Problem {
 			continue
 		}
 		a, err := c.get(ctx, pullTime, w.path(repository, "latest"))
-		if err != nil || a.status != http.StatusNotFound && a.status != http.StatusForbidden {
+		if err != nil || a.status != http.StatusNotFound && a.status != http.StatusForbidden && !d.wantsPod(a) {
 			all = append(all, d.answered("registry "+registry+": ", a, err)...)
 		}
 	}
 	return all
 }
 
-// answered says what is wrong with the answer to a request for a manifest. In
-// mode pod the pods have the credentials.
+// wantsPod reports whether an answer asks for the credential of a pod.
+func (d *doctor) wantsPod(a answer) bool {
+	return a.status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod"
+}
+
+// answered says what is wrong with the answer to a request for a manifest.
 func (d *doctor) answered(what string, a answer, err error) []Problem {
 	switch {
 	case err != nil:
 		return []Problem{{fmt.Sprintf("%sthe gateway does not answer: %s", what, auth.WithoutURL(err)), d.seeLogs()}}
-	case a.status == http.StatusOK, a.status == http.StatusUnauthorized && d.config.Gateway.Mode == "pod":
+	case a.status == http.StatusOK:
 		return nil
 	}
 	message := cmp.Or(registry.ComplaintIn(a.body).Message, http.StatusText(a.status))
@@ -196,6 +206,9 @@ func (d *doctor) fixOf(status int) string {
 	case http.StatusBadRequest:
 		return "ask its publisher to publish it again as docs/spec.md says"
 	case http.StatusUnauthorized, http.StatusForbidden:
+		if d.config.Gateway.Mode == "pod" {
+			return "use a pull secret that may pull it"
+		}
 		return "add a credential that may pull it to a file in credentials.docker_config"
 	case http.StatusNotFound:
 		return "check that the registry has it"

@@ -44,7 +44,7 @@ func FuzzManifest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status uint16, body string, inPath bool) {
 		gateway := &answers{status: int(status), body: body}
 		d := &doctor{config: &c}
-		p := &pull{doctor: d, client: &client{&http.Client{Transport: gateway}, "127.0.0.1:1"}, way: way{inPath: inPath}, from: ref.Repository()}
+		p := &pull{doctor: d, client: &client{http: &http.Client{Transport: gateway}, address: "127.0.0.1:1"}, way: way{inPath: inPath}, from: ref.Repository()}
 		p.run(t.Context(), ref)
 		if len(gateway.asked) > 1+maxManifests {
 			t.Errorf("%d requests", len(gateway.asked))

@@ -14,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/gateway"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -121,10 +122,27 @@ func (p *pull) accept(mediaType string) []string {
 	return []string{cmp.Or(mediaType, ocispec.MediaTypeImageIndex) + ", */*"}
 }
 
+// logIn gives a pull in mode pod the user's credential that the program would
+// show: containers/image has one for the mirror, and the others show the
+// gateway that for the registry.
+func (p *pull) logIn(ctx context.Context) (err error) {
+	if p.config.Gateway.Mode != "pod" || p.Credentials == nil {
+		return nil
+	}
+	whose := p.from
+	if p.way.inPath {
+		if whose, err = auth.ParseRepository(p.address + "/" + gateway.InPath(p.from.Host()) + "/" + p.from.Name()); err != nil {
+			return err
+		}
+	}
+	p.user, err = p.Credentials.Lookup(ctx, whose)
+	return err
+}
+
 // fail takes note of a manifest that did not come. Nothing more is asked of a
 // gateway that does not answer, or that asks for a credential.
 func (p *pull) fail(what string, a answer, err error) {
-	if err == nil && a.status == http.StatusUnauthorized && p.config.Gateway.Mode == "pod" {
+	if err == nil && p.wantsPod(a) && p.user.Username == "" {
 		p.ended = "asks for a credential"
 		return
 	}
@@ -148,11 +166,17 @@ func (p *pull) row(ref auth.Reference) Row {
 			r.Next += "; nestctl check " + r.Reference + " lists all"
 		}
 	case p.ended == "asks for a credential":
-		r.Result, r.Next = "the gateway answers, and asks for the credential of a pod", "nestctl check "+r.Reference+" with that credential says what it may pull"
+		r.Result, r.Next = "the gateway answers, and asks for the credential of a pod", "docker login "+p.from.Host()+" with it"
+		if p.way.inPath {
+			r.Next = "podman login " + p.address + " with it"
+		}
 	default:
 		r.Result = fmt.Sprintf("pulled, %s of %d repositories", amount.Count(p.pulled, "manifest"), len(p.repositories))
 		if len(p.repositories) == 1 {
 			r.Result = fmt.Sprintf("pulled, %s of 1 repository", amount.Count(p.pulled, "manifest"))
+		}
+		if p.user.Username != "" {
+			r.Result += ", with the credential of " + p.user.Source
 		}
 		if p.ended != "" {
 			r.Result += ", " + p.ended + " that were not asked for"

@@ -117,6 +117,9 @@ func (d *doctor) rowOf(ctx context.Context, w way, ref auth.Reference) Row {
 	}
 	defer c.http.CloseIdleConnections()
 	p := &pull{doctor: d, client: c, way: w, from: ref.Repository()}
+	if err := p.logIn(ctx); err != nil {
+		return failed(problemsOf(err, "correct the file, or log in again")[0])
+	}
 	p.run(ctx, ref)
 	return p.row(ref)
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/registriesconf"
+	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -220,6 +222,12 @@ func TestDoctorFindsWhatOneProgramHasWrong(t *testing.T) {
 			hosts := hostsIn(program)
 			tests = append(tests,
 				spoiled{func(n *machine) { cut(n, n.one(hosts+"nested-*.pem")) }, fit},
+				spoiled{func(n *machine) {
+					old, err := config.NewCertificates(n.address(), n.now.AddDate(-2, 0, 0))
+					n.Must(err)
+					n.Must(os.WriteFile(n.one(hosts+"nested-*-ca.pem"), old.CA, 0o644))
+					n.Must(os.WriteFile(n.one(hosts+"nested-*.pem"), old.Client, 0o600))
+				}, "the certificates that " + hosts + "hosts.toml names expired on *"},
 				spoiled{func(n *machine) { n.Must(os.Remove(n.one(hosts + "nested-*.pem"))) }, hosts + "nested-*.pem, which " + hosts + "hosts.toml needs: no such file or directory"},
 				spoiled{func(n *machine) { n.Edit(hosts+"hosts.toml", "[host", "[host.\"https://mirror.test\"]\n[host") },
 					hosts + `hosts.toml: [host."https://*"] is not the first host, so that ` + program + ` tries others before it`},
@@ -396,20 +404,48 @@ func TestDoctorLeavesRepositoriesApart(t *testing.T) {
 	}
 }
 
-// TestDoctorLeavesPods: in mode pod the gateway asks for a credential of a pod, which is no failure.
-func TestDoctorLeavesPods(t *testing.T) {
-	n := newMachine(t, nil)
+// TestDoctorPullsAsPod: in mode pod each program shows the user's credential that it would have of a pod's: without one
+// the gateway asks for it, which is no failure. None is shown to another host.
+func TestDoctorPullsAsPod(t *testing.T) {
+	n, s := newMachine(t, nil), newShelf(t)
 	n.Put(map[string]string{containerd: "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n"})
 	o := installOn("reg.test")
 	o.Mode, o.For = "pod", []string{node.Containerd, node.Containers}
-	o.Address = n.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	o.Address = n.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		want := map[bool]string{true: "of-gateway", false: "of-registry"}[strings.HasPrefix(r.URL.Path, "/v2/reg.test/")]
+		if user != want || password != "HUNTER2" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		s.ServeHTTP(w, r)
+	}))
 	n.install(o)
-	if out := n.look(app); out != "no problem found\n" {
-		t.Error(out)
+	login := func(host, user, password string) string {
+		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
 	}
-	for program, result := range n.results() {
-		if result != "the gateway answers, and asks for the credential of a pod" {
-			t.Errorf("%s: %s", program, result)
+	const asks, mine = "the gateway answers, and asks for the credential of a pod", pulled + ", with the credential of *"
+	for name, test := range map[string]struct {
+		docker                 string
+		containerd, containers string
+	}{
+		"nobody":     {"{}", asks, asks},
+		"registry":   {login("reg.test", "of-registry", "HUNTER2"), mine, asks},
+		"gateway":    {login(o.Address, "of-gateway", "HUNTER2"), asks, mine},
+		"wrong":      {login("reg.test", "of-registry", "x"), "the gateway answers 401: *", asks},
+		"no helper":  {`{"credsStore":"absent"}`, "*docker-credential-absent*", "*docker-credential-absent*"},
+		"no gateway": {login("127.0.0.1:1", "of-gateway", "HUNTER2"), asks, asks},
+	} {
+		n.user = auth.NewStores(auth.StoresOptions{Inline: auth.Secret(test.docker)})
+		out := n.look(app)
+		for program, want := range map[string]string{node.Containerd: test.containerd, node.Containers: test.containers} {
+			if got := n.results()[program]; !fits(want, got) || strings.Contains(fmt.Sprint(n.table), "HUNTER2") {
+				t.Errorf("%s: %s: %s", name, program, got)
+			}
+		}
+		bad := strings.Contains(test.containerd, "401") || strings.Contains(test.containerd, "absent")
+		if bad == (out == "no problem found\n") {
+			t.Errorf("%s: %s", name, out)
 		}
 	}
 	if len(n.table) != 2 || filepath.Base(n.table[0].Way) != "certs.d" {

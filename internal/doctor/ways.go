@@ -97,9 +97,9 @@ func (w way) client(address string) *client {
 	if err != nil || !pool.AppendCertsFromPEM(w.files.CA) {
 		return nil
 	}
-	return &client{&http.Client{Transport: &http.Transport{
+	return &client{address: address, http: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
-	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, address}
+	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
 // path is what is requested for a manifest.
