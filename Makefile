@@ -11,6 +11,7 @@ ORAS        := v1.3.6
 REGCTL      := v0.11.7
 BUILDKIT    := v0.34.2
 NOTATION    := v1.3.2
+KO          := v0.19.1
 # The distribution spec's conformance program; its module has no tags of its own.
 CONFORMANCE := v0.0.0-20260831232431-97274622c111
 # The plugins of the network that pods have in the cluster of TestCluster.
@@ -48,7 +49,7 @@ export GORACE := atexit_sleep_ms=0
 GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
 
 # A stamp's name holds the version it was built from, so a new pin is a new build.
-TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.notation-$(NOTATION) bin/.conformance-$(CONFORMANCE) bin/.containersimage-$(CONTAINERS_IMAGE)
+TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE) bin/.containersimage-$(CONTAINERS_IMAGE)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
 INSIDE := containerd-nested
@@ -275,6 +276,10 @@ bin/.oras-%:
 bin/.regctl-%:
 	$(INSTALL) github.com/regclient/regclient/cmd/regctl@$*
 	@rm -f bin/.regctl-* && touch $@
+
+bin/.ko-%:
+	$(INSTALL) github.com/google/ko@$*
+	@rm -f bin/.ko-* && touch $@
 
 bin/.conformance-%:
 	$(INSTALL) github.com/opencontainers/distribution-spec/conformance@$*

@@ -18,14 +18,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// examples are those in the directory, with the members that each publishes and what else is to be seen in what it left.
+// examples are those in the directory, with the members that each publishes at REGISTRY/examples/NAME:v1, and what else is to
+// be seen in what it left.
 var examples = map[string]struct {
 	members []string
 	check   func(*testing.T, example)
 }{
+	"bake":          {[]string{"web", "worker"}, nil},
+	"compose":       {[]string{"postgresql-16-c9s", "valkey", "web"}, checkComposeExample},
 	"flux":          {[]string{"deploy", "web", "worker"}, checkFluxExample},
 	"github-action": {[]string{"web", "worker"}, checkGitHubExample},
 	"gitlab-ci":     {[]string{"web", "worker"}, checkGitLabExample},
+	"ko":            {[]string{"web", "worker"}, nil},
 	"kustomize":     {[]string{"web", "worker"}, checkKustomizeExample},
 	"tekton-task":   {[]string{"web", "worker"}, checkTektonExample},
 }
@@ -34,6 +38,7 @@ var examples = map[string]struct {
 type example struct {
 	source, out string            // directories
 	parent      string            // host/repository
+	far         string            // host/repository at another registry
 	root        string            // digest
 	refs        map[string]string // of members, pinned
 }
@@ -41,7 +46,7 @@ type example struct {
 // TestExamples: the scripts of the examples do what their READMEs say, at a registry that knows nothing of child namespaces.
 // The bundle of each is complete, and what each made of it is pinned.
 func TestExamples(t *testing.T) {
-	needs(t, "linux", "nestctl", "crane", "oras", "bash")
+	needs(t, "linux", "nestctl", "crane", "oras", "ko", "bash")
 	entries, err := os.ReadDir("../examples")
 	must(t, err)
 	list := readText(t, "../examples/README.md")
@@ -50,11 +55,14 @@ func TestExamples(t *testing.T) {
 			t.Errorf("the example %s is not in the list, or nothing is known of it here", entry.Name())
 		}
 	}
-	reg := strategyRow{options: registryOptions{strict: true}}.start(t)
+	at := strategyRow{options: registryOptions{strict: true}}
+	reg, far := at.start(t), at.start(t)
 	for name, want := range examples {
 		t.Run(name, func(t *testing.T) {
-			e := runExample(t, reg, name)
-			e.checkBundle(t, want.members)
+			e := runExample(t, reg, far, name)
+			if want.members != nil {
+				e.checkBundle(t, "v1", want.members...)
+			}
 			if want.check != nil {
 				want.check(t, e)
 			}
@@ -62,29 +70,31 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// runExample runs the example's script with nothing of the machine's configuration, and no proxy to the Internet.
-func runExample(t *testing.T, reg *registry, name string) example {
+// runExample runs the example's script with nothing of the machine's configuration but what Go has built, for ko.
+func runExample(t *testing.T, reg, far *registry, name string) example {
 	t.Helper()
 	source, err := filepath.Abs("../examples/" + name)
 	must(t, err)
-	e := example{source: source, out: t.TempDir(), parent: reg.host + "/examples/" + name}
+	e := example{source: source, out: t.TempDir(), parent: reg.host + "/examples/" + name, far: far.host + "/prod"}
 	home := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(source, "run.sh"))
 	cmd.Dir = home
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "DOCKER_CONFIG=" + home, "REGISTRY=" + reg.host, "OUT=" + e.out}
+	cache := strings.TrimSpace(runCommand(t, exec.CommandContext(t.Context(), "go", "env", "GOCACHE")))
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "DOCKER_CONFIG=" + home, "GOCACHE=" + cache, "GOPROXY=off",
+		"REGISTRY=" + reg.host, "FAR=" + e.far, "OUT=" + e.out}
 	runCommand(t, cmd)
 	return e
 }
 
 // checkBundle checks that everything of the bundle is there, and that its members are those of the example.
-func (e *example) checkBundle(t *testing.T, members []string) {
+func (e *example) checkBundle(t *testing.T, tag string, members ...string) {
 	t.Helper()
+	ref := e.parent + ":" + tag
 	client := newNestctl(t, dockerConfig(t, nil, nil))
-	client.run(t, "check", e.parent+":v1")
 	var checked struct{ Root struct{ Digest string } }
-	must(t, json.Unmarshal([]byte(client.run(t, "check", "--format", "json", e.parent+":v1").stdout), &checked))
+	must(t, json.Unmarshal([]byte(client.run(t, "check", "--format", "json", ref).stdout), &checked))
 	var resolved []struct{ Namespace, Ref string }
-	must(t, json.Unmarshal([]byte(client.run(t, "resolve", "--format", "json", e.parent+":v1").stdout), &resolved))
+	must(t, json.Unmarshal([]byte(client.run(t, "resolve", "--format", "json", ref).stdout), &resolved))
 	e.root, e.refs = checked.Root.Digest, map[string]string{}
 	for _, m := range resolved {
 		e.refs[m.Namespace] = m.Ref
@@ -185,4 +195,18 @@ func checkGitLabExample(t *testing.T, e example) {
 		t.Errorf("variables %q", got)
 	}
 	newNestctl(t, dockerConfig(t, nil, nil)).run(t, "check", filepath.Join(e.out, "nested.lock"))
+}
+
+// checkComposeExample: images are pinned, and nothing else of the file has changed.
+func checkComposeExample(t *testing.T, e example) {
+	pinned := e.left(t, "pinned.yaml")
+	e.checkPinned(t, pinned, "web", "valkey", "postgresql-16-c9s")
+	if was := e.left(t, "compose.yaml"); withoutImages(pinned) != withoutImages(was) {
+		t.Errorf("changed:\n%s\n%s", was, pinned)
+	}
+}
+
+// withoutImages is a text with nothing in the places of images.
+func withoutImages(text string) string {
+	return imageLine.ReplaceAllString(text, "")
 }

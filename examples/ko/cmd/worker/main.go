@@ -1,0 +1,4 @@
+// Command worker is one of the two images of the example.
+package main
+
+func main() { println("worker") }
