@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/sources"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/bundle/lock"
 	"github.com/nestedoci/nested/remotes/nested"
 )
@@ -97,6 +98,7 @@ var remedies = map[usage.Choice]remedy{
 	bundle.ByNoProtect:   {"no-protect", "without the right to push there use --no-protect"},
 	bundle.ByStrategy: {"strategy", "use --strategy carrier (it takes an image manifest that carries the index), or --strategy anchor of nestctl index create " +
 		"(the members' content in the index's repository, too, for all who may read that)"},
+	layout.ByRoots:       {"all", "or copy all of them with --all"},
 	bundle.ByNewIndex:    {"", "make one with nestctl index create"},
 	lock.ByNewLock:       {"", "write the lock anew with nestctl resolve --format lock, or name the digest"},
 	bundle.ByRemove:      {"", "remove it with nestctl index remove"},

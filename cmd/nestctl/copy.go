@@ -37,7 +37,9 @@ type copyOptions struct {
 	parents    bool
 	dryRun     bool
 	quiet      bool
+	all        bool
 
+	several   bool             // sources, or --all: each keeps its path below DST
 	selection bundle.Selection // of platform and members
 }
 
@@ -46,7 +48,7 @@ type copyOptions struct {
 func newCopy(s *settings) *cobra.Command {
 	o := copyOptions{settings: s}
 	c := &cobra.Command{
-		Use:   "copy SRC DST",
+		Use:   "copy SRC... DST",
 		Short: "Copy a bundle with its members, or any image, between registries and layouts",
 		Long: `Copy a bundle with its members, or any image or artifact, between registries
 and OCI layouts. Members go to the repositories below DST's that their child
@@ -57,14 +59,22 @@ SRC may be a lock, too; see nestctl resolve.
 An image in a layout is named as the layout names it, which may be a full name,
 or with @ by digest. oci-archive:- reads an archive from standard input.
 
+Several sources, and all images of a layout with --all, keep their names in a
+layout. In a registry they keep their paths and tags below DST: org/app:v1 goes
+to DST/org/app:v1.
+
 Content that is at DST already is not sent again: to complete an interrupted
 copy, run the command again. The tag is written last.`,
 		Example: `  nestctl copy test.example.com/org/app:v1 registry.example.com/prod/app:v1
-  nestctl copy --referrers registry.example.com/org/app:v1 oci-archive:app.tar`,
-		Args: cobra.ExactArgs(2),
+  nestctl copy --referrers registry.example.com/org/app:v1 oci-archive:app.tar
+  nestctl copy registry.example.com/org/app:v1 registry.example.com/org/db:v3 oci-archive:all.tar
+  nestctl copy --all oci-archive:all.tar mirror.example.com/prod`,
+		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.allow(cmd, o.concurrent)
-			return o.run(cmd.Context(), args[0], args[1], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			last := len(args) - 1
+			o.several = o.all || last > 1
+			return o.run(cmd.Context(), args[:last], args[last], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
@@ -76,6 +86,7 @@ copy, run the command again. The tag is written last.`,
 	f.BoolVar(&o.flatten, "flatten", false, "copy everything into DST's repository, with a plain index without child namespaces")
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
 	f.BoolVar(&o.parents, "from-parents", false, "copy content that a member's repository lacks from the repositories above it; the copied member's readers can then read it")
+	f.BoolVar(&o.all, "all", false, "copy all images that a layout or an archive names")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be copied where, and copy nothing")
 	f.IntVar(&o.concurrent, "max-concurrent", 16, "concurrent requests for content")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
@@ -113,7 +124,13 @@ type destination struct {
 func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
 	to.name = dst
 	const digestGiven = "%s: the digest of a copy is that of its source; name a tag, or none"
-	if to.place, to.isLayout = layout.ParsePlace(dst); !to.isLayout {
+	if to.place, to.isLayout = layout.ParsePlace(dst); o.several && to.place.Reference != "" {
+		return to, usage.Errorf("%s: several sources keep their names; name no image", dst)
+	}
+	if !to.isLayout && o.several {
+		return to, nil // a prefix
+	}
+	if !to.isLayout {
 		var ref auth.Reference
 		if ref, to.tag, err = parseWritten(dst); err == nil && ref.Digest() != "" {
 			err = usage.Errorf(digestGiven, dst)
@@ -149,8 +166,8 @@ type copied struct {
 	walked *bundle.Walked
 }
 
-// run reports the result and errors in the terms of the source.
-func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr io.Writer) (err error) {
+// run reports the results and errors in the terms of the sources.
+func (o *copyOptions) run(ctx context.Context, srcs []string, dst string, stdout, stderr io.Writer) (err error) {
 	if err = o.check(); err != nil {
 		return err
 	}
@@ -160,32 +177,53 @@ func (o *copyOptions) run(ctx context.Context, src, dst string, stdout, stderr i
 	}
 	started := time.Now()
 	metrics := new(registry.Metrics)
-	from, err := source.Open(ctx, src, func(at auth.Repository) (*registry.Client, func() error, error) { return o.around(at, metrics) })
+	dial := func(at auth.Repository) (*registry.Client, func() error, error) { return o.around(at, metrics) }
+	all, err := source.OpenAll(ctx, srcs, o.all, dial)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	defer func() { err = from.Explain(err) }()
-	var result *copied
+	defer func() { err = errors.Join(err, source.CloseAll(all)) }()
+	defer func() { err = source.Explain(all, err) }()
+	var results copies
 	switch {
 	case o.dryRun:
-		return o.plan(ctx, from, to, stdout)
+		return o.plan(ctx, all, to, stdout)
 	case to.isLayout:
-		result, err = o.toLayout(ctx, from, to.place, metrics, stderr)
+		results, err = o.toLayout(ctx, all, to.place, metrics, stderr)
 	default:
-		result, err = o.toRegistry(ctx, from, to, metrics, stderr)
+		results, err = o.toRegistry(ctx, all, to, metrics, stderr)
 	}
 	if err != nil {
 		return err
 	}
-	for _, n := range result.walked.Missing() {
-		result.Missing = append(result.Missing, from.Shown(n.Repository.String()+"@"+n.Digest.String()))
+	for i, result := range results {
+		result.leftOut(all[i])
+		result.Seconds = time.Since(started).Seconds()
 	}
-	for _, layer := range result.walked.NonDistributable {
-		result.Foreign = append(result.Foreign, from.Shown(layer))
+	if !o.several {
+		return show(stdout, o.format, results[0])
 	}
-	result.Seconds = time.Since(started).Seconds()
-	return show(stdout, o.format, result)
+	return show(stdout, o.format, results)
+}
+
+// copies are the results for several sources, in their order.
+type copies []*copied
+
+func (all copies) lines() (lines []string) {
+	for _, c := range all {
+		lines = append(lines, c.lines()...)
+	}
+	return lines
+}
+
+// leftOut notes what was left out, as the source calls it.
+func (c *copied) leftOut(from *source.Source) {
+	for _, n := range c.walked.Missing() {
+		c.Missing = append(c.Missing, from.Shown(n.Repository.String()+"@"+n.Digest.String()))
+	}
+	for _, layer := range c.walked.NonDistributable {
+		c.Foreign = append(c.Foreign, from.Shown(layer))
+	}
 }
 
 // walk returns how far the source is walked, for layouts and registries alike.
@@ -211,29 +249,42 @@ func (o *copyOptions) bundle(from *source.Source, show bundle.Progress) bundle.C
 	}
 }
 
+// copying is the copy of each source to a registry.
+func (o *copyOptions) copying(all []*source.Source, to destination, show bundle.Progress) (copies []bundle.Copying, err error) {
+	for _, from := range all {
+		c := bundle.Copying{Bundle: from.Bundle, Parent: to.parent, Tag: cmp.Or(to.tag, from.Tag), CopyOptions: o.bundle(from, show)}
+		if o.several {
+			if c.Parent, err = from.Below(to.name); err != nil {
+				return nil, err
+			}
+		}
+		copies = append(copies, c)
+	}
+	return copies, nil
+}
+
 // toRegistry copies everything to a registry. The warnings come first, while
 // the copy can still be interrupted; the tag is written last.
-func (o *copyOptions) toRegistry(ctx context.Context, from *source.Source, to destination, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
-	registries, closeAll, err := o.around(to.parent, metrics)
+func (o *copyOptions) toRegistry(ctx context.Context, all []*source.Source, to destination, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
+	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
+	defer show.Stop()
+	copying, err := o.copying(all, to, show)
+	if err != nil {
+		return nil, err
+	}
+	registries, closeAll, err := o.around(copying[0].Parent, metrics)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
-	defer show.Stop()
 	if !o.flatten {
 		warnOfCleanUp(stderr, o.strategy, o.noProtect)
 	}
-	tag := cmp.Or(to.tag, from.Tag)
-	c, err := bundle.Copy(ctx, from.Bundle, registries, to.parent, tag, o.bundle(from, show))
-	if err != nil {
-		return nil, err
+	done, err := bundle.CopyAll(ctx, registries, copying)
+	for i, c := range done {
+		results = append(results, &copied{Ref: copying[i].Ref(), Digest: c.Digest, Strategy: c.Strategy, Members: c.Placed, Uploaded: c.Uploaded, There: c.There, Bytes: c.Bytes, walked: c.Walked})
 	}
-	ref := to.parent.String()
-	if tag != "" {
-		ref += ":" + tag
-	}
-	return &copied{Ref: ref, Digest: c.Digest, Strategy: c.Strategy, Members: c.Placed, Uploaded: c.Uploaded, There: c.There, Bytes: c.Bytes, walked: c.Walked}, nil
+	return results, err
 }
 
 func (c *copied) lines() []string {

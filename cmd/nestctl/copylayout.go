@@ -22,27 +22,31 @@ import (
 
 // toLayout copies everything into a layout. It is a pull with other options, so
 // that both resume and verify alike.
-func (o *copyOptions) toLayout(ctx context.Context, from *source.Source, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (_ *copied, err error) {
+func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
 	to, err := layout.CreateAt(place)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	if !progress.IsTerminal(stderr) {
-		stderr = from.Writer(stderr)
+		stderr = source.Writer(all, stderr)
 	}
 	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
 	defer show.Stop()
-	options := bundle.PullOptions{Options: o.walk(), From: from.Registries, FromParents: o.parents, Progress: show}
-	walked, err := bundle.Pull(ctx, from.Bundle, to, from.Name(place.Reference), options)
-	if err != nil {
-		return nil, err
+	pulls := make([]bundle.Pulling, len(all))
+	for i, from := range all {
+		options := bundle.PullOptions{Options: o.walk(), From: from.Registries, FromParents: o.parents, Progress: show}
+		pulls[i] = bundle.Pulling{Bundle: from.Bundle, Name: from.Name(place.Reference), PullOptions: options}
 	}
-	result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), walked: walked}
-	for _, n := range walked.MemberNodes() {
-		result.Members = append(result.Members, from.Shown(n.Repository.String()+"@"+n.Digest.String()))
+	pulled, err := bundle.PullAll(ctx, to, pulls)
+	for i, walked := range pulled {
+		result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), walked: walked}
+		for _, n := range walked.MemberNodes() {
+			result.Members = append(result.Members, all[i].Shown(n.Repository.String()+"@"+n.Digest.String()))
+		}
+		results = append(results, result)
 	}
-	return result, nil
+	return results, err
 }
 
 // planned is content and its destination, as --dry-run prints it.
@@ -55,27 +59,38 @@ type planned struct {
 }
 
 // contents returns what would be copied where, as the pull or the copy would.
-func (o *copyOptions) contents(ctx context.Context, from *source.Source, to destination) (plan []planned, err error) {
-	var contents []bundle.Planned
-	if to.isLayout {
-		contents, err = bundle.PlanPull(ctx, from.Bundle, o.walk())
-	} else {
-		contents, err = bundle.Plan(ctx, from.Bundle, to.parent, o.bundle(from, nil))
+func (o *copyOptions) contents(ctx context.Context, all []*source.Source, to destination) (plan []planned, err error) {
+	var copying []bundle.Copying
+	if !to.isLayout {
+		if copying, err = o.copying(all, to, nil); err != nil {
+			return nil, err
+		}
 	}
 	plan = []planned{}
-	for _, c := range contents {
-		place := to.name
-		if !to.isLayout {
-			place = c.Repository.String()
+	for i, from := range all {
+		var contents []bundle.Planned
+		if to.isLayout {
+			contents, err = bundle.PlanPull(ctx, from.Bundle, o.walk())
+		} else {
+			contents, err = bundle.Plan(ctx, from.Bundle, copying[i].Parent, copying[i].CopyOptions)
 		}
-		plan = append(plan, planned{place, c.Digest, c.MediaType, c.ArtifactType, c.Size})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range contents {
+			place := to.name
+			if !to.isLayout {
+				place = c.Repository.String()
+			}
+			plan = append(plan, planned{place, c.Digest, c.MediaType, c.ArtifactType, c.Size})
+		}
 	}
-	return plan, err
+	return plan, nil
 }
 
 // plan prints what would be copied, sorted so that two runs can be compared.
-func (o *copyOptions) plan(ctx context.Context, from *source.Source, to destination, out io.Writer) error {
-	plan, err := o.contents(ctx, from, to)
+func (o *copyOptions) plan(ctx context.Context, all []*source.Source, to destination, out io.Writer) error {
+	plan, err := o.contents(ctx, all, to)
 	if err != nil {
 		return err
 	}

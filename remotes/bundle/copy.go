@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -55,8 +56,65 @@ type Copied struct {
 // Indexes keep their bytes. Content at the destination is not sent again, so
 // that running an interrupted copy again completes it.
 func Copy(ctx context.Context, b *Bundle, to *registry.Client, parent auth.Repository, tag string, o CopyOptions) (*Copied, error) {
-	o.OmitNonDistributable = true
-	p := newTransfer(b, to, parent, o)
+	copied, err := CopyAll(ctx, to, []Copying{{b, parent, tag, o}})
+	if err != nil {
+		return nil, err
+	}
+	return copied[0], nil
+}
+
+// Copying is one of several bundles that are copied to one registry.
+type Copying struct {
+	Bundle *Bundle
+	Parent auth.Repository // that it is copied to
+	Tag    string
+	CopyOptions
+}
+
+// Ref is what the copy will be called; without a tag, its repository.
+func (c Copying) Ref() string {
+	if c.Tag == "" {
+		return c.Parent.String()
+	}
+	return c.Parent.String() + ":" + c.Tag
+}
+
+// CopyAll is [Copy] for several bundles. A blob that they share is sent once,
+// and mounted after that. Two that would have one name are a usage error,
+// before anything is sent.
+func CopyAll(ctx context.Context, to *registry.Client, all []Copying) (copied []*Copied, err error) {
+	if err = checkRefs(all); err != nil {
+		return nil, err
+	}
+	blobs := newMovedBlobs()
+	for _, c := range all {
+		c.OmitNonDistributable = true
+		p := newTransfer(c.Bundle, to, c.Parent, c.CopyOptions)
+		p.blobs = blobs
+		one, err := p.copy(ctx, c.Tag)
+		if err != nil {
+			return nil, err
+		}
+		copied = append(copied, one)
+	}
+	return copied, nil
+}
+
+// checkRefs refuses a tag that two bundles would have.
+func checkRefs(all []Copying) error {
+	roots := map[string]digest.Digest{}
+	for _, c := range all {
+		root := c.Bundle.Root.Digest
+		if other, ok := roots[c.Ref()]; ok && other != root && c.Tag != "" {
+			return usage.Errorf("two sources would be %s, with other content (%s and %s); copy them one by one", c.Ref(), oci.Short(other), oci.Short(root))
+		}
+		roots[c.Ref()] = root
+	}
+	return nil
+}
+
+// copy copies everything, the root last.
+func (p *transfer) copy(ctx context.Context, tag string) (*Copied, error) {
 	walked, err := p.move(ctx)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
@@ -22,16 +23,29 @@ type movedBlob struct {
 	in []auth.Repository
 }
 
+// movedBlobs are the blobs of one copy, which may be of several bundles.
+type movedBlobs struct {
+	mu  sync.Mutex
+	all map[digest.Digest]*movedBlob
+}
+
+func newMovedBlobs() *movedBlobs { return &movedBlobs{all: map[digest.Digest]*movedBlob{}} }
+
+func (m *movedBlobs) of(d digest.Digest) *movedBlob {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	blob, ok := m.all[d]
+	if !ok {
+		blob = new(movedBlob)
+		m.all[d] = blob
+	}
+	return blob
+}
+
 // moveBlob brings a blob into a repository: mounted from another repository of
 // the registry where possible, or else uploaded.
 func (p *transfer) moveBlob(ctx context.Context, n *Node, to auth.Repository) error {
-	p.mu.Lock()
-	blob, ok := p.blobs[n.Digest]
-	if !ok {
-		blob = new(movedBlob)
-		p.blobs[n.Digest] = blob
-	}
-	p.mu.Unlock()
+	blob := p.blobs.of(n.Digest)
 	blob.Lock()
 	mountable := blob.in
 	if len(mountable) > 0 {

@@ -34,7 +34,7 @@ type mover struct {
 
 	mu     sync.Mutex
 	tagged map[copyKey]bool // content that gets a tag
-	blobs  map[digest.Digest]*movedBlob
+	blobs  *movedBlobs
 }
 
 // moverOptions are how a mover copies.
@@ -61,7 +61,7 @@ func newMover(registries *registry.Client, concurrent int, o moverOptions) *move
 		registries:   registries,
 		limiter:      semaphore.NewWeighted(int64(cmp.Or(concurrent, DefaultConcurrent))),
 		tagged:       map[copyKey]bool{},
-		blobs:        map[digest.Digest]*movedBlob{},
+		blobs:        newMovedBlobs(),
 	}
 }
 

@@ -4,8 +4,11 @@ import (
 	"context"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/oci"
+	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -36,6 +39,12 @@ type Verifier interface {
 	Verify(context.Context, ocispec.Descriptor) (bool, error)
 }
 
+// Collector is a target that can name several bundles at once.
+type Collector interface {
+	// FinishAll is Finish for all of them: all are recorded, or none.
+	FinishAll(context.Context, []Pulled) error
+}
+
 // Storer is a target that needs to know the node of the content it stores.
 type Storer interface {
 	// StoreFor returns where a node's content goes.
@@ -60,17 +69,78 @@ type PullOptions struct {
 // there is not fetched again, so that running an interrupted pull again
 // completes it.
 func Pull(ctx context.Context, b *Bundle, to Target, name string, o PullOptions) (*Walked, error) {
-	ctx, err := to.Lease(ctx)
+	walked, err := PullAll(ctx, to, []Pulling{{b, name, o}})
 	if err != nil {
 		return nil, err
 	}
-	show := o.Progress
+	return walked[0], nil
+}
+
+// Pulling is one of several bundles that are pulled into one target.
+type Pulling struct {
+	Bundle *Bundle
+	Name   string // of its root
+	PullOptions
+}
+
+// Pulled is a bundle whose content is in a target, before it is named there.
+type Pulled struct {
+	Bundle *Bundle
+	Walked *Walked
+	Name   string
+}
+
+// PullAll is [Pull] for several bundles. Content that they share is stored
+// once, and none is named before all are there. Two that have one name are a
+// usage error, before anything is fetched.
+func PullAll(ctx context.Context, to Target, all []Pulling) (walked []*Walked, err error) {
+	if err = checkNames(all); err != nil {
+		return nil, err
+	}
+	if ctx, err = to.Lease(ctx); err != nil {
+		return nil, err
+	}
+	pulled := make([]Pulled, len(all))
+	for i, p := range all {
+		w, err := p.walk(ctx, to)
+		if err != nil {
+			return nil, err
+		}
+		pulled[i], walked = Pulled{p.Bundle, w, p.Name}, append(walked, w)
+	}
+	if several, ok := to.(Collector); ok && len(all) > 1 {
+		return walked, several.FinishAll(ctx, pulled)
+	}
+	for _, p := range pulled {
+		if err := to.Finish(ctx, p.Bundle, p.Walked, p.Name); err != nil {
+			return nil, err
+		}
+	}
+	return walked, nil
+}
+
+// checkNames refuses a name that two bundles would have.
+func checkNames(all []Pulling) error {
+	roots := map[string]digest.Digest{}
+	for _, p := range all {
+		root := p.Bundle.Root.Digest
+		if other, ok := roots[p.Name]; ok && other != root {
+			return usage.Errorf("two sources are %s, with other content (%s and %s); copy one of them under another tag first", p.Name, oci.Short(other), oci.Short(root))
+		}
+		roots[p.Name] = root
+	}
+	return nil
+}
+
+// walk brings everything, and names nothing.
+func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
+	b, o, show := p.Bundle, p.PullOptions, p.Progress
 	if show == nil {
 		show = silent{}
 	}
 	own := newOwner(b, o.From, o.FromParents)
 	o.Blobs = true
-	walked, err := b.Walk(ctx, o.Options, Visitor{
+	return b.Walk(ctx, o.Options, Visitor{
 		Home: own.home,
 		Fetch: func(ctx context.Context, n *Node) error {
 			return bring(ctx, b, n, to, show)
@@ -85,10 +155,6 @@ func Pull(ctx context.Context, b *Bundle, to Target, name string, o PullOptions)
 			return to.Done(ctx, b, n)
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return walked, to.Finish(ctx, b, walked, name)
 }
 
 // bring stores a node's content.

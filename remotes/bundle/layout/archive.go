@@ -29,8 +29,9 @@ type Archive struct {
 const partial = ".partial"
 
 var (
-	_ bundle.Target   = (*Archive)(nil)
-	_ bundle.Verifier = (*Archive)(nil)
+	_ bundle.Target    = (*Archive)(nil)
+	_ bundle.Verifier  = (*Archive)(nil)
+	_ bundle.Collector = (*Archive)(nil)
 )
 
 // CreateArchive begins an archive. A file of that name stays until the archive
@@ -76,13 +77,18 @@ func (a *Archive) Close() error { return errors.Join(a.Layout.Close(), a.parent.
 
 // Finish implements [bundle.Target]: it writes the file.
 func (a *Archive) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
+	return a.FinishAll(ctx, []bundle.Pulled{{Bundle: b, Walked: walked, Name: name}})
+}
+
+// FinishAll implements [bundle.Collector].
+func (a *Archive) FinishAll(ctx context.Context, all []bundle.Pulled) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
 	if err == nil {
 		err = a.root.Remove(ocispec.ImageIndexFile)
 	}
 	if err == nil {
-		err = a.Layout.Finish(ctx, b, walked, name)
+		err = a.Layout.FinishAll(ctx, all)
 	}
 	if err == nil {
 		err = a.commit()
@@ -119,7 +125,7 @@ func (a *Archive) remove() error {
 // pack writes the layout as a tar file, deterministically.
 func (a *Archive) pack(out io.Writer) error {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
-	for _, d := range a.brought {
+	for d := range a.brought {
 		names = append(names, blobFile(d))
 	}
 	slices.Sort(names[2:])

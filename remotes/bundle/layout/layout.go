@@ -40,12 +40,13 @@ type Layout struct {
 
 	writing sync.Mutex // of a small blob
 	mu      sync.Mutex
-	brought []digest.Digest // or found there
+	brought map[digest.Digest]bool // or found there, and verified
 }
 
 var (
-	_ bundle.Target   = (*Layout)(nil)
-	_ bundle.Verifier = (*Layout)(nil)
+	_ bundle.Target    = (*Layout)(nil)
+	_ bundle.Verifier  = (*Layout)(nil)
+	_ bundle.Collector = (*Layout)(nil)
 )
 
 // CreateAt is [Create] or [CreateArchive].
@@ -67,7 +68,7 @@ func Create(dir string) (*Layout, error) {
 }
 
 func newLayout(dir string) *Layout {
-	l := &Layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }}
+	l := &Layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }, brought: map[digest.Digest]bool{}}
 	l.syncs.one = l.sync
 	l.enter = func() (*os.Root, error) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -158,15 +159,25 @@ func (l *Layout) Lease(ctx context.Context) (context.Context, error) { return ct
 func (l *Layout) Stored(_ context.Context, _ *bundle.Bundle, n *bundle.Node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.brought = append(l.brought, n.Digest)
+	l.brought[n.Digest] = true
 	return nil
+}
+
+func (l *Layout) hasBrought(d digest.Digest) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.brought[d]
 }
 
 // Done implements [bundle.Target].
 func (l *Layout) Done(context.Context, *bundle.Bundle, *bundle.Node) error { return nil }
 
-// Verify reports whether a blob that was there matches its descriptor.
+// Verify reports whether a blob that was there matches its descriptor. What
+// another bundle has brought just now does.
 func (l *Layout) Verify(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	if l.hasBrought(d.Digest) {
+		return true, nil
+	}
 	r, err := l.ReaderAt(ctx, d)
 	if err != nil {
 		return false, nil // a link, for example: it is replaced
@@ -180,7 +191,13 @@ func (l *Layout) Verify(ctx context.Context, d ocispec.Descriptor) (bool, error)
 }
 
 // Finish implements [bundle.Target]: it names the root and its members in index.json.
-func (l *Layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walked, name string) error {
+func (l *Layout) Finish(ctx context.Context, b *bundle.Bundle, walked *bundle.Walked, name string) error {
+	return l.FinishAll(ctx, []bundle.Pulled{{Bundle: b, Walked: walked, Name: name}})
+}
+
+// FinishAll implements [bundle.Collector]. Of several roots each is named in
+// full, because their tags may be equal.
+func (l *Layout) FinishAll(_ context.Context, all []bundle.Pulled) error {
 	if err := errors.Join(l.syncs.wait(), syncFile(l.root, blobsDir)); err != nil {
 		return located(l.dir, err)
 	}
@@ -188,16 +205,11 @@ func (l *Layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walk
 	if err != nil {
 		return err
 	}
-	for _, r := range walked.Names(name) {
-		index.Manifests = nameIn(index.Manifests, r)
-	}
-	for _, n := range walked.Root.AllWithReferrers() {
-		for _, r := range n.Referrers {
-			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
-			if !slices.ContainsFunc(index.Manifests, named) {
-				index.Manifests = append(index.Manifests, bundle.Bare(r.Descriptor)) // found by its subject
-			}
+	for _, p := range all {
+		for i, r := range p.Walked.Names(p.Name) {
+			index.Manifests = nameIn(index.Manifests, r, len(all) > 1 && i == 0)
 		}
+		index.Manifests = listReferrers(index.Manifests, p.Walked.Root)
 	}
 	if err := l.write(ocispec.ImageIndexFile, index); err != nil {
 		return located(l.dir, err)
@@ -207,10 +219,24 @@ func (l *Layout) Finish(_ context.Context, _ *bundle.Bundle, walked *bundle.Walk
 	return nil
 }
 
+// listReferrers adds what refers to anything in a bundle to index.json, where
+// it is found by its subject.
+func listReferrers(entries []ocispec.Descriptor, root *bundle.Node) []ocispec.Descriptor {
+	for _, n := range root.AllWithReferrers() {
+		for _, r := range n.Referrers {
+			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
+			if !slices.ContainsFunc(entries, named) {
+				entries = append(entries, bundle.Bare(r.Descriptor))
+			}
+		}
+	}
+	return entries
+}
+
 // nameIn adds a name to index.json, and takes it from another entry. A root
 // from a layout without a repository has no image name; only its tag is
 // recorded.
-func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
+func nameIn(entries []ocispec.Descriptor, r bundle.Named, inFull bool) []ocispec.Descriptor {
 	d := r.Target
 	repository, tag := splitName(r.Name)
 	if nowhere := repository == Nowhere; nowhere || strings.HasPrefix(repository, Nowhere+"/") {
@@ -225,6 +251,9 @@ func nameIn(entries []ocispec.Descriptor, r bundle.Named) []ocispec.Descriptor {
 			return other.Annotations[images.AnnotationImageName] == r.Name
 		})
 		d.Annotations = map[string]string{images.AnnotationImageName: r.Name}
+		if inFull {
+			tag = r.Name
+		}
 	}
 	if tag == "" {
 		return append(entries, d)

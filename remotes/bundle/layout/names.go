@@ -103,8 +103,42 @@ func (l *Source) only() (ocispec.Descriptor, error) {
 	case 1:
 		return found[0], nil
 	}
-	return ocispec.Descriptor{}, usage.Errorf("%s holds several images; name one by its name or digest: %s", l.Path, listed(found))
+	err := usage.Errorf("%s holds several images; name one by its name or digest: %s", l.Path, listed(found))
+	return ocispec.Descriptor{}, &bundle.AvoidableError{Err: err, By: ByRoots}
 }
+
+// Roots returns the source for each image in it that other tools see: the
+// entries of index.json with a name or, where none has one, all entries. They
+// share what is open, which is closed with this source.
+func (l *Source) Roots() ([]*Source, error) {
+	var roots []*Source
+	seen := map[string]bool{}
+	add := func(reference string) {
+		if root := *l; !seen[reference] {
+			root.Reference, seen[reference] = reference, true
+			roots = append(roots, &root)
+		}
+	}
+	for _, d := range l.index.Manifests {
+		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" {
+			add(name)
+		}
+	}
+	if len(roots) == 0 {
+		for _, d := range l.entries(func(ocispec.Descriptor) bool { return true }) {
+			add(d.Digest.String())
+		}
+	}
+	if len(roots) == 0 {
+		_, err := l.only() // which says so
+		return nil, err
+	}
+	return roots, nil
+}
+
+// ByRoots says that an error would have been avoided by taking all images of a
+// layout.
+const ByRoots usage.Choice = "Source.Roots"
 
 // entries are the matching ones of index.json, one for each digest.
 func (l *Source) entries(fit func(ocispec.Descriptor) bool) []ocispec.Descriptor {

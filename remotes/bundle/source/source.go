@@ -1,5 +1,8 @@
 // Package source opens a bundle wherever it is: in a registry, or in an OCI
 // layout or archive. What stands on it need not know which.
+//
+//   - source.go: [Open] opens one as a [Source];
+//   - all.go: [OpenAll] opens several, and all that a layout holds.
 package source
 
 import (
@@ -58,14 +61,22 @@ func openLayout(ctx context.Context, place layout.Place, name string) (*Source, 
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{Tag: opened.Tag(), close: opened.Close}
+	s, err := inLayout(ctx, opened, name)
+	if err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	s.close = opened.Close
+	return s, nil
+}
+
+func inLayout(ctx context.Context, opened *layout.Source, name string) (*Source, error) {
+	s := &Source{Tag: opened.Tag(), close: func() error { return nil }}
 	if opened.Repository().String() == layout.Nowhere {
 		s.label = name
 	}
-	if s.Bundle, err = opened.Bundle(ctx); err != nil {
-		return nil, errors.Join(err, opened.Close())
-	}
-	return s, nil
+	var err error
+	s.Bundle, err = opened.Bundle(ctx)
+	return s, err
 }
 
 // Close releases the source.

@@ -1,0 +1,95 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle/layout"
+)
+
+// OpenAll opens what a user names, each as [Open] does. With each, a layout or
+// an archive that is named without an image stands for all images that it
+// names.
+func OpenAll(ctx context.Context, names []string, each bool, dial Dial) (all []*Source, err error) {
+	for _, name := range names {
+		var opened []*Source
+		if place, ok := layout.ParsePlace(name); ok && each && place.Reference == "" {
+			opened, err = openEach(ctx, place, name)
+		} else {
+			opened = make([]*Source, 1)
+			opened[0], err = Open(ctx, name, dial)
+		}
+		if err != nil {
+			return nil, errors.Join(err, CloseAll(all))
+		}
+		all = append(all, opened...)
+	}
+	return all, nil
+}
+
+// openEach opens all images of a layout. It is closed with the first.
+func openEach(ctx context.Context, place layout.Place, name string) ([]*Source, error) {
+	opened, err := layout.Open(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := opened.Roots()
+	all := make([]*Source, len(roots))
+	for i, root := range roots {
+		if err == nil {
+			all[i], err = inLayout(ctx, root, name)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	all[0].close = opened.Close
+	return all, nil
+}
+
+// CloseAll releases sources.
+func CloseAll(all []*Source) (err error) {
+	for _, s := range all {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
+
+// Below is where a copy of the bundle goes that keeps its path below another
+// prefix: registry.example.com/org/app below mirror.example.com/prod goes to
+// mirror.example.com/prod/org/app. The prefix may be a host alone. One that
+// does not fit is a usage.Error.
+func (s *Source) Below(prefix string) (auth.Repository, error) {
+	if s.label != "" {
+		return auth.Repository{}, usage.Errorf("%s does not say where its image is from, so that it has no path to keep; copy it alone", s.label)
+	}
+	to, err := auth.ParseRepository(prefix + "/" + s.Bundle.Repository.Name())
+	if err == nil && !strings.ContainsAny(to.Host(), ".:") && to.Host() != "localhost" { // as docker reads names
+		err = fmt.Errorf("%q is no registry", to.Host())
+	}
+	if err != nil {
+		err = usage.Errorf("several sources are copied below a prefix, such as registry.example.com/prod: %w", err)
+	}
+	return to, err
+}
+
+// Explain is an error about one of several sources; see Source.Explain.
+func Explain(all []*Source, err error) error {
+	for _, s := range all {
+		err = s.Explain(err)
+	}
+	return err
+}
+
+// Writer is a writer of lines about several sources; see Source.Writer.
+func Writer(all []*Source, w io.Writer) io.Writer {
+	for _, s := range all {
+		w = s.Writer(w)
+	}
+	return w
+}
