@@ -38,6 +38,7 @@ type copyOptions struct {
 	dryRun     bool
 	quiet      bool
 	all        bool
+	since      []string
 
 	several   bool             // sources, or --all: each keeps its path below DST
 	selection bundle.Selection // of platform and members
@@ -87,6 +88,7 @@ copy, run the command again. The tag is written last.`,
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
 	f.BoolVar(&o.parents, "from-parents", false, "copy content that a member's repository lacks from the repositories above it; the copied member's readers can then read it")
 	f.BoolVar(&o.all, "all", false, "copy all images that a layout or an archive names")
+	f.StringArrayVar(&o.since, "since", nil, "leave out what this earlier archive or layout has, or left out itself; repeatable")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be copied where, and copy nothing")
 	f.IntVar(&o.concurrent, "max-concurrent", 16, "concurrent requests for content")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
@@ -127,6 +129,9 @@ func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
 	if to.place, to.isLayout = layout.ParsePlace(dst); o.several && to.place.Reference != "" {
 		return to, usage.Errorf("%s: several sources keep their names; name no image", dst)
 	}
+	if !to.isLayout && len(o.since) > 0 {
+		return to, usage.Errorf("--since is for archives and layouts; what a registry has is not sent again")
+	}
 	if !to.isLayout && o.several {
 		return to, nil // a prefix
 	}
@@ -139,6 +144,8 @@ func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
 		return to, err
 	}
 	switch place := to.place; {
+	case len(o.since) > 0 && o.dryRun:
+		err = usage.Errorf("--since and --dry-run exclude each other")
 	case o.flatten || o.strategy != "auto":
 		err = usage.Errorf("--flatten and --strategy are for registries; a layout holds any index")
 	case digest.Digest(place.Reference).Validate() == nil:
@@ -158,6 +165,7 @@ type copied struct {
 	Members  []string        `json:"members"`
 	Missing  []string        `json:"missing,omitempty"`          // left out
 	Foreign  []string        `json:"nonDistributable,omitempty"` // layers that must not be distributed, left out
+	Omitted  int             `json:"omitted,omitempty"`          // contents of --since
 	Uploaded int64           `json:"uploaded"`                   // blobs
 	There    int64           `json:"there"`                      // blobs that were at DST, or were mounted
 	Bytes    int64           `json:"bytes"`                      // of uploaded blobs
@@ -301,6 +309,9 @@ func (c *copied) lines() []string {
 	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", amount.Count(int(c.Uploaded), "blob"), amount.Bytes(c.Bytes), c.There, c.Seconds)
 	if c.Uploaded+c.There == 0 { // a layout
 		last = fmt.Sprintf("%s in %.1f s", amount.Bytes(c.Bytes), c.Seconds)
+	}
+	if c.Omitted > 0 {
+		last += ", without " + amount.Count(c.Omitted, "content") + " of earlier ones"
 	}
 	if c.Strategy != "" {
 		last = "as " + string(c.Strategy) + ", " + last

@@ -23,6 +23,11 @@ import (
 // toLayout copies everything into a layout. It is a pull with other options, so
 // that both resume and verify alike.
 func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, place layout.Place, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
+	since, closeAll, err := source.OpenSince(ctx, o.since)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
 	to, err := layout.CreateAt(place)
 	if err != nil {
 		return nil, err
@@ -35,12 +40,12 @@ func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, place 
 	defer show.Stop()
 	pulls := make([]bundle.Pulling, len(all))
 	for i, from := range all {
-		options := bundle.PullOptions{Options: o.walk(), From: from.Registries, FromParents: o.parents, Progress: show}
+		options := bundle.PullOptions{Options: o.walk(), From: from.Registries, FromParents: o.parents, Since: since, Progress: show}
 		pulls[i] = bundle.Pulling{Bundle: from.Bundle, Name: from.Name(place.Reference), PullOptions: options}
 	}
 	pulled, err := bundle.PullAll(ctx, to, pulls)
 	for i, walked := range pulled {
-		result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), walked: walked}
+		result := &copied{Ref: to.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), Omitted: len(walked.Omitted), walked: walked}
 		for _, n := range walked.MemberNodes() {
 			result.Members = append(result.Members, all[i].Shown(n.Repository.String()+"@"+n.Digest.String()))
 		}

@@ -81,17 +81,26 @@ func (c Copying) Ref() string {
 
 // CopyAll is [Copy] for several bundles. A blob that they share is sent once,
 // and mounted after that. Two that would have one name are a usage error,
-// before anything is sent.
+// before anything is sent. So is content that a source leaves out, and the
+// destination does not have; its class is errdefs.ErrNotFound.
 func CopyAll(ctx context.Context, to *registry.Client, all []Copying) (copied []*Copied, err error) {
 	if err = checkRefs(all); err != nil {
 		return nil, err
 	}
-	blobs := newMovedBlobs()
-	for _, c := range all {
+	blobs, lacks, transfers := newMovedBlobs(), newLacking(), make([]*transfer, len(all))
+	for i, c := range all {
 		c.OmitNonDistributable = true
-		p := newTransfer(c.Bundle, to, c.Parent, c.CopyOptions)
-		p.blobs = blobs
-		one, err := p.copy(ctx, c.Tag)
+		transfers[i] = newTransfer(c.Bundle, to, c.Parent, c.CopyOptions)
+		transfers[i].blobs = blobs
+		if err = transfers[i].findRest(ctx, lacks); err != nil {
+			return nil, err
+		}
+	}
+	if err = lacks.err(); err != nil {
+		return nil, err
+	}
+	for i, c := range all {
+		one, err := transfers[i].copy(ctx, c.Tag)
 		if err != nil {
 			return nil, err
 		}

@@ -90,6 +90,12 @@ func (p *transfer) sources(ctx context.Context, n *Node) ([]auth.Repository, err
 
 // upload uploads a blob from the first of some repositories that has it.
 func (p *transfer) upload(ctx context.Context, n *Node, to auth.Repository, mountable, at []auth.Repository) error {
+	if rest, ok := p.rest.at(copyKey{to, n.key()}); ok && rest == to {
+		p.there.Add(1)
+		return nil
+	} else if ok {
+		mountable = append([]auth.Repository{rest}, mountable...)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // an upload that nothing was written to ends with its context alone
 	pusher, err := p.registries.Pusher(ctx, to.String()+"@"+n.Digest.String())

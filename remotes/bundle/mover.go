@@ -73,6 +73,7 @@ type transfer struct {
 	*owner
 	parent  auth.Repository
 	options Options
+	rest    *rest // nil: the source leaves out nothing
 
 	heldMu    sync.Mutex
 	manifests map[digest.Digest][]byte
@@ -115,7 +116,7 @@ func (p *transfer) fetch(ctx context.Context, n *Node) error {
 	if err := n.Digest.Validate(); err != nil {
 		return fmt.Errorf("%s: digest %.100q: %w", n.Repository, n.Digest, err)
 	}
-	if !n.isManifestOrIndex() {
+	if !n.isManifestOrIndex() || p.rest != nil && p.bytesOf(n.Digest) != nil { // what findRest has read
 		return nil
 	}
 	data, err := FetchAll(ctx, p.bundle.Fetcher, n.Descriptor)
@@ -276,6 +277,9 @@ func (p *transfer) putManifest(ctx context.Context, n *Node, to auth.Repository,
 	tag, err := p.tag(ctx, n, key)
 	if err != nil {
 		return err
+	}
+	if at, ok := p.rest.at(key); ok && at == to && tag == "" {
+		return nil
 	}
 	return p.once(key, func() error {
 		var members []nested.Entry

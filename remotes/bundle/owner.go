@@ -27,6 +27,7 @@ type owner struct {
 	bundle      *Bundle
 	source      *registry.Client // nil: a layout
 	fromParents bool             // content of repositories above goes to members that name it
+	unproven    func(*Node) bool // left out, so that no repository has served it; may be nil
 
 	homesMu sync.Mutex
 	homes   map[homeKey]auth.Repository
@@ -72,7 +73,7 @@ func (o *owner) home(ctx context.Context, n *Node) (auth.Repository, error) {
 // find is home without the cache.
 func (o *owner) find(ctx context.Context, n *Node) (auth.Repository, error) {
 	listedBlob := n.Listed && !n.isManifestOrIndex() // not fetched before its home is known
-	if o.bundle.Found(n) != n.Repository || listedBlob {
+	if o.bundle.Found(n) != n.Repository || listedBlob || o.unproven != nil && o.unproven(n) {
 		if at, err := o.firstWith(ctx, n); err != nil || !o.fromParents { // with fromParents, content found above is the member's too
 			return at, err
 		}

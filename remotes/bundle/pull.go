@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -61,6 +62,9 @@ type PullOptions struct {
 	// repository above.
 	From        *registry.Client
 	FromParents bool
+	// Since is what the readers of the target have already. It is left out; see
+	// Walked.Omitted.
+	Since []Earlier
 	// Progress is notified as the pull proceeds; may be nil.
 	Progress Progress
 }
@@ -98,6 +102,15 @@ func PullAll(ctx context.Context, to Target, all []Pulling) (walked []*Walked, e
 		return nil, err
 	}
 	if ctx, err = to.Lease(ctx); err != nil {
+		return nil, err
+	}
+	lacks := newLacking()
+	for _, p := range all {
+		if err = p.findRest(ctx, to, lacks); err != nil {
+			return nil, err
+		}
+	}
+	if err = lacks.err(); err != nil {
 		return nil, err
 	}
 	pulled := make([]Pulled, len(all))
@@ -139,22 +152,39 @@ func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
 		show = silent{}
 	}
 	own := newOwner(b, o.From, o.FromParents)
+	leave := &omitter{since: o.Since, omitted: map[contentKey]*Omitted{}}
+	own.unproven = leave.unproven
 	o.Blobs = true
-	return b.Walk(ctx, o.Options, Visitor{
+	walked, err := b.Walk(ctx, o.Options, Visitor{
 		Home: own.home,
 		Fetch: func(ctx context.Context, n *Node) error {
+			if omitted, err := leave.omit(ctx, n); omitted || err != nil {
+				return err
+			}
 			return bring(ctx, b, n, to, show)
+		},
+		Children: func(ctx context.Context, n *Node) ([]nested.Entry, error) {
+			if leave.of(n) == nil {
+				return b.Fetcher.Children(ctx, n.Descriptor)
+			}
+			entries, _, err := leave.children(ctx, n)
+			return entries, err
 		},
 		Done: func(ctx context.Context, n *Node) error {
 			if _, unowned := own.home(ctx, n); unowned != nil {
 				return unowned
 			}
+			leave.note(n)
 			if n.IsMember() {
 				show.Member(n)
 			}
 			return to.Done(ctx, b, n)
 		},
 	})
+	if err == nil {
+		walked.Omitted = leave.all()
+	}
+	return walked, err
 }
 
 // bring stores a node's content.

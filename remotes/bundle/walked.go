@@ -23,6 +23,8 @@ type Walked struct {
 	// NonDistributable are the layers that were left out, as repository@digest,
 	// each once and in order.
 	NonDistributable []string
+	// Omitted is what a pull left out because of PullOptions.Since, by digest.
+	Omitted []Omitted
 }
 
 // MemberNodes are the selected members, by namespace.

@@ -48,7 +48,7 @@ func newArchive(file string) *Archive {
 	l := newLayout(file + partial)
 	l.label = "oci-archive:" + file
 	a := &Archive{Layout: l, file: file}
-	l.enter = a.enter
+	l.enter, l.has = a.enter, l.hasBrought // an interrupted pull may have left blobs of other bundles
 	return a
 }
 
@@ -85,7 +85,7 @@ func (a *Archive) FinishAll(ctx context.Context, all []bundle.Pulled) error {
 	// An earlier pull that stopped at its end may have left its names.
 	err := a.before("remove", filepath.Join(a.dir, ocispec.ImageIndexFile))
 	if err == nil {
-		err = a.root.Remove(ocispec.ImageIndexFile)
+		err = errors.Join(a.root.Remove(ocispec.ImageIndexFile), a.root.RemoveAll(deltaFile))
 	}
 	if err == nil {
 		err = a.Layout.FinishAll(ctx, all)
@@ -125,10 +125,14 @@ func (a *Archive) remove() error {
 // pack writes the layout as a tar file, deterministically.
 func (a *Archive) pack(out io.Writer) error {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile}
+	if _, err := a.root.Lstat(deltaFile); err == nil {
+		names = append(names, deltaFile)
+	}
+	described := len(names)
 	for d := range a.brought {
 		names = append(names, blobFile(d))
 	}
-	slices.Sort(names[2:])
+	slices.Sort(names[described:])
 	w := tar.NewWriter(out)
 	for _, name := range slices.Compact(names) {
 		if err := addFile(w, a.root, name); err != nil {

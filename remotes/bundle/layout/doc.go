@@ -12,6 +12,8 @@
 //   - source.go: [Open] opens one for reading, as a [Source]. Its content can
 //     be named in any of the ways in which tools name it (names.go). Archives
 //     are read in place (tar.go), pipes first to their end (pipe_linux.go);
+//   - delta.go: a layout may leave out what its readers have, and lists that;
+//     earlier.go: [OpenEarlier] says what they have;
 //   - dir.go: layouts may be in directories where others can write. It says
 //     what others must not achieve, and prevents it, with what the system says
 //     about files (lock_unix.go). One process at a time writes to a layout.

@@ -34,6 +34,7 @@ type Layout struct {
 	label  string
 	unlock func() error
 	syncs  syncs
+	has    func(digest.Digest) bool // whether a blob will be in it
 	// before is called before each change to a file, beside those of the
 	// store; an error ends it. For tests.
 	before func(change, path string) error
@@ -70,6 +71,10 @@ func Create(dir string) (*Layout, error) {
 func newLayout(dir string) *Layout {
 	l := &Layout{dir: dir, label: "oci-layout:" + dir, before: func(string, string) error { return nil }, brought: map[digest.Digest]bool{}}
 	l.syncs.one = l.sync
+	l.has = func(d digest.Digest) bool {
+		_, err := l.root.Lstat(blobFile(d))
+		return err == nil
+	}
 	l.enter = func() (*os.Root, error) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
@@ -211,7 +216,10 @@ func (l *Layout) FinishAll(_ context.Context, all []bundle.Pulled) error {
 		}
 		index.Manifests = listReferrers(index.Manifests, p.Walked.Root)
 	}
-	if err := l.write(ocispec.ImageIndexFile, index); err != nil {
+	if err = l.leave(all); err == nil { // before anything is named that needs it
+		err = l.write(ocispec.ImageIndexFile, index)
+	}
+	if err != nil {
 		return located(l.dir, err)
 	}
 	// Empty unless another pull was interrupted here; then it may resume.

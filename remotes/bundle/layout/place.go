@@ -48,6 +48,12 @@ func ParsePlace(s string) (Place, bool) {
 	return usual, usual.Path != ""
 }
 
+// PlaceOf is the place at a path: a layout if it is a directory.
+func PlaceOf(path string) Place {
+	info, err := os.Stat(path)
+	return Place{Archive: err != nil || !info.IsDir(), Path: path}
+}
+
 func (p Place) exists() bool {
 	if p.Path == "" {
 		return false

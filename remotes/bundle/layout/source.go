@@ -32,6 +32,8 @@ type Source struct {
 	file  *os.File  // of an archive
 	tar   *tarFiles // in it
 	index indexFile // index.json
+	delta deltaList // what it leaves out; nil if it is complete
+	rest  bundle.Rest
 	once  func() (referrers map[digest.Digest][]ocispec.Descriptor, err error)
 }
 
@@ -52,25 +54,30 @@ type indexEntries []ocispec.Descriptor
 const maxEntries = bundle.MaxNodes
 
 // UnmarshalJSON implements [json.Unmarshaler].
-func (e *indexEntries) UnmarshalJSON(data []byte) error {
-	*e = nil
+func (e *indexEntries) UnmarshalJSON(data []byte) (err error) {
+	*e, err = decodeEach[ocispec.Descriptor](data, "manifests")
+	return err
+}
+
+// decodeEach decodes the elements of a list, within the bound.
+func decodeEach[T any](data []byte, name string) (all []T, err error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	if start, err := d.Token(); err != nil || start == nil {
-		return err // null
+		return nil, err // null
 	} else if start != json.Delim('[') {
-		return errors.New("manifests is not a list")
+		return nil, errors.New(name + " is not a list")
 	}
 	for d.More() {
-		if len(*e) == maxEntries {
-			return fmt.Errorf("it has more than %d entries", maxEntries)
+		if len(all) == maxEntries {
+			return nil, fmt.Errorf("it has more than %d entries", maxEntries)
 		}
-		var entry ocispec.Descriptor
+		var entry T
 		if err := d.Decode(&entry); err != nil {
-			return err
+			return nil, err
 		}
-		*e = append(*e, entry)
+		all = append(all, entry)
 	}
-	return nil
+	return all, nil
 }
 
 // Open opens a layout or an archive for reading. An archive without random
@@ -91,6 +98,9 @@ func Open(ctx context.Context, p Place) (*Source, error) {
 	}
 	if err = l.readIndex(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s is not an OCI image layout: %w", p.Path, err), l.Close())
+	}
+	if err = l.readDelta(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", p.Path, err), l.Close())
 	}
 	return l, nil
 }
@@ -132,7 +142,11 @@ func (l *Source) Bundle(ctx context.Context) (*bundle.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bundle.Open(ctx, nested.New(l, nested.Options{}), ref)
+	b, err := bundle.Open(ctx, nested.New(l, nested.Options{}), ref)
+	if err == nil && l.delta != nil {
+		b.Delta = l
+	}
+	return b, err
 }
 
 // blob is content with random access.
@@ -210,7 +224,10 @@ func (l *Source) byDigest(d digest.Digest) (ocispec.Descriptor, error) {
 }
 
 // Fetcher implements remotes.Resolver.
-func (l *Source) Fetcher(context.Context, string) (remotes.Fetcher, error) { return l, nil }
+func (l *Source) Fetcher(_ context.Context, ref string) (remotes.Fetcher, error) {
+	at, err := oci.RepositoryOf(ref)
+	return fetcherOf{l, at}, err
+}
 
 // Pusher implements remotes.Resolver.
 func (l *Source) Pusher(context.Context, string) (remotes.Pusher, error) {

@@ -152,7 +152,7 @@ func (t *tarFiles) add(header *tar.Header, offset int64) error {
 	name := path.Clean(header.Name)
 	_, file := t.files[name]
 	_, link := t.links[name]
-	if once := name == ocispec.ImageIndexFile || name == ocispec.ImageLayoutFile; once && (file || link) {
+	if once := name == ocispec.ImageIndexFile || name == ocispec.ImageLayoutFile || name == deltaFile; once && (file || link) {
 		return fmt.Errorf("%s is in it twice", name)
 	}
 	delete(t.files, name)

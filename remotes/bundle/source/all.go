@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
 )
 
@@ -50,6 +51,32 @@ func openEach(ctx context.Context, place layout.Place, name string) ([]*Source, 
 	}
 	all[0].close = opened.Close
 	return all, nil
+}
+
+// OpenSince opens what an earlier copy was written to: an archive or a layout,
+// with its prefix or as a path alone. closeAll releases it.
+func OpenSince(ctx context.Context, names []string) (since []bundle.Earlier, closeAll func() error, err error) {
+	closeAll = func() error { return nil }
+	for _, name := range names {
+		place, ok := layout.ParsePlace(name)
+		if !ok {
+			place = layout.PlaceOf(name)
+		}
+		if place.Reference != "" {
+			err = usage.Errorf("%s: an archive or a layout counts with all that it has; name no image", name)
+		}
+		var earlier *layout.Earlier
+		if err == nil {
+			earlier, err = layout.OpenEarlier(ctx, place)
+		}
+		if err != nil {
+			return nil, nil, errors.Join(err, closeAll())
+		}
+		since = append(since, earlier)
+		before := closeAll
+		closeAll = func() error { return errors.Join(before(), earlier.Close()) }
+	}
+	return since, closeAll, nil
 }
 
 // CloseAll releases sources.
