@@ -16,7 +16,6 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/bundle/source"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
@@ -39,6 +38,7 @@ type copyOptions struct {
 	quiet      bool
 	all        bool
 	since      []string
+	split      string
 
 	several   bool             // sources, or --all: each keeps its path below DST
 	selection bundle.Selection // of platform and members
@@ -62,7 +62,7 @@ or with @ by digest. oci-archive:- reads an archive from standard input.
 
 Several sources, and all images of a layout with --all, keep their names in a
 layout. In a registry they keep their paths and tags below DST: org/app:v1 goes
-to DST/org/app:v1.
+to DST/org/app:v1. docs/airgap.md shows --all, --since and --split.
 
 Content that is at DST already is not sent again: to complete an interrupted
 copy, run the command again. The tag is written last.`,
@@ -74,8 +74,9 @@ copy, run the command again. The tag is written last.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.allow(cmd, o.concurrent)
 			last := len(args) - 1
-			o.several = o.all || last > 1
-			return o.run(cmd.Context(), args[:last], args[last], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			srcs := source.Distinct(args[:last])
+			o.several = o.all || len(srcs) > 1
+			return o.run(cmd.Context(), srcs, args[last], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
@@ -89,6 +90,7 @@ copy, run the command again. The tag is written last.`,
 	f.BoolVar(&o.parents, "from-parents", false, "copy content that a member's repository lacks from the repositories above it; the copied member's readers can then read it")
 	f.BoolVar(&o.all, "all", false, "copy all images that a layout or an archive names")
 	f.StringArrayVar(&o.since, "since", nil, "leave out what this earlier archive or layout has, or left out itself; repeatable")
+	f.StringVar(&o.split, "split", "", "write an archive in parts of this size, such as 4GB: FILE.001 and so on, and FILE.SHA256SUMS")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be copied where, and copy nothing")
 	f.IntVar(&o.concurrent, "max-concurrent", 16, "concurrent requests for content")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
@@ -113,45 +115,23 @@ func (o *copyOptions) check() (err error) {
 	return nil
 }
 
-// destination is what DST names.
-type destination struct {
-	name     string // as it was written
-	isLayout bool
-	place    layout.Place    // of a layout
-	parent   auth.Repository // of a registry
-	tag      string          // "" for the source's
-}
-
 // parseDestination reads and checks DST, before SRC is asked.
-func (o *copyOptions) parseDestination(dst string) (to destination, err error) {
-	to.name = dst
-	const digestGiven = "%s: the digest of a copy is that of its source; name a tag, or none"
-	if to.place, to.isLayout = layout.ParsePlace(dst); o.several && to.place.Reference != "" {
-		return to, usage.Errorf("%s: several sources keep their names; name no image", dst)
-	}
-	if !to.isLayout && len(o.since) > 0 {
-		return to, usage.Errorf("--since is for archives and layouts; what a registry has is not sent again")
-	}
-	if !to.isLayout && o.several {
-		return to, nil // a prefix
-	}
-	if !to.isLayout {
-		var ref auth.Reference
-		if ref, to.tag, err = parseWritten(dst); err == nil && ref.Digest() != "" {
-			err = usage.Errorf(digestGiven, dst)
-		}
-		to.parent = ref.Repository()
+func (o *copyOptions) parseDestination(dst string) (to source.Destination, err error) {
+	if to, err = source.ParseDestination(dst, o.several); err != nil {
 		return to, err
 	}
-	switch place := to.place; {
+	if o.split != "" {
+		if to.Place.PartSize, err = amount.ParseBytes(o.split); err != nil || !to.Place.Archive {
+			return to, usage.Errorf("--split %s: must be a size, such as 4GB, for an archive", o.split)
+		}
+	}
+	switch {
+	case !to.IsLayout && len(o.since) > 0:
+		err = usage.Errorf("--since is for archives and layouts; what a registry has is not sent again")
 	case len(o.since) > 0 && o.dryRun:
 		err = usage.Errorf("--since and --dry-run exclude each other")
-	case o.flatten || o.strategy != "auto":
+	case to.IsLayout && (o.flatten || o.strategy != "auto"):
 		err = usage.Errorf("--flatten and --strategy are for registries; a layout holds any index")
-	case digest.Digest(place.Reference).Validate() == nil:
-		err = usage.Errorf(digestGiven, place.Path)
-	case place.Reference != "":
-		err = checkTag(place.Path, place.Reference)
 	}
 	return to, err
 }
@@ -196,8 +176,8 @@ func (o *copyOptions) run(ctx context.Context, srcs []string, dst string, stdout
 	switch {
 	case o.dryRun:
 		return o.plan(ctx, all, to, stdout)
-	case to.isLayout:
-		results, err = o.toLayout(ctx, all, to.place, metrics, stderr)
+	case to.IsLayout:
+		results, err = o.toLayout(ctx, all, to, metrics, stderr)
 	default:
 		results, err = o.toRegistry(ctx, all, to, metrics, stderr)
 	}
@@ -245,10 +225,9 @@ func (o *copyOptions) walk() bundle.Options {
 	}
 }
 
-func (o *copyOptions) bundle(from *source.Source, show bundle.Progress) bundle.CopyOptions {
+func (o *copyOptions) bundle(show bundle.Progress) bundle.CopyOptions {
 	return bundle.CopyOptions{
 		Options:     o.walk(),
-		From:        from.Registries,
 		FromParents: o.parents,
 		Flatten:     o.flatten,
 		Strategy:    nested.Strategy(o.strategy),
@@ -257,26 +236,12 @@ func (o *copyOptions) bundle(from *source.Source, show bundle.Progress) bundle.C
 	}
 }
 
-// copying is the copy of each source to a registry.
-func (o *copyOptions) copying(all []*source.Source, to destination, show bundle.Progress) (copies []bundle.Copying, err error) {
-	for _, from := range all {
-		c := bundle.Copying{Bundle: from.Bundle, Parent: to.parent, Tag: cmp.Or(to.tag, from.Tag), CopyOptions: o.bundle(from, show)}
-		if o.several {
-			if c.Parent, err = from.Below(to.name); err != nil {
-				return nil, err
-			}
-		}
-		copies = append(copies, c)
-	}
-	return copies, nil
-}
-
 // toRegistry copies everything to a registry. The warnings come first, while
 // the copy can still be interrupted; the tag is written last.
-func (o *copyOptions) toRegistry(ctx context.Context, all []*source.Source, to destination, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
+func (o *copyOptions) toRegistry(ctx context.Context, all []*source.Source, to source.Destination, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
 	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
 	defer show.Stop()
-	copying, err := o.copying(all, to, show)
+	copying, err := to.Copying(all, o.bundle(show))
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,5 @@
-// Package amount formats numbers of things and of bytes for people.
+// Package amount formats numbers of things and of bytes for people (amount.go),
+// and reads them (parse.go).
 package amount
 
 import "fmt"

@@ -84,7 +84,7 @@ func (c Copying) Ref() string {
 // before anything is sent. So is content that a source leaves out, and the
 // destination does not have; its class is errdefs.ErrNotFound.
 func CopyAll(ctx context.Context, to *registry.Client, all []Copying) (copied []*Copied, err error) {
-	if err = checkRefs(all); err != nil {
+	if err = CheckRefs(all); err != nil {
 		return nil, err
 	}
 	blobs, lacks, transfers := newMovedBlobs(), newLacking(), make([]*transfer, len(all))
@@ -109,8 +109,8 @@ func CopyAll(ctx context.Context, to *registry.Client, all []Copying) (copied []
 	return copied, nil
 }
 
-// checkRefs refuses a tag that two bundles would have.
-func checkRefs(all []Copying) error {
+// CheckRefs refuses a tag that two bundles would have, as [CopyAll] does.
+func CheckRefs(all []Copying) error {
 	roots := map[string]digest.Digest{}
 	for _, c := range all {
 		root := c.Bundle.Root.Digest
@@ -149,52 +149,6 @@ func newTransfer(b *Bundle, to *registry.Client, parent auth.Repository, o CopyO
 		how.protection = nested.Protect(b.Root.Digest)
 	}
 	return newMover(to, o.Concurrent, how).transfer(newOwner(b, o.From, o.FromParents), parent, o.Options)
-}
-
-// Planned is content and its destination.
-type Planned struct {
-	Repository auth.Repository
-	ocispec.Descriptor
-}
-
-// Plan says what [Copy] would copy where, and copies nothing. Content that
-// reaches one repository by several paths is listed once for each.
-func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions) ([]Planned, error) {
-	p := newTransfer(b, nil, parent, o)
-	o.Blobs, o.OmitNonDistributable = true, true
-	walked, err := b.Walk(ctx, o.Options, Visitor{Home: p.home})
-	if err != nil {
-		return nil, err
-	}
-	var planned []Planned
-	for _, n := range walked.Root.AllWithReferrers() {
-		if n.Missing {
-			continue
-		}
-		to, err := p.destination(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		planned = append(planned, Planned{to, n.Descriptor})
-	}
-	return planned, nil
-}
-
-// PlanPull says what [Pull] would bring, as [Plan] does. A target has one place
-// for all, so that no repository is said.
-func PlanPull(ctx context.Context, b *Bundle, o Options) ([]Planned, error) {
-	o.Blobs = true
-	walked, err := b.Walk(ctx, o, Visitor{})
-	if err != nil {
-		return nil, err
-	}
-	var planned []Planned
-	for _, n := range walked.Root.AllWithReferrers() {
-		if !n.Missing {
-			planned = append(planned, Planned{Descriptor: n.Descriptor})
-		}
-	}
-	return planned, nil
 }
 
 // finish copies the root itself, after everything that it points to.

@@ -13,7 +13,7 @@
 //     [Target], such as a layout of package layout;
 //   - since.go: a pull leaves out what an [Earlier] archive has; rest.go: a copy
 //     of such a [Delta] finds it at the destination first;
-//   - copy.go: [Copy] and [Plan] bring it to another registry. Every node goes
+//   - copy.go: [Copy] brings it to another registry, as [Plan] says (plan.go). Every node goes
 //     to the repository of its child namespace before the nodes that point to
 //     it (mover.go, moveblob.go). Content goes only to readers who could read
 //     it before (owner.go). An index goes as it is or in a carrier

@@ -98,7 +98,7 @@ type Pulled struct {
 // once, and none is named before all are there. Two that have one name are a
 // usage error, before anything is fetched.
 func PullAll(ctx context.Context, to Target, all []Pulling) (walked []*Walked, err error) {
-	if err = checkNames(all); err != nil {
+	if err = CheckNames(all); err != nil {
 		return nil, err
 	}
 	if ctx, err = to.Lease(ctx); err != nil {
@@ -132,8 +132,8 @@ func PullAll(ctx context.Context, to Target, all []Pulling) (walked []*Walked, e
 	return walked, nil
 }
 
-// checkNames refuses a name that two bundles would have.
-func checkNames(all []Pulling) error {
+// CheckNames refuses a name that two bundles would have, as [PullAll] does.
+func CheckNames(all []Pulling) error {
 	roots := map[string]digest.Digest{}
 	for _, p := range all {
 		root := p.Bundle.Root.Digest

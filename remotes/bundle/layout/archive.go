@@ -20,8 +20,9 @@ import (
 // beside the file that nobody else can write.
 type Archive struct {
 	*Layout
-	file   string
-	parent *os.Root // where it is
+	file     string
+	partSize int64    // 0: it is one file
+	parent   *os.Root // where it is
 }
 
 // partial is the suffix of that directory's name. It is always the same, so
@@ -38,6 +39,23 @@ var (
 // is finished.
 func CreateArchive(file string) (*Archive, error) {
 	a := newArchive(file)
+	if err := a.open(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// CreateParts begins an archive in parts of a size in bytes: file.001, file.002
+// and so on, and file.SHA256SUMS with their checksums.
+func CreateParts(file string, size int64) (*Archive, error) {
+	if _, err := os.Lstat(file); err == nil {
+		return nil, usage.Errorf("%s is there, and would be read in place of its parts; remove it, or name another", file)
+	}
+	if size < 1 {
+		return nil, usage.Errorf("parts of %d bytes: must be at least 1", size)
+	}
+	a := newArchive(file)
+	a.partSize = size
 	if err := a.open(); err != nil {
 		return nil, err
 	}
@@ -90,6 +108,9 @@ func (a *Archive) FinishAll(ctx context.Context, all []bundle.Pulled) error {
 	if err == nil {
 		err = a.Layout.FinishAll(ctx, all)
 	}
+	if err == nil && a.partSize > 0 {
+		err = a.checkParts()
+	}
 	if err == nil {
 		err = a.commit()
 	}
@@ -102,11 +123,18 @@ func (a *Archive) FinishAll(ctx context.Context, all []bundle.Pulled) error {
 	return located(a.dir, err)
 }
 
-// commit writes the layout to the file.
+// commit writes the layout to the file, or to its parts.
 func (a *Archive) commit() error {
+	if a.partSize > 0 {
+		return a.commitParts()
+	}
+	return a.into(filepath.Base(a.file), a.pack)
+}
+
+// into writes a file beside the directory, completely or not at all.
+func (a *Archive) into(name string, write func(io.Writer) error) error {
 	p := a.arrival("", 0o600)
-	p.into, p.fill = a.file, a.synced(a.pack)
-	name := filepath.Base(a.file)
+	p.into, p.fill = filepath.Join(filepath.Dir(a.file), name), a.synced(write)
 	p.rename = func(from string) error { return a.parent.Rename(filepath.Join(filepath.Base(a.dir), from), name) }
 	p.arrived = func() (fs.FileInfo, error) { return a.parent.Lstat(name) }
 	return p.put()

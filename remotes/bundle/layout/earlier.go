@@ -40,7 +40,7 @@ const maxPlaces = 8
 
 // OpenEarlier opens an archive or a layout, and reads what is in it.
 func OpenEarlier(ctx context.Context, p Place) (*Earlier, error) {
-	source, err := Open(ctx, Place{Archive: p.Archive, Path: p.Path})
+	source, err := open(ctx, Place{Archive: p.Archive, Path: p.Path}, false)
 	if err != nil {
 		return nil, err
 	}

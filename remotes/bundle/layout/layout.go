@@ -50,9 +50,12 @@ var (
 	_ bundle.Collector = (*Layout)(nil)
 )
 
-// CreateAt is [Create] or [CreateArchive].
+// CreateAt is [Create], [CreateArchive] or [CreateParts].
 func CreateAt(p Place) (bundle.Target, error) {
-	if p.Archive {
+	switch {
+	case p.Archive && p.PartSize != 0:
+		return CreateParts(p.Path, p.PartSize)
+	case p.Archive:
 		return CreateArchive(p.Path)
 	}
 	return Create(p.Path)
@@ -225,20 +228,6 @@ func (l *Layout) FinishAll(_ context.Context, all []bundle.Pulled) error {
 	// Empty unless another pull was interrupted here; then it may resume.
 	_ = l.root.Remove(ingestDir)
 	return nil
-}
-
-// listReferrers adds what refers to anything in a bundle to index.json, where
-// it is found by its subject.
-func listReferrers(entries []ocispec.Descriptor, root *bundle.Node) []ocispec.Descriptor {
-	for _, n := range root.AllWithReferrers() {
-		for _, r := range n.Referrers {
-			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
-			if !slices.ContainsFunc(entries, named) {
-				entries = append(entries, bundle.Bare(r.Descriptor))
-			}
-		}
-	}
-	return entries
 }
 
 // nameIn adds a name to index.json, and takes it from another entry. A root

@@ -206,3 +206,17 @@ func (l *Source) Tag() string {
 	}
 	return ""
 }
+
+// listReferrers adds what refers to anything in a bundle to index.json, where
+// it is found by its subject.
+func listReferrers(entries []ocispec.Descriptor, root *bundle.Node) []ocispec.Descriptor {
+	for _, n := range root.AllWithReferrers() {
+		for _, r := range n.Referrers {
+			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
+			if !slices.ContainsFunc(entries, named) {
+				entries = append(entries, bundle.Bare(r.Descriptor))
+			}
+		}
+	}
+	return entries
+}

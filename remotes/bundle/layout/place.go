@@ -14,13 +14,28 @@ type Place struct {
 	Archive   bool
 	Path      string // "-" is standard input, for reading an archive
 	Reference string // name or digest; may be empty
+	PartSize  int64  // bytes of the parts into which an archive is written; 0 for one file
 }
 
 // ParsePlace reads the name of a layout; false when the string has no prefix of
 // one. What follows DIR may contain colons and slashes itself, as names of
 // images do. So a path that exists is preferred, the usual split before the
-// shortest path.
+// shortest path. An archive in parts is called what they are called after.
 func ParsePlace(s string) (Place, bool) {
+	p, ok := parsePlace(s)
+	if p.InParts() {
+		p.Path, _ = partsOf(p.Path)
+	}
+	return p, ok
+}
+
+// InParts reports whether an archive is there in parts.
+func (p Place) InParts() bool {
+	_, inParts := partsOf(p.Path)
+	return p.Archive && p.Path != "-" && inParts
+}
+
+func parsePlace(s string) (Place, bool) {
 	rest, layout := strings.CutPrefix(s, "oci-layout:")
 	if !layout {
 		var archive bool
@@ -38,7 +53,7 @@ func ParsePlace(s string) (Place, bool) {
 		return usual, usual.Path != ""
 	}
 	for i, c := range rest {
-		if p := (Place{!layout, rest[:i], strings.TrimPrefix(rest[i:], string(c))}); (c == ':' || c == '@') && p.exists() {
+		if p := (Place{Archive: !layout, Path: rest[:i], Reference: strings.TrimPrefix(rest[i:], string(c))}); (c == ':' || c == '@') && p.exists() {
 			return p, true
 		}
 	}
@@ -59,6 +74,9 @@ func (p Place) exists() bool {
 		return false
 	}
 	if p.Archive && p.Path == "-" {
+		return true
+	}
+	if p.InParts() {
 		return true
 	}
 	info, err := os.Stat(p.Path)

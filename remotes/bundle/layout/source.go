@@ -28,8 +28,8 @@ import (
 // content of the layout.
 type Source struct {
 	Place
-	dir   *os.Root  // of a layout
-	file  *os.File  // of an archive
+	dir   *os.Root // of a layout
+	file  archiveFile
 	tar   *tarFiles // in it
 	index indexFile // index.json
 	delta deltaList // what it leaves out; nil if it is complete
@@ -82,12 +82,15 @@ func decodeEach[T any](data []byte, name string) (all []T, err error) {
 
 // Open opens a layout or an archive for reading. An archive without random
 // access, such as a pipe, is read to its end first.
-func Open(ctx context.Context, p Place) (*Source, error) {
+func Open(ctx context.Context, p Place) (*Source, error) { return open(ctx, p, true) }
+
+// open is Open, and may skip the checksums of an archive in parts.
+func open(ctx context.Context, p Place, verify bool) (*Source, error) {
 	l := &Source{Place: p}
 	l.once = sync.OnceValues(l.readReferrers)
 	var err error
 	if p.Archive {
-		if l.file, err = openArchive(ctx, p.Path); err != nil {
+		if l.file, err = openArchive(ctx, p.Path, verify); err != nil {
 			return nil, err
 		}
 		if l.tar, err = readTar(l.file); err != nil {

@@ -21,7 +21,10 @@ import (
 
 // openArchive opens an archive with random access. A pipe is copied to its end
 // first, into a file without a name; "-" is standard input.
-func openArchive(ctx context.Context, name string) (*os.File, error) {
+func openArchive(ctx context.Context, name string, verify bool) (archiveFile, error) {
+	if base, ok := partsOf(name); ok && name != "-" {
+		return openParts(ctx, base, verify)
+	}
 	file := os.Stdin
 	if name != "-" {
 		var err error
@@ -99,7 +102,7 @@ type tarredFile struct{ offset, size int64 }
 const maxTarred = 4 * bundle.MaxNodes
 
 // readTar finds the files in an archive.
-func readTar(file *os.File) (*tarFiles, error) {
+func readTar(file archiveFile) (*tarFiles, error) {
 	if err := checkCompressed(file); err != nil {
 		return nil, err
 	}
@@ -128,7 +131,7 @@ func readTar(file *os.File) (*tarFiles, error) {
 // read them.
 var compressions = map[string]string{"\x1f\x8b": "gzip -dc", "\x28\xb5\x2f\xfd": "zstd -dc", "BZh": "bzip2 -dc", "\xfd7zXZ": "xz -dc"}
 
-func checkCompressed(file *os.File) error {
+func checkCompressed(file archiveFile) error {
 	start := make([]byte, 6)
 	n, err := file.ReadAt(start, 0)
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -13,6 +13,20 @@ import (
 	"github.com/nestedoci/nested/remotes/bundle/layout"
 )
 
+// Distinct names an archive in parts once, however many of its parts are named,
+// and in which order.
+func Distinct(names []string) (distinct []string) {
+	seen := map[layout.Place]bool{}
+	for _, name := range names {
+		place, _ := layout.ParsePlace(name)
+		if !seen[place] {
+			distinct = append(distinct, name)
+		}
+		seen[place] = place.InParts()
+	}
+	return distinct
+}
+
 // OpenAll opens what a user names, each as [Open] does. With each, a layout or
 // an archive that is named without an image stands for all images that it
 // names.

@@ -2,7 +2,10 @@
 // layout or archive. What stands on it need not know which.
 //
 //   - source.go: [Open] opens one as a [Source];
-//   - all.go: [OpenAll] opens several, and all that a layout holds.
+//   - all.go: [OpenAll] opens several, and all that a layout holds; [OpenSince]
+//     opens what an earlier copy has brought;
+//   - destination.go: [Destination] is where they are copied to, as its Plan says
+//     (plan.go).
 package source
 
 import (
