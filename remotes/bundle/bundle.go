@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -37,7 +38,7 @@ type Bundle struct {
 	// Expected, when given, says what is wrong with what a walk has found. It is
 	// asked before any blob is fetched, and its error ends the walk.
 	Expected func(*Walked) error
-	Delta    Delta // nil: its source leaves out nothing
+	Delta    delta.Source // nil: its source leaves out nothing
 }
 
 // Open resolves a reference and returns the bundle that it names. Errors are those

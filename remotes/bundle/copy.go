@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -12,6 +13,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -72,12 +74,7 @@ type Copying struct {
 }
 
 // Ref is what the copy will be called; without a tag, its repository.
-func (c Copying) Ref() string {
-	if c.Tag == "" {
-		return c.Parent.String()
-	}
-	return c.Parent.String() + ":" + c.Tag
-}
+func (c Copying) Ref() string { return strings.TrimSuffix(c.Parent.String()+":"+c.Tag, ":") }
 
 // CopyAll is [Copy] for several bundles. A blob that they share is sent once,
 // and mounted after that. Two that would have one name are a usage error,
@@ -87,7 +84,7 @@ func CopyAll(ctx context.Context, to *registry.Client, all []Copying) (copied []
 	if err = CheckRefs(all); err != nil {
 		return nil, err
 	}
-	blobs, lacks, transfers := newMovedBlobs(), newLacking(), make([]*transfer, len(all))
+	blobs, lacks, transfers := newMovedBlobs(), delta.NewLacking(), make([]*transfer, len(all))
 	for i, c := range all {
 		c.OmitNonDistributable = true
 		transfers[i] = newTransfer(c.Bundle, to, c.Parent, c.CopyOptions)
@@ -96,7 +93,7 @@ func CopyAll(ctx context.Context, to *registry.Client, all []Copying) (copied []
 			return nil, err
 		}
 	}
-	if err = lacks.err(); err != nil {
+	if err = lacks.Err(); err != nil {
 		return nil, err
 	}
 	for i, c := range all {

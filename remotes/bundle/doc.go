@@ -11,8 +11,8 @@
 //     [Walked] is what was found, a graph of [Node] (walked.go, node.go);
 //   - pull.go with fetch.go and names.go: [Pull] brings a bundle into a
 //     [Target], such as a layout of package layout;
-//   - since.go: a pull leaves out what an [Earlier] archive has; rest.go: a copy
-//     of such a [Delta] finds it at the destination first;
+//   - rest.go: what a source leaves out (package delta) is found at the
+//     destination first;
 //   - copy.go: [Copy] brings it to another registry, as [Plan] says (plan.go). Every node goes
 //     to the repository of its child namespace before the nodes that point to
 //     it (mover.go, moveblob.go). Content goes only to readers who could read

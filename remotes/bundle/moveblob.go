@@ -90,7 +90,7 @@ func (p *transfer) sources(ctx context.Context, n *Node) ([]auth.Repository, err
 
 // upload uploads a blob from the first of some repositories that has it.
 func (p *transfer) upload(ctx context.Context, n *Node, to auth.Repository, mountable, at []auth.Repository) error {
-	if rest, ok := p.rest.at(copyKey{to, n.key()}); ok && rest == to {
+	if rest, ok := p.rest.At(to, n.Descriptor); ok && rest == to {
 		p.there.Add(1)
 		return nil
 	} else if ok {

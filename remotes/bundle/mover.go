@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -73,7 +74,7 @@ type transfer struct {
 	*owner
 	parent  auth.Repository
 	options Options
-	rest    *rest // nil: the source leaves out nothing
+	rest    *delta.Registry // nil: the source leaves out nothing
 
 	heldMu    sync.Mutex
 	manifests map[digest.Digest][]byte
@@ -278,7 +279,7 @@ func (p *transfer) putManifest(ctx context.Context, n *Node, to auth.Repository,
 	if err != nil {
 		return err
 	}
-	if at, ok := p.rest.at(key); ok && at == to && tag == "" {
+	if at, ok := p.rest.At(to, desc); ok && at == to && tag == "" {
 		return nil
 	}
 	return p.once(key, func() error {

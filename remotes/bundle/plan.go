@@ -36,20 +36,3 @@ func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions)
 	}
 	return planned, nil
 }
-
-// PlanPull says what [Pull] would bring, as [Plan] does. A target has one place
-// for all, so that no repository is said.
-func PlanPull(ctx context.Context, b *Bundle, o Options) ([]Planned, error) {
-	o.Blobs = true
-	walked, err := b.Walk(ctx, o, Visitor{})
-	if err != nil {
-		return nil, err
-	}
-	var planned []Planned
-	for _, n := range walked.Root.AllWithReferrers() {
-		if !n.Missing {
-			planned = append(planned, Planned{Descriptor: n.Descriptor})
-		}
-	}
-	return planned, nil
-}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/usage"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -64,7 +65,7 @@ type PullOptions struct {
 	FromParents bool
 	// Since is what the readers of the target have already. It is left out; see
 	// Walked.Omitted.
-	Since []Earlier
+	Since []delta.Earlier
 	// Progress is notified as the pull proceeds; may be nil.
 	Progress Progress
 }
@@ -104,13 +105,13 @@ func PullAll(ctx context.Context, to Target, all []Pulling) (walked []*Walked, e
 	if ctx, err = to.Lease(ctx); err != nil {
 		return nil, err
 	}
-	lacks := newLacking()
+	lacks := delta.NewLacking()
 	for _, p := range all {
 		if err = p.findRest(ctx, to, lacks); err != nil {
 			return nil, err
 		}
 	}
-	if err = lacks.err(); err != nil {
+	if err = lacks.Err(); err != nil {
 		return nil, err
 	}
 	pulled := make([]Pulled, len(all))
@@ -152,29 +153,30 @@ func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
 		show = silent{}
 	}
 	own := newOwner(b, o.From, o.FromParents)
-	leave := &omitter{since: o.Since, omitted: map[contentKey]*Omitted{}}
-	own.unproven = leave.unproven
+	leave := delta.NewOmitter(o.Since)
+	own.unproven = func(n *Node) bool { return leave.Unproven(n.Repository, n.Descriptor) }
 	o.Blobs = true
 	walked, err := b.Walk(ctx, o.Options, Visitor{
 		Home: own.home,
 		Fetch: func(ctx context.Context, n *Node) error {
-			if omitted, err := leave.omit(ctx, n); omitted || err != nil {
-				return err
+			if always := n.IsRoot || n.Aside && n.isManifestOrIndex(); !always { // they say what belongs to the bundle
+				if omitted, err := leave.Omit(ctx, Bare(n.Descriptor)); omitted || err != nil {
+					return err
+				}
 			}
 			return bring(ctx, b, n, to, show)
 		},
 		Children: func(ctx context.Context, n *Node) ([]nested.Entry, error) {
-			if leave.of(n) == nil {
-				return b.Fetcher.Children(ctx, n.Descriptor)
+			if leave.Omits(n.Descriptor) {
+				return leave.Children(ctx, n.Descriptor)
 			}
-			entries, _, err := leave.children(ctx, n)
-			return entries, err
+			return b.Fetcher.Children(ctx, n.Descriptor)
 		},
 		Done: func(ctx context.Context, n *Node) error {
 			if _, unowned := own.home(ctx, n); unowned != nil {
 				return unowned
 			}
-			leave.note(n)
+			leave.Note(n.Repository, n.Descriptor)
 			if n.IsMember() {
 				show.Member(n)
 			}
@@ -182,7 +184,7 @@ func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
 		},
 	})
 	if err == nil {
-		walked.Omitted = leave.all()
+		walked.Omitted = leave.All()
 	}
 	return walked, err
 }

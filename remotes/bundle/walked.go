@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 )
 
 // Walked is the result of a walk.
@@ -24,7 +26,7 @@ type Walked struct {
 	// each once and in order.
 	NonDistributable []string
 	// Omitted is what a pull left out because of PullOptions.Since, by digest.
-	Omitted []Omitted
+	Omitted []delta.Omitted
 }
 
 // MemberNodes are the selected members, by namespace.

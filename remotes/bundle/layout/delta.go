@@ -21,11 +21,12 @@ import (
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 )
 
 // A delta is a layout that leaves out what its readers have. It says what, so
 // that what is missing at the destination has a name.
-var _ bundle.Delta = (*Source)(nil)
+var _ delta.Source = (*Source)(nil)
 
 // readDelta reads the list of what is left out, if there is one.
 func (l *Source) readDelta() error {
@@ -39,12 +40,12 @@ func (l *Source) readDelta() error {
 	return err
 }
 
-// LeftOut implements [bundle.Delta]. A manifest may be listed without what it
+// LeftOut implements [delta.Source]. A manifest may be listed without what it
 // names.
-func (l *Source) LeftOut(d ocispec.Descriptor) (bundle.Omitted, bool) {
+func (l *Source) LeftOut(d ocispec.Descriptor) (delta.Omitted, bool) {
 	o, listed := l.delta[d.Digest]
 	if oci.IsManifestOrIndex(d.MediaType) && !listed || images.IsIndexType(d.MediaType) || l.holds(d) {
-		return bundle.Omitted{}, false
+		return delta.Omitted{}, false
 	}
 	o.Descriptor = bundle.Bare(d)
 	return o, true
@@ -59,10 +60,10 @@ func (l *Source) holds(d ocispec.Descriptor) bool {
 	return err == nil && file.Close() == nil && size == d.Size
 }
 
-// SetRest implements [bundle.Delta].
-func (l *Source) SetRest(rest bundle.Rest) { l.rest = rest }
+// SetRest implements [delta.Source].
+func (l *Source) SetRest(rest delta.Fetch) { l.rest = rest }
 
-// Name implements [bundle.Delta].
+// Name implements [delta.Source].
 func (l *Source) Name() string { return l.Path }
 
 // fetcherOf fetches content of one of the repositories of a bundle. A layout
@@ -125,7 +126,7 @@ func (l *Layout) leave(all []bundle.Pulled) error {
 const deltaFile = "nested-delta.json"
 
 // deltaList is what a delta leaves out.
-type deltaList map[digest.Digest]bundle.Omitted
+type deltaList map[digest.Digest]delta.Omitted
 
 // deltaIndex is the list as a file. Names of fields are a format.
 type deltaIndex struct {
@@ -176,7 +177,7 @@ func parseDelta(data []byte) (deltaList, error) {
 	return list, nil
 }
 
-func (e leftOut) parse() (o bundle.Omitted, err error) {
+func (e leftOut) parse() (o delta.Omitted, err error) {
 	o.Descriptor, o.In = ocispec.Descriptor{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}, e.In
 	switch {
 	case e.Digest.Validate() != nil:

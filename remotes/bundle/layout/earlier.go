@@ -11,6 +11,7 @@ import (
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -21,12 +22,12 @@ import (
 type Earlier struct {
 	source  *Source
 	name    string
-	had     map[digest.Digest]bundle.Had
+	had     map[digest.Digest]delta.Had
 	in      map[place]bool
 	parents map[digest.Digest]*bundle.Bundle // that list the entries of a manifest
 }
 
-var _ bundle.Earlier = (*Earlier)(nil)
+var _ delta.Earlier = (*Earlier)(nil)
 
 // place is content of a repository.
 type place struct {
@@ -47,7 +48,7 @@ func OpenEarlier(ctx context.Context, p Place) (*Earlier, error) {
 	e := &Earlier{
 		source:  source,
 		name:    filepath.Base(p.Path),
-		had:     map[digest.Digest]bundle.Had{},
+		had:     map[digest.Digest]delta.Had{},
 		in:      map[place]bool{},
 		parents: map[digest.Digest]*bundle.Bundle{},
 	}
@@ -104,16 +105,16 @@ func (e *Earlier) add(name string, at auth.Repository, d digest.Digest) {
 	e.had[d] = had
 }
 
-// Has implements [bundle.Earlier].
-func (e *Earlier) Has(d digest.Digest) (bundle.Had, bool) {
+// Has implements [delta.Earlier].
+func (e *Earlier) Has(d digest.Digest) (delta.Had, bool) {
 	had, ok := e.had[d]
 	return had, ok
 }
 
-// HasIn implements [bundle.Earlier].
+// HasIn implements [delta.Earlier].
 func (e *Earlier) HasIn(at auth.Repository, d digest.Digest) bool { return e.in[place{at, d}] }
 
-// Children implements [bundle.Earlier].
+// Children implements [delta.Earlier].
 func (e *Earlier) Children(ctx context.Context, desc ocispec.Descriptor) ([]nested.Entry, bool, error) {
 	b, ok := e.parents[desc.Digest]
 	if !ok {

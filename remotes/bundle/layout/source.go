@@ -21,6 +21,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
@@ -33,7 +34,7 @@ type Source struct {
 	tar   *tarFiles // in it
 	index indexFile // index.json
 	delta deltaList // what it leaves out; nil if it is complete
-	rest  bundle.Rest
+	rest  delta.Fetch
 	once  func() (referrers map[digest.Digest][]ocispec.Descriptor, err error)
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
 )
 
@@ -69,7 +69,7 @@ func openEach(ctx context.Context, place layout.Place, name string) ([]*Source, 
 
 // OpenSince opens what an earlier copy was written to: an archive or a layout,
 // with its prefix or as a path alone. closeAll releases it.
-func OpenSince(ctx context.Context, names []string) (since []bundle.Earlier, closeAll func() error, err error) {
+func OpenSince(ctx context.Context, names []string) (since []delta.Earlier, closeAll func() error, err error) {
 	closeAll = func() error { return nil }
 	for _, name := range names {
 		place, ok := layout.ParsePlace(name)

@@ -48,9 +48,25 @@ func (d Destination) planPulls(ctx context.Context, all []*Source, o bundle.Copy
 	for _, p := range pulling {
 		var one []bundle.Planned
 		if err == nil {
-			one, err = bundle.PlanPull(ctx, p.Bundle, p.Options)
+			one, err = planPull(ctx, p.Bundle, p.Options)
 		}
 		planned = append(planned, one...)
 	}
 	return planned, err
+}
+
+// planPull says what a pull would bring. A target has one place for all, so that
+// no repository is said.
+func planPull(ctx context.Context, b *bundle.Bundle, o bundle.Options) (planned []bundle.Planned, err error) {
+	o.Blobs = true
+	walked, err := b.Walk(ctx, o, bundle.Visitor{})
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range walked.Root.AllWithReferrers() {
+		if !n.Missing {
+			planned = append(planned, bundle.Planned{Descriptor: n.Descriptor})
+		}
+	}
+	return planned, nil
 }
