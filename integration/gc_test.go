@@ -1,8 +1,15 @@
 package integration
 
 import (
+	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -99,6 +106,62 @@ func (s *collectedScene) pushed(t *testing.T) []collectedBundle {
 	return made
 }
 
+// served publishes with a stock client's requests to nestctl serve: an inner index first, and by digest, so that nothing but
+// the front tags members.
+func (s *collectedScene) served(t *testing.T) collectedBundle {
+	t.Helper()
+	front := startServe(t, os.Environ(), "--hosts-dir", t.TempDir(), "--registry", serveHost+"="+s.host)
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // it is that of httptest's servers
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", front)
+		},
+	}}
+	t.Cleanup(client.CloseIdleConnections)
+	var push func(repository, reference string, n node)
+	push = func(repository, reference string, n node) {
+		for _, m := range n.members {
+			if at := repository + "/" + m.namespace; len(m.node.members) > 0 {
+				push(at, m.node.desc.Digest.String(), m.node)
+			} else {
+				s.pushNode(t, at, "", m.node)
+			}
+		}
+		for _, own := range n.nodes {
+			s.pushNode(t, repository, "", own)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://"+serveHost+"/v2/"+repository+"/manifests/"+reference, bytes.NewReader(n.data))
+		must(t, err)
+		req.Header.Set("Content-Type", n.desc.MediaType)
+		req.SetBasicAuth("user", "password") // a front wants a login from who pushes; the registry takes any
+		answer, err := client.Do(req)
+		must(t, err)
+		said, err := io.ReadAll(answer.Body)
+		must(t, err)
+		if must(t, answer.Body.Close()); answer.StatusCode != http.StatusCreated || answer.Header.Get("Warning") != "" {
+			t.Fatalf("%s: %s %s %s", repository, answer.Status, said, answer.Header.Get("Warning"))
+		}
+	}
+	push("serve/app", "v1", s.bundle)
+	return collectedBundle{"push through nestctl serve", s.ref("serve/app", "v1"), digestsOf(s.bundle)}
+}
+
+// signed copies a bundle with what refers to its root, to a member, and to that: the registry has no referrers API.
+func (s *collectedScene) signed(t *testing.T) (collectedBundle, map[string]content) {
+	t.Helper()
+	from, web := s.source.registry, s.bundle.members[0].node
+	ofWeb := newReferrer(t, web.desc, "application/vnd.test.signature", "of web")
+	ofThat := newReferrer(t, ofWeb.desc, "application/vnd.test.signature", "of the signature")
+	ofRoot := newReferrer(t, s.bundle.desc, "application/vnd.test.signature", "of the root")
+	from.pushReferrer(t, "org/app/web", ofWeb)
+	from.pushReferrer(t, "org/app/web", ofThat)
+	from.pushReferrer(t, "org/app", ofRoot)
+	to := s.ref("copy/signed", "v1")
+	s.client.copy(t, "--referrers", from.ref("org/app", "v1"), to)
+	return collectedBundle{"copy with referrers", to, digestsOf(s.bundle)},
+		map[string]content{"copy/signed/web": ofWeb.content, "copy/signed": ofRoot.content, "copy/signed/web ": ofThat.content}
+}
+
 // collect runs the registry's clean-up, on the directory that the registry serves, and returns its end and its output.
 func (s *collectedScene) collect(t *testing.T, flags ...string) (string, error) {
 	t.Helper()
@@ -132,7 +195,9 @@ func TestCleanUp(t *testing.T) {
 			s := newCollectedScene(t, o)
 			bundles := []collectedBundle{s.create(t, "auto"), s.create(t, "anchor"),
 				s.copied(t, "app", "auto"), s.copied(t, "carried", "auto"), s.copied(t, "app", "carrier")}
-			bundles = append(bundles, s.pushed(t)...)
+			bundles = append(append(bundles, s.pushed(t)...), s.served(t))
+			signed, referrers := s.signed(t)
+			bundles = append(bundles, signed)
 			for i, flags := range cleanUps {
 				if out, err := s.collect(t, flags...); err != nil {
 					t.Fatalf("clean-up %d %q: %v\n%s", i, flags, err, out)
@@ -140,6 +205,12 @@ func TestCleanUp(t *testing.T) {
 				for _, b := range bundles {
 					if lost := s.lost(t, b); lost != "" {
 						t.Errorf("%s, after clean-up %d %q: %s", b.way, i, flags, lost)
+					}
+				}
+				kept := o.kind == distribution || len(flags) == 0 // as of any index there: see TestCleanUpPlatforms
+				for repository, referrer := range referrers {
+					if got := s.has(t, strings.TrimSpace(repository), referrer); got != kept {
+						t.Errorf("a referrer in %s is there after clean-up %d %q: %t, want %t", repository, i, flags, got, kept)
 					}
 				}
 			}

@@ -11,7 +11,8 @@
 // What is read is found by package find below this one; package locations
 // remembers where, callers says for whom, and answers how an answer is made. Here
 // is what decides about a request, in transport.go, and what is pushed: push.go;
-// missing.go: what an index names and is not there; upload.go: how blobs and
+// missing.go: what an index names and is not there; protect.go: the tags that keep
+// what it names; upload.go: how blobs and
 // manifests are put; bring.go: what a manifest names and only members have is
 // brought. What is deleted is in delete.go.
 package transport

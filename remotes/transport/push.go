@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -168,10 +169,18 @@ func (p *push) publish(ctx context.Context) (*http.Response, error) {
 	if err = p.finder.Learn(ctx, p.q.Repository(), place, p.found); err != nil {
 		return nil, err
 	}
-	return answers.With(http.StatusCreated, http.Header{
+	without, err := p.protect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	header := http.Header{
 		"Location":              {p.q.Path(find.Manifests, p.desc.Digest.String())},
 		"Docker-Content-Digest": {p.desc.Digest.String()},
-	}, nil), nil
+	}
+	if without > 0 {
+		header.Set("Warning", fmt.Sprintf(`299 - "%d members have no tag, as you may not push to their repositories: the registry's clean-up may delete them"`, without))
+	}
+	return answers.With(http.StatusCreated, header, nil), nil
 }
 
 // supports reports whether the registry says that it keeps nested indexes. What
