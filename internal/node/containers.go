@@ -56,14 +56,14 @@ func (i installed) planContainers(o Options) (p containersPlan, err error) {
 	}
 	theirs := registriesconf.Merge(files)
 	for _, registry := range o.Registries {
-		if err := i.addContainers(&p, theirs, registry, o.Address); err != nil {
+		if err = i.addContainers(&p, theirs, registry, o.Address); err != nil {
 			return p, err
 		}
 	}
 	if p.text, err = p.tables.Render(); err != nil {
 		return p, err
 	}
-	if _, err := registriesconf.Parse(containersDropIn, p.text); err != nil {
+	if _, err = registriesconf.Parse(containersDropIn, p.text); err != nil {
 		return p, err // tables of different files that cannot be in one
 	}
 	merged := registriesconf.Merge(registriesconf.With(files, registriesconf.File{Path: containersDropIn, Registries: p.tables}))
