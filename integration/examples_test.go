@@ -29,6 +29,7 @@ var examples = map[string]struct {
 	"flux":          {[]string{"deploy", "web", "worker"}, checkFluxExample},
 	"github-action": {[]string{"web", "worker"}, checkGitHubExample},
 	"gitlab-ci":     {[]string{"web", "worker"}, checkGitLabExample},
+	"helm":          {[]string{"nginx", "web"}, checkHelmExample},
 	"ko":            {[]string{"web", "worker"}, nil},
 	"kustomize":     {[]string{"web", "worker"}, checkKustomizeExample},
 	"tekton-task":   {[]string{"web", "worker"}, checkTektonExample},
@@ -202,6 +203,15 @@ func checkComposeExample(t *testing.T, e example) {
 	pinned := e.left(t, "pinned.yaml")
 	e.checkPinned(t, pinned, "web", "valkey", "postgresql-16-c9s")
 	if was := e.left(t, "compose.yaml"); withoutImages(pinned) != withoutImages(was) {
+		t.Errorf("changed:\n%s\n%s", was, pinned)
+	}
+}
+
+// checkHelmExample: manifests are pinned, and nothing else of them has changed.
+func checkHelmExample(t *testing.T, e example) {
+	pinned := e.left(t, "pinned.yaml")
+	e.checkPinned(t, pinned, "web", "nginx")
+	if was := e.left(t, "rendered.yaml"); withoutImages(pinned) != withoutImages(was) {
 		t.Errorf("changed:\n%s\n%s", was, pinned)
 	}
 }
