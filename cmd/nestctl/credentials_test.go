@@ -82,7 +82,7 @@ func keepingHelper() {
 	var given struct{ ServerURL string }
 	name := strings.TrimSpace(string(input))
 	if os.Args[1] == "store" {
-		if err := json.Unmarshal(input, &given); err != nil {
+		if err = json.Unmarshal(input, &given); err != nil {
 			panic(err)
 		}
 		name = given.ServerURL

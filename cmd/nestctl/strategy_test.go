@@ -100,6 +100,10 @@ func TestCopyKeeps(t *testing.T) {
 	if got := tagged(http.MethodPut); !slices.Equal(got, want) {
 		t.Errorf("tags in %q, want %q", got, want)
 	}
+	listed, _ := publishWith(t, r, "index", "unprotect", "--dry-run", "REG/org/app:v1")
+	if got := tagged(http.MethodDelete); len(got) > 0 || strings.Count(listed, "would delete ") != len(want) {
+		t.Errorf("a dry run: deleted in %q, listed %q", got, listed)
+	}
 	publishWith(t, r, "index", "unprotect", "REG/org/app:v1")
 	if got := slices.Compact(tagged(http.MethodDelete)); !slices.Equal(got, want) {
 		t.Errorf("deleted tags in %q, want %q", got, want)

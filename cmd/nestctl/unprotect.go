@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -15,9 +13,10 @@ import (
 )
 
 // newIndexUnprotect returns the command. The index itself stays: deleting it is
-// up to the registry's own tools.
+// up to the registry's own tools, or to prune.
 func newIndexUnprotect(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var dryRun bool
+	c := &cobra.Command{
 		Use:   "unprotect REF",
 		Short: "Delete the tags that keep an index's members from the registry's clean-up",
 		Long: `Delete the tags nested-<short digest of the index> in the members' repositories,
@@ -25,27 +24,25 @@ for an index that is retired. When its tag has moved, name it by digest:
 registry/org/app@sha256:... Other tags of the members stay.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.unprotect(cmd.Context(), cmd.OutOrStdout(), args[0])
+			ref, err := parseRef(args[0])
+			if err != nil {
+				return err
+			}
+			client, closeAll, err := s.around(ref.Repository(), new(registry.Metrics))
+			if err != nil {
+				return err
+			}
+			b, err := bundle.Open(cmd.Context(), nested.New(client, nested.Options{Complete: true}), ref)
+			if err == nil {
+				says := map[bool]string{true: "would delete", false: "deleted"}[dryRun]
+				err = bundle.Unprotect(cmd.Context(), b, client, dryRun, func(at auth.Repository, tag string) error {
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s:%s\n", says, at, tag)
+					return err
+				})
+			}
+			return errors.Join(err, closeAll())
 		},
 	}
-}
-
-func (s *settings) unprotect(ctx context.Context, out io.Writer, arg string) (err error) {
-	ref, err := parseRef(arg)
-	if err != nil {
-		return err
-	}
-	client, closeAll, err := s.around(ref.Repository(), new(registry.Metrics))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeAll()) }()
-	b, err := bundle.Open(ctx, nested.New(client, nested.Options{Complete: true}), ref)
-	if err != nil {
-		return err
-	}
-	return bundle.Unprotect(ctx, b, client, func(at auth.Repository, tag string) error {
-		_, err := fmt.Fprintf(out, "deleted %s:%s\n", at, tag)
-		return err
-	})
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "print the tags, and delete none")
+	return c
 }

@@ -116,13 +116,15 @@ func TestFile(t *testing.T) {
 	if string(text) != want {
 		t.Errorf("%s\nwant\n%s", text, want)
 	}
-	if info, err := os.Stat(link); err != nil || runtime.GOOS != "windows" && info.Mode() != 0o600 {
+	info, err := os.Stat(link)
+	if err != nil || runtime.GOOS != "windows" && info.Mode() != 0o600 {
 		t.Errorf("%v, error %v", info.Mode(), err)
 	}
-	if info, err := os.Lstat(file); err != nil || info.Mode()&os.ModeSymlink == 0 {
+	if info, err = os.Lstat(file); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		t.Errorf("%v, error %v", info.Mode(), err)
 	}
-	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 2 {
+	left, err := os.ReadDir(filepath.Dir(file))
+	if err != nil || len(left) != 2 {
 		t.Errorf("%v, error %v", left, err)
 	}
 	had, _, err := keyOf(t, "none.test").Erase(t.Context())

@@ -155,9 +155,9 @@ func (k Key) Erase(ctx context.Context) (had bool, warning string, err error) {
 		}
 	}
 	err = change(path, func(o *object) error {
-		removed, err := k.unwrite(o)
+		removed, failed := k.unwrite(o)
 		had = had || removed
-		return err
+		return failed
 	})
 	if err != nil {
 		return had, "", err

@@ -15,17 +15,25 @@ import (
 
 // Unprotect deletes the tags that protect an index's members from the
 // registry's clean-up, for an index that is retired. Other tags of the members
-// stay. deleted is called for each tag that existed.
-func Unprotect(ctx context.Context, b *Bundle, client *registry.Client, deleted func(auth.Repository, string) error) error {
+// stay. deleted is called for each tag that existed. A dry run deletes nothing.
+func Unprotect(ctx context.Context, b *Bundle, client *registry.Client, dryRun bool, deleted func(auth.Repository, string) error) error {
 	walked, err := b.Walk(ctx, Options{}, Visitor{})
 	if err != nil {
 		return err
 	}
-	protection := nested.Protect(walked.Root.Digest)
+	protection, seen := nested.Protect(walked.Root.Digest), map[string]bool{} // one tag may be that of several paths
 	for _, n := range append(walked.MemberNodes(), ownEntries(walked.Root)...) {
 		for _, at := range slices.Compact([]auth.Repository{n.Repository, b.Found(n)}) { // a copy may be protected above
 			for _, tag := range protection.Tags(n.Stored().Digest) {
-				if err := deleteTag(ctx, client, at, tag, deleted); err != nil {
+				if seen[at.String()+":"+tag] {
+					continue
+				}
+				seen[at.String()+":"+tag] = true
+				err := deleteTag(ctx, client, at, tag, dryRun)
+				if err == nil {
+					err = deleted(at, tag)
+				}
+				if err != nil && !errdefs.IsNotFound(err) {
 					return err
 				}
 			}
@@ -51,15 +59,19 @@ func ownEntries(root *Node) []*Node {
 	return own
 }
 
-// deleteTag deletes a tag, and calls deleted when it existed.
-func deleteTag(ctx context.Context, client *registry.Client, at auth.Repository, tag string, deleted func(auth.Repository, string) error) error {
-	switch err := client.Delete(ctx, at, "manifests/"+tag); {
-	case errdefs.IsNotFound(err):
-		return nil
+// deleteTag deletes a tag, or looks whether it exists. The class of the error is
+// errdefs.ErrNotFound when it does not.
+func deleteTag(ctx context.Context, client *registry.Client, at auth.Repository, tag string, dryRun bool) (err error) {
+	if dryRun {
+		_, err = client.Digest(ctx, at, tag)
+	} else {
+		err = client.Delete(ctx, at, "manifests/"+tag)
+	}
+	switch {
 	case errdefs.IsNotImplemented(err):
 		return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", tag, err)
 	case err != nil:
 		return fmt.Errorf("tag %s: %w", tag, err)
 	}
-	return deleted(at, tag)
+	return nil
 }

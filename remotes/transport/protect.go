@@ -33,12 +33,12 @@ func (p *push) protect(ctx context.Context) (without int, err error) {
 		}
 		tag := protection.Tag(place.First(), place.Descriptor().Digest) // in the order of the index
 		group.Go(func() error {
-			err := p.keep(ctx, place, tag)
-			if registry.IsRefusal(err) {
+			failed := p.keep(ctx, place, tag)
+			if registry.IsRefusal(failed) {
 				refused.Add(1)
 				return nil
 			}
-			return err
+			return failed
 		})
 	}
 	err = group.Wait()

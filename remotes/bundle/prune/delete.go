@@ -122,11 +122,11 @@ func (p *Plan) unchanged(ctx context.Context, at auth.Repository) error {
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
-		group, ctx := errgroup.WithContext(ctx)
+		group, reading := errgroup.WithContext(ctx)
 		group.SetLimit(bundle.DefaultConcurrent)
 		for _, tag := range tags {
 			group.Go(func() error {
-				now, err := p.client.Digest(ctx, at, tag)
+				now, err := p.client.Digest(reading, at, tag)
 				switch planned, ok := p.tags[at][tag]; {
 				case errdefs.IsNotFound(err):
 					return nil

@@ -150,7 +150,7 @@ func New(ctx context.Context, client *registry.Client, parent auth.Repository, o
 		return plan, err
 	}
 	s := newSettling(r, trees, removed)
-	if err := s.settle(ctx); err != nil {
+	if err = s.settle(ctx); err != nil {
 		return nil, err
 	}
 	plan.Deletions, err = s.deletions(ctx)
