@@ -89,7 +89,7 @@ copy, run the command again. The tag is written last.`,
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
 	f.BoolVar(&o.parents, "from-parents", false, "copy content that a member's repository lacks from the repositories above it; the copied member's readers can then read it")
 	f.BoolVar(&o.all, "all", false, "copy all images that a layout or an archive names")
-	f.StringArrayVar(&o.since, "since", nil, "leave out what this earlier archive or layout has, or left out itself; repeatable")
+	f.StringArrayVar(&o.since, "since", nil, "leave out what this earlier archive or layout has, or left out itself, or what was copied by this lock; repeatable")
 	f.StringVar(&o.split, "split", "", "write an archive in parts of this size, such as 4GB: FILE.001 and so on, and FILE.SHA256SUMS")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be copied where, and copy nothing")
 	f.IntVar(&o.concurrent, "max-concurrent", 16, "concurrent requests for content")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -214,6 +216,27 @@ func TestCopySinceGivesNobodyMore(t *testing.T) {
 	s.src.Tag("org/shop", "v3", s.src.Index("org/shop", registrytest.Member(web, "web"), registrytest.Member(evil, "c")).Digest)
 	status, said := copyWith(t, "--since", s.archive("v2.tar"), s.src.Host()+"/org/shop:v3", s.archive("v3.tar"))
 	if status != notFound || !strings.Contains(said, "org/shop/c@sha256:") {
+		t.Errorf("exit status %d: %s", status, said)
+	}
+}
+
+// TestCopySinceLock: what a lock lists counts as there, without a request for what is below it.
+func TestCopySinceLock(t *testing.T) {
+	s := newSinceScene(t)
+	var text, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"resolve", "--plain-http", "--hosts-dir=", "--format", "lock", s.shop}, &text, &stderr); status != 0 {
+		t.Fatal(stderr.String())
+	}
+	file := filepath.Join(s.dir, "v1.lock")
+	clienttest.NoError(t, os.WriteFile(file, text.Bytes(), 0o600))
+	s.src.ResetLog()
+	second := s.archive("v2.tar")
+	mustCopy(t, "--since", file, s.shop, second)
+	if got := asked(s.src); !slices.Equal(got, []string{"GET org/shop manifest 200"}) {
+		t.Errorf("asked for %q", got)
+	}
+	mustCopy(t, "--all", second, s.dst.Host()+"/far")
+	if status, said := copyWith(t, "--all", second, pushScene(t).Host()+"/far"); status != notFound || !strings.Contains(said, "(in v1.lock); copy v1.lock there first") {
 		t.Errorf("exit status %d: %s", status, said)
 	}
 }

@@ -11,7 +11,8 @@
 //     files and merge them;
 //   - ref.go: [ReadRef] reads what a user names: a reference or a lock.
 //     [Ref.Open] opens the bundle;
-//   - diff.go: a lock is compared with what an index says.
+//   - diff.go: a lock is compared with what an index says;
+//   - earlier.go: a copy may leave out what a lock lists.
 //
 // A lock is a claim that is checked, never a place to fetch from: the bundle is
 // opened in its repository, and everything in it is reached from its root.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle/delta"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
+	"github.com/nestedoci/nested/remotes/bundle/lock"
 )
 
 // Distinct names an archive in parts once, however many of its parts are named,
@@ -67,30 +69,57 @@ func openEach(ctx context.Context, place layout.Place, name string) ([]*Source, 
 	return all, nil
 }
 
-// OpenSince opens what an earlier copy was written to: an archive or a layout,
-// with its prefix or as a path alone. closeAll releases it.
+// OpenSince opens what an earlier copy was written to, an archive or a layout
+// with its prefix or as a path alone, or the lock of what was copied. closeAll
+// releases it.
 func OpenSince(ctx context.Context, names []string) (since []delta.Earlier, closeAll func() error, err error) {
-	closeAll = func() error { return nil }
+	var closers []func() error
+	closeAll = func() (err error) {
+		for _, close := range closers {
+			err = errors.Join(err, close())
+		}
+		return err
+	}
 	for _, name := range names {
-		place, ok := layout.ParsePlace(name)
-		if !ok {
-			place = layout.PlaceOf(name)
-		}
-		if place.Reference != "" {
-			err = usage.Errorf("%s: an archive or a layout counts with all that it has; name no image", name)
-		}
-		var earlier *layout.Earlier
-		if err == nil {
-			earlier, err = layout.OpenEarlier(ctx, place)
-		}
+		earlier, close, err := openEarlier(ctx, name)
 		if err != nil {
 			return nil, nil, errors.Join(err, closeAll())
 		}
-		since = append(since, earlier)
-		before := closeAll
-		closeAll = func() error { return errors.Join(before(), earlier.Close()) }
+		since, closers = append(since, earlier), append(closers, close)
 	}
 	return since, closeAll, nil
+}
+
+func openEarlier(ctx context.Context, name string) (delta.Earlier, func() error, error) {
+	place, ok := layout.ParsePlace(name)
+	if path, isLock := lockOf(name); !ok && isLock {
+		l, err := lock.ReadFile(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		return l.Earlier(), func() error { return nil }, nil
+	}
+	if !ok {
+		place = layout.PlaceOf(name)
+	}
+	if place.Reference != "" {
+		return nil, nil, usage.Errorf("%s: an archive or a layout counts with all that it has; name no image", name)
+	}
+	opened, err := layout.OpenEarlier(ctx, place)
+	if err != nil {
+		return nil, nil, err
+	}
+	return opened, opened.Close, nil
+}
+
+// lockOf reports whether an earlier copy is named by a lock. A path alone may
+// also be that of an archive or a layout.
+func lockOf(name string) (path string, ok bool) {
+	if path, ok = lock.Path(name); !ok || path != name {
+		return path, ok
+	}
+	_, ok = lock.Path(filepath.Base(name))
+	return name, ok
 }
 
 // CloseAll releases sources.
