@@ -24,6 +24,7 @@ var examples = map[string]struct {
 	members []string
 	check   func(*testing.T, example)
 }{
+	"airgap":        {nil, checkAirgapExample},
 	"bake":          {[]string{"web", "worker"}, nil},
 	"compose":       {[]string{"postgresql-16-c9s", "valkey", "web"}, checkComposeExample},
 	"flux":          {[]string{"deploy", "web", "worker"}, checkFluxExample},
@@ -196,6 +197,31 @@ func checkGitLabExample(t *testing.T, e example) {
 		t.Errorf("variables %q", got)
 	}
 	newNestctl(t, dockerConfig(t, nil, nil)).run(t, "check", filepath.Join(e.out, "nested.lock"))
+}
+
+// checkAirgapExample: at the other registry are both deliveries, of which the second archive has what is new.
+func checkAirgapExample(t *testing.T, e example) {
+	bank, shop := e, e
+	bank.parent, shop.parent = e.far+"/examples/airgap/bank", e.far+"/examples/airgap/shop"
+	bank.checkBundle(t, "v1", "ledger")
+	shop.checkBundle(t, "v1", "web", "worker")
+	before := shop.refs["worker"]
+	shop.checkBundle(t, "v2", "web", "worker")
+	if shop.refs["worker"] != before {
+		t.Error("the worker is another one")
+	}
+	parts, err := filepath.Glob(filepath.Join(e.out, "v1.tar.0*"))
+	must(t, err)
+	if len(parts) < 2 {
+		t.Errorf("the first archive is in %q", parts)
+	}
+	first := 0
+	for _, part := range parts {
+		first += len(readText(t, part))
+	}
+	if second := len(e.left(t, "v2.tar")); second >= first {
+		t.Errorf("archives of %d and %d bytes", first, second)
+	}
 }
 
 // checkComposeExample: images are pinned, and nothing else of the file has changed.
