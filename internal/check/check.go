@@ -81,7 +81,7 @@ func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error)
 	}
 	report := c.report(ctx, ref, walked, parts)
 	if o.Lock != nil {
-		err = report.compare(ctx, o.Lock, b, walked.Root)
+		err = report.compare(ctx, o, b, walked.Root)
 	}
 	return report, err
 }

@@ -5,13 +5,13 @@ import (
 
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/bundle/lock"
 )
 
-// compare adds how a bundle differs from a lock. What cannot be read is a
-// finding already, and hides differences. It is an error when ctx ends.
-func (r *Report) compare(ctx context.Context, l *lock.Lock, b *bundle.Bundle, root *bundle.Node) error {
-	differences, err := l.Differences(ctx, b)
+// compare adds how what is checked of a bundle differs from a lock. What cannot
+// be read is a finding already, and hides differences. It is an error when ctx
+// ends.
+func (r *Report) compare(ctx context.Context, o Options, b *bundle.Bundle, root *bundle.Node) error {
+	differences, err := o.Lock.Differences(ctx, b, o.Selection)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

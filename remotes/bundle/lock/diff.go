@@ -25,13 +25,21 @@ type Difference struct {
 	Err       error         // an [InvalidError], which begins with the member's name
 }
 
-// Differences compares the lock with all of a bundle that it selects. A tag that
-// has moved is one, together with the members that have changed with it. Errors
-// are those of [New].
-func (l *Lock) Differences(ctx context.Context, b *bundle.Bundle) ([]Difference, error) {
+// Differences compares the lock with all of a bundle that it selects, or with
+// the members that are there of another selection, which others may not be
+// readable beside. A tag that has moved is a difference, together with the
+// members that have changed with it. Errors are those of [New].
+func (l *Lock) Differences(ctx context.Context, b *bundle.Bundle, s bundle.Selection) ([]Difference, error) {
 	var all []Difference
 	if err := l.moved(b); err != nil {
 		all = append(all, Difference{Digest: b.Root.Digest, Err: err})
+	}
+	if s.Platform != nil || len(s.Members) > 0 {
+		walked, err := b.Walk(ctx, bundle.Options{Selection: s}, bundle.Visitor{})
+		if err != nil {
+			return all, err
+		}
+		return append(all, l.differences(walked)...), nil
 	}
 	is, err := New(ctx, b, l.Tag, l.Selection)
 	if err != nil {
@@ -117,17 +125,19 @@ func (m Member) said(other Member) string {
 		strings.Join(slices.Concat([]string{m.MediaType, m.Platform}, m.Platforms, m.Origins), " "))
 }
 
-// verify compares the lock with what a walk has found, as far as both go: they
-// may have selected different members and platforms.
-func (l *Lock) verify(w *bundle.Walked) error {
-	platform, err := l.matcher()
-	if err != nil {
-		return l.invalid(err)
-	}
+// differences compares the lock with what a walk has found, as far as both go:
+// they may have selected different members and platforms.
+func (l *Lock) differences(w *bundle.Walked) []Difference {
+	platform, _ := l.matcher() // which was checked
 	both := func(namespace string) bool { return l.covers(namespace) && covers(w.Members, namespace) }
 	found, own := members(w.Root.All(), both), members(below(w.Root, platform), both)
 	is := slices.DeleteFunc(slices.Clone(found), func(m Member) bool { return !among(own, m) && !among(l.Members, m) })
-	all := l.compare(bare(l.within(w.Platform, both, found)), bare(is))
+	return l.compare(bare(l.within(w.Platform, both, found)), bare(is))
+}
+
+// verify is the error about differences that a walk has found.
+func (l *Lock) verify(w *bundle.Walked) error {
+	all := l.differences(w)
 	if len(all) == 0 {
 		return nil
 	}
