@@ -6,8 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/integration/bench"
 )
@@ -17,14 +20,7 @@ import (
 func BenchmarkCopy(b *testing.B) {
 	needs(b, "crane", "oras", "regctl")
 	bundle := newCopyFleet(b)
-	// Without tokens: crane takes none from a server on loopback.
-	var link bench.Link
-	link.Set(bench.Speed{RoundTrip: 20 * time.Millisecond})
-	away := func(s *httptest.Server) {
-		s.Listener = link.Listener(s.Listener)
-		s.Start()
-	}
-	src, dst := registryOptions{serve: away}.start(b, nil), registryOptions{serve: away}.start(b, nil)
+	src, dst := farAway(b)
 	src.pushNode(b, "org/app", "v1", bundle)
 	var nodes []node
 	for _, m := range bundle.members {
@@ -34,15 +30,72 @@ func BenchmarkCopy(b *testing.B) {
 	config := dockerConfig(b, nil, nil)
 	client := newNestctl(b, config)
 	plain := src.ref("org/app", "plain")
-	tools := []struct {
-		name string
-		copy func(to string)
-	}{
+	compareCopies(b, src, dst, []copier{
 		{"nestctl", func(to string) { client.run(b, "copy", "--plain-http", "--quiet", src.ref("org/app", "v1"), to) }},
 		{"regctl", tool(b, config, "regctl", "image", "copy", "--host", "reg="+src.host+",tls=disabled", "--host", "reg="+dst.host+",tls=disabled", plain)},
 		{"oras", tool(b, config, "oras", "cp", "--from-plain-http", "--to-plain-http", plain)},
 		{"crane", tool(b, config, "crane", "copy", "--insecure", plain)},
+	})
+}
+
+// BenchmarkCopySources compares index create --copy of 20 images with scripts that copy them, eight at a time, and make
+// no index: xargs -P 8 crane copy. The registries are each 20 ms away.
+func BenchmarkCopySources(b *testing.B) {
+	needs(b, "crane", "oras", "regctl", "skopeo")
+	src, dst := farAway(b)
+	var names, sources []string
+	for _, m := range newCopyFleet(b).members {
+		src.pushNode(b, "team/"+m.namespace, "v1", m.node)
+		names, sources = append(names, m.namespace), append(sources, src.ref("team/"+m.namespace, "v1"))
 	}
+	config := dockerConfig(b, nil, nil)
+	client := newNestctl(b, config)
+	script := func(name string, more string, args ...string) copier {
+		return copier{name, func(to string) {
+			repository, _, _ := strings.Cut(strings.TrimPrefix(to, dst.host+"/"), ":")
+			var group errgroup.Group
+			group.SetLimit(8)
+			for i, child := range names {
+				group.Go(func() error {
+					tool(b, config, name, append(args[:len(args):len(args)], more+sources[i])...)(more + dst.ref(repository+"/"+child, "v1"))
+					return nil
+				})
+			}
+			must(b, group.Wait())
+		}}
+	}
+	compareCopies(b, src, dst, []copier{
+		{"nestctl", func(to string) {
+			client.run(b, append([]string{"index", "create", "--plain-http", "--copy", to}, sources...)...)
+		}},
+		script("regctl", "", "image", "copy", "--host", "reg="+src.host+",tls=disabled", "--host", "reg="+dst.host+",tls=disabled"),
+		script("oras", "", "cp", "--from-plain-http", "--to-plain-http"),
+		script("crane", "", "copy", "--insecure"),
+		script("skopeo", "docker://", "--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"),
+	})
+}
+
+// farAway are two registries, each 20 ms away. They want no tokens: crane takes none from a server on loopback.
+func farAway(b *testing.B) (src, dst *registry) {
+	b.Helper()
+	var link bench.Link
+	link.Set(bench.Speed{RoundTrip: 20 * time.Millisecond})
+	away := func(s *httptest.Server) {
+		s.Listener = link.Listener(s.Listener)
+		s.Start()
+	}
+	return registryOptions{serve: away}.start(b, nil), registryOptions{serve: away}.start(b, nil)
+}
+
+// copier is a program that copies the content of a benchmark to a reference.
+type copier struct {
+	name string
+	copy func(to string)
+}
+
+// compareCopies reports the medians of copies that take turns, and what the first of each has asked for and sent.
+func compareCopies(b *testing.B, src, dst *registry, tools []copier) {
+	b.Helper()
 	times := make([][]time.Duration, len(tools))
 	round := 0
 	for b.Loop() {

@@ -43,7 +43,10 @@ digest. Other images that have a digest, and images from elsewhere, do not
 change. An image below a bundle's repository that is not a member is an error,
 and so is another tag of an image that was copied. Images are the strings of
 keys "image", and in image volumes those of "reference". Nothing else changes,
-not even comments or the order.`,
+not even comments or the order.
+
+With -f and --format helm, do the same in a Helm values file, where repository
+and digest get new values, and registry where it is there.`,
 		Example: `  nestctl resolve --format kustomize registry.example.com/org/app:v1
   nestctl resolve --format lock registry.example.com/org/app:v1 > app.lock
   nestctl resolve -f deploy/ registry.example.com/org/app:v1 | kubectl apply -f -`,
@@ -70,7 +73,7 @@ not even comments or the order.`,
 func (o *resolveOptions) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
 	c.Flags().StringVar(&o.platform, "platform", "", "platform of the members (default: this host's; for a lock all)")
-	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env, kustomize or lock")
+	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env, kustomize or lock; helm when --filename is a Helm values file")
 	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "Kubernetes manifests: a file, a directory with *.yaml, *.yml and *.json, or - for standard input; repeatable")
 	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images unchanged that are below a bundle's repository or come from where its members were copied from, and are not among them")
 }
@@ -78,14 +81,16 @@ func (o *resolveOptions) flags(c *cobra.Command) {
 // check checks the flags that cannot be combined.
 func (o *resolveOptions) check(cmd *cobra.Command) error {
 	switch {
-	case len(o.files) > 0 && cmd.Flags().Changed("format"):
+	case o.format == "helm" && len(o.files) != 1:
+		return usage.Errorf("--format helm needs one --filename, a values file")
+	case len(o.files) > 0 && cmd.Flags().Changed("format") && o.format != "helm":
 		return usage.Errorf("--format and --filename exclude each other")
 	case len(o.files) == 0 && o.allowUnmatched:
 		return usage.Errorf("--allow-unmatched needs --filename")
 	case stdins(o.files) > 1:
 		return usage.Errorf("--filename -: standard input can be read only once")
 	}
-	return oneOf("format", o.format, append(pin.Formats(), "lock")...)
+	return oneOf("format", o.format, append(pin.Formats(), "lock", "helm")...)
 }
 
 // stdins counts how often standard input would be read.
@@ -138,18 +143,14 @@ func (s *settings) writeLock(ctx context.Context, out io.Writer, ref lock.Ref, o
 	if err != nil {
 		return err
 	}
-	l, err := lock.New(ctx, b, ref.Tag(), lock.Selection{Platform: o.platform, Selected: o.members})
-	if err != nil {
-		return err
-	}
-	return l.Write(out)
+	return lock.Print(ctx, out, b, ref.Tag(), lock.Selection{Platform: o.platform, Selected: o.members})
 }
 
 // pinManifests prints Kubernetes manifests with pinned references. It reads all
 // files before the first request, and prints only when everything is pinned:
 // half a stream must not reach kubectl.
 func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer, o resolveOptions, refs []string) error {
-	streams, err := pin.Read(ctx, in, o.files)
+	write, err := pin.Open(ctx, in, o.files, o.format == "helm")
 	if err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 			return err
 		}
 	}
-	return pin.Write(out, streams, pin.NewPinner(bundles, o.allowUnmatched).Pin)
+	return write(out, pin.NewPinner(bundles, o.allowUnmatched))
 }
 
 // pinBundle returns the references that the images of a bundle are replaced by.

@@ -1,6 +1,7 @@
 package pin
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -41,6 +42,8 @@ func (p *Pinner) findCopy(w wanted) (string, error) {
 	}
 	slices.Sort(digests)
 	switch digests = slices.Compact(digests); {
+	case len(digests) > 1 && w.tag == "" && w.digest == "":
+		return "", fmt.Errorf("image %.300s: no tag is there to choose one of %s; write it there", w.image, p.copiesFrom(w.repository))
 	case len(digests) > 1:
 		slices.Sort(refs)
 		return "", ambiguous(w, slices.Compact(refs))

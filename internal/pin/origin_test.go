@@ -16,12 +16,12 @@ func copiesOf(t *testing.T, origins map[string]string) Bundle {
 		namespace, content, _ := strings.Cut(name, "=")
 		at := clienttest.Repository(t, "r.example.com/prod/app/"+namespace)
 		o := Origin{}
-		origin, d, _ := strings.Cut(origin, "@")
+		from, d, _ := strings.Cut(origin, "@")
 		o.Digest = digest.Digest(d)
-		if i := strings.LastIndexByte(origin, ':'); i > strings.LastIndexByte(origin, '/') {
-			origin, o.Tag = origin[:i], origin[i+1:]
+		if i := strings.LastIndexByte(from, ':'); i > strings.LastIndexByte(from, '/') {
+			from, o.Tag = from[:i], from[i+1:]
 		}
-		o.Repository = clienttest.Repository(t, origin)
+		o.Repository = clienttest.Repository(t, from)
 		b.Members = append(b.Members, Member{Namespace: namespace, Target: at, Repository: at, Digest: digest.FromString(content), Origins: []Origin{o}})
 	}
 	return b

@@ -15,6 +15,10 @@
 //     for those that were copied into bundles (origin.go);
 //   - list.go: [List] writes the references themselves, for other tools.
 //
+// Values of Helm charts are another kind of file: values.go has [Values];
+// images.go says which of their keys are an image, imagefinder.go finds them,
+// and edit.go changes the text.
+//
 // Nothing here makes requests or walks a bundle: the caller does so, and
 // describes the result as a [Bundle]. nestctl resolve is its user.
 package pin

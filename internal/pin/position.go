@@ -16,13 +16,17 @@ type cursor struct {
 	line, column int
 }
 
-// find moves to a scalar and returns the position of its value, without anchor,
-// tag and quotes.
+// find moves to a scalar or an alias and returns the position of its value,
+// without anchor, tag and quotes.
 func (c *cursor) find(n *yaml.Node) image {
 	for c.at < len(c.text) && (c.line < n.Line || c.line == n.Line && c.column < n.Column) {
 		c.next()
 	}
 	found := image{ref: n.Value, line: n.Line - 1} // lead is a line, too
+	if n.Kind == yaml.AliasNode {
+		found.start, found.end = c.at, c.at+len("*")+len(n.Value)
+		return found
+	}
 	start := c.at + properties(c.text[c.at:])
 	rest := c.text[start:]
 	switch {

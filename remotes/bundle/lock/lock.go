@@ -201,6 +201,15 @@ func inside(n *bundle.Node) (all []string) {
 	return slices.Compact(all)
 }
 
+// Print writes the lock of a bundle, as [New] and [Lock.Write] do.
+func Print(ctx context.Context, out io.Writer, b *bundle.Bundle, tag string, s Selection) error {
+	l, err := New(ctx, b, tag, s)
+	if err != nil {
+		return err
+	}
+	return l.Write(out)
+}
+
 // Write writes the lock: JSON with a line for each value, which ends in a
 // newline. Errors: those of out, and one for a lock that would be too large to
 // be read.
