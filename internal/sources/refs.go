@@ -25,7 +25,9 @@ func (o Options) readRefs(t pin.Text) ([]Source, error) {
 		if err != nil {
 			return nil, at(t, number, err)
 		}
-		found = append(found, s)
+		if found = append(found, s); len(found) > maxSources {
+			break // which is an error; a text of 8 MiB may have four million
+		}
 	}
 	return found, nil
 }

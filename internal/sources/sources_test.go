@@ -90,6 +90,8 @@ func TestRead(t *testing.T) {
 		"bake":               {text: bakeFile, want: []string{web, "quay.io/me/db@" + other + " (v2)"}},
 		"build":              {text: `{"containerimage.digest":"` + dgst + `","image.name":"docker.io/me/web:v1"}`, want: []string{"docker.io/me/web@" + dgst + " (v1)"}},
 		"compose":            {text: composeFile, want: []string{"docker.io/library/redis:7", "docker.io/library/nginx:1.27", "docker.io/library/busybox:latest"}},
+		"merged services":    {text: "x-a: &a\n  one: {image: one}\nx-b: &b {image: two}\nx-c: &c {<<: *b, image: three}\nservices:\n  <<: *a\n  two: {<<: [*c, *b]}\n  three: {<<: *b}\n", want: []string{"docker.io/library/one:latest", "docker.io/library/two:latest", "docker.io/library/three:latest"}},
+		"merges itself":      {text: "services: &s\n  <<: *s\n  a: &a {<<: *a, image: one}\n  b: &b {<<: *b}\n", want: []string{"docker.io/library/one:latest"}},
 		"compose as JSON":    {text: "{\n\t\"name\": \"a\",\n\t\"services\": {\"w\": {\"image\": \"nginx\", \"volumes\": [\"a:/b\"]}}}", want: []string{"docker.io/library/nginx:latest"}},
 		"chart":              {text: fmt.Sprintf(chart, dgst), want: []string{"docker.io/library/busybox:latest", "docker.io/library/nginx@" + dgst + " (1.27)", "quay.io/me/data:1"}},
 		"kubernetes as JSON": {text: `{"apiVersion":"v1","kind":"Pod","spec":{"containers":[{"image":"a/b"}]}}{"kind":"Pod","apiVersion":"v1"}`, want: []string{"docker.io/a/b:latest"}},
@@ -165,7 +167,7 @@ func TestRefused(t *testing.T) {
 		"format":               {"a", "helm", "--from-format"},
 		"a key twice in bake":  {"{\n\"web\":{\"image.name\":\"a\"},\n\"web\":{}}", "", `the key "web" is there twice`},
 		"twice in a target":    {"{\n\"web\":{\"image.name\":\"a\",\"image.name\":\"b\"}}", "bake", `standard input:2: target "web": the key "image.name" is there twice`},
-		"twice in compose":     {"services:\n  a: {image: x}\n  a: {image: y}\n", "", `mapping key "a" already defined`},
+		"twice in compose":     {"services:\n  a: {image: x}\n  a: {image: y}\n", "", `standard input:3: the key "a" is there twice`},
 		"no digest":            {"{\n\n\"web\":{\"image.name\":\"registry.test/web\"}}", "", `standard input:3: target "web": containerimage.digest`},
 		"short name in bake":   {`{"web":{"image.name":"web:1","containerimage.digest":"` + dgst + `"}}`, "", "not a name in full; write docker.io/library/web"},
 		"not built":            {`{"web":{"buildx.build.ref":"x"}}`, "bake", "standard input: no images in it"},
@@ -175,6 +177,7 @@ func TestRefused(t *testing.T) {
 		"template in a string": {"apiVersion: v1\nkind: Pod\nimage: \"{{ .x }}\"\n", "", "standard input:3: reference \"{{ .x }}\": "},
 		"tabs":                 {"services:\n\tweb: x\n", "", "standard input: line 2: found character that cannot start any token"},
 		"bomb":                 {bomb(), "compose", "standard input: "},
+		"four million":         {strings.Repeat("a\n", 4<<20), "", "standard input: more than 10000 images"},
 		"8 MiB and one byte":   {strings.Repeat("#\n", 4<<20) + "\n", "", "standard input: files of more than 8.0 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
