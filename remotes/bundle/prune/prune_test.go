@@ -3,6 +3,7 @@ package prune_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -440,5 +441,38 @@ func TestJSON(t *testing.T) {
 	clienttest.NoError(t, json.Unmarshal(clienttest.Encode(clienttest.Must(s.plan(prune.Options{Keep: 1}))), &plan))
 	if plan.OrderedBy != "version" || len(plan.Kept) != 1 || len(plan.Removed) != 1 || len(plan.Deletions) != 4 || plan.Deletions[0].Kind != "index" || plan.Deletions[0].State != "planned" {
 		t.Errorf("%+v", plan)
+	}
+}
+
+// TestCredentials: each repository is listed and deleted from with the credential that is held for it, and a credential
+// that may not read one of them ends it before anything is deleted.
+func TestCredentials(t *testing.T) {
+	r := clienttest.NewRegistry(t, registrytest.WithTokenAuth())
+	r.Intercept(r.Deletes())
+	auths := map[string]any{}
+	for _, name := range []string{"org/app", "org/app/web", "org/app/base"} {
+		r.Allow("user of "+name, "password of "+name, name)
+		auths[r.Host()+"/"+name] = clienttest.Entry("user of "+name, "password of "+name)
+	}
+	client := func(keys map[string]any) *registry.Client {
+		return clienttest.NewClient(t, registry.Options{PlainHTTP: true, Credentials: clienttest.Stores(t, map[string]any{"auths": keys})})
+	}
+	s := &scene{r, t, client(auths), clienttest.Repository(t, r.Host()+"/org/app")}
+	web := s.release("v1", "")
+	s.release("v2", "")
+	fewer := maps.Clone(auths)
+	delete(fewer, r.Host()+"/org/app/base")
+	fewer[r.Host()] = clienttest.Entry("user of org/app", "password of org/app")
+	if plan, err := prune.New(t.Context(), client(fewer), s.parent, prune.Options{Keep: 1}); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("planned %+v, error %v", plan, err)
+	}
+	s.prune(prune.Options{Keep: 1})
+	if s.has("org/app/web", web) {
+		t.Error("the old member is there")
+	}
+	for _, q := range r.Log(registrytest.Method(http.MethodDelete)) {
+		if !strings.Contains(q.Authorization, "Bearer ") {
+			t.Errorf("%+v", q)
+		}
 	}
 }
