@@ -96,15 +96,15 @@ func (r *Registry) Fetch(ctx context.Context, source auth.Repository, desc ocisp
 	omitted, _ := r.Source.LeftOut(desc)
 	var data []byte
 	err = r.places(to, omitted, func(at auth.Repository) error {
-		body, err := r.fetchAt(ctx, at, desc)
-		if err != nil {
-			return err
+		body, failed := r.fetchAt(ctx, at, desc)
+		if failed != nil {
+			return failed
 		}
 		defer body.Close()
-		if data, err = oci.ReadVerified(body, desc); err == nil {
+		if data, failed = oci.ReadVerified(body, desc); failed == nil {
 			r.note(to, at, desc)
 		}
-		return err
+		return failed
 	})
 	return io.NopCloser(bytes.NewReader(data)), err
 }

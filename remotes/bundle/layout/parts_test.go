@@ -59,11 +59,11 @@ func TestParts(t *testing.T) {
 	if !bytes.Equal(parts, want) {
 		t.Errorf("joined they are %d bytes, want %d", len(parts), len(want))
 	}
-	if sums, err := exec.LookPath("sha256sum"); err == nil {
+	if sums, absent := exec.LookPath("sha256sum"); absent == nil {
 		cmd := exec.CommandContext(t.Context(), sums, "--strict", "-c", filepath.Base(file)+sumsSuffix)
 		cmd.Dir = filepath.Dir(file)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
+		if out, failed := cmd.CombinedOutput(); failed != nil {
+			t.Errorf("%v: %s", failed, out)
 		}
 	}
 	for _, name := range names {
