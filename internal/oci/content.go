@@ -5,10 +5,12 @@ import (
 	"io"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/remotes/auth"
 )
 
 // MaxManifest is how many bytes a manifest or an index may have: as many as
@@ -87,4 +89,15 @@ func Short(d digest.Digest) string {
 // repository, and urls would lead its puller to wherever a publisher chooses.
 func IsForeign(desc ocispec.Descriptor) bool {
 	return len(desc.URLs) > 0 && images.IsNonDistributable(desc.MediaType)
+}
+
+// CheckStorable refuses content that content stores cannot hold.
+func CheckStorable(d ocispec.Descriptor) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", d.Digest, err)
+	}
+	if d.Digest.Algorithm() != digest.Canonical {
+		return auth.Classed(errdefs.ErrNotImplemented, "digest %s: content stores hold only %s content", d.Digest, digest.Canonical)
+	}
+	return nil
 }

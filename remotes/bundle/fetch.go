@@ -9,24 +9,12 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
 )
-
-// CheckStorable refuses content that content stores cannot hold.
-func CheckStorable(d ocispec.Descriptor) error {
-	if err := d.Digest.Validate(); err != nil {
-		return fmt.Errorf("digest %q: %w", d.Digest, err)
-	}
-	if d.Digest.Algorithm() != digest.Canonical {
-		return auth.Classed(errdefs.ErrNotImplemented, "digest %s: content stores hold only %s content", d.Digest, digest.Canonical)
-	}
-	return nil
-}
 
 // store stores content that is missing, and continues what is there in part.
 // The annotations are left out: containerd derives names from one of them.

@@ -191,7 +191,7 @@ func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
 
 // bring stores a node's content.
 func bring(ctx context.Context, b *Bundle, n *Node, to Target, show Progress) error {
-	if err := CheckStorable(n.Descriptor); err != nil {
+	if err := oci.CheckStorable(n.Descriptor); err != nil {
 		return err
 	}
 	show.Expect(n.Size)

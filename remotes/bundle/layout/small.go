@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -76,7 +77,7 @@ func (l *Layout) Writer(ctx context.Context, opts ...content.WriterOpt) (content
 			return nil, err
 		}
 	}
-	if bundle.CheckStorable(o.Desc) != nil || o.Desc.Size <= 0 || !registry.IsSmall(o.Desc) {
+	if oci.CheckStorable(o.Desc) != nil || o.Desc.Size <= 0 || !registry.IsSmall(o.Desc) {
 		return l.Store.Writer(ctx, opts...)
 	}
 	_, err := l.root.Lstat(blobFile(o.Desc.Digest))

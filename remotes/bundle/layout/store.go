@@ -17,7 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/internal/oci"
 )
 
 // store is a layout's directory as a content store, as far as a pull needs one.
@@ -60,7 +60,7 @@ func (b storedBlob) Size() int64 { return b.size }
 
 // ReaderAt implements content.Provider.
 func (s *store) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
-	if err := bundle.CheckStorable(desc); err != nil {
+	if err := oci.CheckStorable(desc); err != nil {
 		return nil, err
 	}
 	file, info, err := openRegular(s.dir, blobFile(desc.Digest))
@@ -125,7 +125,7 @@ func (s *store) Writer(_ context.Context, opts ...content.WriterOpt) (content.Wr
 			return nil, err
 		}
 	}
-	if err := bundle.CheckStorable(o.Desc); err != nil {
+	if err := oci.CheckStorable(o.Desc); err != nil {
 		return nil, err
 	}
 	if _, err := s.dir.Lstat(blobFile(o.Desc.Digest)); err == nil {
