@@ -23,8 +23,8 @@ import (
 // kept. [Edit.Add] chooses the repositories and writes the origins into the
 // index (docs/spec.md, section 2a); [Edit.Publish] copies.
 type CopySources struct {
-	// From returns the client of the registry that a repository is on. It is
-	// called by one goroutine.
+	// From returns the client of the registry that a repository is on, the same
+	// one each time. It is called for each source, by one goroutine.
 	From func(auth.Repository) (*registry.Client, error)
 	// Referrers copies what refers to the sources, such as signatures.
 	Referrers bool
@@ -124,14 +124,9 @@ func (e *Edit) gather(ctx context.Context, strategy nested.Strategy, protection 
 			waiting, how.show = append(waiting, m), m.from.how.Progress
 		}
 	}
-	if len(waiting) == 0 {
-		return nil
-	}
 	mover := newMover(e.registries, DefaultConcurrent, how)
-	if protection != nil {
-		for _, m := range waiting {
-			mover.setTagged(copyKey{m.repository, contentKey{m.desc.Digest, true}})
-		}
+	for _, m := range waiting {
+		mover.setTagged(copyKey{m.repository, contentKey{m.desc.Digest, true}})
 	}
 	leftOut := make([][]string, len(waiting))
 	group, ctx := errgroup.WithContext(ctx)

@@ -9,7 +9,6 @@ import (
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/nested"
-	"github.com/nestedoci/nested/remotes/registry"
 )
 
 // newMembers are the members that sources become in the index. Their
@@ -55,7 +54,6 @@ func (m *member) settle(parent auth.Repository) (err error) {
 
 // sources are where the members that are elsewhere are copied from.
 func (e *Edit) sources(members []member, how *CopySources) error {
-	clients := map[string]*registry.Client{}
 	budget := new(atomic.Int64)
 	budget.Store(keepAtMost)
 	for i := range members {
@@ -63,13 +61,9 @@ func (e *Edit) sources(members []member, how *CopySources) error {
 		if m.at == m.repository {
 			continue
 		}
-		client, ok := clients[m.at.Host()]
-		if !ok {
-			var err error
-			if client, err = how.From(m.at); err != nil {
-				return err
-			}
-			clients[m.at.Host()] = client
+		client, err := how.From(m.at)
+		if err != nil {
+			return err
 		}
 		m.from = &copiedSource{how: how, client: client, budget: budget}
 	}
