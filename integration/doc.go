@@ -8,6 +8,9 @@
 // hosts_test.go, versions_test.go and cri_test.go with pause_test.go, pass_test.go, images_test.go with
 // bundle_test.go, nestctl_test.go. harness_test.go tests the harness without any program of ours.
 //
+// examples_test.go runs what the directory examples has for users, and signatures_test.go what docs/guides/signatures.md
+// says.
+//
 // `make bench` runs BenchmarkPulls in bench_test.go; its parts are bench_scenarios_test.go (what is measured),
 // bench_content_test.go (what is pulled), bench_tools_test.go and bench_daemons_test.go (by whom), bench_scene_test.go
 // (where) and bench_measure_test.go (how), and package bench has what needs no test.

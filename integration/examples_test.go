@@ -233,12 +233,26 @@ func checkComposeExample(t *testing.T, e example) {
 	}
 }
 
-// checkHelmExample: manifests are pinned, and nothing else of them has changed.
+// checkHelmExample: manifests and values are pinned, and nothing else of the manifests has changed. Of the two images in the
+// values one has a registry of its own.
 func checkHelmExample(t *testing.T, e example) {
 	pinned := e.left(t, "pinned.yaml")
 	e.checkPinned(t, pinned, "web", "nginx")
 	if was := e.left(t, "rendered.yaml"); withoutImages(pinned) != withoutImages(was) {
 		t.Errorf("changed:\n%s\n%s", was, pinned)
+	}
+	var values struct {
+		Web, Proxy struct {
+			Image struct{ Registry, Repository, Digest string }
+		}
+	}
+	must(t, yaml.Unmarshal([]byte(e.left(t, "values.yaml")), &values))
+	web, proxy := values.Web.Image, values.Proxy.Image
+	if got := web.Registry + "/" + web.Repository + "@" + web.Digest; got != e.refs["web"] {
+		t.Errorf("values of web: %s", got)
+	}
+	if got := proxy.Repository + "@" + proxy.Digest; got != e.refs["nginx"] {
+		t.Errorf("values of proxy: %s", got)
 	}
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings the images of a chart together in one bundle, and pins what the chart renders to it.
+# Brings the images of a chart together in one bundle, and pins the chart to it: its rendered manifests, and its values.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 app=$REGISTRY/examples/helm
@@ -16,3 +16,5 @@ fi
 step nestctl index create --hosts-dir hosts "$app:v1" --copy --from - <rendered.yaml
 step nestctl resolve -f rendered.yaml "$app:v1" >pinned.yaml
 cat pinned.yaml
+step nestctl resolve --format helm -f "$here/chart/values.yaml" "$app:v1" >values.yaml
+cat values.yaml
