@@ -27,6 +27,7 @@ type Host struct {
 	CA           []string
 	Client       [][2]string // certificate and key; no key: it is in the certificate's file
 	SkipVerify   bool
+	OverridePath bool // requests have no /v2 but the URL's
 	Plain        bool // the file has nothing about the host but its URL, not even an empty setting
 }
 
@@ -104,7 +105,7 @@ func (h Host) settings(indent string) string {
 	line("ca", tomlStrings(h.CA), len(h.CA) > 0)
 	line("client", "["+strings.Join(pairs, ", ")+"]", len(pairs) > 0)
 	line("skip_verify", "true", h.SkipVerify)
-	line("override_path", "true", strings.Count(h.URL, "/") > 2)
+	line("override_path", "true", h.OverridePath || strings.Count(h.URL, "/") > 2)
 	return text.String()
 }
 
@@ -146,7 +147,7 @@ func hostOrder(text []byte) []string {
 
 // host checks a table as containerd does.
 func (t hostTable) host(url string) (Host, error) {
-	h := Host{URL: url, SkipVerify: t.SkipVerify != nil && *t.SkipVerify}
+	h := Host{URL: url, SkipVerify: t.SkipVerify != nil && *t.SkipVerify, OverridePath: t.OverridePath}
 	for _, c := range t.Capabilities {
 		if !slices.Contains([]string{"pull", "resolve", "push", "referrers"}, strings.ToLower(c)) {
 			return Host{}, fmt.Errorf("capability %q: containerd knows pull, resolve, push and referrers", c)

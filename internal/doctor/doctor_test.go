@@ -249,6 +249,8 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 			want: "problem: /etc/nested/certs.d/reg.test/hosts.toml:1:*: the gateway does not reach reg.test without it; fix: correct it, then systemctl reload nested-gateway"},
 		{name: "not in it", spoil: func(n *machine) { n.Put(map[string]string{reg + "hosts.toml": "server = \"https://reg.test\"\n"}) },
 			want: "problem: " + reg + `hosts.toml: the gateway, [host."https://ADDRESS"], is not in it; fix: nestctl install --mode node*`},
+		{name: "override_path", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  override_path = true\n  ca =") },
+			want: "problem: " + reg + `hosts.toml: * has override_path, so that requests come without /v2 and the gateway does not know them; fix: remove override_path`},
 		{name: "skip_verify", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  skip_verify = true\n  ca =") },
 			want: "problem: " + reg + `hosts.toml: * has skip_verify, so that any process on the node can pretend to be the gateway; fix: remove skip_verify`},
 		{name: "http", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "https://127", "http://127") },

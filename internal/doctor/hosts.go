@@ -151,6 +151,9 @@ func (d *doctor) checkFirst(path string, hosts config.Hosts) []Problem {
 	if h.URL != url {
 		all = append(all, Problem{fmt.Sprintf("%s: [host.%q] is not the gateway's URL", path, h.URL), "make it " + table})
 	}
+	if h.OverridePath {
+		all = append(all, Problem{path + ": " + table + " has override_path, so that requests come without /v2 and the gateway does not know them", "remove override_path"})
+	}
 	if len(h.Capabilities) > 0 && (!slices.Contains(h.Capabilities, "pull") || !slices.Contains(h.Capabilities, "resolve")) {
 		all = append(all, Problem{path + ": " + table + " is not used for all requests of a pull", `set capabilities = ["pull", "resolve"]`})
 	}
