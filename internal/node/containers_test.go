@@ -253,6 +253,20 @@ func TestContainersFollow(t *testing.T) {
 	check()
 }
 
+// TestContainersFollowNoOtherFile: an edit of the gateway's own table in a hosts.toml changes nothing that follows from files of podman's.
+func TestContainersFollowNoOtherFile(t *testing.T) {
+	hosts := filepath.Join(config.ContainerdCerts, "reg.test/hosts.toml")
+	n := newMachine(t, map[string]string{hosts: "server = \"https://reg.test\"\n\n[host.\"https://one.test\"]\n  capabilities = [\"pull\"]\n"})
+	o := forContainers("reg.test")
+	o.For, o.ContainerdCerts = append(o.For, Containerd), Directories{config.ContainerdCerts}
+	n.Must(n.install(o))
+	n.Edit(hosts, "  client =", "  dial_timeout = \"5s\"\n  client =")
+	changed, err := CheckContainers(n.Root)
+	if n.Must(err); changed != nil {
+		t.Errorf("changed %q", changed)
+	}
+}
+
 // TestContainersEdited: an edit of the drop-in stays, and certificates are renewed nevertheless; uninstall leaves it.
 func TestContainersEdited(t *testing.T) {
 	n := newMachine(t, nil)

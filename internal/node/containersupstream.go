@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -114,7 +113,7 @@ func CheckContainers(root string) (changed []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if current == nil || !bytes.Equal(current.Data, f.Data) {
+		if current == nil || !config.SameHosts(current.Data, f.Data) {
 			changed = append(changed, f.path)
 		}
 	}
