@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,12 +21,12 @@ func (d *doctor) checkContainers(context.Context) []Problem {
 	if !d.installation.Names(node.Containers) {
 		return nil
 	}
-	d.noteOwnRegistries()
 	files, err := registriesconf.Read(registriesDisk{d}, "")
 	if err != nil {
 		return d.stops(registriesconf.Dir, "", problemsOf(err, "run nestctl doctor as root")...)
 	}
 	var all []Problem
+	d.noteOwnRegistries(files)
 	tables := registriesconf.Merge(files)
 	for _, registry := range d.config.Gateway.Registries {
 		all = append(all, d.checkMirror(tables, registry)...)
@@ -48,7 +49,7 @@ func (d *doctor) checkMirror(tables registriesconf.Config, registry string) []Pr
 	table, found := tables.Find(registry)
 	location := d.config.Gateway.Address + "/" + gateway.InPath(registry)
 	switch {
-	case found && len(table.Mirrors) > 0 && table.Mirrors[0].Location == location && table.Mirrors[0].PullFrom == "" && !table.DigestOnly:
+	case found && d.isMirrorOf(table, registry):
 		// A table for the address counts for the mirror, too.
 		own, _ := tables.Find(location)
 		if own.Blocked {
@@ -73,12 +74,47 @@ func (d *doctor) checkMirror(tables registriesconf.Config, registry string) []Pr
 	return d.stops(registriesconf.Dir, registry, Problem{fmt.Sprintf("%s: the first mirror of %s is not %s, or not for all pulls", table.File, registry, location), "move the edited file away, and " + d.installCommand()})
 }
 
-// noteOwnRegistries notes that root has a file in place of those in /etc.
-func (d *doctor) noteOwnRegistries() {
-	const path = "/root/.config/containers/registries.conf"
+// rootHome is the home directory of root.
+const rootHome = "/root"
+
+// noteOwnRegistries notes root's own files: one in place of those in /etc,
+// certificates, and drop-ins whose tables count in place of those in files.
+func (d *doctor) noteOwnRegistries(files []registriesconf.File) {
+	path := filepath.Join(registriesconf.UserDir(rootHome), "registries.conf")
 	if _, err := os.Stat(d.at(path)); err == nil {
-		d.note(path+" replaces the files in "+registriesconf.Dir+" when root pulls, with the mirrors in them", "move what it says there")
+		d.notesStop(registriesconf.Dir, "", path+" replaces the files in "+registriesconf.Dir+" when root pulls, with the mirrors in them", "move what it says there")
 	}
+	path = filepath.Join(registriesconf.UserDir(rootHome), "certs.d", d.config.Gateway.Address)
+	if _, err := os.Stat(d.at(path)); err == nil {
+		d.notesStop(registriesconf.Dir, "", path+" replaces the gateway's certificates when root pulls", "move it away")
+	}
+	own, err := registriesconf.ReadUser(registriesDisk{d}, rootHome)
+	for _, p := range problemsOf(err, "run nestctl doctor as root") {
+		d.notesStop(registriesconf.Dir, "", p.What, p.Fix)
+	}
+	tables := registriesconf.Merge(slices.Concat(files, own))
+	for _, registry := range d.config.Gateway.Registries {
+		decides := tables.Below(registry)
+		if table, found := tables.Find(registry); found && !d.isMirrorOf(table, registry) {
+			decides = append(decides, table)
+		}
+		for _, table := range decides {
+			if slices.ContainsFunc(own, func(f registriesconf.File) bool { return f.Path == table.File }) {
+				meant := registry // a wildcard's prefix is none of a repository's name
+				if strings.HasPrefix(table.Prefix, registry+"/") {
+					meant = table.Prefix
+				}
+				d.notesStop(registriesconf.Dir, meant, fmt.Sprintf("%s has a table for %s, which counts in place of the gateway's when root pulls", table.File, table.Prefix), "move what it says to "+registriesconf.Dir+", and "+d.installCommand())
+			}
+		}
+	}
+}
+
+// isMirrorOf reports whether a registry's table has the gateway as the first
+// mirror, for all pulls.
+func (d *doctor) isMirrorOf(table registriesconf.Registry, registry string) bool {
+	return len(table.Mirrors) > 0 && table.Mirrors[0].Location == d.config.Gateway.Address+"/"+gateway.InPath(registry) &&
+		table.Mirrors[0].PullFrom == "" && !table.DigestOnly
 }
 
 // containersPair reads the certificates of podman and its like.
@@ -88,8 +124,9 @@ func (d *doctor) containersPair() (*pair, []Problem) {
 	return p, append(d.checkPairs(p.hosts), d.read(p, ca, [2]string{certificate, key})...)
 }
 
-// checkPairs looks for a certificate or key of somebody else's that stands
-// alone, for which these programs do not use the directory's host at all.
+// checkPairs looks for a certificate or key of somebody else's that stands alone
+// or does not fit, for which these programs do not use the directory's host at
+// all.
 func (d *doctor) checkPairs(dir string) (all []Problem) {
 	names, err := registriesDisk{d}.Names(dir)
 	if err != nil {
@@ -98,8 +135,17 @@ func (d *doctor) checkPairs(dir string) (all []Problem) {
 	for _, name := range names {
 		base, ext := strings.TrimSuffix(name, filepath.Ext(name)), filepath.Ext(name)
 		other := map[string]string{".cert": ".key", ".key": ".cert"}[ext]
-		if other != "" && base != "client" && !slices.Contains(names, base+other) {
-			all = append(all, Problem{fmt.Sprintf("%s: there is no %s beside it, so that podman and its like pass the gateway by", filepath.Join(dir, name), base+other), "move it away"})
+		path, why := filepath.Join(dir, name), ""
+		if other == "" || base == "client" {
+			continue
+		}
+		if !slices.Contains(names, base+other) {
+			why = "there is no " + base + other + " beside it"
+		} else if _, err := tls.LoadX509KeyPair(d.at(path), d.at(filepath.Join(dir, base+other))); ext == ".cert" && err != nil {
+			why = "cannot be used with " + base + other + ": " + reason(err)
+		}
+		if why != "" {
+			all = append(all, Problem{path + ": " + why + ", so that podman and its like pass the gateway by", "move it away"})
 		}
 	}
 	return all

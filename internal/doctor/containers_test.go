@@ -17,6 +17,7 @@ import (
 // TestDoctorChecksContainers: what makes podman and its like pass the gateway by, with nothing of containerd's on the node.
 func TestDoctorChecksContainers(t *testing.T) {
 	site, dropIn := registriesconf.DropIn("50-site.conf"), registriesconf.DropIn("zzz-nested.conf")
+	const rootDropIn = "/root/.config/containers/registries.conf.d/mine.conf"
 	const table = "[[registry]]\nlocation = \"reg.test\"\n"
 	for _, test := range []struct {
 		name  string
@@ -51,6 +52,13 @@ func TestDoctorChecksContainers(t *testing.T) {
 		}, want: "no problem found"},
 		{name: "a certificate alone", spoil: func(n *machine, certs string) { n.Put(map[string]string{certs + "/admin.cert": "x"}) },
 			want: "problem: */admin.cert: there is no admin.key beside it, so that podman and its like pass the gateway by; fix: move it away"},
+		{name: "a pair that is none", spoil: func(n *machine, certs string) {
+			n.Put(map[string]string{certs + "/admin.cert": "x", certs + "/admin.key": "x"})
+		}, want: "problem: */admin.cert: cannot be used with admin.key: *, so that podman and its like pass the gateway by; fix: move it away"},
+		{name: "a bad short name", spoil: func(n *machine, _ string) {
+			n.Put(map[string]string{site: "[aliases]\n\"web:v1\" = \"reg.test/web\"\n"})
+		},
+			want: "problem: " + site + ": aliases: *web:v1*: must be a name without registry, tag and digest; fix: correct it, as podman refuses it, too"},
 		{name: "not first", spoil: func(n *machine, _ string) {
 			n.Edit(dropIn, "[[registry.mirror]]\n", "[[registry.mirror]]\nlocation = 'one.test'\n\n[[registry.mirror]]\n")
 		}, want: "problem: " + dropIn + ": the first mirror of reg.test is not *, or not for all pulls; fix: *"},
@@ -69,6 +77,19 @@ func TestDoctorChecksContainers(t *testing.T) {
 			want: "no problem found", note: "note: " + site + " has a table for reg.test/team: *"},
 		{name: "root's own", spoil: func(n *machine, _ string) { n.Put(map[string]string{"/root/.config/containers/registries.conf": ""}) },
 			want: "no problem found", note: "note: /root/.config/containers/registries.conf replaces the files in /etc/containers when root pulls*"},
+		{name: "root's own drop-in", spoil: func(n *machine, _ string) { n.Put(map[string]string{rootDropIn: table}) },
+			want: "no problem found", note: "note: " + rootDropIn + " has a table for reg.test, which counts in place of the gateway's when root pulls; *"},
+		{name: "root's own drop-in for all hosts of the domain", spoil: func(n *machine, _ string) {
+			n.Put(map[string]string{rootDropIn: "[[registry]]\nprefix = \"*.test\"\n"})
+		}, want: "no problem found"}, // the longer prefix decides
+		{name: "root's own drop-in, below", spoil: func(n *machine, _ string) {
+			n.Put(map[string]string{rootDropIn: "[[registry]]\nlocation = \"reg.test/org\"\n"})
+		}, want: "no problem found", note: "note: " + rootDropIn + " has a table for reg.test/org, which *"},
+		{name: "root's own certificates", spoil: func(n *machine, certs string) {
+			n.Put(map[string]string{strings.Replace(certs, "/etc", "/root/.config", 1) + "/ca.crt": ""})
+		}, want: "no problem found", note: "note: /root/.config/containers/certs.d/* replaces the gateway's certificates when root pulls; move it away"},
+		{name: "root's own drop-in is broken", spoil: func(n *machine, _ string) { n.Put(map[string]string{rootDropIn: "[["}) },
+			want: "no problem found", note: "note: " + rootDropIn + ":1:*; correct it, as podman refuses it, too"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := newMachine(t, nil)
@@ -89,7 +110,11 @@ func TestDoctorChecksContainers(t *testing.T) {
 			if got := n.look("reg.test/org/app:v1"); strings.Count(got, what) != 1 {
 				t.Errorf("with a reference\n%s", got)
 			}
-			if test.note != "" && !slices.ContainsFunc(n.notes, func(note string) bool { return fits(test.note, note) }) {
+			own := strings.Contains(test.note, "/root/")
+			if result := n.results()[node.Containers]; own == strings.HasPrefix(result, "pulled, ") && test.want == "no problem found" {
+				t.Errorf("with a reference: %s", result)
+			}
+			if n.look(); test.note != "" && !slices.ContainsFunc(n.notes, func(note string) bool { return fits(test.note, note) }) {
 				t.Errorf("notes %q, want %s", n.notes, test.note)
 			}
 			if _, err := os.Stat(n.Path(config.ContainerdCerts + "/reg.test")); err == nil {

@@ -56,11 +56,25 @@ func Read(d Disk, without string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readAll(d, slices.DeleteFunc(paths, func(path string) bool { return path == without }))
+}
+
+// UserDir is the directory of the files of a user with a home directory.
+func UserDir(home string) string { return filepath.Join(home, ".config/containers") }
+
+// ReadUser reads a user's own drop-ins. Versions before containers/image 5.42
+// merge them after all other files, and newer ones by their names.
+func ReadUser(d Disk, home string) ([]File, error) {
+	paths, err := findDropIns(d, []string{filepath.Join(UserDir(home), "registries.conf.d")})
+	if err != nil {
+		return nil, err
+	}
+	return readAll(d, paths)
+}
+
+func readAll(d Disk, paths []string) ([]File, error) {
 	var all []File
 	for _, path := range paths {
-		if path == without {
-			continue
-		}
 		data, err := d.Data(path)
 		if err != nil {
 			return nil, err
@@ -85,8 +99,14 @@ func find(d Disk) (paths []string, err error) {
 			paths = []string{main}
 		}
 	}
-	var dropIns []string
-	for _, dir := range dropInDirs() {
+	dropIns, err := findDropIns(d, dropInDirs())
+	return append(paths, dropIns...), err
+}
+
+// findDropIns lists the drop-ins by their names, of which an earlier directory's
+// replaces a later one's.
+func findDropIns(d Disk, dirs []string) (dropIns []string, err error) {
+	for _, dir := range dirs {
 		names, err := d.Names(dir)
 		if err != nil {
 			return nil, err
@@ -98,7 +118,7 @@ func find(d Disk) (paths []string, err error) {
 		}
 	}
 	slices.SortFunc(dropIns, byName)
-	return append(paths, dropIns...), nil
+	return dropIns, nil
 }
 
 func named(name string) func(string) bool {

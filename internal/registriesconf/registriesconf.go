@@ -3,7 +3,8 @@
 // github.com/containers/image does (package sysregistriesv2): a main file, and
 // drop-ins that replace each other's tables of one prefix.
 //
-// files.go finds and reads the files. [Merge] puts them together, [Config.Find]
+// files.go finds and reads the files, and shortnames.go checks what else is in
+// them. [Merge] puts them together, [Config.Find]
 // finds the table that decides about a registry, and [Registry.Through] puts a
 // mirror before all others of a table.
 package registriesconf
@@ -48,25 +49,35 @@ type File struct {
 	Registries []Registry
 }
 
+// document is a file's text.
+type document struct {
+	Registries []Registry `toml:"registry"`
+	V1         *struct{}  `toml:"registries"`
+	shortNames
+}
+
 // Config is the tables of some files, one for each prefix, sorted by it.
 type Config []Registry
 
+// refused is the next step where a file is wrong.
+const refused = "; correct it, as podman refuses it, too"
+
 // Parse reads a file. What containers/image refuses is an error that names it.
 func Parse(name string, text []byte) (File, error) {
-	var file struct {
-		Registries []Registry `toml:"registry"`
-		V1         *struct{}  `toml:"registries"`
-	}
+	var file document
 	if err := toml.Unmarshal(text, &file); err != nil {
 		return File{}, positioned(name, err)
 	}
 	if file.V1 != nil {
 		return File{}, fmt.Errorf("%s: has tables of version 1, [registries.…], which newer versions of podman refuse; write them as [[registry]]", name)
 	}
+	if err := file.check(); err != nil {
+		return File{}, fmt.Errorf("%s: %w%s", name, err, refused)
+	}
 	for i := range file.Registries {
 		r := &file.Registries[i]
 		if err := r.normalize(); err != nil {
-			return File{}, fmt.Errorf("%s: [[registry]] %s: %w", name, sanitize.Quote(cmp.Or(r.Prefix, r.Location)), err)
+			return File{}, fmt.Errorf("%s: [[registry]] %s: %w%s", name, sanitize.Quote(cmp.Or(r.Prefix, r.Location)), err, refused)
 		}
 		r.File = name
 	}
@@ -88,10 +99,10 @@ func (r Registry) contradicts(other Registry) bool {
 func positioned(name string, err error) error {
 	var bad *toml.DecodeError
 	if !errors.As(err, &bad) {
-		return fmt.Errorf("%s: %s", name, sanitize.Text(err.Error()))
+		return fmt.Errorf("%s: %s%s", name, sanitize.Text(err.Error()), refused)
 	}
 	line, column := bad.Position()
-	return fmt.Errorf("%s:%d:%d: %s; correct it, as podman refuses it, too", name, line, column, sanitize.Text(err.Error()))
+	return fmt.Errorf("%s:%d:%d: %s%s", name, line, column, sanitize.Text(err.Error()), refused)
 }
 
 // normalize does what containers/image does with a table after reading it.

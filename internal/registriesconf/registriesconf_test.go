@@ -102,15 +102,26 @@ func TestRefused(t *testing.T) {
 		table + `prefix = "*.example.com/a"`, table + `location = "r"` + "\n[[registry.mirror]]\n", table + `location = "r"` + "\npull-from-mirror = \"all\"",
 		table + `location = "r"` + "\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"m\"\npull-from-mirror = \"all\"",
 		table + `location = "r"` + "\n[[registry.mirror]]\nlocation = \"m\"\npull-from-mirror = \"\\u001b[2J\"",
+		"unqualified-search-registries = \"r\"", `unqualified-search-registries = ["https://r"]`, `short-name-mode = "strict"`, "short-name-mode = 1",
+		"[aliases]\n\"a:v1\" = \"r.test/a\"", "[aliases]\n\"r.test/a\" = \"r.test/a\"", "[aliases]\na = \"b/a\"", "[aliases]\na = \"r.test/a:v1\"", "[aliases]\na = \"\\u001b[2J\"",
+		"credential-helpers = \"h\"",
 		"[registries.insecure]\nregistries = [\"r\"]",
 		table + "prefix = \"a\"\nlocation = \"r\"\ninsecure = true\n" + table + "prefix = \"b\"\nlocation = \"r/\"\n",
 		table + "location = \"r\"\nblocked = true\n" + table + "prefix = \"b\"\nlocation = \"r\"\n",
 	} {
 		_, err := Parse("/etc/f.conf", []byte(text))
-		if err == nil || !strings.HasPrefix(err.Error(), "/etc/f.conf") || strings.Contains(err.Error(), "\x1b") {
+		if err == nil || !strings.HasPrefix(err.Error(), "/etc/f.conf") || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "; ") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
+	parse(t, [2]string{"f", `unqualified-search-registries = ["r.test", "r.test:5000/a/"]
+short-name-mode = "enforcing"
+credential-helpers = ["containers-auth.json", "h"]
+[aliases]
+"a" = "r.test/a"
+"a/b" = "localhost/b"
+"gone" = ""
+`})
 	r, _ := Merge(parse(t, [2]string{"f", table + `prefix = "reg"` + "\nlocation = \"Not A Host\""})).Find("reg")
 	if _, err := r.Of("reg"); err == nil || !strings.HasPrefix(err.Error(), "f: ") {
 		t.Errorf("a bad location: %v", err)
