@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,6 +21,7 @@ import (
 // not verified, which would take as long as copying it; the far side asks for
 // everything that was left out.
 type Earlier struct {
+	reading sync.Mutex // nodes are read by several goroutines, until it is open
 	source  *Source
 	name    string
 	had     map[digest.Digest]delta.Had
@@ -77,6 +79,8 @@ func (e *Earlier) read(ctx context.Context, root *Source) error {
 		return err
 	}
 	_, err = b.Walk(ctx, bundle.Options{Blobs: true, Referrers: true, Sparse: true, Concurrent: 1}, bundle.Visitor{Done: func(_ context.Context, n *bundle.Node) error {
+		e.reading.Lock()
+		defer e.reading.Unlock()
 		for _, n := range []*bundle.Node{n, n.Stored()} {
 			if e.source.holds(n.Descriptor) {
 				e.add(e.name, n.Repository, n.Digest)
