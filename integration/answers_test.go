@@ -46,14 +46,14 @@ func TestLoginPage(t *testing.T) {
 	a := publishAt(t, startRegistry(t, nil), newApp(t))
 	f := newFront(t, a.registry)
 	daemon := startInside(t, nil)
-	nestctl := newNestctl(t, tempDir(t))
+	client := newNestctl(t, tempDir(t))
 	pulls := map[string]func(ref string) (string, error){
 		"inside": func(ref string) (string, error) {
 			out, err := daemon.command(t, "image", "pull", "--plain-http", ref).CombinedOutput()
 			return string(out), err
 		},
 		"nestctl": func(ref string) (string, error) {
-			out, err := nestctl.command(t, "pull", "-q", "--plain-http", "--platform", "linux/amd64", "--address", daemon.address, "--namespace", daemon.namespace, ref).CombinedOutput()
+			out, err := client.command(t, "pull", "-q", "--plain-http", "--platform", "linux/amd64", "--address", daemon.address, "--namespace", daemon.namespace, ref).CombinedOutput()
 			return string(out), err
 		},
 	}
