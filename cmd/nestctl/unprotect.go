@@ -8,6 +8,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/bundle/prune"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -35,7 +36,7 @@ registry/org/app@sha256:... Other tags of the members stay.`,
 			b, err := bundle.Open(cmd.Context(), nested.New(client, nested.Options{Complete: true}), ref)
 			if err == nil {
 				says := map[bool]string{true: "would delete", false: "deleted"}[dryRun]
-				err = bundle.Unprotect(cmd.Context(), b, client, dryRun, func(at auth.Repository, tag string) error {
+				err = prune.Unprotect(cmd.Context(), b, client, dryRun, func(at auth.Repository, tag string) error {
 					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s:%s\n", says, at, tag)
 					return err
 				})

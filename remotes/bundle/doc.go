@@ -20,8 +20,7 @@
 //     (publish.go), or is flattened (flatten.go);
 //   - edit.go with member.go and rawindex.go: [NewIndex] and [EditIndex] make
 //     indexes and publish them. Members that are elsewhere are copied first
-//     (gather.go), to repositories that place.go chooses. [Unprotect] deletes the tags that protect the
-//     members of one (unprotect.go);
+//     (gather.go), to repositories that place.go chooses;
 //   - pinned.go: [Bundle.Pinned] lists the references that other tools pull,
 //     with where they were copied from (origin.go);
 //   - progress.go: the [Progress] of pulls and copies; refusal.go: what a

@@ -9,7 +9,9 @@
 //   - reading.go: what a tag names, as a graph of contents;
 //   - tags.go: which tags are releases, and which belong to something else;
 //   - settle.go: what goes, and what is kept;
-//   - delete.go: [Plan.Delete] does what the plan says.
+//   - delete.go: [Plan.Delete] does what the plan says;
+//   - unprotect.go: [Unprotect] deletes the tags that protect the members of one
+//     index, and nothing else.
 //
 // A content goes only when no tag that stays names it, in its own repository or
 // in one between that and the parent: directly, through indexes, or as the

@@ -1,4 +1,4 @@
-package bundle
+package prune
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -16,8 +17,8 @@ import (
 // Unprotect deletes the tags that protect an index's members from the
 // registry's clean-up, for an index that is retired. Other tags of the members
 // stay. deleted is called for each tag that existed. A dry run deletes nothing.
-func Unprotect(ctx context.Context, b *Bundle, client *registry.Client, dryRun bool, deleted func(auth.Repository, string) error) error {
-	walked, err := b.Walk(ctx, Options{}, Visitor{})
+func Unprotect(ctx context.Context, b *bundle.Bundle, client *registry.Client, dryRun bool, deleted func(auth.Repository, string) error) error {
+	walked, err := b.Walk(ctx, bundle.Options{}, bundle.Visitor{})
 	if err != nil {
 		return err
 	}
@@ -44,8 +45,8 @@ func Unprotect(ctx context.Context, b *Bundle, client *registry.Client, dryRun b
 
 // ownEntries are the entries of nested indexes in the repositories of those
 // indexes themselves.
-func ownEntries(root *Node) []*Node {
-	var own []*Node
+func ownEntries(root *bundle.Node) []*bundle.Node {
+	var own []*bundle.Node
 	for _, n := range root.All() {
 		if !n.IsNestedIndex() {
 			continue
