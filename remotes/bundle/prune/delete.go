@@ -43,7 +43,8 @@ func (p *Plan) Follow(ctx context.Context, dryRun bool, line func(string) error)
 // Delete does what the plan says, in its order. done is called for each deletion
 // with what has become of it. Before the first manifest of a repository its tags, and those of
 // the repositories above it up to the parent, are compared with the plan: what was
-// pushed meanwhile may name what is to go. Errors: those of requests, and of the
+// pushed meanwhile may name what is to go. So is each tag before it is deleted by
+// its name. Errors: those of requests, and of the
 // class errdefs.ErrAborted when tags have changed; a new plan goes on from there.
 func (p *Plan) Delete(ctx context.Context, done func(Deletion) error) error {
 	checked := map[auth.Repository]bool{}
@@ -75,7 +76,10 @@ func (p *Plan) one(ctx context.Context, d *Deletion) error {
 	if d.Kind == KindBlob {
 		path = "blobs/" + reference
 	}
-	err := p.client.Delete(ctx, d.at, path)
+	err := p.unmoved(ctx, d)
+	if err == nil {
+		err = p.client.Delete(ctx, d.at, path)
+	}
 	d.State = Deleted
 	switch {
 	case errdefs.IsNotFound(err): // it went with something else, or before
@@ -92,6 +96,23 @@ func (p *Plan) one(ctx context.Context, d *Deletion) error {
 	}
 	d.State = Planned
 	return fmt.Errorf("%s: %w", d, err)
+}
+
+// unmoved is an error when a tag that is to go names something else than in the plan:
+// it is somebody's by now.
+func (p *Plan) unmoved(ctx context.Context, d *Deletion) error {
+	if d.Tag == "" {
+		return nil
+	}
+	now, err := p.client.Digest(ctx, d.at, d.Tag)
+	if err == nil && now != d.Digest {
+		return pushedMeanwhile(d.at, d.Tag)
+	}
+	return err
+}
+
+func pushedMeanwhile(at auth.Repository, tag string) error {
+	return auth.Classed(errdefs.ErrAborted, "%s:%s has been pushed meanwhile; run the same command again", at, tag)
 }
 
 // deletesNone reports whether a registry refuses to delete such things at all:
@@ -131,7 +152,7 @@ func (p *Plan) unchanged(ctx context.Context, at auth.Repository) error {
 				case errdefs.IsNotFound(err):
 					return nil
 				case err == nil && (!ok || now != planned):
-					return auth.Classed(errdefs.ErrAborted, "%s:%s has been pushed meanwhile; run the same command again", at, tag)
+					return pushedMeanwhile(at, tag)
 				}
 				return err
 			})

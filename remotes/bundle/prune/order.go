@@ -88,10 +88,14 @@ func few(list []string) string {
 // beginning of some calendar, which says nothing about when they were made.
 var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// skew is how far clocks may be apart. What was made later was made by a clock
+// that is wrong, and would be the newest for ever.
+const skew = 24 * time.Hour
+
 // parseCreated reads a time, as RFC 3339; zero when it says none.
-func parseCreated(text string) time.Time {
+func (r *reader) parseCreated(text string) time.Time {
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.Before(earliest) {
+	if err != nil || t.Before(earliest) || !r.now.IsZero() && t.After(r.now.Add(skew)) {
 		return time.Time{}
 	}
 	return t

@@ -27,7 +27,8 @@ type Options struct {
 	// KeepTags are patterns of path.Match. Releases with such a tag are kept,
 	// and do not count.
 	KeepTags []string
-	// Now is the time for Older.
+	// Now is the time for Older. Releases that say a later time do not say when
+	// they were made. Zero when it is not known.
 	Now time.Time
 }
 
@@ -43,7 +44,7 @@ func (o Options) Check() error {
 		return usage.Optionf("keep", " and --older exclude each other")
 	}
 	for _, pattern := range o.KeepTags {
-		if _, err := path.Match(pattern, ""); err != nil {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" { // such as a variable that is not set
 			return usage.Optionf("keep-tag", " %q: is not a pattern", pattern)
 		}
 	}
@@ -139,7 +140,7 @@ func New(ctx context.Context, client *registry.Client, parent auth.Repository, o
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	r := newReader(client, parent)
+	r := newReader(client, parent, o.Now)
 	trees, err := r.tagged(ctx, parent)
 	if err != nil {
 		return nil, err

@@ -136,6 +136,8 @@ func TestOrder(t *testing.T) {
 		"one is kept always":           {[]string{"v1", "v2", "main"}, nil, nil, prune.Options{Keep: 1, KeepTags: []string{"m*"}}, "v2 main", prune.ByVersion},
 		"no order is needed":           {[]string{"c", "a", "b"}, nil, nil, prune.Options{Keep: 3}, "a b c", ""},
 		"age":                          {[]string{"c", "a", "b"}, []int{1, 2, 3}, nil, prune.Options{Older: 36 * time.Hour}, "b", prune.ByCreated},
+		"a clock that was wrong":       {[]string{"v1", "v2", "v3"}, []int{28, 2, 3}, nil, prune.Options{Keep: 1}, "v3", prune.ByVersion},
+		"its age":                      {[]string{"v1", "v2", "v3"}, []int{28, 2, 3}, nil, prune.Options{Older: 36 * time.Hour}, "", ""},
 		"age of none":                  {[]string{"v1", "v2", "v3"}, nil, nil, prune.Options{Older: 36 * time.Hour}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,6 +219,9 @@ func TestKept(t *testing.T) {
 		}, false},
 		"the old index, for one above the parent": {func(s *scene, web ocispec.Descriptor, old digest.Digest) {
 			s.Tag("org/app", "nested-0123456789ab", old)
+		}, false},
+		"its digest as a tag": {func(s *scene, web ocispec.Descriptor, _ digest.Digest) {
+			s.Tag("org/app/web", "sha256-"+web.Digest.Encoded(), web.Digest)
 		}, false},
 		"what refers to it, with a tag": {func(s *scene, web ocispec.Descriptor, _ digest.Digest) {
 			s.Tag("org/app/web", "signature", s.Referrer("org/app/web", web, "application/vnd.test.signature").Digest)
@@ -407,6 +412,55 @@ func TestPushedMeanwhile(t *testing.T) {
 		t.Error(err)
 	}
 	s.complete("org/app:v3")
+}
+
+// TestCopiesInTheParent: what a carrier's index finds in the parent stays, though an older release, an anchor, brought it
+// there.
+func TestCopiesInTheParent(t *testing.T) {
+	s := newScene(t)
+	web := s.image("org/app", "web", "")
+	s.Tag("org/app", "v1", s.Index("org/app", registrytest.Member(web, "web")).Digest)
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{registrytest.Member(web, "web")}, Annotations: map[string]string{"release": "v2"}}
+	index.SchemaVersion = 2
+	body := clienttest.Encode(index)
+	carrier, data, err := nested.NewCarrier(s.PutBlob("org/app", index.MediaType, body), body)
+	clienttest.NoError(t, err)
+	s.PutBlob("org/app", ocispec.MediaTypeEmptyJSON, []byte("{}"))
+	s.Put("org/app", carrier.MediaType, data, "v2")
+	s.complete("org/app:v2")
+	s.prune(prune.Options{Keep: 1})
+	if got := clienttest.Must(s.client.Tags(t.Context(), s.parent)); !slices.Equal(got, []string{"v2"}) {
+		t.Errorf("tags %q", got)
+	}
+	s.complete("org/app:v2")
+}
+
+// TestTagMovedMeanwhile: a tag that is somebody else's by the time that it would be deleted stays, also where no
+// manifest of its repository goes.
+func TestTagMovedMeanwhile(t *testing.T) {
+	for name, tag := range map[string]string{"of a release that is kept": "v1", "of a member that is kept": "base"} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.release("v1", "")
+			old := clienttest.Must(s.client.Digest(t.Context(), s.parent, "v1"))
+			s.release("v2", "")
+			repository, moved := "org/app", clienttest.Must(s.client.Digest(t.Context(), s.parent, "v2"))
+			if tag == "v1" {
+				s.Tag("org/app", "nested-0123456789ab", old)
+			} else {
+				repository, tag, moved = "org/app/base", "nested-"+old.Encoded()[:12], s.image("org/app/base", "other", "").Digest
+			}
+			plan := clienttest.Must(s.plan(prune.Options{Keep: 1}))
+			s.Tag(repository, tag, moved)
+			err := plan.Delete(t.Context(), func(prune.Deletion) error { return nil })
+			if !errdefs.IsAborted(err) || !strings.Contains(err.Error(), tag+" has been pushed meanwhile") {
+				t.Error(err)
+			}
+			if got := clienttest.Must(s.client.Digest(t.Context(), clienttest.Repository(t, s.Host()+"/"+repository), tag)); got != moved {
+				t.Errorf("%s names %s", tag, got)
+			}
+		})
+	}
 }
 
 // TestReferrers: what refers to a member goes with it, and stays with it.

@@ -51,14 +51,15 @@ type entry struct {
 type reader struct {
 	client *registry.Client
 	parent auth.Repository
+	now    time.Time // nothing was made later; zero for unknown
 	trees  flight.Once[stored, *tree]
 	times  flight.Once[digest.Digest, time.Time] // of configs
 
 	tags map[auth.Repository]map[string]digest.Digest // of the repositories that were read
 }
 
-func newReader(client *registry.Client, parent auth.Repository) *reader {
-	return &reader{client: client, parent: parent, tags: map[auth.Repository]map[string]digest.Digest{}}
+func newReader(client *registry.Client, parent auth.Repository, now time.Time) *reader {
+	return &reader{client: client, parent: parent, now: now, tags: map[auth.Repository]map[string]digest.Digest{}}
 }
 
 // tagged reads what each tag of a repository names. Only the parent has to have
@@ -248,7 +249,7 @@ func (t *tree) add(s stored, e *entry) {
 
 // createdOf is when a release was made; zero when it does not say so.
 func (r *reader) createdOf(ctx context.Context, t *tree) (time.Time, error) {
-	if created := parseCreated(t.created); !created.IsZero() {
+	if created := r.parseCreated(t.created); !created.IsZero() {
 		return created, nil
 	}
 	var latest time.Time
@@ -267,7 +268,7 @@ func (r *reader) createdOf(ctx context.Context, t *tree) (time.Time, error) {
 			if json.Unmarshal(data, &image) != nil {
 				return time.Time{}, nil // it says nothing
 			}
-			return parseCreated(image.Created), nil
+			return r.parseCreated(image.Created), nil
 		})
 		if err != nil {
 			return latest, err

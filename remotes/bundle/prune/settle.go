@@ -118,7 +118,7 @@ func (s *settling) goesTag(at auth.Repository, tag string, t *tree) bool {
 	if isRelease(tag) {
 		return at == s.parent && slices.ContainsFunc(s.removed, func(r *tree) bool { return r.root == t.root })
 	}
-	if subject, refers := oci.SubjectOfTag(tag); refers {
+	if subject, refers := oci.SubjectOfTag(tag); refers && subject != t.root.digest { // or somebody keeps content by its own digest
 		return s.gone[stored{at, subject}]
 	}
 	owns := false // of the indexes with that short digest all have to go
@@ -157,6 +157,9 @@ func (s *settling) kept() map[stored]bool {
 			}
 			for c := range t.names {
 				kept[c] = true
+				for _, above := range c.at.Above(t.root.at) { // whatever carries the index: it may be found there, too
+					kept[stored{above, c.digest}] = true
+				}
 			}
 		}
 	}
