@@ -72,13 +72,14 @@ func (n *doctorNode) diagnose(t *testing.T) (results map[string]string, code int
 }
 
 // TestDoctorAgrees: of each program the doctor says that it pulls if it does, and that it does not if it does not: with
-// other certificates, another mirror before the gateway, a member that is denied, and no gateway.
+// other certificates, files that the program refuses, another mirror before the gateway, a member that is denied, and no gateway.
 func TestDoctorAgrees(t *testing.T) {
 	needs(t, "linux", "root", "nestctl", "skopeo", "containerd", "buildkitd", "buildctl", "runc")
 	privately(t, func(t *testing.T, _ string) {
 		n := startDoctorNode(t)
 		stranger, err := config.NewCertificates(n.gateway.address, time.Now())
 		must(t, err)
+		hosts := filepath.Join(config.ContainerdCerts, n.host, "hosts.toml")
 		key := onlyFile(t, "/etc/nested/tls/buildkit/nested-*.key")
 		for _, test := range []struct {
 			name  string
@@ -87,6 +88,8 @@ func TestDoctorAgrees(t *testing.T) {
 		}{
 			{"well", nil, nil},
 			{"containerd's certificate", map[string]string{n.gateway.client: string(stranger.Client)}, []string{"containerd"}},
+			{"the CA of another mirror of containerd's", map[string]string{hosts: readText(t, hosts) + "[host.\"https://mirror.test\"]\nca = \"gone.pem\"\n"}, []string{"containerd"}},
+			{"podman's short names", map[string]string{"/etc/containers/registries.conf.d/zzzz.conf": "short-name-mode = \"strict\"\n"}, []string{"containers"}},
 			{"another mirror of podman's", map[string]string{"/etc/containers/registries.conf.d/zzzz.conf": fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", n.host)}, []string{"containers"}},
 			{"buildkitd's key", map[string]string{key: "x"}, []string{"buildkit"}},
 			{"a member is denied", map[string]string{n.logins: "{}"}, []string{"containerd", "containers", "buildkit"}},

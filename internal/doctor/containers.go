@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/registriesconf"
 	"github.com/nestedoci/nested/remotes/gateway"
@@ -36,12 +37,22 @@ func (d *doctor) checkContainers(context.Context) []Problem {
 	}
 	changed, err := node.CheckContainers(d.Root)
 	if err != nil {
-		return problemsOf(err, "run nestctl doctor as root")
+		return problemsOf(err, "correct it, or run nestctl doctor as root")
 	}
-	for _, path := range changed {
+	for _, path := range slices.DeleteFunc(changed, d.followsHosts) {
 		all = append(all, Problem{path + " is not what follows from the files in " + registriesconf.Dir + ", which have changed since it was installed", "nestctl install, then " + d.reload()})
 	}
 	return all
+}
+
+// followsHosts reports whether a hosts.toml of the gateway's is not what follows
+// from another program's, of which [doctor.checkUpstream] says that it has changed.
+func (d *doctor) followsHosts(path string) bool {
+	dir := filepath.Dir(path)
+	return filepath.Dir(dir) == filepath.Clean(d.config.Gateway.HostsDir) && slices.ContainsFunc(d.config.Gateway.Registries, func(registry string) bool {
+		_, _, changed := d.upstreamOf(registry)
+		return changed != "" && slices.Contains(config.HostDirs(registry), filepath.Base(dir))
+	})
 }
 
 // checkMirror checks that the gateway is the first mirror of a registry.

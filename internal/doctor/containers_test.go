@@ -14,6 +14,16 @@ import (
 	"github.com/nestedoci/nested/internal/registriesconf"
 )
 
+// TestDoctorSaysOnceWhatHasChanged: a hosts.toml of containerd's that was changed is no change of podman's files.
+func TestDoctorSaysOnceWhatHasChanged(t *testing.T) {
+	n, _ := everything(t)
+	hosts := config.ContainerdCerts + "/reg.test/hosts.toml"
+	n.Put(map[string]string{hosts: string(n.Read(hosts)) + "[host.\"https://mirror.test\"]\n"})
+	if out := n.look(); strings.Count(out, "problem: ") != 1 || !strings.HasPrefix(out, "problem: "+hosts+" was changed since it was installed") {
+		t.Error(out)
+	}
+}
+
 // TestDoctorChecksContainers: what makes podman and its like pass the gateway by, with nothing of containerd's on the node.
 func TestDoctorChecksContainers(t *testing.T) {
 	site, dropIn := registriesconf.DropIn("50-site.conf"), registriesconf.DropIn("zzz-nested.conf")

@@ -249,6 +249,17 @@ func TestDoctorNamesProblemAndFix(t *testing.T) {
 			want: "problem: /etc/nested/certs.d/reg.test/hosts.toml:1:*: the gateway does not reach reg.test without it; fix: correct it, then systemctl reload nested-gateway"},
 		{name: "not in it", spoil: func(n *machine) { n.Put(map[string]string{reg + "hosts.toml": "server = \"https://reg.test\"\n"}) },
 			want: "problem: " + reg + `hosts.toml: the gateway, [host."https://ADDRESS"], is not in it; fix: nestctl install --mode node*`},
+		{name: "another host's CA missing", spoil: func(n *machine) {
+			n.Put(map[string]string{reg + "hosts.toml": string(n.Read(reg+"hosts.toml")) + "[host.\"https://mirror.test\"]\n  ca = \"/etc/mirror.pem\"\n"})
+		}, want: "problem: " + reg + "hosts.toml names /etc/mirror.pem: no such file or directory; containerd pulls nothing with it; fix: put it right, or take it out of " + reg + "hosts.toml", other: true},
+		{name: "a second client that is none", spoil: func(n *machine) {
+			n.Put(map[string]string{reg + "second.pem": "x"})
+			n.Edit(reg+"hosts.toml", "  client = ", "  client = [\"second.pem\"]\n  # ")
+			n.Edit(reg+"hosts.toml", "[\"second.pem\"]", "[\""+filepath.Base(n.one(reg+"nested-*.pem"))+"\", \"second.pem\"]")
+		}, want: "problem: " + reg + "hosts.toml names second.pem: tls: *; containerd pulls nothing with it; fix: *"},
+		{name: "a CA of the registry that is none", spoil: func(n *machine) {
+			n.Put(map[string]string{reg + "ca.crt": "x", reg + "hosts.toml": "ca = \"ca.crt\"\n" + string(n.Read(reg+"hosts.toml"))})
+		}, want: "problem: " + reg + "hosts.toml names ca.crt: has no certificate; *", other: true},
 		{name: "override_path", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  override_path = true\n  ca =") },
 			want: "problem: " + reg + `hosts.toml: * has override_path, so that requests come without /v2 and the gateway does not know them; fix: remove override_path`},
 		{name: "skip_verify", spoil: func(n *machine) { n.Edit(reg+"hosts.toml", "  ca =", "  skip_verify = true\n  ca =") },

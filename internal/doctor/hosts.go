@@ -3,6 +3,8 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -125,7 +127,54 @@ func (d *doctor) checkHostsOf(registry, path string) []Problem {
 	if url := d.host().URL(); len(hosts.Hosts) > 0 && d.isGateway(hosts.Hosts[0]) && hosts.Hosts[0].SkipVerify {
 		all = append(all, Problem{fmt.Sprintf("%s: [host.%q] has skip_verify, so that any process on the node can pretend to be the gateway", path, url), "remove skip_verify"})
 	}
+	all = append(all, d.stops(certs, registry, d.checkNamed(path, hosts)...)...)
 	return append(all, d.stops(certs, registry, d.checkFirst(path, hosts)...)...)
+}
+
+// checkNamed checks the files that a hosts.toml names, apart from the gateway's
+// own, which [doctor.read] does. containerd and Docker Engine pull nothing at all
+// from the registry when there is one that they cannot use.
+func (d *doctor) checkNamed(path string, hosts config.Hosts) (all []Problem) {
+	spoiled := func(name, why string) {
+		all = append(all, Problem{fmt.Sprintf("%s names %s: %s; %s pulls nothing with it", path, name, why, d.programAt(filepath.Dir(filepath.Dir(path)))),
+			"put it right, or take it out of " + path})
+	}
+	read := func(name string) []byte {
+		data, err := os.ReadFile(d.at(beside(path, name)))
+		if err != nil {
+			spoiled(name, reason(err))
+		}
+		return data
+	}
+	for i, h := range append(slices.Clone(hosts.Hosts), hosts.Server) {
+		if i == 0 && d.isGateway(h) {
+			h.CA, h.Client = h.CA[min(1, len(h.CA)):], h.Client[min(1, len(h.Client)):]
+		}
+		for _, name := range h.CA {
+			if data := read(name); data != nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+				spoiled(name, "has no certificate")
+			}
+		}
+		for _, pair := range h.Client {
+			certificate := read(pair[0])
+			key := certificate
+			if pair[1] != "" {
+				key = read(pair[1])
+			}
+			if _, err := tls.X509KeyPair(certificate, key); err != nil && certificate != nil && key != nil {
+				spoiled(pair[0], err.Error())
+			}
+		}
+	}
+	return all
+}
+
+// beside is the path of a file that a hosts.toml names.
+func beside(hosts, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(hosts), name)
 }
 
 // programAt is the program that uses a directory of hosts.toml files.
@@ -196,9 +245,7 @@ func (d *doctor) pairOf(hosts string) (*pair, []Problem) {
 // is in the certificate's file.
 func (d *doctor) read(p *pair, ca string, client [2]string) (missing []Problem) {
 	read := func(path string) (string, []byte) {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(p.hosts), path)
-		}
+		path = beside(p.hosts, path)
 		data, err := os.ReadFile(d.at(path))
 		if err != nil {
 			missing = append(missing, Problem{fmt.Sprintf("%s, which %s needs: %s", path, p.hosts, reason(err)), d.installCommand()})

@@ -89,7 +89,8 @@ func readAll(d Disk, paths []string) ([]File, error) {
 }
 
 // find lists the files: a main file, then the drop-ins by their names.
-func find(d Disk) (paths []string, err error) {
+func find(d Disk) ([]string, error) {
+	var paths []string
 	for _, main := range mains() {
 		data, err := d.Data(main)
 		if err != nil {
