@@ -37,7 +37,7 @@ func TestArchitecture(t *testing.T) {
 func declared(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	for _, root := range []string{".", "../internal", "../config", "../plugin", "../cmd"} {
+	for _, root := range []string{".", "../internal", "../config", "../plugin", "../cmd", "../integration"} {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" {
 				return err
