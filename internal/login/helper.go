@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"regexp"
 	"time"
+	"unicode/utf8"
 
 	"github.com/docker/docker-credential-helpers/client"
 	"github.com/docker/docker-credential-helpers/credentials"
@@ -29,6 +29,9 @@ func (h helper) String() string { return "docker-credential-" + string(h) }
 
 // store gives a credential to the helper, under a server's name.
 func (h helper) store(ctx context.Context, server string, c auth.Credential) error {
+	if !utf8.ValidString(string(c.Password)) { // JSON would change it
+		return fmt.Errorf("credential helper %s: cannot keep a password that is not UTF-8", h)
+	}
 	creds := credentials.Credentials{ServerURL: server, Username: c.Username, Secret: string(c.Password)}
 	if c.IdentityToken != "" {
 		creds.Username, creds.Secret = "<token>", string(c.IdentityToken)
@@ -89,11 +92,25 @@ func (p *program) Output() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, helperTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, p.args...)
-	var out bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Env, cmd.WaitDelay = p.input, &out, os.Environ(), time.Second
+	var out output
+	cmd.Stdin, cmd.Stdout, cmd.Env, cmd.WaitDelay = p.input, &out, auth.HelperEnvironment(), time.Second
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // an agent of the helper still holds its output
 	}
-	return out.Bytes(), err
+	return out.taken.Bytes(), err
+}
+
+// maxOutput bounds what a helper writes: a credential, or that there is none.
+const maxOutput = 64 << 10
+
+// output is what a helper writes. The buffer is not embedded: its ReadFrom would accept
+// what Write refuses.
+type output struct{ taken bytes.Buffer }
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.taken.Len()+len(p) > maxOutput {
+		return 0, io.ErrShortWrite
+	}
+	return o.taken.Write(p)
 }

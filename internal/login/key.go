@@ -59,10 +59,7 @@ func (k Key) String() string {
 
 // is reports whether a key of a file is this one, in any spelling.
 func (k Key) is(spelling string) bool {
-	host, path, _ := auth.SplitKey(spelling)
-	if path == "v1" || path == "v2" {
-		path = ""
-	}
+	host, path, _ := auth.SplitKey(spelling) // without a scheme, /v2 is a repository
 	return host == k.own.Host() && path == k.path
 }
 

@@ -78,6 +78,7 @@ func TestKeys(t *testing.T) {
 		"reg.test/org/app":             {"reg.test/org/app", "reg.test/org/app/web", "reg.test/org/apps"},
 		"docker.io":                    {hub, "docker.io/library/a", "reg.test/a"},
 		"https://index.docker.io/v1/":  {hub, "docker.io/library/a", "reg.test/a"},
+		"reg.test/v2":                  {"reg.test/v2", "reg.test/v2/app", "other.test/v2"},
 		"registry-1.docker.io/library": {"docker.io/library", "docker.io/library/a", "docker.io/other/a"},
 	} {
 		t.Run(strings.ReplaceAll(s, "/", "_"), func(t *testing.T) {
@@ -130,6 +131,27 @@ func TestFile(t *testing.T) {
 	had, _, err := keyOf(t, "none.test").Erase(t.Context())
 	if now, _ := os.ReadFile(link); had || err != nil || string(now) != want {
 		t.Errorf("%t, %v: %s", had, err, now)
+	}
+}
+
+// TestOtherKeysStay: a key of a repository that has the API's name is no spelling of the registry's.
+func TestOtherKeysStay(t *testing.T) {
+	inConfig(t, "")
+	noError(t, login(t, "reg.test/v2"), login(t, "reg.test"))
+	if got := found(t, "reg.test/v2/app"); got != "password of reg.test/v2" {
+		t.Errorf("%q", got)
+	}
+	if _, _, err := keyOf(t, "reg.test").Erase(t.Context()); err != nil || found(t, "reg.test/v2/app") != "password of reg.test/v2" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestKeysTwice: of keys that a file has twice the last counts, when it is written, too.
+func TestKeysTwice(t *testing.T) {
+	inConfig(t, `{"auths":{"reg.test":{"auth":"YTpi"}},"auths":{"reg.test":{"auth":"YTpi"},"reg.test":{"auth":"YTpj"}}}`)
+	noError(t, login(t, "reg.test"))
+	if got := found(t, "reg.test/app"); got != "password of reg.test" {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -74,9 +74,10 @@ func (o object) inner(key string) (object, error) {
 	return parseObject(o[i].value)
 }
 
-// set replaces the value of the member of exactly that key, or adds one.
+// set replaces the value of the member of exactly that key, of several the last, or
+// adds one.
 func (o *object) set(key string, value json.RawMessage) {
-	for i := range *o {
+	for i := range slices.Backward(*o) {
 		if (*o)[i].key == key {
 			(*o)[i].value = value
 			return

@@ -171,7 +171,7 @@ func (p executable) execute(ctx context.Context, timeout time.Duration, interact
 	defer cancel()
 	out := &boundedBuffer{full: cancel}
 	cmd := exec.CommandContext(ctx, p.path, p.args...)
-	cmd.Stdin, cmd.Stdout, cmd.Env = p.input, out, append(helperEnvironment(), p.env...)
+	cmd.Stdin, cmd.Stdout, cmd.Env = p.input, out, append(HelperEnvironment(), p.env...)
 	cmd.WaitDelay = time.Second
 	isolate(cmd, interactive)
 	err := runGroup(cmd)
@@ -197,8 +197,8 @@ func (p executable) execute(ctx context.Context, timeout time.Duration, interact
 	return out.taken.Bytes(), fmt.Sprintf("it exited with status %d; run it by hand: %s", exit.ExitCode(), p.byHand)
 }
 
-// helperEnvironment is our own without the one variable that holds secrets.
-func helperEnvironment() []string {
+// HelperEnvironment is our own without the one variable that holds secrets.
+func HelperEnvironment() []string {
 	env := os.Environ()
 	kept := env[:0]
 	for _, v := range env {
