@@ -17,11 +17,7 @@ import (
 
 // addBuildKit is the command that prints what makes buildkitd use the gateway.
 func (d *doctor) addBuildKit() string {
-	o := d.installation
-	if !o.Names(node.BuildKit) {
-		o.For = append(slices.Clone(o.For), node.BuildKit)
-	}
-	return o.Command() + " prints what to add; restart buildkitd"
+	return d.installFor(node.BuildKit) + " prints what to add; restart buildkitd"
 }
 
 // checkBuildKit looks at buildkitd's configuration. That buildkitd does not use

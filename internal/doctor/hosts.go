@@ -110,6 +110,15 @@ func (d *doctor) edited(path string, text []byte) bool {
 // registries.
 func (d *doctor) installCommand(more ...string) string { return d.installation.Command(more...) }
 
+// installFor is the command that repeats the installation, for a program, too.
+func (d *doctor) installFor(program string) string {
+	o := d.installation
+	if !o.Names(program) {
+		o.For = append(slices.Clone(o.For), program)
+	}
+	return o.Command()
+}
+
 func (d *doctor) checkHostsOf(registry, path string) []Problem {
 	certs := filepath.Dir(filepath.Dir(path))
 	text, err := os.ReadFile(d.at(path))

@@ -159,7 +159,7 @@ func (d *doctor) rowsOfOthers(ref auth.Reference) []Row {
 	}
 	var all []Row
 	for _, f := range found {
-		next := Problem{"", "nestctl install --for " + f.Name}
+		next := Problem{"", d.installFor(f.Name)}
 		if f.Unfit != nil {
 			next = problemsOf(f.Unfit, "")[0]
 			next.What = ": " + next.What

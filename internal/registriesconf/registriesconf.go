@@ -214,7 +214,7 @@ func (r Registry) Of(registry string) (Registry, error) {
 		}
 		e.Location += rest
 		if _, err := auth.ParseRepository(e.Location + "/x"); err != nil {
-			return r, fmt.Errorf("%s: location %s of %s: must be host[:port][/path]", r.File, sanitize.Quote(e.Location), registry)
+			return r, fmt.Errorf("%s: location %s of %s: must be host[:port][/path]; correct it, or give %[3]s a table of its own", r.File, sanitize.Quote(e.Location), registry)
 		}
 	}
 	return r, nil

@@ -123,7 +123,7 @@ credential-helpers = ["containers-auth.json", "h"]
 "gone" = ""
 `})
 	r, _ := Merge(parse(t, [2]string{"f", table + `prefix = "reg"` + "\nlocation = \"Not A Host\""})).Find("reg")
-	if _, err := r.Of("reg"); err == nil || !strings.HasPrefix(err.Error(), "f: ") {
+	if _, err := r.Of("reg"); err == nil || !strings.HasPrefix(err.Error(), "f: ") || !strings.HasSuffix(err.Error(), "; correct it, or give reg a table of its own") {
 		t.Errorf("a bad location: %v", err)
 	}
 }
