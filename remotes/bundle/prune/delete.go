@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nestedoci/nested/remotes/auth"
@@ -91,8 +92,10 @@ func (p *Plan) one(ctx context.Context, d *Deletion) error {
 		return nil
 	case errdefs.IsNotImplemented(err):
 		err = fmt.Errorf("%w; the registry has to be configured to delete (distribution: storage.delete.enabled)", err)
+	case err == nil && d.Tag != "" && !d.goes:
+		return stillThere(ctx, p.client, d.at, d.Tag, d.Digest)
 	case err == nil:
-		return p.stillThere(ctx, d)
+		return nil
 	}
 	d.State = Planned
 	return fmt.Errorf("%s: %w", d, err)
@@ -122,15 +125,12 @@ func deletesNone(err error) bool {
 	return errdefs.IsNotImplemented(err) || ok && status.StatusCode == http.StatusBadRequest
 }
 
-// stillThere is an error when a registry has deleted, with a tag, what that named
-// and what was to stay. It keeps the harm to one manifest.
-func (p *Plan) stillThere(ctx context.Context, d *Deletion) error {
-	if d.Tag == "" || d.goes {
-		return nil
-	}
-	_, err := p.client.Digest(ctx, d.at, d.Digest.String())
+// stillThere is an error when a registry has deleted, with a tag, what that named and
+// what was to stay. It keeps the harm to one manifest.
+func stillThere(ctx context.Context, client *registry.Client, at auth.Repository, tag string, named digest.Digest) error {
+	_, err := client.Digest(ctx, at, named.String())
 	if errdefs.IsNotFound(err) {
-		return fmt.Errorf("%s: the registry has deleted %s, which the tag named, with the tag; push it again, and do not prune here", d, d.Digest)
+		return fmt.Errorf("%s:%s: the registry has deleted %s, which the tag named, with the tag; push it again, and delete no tags here", at, tag, named)
 	}
 	return err
 }

@@ -389,10 +389,40 @@ func TestRegistriesThatDoNot(t *testing.T) {
 		s.Intercept(s.Deletes())
 		plan := clienttest.Must(s.plan(prune.Options{Keep: 1}))
 		err := plan.Delete(t.Context(), func(prune.Deletion) error { return nil })
-		if err == nil || !strings.Contains(err.Error(), "do not prune here") {
+		if err == nil || !strings.Contains(err.Error(), "delete no tags here") {
 			t.Error(err)
 		}
 	})
+}
+
+// TestUnprotectWhereTagsAreManifests: a registry that deletes a member with the tag that protected it is noticed at the
+// first one.
+func TestUnprotectWhereTagsAreManifests(t *testing.T) {
+	s := newScene(t)
+	s.release("v1", "")
+	s.ResetIntercepts()
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		q := registrytest.Describe(r)
+		if q.Method != http.MethodDelete {
+			return false
+		}
+		d, err := s.client.Digest(t.Context(), clienttest.Repository(t, s.Host()+"/"+q.Repository), q.Reference)
+		if err != nil {
+			return false
+		}
+		s.Delete(q.Repository, d)
+		w.WriteHeader(http.StatusAccepted)
+		return true
+	})
+	b, err := bundle.Open(t.Context(), nested.New(s.client, nested.Options{Complete: true}), clienttest.Must(auth.ParseReference(s.Host()+"/org/app:v1")))
+	clienttest.NoError(t, err)
+	err = prune.Unprotect(t.Context(), b, s.client, false, func(auth.Repository, string) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "delete no tags here") {
+		t.Error(err)
+	}
+	if n := s.Count(registrytest.Method(http.MethodDelete)); n != 1 {
+		t.Errorf("%d deletions", n)
+	}
 }
 
 // TestPushedMeanwhile: a release that comes between the plan and the deletions keeps what it names.

@@ -62,10 +62,9 @@ func ownEntries(root *bundle.Node) []*bundle.Node {
 
 // deleteTag deletes a tag, or looks whether it exists. The class of the error is
 // errdefs.ErrNotFound when it does not.
-func deleteTag(ctx context.Context, client *registry.Client, at auth.Repository, tag string, dryRun bool) (err error) {
-	if dryRun {
-		_, err = client.Digest(ctx, at, tag)
-	} else {
+func deleteTag(ctx context.Context, client *registry.Client, at auth.Repository, tag string, dryRun bool) error {
+	named, err := client.Digest(ctx, at, tag)
+	if err == nil && !dryRun {
 		err = client.Delete(ctx, at, "manifests/"+tag)
 	}
 	switch {
@@ -73,6 +72,8 @@ func deleteTag(ctx context.Context, client *registry.Client, at auth.Repository,
 		return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", tag, err)
 	case err != nil:
 		return fmt.Errorf("tag %s: %w", tag, err)
+	case dryRun:
+		return nil
 	}
-	return nil
+	return stillThere(ctx, client, at, tag, named)
 }
