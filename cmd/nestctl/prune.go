@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,8 +76,13 @@ func (o *pruneOptions) run(cmd *cobra.Command, arg string) (err error) {
 		err = plan.Follow(cmd.Context(), o.dryRun, func(string) error { return nil })
 		return errors.Join(sanitize.WriteJSON(cmd.OutOrStdout(), plan), err) // of what was done before an error, too
 	}
-	return plan.Follow(cmd.Context(), o.dryRun, func(line string) error {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), sanitize.Text(line))
+	return plan.Follow(cmd.Context(), o.dryRun, linesTo(cmd.OutOrStdout()))
+}
+
+// linesTo prints lines.
+func linesTo(out io.Writer) func(string) error {
+	return func(line string) error {
+		_, err := fmt.Fprintln(out, sanitize.Text(line))
 		return err
-	})
+	}
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/prune"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -22,7 +20,8 @@ func newIndexUnprotect(s *settings) *cobra.Command {
 		Short: "Delete the tags that keep an index's members from the registry's clean-up",
 		Long: `Delete the tags nested-<short digest of the index> in the members' repositories,
 for an index that is retired. When its tag has moved, name it by digest:
-registry/org/app@sha256:... Other tags of the members stay.`,
+registry/org/app@sha256:... Other tags of the members stay, and those that keep
+what another index with a tag names without such tags of its own.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0])
@@ -35,11 +34,7 @@ registry/org/app@sha256:... Other tags of the members stay.`,
 			}
 			b, err := bundle.Open(cmd.Context(), nested.New(client, nested.Options{Complete: true}), ref)
 			if err == nil {
-				says := map[bool]string{true: "would delete", false: "deleted"}[dryRun]
-				err = prune.Unprotect(cmd.Context(), b, client, dryRun, func(at auth.Repository, tag string) error {
-					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s:%s\n", says, at, tag)
-					return err
-				})
+				err = prune.Unprotect(cmd.Context(), b, client, dryRun, linesTo(cmd.OutOrStdout()))
 			}
 			return errors.Join(err, closeAll())
 		},

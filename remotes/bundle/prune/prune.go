@@ -145,17 +145,25 @@ func New(ctx context.Context, client *registry.Client, parent auth.Repository, o
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Parent: parent.String(), Kept: []Release{}, Removed: []Release{}, Deletions: []Deletion{}, client: client, parent: parent, tags: r.tags}
+	plan := newPlan(r)
 	removed, err := plan.choose(ctx, r, trees, o)
 	if err != nil || len(removed) == 0 {
 		return plan, err
 	}
-	s := newSettling(r, trees, removed)
+	return plan, plan.remove(ctx, newSettling(r, trees, removed))
+}
+
+func newPlan(r *reader) *Plan {
+	return &Plan{Parent: r.parent.String(), Kept: []Release{}, Removed: []Release{}, Deletions: []Deletion{}, client: r.client, parent: r.parent, tags: r.tags}
+}
+
+// remove plans what goes.
+func (p *Plan) remove(ctx context.Context, s *settling) (err error) {
 	if err = s.settle(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	plan.Deletions, err = s.deletions(ctx)
-	return plan, err
+	p.Deletions, err = s.deletions(ctx)
+	return err
 }
 
 // choose divides the releases of the parent.

@@ -416,7 +416,7 @@ func TestUnprotectWhereTagsAreManifests(t *testing.T) {
 	})
 	b, err := bundle.Open(t.Context(), nested.New(s.client, nested.Options{Complete: true}), clienttest.Must(auth.ParseReference(s.Host()+"/org/app:v1")))
 	clienttest.NoError(t, err)
-	err = prune.Unprotect(t.Context(), b, s.client, false, func(auth.Repository, string) error { return nil })
+	err = prune.Unprotect(t.Context(), b, s.client, false, func(string) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "delete no tags here") {
 		t.Error(err)
 	}

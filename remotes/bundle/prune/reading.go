@@ -49,11 +49,12 @@ type entry struct {
 
 // reader reads what tags name, each content once.
 type reader struct {
-	client *registry.Client
-	parent auth.Repository
-	now    time.Time // nothing was made later; zero for unknown
-	trees  flight.Once[stored, *tree]
-	times  flight.Once[digest.Digest, time.Time] // of configs
+	client   *registry.Client
+	parent   auth.Repository
+	untagged bool      // the parent need not have tags
+	now      time.Time // nothing was made later; zero for unknown
+	trees    flight.Once[stored, *tree]
+	times    flight.Once[digest.Digest, time.Time] // of configs
 
 	tags map[auth.Repository]map[string]digest.Digest // of the repositories that were read
 }
@@ -63,10 +64,10 @@ func newReader(client *registry.Client, parent auth.Repository, now time.Time) *
 }
 
 // tagged reads what each tag of a repository names. Only the parent has to have
-// tags.
+// tags, unless untagged says otherwise.
 func (r *reader) tagged(ctx context.Context, at auth.Repository) (map[string]*tree, error) {
 	tags, err := r.client.Tags(ctx, at)
-	if errdefs.IsNotFound(err) && at != r.parent {
+	if errdefs.IsNotFound(err) && (at != r.parent || r.untagged) {
 		tags, err = nil, nil
 	}
 	if err != nil {
