@@ -76,7 +76,7 @@ interrupted pull, run the command again: what has arrived is not fetched again.`
 	f.StringVarP(&o.namespace, "namespace", "n", cmp.Or(os.Getenv("CONTAINERD_NAMESPACE"), "default"), "containerd's namespace, or CONTAINERD_NAMESPACE")
 	f.StringVar(&o.snapshotter, "snapshotter", os.Getenv("CONTAINERD_SNAPSHOTTER"), "containerd's snapshotter, or CONTAINERD_SNAPSHOTTER (default: the daemon's)")
 	f.BoolVar(&o.noUnpack, "no-unpack", false, "do not unpack images in containerd")
-	f.BoolVar(&o.memberRecords, "member-records", false, "make make image records of members also in the namespace "+ctd.KubernetesNamespace)
+	f.BoolVar(&o.memberRecords, "member-records", false, "make image records of members also in the namespace "+ctd.KubernetesNamespace)
 	return c
 }
 

@@ -179,12 +179,14 @@ func afterColon(text []byte, key *yaml.Node, at image) (int, bool) {
 	return i + 1, i < len(text) && text[i] == ':'
 }
 
+// oldBooleans are strings that YAML 1.1, as Helm has it, takes for true and false.
+var oldBooleans = []string{"y", "n", "yes", "no", "on", "off"}
+
 // plain is a value as it may stand in YAML without being taken for something
 // else than a string.
 func plain(text string) string {
 	var value any
-	old := []string{"y", "n", "yes", "no", "on", "off"} // which YAML 1.1, as Helm has it, takes for booleans
-	if err := yaml.Unmarshal([]byte(text), &value); err == nil && value == text && !slices.Contains(old, text) {
+	if err := yaml.Unmarshal([]byte(text), &value); err == nil && value == text && !slices.Contains(oldBooleans, text) {
 		return text
 	}
 	return `"` + text + `"`

@@ -197,6 +197,9 @@ func (s *said) rewrite(e *editor, w wanted, ref, registry string, base []string)
 	if s.merged {
 		return "", fmt.Errorf("image %s: some of its keys are merged (<<) from another image; write them all here, so that it can be pinned", w.image)
 	}
+	if err := s.checkTag(); err != nil {
+		return "", fmt.Errorf("image %s: %w", w.image, err)
+	}
 	if s.global != "" && s.global != host && (s.has(registryKey) || registry != "") {
 		return "", fmt.Errorf("image %s: global.imageRegistry, %s, would replace the registry of its copy; remove it, or set it to %s", w.image, s.global, host)
 	}
@@ -220,6 +223,38 @@ func (s *said) rewrite(e *editor, w wanted, ref, registry string, base []string)
 		s.setDigest(now, digest.Digest(d))
 	}
 	return s.apply(e, now, base[last])
+}
+
+// checkTag refuses a tag without quotes that Helm reads as a number, or as yes
+// or no: of tag: 1.10 a chart makes the image of 1.1, which is another one.
+func (s *said) checkTag() error {
+	for _, key := range tagKeys {
+		if text := s.get(key); text != "" {
+			if read := helmReads(resolved(s.fields[key].value)); read != text {
+				return fmt.Errorf("%s: %s without quotes is %s for Helm; write it in quotes", key, text, read)
+			}
+		}
+	}
+	return nil
+}
+
+// helmReads is how a chart writes a scalar.
+func helmReads(n *yaml.Node) string {
+	if n.Style != 0 { // in quotes, or with a tag of YAML
+		return n.Value
+	}
+	switch n.ShortTag() {
+	case "!!int", "!!float", "!!bool":
+		var value any
+		if n.Decode(&value) == nil {
+			return fmt.Sprint(value)
+		}
+	case "!!str":
+		if slices.Contains(oldBooleans, strings.ToLower(n.Value)) {
+			return fmt.Sprint(slices.Index(oldBooleans, strings.ToLower(n.Value))%2 == 0)
+		}
+	}
+	return n.Value
 }
 
 // setDigest decides which keys get the digest: those that are there, or else

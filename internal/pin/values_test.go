@@ -217,6 +217,33 @@ func TestValuesThatCannotBePinned(t *testing.T) {
 	}
 }
 
+// Helm reads a tag without quotes as YAML says, and what a chart then makes of
+// it may be another image.
+func TestValuesWithTagsThatAreNumbers(t *testing.T) {
+	p := NewPinner([]Bundle{copiesOf(t, map[string]string{
+		"a=a": "quay.io/me/web:1.10", "b=b": "quay.io/me/web:1.1", "c=c": "quay.io/me/hex:0x10", "d=d": "quay.io/me/on:on", "e=e": "quay.io/me/date:2026-11-30", "f=f": "quay.io/me/day:20261130",
+	})}, false)
+	for tag, want := range map[string]string{
+		"web, tag: 1.10":              "values.yaml:1: image quay.io/me/web:1.10: tag: 1.10 without quotes is 1.1 for Helm; write it in quotes",
+		"web, tag: &t 1.10":           "tag: 1.10 without quotes is 1.1 for Helm",
+		"hex, imageTag: 0x10":         "imageTag: 0x10 without quotes is 16 for Helm",
+		"on, tag: on":                 "tag: on without quotes is true for Helm",
+		"web, tag: 1.1":               "",
+		"web, tag: '1.10'":            "",
+		"web, tag: !!str 1.10":        "",
+		"on, tag: 'on'":               "",
+		"date, tag: 2026-11-30":       "",
+		"day, tag: 20261130":          "",
+		"other, tag: 1.10":            "",
+		"web, tag: '', imageTag: 1.1": "",
+	} {
+		_, err := rewritten(t, p, "image: {repository: quay.io/me/"+tag+"}\n")
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v; want %q", tag, err, want)
+		}
+	}
+}
+
 // Aliases in aliases are not followed, however much they would become.
 func TestValuesWithABomb(t *testing.T) {
 	p := NewPinner([]Bundle{chart(t)}, false)

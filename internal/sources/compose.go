@@ -37,8 +37,11 @@ func (o Options) readCompose(t pin.Text) ([]Source, error) {
 		}
 		c := compose{mappings: map[*yaml.Node]*mapping{}}
 		images = append(images, c.images(document.Content[0])...)
-		if c.bad != nil {
+		switch {
+		case c.bad != nil:
 			return nil, at(t, c.bad.Line, fmt.Errorf("the key %s is there twice", sanitize.Quote(c.bad.Value)))
+		case c.elsewhere != nil:
+			return nil, at(t, c.elsewhere.Line, errors.New("images may be in other files, which are not read; name what docker compose config prints"))
 		}
 	}
 	slices.SortFunc(images, func(a, b *yaml.Node) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
@@ -65,6 +68,8 @@ func (o Options) readCompose(t pin.Text) ([]Source, error) {
 type compose struct {
 	mappings map[*yaml.Node]*mapping
 	bad      *yaml.Node // a key that is there twice
+	// elsewhere names another file, whose services and images count for Compose.
+	elsewhere *yaml.Node
 }
 
 // mapping is what is known of a mapping.
@@ -76,12 +81,14 @@ type mapping struct {
 
 // images are the nodes of a document that name images.
 func (c *compose) images(document *yaml.Node) (images []*yaml.Node) {
+	c.elsewhere = c.field(document, "include")
 	services := map[string]*yaml.Node{}
 	c.collect(c.field(document, "services"), services, map[*yaml.Node]bool{})
 	for _, service := range services {
 		if image := c.field(service, "image"); image != nil {
 			images = append(images, image)
 		}
+		c.elsewhere = cmp.Or(c.elsewhere, c.field(c.field(service, "extends"), "file"))
 		volumes := c.field(service, "volumes")
 		if volumes == nil || volumes.Kind != yaml.SequenceNode {
 			continue

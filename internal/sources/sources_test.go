@@ -168,6 +168,8 @@ func TestRefused(t *testing.T) {
 		"a key twice in bake":  {"{\n\"web\":{\"image.name\":\"a\"},\n\"web\":{}}", "", `the key "web" is there twice`},
 		"twice in a target":    {"{\n\"web\":{\"image.name\":\"a\",\"image.name\":\"b\"}}", "bake", `standard input:2: target "web": the key "image.name" is there twice`},
 		"twice in compose":     {"services:\n  a: {image: x}\n  a: {image: y}\n", "", `standard input:3: the key "a" is there twice`},
+		"include":              {"include: [other.yaml]\nservices:\n  a: {image: x}\n", "", "standard input:1: images may be in other files, which are not read; name what docker compose config prints"},
+		"extends another file": {"services:\n  a: {image: x}\n  b:\n    extends:\n      service: web\n      file: base.yaml\n", "", "standard input:6: images may be in other files"},
 		"no digest":            {"{\n\n\"web\":{\"image.name\":\"registry.test/web\"}}", "", `standard input:3: target "web": containerimage.digest`},
 		"short name in bake":   {`{"web":{"image.name":"web:1","containerimage.digest":"` + dgst + `"}}`, "", "not a name in full; write docker.io/library/web"},
 		"not built":            {`{"web":{"buildx.build.ref":"x"}}`, "bake", "standard input: no images in it"},
