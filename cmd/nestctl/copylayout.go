@@ -20,7 +20,7 @@ import (
 // toLayout copies everything into a layout. It is a pull with other options, so
 // that both resume and verify alike.
 func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, to source.Destination, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
-	since, closeAll, err := source.OpenSince(ctx, o.since)
+	since, closeAll, err := source.OpenSince(ctx, o.since, to.Place)
 	if err != nil {
 		return nil, err
 	}

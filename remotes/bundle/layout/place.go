@@ -69,6 +69,22 @@ func PlaceOf(path string) Place {
 	return Place{Archive: err != nil || !info.IsDir(), Path: path}
 }
 
+// Same reports whether two places are the same, and are there.
+func (p Place) Same(q Place) bool {
+	a, err := os.Stat(p.file())
+	b, other := os.Stat(q.file())
+	return err == nil && other == nil && os.SameFile(a, b)
+}
+
+// file is the file or directory, or that of the checksums of parts.
+func (p Place) file() string {
+	if p.InParts() {
+		base, _ := partsOf(p.Path)
+		return base + sumsSuffix
+	}
+	return p.Path
+}
+
 func (p Place) exists() bool {
 	if p.Path == "" {
 		return false

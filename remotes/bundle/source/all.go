@@ -71,8 +71,9 @@ func openEach(ctx context.Context, place layout.Place, name string) ([]*Source, 
 
 // OpenSince opens what an earlier copy was written to, an archive or a layout
 // with its prefix or as a path alone, or the lock of what was copied. closeAll
-// releases it.
-func OpenSince(ctx context.Context, names []string) (since []delta.Earlier, closeAll func() error, err error) {
+// releases it. The archive to which the copy goes is a usage.Error: once it is
+// replaced, nobody has what it leaves out.
+func OpenSince(ctx context.Context, names []string, to layout.Place) (since []delta.Earlier, closeAll func() error, err error) {
 	var closers []func() error
 	closeAll = func() (err error) {
 		for _, close := range closers {
@@ -81,7 +82,7 @@ func OpenSince(ctx context.Context, names []string) (since []delta.Earlier, clos
 		return err
 	}
 	for _, name := range names {
-		earlier, close, err := openEarlier(ctx, name)
+		earlier, close, err := openEarlier(ctx, name, to)
 		if err != nil {
 			return nil, nil, errors.Join(err, closeAll())
 		}
@@ -90,7 +91,7 @@ func OpenSince(ctx context.Context, names []string) (since []delta.Earlier, clos
 	return since, closeAll, nil
 }
 
-func openEarlier(ctx context.Context, name string) (delta.Earlier, func() error, error) {
+func openEarlier(ctx context.Context, name string, to layout.Place) (delta.Earlier, func() error, error) {
 	place, ok := layout.ParsePlace(name)
 	if path, isLock := lockOf(name); !ok && isLock {
 		l, err := lock.ReadFile(path)
@@ -104,6 +105,9 @@ func openEarlier(ctx context.Context, name string) (delta.Earlier, func() error,
 	}
 	if place.Reference != "" {
 		return nil, nil, usage.Errorf("%s: an archive or a layout counts with all that it has; name no image", name)
+	}
+	if to.Archive && place.Same(to) {
+		return nil, nil, usage.Errorf("%s: the archive of an update would replace the one that has what it leaves out; write it to another file", name)
 	}
 	opened, err := layout.OpenEarlier(ctx, place)
 	if err != nil {
