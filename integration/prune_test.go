@@ -109,3 +109,29 @@ func TestPrune(t *testing.T) {
 		})
 	}
 }
+
+// TestRemoveCleansUp: after a member was removed with --clean-up, and an index was unprotected whose base one without
+// protection needs, the registry's clean-up takes what goes, and nothing that stays.
+func TestRemoveCleansUp(t *testing.T) {
+	s := newPruneScene(t, registryOptions{})
+	base := s.bundle.members[0].node.desc.Digest.String()
+	s.client.run(t, "index", "remove", "--plain-http", "--clean-up", s.ref("org/app", "v1.11.0"), "web")
+	for _, v := range []string{"v1.9.0", "v1.10.0"} {
+		s.client.run(t, "index", "create", "--plain-http", "--no-protect", "--annotation", "release="+v, s.ref("org/app", "bare"), s.ref("org/app/base", base))
+		said := s.client.run(t, "index", "unprotect", "--plain-http", s.ref("org/app", v)).stdout
+		if want := "kept " + s.host + "/org/app/base:nested-"; !strings.Contains(said, want) || !strings.Contains(said, ": "+s.ref("org/app", "bare")+" names it\n") {
+			t.Errorf("%s: %s", v, said)
+		}
+	}
+	for i, flags := range cleanUps {
+		if out, err := s.collect(t, flags...); err != nil {
+			t.Fatalf("clean-up %d %q: %v\n%s", i, flags, err, out)
+		}
+		for _, tag := range []string{"v1.11.0", "bare"} {
+			s.client.run(t, "check", "--plain-http", s.ref("org/app", tag))
+		}
+	}
+	if s.has(t, "org/app/web", s.web["v1.11.0"].content) {
+		t.Error("the member is there")
+	}
+}

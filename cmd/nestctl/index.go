@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/lock"
+	"github.com/nestedoci/nested/remotes/bundle/prune"
 	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -43,7 +44,7 @@ type indexOptions struct {
 	fromFormat        string
 	copy, referrers   bool
 	property          bool
-	dryRun            bool
+	dryRun, cleanUp   bool
 	noProtect         bool
 	replace           bool
 }
@@ -171,6 +172,7 @@ func newIndexRemove(s *settings) *cobra.Command {
 		},
 	}
 	o.flags(c)
+	c.Flags().BoolVar(&o.cleanUp, "clean-up", false, "delete the old index and the members that no remaining tag names, and print them to standard error")
 	return c
 }
 
@@ -229,10 +231,10 @@ func (o *indexOptions) run(cmd *cobra.Command, arg string, edit func(context.Con
 		return err
 	}
 	made, err := o.make(cmd, dest, edit)
-	if err != nil || made == nil {
-		return err
+	if made != nil {
+		err = cmp.Or(show(cmd.OutOrStdout(), o.format, made), err)
 	}
-	return show(cmd.OutOrStdout(), o.format, made)
+	return err
 }
 
 // make makes an index and publishes it; nil for a dry run. The index is complete
@@ -255,17 +257,24 @@ func (o *indexOptions) make(cmd *cobra.Command, dest auth.Reference, edit func(c
 	if err != nil {
 		return nil, err
 	}
+	tags := append([]string{dest.Tag()}, o.tags...)
+	clean := func() error {
+		if !o.cleanUp {
+			return nil
+		}
+		return prune.CleanUp(ctx, registries, dest.Repository(), e, tags, o.dryRun, linesTo(cmd.ErrOrStderr()))
+	}
 	if o.dryRun {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", index)
-		return nil, err
+		return nil, cmp.Or(err, clean())
 	}
 	warnOfCleanUp(cmd.ErrOrStderr(), o.strategy, o.noProtect)
 	publish := bundle.PublishOptions{Strategy: nested.Strategy(o.strategy), NoProtect: o.noProtect}
-	strategy, err := e.Publish(ctx, append([]string{dest.Tag()}, o.tags...), publish)
+	strategy, err := e.Publish(ctx, tags, publish)
 	if err != nil {
 		return nil, err
 	}
-	return &created{dest.String(), desc.Digest, strategy, e.Members(), e.NonDistributable()}, nil
+	return &created{dest.String(), desc.Digest, strategy, e.Members(), e.NonDistributable()}, clean()
 }
 
 // additions reads the arguments, files and flags about new members.

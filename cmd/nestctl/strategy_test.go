@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -116,5 +117,26 @@ func TestCopyKeeps(t *testing.T) {
 	_, errs = publishWith(t, r, "index", "create", "--no-protect", "REG/org/app:v2", "REG/org/app/web:v1")
 	if got := tagged(http.MethodPut); len(got) > 0 || !strings.HasPrefix(errs, "warning: --no-protect: ") {
 		t.Errorf("tags in %q, and %q", got, errs)
+	}
+}
+
+// TestRemoveCleansUp: what is deleted with a member goes to standard error, so that the result can be read by programs,
+// and is what a dry run has listed.
+func TestRemoveCleansUp(t *testing.T) {
+	r := publishing(t, "")
+	r.Intercept(r.Deletes())
+	publishWith(t, r, "copy", "-q", "REG/org/src:v1", "REG/org/app:v1")
+	out, would := publishWith(t, r, "index", "remove", "--clean-up", "--dry-run", "REG/org/app:v1", "data")
+	if !json.Valid([]byte(out)) || !strings.Contains(would, "would delete "+r.Host()+"/org/app/data/db@") {
+		t.Errorf("listed %q and %q", out, would)
+	}
+	out, did := publishWith(t, r, "index", "remove", "--clean-up", "--format", "json", "REG/org/app:v1", "data")
+	if !json.Valid([]byte(out)) || strings.ReplaceAll(would, "would delete", "deleted") != did {
+		t.Errorf("printed %q, listed\n%s\ndid\n%s", out, would, did)
+	}
+	publishWith(t, r, "check", "REG/org/app:v1")
+	_, errs := publishWith(t, r, "index", "remove", "REG/org/app:v1", "web")
+	if errs != "" {
+		t.Errorf("without the flag: %s", errs)
 	}
 }

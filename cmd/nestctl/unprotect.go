@@ -5,14 +5,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/prune"
-	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
-// newIndexUnprotect returns the command. The index itself stays: deleting it is
-// up to the registry's own tools, or to prune.
+// newIndexUnprotect returns the command. The index itself stays: prune deletes it.
 func newIndexUnprotect(s *settings) *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
@@ -20,8 +17,7 @@ func newIndexUnprotect(s *settings) *cobra.Command {
 		Short: "Delete the tags that keep an index's members from the registry's clean-up",
 		Long: `Delete the tags nested-<short digest of the index> in the members' repositories,
 for an index that is retired. When its tag has moved, name it by digest:
-registry/org/app@sha256:... Other tags of the members stay, and those that keep
-what another index with a tag names without such tags of its own.`,
+registry/org/app@sha256:... Other tags stay, and those that another index needs.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0])
@@ -32,11 +28,7 @@ what another index with a tag names without such tags of its own.`,
 			if err != nil {
 				return err
 			}
-			b, err := bundle.Open(cmd.Context(), nested.New(client, nested.Options{Complete: true}), ref)
-			if err == nil {
-				err = prune.Unprotect(cmd.Context(), b, client, dryRun, linesTo(cmd.OutOrStdout()))
-			}
-			return errors.Join(err, closeAll())
+			return errors.Join(prune.Unprotect(cmd.Context(), client, ref, dryRun, linesTo(cmd.OutOrStdout())), closeAll())
 		},
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print the tags, and delete none")

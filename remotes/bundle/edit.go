@@ -24,6 +24,7 @@ type Edit struct {
 	registries *registry.Client
 	repository auth.Repository
 	of         string // the index that was there, for errors
+	was        digest.Digest
 	index      *rawIndex
 	entries    []nested.Entry // of the index, without those that were added
 	members    []member       // all of them
@@ -52,7 +53,10 @@ func EditIndex(ctx context.Context, registries *registry.Client, ref auth.Refere
 		return nil, err
 	}
 	e := NewIndex(registries, b.Repository)
-	e.fetcher, e.of = b.Fetcher, ref.String()
+	e.fetcher, e.of, e.was = b.Fetcher, ref.String(), b.Root.Digest
+	if carrier, ok := b.Fetcher.Carrier(); ok {
+		e.was = carrier.Digest
+	}
 	if e.entries, err = b.Fetcher.Children(ctx, b.Root); err != nil {
 		return nil, err
 	}
@@ -165,6 +169,14 @@ func (e *Edit) remove(which func(nested.Entry) bool) bool {
 		return removed[m.desc.Digest] && which(nested.Entry{Descriptor: m.desc, Child: m.child})
 	})
 	return len(removed) > 0
+}
+
+// Was is the digest of the index that was there, or of its carrier; "" for none.
+func (e *Edit) Was() digest.Digest { return e.was }
+
+// Keeps reports whether an entry of the index that was there is still in it.
+func (e *Edit) Keeps(child nested.Child, d digest.Digest) bool {
+	return slices.ContainsFunc(e.entries, func(n nested.Entry) bool { return n.Child == child && n.Digest == d })
 }
 
 // Members are the references of the members by digest, each once.

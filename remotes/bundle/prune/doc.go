@@ -10,6 +10,7 @@
 //   - tags.go: which tags are releases, and which belong to something else;
 //   - settle.go: what goes, and what is kept;
 //   - delete.go: [Plan.Delete] does what the plan says;
+//   - replaced.go: [CleanUp] deletes what an index leaves behind that was edited;
 //   - unprotect.go: [Unprotect] deletes the tags that protect the members of one
 //     index, and nothing else.
 //

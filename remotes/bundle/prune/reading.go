@@ -108,15 +108,16 @@ func (r *reader) unread(at auth.Repository, tag string, err error) error {
 
 // tree reads what is stored under a digest, and everything below that.
 func (r *reader) tree(ctx context.Context, root stored) (*tree, error) {
-	return r.trees.Do(root, func() (*tree, error) { return r.read(ctx, root, bundle.Options{Sparse: true, Carrier: true}) })
+	return r.trees.Do(root, func() (*tree, error) { return r.read(ctx, root, bundle.Options{Sparse: true, Carrier: true}, nil) })
 }
 
 // withReferrers is tree with what refers to any of it.
 func (r *reader) withReferrers(ctx context.Context, root stored) (*tree, error) {
-	return r.read(ctx, root, bundle.Options{Sparse: true, Carrier: true, Referrers: true})
+	return r.read(ctx, root, bundle.Options{Sparse: true, Carrier: true, Referrers: true}, nil)
 }
 
-func (r *reader) read(ctx context.Context, root stored, o bundle.Options) (*tree, error) {
+// read reads a tree, and takes it as edit leaves its root, unless that is nil.
+func (r *reader) read(ctx context.Context, root stored, o bundle.Options, edit func(*bundle.Node)) (*tree, error) {
 	ref, err := root.at.WithDigest(root.digest)
 	if err != nil {
 		return nil, err
@@ -136,6 +137,9 @@ func (r *reader) read(ctx context.Context, root stored, o bundle.Options) (*tree
 	}
 	members, err := b.Fetcher.Members(ctx, b.Root)
 	g.tree.nested = len(members) > 0
+	if edit != nil {
+		edit(walked.Root)
+	}
 	g.grow(walked.Root)
 	return g.tree, err
 }

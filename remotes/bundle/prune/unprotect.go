@@ -12,6 +12,7 @@ import (
 
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
+	"github.com/nestedoci/nested/remotes/nested"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -22,7 +23,11 @@ import (
 // called for each tag with what became of it, unescaped. A dry run deletes nothing.
 // Errors: those of requests and of [bundle.Bundle.Walk]. Nothing is deleted before
 // everything could be read.
-func Unprotect(ctx context.Context, b *bundle.Bundle, client *registry.Client, dryRun bool, line func(string) error) error {
+func Unprotect(ctx context.Context, client *registry.Client, ref auth.Reference, dryRun bool, line func(string) error) error {
+	b, err := bundle.Open(ctx, nested.New(client, nested.Options{Complete: true}), ref)
+	if err != nil {
+		return err
+	}
 	r := newReader(client, b.Repository, time.Time{})
 	r.untagged = true
 	trees, err := r.tagged(ctx, b.Repository)

@@ -11,19 +11,17 @@ import (
 	"github.com/nestedoci/nested/internal/clienttest"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/auth"
-	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/prune"
-	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // unprotect unprotects what a reference names, after a dry run that has to say the same and delete nothing. Lines are
 // without the registry.
 func (s *scene) unprotect(ref string) (lines []string, err error) {
 	s.t.Helper()
-	b := clienttest.Must(bundle.Open(s.t.Context(), nested.New(s.client, nested.Options{Complete: true}), clienttest.Must(auth.ParseReference(s.Host()+"/"+ref))))
+	at := clienttest.Must(auth.ParseReference(s.Host() + "/" + ref))
 	ctx := new(clienttest.Pauses).In(s.t.Context())
 	run := func(dryRun bool) (lines []string, err error) {
-		err = prune.Unprotect(ctx, b, s.client, dryRun, func(line string) error {
+		err = prune.Unprotect(ctx, s.client, at, dryRun, func(line string) error {
 			lines = append(lines, strings.ReplaceAll(line, s.Host()+"/", ""))
 			return nil
 		})
