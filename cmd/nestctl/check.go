@@ -54,7 +54,7 @@ place of REF, every difference is a finding.`,
 // run prints the report even when there are findings; only the exit status
 // differs.
 func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (err error) {
-	ref, err := readRef(arg)
+	ref, err := readRef(ctx, arg)
 	if err != nil {
 		return err
 	}

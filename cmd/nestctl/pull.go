@@ -105,7 +105,7 @@ func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher
 // cannot be written to should fail at once.
 func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Writer) (err error) {
 	started := time.Now()
-	ref, err := readRef(arg)
+	ref, err := readRef(ctx, arg)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func (s *settings) walk(ctx context.Context, ref lock.Ref, platform string, all 
 // listPinned prints the references of a bundle's members, or of one without
 // members its own.
 func (s *settings) listPinned(ctx context.Context, out io.Writer, arg string, o resolveOptions) error {
-	ref, err := readRef(arg)
+	ref, err := readRef(ctx, arg)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (s *settings) pinManifests(ctx context.Context, in io.Reader, out io.Writer
 // For a carrier, the tag has the carrier's digest, which is what other clients
 // pull.
 func (s *settings) pinBundle(ctx context.Context, arg string, o resolveOptions) (pin.Bundle, error) {
-	ref, err := readRef(arg)
+	ref, err := readRef(ctx, arg)
 	if err != nil {
 		return pin.Bundle{}, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -162,11 +163,11 @@ func parseWritten(s string) (auth.Reference, string, error) {
 }
 
 // readRef reads a reference, or the lock that stands for one.
-func readRef(s string) (lock.Ref, error) {
+func readRef(ctx context.Context, s string) (lock.Ref, error) {
 	if _, ok := layout.ParsePlace(s); ok {
 		return lock.Ref{}, usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image in a registry", s)
 	}
-	return lock.ReadRef(s)
+	return lock.ReadRef(ctx, s)
 }
 
 // checkTag checks a tag that was not read as part of a reference.

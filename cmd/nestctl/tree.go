@@ -21,7 +21,7 @@ func newTree(s *settings) *cobra.Command {
 			if err := oneOf("format", format, "text", "json"); err != nil {
 				return err
 			}
-			ref, err := readRef(args[0])
+			ref, err := readRef(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

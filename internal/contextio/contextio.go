@@ -5,6 +5,7 @@ package contextio
 import (
 	"context"
 	"io"
+	"os"
 )
 
 // ReadAll reads to the end, or until ctx ends, and then returns the cause of
@@ -27,4 +28,35 @@ func ReadAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// ReadFile reads up to most bytes of a file, as ReadAll does: a named pipe is not
+// even open before somebody writes to it.
+func ReadFile(ctx context.Context, name string, most int64) ([]byte, error) {
+	return ReadAll(ctx, &opening{name: name, left: most})
+}
+
+// opening is a file that the first read opens.
+type opening struct {
+	name string
+	left int64
+	file *os.File
+}
+
+func (o *opening) Read(p []byte) (n int, err error) {
+	if o.file == nil {
+		if o.file, err = os.Open(o.name); err != nil {
+			return 0, err
+		}
+	}
+	if o.left > 0 {
+		n, err = o.file.Read(p[:min(int64(len(p)), o.left)])
+		o.left -= int64(n)
+	} else {
+		err = io.EOF
+	}
+	if err != nil {
+		_ = o.file.Close()
+	}
+	return n, err
 }

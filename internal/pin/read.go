@@ -69,12 +69,7 @@ func ReadTexts(ctx context.Context, stdin io.Reader, paths []string, what string
 // readUpTo reads a file, and no more of it than shows that it is too large.
 func readUpTo(ctx context.Context, stdin io.Reader, path string, most int) ([]byte, error) {
 	if path != "-" {
-		file, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		stdin = file
+		return contextio.ReadFile(ctx, path, int64(most)+1)
 	}
 	return contextio.ReadAll(ctx, io.LimitReader(stdin, int64(most)+1))
 }

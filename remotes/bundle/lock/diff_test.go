@@ -41,7 +41,7 @@ func shelf(t *testing.T) (*registrytest.Registry, lock.Ref) {
 		registrytest.Member(for_(tools, arm64), "tools"),
 		r.ImageFor(amd64, "org/app", layer("own")))
 	r.Tag("org/app", "v1", index.Digest)
-	return r, clienttest.Must(lock.ReadRef(r.Host() + "/org/app:v1"))
+	return r, clienttest.Must(lock.ReadRef(t.Context(), r.Host()+"/org/app:v1"))
 }
 
 func open(t *testing.T, ref lock.Ref) *bundle.Bundle {
@@ -55,7 +55,7 @@ func locked(t *testing.T, ref lock.Ref, s lock.Selection, edit func(string) stri
 	t.Helper()
 	var text bytes.Buffer
 	clienttest.NoError(t, clienttest.Must(lock.New(t.Context(), open(t, ref), ref.Tag(), s)).Write(&text))
-	return clienttest.Must(lock.ReadRef("lock:" + clienttest.File(t, []byte(edit(text.String())))))
+	return clienttest.Must(lock.ReadRef(t.Context(), "lock:"+clienttest.File(t, []byte(edit(text.String())))))
 }
 
 func same(text string) string { return text }

@@ -2,11 +2,11 @@ package lock
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/contextio"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -37,14 +38,10 @@ func (e *InvalidError) Error() string {
 func (e *InvalidError) Unwrap() []error { return []error{errdefs.ErrInvalidArgument, e.Err} }
 
 // ReadFile reads a lock from a file. Errors: those of the file system, and
-// [InvalidError].
-func ReadFile(name string) (*Lock, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+// [InvalidError], and the cause of ctx's end, also when a pipe waits for a
+// writer.
+func ReadFile(ctx context.Context, name string) (*Lock, error) {
+	data, err := contextio.ReadFile(ctx, name, maxSize+1)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}

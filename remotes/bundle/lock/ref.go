@@ -46,9 +46,9 @@ type Ref struct {
 
 // ReadRef reads a reference as docker does, or the lock that a string names.
 // Errors: usage.Error for what is neither, and those of [ReadFile].
-func ReadRef(s string) (Ref, error) {
+func ReadRef(ctx context.Context, s string) (Ref, error) {
 	if path, ok := Path(s); ok {
-		l, err := ReadFile(path)
+		l, err := ReadFile(ctx, path)
 		if err != nil {
 			return Ref{}, err
 		}

@@ -94,7 +94,7 @@ func OpenSince(ctx context.Context, names []string, to layout.Place) (since []de
 func openEarlier(ctx context.Context, name string, to layout.Place) (delta.Earlier, func() error, error) {
 	place, ok := layout.ParsePlace(name)
 	if path, isLock := lockOf(name); !ok && isLock {
-		l, err := lock.ReadFile(path)
+		l, err := lock.ReadFile(ctx, path)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -43,7 +43,7 @@ func Open(ctx context.Context, name string, dial Dial) (*Source, error) {
 	if place, ok := layout.ParsePlace(name); ok {
 		return openLayout(ctx, place, name)
 	}
-	ref, err := lock.ReadRef(name)
+	ref, err := lock.ReadRef(ctx, name)
 	if err != nil {
 		return nil, err
 	}
