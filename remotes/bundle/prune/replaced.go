@@ -33,8 +33,8 @@ func replaced(ctx context.Context, client *registry.Client, parent auth.Reposito
 	}
 	old := stored{parent, e.Was()}
 	if !published {
-		next, err := r.edited(ctx, old, e)
-		if err != nil {
+		var next *tree
+		if next, err = r.edited(ctx, old, e); err != nil {
 			return nil, err
 		}
 		for _, tag := range tags {

@@ -120,6 +120,7 @@ func TestUnprotectBetween(t *testing.T) {
 func TestUnprotectUntagged(t *testing.T) {
 	s := newScene(t)
 	old := s.index("org/app", "", nil, map[string]ocispec.Descriptor{"web": s.image("org/app/web", "web", "")})
+	s.Intercept(registrytest.Say(http.StatusNotFound, "application/json", `{"errors":[{"code":"NAME_UNKNOWN"}]}`, registrytest.In("org/app"), registrytest.Of(registrytest.KindTags)))
 	lines := clienttest.Must(s.unprotect("org/app@" + old.Digest.String()))
 	if want := []string{"deleted org/app/web:nested-" + old.Digest.Encoded()[:12]}; !slices.Equal(lines, want) {
 		t.Errorf("%q, want %q", lines, want)
