@@ -24,7 +24,7 @@ type pruneOptions struct {
 }
 
 func newPrune(s *settings) *cobra.Command {
-	o := pruneOptions{settings: s}
+	o := pruneOptions{settings: s, Options: prune.Options{Now: time.Now()}}
 	c := &cobra.Command{
 		Use:   "prune PARENT",
 		Short: "Delete old releases, with the members that nothing names any more",
@@ -67,7 +67,6 @@ func (o *pruneOptions) run(cmd *cobra.Command, arg string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	o.Now = time.Now()
 	plan, err := prune.New(cmd.Context(), client, ref.Repository(), o.Options)
 	if err != nil {
 		return err
