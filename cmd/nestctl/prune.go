@@ -78,7 +78,6 @@ func (o *pruneOptions) run(cmd *cobra.Command, arg string) (err error) {
 	return plan.Follow(cmd.Context(), o.dryRun, linesTo(cmd.OutOrStdout()))
 }
 
-// linesTo prints lines.
 func linesTo(out io.Writer) func(string) error {
 	return func(line string) error {
 		_, err := fmt.Fprintln(out, sanitize.Text(line))
