@@ -35,8 +35,7 @@ func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, to sou
 	}
 	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
 	defer show.Stop()
-	options := bundle.PullOptions{Options: o.walk(), FromParents: o.parents, Since: since, Progress: show}
-	pulled, err := bundle.PullAll(ctx, target, to.Pulling(all, options))
+	pulled, err := bundle.PullAll(ctx, target, to.Pulling(all, bundle.PullOptions{Options: o.walk(), FromParents: o.parents, Since: since, Progress: show}))
 	for i, walked := range pulled {
 		result := &copied{Ref: target.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), Omitted: len(walked.Omitted), walked: walked}
 		for _, n := range walked.MemberNodes() {
