@@ -2,6 +2,8 @@ package nested
 
 import (
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -56,6 +58,19 @@ const shortDigits = 12
 func (p *Protection) Tags(member digest.Digest) []string {
 	tag := "nested-" + p.index.Encoded()[:shortDigits]
 	return []string{tag, tag + "-" + member.Encoded()[:shortDigits]}
+}
+
+// protecting is the form of the tags of a Protection.
+var protecting = regexp.MustCompile(fmt.Sprintf(`^(nested-[0-9a-f]{%d})(-[0-9a-f]{%[1]d})?$`, shortDigits))
+
+// Protecting is the first of the tags that a member of an index may have, by any
+// of them; "" for a tag that protects nothing. Digests are cut in it, so that it
+// may be that of several indexes.
+func Protecting(tag string) string {
+	if m := protecting.FindStringSubmatch(tag); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // Tag is the tag for a member in a repository: nested-<short digest of the

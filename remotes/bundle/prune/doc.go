@@ -7,7 +7,7 @@
 //     kept, and what is deleted with the others, in this order;
 //   - order.go with version.go: which release is newer;
 //   - reading.go: what a tag names, as a graph of contents;
-//   - tags.go: which tags are releases, and which belong to something else;
+//   - tags.go: which tags are releases, and which protect members;
 //   - settle.go: what goes, and what is kept;
 //   - delete.go: [Plan.Delete] does what the plan says;
 //   - replaced.go: [CleanUp] deletes what an index leaves behind that was edited;

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/nested"
 )
 
 // settling finds out what goes with the releases that are removed. At first
@@ -103,10 +104,10 @@ func (s *settling) collect(ctx context.Context) error {
 // goneTags are the tags that go: those of the releases that are removed, and those
 // that belong to content that goes.
 func (s *settling) goneTags() map[goneTag]bool {
-	tags := map[goneTag]bool{}
+	tags, p := map[goneTag]bool{}, s.protections()
 	for at, trees := range s.tagged {
 		for tag, t := range trees {
-			if s.goesTag(at, tag, t) {
+			if s.goesTag(at, tag, t, p) {
 				tags[goneTag{at, tag}] = true
 			}
 		}
@@ -114,37 +115,26 @@ func (s *settling) goneTags() map[goneTag]bool {
 	return tags
 }
 
-func (s *settling) goesTag(at auth.Repository, tag string, t *tree) bool {
+func (s *settling) goesTag(at auth.Repository, tag string, t *tree, p protections) bool {
 	if isRelease(tag) {
 		return at == s.parent && slices.ContainsFunc(s.removed, func(r *tree) bool { return r.root == t.root })
 	}
 	if subject, refers := oci.SubjectOfTag(tag); refers && subject != t.root.digest { // or somebody keeps content by its own digest
 		return s.gone[stored{at, subject}]
 	}
+	first := nested.Protecting(tag)
+	if first == "" || p.stay[first] {
+		return false
+	}
 	owns := false // of the indexes with that short digest all have to go
-	for _, c := range s.order {
-		if s.names[c].isIndex && protects(tag, c) && (c.at == at || slices.Contains(at.Above(s.parent), c.at)) {
+	for _, c := range p.mayGo[first] {
+		if c.at == at || slices.Contains(at.Above(s.parent), c.at) {
 			if owns = s.gone[c]; !owns {
 				return false
 			}
 		}
 	}
-	return owns && !s.protectsKept(tag)
-}
-
-// protectsKept reports whether a tag may protect a member of an index that stays
-// and is not among those that may go: digests are cut in such tags.
-func (s *settling) protectsKept(tag string) bool {
-	for _, trees := range s.tagged {
-		for _, t := range trees {
-			for c, e := range t.names {
-				if e.isIndex && protects(tag, c) && s.names[c] == nil {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	return owns
 }
 
 // kept is what is named by tags that stay, and what refers to such.
