@@ -310,7 +310,7 @@ func (o *indexOptions) check(arg string) (auth.Reference, error) {
 		return dest, err
 	}
 	for _, t := range o.tags {
-		if err := checkTag("--tag", t); err != nil {
+		if err := bundle.CheckTag("--tag", t); err != nil {
 			return dest, err
 		}
 	}

@@ -170,14 +170,6 @@ func readRef(ctx context.Context, s string) (lock.Ref, error) {
 	return lock.ReadRef(ctx, s)
 }
 
-// checkTag checks a tag that was not read as part of a reference.
-func checkTag(of, tag string) error {
-	if !auth.IsTag(tag) {
-		return usage.Errorf("%s: tag %.64q: must have up to 128 letters, digits, _, . and -, and not begin with . or -", of, tag)
-	}
-	return nil
-}
-
 // oneOf checks the value of a flag.
 func oneOf(flag, value string, allowed ...string) error {
 	for _, a := range allowed {

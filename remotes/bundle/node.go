@@ -66,12 +66,16 @@ func (n *Node) hasContent() bool {
 }
 
 // All returns a node and everything below it, parents first, each once.
-func (n *Node) All() []*Node {
+func (n *Node) All() []*Node { return n.Where(func(*Node) bool { return true }) }
+
+// Where is All without nodes that do not fit, and without what can only be
+// reached through those.
+func (n *Node) Where(fits func(*Node) bool) []*Node {
 	seen := map[*Node]bool{}
 	var nodes []*Node
 	var add func(*Node)
 	add = func(n *Node) {
-		if seen[n] {
+		if seen[n] || !fits(n) {
 			return
 		}
 		seen[n] = true

@@ -51,6 +51,15 @@ func CheckParent(parent auth.Repository) error {
 	return &AvoidableError{Err: usage.Errorf("Docker Hub has no repositories below %s: names there have two components", parent), By: ByFlatten}
 }
 
+// CheckTag refuses a tag that was not read as part of a reference, for what is to
+// be called so.
+func CheckTag(of, tag string) error {
+	if !auth.IsTag(tag) {
+		return usage.Errorf("%s: tag %.64q: must have up to 128 letters, digits, _, . and -, and not begin with . or -", of, tag)
+	}
+	return nil
+}
+
 // incomplete adds to the refusal of an index without child namespaces that its
 // content is incomplete.
 func incomplete(to auth.Repository, desc ocispec.Descriptor, err error) error {

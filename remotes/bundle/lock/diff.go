@@ -155,21 +155,10 @@ func (l *Lock) verify(w *bundle.Walked) error {
 
 // below are the nodes of a platform, without those that can only be reached
 // through an index of another.
-func below(root *bundle.Node, platform platforms.Matcher) (all []*bundle.Node) {
-	seen := map[*bundle.Node]bool{}
-	var add func(*bundle.Node)
-	add = func(n *bundle.Node) {
-		if seen[n] || platform != nil && n.Platform != nil && !platform.Match(*n.Platform) {
-			return
-		}
-		seen[n] = true
-		all = append(all, n)
-		for _, c := range n.Children {
-			add(c)
-		}
-	}
-	add(root)
-	return all
+func below(root *bundle.Node, platform platforms.Matcher) []*bundle.Node {
+	return root.Where(func(n *bundle.Node) bool {
+		return platform == nil || n.Platform == nil || platform.Match(*n.Platform)
+	})
 }
 
 // within are the members that a walk for a platform would find, or has found: an

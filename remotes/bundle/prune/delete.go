@@ -90,15 +90,22 @@ func (p *Plan) one(ctx context.Context, d *Deletion) error {
 	case deletesNone(err) && d.Tag != "":
 		d.State = Left
 		return nil
-	case errdefs.IsNotImplemented(err):
-		err = fmt.Errorf("%w; the registry has to be configured to delete (distribution: storage.delete.enabled)", err)
 	case err == nil && d.Tag != "" && !d.goes:
 		return stillThere(ctx, p.client, d.at, d.Tag, d.Digest)
 	case err == nil:
 		return nil
 	}
 	d.State = Planned
-	return fmt.Errorf("%s: %w", d, err)
+	return fmt.Errorf("%s: %w", d, explained(err))
+}
+
+// explained is an error of a deletion, with what to do about a registry that does
+// not delete.
+func explained(err error) error {
+	if errdefs.IsNotImplemented(err) {
+		return fmt.Errorf("%w; the registry has to be configured to delete (distribution: storage.delete.enabled)", err)
+	}
+	return err
 }
 
 // unmoved is an error when a tag that is to go names something else than in the plan:

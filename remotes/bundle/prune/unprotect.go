@@ -173,12 +173,8 @@ func (u *unprotecting) keeps(t goneTag, c stored) bool {
 // deleteTag deletes a tag. The class of the error is errdefs.ErrNotFound when it is
 // not there, and the error is one when the registry deleted more than the tag.
 func deleteTag(ctx context.Context, client *registry.Client, t goneTag, named digest.Digest) error {
-	err := client.Delete(ctx, t.at, "manifests/"+t.tag)
-	switch {
-	case errdefs.IsNotImplemented(err):
-		return fmt.Errorf("tag %s: %w; the registry has to be configured to delete (distribution: storage.delete.enabled)", t.tag, err)
-	case err != nil:
-		return fmt.Errorf("tag %s: %w", t.tag, err)
+	if err := client.Delete(ctx, t.at, "manifests/"+t.tag); err != nil {
+		return fmt.Errorf("tag %s: %w", t.tag, explained(err))
 	}
 	return stillThere(ctx, client, t.at, t.tag, named)
 }

@@ -53,8 +53,8 @@ func (d Destination) checkPlace() error {
 		return usage.Errorf("%s: several sources keep their names; name no image", d.Name)
 	case digest.Digest(name).Validate() == nil:
 		return digestGiven(d.Place.Path)
-	case !auth.IsTag(name):
-		return usage.Errorf("%s: tag %.64q: must have up to 128 letters, digits, _, . and -, and not begin with . or -", d.Place.Path, name)
+	default:
+		return bundle.CheckTag(d.Place.Path, name)
 	}
 	return nil
 }
