@@ -128,7 +128,7 @@ MEMORY = $(shell cd /dev/shm 2>/dev/null && [ -w . ] && ! grep -q ' /dev/shm [^ 
 	df -Pk . | awk 'NR == 2 && $$4 > 4000000 { print "/dev/shm" }')
 
 # The loop: under a minute on two processors. Tests wait more than they compute, those of the first packages most;
-# `make test` has the race detector, and all cuts of TestInterruptedChangeIsFinishedOrTakenBack. Half of what is computed
+# `make test` has the race detector, and all cuts and seeds of the tests that ask for -short. Half of what is computed
 # is linking and programs that live for milliseconds: they end before collecting garbage is worth it.
 unit:
 	GOGC=400 $(MEMORY:%=TMPDIR=%) $(GOTEST) -short -shuffle=on -p=5 -parallel=4 ./remotes/transport/... ./cmd/... ./internal/node ./internal/doctor ./...
