@@ -5,6 +5,7 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -24,4 +25,10 @@ func TestReadOfPipeEndsWithItsContext(t *testing.T) {
 	if _, err := lock.ReadRef(ctx, pipe); !errors.Is(err, interrupt) {
 		t.Errorf("%v", err)
 	}
+	// The read that was given up still waits for a writer, and ends with it.
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = writer.Close()
 }
