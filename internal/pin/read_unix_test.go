@@ -5,6 +5,7 @@ package pin
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -22,4 +23,10 @@ func TestReadOfPipeEndsWithItsContext(t *testing.T) {
 	if _, err := Read(ctx, nil, []string{pipe}); !errors.Is(err, interrupt) {
 		t.Errorf("%v", err)
 	}
+	// The read that was given up still waits for a writer, and ends with it.
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = writer.Close()
 }
