@@ -65,6 +65,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/apipath":        {module, "github.com", "golang.org"},
 		"internal/flight":         {module, "github.com", "golang.org"},
 		"internal/handover":       {module, containerd},
+		"internal/manual":         {module, containerd},
 		"internal/memory":         {module, "github.com", "golang.org"},
 		"internal/oci":            {module, containerd + "client", containerd + "core/remotes"},
 		"internal/retry":          {module, containerd},

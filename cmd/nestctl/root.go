@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/manual"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -60,7 +61,7 @@ func newRoot() *cobra.Command {
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "use http for registries without a hosts.toml")
 		root.AddCommand(c)
 	}
-	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newLogout(), newGateway(&s), newServe(&s), newConfig(), newExec(&s), newCredentialProvider(), newVersion())
+	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newLogout(), newGateway(&s), newServe(&s), newConfig(), newExec(&s), newCredentialProvider(), newVersion(), manual.Command(version))
 	root.InitDefaultCompletionCmd()
 	misuses(root)
 	return root
