@@ -58,7 +58,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean
+.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean docs
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -74,6 +74,7 @@ help:
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
 	@echo 'make soak         pulls through all integrations from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
+	@echo 'make docs         the pages that are generated: docs/reference/cli.md, docs/config.md'
 	@echo 'make clients-doc  the table of programs in docs/clients.md, with the versions that the tests run'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in nine minutes; writes docs/performance.md'
@@ -108,6 +109,11 @@ image: image-context
 
 demo: build
 	go run ./internal/demo
+
+# The pages that are written from the code; tests fail when they differ.
+docs:
+	go test ./cmd/nestctl -run '^TestReference$$' -update
+	go test ./config -run '^(TestComments|TestDocs)$$' -update
 
 test: packages tools build $(INSIDE)
 	@rm -f $(BIN)/skipped $(BIN)/results

@@ -71,6 +71,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/retry":          {module, containerd},
 		"internal/reach":          {module, containerd},
 		"internal/registriesconf": {containerd, module + "cmd", module + "config", module + "remotes/registry", module + "remotes/nested", module + "remotes/gateway"},
+		"internal/reference":      {module, containerd},
 		"internal/scrub":          {module, "github.com", "golang.org"},
 		"internal/sanitize":       {module},
 		"internal/trust":          {module},
