@@ -80,7 +80,7 @@ help:
 	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in nine minutes; writes docs/performance.md'
 	@echo 'make bench-gateway  what the gateway costs beside a direct pull, as ratios of one run'
 	@echo 'make bench-serve  what nestctl exec and nestctl serve cost beside a direct pull and a bare proxy, as ratios of one run'
-	@echo 'make bench-copy   a copy between registries far away, beside regctl, oras and crane'
+	@echo 'make bench-copy   copies between registries far away, and an update across an air gap, beside regctl, oras, crane and skopeo'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make vuln         known vulnerabilities in what the programs call'
 	@echo 'make clean        remove bin/'

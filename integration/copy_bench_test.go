@@ -19,22 +19,20 @@ import (
 // tools need for the same content as a plain index in one repository: the medians of copies of one run that take turns.
 func BenchmarkCopy(b *testing.B) {
 	needs(b, "crane", "oras", "regctl")
-	bundle := newCopyFleet(b)
+	bundle := newCopyFleet(b, baseLayer(b))
 	src, dst := farAway(b)
 	src.pushNode(b, "org/app", "v1", bundle)
-	var nodes []node
-	for _, m := range bundle.members {
-		nodes = append(nodes, m.node)
-	}
-	src.pushNode(b, "org/app", "plain", newIndex(b, nodes...))
+	src.pushNode(b, "org/app", "plain", newIndex(b, nodesOf(bundle)...))
 	config := dockerConfig(b, nil, nil)
 	client := newNestctl(b, config)
 	plain := src.ref("org/app", "plain")
 	compareCopies(b, src, dst, []copier{
-		{"nestctl", func(to string) { client.run(b, "copy", "--plain-http", "--quiet", src.ref("org/app", "v1"), to) }},
-		{"regctl", tool(b, config, "regctl", "image", "copy", "--host", "reg="+src.host+",tls=disabled", "--host", "reg="+dst.host+",tls=disabled", plain)},
-		{"oras", tool(b, config, "oras", "cp", "--from-plain-http", "--to-plain-http", plain)},
-		{"crane", tool(b, config, "crane", "copy", "--insecure", plain)},
+		{name: "nestctl", copy: func(to string) {
+			client.run(b, "copy", "--plain-http", "--quiet", src.ref("org/app", "v1"), to)
+		}},
+		{name: "regctl", copy: tool(b, config, "regctl", "image", "copy", "--host", "reg="+src.host+",tls=disabled", "--host", "reg="+dst.host+",tls=disabled", plain)},
+		{name: "oras", copy: tool(b, config, "oras", "cp", "--from-plain-http", "--to-plain-http", plain)},
+		{name: "crane", copy: tool(b, config, "crane", "copy", "--insecure", plain)},
 	})
 }
 
@@ -44,14 +42,14 @@ func BenchmarkCopySources(b *testing.B) {
 	needs(b, "crane", "oras", "regctl", "skopeo")
 	src, dst := farAway(b)
 	var names, sources []string
-	for _, m := range newCopyFleet(b).members {
+	for _, m := range newCopyFleet(b, baseLayer(b)).members {
 		src.pushNode(b, "team/"+m.namespace, "v1", m.node)
 		names, sources = append(names, m.namespace), append(sources, src.ref("team/"+m.namespace, "v1"))
 	}
 	config := dockerConfig(b, nil, nil)
 	client := newNestctl(b, config)
 	script := func(name string, more string, args ...string) copier {
-		return copier{name, func(to string) {
+		return copier{name: name, copy: func(to string) {
 			repository, _, _ := strings.Cut(strings.TrimPrefix(to, dst.host+"/"), ":")
 			var group errgroup.Group
 			group.SetLimit(8)
@@ -65,7 +63,7 @@ func BenchmarkCopySources(b *testing.B) {
 		}}
 	}
 	compareCopies(b, src, dst, []copier{
-		{"nestctl", func(to string) {
+		{name: "nestctl", copy: func(to string) {
 			client.run(b, append([]string{"index", "create", "--plain-http", "--copy", to}, sources...)...)
 		}},
 		script("regctl", "", "image", "copy", "--host", "reg="+src.host+",tls=disabled", "--host", "reg="+dst.host+",tls=disabled"),
@@ -89,20 +87,27 @@ func farAway(b *testing.B) (src, dst *registry) {
 
 // copier is a program that copies the content of a benchmark to a reference.
 type copier struct {
-	name string
-	copy func(to string)
+	name    string
+	prepare func(to string) // what is not measured, or nil
+	copy    func(to string)
 }
 
 // compareCopies reports the medians of copies that take turns, and what the first of each has asked for and sent.
 func compareCopies(b *testing.B, src, dst *registry, tools []copier) {
 	b.Helper()
 	times := make([][]time.Duration, len(tools))
-	round := 0
+	rounds, round := 5, 0
+	if *roundsFlag > 0 {
+		rounds = *roundsFlag
+	}
 	for b.Loop() {
-		for range 5 {
+		for range rounds {
 			round++
 			for i, tool := range tools {
 				to := dst.ref(fmt.Sprintf("%s/%d/app", tool.name, round), "v1")
+				if tool.prepare != nil {
+					tool.prepare(to)
+				}
 				src.requests()
 				dst.requests()
 				began := time.Now()
@@ -154,13 +159,16 @@ func report(b *testing.B, name string, src, dst []request) {
 }
 
 // newCopyFleet is a bundle of 20 images with a base layer that all share and one of their own.
-func newCopyFleet(b *testing.B) node {
+func newCopyFleet(b *testing.B, base layer) node {
 	b.Helper()
-	base := baseLayer(b)
 	var fleet []member
 	for i := range members {
-		name := fmt.Sprintf("m%02d", i)
-		fleet = append(fleet, member{name, newImage(b, amd64, name, base, newLayer(b, "own", randomBlob("", 1<<17).data))})
+		fleet = append(fleet, newFleetMember(b, fmt.Sprintf("m%02d", i), base))
 	}
 	return newBundle(b, fleet...)
+}
+
+func newFleetMember(b *testing.B, name string, base layer) member {
+	b.Helper()
+	return member{name, newImage(b, amd64, name, base, newLayer(b, "own", randomBlob("", 1<<17).data))}
 }

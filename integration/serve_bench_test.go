@@ -30,7 +30,7 @@ func frontScene(b *testing.B) *execScene {
 		s.StartTLS()
 	}}, map[string]user{who.username: {password: who.password, rights: pulls(everyRepository)}}, map[string]login{execHost: who, serveHost: who})
 	started()
-	bundle := newCopyFleet(b)
+	bundle := newCopyFleet(b, baseLayer(b))
 	s.registry.pushNode(b, "org/app", "v1", bundle)
 	var nodes []node
 	for _, m := range bundle.members {
