@@ -5,54 +5,67 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
 )
 
-// Print writes the report as text. Errors: those of out.
+// Print writes the report as text, with colours where out is a terminal. Errors:
+// those of out.
 func (r *Report) Print(out io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintln(&b, sanitize.Text(r.title()))
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) {
-		for i := range cells {
-			cells[i] = sanitize.Text(cells[i])
-		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
-	}
-	fmt.Fprintln(&b)
-	row("repository", "credential", "access")
-	for _, repository := range r.Repositories {
-		row(repository.Repository, repository.Credential, repository.access())
-	}
-	_ = table.Flush() // into memory
+	screen := terminal.Of(out)
+	fmt.Fprintf(&b, "%s\n\n", screen.Text(terminal.Strong, r.title()))
+	_ = r.repositories().Print(&b, screen) // into memory
 	fmt.Fprintln(&b)
 	if len(r.Members) > 0 {
-		row("member", "platform", "found", "size", "blobs")
-	}
-	for _, m := range r.Members {
-		row(m.cells()...)
-	}
-	_ = table.Flush()
-	if len(r.Members) > 0 {
+		_ = r.memberTable().Print(&b, screen)
 		fmt.Fprintln(&b)
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintln(&b, sanitize.Text("finding: "+f.about()+f.Message))
+		fmt.Fprintln(&b, screen.Text(terminal.Bad, "finding: ")+sanitize.Text(f.about()+f.Message))
 	}
 	for _, w := range r.Warnings {
-		fmt.Fprintln(&b, sanitize.Text("warning: "+w.about()+w.Message))
+		fmt.Fprintln(&b, screen.Text(terminal.Warning, "warning: ")+sanitize.Text(w.about()+w.Message))
 	}
-	fmt.Fprintln(&b, r.verdict())
+	fmt.Fprintln(&b, screen.Text(styles[r.Complete], r.verdict()))
 	_, err := b.WriteTo(out)
 	return err
+}
+
+// styles are those of what is as it should be, and of what is not.
+var styles = map[bool]terminal.Style{true: terminal.Good, false: terminal.Bad}
+
+// repositories is the table of what the credentials give access to.
+func (r *Report) repositories() terminal.Table {
+	table := terminal.Table{terminal.Cells("repository", "credential", "access")}
+	for _, repository := range r.Repositories {
+		row := terminal.Cells(repository.Repository, repository.Credential, repository.access())
+		row[2].Style = styles[repository.Status == "ok"]
+		table = append(table, row)
+	}
+	return table
+}
+
+// memberTable is the table of where members were found.
+func (r *Report) memberTable() terminal.Table {
+	table := terminal.Table{terminal.Cells("member", "platform", "found", "size", "blobs")}
+	table[0][3].Right = true
+	for _, m := range r.Members {
+		row := terminal.Cells(m.cells()...)
+		row[3].Right = true
+		if m.Status != "ok" {
+			row[4].Style = terminal.Bad
+		}
+		table = append(table, row)
+	}
+	return table
 }
 
 // title is the root in a line.

@@ -1,18 +1,15 @@
 package doctor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
-	"text/tabwriter"
 
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/remotes/auth"
 )
 
@@ -29,38 +26,33 @@ type Row struct {
 // Table is a row for each reference and each way of a program.
 type Table []Row
 
-// maxResult bounds results, in characters: the widest sets the column's width.
+// maxResult bounds results, in characters: they quote registries.
 const maxResult = 400
 
-// Print writes the table, escaped and redacted. Errors: those of out.
+// Print writes the table, escaped and redacted, with colours where out is a
+// terminal. Errors: those of out.
 func (t Table) Print(out io.Writer) error {
-	var b bytes.Buffer
-	columns := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	several := slices.ContainsFunc(t, func(r Row) bool { return r.Reference != t[0].Reference })
-	line := func(reference string, cells ...string) {
-		if several {
-			cells = slices.Insert(cells, 0, reference)
-		}
-		for i, c := range cells {
-			cells[i] = sanitize.Message(sanitize.URLs(c))
-		}
-		fmt.Fprintln(columns, strings.Join(cells, "\t"))
-	}
-	line("reference", "program", "way", "result", "next step")
+	table := terminal.Table{terminal.Cells("reference", "program", "way", "result", "next step")}
 	for _, r := range t {
-		result := []rune(r.Result)
-		if len(result) > maxResult {
-			result = append(result[:maxResult], '…')
+		row := terminal.Cells(r.Reference, r.Program, r.Way, r.Result, r.Next)
+		if result := []rune(r.Result); len(result) > maxResult {
+			row[3].Text = string(append(result[:maxResult], '…'))
 		}
-		line(r.Reference, r.Program, r.Way, string(result), r.Next)
+		if r.Failed {
+			row[3].Style = terminal.Bad
+		}
+		for i := range row {
+			row[i].Text = sanitize.URLs(row[i].Text)
+		}
+		table = append(table, row)
 	}
-	_ = columns.Flush() // into memory
-	for line := range strings.Lines(b.String()) {
-		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
-			return err
+	if !several {
+		for i := range table {
+			table[i] = table[i][1:]
 		}
 	}
-	return nil
+	return table.Print(out, terminal.Of(out))
 }
 
 // pullAll pulls each reference on each way, and shows the table. reported are the

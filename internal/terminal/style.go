@@ -1,0 +1,41 @@
+package terminal
+
+import "github.com/nestedoci/nested/internal/sanitize"
+
+// Style is how text looks where there are colours. They are the terminal's own
+// eight, which fit any background that its user has chosen.
+type Style int
+
+// The styles. Plain is the zero value.
+const (
+	Plain  Style = iota
+	Strong       // what to look at first
+	Faint        // what is rarely read
+	Good
+	Warning
+	Bad
+	Note
+)
+
+// sequences begin and end a style (ECMA-48, "SGR"). A style ends without ending
+// the other kind, so that a faint part may be in coloured text.
+var sequences = [...]struct{ begin, end string }{
+	Plain:   {},
+	Strong:  {"\x1b[1m", "\x1b[22m"},
+	Faint:   {"\x1b[2m", "\x1b[22m"},
+	Good:    {"\x1b[32m", "\x1b[39m"},
+	Warning: {"\x1b[33m", "\x1b[39m"},
+	Bad:     {"\x1b[31m", "\x1b[39m"},
+	Note:    {"\x1b[36m", "\x1b[39m"},
+}
+
+// Text escapes text, and gives it a style where the screen has colours.
+func (s Screen) Text(style Style, text string) string { return s.paint(style, sanitize.Text(text)) }
+
+// paint gives escaped text a style.
+func (s Screen) paint(style Style, escaped string) string {
+	if !s.Colour || style == Plain || escaped == "" {
+		return escaped
+	}
+	return sequences[style].begin + escaped + sequences[style].end
+}
