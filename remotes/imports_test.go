@@ -36,6 +36,7 @@ var leaves = map[string][]string{
 	"config":                      {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"plugin":                      {module + "internal/oci", module + "internal/sanitize", trust, memory},
 	"internal/oci":                {module + "internal/sanitize", module + "remotes/auth"},
+	"internal/terminal":           {module + "internal/sanitize"},
 }
 
 func TestImportDirection(t *testing.T) {
@@ -74,12 +75,14 @@ func TestImportDirection(t *testing.T) {
 		"internal/reference":      {module, containerd},
 		"internal/scrub":          {module, "github.com", "golang.org"},
 		"internal/sanitize":       {module},
+		"internal/terminal":       {module, containerd},
 		"internal/trust":          {module},
 		"internal/usage":          {module},
 		// Rooms beside the library.
 		"internal/check":  {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"internal/ctd":    {module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"internal/daemon": {containerd + "client", module + "cmd", module + "plugin", module + "remotes/bundle", module + "internal/node", module + "internal/doctor", module + "internal/registrytest"},
+		"internal/tree":   {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"internal/pin":    {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/gateway", module + "remotes/bundle"},
 		// It reads, and asks nobody.
 		"internal/sources": {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes/nested", module + "remotes/registry", module + "remotes/gateway", module + "remotes/bundle"},
