@@ -69,6 +69,7 @@ help:
 	@echo 'make build        bin/nestctl'
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
+	@echo 'make release-image  dist/nested-image-VERSION.oci.tar, the image of all platforms, VERSION=$(VERSION)'
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
@@ -106,6 +107,25 @@ image: image-context
 	@if command -v buildah >/dev/null; then build='buildah build'; elif command -v docker >/dev/null; then build='docker build'; \
 	else echo 'needs buildah or docker' >&2; exit 1; fi; \
 	set -x; $$build --platform linux/$$(go env GOARCH) -t $(IMAGE) -f Dockerfile $(BIN)/image
+
+.PHONY: release-image
+# The image of a release, of all platforms, with the CAs that internal/roots pins: the same to the byte wherever it is
+# built. nestctl copy oci-archive:dist/… pushes it.
+IMAGE_PLATFORMS ?= linux/amd64 linux/arm64 linux/arm/v7 linux/ppc64le linux/s390x linux/riscv64
+# The time that all files have, in seconds since 1970.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+DIST ?= dist
+PACK  = go run ./internal/pack
+release-image:
+	@mkdir -p $(BIN)/image
+	cd internal/roots && go mod tidy -diff && go run . >$(BIN)/image/roots.crt
+	@for platform in $(IMAGE_PLATFORMS); do \
+		set -- $$platform $$(echo $$platform | tr / ' '); echo "nestctl for $$1"; \
+		CGO_ENABLED=0 GOOS=$$2 GOARCH=$$3 GOARM=$${4#v} \
+			go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/image/$$1/nestctl ./cmd/nestctl || exit 1; \
+	done
+	$(PACK) image -version $(VERSION) -created $(SOURCE_DATE_EPOCH) -revision "$$(git rev-parse HEAD)" -ca $(BIN)/image/roots.crt \
+		-out $(DIST)/nested-image-$(VERSION).oci.tar $(foreach p,$(IMAGE_PLATFORMS),$(p)=$(BIN)/image/$(p)/nestctl)
 
 demo: build
 	go run ./internal/demo
