@@ -75,7 +75,7 @@ help:
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
 	@echo 'make soak         pulls through all integrations from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
-	@echo 'make docs         the pages that are generated: docs/reference/cli.md, docs/config.md'
+	@echo 'make docs         the pages and parts of pages that are generated from the code'
 	@echo 'make clients-doc  the table of programs in docs/clients.md, with the versions that the tests run'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in nine minutes; writes docs/performance.md'
@@ -134,6 +134,7 @@ demo: build
 docs:
 	go test ./cmd/nestctl -run '^TestReference$$' -update
 	go test ./config -run '^(TestComments|TestDocs)$$' -update
+	go test ./internal/reference -run "^(TestTroubleshooting|TestErrorList)$$" -update
 
 test: packages tools build $(INSIDE)
 	@rm -f $(BIN)/skipped $(BIN)/results

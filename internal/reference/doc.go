@@ -1,4 +1,6 @@
-// Package reference writes pages of docs/reference from the program: the page
-// of a command line from cobra's tree (cli.go). The tests of the program compare
-// the page with the file, and write it with -update (compare.go).
+// Package reference writes pages of the documentation from the program: the page
+// of a command line from cobra's tree (cli.go), the texts that users see (texts.go)
+// and the problems that doctor finds (problems.go) from the code. Tests compare
+// them with the pages (page.go), and write those that are generated with -update
+// (compare.go).
 package reference
