@@ -13,6 +13,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/progress"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -197,7 +198,7 @@ func (o *copyOptions) run(ctx context.Context, srcs []string, dst string, stdout
 // copies are the results for several sources, in their order.
 type copies []*copied
 
-func (all copies) lines() (lines []string) {
+func (all copies) lines() (lines terminal.Table) {
 	for _, c := range all {
 		lines = append(lines, c.lines()...)
 	}
@@ -260,16 +261,16 @@ func (o *copyOptions) toRegistry(ctx context.Context, all []*source.Source, to s
 	return results, err
 }
 
-func (c *copied) lines() []string {
-	lines := []string{fmt.Sprintf("%s@%s", c.Ref, c.Digest)}
+func (c *copied) lines() terminal.Table {
+	lines := terminal.Table{terminal.Result(fmt.Sprintf("%s@%s", c.Ref, c.Digest))}
 	for _, m := range c.Members {
-		lines = append(lines, "  "+m)
+		lines = append(lines, terminal.Line(terminal.Plain, "  "+m))
 	}
 	for _, m := range c.Missing {
-		lines = append(lines, "  left out, not found: "+m)
+		lines = append(lines, terminal.Line(terminal.Warning, "  left out, not found: "+m))
 	}
 	for _, layer := range c.Foreign {
-		lines = append(lines, "  left out, not to be distributed: "+layer)
+		lines = append(lines, terminal.Line(terminal.Warning, "  left out, not to be distributed: "+layer))
 	}
 	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", amount.Count(int(c.Uploaded), "blob"), amount.Bytes(c.Bytes), c.There, c.Seconds)
 	if c.Uploaded+c.There == 0 { // a layout
@@ -281,5 +282,5 @@ func (c *copied) lines() []string {
 	if c.Strategy != "" {
 		last = "as " + string(c.Strategy) + ", " + last
 	}
-	return append(lines, last)
+	return append(lines, terminal.Line(terminal.Plain, last))
 }

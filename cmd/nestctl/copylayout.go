@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -11,6 +10,7 @@ import (
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/progress"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
 	"github.com/nestedoci/nested/remotes/bundle/source"
@@ -30,7 +30,7 @@ func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, to sou
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	if !progress.IsTerminal(stderr) {
+	if !terminal.IsTerminal(stderr) {
 		stderr = source.Writer(all, stderr)
 	}
 	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
@@ -75,9 +75,11 @@ func (o *copyOptions) plan(ctx context.Context, all []*source.Source, to source.
 
 type plans []planned
 
-func (all plans) lines() (lines []string) {
+func (all plans) lines() (lines terminal.Table) {
 	for _, p := range all {
-		lines = append(lines, fmt.Sprintf("%s %s %s %s", p.Repository, p.Digest, amount.Bytes(p.Size), oci.Kind(p.MediaType, p.ArtifactType)))
+		row := terminal.Cells(p.Repository+" "+string(p.Digest), amount.Bytes(p.Size), oci.Kind(p.MediaType, p.ArtifactType))
+		row[1].Right = true
+		lines = append(lines, row)
 	}
 	return lines
 }

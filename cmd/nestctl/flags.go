@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/platforms"
 
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/nested"
@@ -61,16 +62,11 @@ func selectionFlags(platform string, all bool, members []string) (s bundle.Selec
 }
 
 // show prints a result as --format says: in its lines, or as JSON.
-func show(out io.Writer, format string, result interface{ lines() []string }) error {
+func show(out io.Writer, format string, result interface{ lines() terminal.Table }) error {
 	if format == "json" {
 		return sanitize.WriteJSON(out, result)
 	}
-	for _, line := range result.lines() {
-		if _, err := fmt.Fprintln(out, sanitize.Text(line)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return result.lines().Print(out, terminal.Of(out))
 }
 
 // warnOfCleanUp warns about what a registry's clean-up may do to published

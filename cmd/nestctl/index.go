@@ -14,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/sources"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -198,7 +199,7 @@ func newIndexShow(s *settings) *cobra.Command {
 				return err
 			}
 			text := string(data)
-			if progress.IsTerminal(cmd.OutOrStdout()) {
+			if terminal.IsTerminal(cmd.OutOrStdout()) {
 				text = sanitize.Text(text) + "\n"
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), text)
@@ -317,15 +318,15 @@ func (o *indexOptions) check(arg string) (auth.Reference, error) {
 	return dest, bundle.CheckParent(dest.Repository())
 }
 
-func (c *created) lines() []string {
-	lines := []string{c.Ref + "@" + c.Digest.String()}
+func (c *created) lines() terminal.Table {
+	lines := terminal.Table{terminal.Result(c.Ref + "@" + c.Digest.String())}
 	for _, m := range c.Members {
-		lines = append(lines, "  "+m)
+		lines = append(lines, terminal.Line(terminal.Plain, "  "+m))
 	}
 	for _, layer := range c.Foreign {
-		lines = append(lines, "  left out, not to be distributed: "+layer)
+		lines = append(lines, terminal.Line(terminal.Warning, "  left out, not to be distributed: "+layer))
 	}
-	return append(lines, fmt.Sprintf("as %s", c.Strategy))
+	return append(lines, terminal.Line(terminal.Plain, fmt.Sprintf("as %s", c.Strategy)))
 }
 
 // parseTag reads a reference by tag. A digest is refused: it would be the

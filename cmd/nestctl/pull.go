@@ -18,6 +18,7 @@ import (
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/progress"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -211,17 +212,17 @@ func newResult(ref auth.Reference, to bundle.Target, walked *bundle.Walked, m *r
 	return r
 }
 
-func (r *result) lines() []string {
-	lines := []string{bundle.WithDigest(r.Root.Ref, r.Root.Digest)}
+func (r *result) lines() terminal.Table {
+	lines := terminal.Table{terminal.Result(bundle.WithDigest(r.Root.Ref, r.Root.Digest))}
 	for _, m := range r.Members {
-		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " "))
+		lines = append(lines, terminal.Line(terminal.Plain, strings.TrimRight(fmt.Sprintf("  %s@%s %s", m.Repository, m.Digest, m.Platform), " ")))
 	}
 	last := fmt.Sprintf("%s in %.1f s, to %s", amount.Bytes(r.Bytes), r.Seconds, r.Target)
 	if len(r.Members) > 0 {
 		last = amount.Count(len(r.Members), "member") + ", " + last
 	}
 	for _, layer := range r.NonDistributable {
-		lines = append(lines, "  left out, not to be distributed: "+layer)
+		lines = append(lines, terminal.Line(terminal.Warning, "  left out, not to be distributed: "+layer))
 	}
-	return append(lines, last)
+	return append(lines, terminal.Line(terminal.Plain, last))
 }

@@ -3,6 +3,7 @@ package terminal
 import (
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mattn/go-runewidth"
@@ -15,6 +16,7 @@ type Cell struct {
 	Text  string
 	Style Style
 	Right bool // aligned to the right, as numbers are
+	Whole bool // with whole digests, in a terminal of any width
 }
 
 // Cells are plain cells.
@@ -25,6 +27,12 @@ func Cells(texts ...string) []Cell {
 	}
 	return cells
 }
+
+// Line is a row of one cell, which is aligned with nothing.
+func Line(style Style, text string) []Cell { return []Cell{{Text: text, Style: style}} }
+
+// Result is a line that people copy: its digest is whole.
+func Result(text string) []Cell { return []Cell{{Text: text, Style: Strong, Whole: true}} }
 
 // Table is rows whose columns are aligned. Rows may have fewer cells than
 // others.
@@ -55,7 +63,7 @@ func (t Table) format(s Screen) string {
 		}
 	}
 	widths := escaped.widths()
-	if s.Width > 0 && sum(widths) > s.Width {
+	if s.Width > 0 && slices.ContainsFunc(escaped, func(row []Cell) bool { return cellsOf(Screen{}.line(row, widths)) > s.Width }) {
 		escaped.cut()
 		widths = escaped.widths()
 	}
@@ -67,15 +75,20 @@ func (t Table) format(s Screen) string {
 	return b.String()
 }
 
-// widths are those of the columns, with the gaps after them.
+// widths are those of the columns. The last cell of a row needs no room for
+// others to be aligned, and a lone one has none.
 func (t Table) widths() []int {
 	var widths []int
 	for _, row := range t {
-		for i, cell := range row {
+		last := len(row) - 1
+		for last >= 0 && row[last].Text == "" {
+			last--
+		}
+		for i, cell := range row[:last+1] {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			if w := cellsOf(cell.Text); w <= maxAligned {
+			if w := cellsOf(cell.Text); w <= maxAligned && (i < last || cell.Right) {
 				widths[i] = max(widths[i], w)
 			}
 		}
@@ -83,20 +96,12 @@ func (t Table) widths() []int {
 	return widths
 }
 
-// sum is the width of the widest possible row.
-func sum(widths []int) int {
-	total := len(gap) * (len(widths) - 1)
-	for _, w := range widths {
-		total += w
-	}
-	return total
-}
-
 // line is a row, without spaces at its end. A column in which no row has
 // anything takes no room.
 func (s Screen) line(row []Cell, widths []int) string {
 	var b strings.Builder
-	pending := 0 // spaces that are only written before more text
+	row = row[:min(len(row), len(widths))] // the rest of it is empty
+	pending := 0                           // spaces that are only written before more text
 	for i, cell := range row {
 		if widths[i] == 0 && cell.Text == "" {
 			continue
@@ -130,6 +135,9 @@ func (t Table) cut() {
 	const shown = 12
 	for _, row := range t {
 		for i := range row {
+			if row[i].Whole {
+				continue
+			}
 			row[i].Text = digests.ReplaceAllStringFunc(row[i].Text, func(d string) string {
 				return d[:strings.IndexByte(d, ':')+1+shown] + "…"
 			})

@@ -111,3 +111,13 @@ func TestColours(t *testing.T) {
 		}
 	}
 }
+
+// TestLines: lines among rows are aligned with nothing, and what people copy is whole.
+func TestLines(t *testing.T) {
+	d := digest.FromString("x").String()
+	table := Table{Result("app:v1@" + d), Line(Plain, "  web@"+d), {{Text: "a"}, {Text: "1 B", Right: true}, {Text: "index"}}, {{Text: "b"}, {}, {}}, Line(Warning, "  left out")}
+	want := "app:v1@" + d + "\n  web@" + d[:19] + "…\na  1 B  index\nb\n  left out\n"
+	if got := print(t, table, Screen{Width: 40}); got != want {
+		t.Errorf("printed\n%swant\n%s", got, want)
+	}
+}
