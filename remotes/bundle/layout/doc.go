@@ -18,7 +18,7 @@
 //     earlier.go: [OpenEarlier] says what they have;
 //   - dir.go: layouts may be in directories where others can write. It says
 //     what others must not achieve, and prevents it, with what the system says
-//     about files (lock_unix.go). One process at a time writes to a layout.
+//     about files (lock_unix.go, lock_windows.go). One process at a time writes to a layout.
 //
 // Package bundle is the next one up.
 package layout

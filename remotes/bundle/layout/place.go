@@ -2,6 +2,7 @@ package layout
 
 import (
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -22,7 +23,7 @@ type Place struct {
 // images do. So a path that exists is preferred, the usual split before the
 // shortest path. An archive in parts is called what they are called after.
 func ParsePlace(s string) (Place, bool) {
-	p, ok := parsePlace(s)
+	p, ok := parsePlace(runtime.GOOS, s)
 	if p.InParts() {
 		p.Path, _ = partsOf(p.Path)
 	}
@@ -35,7 +36,7 @@ func (p Place) InParts() bool {
 	return p.Archive && p.Path != "-" && inParts
 }
 
-func parsePlace(s string) (Place, bool) {
+func parsePlace(goos, s string) (Place, bool) {
 	rest, layout := strings.CutPrefix(s, "oci-layout:")
 	if !layout {
 		var archive bool
@@ -43,17 +44,18 @@ func parsePlace(s string) (Place, bool) {
 			return Place{}, false
 		}
 	}
+	volume, separators := volumeOf(goos, rest)
 	usual := Place{Archive: !layout, Path: rest}
 	if path, d, ok := strings.Cut(rest, "@"); ok && digest.Digest(d).Validate() == nil {
 		usual.Path, usual.Reference = path, d
-	} else if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') {
+	} else if i := strings.LastIndexByte(rest, ':'); i >= len(volume) && i > strings.LastIndexAny(rest, separators) {
 		usual.Path, usual.Reference = rest[:i], rest[i+1:]
 	}
 	if usual.exists() {
 		return usual, usual.Path != ""
 	}
 	for i, c := range rest {
-		if p := (Place{Archive: !layout, Path: rest[:i], Reference: strings.TrimPrefix(rest[i:], string(c))}); (c == ':' || c == '@') && p.exists() {
+		if p := (Place{Archive: !layout, Path: rest[:i], Reference: strings.TrimPrefix(rest[i:], string(c))}); i >= len(volume) && (c == ':' || c == '@') && p.exists() {
 			return p, true
 		}
 	}
@@ -61,6 +63,18 @@ func parsePlace(s string) (Place, bool) {
 		return complete, true
 	}
 	return usual, usual.Path != ""
+}
+
+// volumeOf returns the volume in front of a path, with its colon (C:), and what separates the names in it. Only Windows
+// has volumes, and no name of a directory there is one letter long and has a colon behind it.
+func volumeOf(goos, path string) (volume, separators string) {
+	if goos != "windows" {
+		return "", "/"
+	}
+	if len(path) > 1 && path[1] == ':' && 'a' <= path[0]|0x20 && path[0]|0x20 <= 'z' {
+		volume = path[:2]
+	}
+	return volume, `/\`
 }
 
 // PlaceOf is the place at a path: a layout if it is a directory.

@@ -105,6 +105,34 @@ func TestParseLayout(t *testing.T) {
 	}
 }
 
+// TestParsePlaceWindows: the colon of a drive ends no path, and a backslash separates names. None of these is there.
+func TestParsePlaceWindows(t *testing.T) {
+	t.Parallel()
+	d := digest.FromString("x").String()
+	for in, want := range map[string]Place{
+		`oci-layout:C:\dir`:              {Path: `C:\dir`},
+		`oci-layout:C:\dir:v1`:           {Path: `C:\dir`, Reference: "v1"},
+		`oci-layout:c:/dir:v1`:           {Path: `c:/dir`, Reference: "v1"},
+		`oci-layout:C:dir`:               {Path: `C:dir`},
+		`oci-layout:C:dir:v1`:            {Path: `C:dir`, Reference: "v1"},
+		`oci-layout:C:\dir@` + d:         {Path: `C:\dir`, Reference: d},
+		`oci-archive:C:\x.tar`:           {Archive: true, Path: `C:\x.tar`},
+		`oci-archive:D:\a b\x.tar:1+2`:   {Archive: true, Path: `D:\a b\x.tar`, Reference: "1+2"},
+		`oci-layout:\\server\share\d:v1`: {Path: `\\server\share\d`, Reference: "v1"},
+		`oci-layout:..\app:v1`:           {Path: `..\app`, Reference: "v1"},
+		`oci-layout:app:v1`:              {Path: "app", Reference: "v1"},
+		`oci-archive:-:v1`:               {Archive: true, Path: "-", Reference: "v1"},
+	} {
+		if got, ok := parsePlace("windows", in); !ok || got != want {
+			t.Errorf("%s: %+v, want %+v", in, got, want)
+		}
+	}
+	want := Place{Path: "C", Reference: `\dir`}
+	if got, _ := parsePlace("linux", `oci-layout:C:\dir`); got != want {
+		t.Errorf("elsewhere: %+v, want %+v", got, want)
+	}
+}
+
 // tarEntries is an archive of entries as they are, without the bytes at its end.
 func tarEntries(tb testing.TB, entries ...tar.Header) []byte {
 	tb.Helper()
