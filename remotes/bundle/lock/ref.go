@@ -28,7 +28,7 @@ func Path(s string) (string, bool) {
 		return path, path != ""
 	}
 	for _, prefix := range []string{"/", "./", "../"} {
-		if strings.HasPrefix(s, prefix) || filepath.IsAbs(s) {
+		if strings.HasPrefix(filepath.ToSlash(s), prefix) || filepath.IsAbs(s) {
 			return s, true
 		}
 	}
