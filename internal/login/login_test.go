@@ -287,3 +287,34 @@ func FuzzObject(f *testing.F) {
 		}
 	})
 }
+
+// TestSystemStore: the system's helper keeps what a file without credentials and helpers would keep, and is named in it.
+func TestSystemStore(t *testing.T) {
+	for text, want := range map[string]string{
+		``:                             "wincred",
+		`{"currentContext":"x"}`:       "wincred",
+		`{"auths":{}}`:                 "",
+		`{"credHelpers":{"x":"y"}}`:    "",
+		`{"credsStore":"desktop"}`:     "desktop",
+		`{"auths":{"x":{"auth":"y"}}}`: "",
+	} {
+		o, err := parseObject([]byte(text))
+		noError(t, err)
+		k := keyOf(t, "reg.test")
+		c, err := configuredFor(o, k, "wincred")
+		if err != nil || string(c.helper) != want {
+			t.Errorf("%s: %+v, %v", text, c, err)
+		}
+		noError(t, k.write(&o, c, auth.UserCredential("user", "password", "")))
+		var named string
+		noError(t, o.get("credsStore", &named))
+		data, err := o.MarshalJSON()
+		if err != nil || named != want || strings.Contains(string(data), `"auth":"dXNl`) != (want == "") {
+			t.Errorf("%s: %s, %v", text, data, err)
+		}
+	}
+	file := inConfig(t, "")
+	if got := systemStore(file); got != "" {
+		t.Errorf("here %q", got)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -16,11 +18,12 @@ type configured struct {
 	helper  helper // "" for the file itself
 	server  string // the key's name there
 	forHost bool   // the helper is the one of the key's registry
+	system  bool   // the helper is the system's, which the file does not name yet
 }
 
 // configuredFor reads where the credential of a key is kept: with the helper of the
-// key, of its registry, or of all registries.
-func configuredFor(o object, k Key) (c configured, err error) {
+// key, of its registry, or of all registries; and where it has no credentials and names no helper, with the system's.
+func configuredFor(o object, k Key, system string) (c configured, err error) {
 	c.server = k.String()
 	helpers := map[string]string{}
 	if err = o.get("credHelpers", &helpers); err != nil {
@@ -43,7 +46,10 @@ func configuredFor(o object, k Key) (c configured, err error) {
 		if err = o.get("credsStore", &name); err != nil {
 			return c, fmt.Errorf("credsStore is not the name of a helper")
 		}
-		c.helper = helper(name)
+		c.system = name == "" && system != "" && len(helpers) == 0 && o.find("auths") < 0
+		if c.helper = helper(name); c.system {
+			c.helper = helper(system)
+		}
 	}
 	return c, nil
 }
@@ -88,12 +94,20 @@ func (k Key) load() (path string, c configured, err error) {
 	}
 	o, err := parseObject(data)
 	if err == nil {
-		c, err = configuredFor(o, k)
+		c, err = configuredFor(o, k, systemStore(path))
 	}
 	if err != nil {
 		return "", c, fmt.Errorf("%s: %w", path, err)
 	}
 	return path, c, nil
+}
+
+// systemStore is the helper that docker uses with its own file when that names none.
+func systemStore(path string) string {
+	if !slices.Contains(auth.StoresFromEnvironment().PassedOver, path) {
+		return ""
+	}
+	return auth.DefaultStore(runtime.GOOS)
 }
 
 // write writes the key's entry.
@@ -108,6 +122,11 @@ func (k Key) write(o *object, to configured, c auth.Credential) error {
 	}
 	if to.forHost && k.path != "" { // or nobody would ask it for this key
 		if err := edit(o, "credHelpers", func(inner *object) error { return put(inner, k.String(), string(to.helper)) }); err != nil {
+			return err
+		}
+	}
+	if to.system { // as docker does: with an entry in auths the file is no longer one without credentials
+		if err := put(o, "credsStore", string(to.helper)); err != nil {
 			return err
 		}
 	}

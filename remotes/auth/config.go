@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,13 +22,11 @@ import (
 // maxConfig bounds a configuration file; docker's own are a few KiB.
 const maxConfig = 4 << 20
 
-// hubServer is the key and the helper's server name that docker uses for
-// Docker Hub.
+// hubServer is the key and the helper's server name that docker uses for Docker Hub.
 const hubServer = "https://index.docker.io/v1/"
 
-// config is the part of a Docker configuration file that holds credentials.
-// Entries stay raw, so that an invalid one affects only the repositories that
-// need it.
+// config is the part of a Docker configuration file that holds credentials. Entries stay raw, so that an invalid one
+// affects only the repositories that need it.
 type config struct {
 	name        string                     // the file's path, or the variable's name
 	unread      string                     // why the file was not read
@@ -107,9 +106,8 @@ func pick[V any](m map[string]V, host, path string) (spelling string, found bool
 // docker and the kubelet write the key of a registry.
 func isAPI(path string) bool { return path == "v1" || path == "v2" }
 
-// SplitKey reads a key of auths or credHelpers: host[:port][/path], perhaps
-// with a scheme in front, and with the host's name as docker.io for all of Docker
-// Hub's. Of several spellings of the same key, the one with the lowest order wins.
+// SplitKey reads a key of auths or credHelpers: host[:port][/path], perhaps with a scheme in front, and with the host's
+// name as docker.io for all of Docker Hub's. Of several spellings of the same key, the one with the lowest order wins.
 func SplitKey(spelling string) (host, path string, order int) {
 	rest, order := spelling, 0
 	if r, ok := strings.CutPrefix(spelling, "https://"); ok {
@@ -165,21 +163,34 @@ func canonicalHost(host string) string {
 // configFile reads a file again when it has changed.
 type configFile struct {
 	path       string
-	passedOver bool // when it may not be read
+	passedOver bool   // when it may not be read: docker's own
+	store      string // [DefaultStore], of docker's own
 
 	mu   sync.Mutex
 	info fs.FileInfo
 	last *config
 }
 
-// load returns nil when there is no such file. For a directory it reads the
-// config.json in it.
+// load returns nil when there is no such file. For a directory it reads the config.json in it.
 func (f *configFile) load() (*config, error) {
 	c, err := f.read()
 	if f.passedOver && errors.Is(err, fs.ErrPermission) {
 		return &config{name: f.path, unread: err.Error()}, nil
 	}
+	if err == nil && f.store != "" && (c == nil || len(c.Auths)+len(c.CredHelpers) == 0 && c.CredsStore == "") {
+		return &config{name: f.path, CredsStore: f.store}, nil
+	}
 	return c, err
+}
+
+// DefaultStore is the helper that docker takes for credsStore when its file has no credentials and names no helper: the
+// system's own, as in runtime.GOOS, if it is installed; "" for none. On Linux docker guesses, and nobody follows it here.
+func DefaultStore(goos string) string {
+	store := map[string]string{"darwin": "osxkeychain", "windows": "wincred"}[goos]
+	if _, err := exec.LookPath("docker-credential-" + store); err != nil {
+		return ""
+	}
+	return store
 }
 
 func (f *configFile) read() (*config, error) {

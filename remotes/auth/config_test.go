@@ -220,3 +220,51 @@ func TestStoresFromEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultStore: docker's own file without credentials and helpers stands for the system's helper, if it is installed,
+// and no other file does.
+func TestDefaultStore(t *testing.T) {
+	t.Setenv("PATH", helperDir)
+	if got := DefaultStore("darwin") + DefaultStore("windows") + DefaultStore("linux"); got != "" {
+		t.Errorf("without a helper %q", got)
+	}
+	for goos, store := range map[string]string{"darwin": "osxkeychain", "windows": "wincred"} {
+		if err := installHelper(helperDir, store, answering); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(filepath.Join(helperDir, "docker-credential-"+store)) })
+		if got := DefaultStore(goos); got != store {
+			t.Errorf("%s: %q", goos, got)
+		}
+		for text, want := range map[string]bool{
+			"":                           true,
+			`{"currentContext":"x"}`:     true,
+			`{"auths":{}}`:               true,
+			`{"auths":{"x":{}}}`:         false,
+			`{"credHelpers":{"x":"no"}}`: false,
+			`{"credsStore":"fake"}`:      false,
+		} {
+			file := filepath.Join(t.TempDir(), "config.json")
+			if text != "" {
+				writeFile(t, file, text)
+			}
+			c, err := (&configFile{path: file, store: DefaultStore(goos)}).load()
+			if err != nil || (c != nil && c.CredsStore == store) != want {
+				t.Errorf("%s, %s: %+v, %v", goos, text, c, err)
+			}
+			if other, err := (&configFile{path: file}).load(); err != nil || text == "" && other != nil || other != nil && other.CredsStore == store {
+				t.Errorf("another file, %s: %+v, %v", text, other, err)
+			}
+		}
+	}
+	if got := DefaultStore("linux"); got != "" {
+		t.Errorf("linux: %q", got)
+	}
+	file := filepath.Join(t.TempDir(), "none.json")
+	stores := NewStores(StoresOptions{Files: []string{file}, PassedOver: []string{file}})
+	stores.files[0].store = DefaultStore("darwin")
+	credential, err := stores.Lookup(ctx(), repository(t, "reg/a"))
+	if err != nil || credential.Username != "user" || !strings.Contains(credential.Source, "docker-credential-osxkeychain") {
+		t.Errorf("%s, %v", describe(credential), err)
+	}
+}

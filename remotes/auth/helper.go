@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -199,14 +201,7 @@ func (p executable) execute(ctx context.Context, timeout time.Duration, interact
 
 // HelperEnvironment is our own without the one variable that holds secrets.
 func HelperEnvironment() []string {
-	env := os.Environ()
-	kept := env[:0]
-	for _, v := range env {
-		if !strings.HasPrefix(v, inlineVariable+"=") {
-			kept = append(kept, v)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, inlineVariable+"=") })
 }
 
 // FindHelper finds a program in PATH and checks that nobody else could have
@@ -257,7 +252,7 @@ func distrustProgram(path string) (reason string) {
 func absence(program string) string {
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		path := filepath.Join(dir, program)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && runtime.GOOS != "windows" { // there the name decides
 			return path + " is not executable; chmod 755 it"
 		}
 	}

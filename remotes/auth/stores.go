@@ -34,12 +34,10 @@ type StoresOptions struct {
 	Metrics *Metrics
 }
 
-// StoresFromEnvironment returns the options that the environment specifies:
-// DOCKER_AUTH_CONFIG; REGISTRY_AUTH_FILE or else $DOCKER_CONFIG/config.json
-// (without that variable ~/.docker/config.json), and where podman, buildah and
-// skopeo keep their logins: $XDG_RUNTIME_DIR/containers/auth.json (without that
-// variable, on Linux, /run/containers/UID/auth.json) and
-// $XDG_CONFIG_HOME/containers/auth.json (without it, in ~/.config).
+// StoresFromEnvironment returns the options that the environment specifies: DOCKER_AUTH_CONFIG; REGISTRY_AUTH_FILE or
+// else $DOCKER_CONFIG/config.json (without that variable ~/.docker/config.json), and where podman, buildah and skopeo
+// keep their logins: $XDG_RUNTIME_DIR/containers/auth.json (without that variable, on Linux,
+// /run/containers/UID/auth.json) and $XDG_CONFIG_HOME/containers/auth.json (without it, in ~/.config).
 func StoresFromEnvironment() StoresOptions {
 	o := StoresOptions{Inline: Secret(os.Getenv(inlineVariable))}
 	if file := os.Getenv("REGISTRY_AUTH_FILE"); file != "" {
@@ -61,8 +59,7 @@ func StoresFromEnvironment() StoresOptions {
 	return o
 }
 
-// inHome returns the directory that a variable names, or else one in the home
-// directory; "" when there is no home.
+// inHome returns the directory that a variable names, or else one in the home directory; "" when there is no home.
 func inHome(variable, name string) string {
 	if dir := os.Getenv(variable); dir != "" {
 		return dir
@@ -78,14 +75,11 @@ const inlineVariable = "DOCKER_AUTH_CONFIG"
 
 // Stores is the [Source] over Docker's credential stores.
 //
-// Configurations are searched in order, and within a configuration the keys
-// from the most specific to the registry: host/a/b, host/a, host. At a key its
-// credHelpers entry counts first, at the registry then credsStore, then auths.
-// After these come keys of auths whose host is a pattern (*.example.com), as
-// the kubelet accepts them in its own file. For an auths entry without a
-// secret, as docker login leaves it, credsStore is run for that key. When a
-// helper knows nothing of a key the search goes on; when one fails it ends with
-// an error. Files are read again when they change.
+// Configurations are searched in order, and within a configuration the keys from the most specific to the registry:
+// host/a/b, host/a, host. At a key its credHelpers entry counts first, at the registry then credsStore, then auths.
+// After these come keys of auths whose host is a pattern (*.example.com), as the kubelet accepts them in its own file.
+// For an auths entry without a secret, as docker login leaves it, credsStore is run for that key. When a helper knows
+// nothing of a key the search goes on; when one fails it ends with an error. Files are read again when they change.
 type Stores struct {
 	inline  Secret
 	files   []*configFile
@@ -97,8 +91,7 @@ var (
 	_ Forgetter = (*Stores)(nil)
 )
 
-// NewStores returns the source that the options describe. Nothing is read
-// before the first Lookup.
+// NewStores returns the source that the options describe. Nothing is read before the first Lookup.
 func NewStores(o StoresOptions) *Stores {
 	s := &Stores{inline: o.Inline, helpers: helpers{
 		timeout:     o.HelperTimeout,
@@ -112,7 +105,11 @@ func NewStores(o StoresOptions) *Stores {
 		s.helpers.metrics = new(Metrics)
 	}
 	for _, path := range o.Files {
-		s.files = append(s.files, &configFile{path: path, passedOver: slices.Contains(o.PassedOver, path)})
+		f := &configFile{path: path, passedOver: slices.Contains(o.PassedOver, path)}
+		if f.passedOver {
+			f.store = DefaultStore(runtime.GOOS)
+		}
+		s.files = append(s.files, f)
 	}
 	return s
 }
@@ -150,8 +147,7 @@ func (s *Stores) Lookup(ctx context.Context, repository Repository) (Credential,
 	return Credential{Source: "none: " + strings.Join(looked, ", ")}, nil
 }
 
-// missing names the files when none of them exists: of a user's, docker's own
-// alone.
+// missing names the files when none of them exists: of a user's, docker's own alone.
 func (s *Stores) missing() []string {
 	own := slices.DeleteFunc(slices.Clone(s.files), func(f *configFile) bool { return !f.passedOver })
 	if len(own) == 0 {
@@ -178,8 +174,7 @@ func (s *Stores) sources() []func() (*config, error) {
 	return loads
 }
 
-// lookupIn searches one configuration. The Source of an anonymous credential
-// names the helper, if one was run.
+// lookupIn searches one configuration. The Source of an anonymous credential names the helper that was run.
 func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository) (Credential, error) {
 	host := canonicalHost(repository.Host())
 	helperSource := ""
@@ -201,8 +196,7 @@ func (s *Stores) lookupIn(ctx context.Context, c *config, repository Repository)
 	return Credential{Source: helperSource}, nil
 }
 
-// lookupAt looks up one key: a path on a registry, or with path "" the
-// registry.
+// lookupAt looks up one key: a path on a registry, or with path "" the registry.
 func (s *Stores) lookupAt(ctx context.Context, c *config, host, path string) (none Credential, _ error) {
 	if key, ok := pick(c.CredHelpers, host, path); ok {
 		helper, err := c.helperEntry(key)
