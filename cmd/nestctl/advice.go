@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/pin"
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/internal/sources"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -73,7 +73,7 @@ func advice(err error) string {
 		return "name the CA of its certificate as ca in the registry's hosts.toml"
 	case errors.As(err, &unknown):
 		return "check the registry's name and this machine's DNS"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case retry.IsRefused(err):
 		return "check the registry's address, and that it is running"
 	case errors.Is(err, node.ErrNotInstalled):
 		return "run nestctl install --mode MODE --registry HOST"

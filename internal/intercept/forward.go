@@ -14,8 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
+	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/internal/sanitize"
 )
 
@@ -75,7 +75,7 @@ func explain(host string, err error) error {
 func isNoTLS(scheme string, err error) bool {
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
 	failed, ok := errors.AsType[*net.OpError](err)
-	refused := ok && failed.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED) // by the host, not by a proxy
+	refused := ok && failed.Op == "dial" && retry.IsRefused(err) // by the host, not by a proxy
 	return scheme == "https" && (plain || refused)
 }
 

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -220,6 +221,15 @@ func Sleep(ctx context.Context, wait time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// windowsRefused is Windows' number of ECONNREFUSED (WSAECONNREFUSED). Go's constant of that name has one of its own there,
+// which no call returns.
+const windowsRefused = syscall.Errno(10061)
+
+// IsRefused reports whether nothing listens at an address.
+func IsRefused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, windowsRefused)
 }
 
 // IsBusy reports whether an error says, by a method Busy, that whoever was asked

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,4 +90,20 @@ func TestAfter(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestIsRefused: Windows has another number for it than the one that Go calls so.
+func TestIsRefused(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]bool{
+		syscall.ECONNREFUSED: true,
+		syscall.Errno(10061): true,
+		syscall.ECONNRESET:   false,
+		net.ErrClosed:        false,
+	} {
+		wrapped := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", err)}
+		if got := IsRefused(wrapped); got != want {
+			t.Errorf("%v: %t", wrapped, got)
+		}
+	}
 }
