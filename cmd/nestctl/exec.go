@@ -35,8 +35,8 @@ is for these registries and ends with it (HTTPS_PROXY, SSL_CERT_FILE and their
 like). A proxy, a NO_PROXY and roots that were set before still count.
 
 The exit status is the command's: 128 and the number after a signal, 127 when
-there is no such command, 126 when it cannot be executed. A registry on loopback,
-and any on macOS and Windows, cannot be intercepted.`,
+there is no such command, 126 when it cannot be executed. A registry on loopback
+cannot be intercepted, nor a Go program on macOS and Windows.`,
 		Example: `  nestctl exec -- crane pull registry.example.com/org/app:v1 app.tar
   nestctl exec --registry registry.example.com -- ./release.sh`,
 		Args: cobra.MinimumNArgs(1),

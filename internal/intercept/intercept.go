@@ -18,10 +18,11 @@
 package intercept
 
 import (
+	"debug/buildinfo"
+	"errors"
 	"fmt"
-	"runtime"
-	"slices"
 
+	"github.com/nestedoci/nested/internal/system"
 	"github.com/nestedoci/nested/internal/usage"
 )
 
@@ -32,12 +33,9 @@ func front(registry string) string {
 
 // Select returns the registries that are named, or else those of the references among the arguments of a command. It is an
 // error, before anything runs, when their requests cannot be intercepted: there is no registry, or it is one that clients
-// ask without a proxy (a usage error), or clients do not read here the variables that make it possible.
+// ask without a proxy (a usage error). Whether the command's program can be intercepted is for [Run].
 func Select(named, arguments []string) ([]Registry, error) {
 	var selected []Registry
-	if slices.Contains([]string{"darwin", "ios", "windows"}, runtime.GOOS) {
-		return nil, fmt.Errorf("%s: Go programs do not read SSL_CERT_FILE there, so that requests cannot be intercepted; use Linux, or %s", runtime.GOOS, front("REGISTRY"))
-	}
 	for _, text := range named {
 		r, err := ParseRegistry(text)
 		if err != nil {
@@ -57,4 +55,25 @@ func Select(named, arguments []string) ([]Registry, error) {
 		}
 	}
 	return selected, nil
+}
+
+// canIntercept says why the requests of a program cannot be intercepted on a system, as in runtime.GOOS: on macOS and
+// Windows, Go programs ask the system for its roots and nobody else. What a script runs is not known.
+func canIntercept(goos, program string) error {
+	if goos != "darwin" && goos != "windows" {
+		return nil
+	}
+	if _, err := buildinfo.ReadFile(program); err != nil { // another language's
+		return nil //nolint:nilerror // it says so
+	}
+	return fmt.Errorf("%s: is a Go program, and on %s those do not read SSL_CERT_FILE, so that its requests cannot be intercepted; use Linux, or %s",
+		program, system.Name(goos), front("REGISTRY"))
+}
+
+// needsRoots says that there is no file with the system's roots for the command: it would trust nobody but the registries.
+func needsRoots(goos string, r roots) error {
+	if goos == "windows" && len(r) == 0 {
+		return errors.New("roots: Windows has no file of them; name a file with certificates in SSL_CERT_FILE")
+	}
+	return nil
 }

@@ -3,6 +3,8 @@ package intercept
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -150,5 +152,28 @@ func TestNoProxy(t *testing.T) {
 		if got := without(c.list, registries); got != c.want {
 			t.Errorf("%q without %s: %q, want %q", c.list, c.registries, got, c.want)
 		}
+	}
+}
+
+// TestCanIntercept: on macOS and Windows a Go program is refused, and no other.
+func TestCanIntercept(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	noError(t, err)
+	script := filepath.Join(t.TempDir(), "script")
+	noError(t, os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700))
+	for _, c := range []struct{ goos, program, says string }{
+		{"linux", self, ""},
+		{"darwin", script, ""},
+		{"windows", script, ""},
+		{"darwin", self, "is a Go program, and on macOS those do not read SSL_CERT_FILE"},
+		{"windows", self, "; use Linux, or nestctl serve --listen :443 "},
+	} {
+		if err := canIntercept(c.goos, c.program); (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s on %s: %v, want %q", c.program, c.goos, err, c.says)
+		}
+	}
+	if needsRoots("windows", nil) == nil || needsRoots("windows", roots("x")) != nil || needsRoots("darwin", nil) != nil || needsRoots("linux", nil) != nil {
+		t.Error("roots are needed on Windows alone")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // Where systems keep their roots, as in package crypto/x509: the first of the files, and all of the directories. Other
@@ -50,7 +51,7 @@ func rootsOf(e environ) (roots, error) {
 			return nil, fmt.Errorf("roots: %w", err)
 		}
 	}
-	return found.pem.Bytes(), nil
+	return found.pem.Bytes(), needsRoots(runtime.GOOS, found.pem.Bytes())
 }
 
 // rootsAt reads the roots in a file or a directory.

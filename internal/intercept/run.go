@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -45,6 +46,9 @@ func (e *ExitError) Unwrap() error { return e.Err }
 // the signals that this process gets. Nothing of what was made for it is left.
 func Run(c Command, o Options) (err error) {
 	program, err := find(c.Arguments[0])
+	if err == nil {
+		err = canIntercept(runtime.GOOS, program)
+	}
 	if err != nil {
 		return err
 	}
