@@ -24,6 +24,15 @@ import (
 // another.
 const ContainerdCerts = "/etc/containerd/certs.d"
 
+// SystemDir returns a directory in /etc as the default on a system, as in runtime.GOOS: none on Windows, where that would
+// be on the current drive, and any user can make it.
+func SystemDir(goos, dir string) string {
+	if goos == "windows" {
+		return ""
+	}
+	return dir
+}
+
 // Check applies the rules for values. The error is an [*Error] with all that
 // are broken.
 func (c *Config) Check() error {

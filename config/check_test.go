@@ -136,3 +136,11 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestSystemDir: on Windows /etc is a directory that any user can make on the current drive.
+func TestSystemDir(t *testing.T) {
+	t.Parallel()
+	if a, b, c := SystemDir("linux", "/etc/x"), SystemDir("darwin", "/etc/x"), SystemDir("windows", "/etc/x"); a != "/etc/x" || b != "/etc/x" || c != "" {
+		t.Errorf("%q, %q, %q", a, b, c)
+	}
+}

@@ -23,6 +23,7 @@
 package config
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/nestedoci/nested/remotes/transport/find"
@@ -192,7 +193,7 @@ func Default() Config {
 			Registries:      []string{},
 			Allow:           []string{},
 			SealKeys:        []string{},
-			HostsDir:        "/etc/nested/certs.d",
+			HostsDir:        SystemDir(runtime.GOOS, "/etc/nested/certs.d"),
 			Redirects:       "hand-on",
 			Proxies:         []string{},
 			MaxRequests:     256,
