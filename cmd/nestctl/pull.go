@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/progress"
+	"github.com/nestedoci/nested/internal/system"
 	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -86,6 +88,9 @@ func (o *pullOptions) openTarget(ctx context.Context, platform platforms.Matcher
 	kind, path, found := strings.Cut(o.to, ":")
 	switch {
 	case kind == "containerd" && !found:
+		if err := system.Check(runtime.GOOS, system.Pull); err != nil && o.address == ctd.DefaultAddress {
+			return nil, err
+		}
 		return ctd.Open(ctx, ctd.Options{
 			Address:       o.address,
 			Namespace:     o.namespace,

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -14,6 +16,7 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/manual"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/system"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle/layout"
@@ -48,7 +51,7 @@ func newRoot() *cobra.Command {
 				level = "debug"
 			}
 			log.L.Logger.SetOutput(sanitize.Log{Writer: cmd.ErrOrStderr()})
-			return log.SetLevel(level)
+			return cmp.Or(log.SetLevel(level), system.Check(runtime.GOOS, cmd.Name()))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -57,7 +60,7 @@ func newRoot() *cobra.Command {
 		return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s), newPrune(&s), newLogin(&s)} {
-		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", config.ContainerdCerts, "directory with containerd's hosts.toml files")
+		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", config.SystemDir(runtime.GOOS, config.ContainerdCerts), "directory with containerd's hosts.toml files")
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "use http for registries without a hosts.toml")
 		root.AddCommand(c)
 	}
