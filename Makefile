@@ -58,7 +58,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean docs
+.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested cross help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean docs
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -67,6 +67,7 @@ help:
 	@echo 'make test-kubelet  pods of Kubernetes $(KUBELET), which takes ten minutes to build, once'
 	@echo 'make test-docker  pulls of Docker Engine 29 (moby $(MOBY)), which takes as long to build, once, and of Debian'\''s $(DOCKER)'
 	@echo 'make build        bin/nestctl'
+	@echo 'make cross        bin/cross/nestctl-OS-ARCH for $(PLATFORMS); vets the unit tests where they differ'
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
 	@echo 'make release-image  dist/nested-image-VERSION.oci.tar, the image of all platforms, VERSION=$(VERSION)'
@@ -88,6 +89,20 @@ help:
 
 build:
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN)/nestctl ./cmd/nestctl
+
+# Where nestctl runs. What it needs Linux for says so elsewhere (docs/compatibility.md).
+PLATFORMS := linux/amd64 linux/arm64 linux/arm linux/ppc64le linux/s390x linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64
+# Of each rule that differs one: Windows, Unix that is not Linux, and 32 bits, where constants overflow.
+VETTED    := windows/amd64 darwin/arm64 linux/arm
+# The flags of both commands are the same, so that the second finds what the first compiled. The plugin is containerd's,
+# and containerd's nodes are Linux.
+cross:
+	@for platform in $(PLATFORMS); do \
+		export CGO_ENABLED=0 GOFLAGS=-trimpath GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+		name=nestctl-$$GOOS-$$GOARCH$$(go env GOEXE); echo $$name; \
+		go build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/cross/$$name ./cmd/nestctl || exit 1; \
+		case ' $(VETTED) ' in *" $$platform "*) go vet $$(go list ./... | grep -vE '/(plugin|containerd-nested)(/|$$)') || exit 1;; esac; \
+	done
 
 # containerd that follows child namespaces, in place of containerd (docs/containerd.md).
 containerd-nested:
