@@ -13,7 +13,7 @@ import (
 	"github.com/nestedoci/nested/remotes/transport/locations"
 )
 
-// The exit statuses, as README.md documents them: scripts depend on them.
+// The exit statuses, as docs/guides/pull.md documents them: scripts depend on them.
 const (
 	failure  = 1
 	misuse   = 2
