@@ -58,7 +58,7 @@ endif
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested cross help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean docs
+.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested cross help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean docs site
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
@@ -77,6 +77,7 @@ help:
 	@echo 'make soak         pulls through all integrations from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
 	@echo 'make docs         the pages and parts of pages that are generated from the code'
+	@echo 'make site         the documents as a static site in dist/site, with its links checked'
 	@echo 'make clients-doc  the table of programs in docs/clients.md, with the versions that the tests run'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in nine minutes; writes docs/performance.md'
@@ -151,9 +152,15 @@ docs:
 	go test ./config -run '^(TestComments|TestDocs)$$' -update
 	go test ./internal/reference -run "^(TestTroubleshooting|TestErrorList)$$" -update
 
+# All documents as a site that works without a server, and without anything from elsewhere.
+site:
+	cd internal/site && go run . -root $(CURDIR) -out $(CURDIR)/dist/site
+	@echo 'open dist/site/index.html'
+
 test: packages tools build $(INSIDE)
 	@rm -f $(BIN)/skipped $(BIN)/results
 	$(MEMORY:%=TMPDIR=%) $(GOTEST) $(RACE) -shuffle=on ./...
+	cd internal/site && go test -count=1 .
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=40m ./...
 	@go run .ci/cases.go $(BIN)/results
 	@$(MAKE) --no-print-directory fuzz
@@ -174,6 +181,7 @@ MEMORY = $(shell cd /dev/shm 2>/dev/null && [ -w . ] && ! grep -q ' /dev/shm [^ 
 # is linking and programs that live for milliseconds: they end before collecting garbage is worth it.
 unit:
 	GOGC=400 $(MEMORY:%=TMPDIR=%) $(GOTEST) -short -shuffle=on -p=5 -parallel=4 ./remotes/transport/... ./cmd/... ./internal/node ./internal/doctor ./...
+	cd internal/site && go test .
 
 integration: packages tools build $(INSIDE)
 	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=40m ./...
@@ -239,6 +247,7 @@ lint: bin/.golangci-lint-$(LINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./... && cd integration && go vet -tags=kubelet,docker ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
+	cd internal/site && go mod tidy -diff && go vet . && $(BIN)/golangci-lint run .
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker ./...
 

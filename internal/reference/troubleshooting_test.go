@@ -20,6 +20,7 @@ var (
 	programs = []string{"cmd", "config", "internal", "plugin", "remotes"}
 	skipped  = []string{
 		"internal/demo", "internal/registrytest", "internal/clienttest", "internal/fronttest", "internal/leaktest", "internal/reference",
+		"internal/site", "internal/roots", "internal/pack", // of those who build it
 		"internal/doctor/",   // in a table of its own
 		"config/comments.go", // in docs/config.md
 	}
