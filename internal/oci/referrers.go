@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"regexp"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
@@ -85,4 +86,39 @@ func SubjectOfTag(tag string) (digest.Digest, bool) {
 		return "", false
 	}
 	return digest.Digest(m[1] + ":" + m[2]), true
+}
+
+// attachments are the ends of the tags under which cosign 2 attaches signatures,
+// attestations and bills of materials to content.
+var attachments = []string{".sig", ".att", ".sbom"}
+
+// AttachedTags are the tags under which something may be attached to content.
+func AttachedTags(d digest.Digest) []string {
+	tags := make([]string, len(attachments))
+	for i, end := range attachments {
+		tags[i] = d.Algorithm().String() + "-" + d.Encoded() + end
+	}
+	return tags
+}
+
+// IsAttachedTag reports whether a tag is one of [AttachedTags] of some content.
+func IsAttachedTag(tag string) bool {
+	d, ok := SubjectOfTag(tag)
+	return ok && d.Validate() == nil && slices.Contains(AttachedTags(d), tag)
+}
+
+// Named are the layers of a manifest, or the entries of an index: of a manifest
+// that is attached to content, the signatures. Anything else has none.
+func Named(data []byte) (named []digest.Digest) {
+	var said struct{ Layers, Manifests []ocispec.Descriptor }
+	_ = json.Unmarshal(data, &said)
+	for _, d := range slices.Concat(said.Layers, said.Manifests) {
+		named = append(named, d.Digest)
+	}
+	return named
+}
+
+// Covers reports whether all are among some.
+func Covers(some, all []digest.Digest) bool {
+	return !slices.ContainsFunc(all, func(d digest.Digest) bool { return !slices.Contains(some, d) })
 }

@@ -23,6 +23,7 @@ type Source interface {
 	Found(digest.Digest) (auth.Repository, bool)
 	FetchFrom(context.Context, ocispec.Descriptor, auth.Repository, ...auth.Repository) (io.ReadCloser, error)
 	Referrers(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
+	Attached(context.Context, ocispec.Descriptor, auth.Repository) ([]ocispec.Descriptor, error)
 	Try(context.Context, ocispec.Descriptor, func(auth.Repository) error) (auth.Repository, error)
 	Carrier() (ocispec.Descriptor, bool)
 }

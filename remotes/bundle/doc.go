@@ -17,7 +17,8 @@
 //     to the repository of its child namespace before the nodes that point to
 //     it (mover.go, moveblob.go). Content goes only to readers who could read
 //     it before (owner.go). An index goes as it is or in a carrier
-//     (publish.go), or is flattened (flatten.go);
+//     (publish.go), or is flattened (flatten.go); signatures keep their tags
+//     (attached.go);
 //   - edit.go with member.go and rawindex.go: [NewIndex] and [EditIndex] make
 //     indexes and publish them. Members that are elsewhere are copied first
 //     (gather.go), to repositories that place.go chooses;

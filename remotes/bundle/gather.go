@@ -146,7 +146,7 @@ func (e *Edit) gather(ctx context.Context, strategy nested.Strategy, protection 
 // be distributed. What was kept of the source is dropped.
 func (m *member) copy(ctx context.Context, to *mover) (leftOut []string, err error) {
 	to.show.Member(&Node{Entry: nested.Entry{Descriptor: m.desc}, Repository: m.at})
-	o := Options{Referrers: m.from.how.Referrers, OmitNonDistributable: true}
+	o := Options{Referrers: m.from.how.Referrers, Attached: true, OmitNonDistributable: true}
 	walked, err := to.transfer(newOwner(m.from.bundle, m.from.client, false), m.repository, o).moveAll(ctx)
 	if err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func (m *mover) transfer(from *owner, parent auth.Repository, o Options) *transf
 // move walks from the root and copies everything below it.
 func (p *transfer) move(ctx context.Context) (*Walked, error) {
 	o := p.options
-	o.Blobs, o.Carrier = true, true
+	o.Blobs, o.Carrier, o.Attached = true, true, true
 	return p.bundle.Walk(ctx, o, Visitor{Fetch: p.fetch, Home: p.home, Done: func(ctx context.Context, n *Node) error {
 		if n.IsRoot {
 			return nil
@@ -208,6 +208,8 @@ func (p *transfer) copyNode(ctx context.Context, n *Node) error {
 		p.show.Member(n)
 	}
 	switch {
+	case n.Tag != "":
+		return p.limited(ctx, func() error { return attach(ctx, p.registries, n, to, p.bytesOf(n.Digest)) })
 	case p.plain:
 		return p.copyFlattened(ctx, n)
 	case n.Carrier != nil:

@@ -24,6 +24,7 @@ type Node struct {
 	Repository auth.Repository // of its path
 	Children   []*Node         // the selected ones, in order
 	Referrers  []*Node         // where they were requested
+	Tag        string          // by which it is attached to its subject
 	Carrier    *Node           // the carrier that was in its place
 	Missing    bool            // left out because the source does not have it
 	Origins    []Origin        // set after the walk: where it was copied from, as indexes say

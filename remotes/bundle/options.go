@@ -17,6 +17,9 @@ type Options struct {
 	Blobs bool
 	// Referrers includes what refers to manifests and indexes.
 	Referrers bool
+	// Attached includes, with Referrers, what tags such as sha256-….sig attach to
+	// them. Copies and pulls set it.
+	Attached bool
 	// Carrier includes the manifest that carried the root, after everything
 	// else, and with Referrers what refers to that.
 	Carrier bool

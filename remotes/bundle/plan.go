@@ -18,7 +18,7 @@ type Planned struct {
 // reaches one repository by several paths is listed once for each.
 func Plan(ctx context.Context, b *Bundle, parent auth.Repository, o CopyOptions) ([]Planned, error) {
 	p := newTransfer(b, nil, parent, o)
-	o.Blobs, o.OmitNonDistributable = true, true
+	o.Blobs, o.Attached, o.OmitNonDistributable = true, true, true
 	walked, err := b.Walk(ctx, o.Options, Visitor{Home: p.home})
 	if err != nil {
 		return nil, err

@@ -155,7 +155,7 @@ func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
 	own := newOwner(b, o.From, o.FromParents)
 	leave := delta.NewOmitter(o.Since)
 	own.unproven = func(n *Node) bool { return leave.Unproven(n.Repository, n.Descriptor) }
-	o.Blobs = true
+	o.Blobs, o.Attached = true, true
 	walked, err := b.Walk(ctx, o.Options, Visitor{
 		Home: own.home,
 		Fetch: func(ctx context.Context, n *Node) error {

@@ -30,7 +30,7 @@ func (p *transfer) findRest(ctx context.Context, lacks *delta.Lacking) error {
 	}
 	source.SetRest(p.rest.Fetch)
 	o := p.options
-	o.Blobs, o.Carrier = true, true
+	o.Blobs, o.Carrier, o.Attached = true, true, true
 	_, err := p.bundle.Walk(ctx, o, Visitor{Home: p.home, Children: p.bundle.childrenBut(lacks), Done: p.findBlob, Fetch: func(ctx context.Context, n *Node) error {
 		err := p.fetch(ctx, n)
 		omitted, left := source.LeftOut(n.Descriptor)
@@ -85,7 +85,7 @@ func (p Pulling) findRest(ctx context.Context, to Target, lacks *delta.Lacking) 
 		}{content.NewReader(r), r}, nil
 	})
 	o := p.Options
-	o.Blobs = true
+	o.Blobs, o.Attached = true, true
 	_, err := b.Walk(ctx, o, Visitor{Children: b.childrenBut(lacks), Fetch: func(ctx context.Context, n *Node) error {
 		omitted, left := b.Delta.LeftOut(n.Descriptor)
 		if !left {

@@ -51,7 +51,7 @@ func (b *Bundle) Walk(ctx context.Context, o Options, v Visitor) (*Walked, error
 	}
 	if o.Blobs && (len(o.Members) > 0 || b.Expected != nil) {
 		first := w
-		first.options.Blobs, first.options.Carrier = false, false
+		first.options.Blobs, first.options.Carrier, first.options.Attached = false, false, false
 		first.visitor.Done = doNothing
 		if _, err := first.run(ctx); err != nil {
 			return nil, err
@@ -259,12 +259,25 @@ func (w *walk) refer(n *Node, repositories ...auth.Repository) error {
 			return err
 		}
 		for _, d := range referrers {
-			below := &Node{Entry: nested.Entry{Descriptor: d}, Namespace: n.Namespace, Repository: at, Aside: true}
-			below.visit = sync.OnceValue(func() error { return w.visit(below) })
-			n.Referrers = append(n.Referrers, below)
+			w.addReferrer(n, at, d, "")
+		}
+		if !w.options.Attached {
+			continue
+		}
+		if referrers, err = w.bundle.Fetcher.Attached(w.ctx, n.Descriptor, at); err != nil {
+			return err
+		}
+		for _, d := range referrers {
+			w.addReferrer(n, at, Bare(d), d.Annotations[ocispec.AnnotationRefName])
 		}
 	}
 	return nil
+}
+
+func (w *walk) addReferrer(n *Node, at auth.Repository, d ocispec.Descriptor, tag string) {
+	below := &Node{Entry: nested.Entry{Descriptor: d}, Namespace: n.Namespace, Repository: at, Aside: true, Tag: tag}
+	below.visit = sync.OnceValue(func() error { return w.visit(below) })
+	n.Referrers = append(n.Referrers, below)
 }
 
 // visitCarrier finds the manifest that carried the root, and visits it and what

@@ -25,11 +25,7 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 	if err != nil {
 		return nil, err
 	}
-	place := func(d ocispec.Descriptor) Place {
-		p := PlaceIn(at, d)
-		p.depth, p.strict = s.places[0].depth+1, s.places[0].strict
-		return p
-	}
+	place := func(d ocispec.Descriptor) Place { return placeOfReferrer(s, at, d) }
 	for _, d := range listed { // what is left out here would be a lost signature
 		if err = Unfollowed(at, d); err != nil {
 			return nil, fmt.Errorf("referrers of %s@%s: %w", at, desc.Digest, err)
@@ -50,6 +46,49 @@ func (f *Fetcher) Referrers(ctx context.Context, desc ocispec.Descriptor, at aut
 		}
 	}
 	return referrers, err
+}
+
+// placeOfReferrer is where something is that refers to content.
+func placeOfReferrer(s sought, at auth.Repository, d ocispec.Descriptor) Place {
+	p := PlaceIn(at, d)
+	p.depth, p.strict = s.places[0].depth+1, s.places[0].strict
+	return p
+}
+
+// Attached returns the manifests and indexes that tags of a repository attach to
+// content of this pull, as cosign 2 does it with signatures: each with its tag
+// as the annotation org.opencontainers.image.ref.name. They are part of the pull
+// from then on. Errors: as for Fetch.
+func (f *Fetcher) Attached(ctx context.Context, desc ocispec.Descriptor, at auth.Repository) ([]ocispec.Descriptor, error) {
+	s, err := f.placeOf(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := f.innerFor(ctx, at, desc.Digest)
+	source, ok := inner.(interface {
+		ListAttached(context.Context, digest.Digest) ([]ocispec.Descriptor, error)
+	})
+	if err != nil || !ok {
+		return nil, err
+	}
+	attached, err := source.ListAttached(ctx, desc.Digest)
+	for i, d := range attached {
+		if err == nil {
+			err = f.locations.rule.checkDescriptor(d, true)
+		}
+		data := d.Data
+		if attached[i].Data, d.Data, d.Annotations = nil, nil, nil; err == nil {
+			err = f.locations.refer(placeOfReferrer(s, at, d))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("attached to %s@%s: %w", at, desc.Digest, err)
+		}
+		if data != nil {
+			f.found(d.Digest, at)
+			f.locations.hold(d, data)
+		}
+	}
+	return attached, err
 }
 
 // referrersLister is a fetcher that lists whatever a registry says refers to

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
 )
@@ -23,6 +24,7 @@ type fetcher struct {
 	ref        string
 	repository auth.Repository
 	hosts      []Host
+	tags       *flight.Group[auth.Repository, []string]
 }
 
 var (

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/retry"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -62,7 +63,7 @@ func (c *Client) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, erro
 		return nil, err
 	}
 	repository, err := oci.RepositoryOf(ref)
-	return fetcher{inner, c, ref, repository, hosts}, err
+	return fetcher{inner, c, ref, repository, hosts, new(flight.Group[auth.Repository, []string])}, err
 }
 
 // hostsFor returns the hosts of the repository of a reference, for reading.

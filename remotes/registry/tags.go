@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nestedoci/nested/internal/flight"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -54,6 +58,38 @@ func (c *Client) Tags(ctx context.Context, repository auth.Repository) ([]string
 		}
 	}
 	return nil, fmt.Errorf("%s: its list of tags has more than %d pages", repository, maxTagPages)
+}
+
+// tagsBudget is how long the pages of a list of tags may take.
+const tagsBudget = 5 * time.Minute
+
+// ListAttached returns the manifests that tags attach to content ([oci.AttachedTags]):
+// each with its tag as the annotation org.opencontainers.image.ref.name, and its
+// content as data, not verified. The repository's tags are listed once; where that
+// fails, each of the tags is asked for. Errors: as for Resolve.
+func (f fetcher) ListAttached(ctx context.Context, d digest.Digest) (attached []ocispec.Descriptor, err error) {
+	tags, err := f.tags.Get(ctx, f.repository, tagsBudget, func(ctx context.Context) ([]string, time.Duration, error) {
+		tags, err := f.client.Tags(ctx, f.repository)
+		if errdefs.IsNotFound(err) {
+			err = nil
+		}
+		return tags, flight.Forever, err
+	})
+	for _, tag := range oci.AttachedTags(d) {
+		if err == nil && !slices.Contains(tags, tag) {
+			continue
+		}
+		_, desc, data, failed := f.client.ResolveContent(ctx, f.repository.String()+":"+tag)
+		switch {
+		case errdefs.IsNotFound(failed):
+			continue
+		case failed != nil:
+			return nil, failed
+		}
+		desc.Data, desc.Annotations = data, map[string]string{ocispec.AnnotationRefName: tag}
+		attached = append(attached, desc)
+	}
+	return attached, nil
 }
 
 // maxTagPages bounds the pages of a list of tags; registries give a hundred tags

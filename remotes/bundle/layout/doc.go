@@ -11,7 +11,8 @@
 //     everything is there;
 //   - source.go: [Open] opens one for reading, as a [Source]. Its content can
 //     be named in any of the ways in which tools name it (names.go). Archives
-//     are read in place (tar.go), pipes first to their end (pipe_linux.go);
+//     are read in place (tar.go), pipes first to their end (pipe_linux.go).
+//     What tags attach to it, such as signatures, is no image (attached.go);
 //   - split.go: [CreateParts] writes an archive in parts, and parts.go reads
 //     them: their checksums first, so that nothing is done with a wrong one;
 //   - delta.go: a layout may leave out what its readers have, and lists that;

@@ -93,9 +93,11 @@ func (l *Source) entry() (ocispec.Descriptor, error) {
 // only is the only entry that other tools regard as an image, or the only
 // entry.
 func (l *Source) only() (ocispec.Descriptor, error) {
-	found := l.entries(func(d ocispec.Descriptor) bool { return d.Annotations[ocispec.AnnotationRefName] != "" })
+	found := l.entries(func(d ocispec.Descriptor) bool {
+		return d.Annotations[ocispec.AnnotationRefName] != "" && !isAttached(d)
+	})
 	if len(found) == 0 {
-		found = l.entries(func(ocispec.Descriptor) bool { return true })
+		found = l.entries(func(d ocispec.Descriptor) bool { return !isAttached(d) })
 	}
 	switch len(found) {
 	case 0:
@@ -120,12 +122,12 @@ func (l *Source) Roots() ([]*Source, error) {
 		}
 	}
 	for _, d := range l.index.Manifests {
-		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" {
+		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" && !isAttached(d) {
 			add(name)
 		}
 	}
 	if len(roots) == 0 {
-		for _, d := range l.entries(func(ocispec.Descriptor) bool { return true }) {
+		for _, d := range l.entries(func(d ocispec.Descriptor) bool { return !isAttached(d) }) {
 			add(d.Digest.String())
 		}
 	}
@@ -212,6 +214,10 @@ func (l *Source) Tag() string {
 func listReferrers(entries []ocispec.Descriptor, root *bundle.Node) []ocispec.Descriptor {
 	for _, n := range root.AllWithReferrers() {
 		for _, r := range n.Referrers {
+			if r.Tag != "" {
+				entries = nameAttached(entries, r)
+				continue
+			}
 			named := func(d ocispec.Descriptor) bool { return d.Digest == r.Digest }
 			if !slices.ContainsFunc(entries, named) {
 				entries = append(entries, bundle.Bare(r.Descriptor))

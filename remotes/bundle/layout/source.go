@@ -36,6 +36,8 @@ type Source struct {
 	delta deltaList // what it leaves out; nil if it is complete
 	rest  delta.Fetch
 	once  func() (referrers map[digest.Digest][]ocispec.Descriptor, err error)
+
+	attached func() map[string][]attachment // by tag
 }
 
 // maxIndex bounds an index.json in bytes. It may name ten thousand members and
@@ -88,7 +90,7 @@ func Open(ctx context.Context, p Place) (*Source, error) { return open(ctx, p, t
 // open is Open, and may skip the checksums of an archive in parts.
 func open(ctx context.Context, p Place, verify bool) (*Source, error) {
 	l := &Source{Place: p}
-	l.once = sync.OnceValues(l.readReferrers)
+	l.once, l.attached = sync.OnceValues(l.readReferrers), sync.OnceValue(l.readAttached)
 	var err error
 	if p.Archive {
 		if l.file, err = openArchive(ctx, p.Path, verify); err != nil {
