@@ -25,7 +25,10 @@ var (
 	writeFlag     = flag.Bool("write", false, "write docs/performance.md and its plots, when everything is measured")
 )
 
-const performance = "../docs/performance.md"
+const (
+	performance = "../docs/performance.md"
+	headline    = "../docs/performance-headline.svg"
+)
 
 // BenchmarkPulls measures pulls of bundles side by side; see docs/performance.md.
 func BenchmarkPulls(b *testing.B) {
@@ -52,6 +55,7 @@ func BenchmarkPulls(b *testing.B) {
 		if *writeFlag && !*quickFlag && *scenariosFlag == "" {
 			writePlots(b, taken)
 			must(b, bench.Replace(performance, tables.String()))
+			must(b, os.WriteFile(headline, []byte(headlineChart(b)), 0o644))
 		}
 	}
 	b.ReportMetric(0, "ns/op") // what was measured is above
@@ -105,6 +109,27 @@ func (s *stage) writeLinks(t testing.TB, out io.Writer) {
 		fmt.Fprintf(out, "- %.0f Mbit/s, %s\n", got*8/1e6, of)
 	}
 	fmt.Fprintln(out)
+}
+
+// headlineChart is the document's first chart, made of its tables.
+func headlineChart(t testing.TB) string {
+	t.Helper()
+	groups, err := bench.Groups(readText(t, performance), "Into a layout, 20 ms away", "Into containerd, 20 ms away")
+	must(t, err)
+	var svg bytes.Buffer
+	bench.BarsSVG(&svg, groups)
+	return svg.String()
+}
+
+// TestHeadline: the first chart of docs/performance.md says what its tables say. UPDATE=1 writes it.
+func TestHeadline(t *testing.T) {
+	want := headlineChart(t)
+	if os.Getenv("UPDATE") == "1" {
+		must(t, os.WriteFile(headline, []byte(want), 0o644))
+	}
+	if readText(t, headline) != want {
+		t.Errorf("%s is not what the tables say: run the test with UPDATE=1", headline)
+	}
 }
 
 // writePlots writes the diagrams beside the document, in the order of the work's size.

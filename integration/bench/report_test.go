@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,5 +100,31 @@ func TestReplace(t *testing.T) {
 	write("before\n" + end)
 	if err := Replace(document, "new\n"); err == nil {
 		t.Error("a document without markers was taken")
+	}
+}
+
+// TestBars: a chart has a bar for each way in a scenario's table but those that pull members alone, and says what that took.
+func TestBars(t *testing.T) {
+	took := func(name string, shape Shape, seconds float64) Row {
+		return Row{name, shape, Floor{Wall: time.Second}, []Sample{{Wall: time.Duration(seconds * float64(time.Second))}}}
+	}
+	var document bytes.Buffer
+	document.WriteString("text\n")
+	Scenario{Title: "Before", Rows: []Row{took("no", Nested, 9)}}.Table(&document)
+	Scenario{Title: "Here", Rows: []Row{took("ours & all", Nested, 2), took("theirs", Anchored, 4), took("no", Members, 3)}}.Table(&document)
+	groups, err := Groups(document.String(), "Here")
+	want := []Bar{{"ours & all", true, 2, 1}, {"theirs", false, 4, 1}}
+	if err != nil || len(groups) != 1 || !slices.Equal(groups[0].Bars, want) {
+		t.Fatalf("%v, %+v, want %+v", err, groups, want)
+	}
+	var svg bytes.Buffer
+	BarsSVG(&svg, groups)
+	for _, want := range []string{">ours &amp; all</text>", ">4.00</text>", `class="o" x="280" y="80.0" width="205.0"`, `class="p" x="280" y="106.0" width="410.0"`, `x1="382.5"`} {
+		if !strings.Contains(svg.String(), want) {
+			t.Errorf("no %s in\n%s", want, &svg)
+		}
+	}
+	if _, err := Groups(document.String(), "Elsewhere"); err == nil {
+		t.Error("a table that is not there")
 	}
 }
