@@ -154,8 +154,9 @@ func TestGatewayPlain(t *testing.T) {
 	}
 }
 
-// TestGatewayKilled: after kill -9 in the middle of a layer, and a restart, the next pull succeeds. containerd gives up
-// the first one, with what had arrived of it, since the registry itself does not have the layer in that repository.
+// TestGatewayKilled: after kill -9 in the middle of a layer, and a restart, the pull or the next one succeeds. containerd
+// gives up the first one, with what had arrived of it, when it asks before the gateway is back: the registry itself does
+// not have the layer in that repository.
 func TestGatewayKilled(t *testing.T) {
 	log, blob := pullAgainAfter(t, func(g *gatewayProcess, _ *containerd) {
 		must(t, g.cmd.Process.Kill())
@@ -202,9 +203,9 @@ func pullAgainAfter(t *testing.T, happen func(*gatewayProcess, *containerd)) (lo
 	store := filepath.Join(daemon.dir, "root", "io.containerd.content.v1.content")
 	await(t, "half of the blob is on disk", 20*time.Second, func() bool { return diskUse(store) > bigSize/3 })
 	happen(g, daemon)
-	_ = pull.Wait() // whether it has failed is no matter
 	<-halfway.logged
 	a.requests()
+	_ = pull.Wait() // whether it has failed, or has asked again and has all, is no matter
 	daemon.pullHosts(t, transfer, g.certsD, a.ref)
 	if !slices.Contains(daemon.blobs(t), reference) {
 		t.Error("the blob did not arrive")
