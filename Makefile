@@ -39,7 +39,11 @@ SEED    :=
 
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
-INSTALL := GOBIN=$(BIN) CGO_ENABLED=0 go install -trimpath -ldflags '-s -w'
+INSTALL := GOBIN=$(BIN) go install -ldflags '-s -w'
+# The same for programs, tests, tools and linters, so that each package is compiled once; only the race detector wants
+# its own, and C.
+export CGO_ENABLED := 0
+export GOFLAGS     := $(strip $(GOFLAGS) -trimpath)
 # Recursive, to be looked up after the set-up.
 RACE     = $(shell command -v gcc >/dev/null && echo -race)
 # At the end of each program the race detector waits a second for races that may still come; by then nothing of ours
@@ -47,22 +51,30 @@ RACE     = $(shell command -v gcc >/dev/null && echo -race)
 export GORACE := atexit_sleep_ms=0
 # Runs `go test`, prints failures and closing lines, remembers what was skipped and what became of each test.
 GOTEST  := go run $(CURDIR)/.ci/testlog.go -skipped=$(BIN)/skipped -results=$(BIN)/results --
+RACETEST = CGO_ENABLED=$(if $(RACE),1,0) $(GOTEST) $(RACE)
 
-# A stamp's name holds the version it was built from, so a new pin is a new build.
-TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE) bin/.containersimage-$(CONTAINERS_IMAGE)
+# A stamp's name holds the version it was built from, so a new pin is a new build. `make test` does without those of
+# `make test-all`.
+TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.containersimage-$(CONTAINERS_IMAGE)
+TOOLS_ALL := bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE)
 ifeq ($(shell uname -s),Linux)
-TOOLS += bin/.containerd-$(CONTAINERD) bin/.matrix-$(firstword $(MATRIX)) bin/.docker-registry-$(DOCKER_REGISTRY) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
+TOOLS += bin/.containerd-$(CONTAINERD) bin/.docker-registry-$(DOCKER_REGISTRY)
+TOOLS_ALL += bin/.matrix-$(firstword $(MATRIX)) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
 INSIDE := containerd-nested
 endif
 
 # Leaves out plugins that need C libraries or that no test uses.
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
-.PHONY: bench bench-copy bench-gateway bench-serve clients-doc containerd-nested cross help image image-context build demo kubelet moby test test-docker test-kubelet test-matrix unit integration fuzz soak stress lint vuln packages tools clean docs site
+.PHONY: help demo build containerd-nested cross image image-context docs site clean
+.PHONY: test test-all test-matrix test-kubelet test-docker unit integration fuzz soak stress lint vuln
+.PHONY: bench bench-copy bench-gateway bench-serve clients-doc
+.PHONY: packages tools tools-all kubelet moby
 
 help:
 	@echo 'make demo         build, then publish and pull a nested bundle on this machine'
-	@echo 'make test         set up all that is needed; unit, integration and short fuzz tests'
+	@echo 'make test         set up what is needed; unit and integration tests, in a quarter of an hour from nothing'
+	@echo 'make test-all     what CI runs: also the race detector, the tests that take long, and each fuzz target briefly'
 	@echo 'make test-matrix  the pulls of stock clients with containerd $(MATRIX) and $(CONTAINERD)'
 	@echo 'make test-kubelet  pods of Kubernetes $(KUBELET), which takes ten minutes to build, once'
 	@echo 'make test-docker  pulls of Docker Engine 29 (moby $(MOBY)), which takes as long to build, once, and of Debian'\''s $(DOCKER)'
@@ -89,7 +101,7 @@ help:
 	@echo 'make clean        remove bin/'
 
 build:
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN)/nestctl ./cmd/nestctl
+	go build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/nestctl ./cmd/nestctl
 
 # Where nestctl runs. What it needs Linux for says so elsewhere (docs/compatibility.md).
 PLATFORMS := linux/amd64 linux/arm64 linux/arm linux/ppc64le linux/s390x linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64
@@ -99,7 +111,7 @@ VETTED    := windows/amd64 darwin/arm64 linux/arm
 # and containerd's nodes are Linux.
 cross:
 	@for platform in $(PLATFORMS); do \
-		export CGO_ENABLED=0 GOFLAGS=-trimpath GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+		export GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
 		name=nestctl-$$GOOS-$$GOARCH$$(go env GOEXE); echo $$name; \
 		go build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/cross/$$name ./cmd/nestctl || exit 1; \
 		case ' $(VETTED) ' in *" $$platform "*) go vet $$(go list ./... | grep -vE '/(plugin|containerd-nested)(/|$$)') || exit 1;; esac; \
@@ -107,7 +119,7 @@ cross:
 
 # containerd that follows child namespaces, in place of containerd (docs/containerd.md).
 containerd-nested:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -tags $(CONTAINERD_TAGS) \
+	go build -ldflags '-s -w -X main.version=$(VERSION)' -tags $(CONTAINERD_TAGS) \
 		-o $(BIN)/containerd-nested ./cmd/containerd-nested
 
 # What goes into the image; GOARCH chooses its platform.
@@ -115,7 +127,7 @@ IMAGE   ?= nested:$(VERSION)
 CA_FILE ?= $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
 image-context:
 	@mkdir -p $(BIN)/image
-	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/image/nestctl ./cmd/nestctl
+	GOOS=linux go build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/image/nestctl ./cmd/nestctl
 	@test -n "$(CA_FILE)" || { echo 'no file with CAs on this machine; name one with CA_FILE=' >&2; exit 1; }
 	@cp $(CA_FILE) $(BIN)/image/ca-certificates.crt && chmod 644 $(BIN)/image/ca-certificates.crt
 
@@ -137,8 +149,8 @@ release-image:
 	cd internal/roots && go mod tidy -diff && go run . >$(BIN)/image/roots.crt
 	@for platform in $(IMAGE_PLATFORMS); do \
 		set -- $$platform $$(echo $$platform | tr / ' '); echo "nestctl for $$1"; \
-		CGO_ENABLED=0 GOOS=$$2 GOARCH=$$3 GOARM=$${4#v} \
-			go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/image/$$1/nestctl ./cmd/nestctl || exit 1; \
+		GOOS=$$2 GOARCH=$$3 GOARM=$${4#v} \
+			go build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/image/$$1/nestctl ./cmd/nestctl || exit 1; \
 	done
 	$(PACK) image -version $(VERSION) -created $(SOURCE_DATE_EPOCH) -revision "$$(git rev-parse HEAD)" -ca $(BIN)/image/roots.crt \
 		-out $(DIST)/nested-image-$(VERSION).oci.tar $(foreach p,$(IMAGE_PLATFORMS),$(p)=$(BIN)/image/$(p)/nestctl)
@@ -157,11 +169,19 @@ site:
 	cd internal/site && go run . -root $(CURDIR) -out $(CURDIR)/dist/site
 	@echo 'open dist/site/index.html'
 
+# Without the race detector, which would compile everything a second time, and vet, which is in `make lint`.
 test: packages tools build $(INSIDE)
+	@rm -f $(BIN)/skipped
+	$(MEMORY:%=TMPDIR=%) $(GOTEST) -vet=off -short -shuffle=on ./...
+	cd integration && $(GOTEST) -vet=off -short -count=1 -timeout=20m ./...
+	@$(SKIPPED)
+
+# bin/results has all tests of one run.
+test-all: packages tools tools-all build $(INSIDE)
 	@rm -f $(BIN)/skipped $(BIN)/results
-	$(MEMORY:%=TMPDIR=%) $(GOTEST) $(RACE) -shuffle=on ./...
+	$(MEMORY:%=TMPDIR=%) $(RACETEST) -shuffle=on ./...
 	cd internal/site && go test -count=1 .
-	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=40m ./...
+	cd integration && $(RACETEST) -count=1 -timeout=40m ./...
 	@go run .ci/cases.go $(BIN)/results
 	@$(MAKE) --no-print-directory fuzz
 	@if $(MAKE) -q kubelet; then $(MAKE) --no-print-directory test-kubelet; \
@@ -169,37 +189,38 @@ test: packages tools build $(INSIDE)
 	@if $(MAKE) -q moby; then $(MAKE) --no-print-directory test-docker; \
 	else echo 'not run: the tests with Docker Engine, which `make test-docker` builds in ten minutes'; fi
 	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
-	@if [ -s $(BIN)/skipped ]; then echo 'passed, but skipped:'; cat $(BIN)/skipped; \
-	else echo 'passed, nothing skipped'; fi
+	@$(SKIPPED)
+
+SKIPPED = if [ -s $(BIN)/skipped ]; then echo 'passed, but skipped:'; cat $(BIN)/skipped; else echo 'passed, nothing skipped'; fi
 
 # Where files cost no disk: tests make and remove tens of thousands of small ones, at which ext4 is slow.
 MEMORY = $(shell cd /dev/shm 2>/dev/null && [ -w . ] && ! grep -q ' /dev/shm [^ ]* [^ ]*noexec' /proc/mounts && \
 	df -Pk . | awk 'NR == 2 && $$4 > 4000000 { print "/dev/shm" }')
 
 # The loop: under a minute on two processors. Tests wait more than they compute, those of the first packages most;
-# `make test` has the race detector, and all cuts and seeds of the tests that ask for -short. Half of what is computed
+# `make test-all` has the race detector, and all cuts and seeds of the tests that ask for -short. Half of what is computed
 # is linking and programs that live for milliseconds: they end before collecting garbage is worth it.
 unit:
 	GOGC=400 $(MEMORY:%=TMPDIR=%) $(GOTEST) -short -shuffle=on -p=5 -parallel=4 ./remotes/transport/... ./cmd/... ./internal/node ./internal/doctor ./...
 	cd internal/site && go test .
 
-integration: packages tools build $(INSIDE)
-	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=40m ./...
+integration: packages tools tools-all build $(INSIDE)
+	cd integration && $(RACETEST) -count=1 -timeout=40m ./...
 
-# `make test` takes the oldest and the newest.
-test-matrix: packages tools build $(MATRIX:%=bin/.matrix-%)
-	cd integration && MATRIX=all $(GOTEST) $(RACE) -count=1 -timeout=20m -run='^TestMatrix$$' .
+# `make test-all` takes the oldest and the newest.
+test-matrix: packages tools tools-all build $(MATRIX:%=bin/.matrix-%)
+	cd integration && MATRIX=all $(RACETEST) -count=1 -timeout=20m -run='^TestMatrix$$' .
 
-# In `make test` when Kubernetes is built already.
-test-kubelet: packages tools build kubelet
-	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=kubelet -run='^Test(Kubelet|Cluster)$$' .
+# In `make test-all` when Kubernetes is built already.
+test-kubelet: packages tools tools-all build kubelet
+	cd integration && $(RACETEST) -count=1 -timeout=10m -tags=kubelet -run='^Test(Kubelet|Cluster)$$' .
 
-# In `make test` when Docker Engine is built already.
-test-docker: packages tools build moby
-	cd integration && $(GOTEST) $(RACE) -count=1 -timeout=10m -tags=docker -run='^TestDocker' .
+# In `make test-all` when Docker Engine is built already.
+test-docker: packages tools tools-all build moby
+	cd integration && $(RACETEST) -count=1 -timeout=10m -tags=docker -run='^TestDocker' .
 
 # Tests write the rows of what they ran, with the version; those of Docker when the engine is built.
-clients-doc: packages tools build
+clients-doc: packages tools tools-all build
 	cd integration && UPDATE=1 go test -count=1 -tags=docker -run='^(TestGatewayPrograms|TestGatewayBuildKitStopped|TestDocker|TestDockerGraph)$$' .
 
 bench-gateway: build
@@ -233,14 +254,14 @@ fuzz:
 	done
 
 # Its figures are kept in bin/soak-SEED.txt.
-soak: packages tools build containerd-nested
+soak: packages tools tools-all build containerd-nested
 	cd integration && SOAK=$(MINUTES)m SOAK_PULLS=$(PULLS) SOAK_SEED=$(SEED) SOAK_DIR=$(BIN) \
 		go test -count=1 -v -timeout=$$(($(MINUTES) + 30))m -run='^TestSoak$$' .
 
 # The order of tests, and how many of them run at a time, are to decide nothing.
 STRESS_COUNT := 1
 stress:
-	$(GOTEST) $(RACE) -count=$(STRESS_COUNT) -p=1 -parallel=1 ./...
+	$(RACETEST) -count=$(STRESS_COUNT) -p=1 -parallel=1 ./...
 	for n in 1 2 16; do GOMAXPROCS=$$n $(GOTEST) -count=$(STRESS_COUNT) -shuffle=on ./... || exit 1; done
 
 lint: bin/.golangci-lint-$(LINT)
@@ -251,7 +272,7 @@ lint: bin/.golangci-lint-$(LINT)
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker ./...
 
-# Not in `make test`: what becomes known elsewhere must not break a commit that was good yesterday.
+# Not in `make test-all`: what becomes known elsewhere must not break a commit that was good yesterday.
 vuln: bin/.govulncheck-$(VULN)
 	@.ci/vuln
 
@@ -268,6 +289,8 @@ packages:
 	[ "$$CI" != true ]
 
 tools: $(TOOLS)
+
+tools-all: $(TOOLS_ALL)
 
 kubelet: bin/.kubernetes-$(KUBELET) bin/.cni-$(CNI)
 
@@ -286,8 +309,8 @@ bin/.containerd-%:
 bin/.matrix-%:
 	dir=$$(go mod download -json github.com/containerd/containerd$(if $(filter v2.%,$*),/v2)@$* | \
 		sed -n 's/^.*"Dir": "\(.*\)".*$$/\1/p') && [ -n "$$dir" ] && cd "$$dir" && \
-	GOBIN=$(BIN)/matrix/$* CGO_ENABLED=0 GOFLAGS=-mod=readonly \
-		go install -trimpath -ldflags '-s -w' -tags $(CONTAINERD_TAGS) \
+	GOBIN=$(BIN)/matrix/$* \
+		go install -mod=readonly -ldflags '-s -w' -tags $(CONTAINERD_TAGS) \
 		./cmd/containerd ./cmd/containerd-shim-runc-v2 ./cmd/ctr
 	@for other in $(BIN)/matrix/$(basename $*).*; do [ $$other = $(BIN)/matrix/$* ] || rm -rf $$other; done
 	@rm -f bin/.matrix-$(basename $*).* && touch $@
@@ -296,7 +319,7 @@ bin/.matrix-%:
 # as `go install` wants it. In order: the module, the programs.
 define IN_CACHE
 dir=$$(go mod download -json $(1)@$* | sed -n 's/^.*"Dir": "\(.*\)".*$$/\1/p') && [ -n "$$dir" ] && cd "$$dir" && \
-GOBIN=$(BIN) CGO_ENABLED=0 GOFLAGS=-mod=readonly go install -trimpath -ldflags '-s -w' $(2)
+GOBIN=$(BIN) go install -mod=readonly -ldflags '-s -w' $(2)
 endef
 
 bin/.buildkit-%:
@@ -361,7 +384,7 @@ bin/.podman-%:
 # In a module of its own, which nothing else needs: its replace lines are those of Kubernetes' module. One program has all
 # of it, each part under its own name.
 bin/.kubernetes-%:
-	cd integration/kubelet && go mod tidy -diff && CGO_ENABLED=0 go build -p 2 -trimpath \
+	cd integration/kubelet && go mod tidy -diff && go build -p 2 \
 		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$*' -o $(BIN)/kubelet .
 	@for part in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -sf kubelet $(BIN)/$$part || exit 1; done
 	@rm -f bin/.kubelet-* bin/.kubernetes-* && touch $@
@@ -373,13 +396,13 @@ bin/.cni-%:
 
 # In a module of its own as well, as a tool of it: nothing else needs what it needs. Beside Debian's dockerd it is moby.
 bin/.moby-%:
-	cd integration/moby && go mod tidy -diff && CGO_ENABLED=0 go build -p 2 -trimpath -tags exclude_graphdriver_btrfs \
+	cd integration/moby && go mod tidy -diff && go build -p 2 -tags exclude_graphdriver_btrfs \
 		-ldflags '-s -w -X github.com/moby/moby/v2/dockerversion.Version=$*' -o $(BIN)/moby github.com/moby/moby/v2/cmd/dockerd
 	@rm -f bin/.moby-* && touch $@
 
 # In a module of its own: it stands for the current skopeo, podman and buildah.
 bin/.containersimage-%:
-	cd integration/containersimage && go mod tidy -diff && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' \
+	cd integration/containersimage && go mod tidy -diff && go build -ldflags '-s -w' \
 		-tags containers_image_openpgp -o $(BIN)/containersimage .
 	@rm -f bin/.containersimage-* && touch $@
 

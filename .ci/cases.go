@@ -222,7 +222,7 @@ func keepTable(document, table string) error {
 	case old == table:
 		return nil
 	case os.Getenv("CI") == "true":
-		return fmt.Errorf("%s: the table is another than the run's; `make test` writes it", tableFile)
+		return fmt.Errorf("%s: the table is another than the run's; `make test-all` writes it", tableFile)
 	}
 	return os.WriteFile(tableFile, []byte(before+begin+table+end+after), 0o644)
 }

@@ -1,7 +1,7 @@
 // Command testlog runs `go test -json` with its arguments and prints what a person wants to see of
 // it: the output of what failed, and go test's closing line for every package. Tests that were
 // skipped are appended to a file with their reasons; with CI=true in the environment they are
-// failures. What became of each test is appended to another file, one a line: pass, fail or skip,
+// failures. Those that `make test` leaves to `make test-all` are only counted. What became of each test is appended to another file, one a line: pass, fail or skip,
 // the package and the test's name.
 package main
 
@@ -34,8 +34,12 @@ type report struct {
 	out     io.Writer
 	output  map[[2]string]*strings.Builder // by package and test
 	skipped []string
+	left    int // to make test-all
 	results []string
 }
+
+// leftToAll is the reason of tests that are left to `make test-all`.
+const leftToAll = "only in `make test-all`"
 
 func main() {
 	file := flag.String("skipped", "", "append what was skipped to this file")
@@ -44,6 +48,9 @@ func main() {
 
 	r := &report{out: os.Stdout, output: map[[2]string]*strings.Builder{}}
 	err := r.run(context.Background(), flag.Args())
+	if r.left > 0 {
+		fmt.Fprintf(r.out, "%d tests are %s\n", r.left, leftToAll)
+	}
 	if err == nil {
 		err = errors.Join(save(*file, r.skipped), save(*results, r.results))
 	}
@@ -157,6 +164,10 @@ func (r *report) skip(e event, output string) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "--- ") {
 			reason = append(reason, line)
 		}
+	}
+	if len(reason) == 1 && strings.HasSuffix(reason[0], leftToAll) {
+		r.left++
+		return
 	}
 	r.skipped = append(r.skipped, fmt.Sprintf("  %s %s: %s", e.Package, e.Test, strings.Join(reason, " ")))
 }

@@ -16,6 +16,7 @@ import (
 // TestAirgapMemory: a bundle of a thousand images goes into an archive in parts, and its update into one that leaves out what
 // the first has, within 150 MiB.
 func TestAirgapMemory(t *testing.T) {
+	needs(t, "all")
 	reg := registrytest.New()
 	t.Cleanup(reg.Close)
 	base := registrytest.TarLayer(map[string]string{"base": "of all"})

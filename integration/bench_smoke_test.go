@@ -10,7 +10,7 @@ import (
 // TestBenchCounts: what `make bench` counts is exact, whatever the machine is doing: each way to pull a bundle makes as
 // many requests as it needs, and stock containerd one more, because it resolves by HEAD.
 func TestBenchCounts(t *testing.T) {
-	needs(t, "linux")
+	needs(t, "all", "linux")
 	s := newStage(t)
 	s.startDaemons(t)
 	at := s.smallBundle(3)(t)

@@ -23,6 +23,7 @@ startup_delay = "0s"
 // `ctr content prune` takes the layers of unpacked images away. No pull fails, and what was pulled runs. Nobody fetches a
 // layer again that is unpacked; once the images are removed the next pull brings everything.
 func TestCollected(t *testing.T) {
+	needs(t, "all")
 	base := baseLayer(t)
 	a := publish(t, newBundle(t, member{"web", newImage(t, amd64, "web\n", base)}, member{"worker", newImage(t, amd64, "worker\n", base)}))
 	client, certsD := newNestctl(t, dockerConfig(t, a.logins, nil)), startGateway(t, a, "node").certsD

@@ -162,7 +162,7 @@ func wantTree(t *testing.T, got, want map[string]string) {
 // node to pulling with a secret's credentials; an update takes place beside a pull; what removes them leaves the node
 // byte for byte as it was.
 func TestDeployOnNode(t *testing.T) {
-	needs(t, "linux", "root", "nestctl", "unshare", "setpriv")
+	needs(t, "all", "linux", "root", "nestctl", "unshare", "setpriv")
 	a := publish(t, newApp(t))
 	docker := readText(t, filepath.Join(dockerConfig(t, a.logins, nil), "config.json"))
 	for overlayName, certs := range certsDirs {
@@ -245,7 +245,7 @@ func (n *deployNode) furnish(t *testing.T, containerd string) {
 // TestDeployOnEmptyNode: where there was no folder for hosts.toml there is none afterwards. Whatever else is on the node, as
 // Docker Engine is, the installation is for the containerd of its kubelet alone.
 func TestDeployOnEmptyNode(t *testing.T) {
-	needs(t, "linux", "root", "nestctl", "unshare", "setpriv")
+	needs(t, "all", "linux", "root", "nestctl", "unshare", "setpriv")
 	for overlayName, certs := range certsDirs {
 		t.Run(overlayName, func(t *testing.T) {
 			checkEmptyNode(t, "../deploy/kubernetes/overlays/"+overlayName, overlayName, certs)

@@ -25,7 +25,7 @@ func smallDisks(most int) (all []string) {
 // TestDiskFull: whenever the disk gets full, the pull says so and names a file, nothing wrong is left, and with more
 // room the same pull completes.
 func TestDiskFull(t *testing.T) {
-	needs(t, "linux", "root")
+	needs(t, "all", "linux", "root")
 	a := publish(t, newApp(t))
 	client := newNestctl(t, dockerConfig(t, a.logins, nil))
 	for kind, path := range map[string]string{"oci-layout": "app", "oci-archive": "app.tar"} {

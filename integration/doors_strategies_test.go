@@ -76,6 +76,7 @@ func newDoorsBundle(t *testing.T) node {
 
 // TestDoorsStrategies: however a registry took an index, each door brings the same records and the same content.
 func TestDoorsStrategies(t *testing.T) {
+	needs(t, "all")
 	for _, strict := range []bool{false, true} {
 		t.Run(fmt.Sprintf("strict %t", strict), func(t *testing.T) {
 			bundle := newDoorsBundle(t)
@@ -132,6 +133,7 @@ func publishStrategies(t *testing.T, strict bool, taken []string, bundle node) *
 // TestDoorsChain: a member that is a nested index itself came by copy to a registry that insists, where it is a blob of
 // its target with a carrier beside it; each door follows it.
 func TestDoorsChain(t *testing.T) {
+	needs(t, "all")
 	base := baseLayer(t)
 	inner := newBundle(t, member{"db", newImage(t, amd64, "db\n", base)}, member{"cache", newBundle(t, member{"redis", newImage(t, amd64, "redis\n", base)})})
 	src := publish(t, newBundle(t, member{"web", newImage(t, amd64, "web\n", base)}, member{"data", inner}))

@@ -94,6 +94,7 @@ func (s *execScene) doing(t testing.TB, command string) func() error {
 
 // TestExecMemory: a hundred transfers of a layer at once do not make nestctl exec hold more than 64 MiB.
 func TestExecMemory(t *testing.T) {
+	needs(t, "all")
 	reg := startBigRegistry(t, 16<<20, 0)
 	s := bigExecScene(t, reg)
 	urls := make([]string, 100)

@@ -49,7 +49,7 @@ func (s *execScene) do(t testing.TB, command string, env ...string) string {
 // own, and read its index as it was pushed: by a publisher to a registry that takes it as it is, or by oras through
 // nestctl exec to one that checks. By hand it is what image-spec issue 1217 says does not work.
 func TestExecBundle(t *testing.T) {
-	needs(t, "skopeo")
+	needs(t, "all", "skopeo")
 	for name, publish := range publications {
 		t.Run(name, func(t *testing.T) {
 			s, bundle := publish(t, false)

@@ -51,6 +51,7 @@ func newImagesBundle(t *testing.T) node {
 // TestExecSkopeo: skopeo inspects, copies and pushes a bundle each of whose repositories has a user of its own, and its
 // index stays what it is.
 func TestExecSkopeo(t *testing.T) {
+	needs(t, "all")
 	const from, to = "docker://" + execHost + "/org/app:v1 ", "docker://" + execHost + "/org/copy"
 	for _, strict := range []bool{false, true} {
 		bundle := newImagesBundle(t)
@@ -172,6 +173,7 @@ func TestServePodman(t *testing.T) {
 
 // TestClientsDocument: the commands in docs/clients.md work as they stand there.
 func TestClientsDocument(t *testing.T) {
+	needs(t, "all")
 	bundle := newImagesBundle(t)
 	s := newContainersScene(t, true, bundle)
 	publishAt(t, s.registry, carriedNode(t, bundle))

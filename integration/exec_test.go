@@ -198,6 +198,7 @@ func differences(one, other []string) (missing, more []string) {
 
 // TestExecUntrusted: exec does not vouch for a registry that its user does not trust.
 func TestExecUntrusted(t *testing.T) {
+	needs(t, "all")
 	s := plainExecScene(t)
 	s.env = append(s.env, "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR=/nowhere")
 	for _, command := range []string{"crane digest --insecure ", "oras manifest fetch --insecure ", "regctl manifest get "} {

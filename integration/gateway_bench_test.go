@@ -138,7 +138,7 @@ func (r *bigRegistry) blob(name string) string {
 
 // TestGatewayMemory: a hundred transfers of a layer of 1 GiB at once do not make the gateway hold more than 64 MiB.
 func TestGatewayMemory(t *testing.T) {
-	needs(t, "linux")
+	needs(t, "all", "linux")
 	reg := startBigRegistry(t, 1<<30, 0)
 	g := startGateway(t, reg.app, "node")
 	client := g.through(t)

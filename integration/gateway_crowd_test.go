@@ -82,7 +82,7 @@ func (r *crowdRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // TestGatewayCrowd: what a hostile tenant lets the gateway hold is bounded by max_memory: sixty documents without their last
 // byte at once, then searches below 40 indexes of 9,900 entries. A neighbour is answered meanwhile.
 func TestGatewayCrowd(t *testing.T) {
-	needs(t, "linux")
+	needs(t, "all", "linux")
 	const maxMemory = 48 << 20
 	reg := startCrowdRegistry(t)
 	g := startGateway(t, reg.app, "node", fmt.Sprintf("max_memory = %d", maxMemory), `upstream_timeout = "20s"`)

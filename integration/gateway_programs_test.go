@@ -92,6 +92,7 @@ func refs(tag string, n node) []string {
 // tag and by digest; and plain images, these also without the gateway and after it was uninstalled, but for oras. Nothing is
 // fetched twice, and no member with another's credential. docs/clients.md says so.
 func TestGatewayPrograms(t *testing.T) {
+	needs(t, "all")
 	s := newMirrorScene(t, "node")
 	s.forRegctl(t)
 	for _, p := range gatewayPrograms {

@@ -17,6 +17,7 @@ import (
 // TestGatewaySystemd: what `nestctl install` and the command that it names make of an image runs under systemd as it
 // is, in the sandbox of the units, with a credential helper.
 func TestGatewaySystemd(t *testing.T) {
+	needs(t, "all")
 	daemon := startContainerd(t)
 	a := publish(t, newApp(t))
 	box := newBox(t)

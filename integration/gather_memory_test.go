@@ -14,7 +14,7 @@ import (
 // TestGatherMemory: a thousand images, with configs of 16 KiB, become one bundle in less than 150 MiB. The registries
 // cost nothing.
 func TestGatherMemory(t *testing.T) {
-	needs(t, "linux", "nestctl")
+	needs(t, "all", "linux", "nestctl")
 	const images = 1000
 	src, dst := registrytest.New(), registrytest.New()
 	t.Cleanup(src.Close)

@@ -187,6 +187,7 @@ var cleanUps = [][]string{nil, nil, {"--delete-untagged"}, {"--delete-untagged"}
 
 // TestCleanUp: a registry's own clean-up keeps what was published in each way but reference, with the same digests.
 func TestCleanUp(t *testing.T) {
+	needs(t, "all")
 	for name, o := range map[string]registryOptions{
 		"distribution":    {},
 		"docker-registry": {kind: dockerRegistry},

@@ -176,6 +176,7 @@ func (r *rpms) publish(t *testing.T, reg *registry, i int, tag string) string {
 // TestIssueRPM: an immutable RPM repository whose packages live in repositories of their own. An index that has been
 // superseded still has all its members.
 func TestIssueRPM(t *testing.T) {
+	needs(t, "all")
 	const packages, versions = 20, 3
 	for _, strict := range []bool{false, true} {
 		t.Run(fmt.Sprintf("strict %t", strict), func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,11 +32,18 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
+// onlyInAll are programs that take long to build, or to fetch.
+var onlyInAll = []string{"buildkitd", "conformance", "docker", "dockerd", "ko", "notation", "podman"}
+
 // needs ends a test that the machine has not the means for: it is skipped, on CI it fails. A need is
-// a program in PATH, "root" or "linux".
+// a program in PATH, "root" or "linux", or "all" for what takes long and rarely tells anything new: `make test` leaves
+// that to `make test-all`.
 func needs(t testing.TB, means ...string) {
 	t.Helper()
 	for _, mean := range means {
+		if testing.Short() && (mean == "all" || slices.Contains(onlyInAll, mean)) {
+			t.Skip("only in `make test-all`")
+		}
 		reason := missing(mean)
 		if reason == "" {
 			continue
@@ -49,6 +57,7 @@ func needs(t testing.TB, means ...string) {
 
 func missing(mean string) string {
 	switch mean {
+	case "all":
 	case "linux":
 		if runtime.GOOS != "linux" {
 			return "needs Linux"
@@ -59,7 +68,7 @@ func missing(mean string) string {
 		}
 	default:
 		if _, err := exec.LookPath(mean); err != nil {
-			return fmt.Sprintf("needs %s, which `make packages tools build`, `make test-kubelet` or `make test-docker` installs or builds", mean)
+			return fmt.Sprintf("needs %s, which `make packages tools tools-all build`, `make test-kubelet` or `make test-docker` installs or builds", mean)
 		}
 	}
 	return ""

@@ -129,7 +129,7 @@ func publishBig(t testing.TB, size int64) (*app, bigBlob) {
 
 // TestMemory: it does not grow with the size of a layer.
 func TestMemory(t *testing.T) {
-	needs(t, "linux")
+	needs(t, "all", "linux")
 	a, _ := publishBig(t, 1<<30)
 	client := newNestctl(t, dockerConfig(t, a.logins, nil))
 	daemon := startContainerd(t)

@@ -222,7 +222,7 @@ func (c *clientCrowd) ask(t testing.TB, d time.Duration, path func(int) string) 
 // TestServeMemory: a hundred transfers of a layer of 1 GiB at once do not make a front hold more than 64 MiB, nor nestctl
 // exec.
 func TestServeMemory(t *testing.T) {
-	needs(t, "linux", "nestctl")
+	needs(t, "all", "linux", "nestctl")
 	reg := startBigRegistry(t, 1<<30, 0)
 	front := startReplica(t, reg.registry, newFrontCertificate(t, serveHost))
 	c := newCrowd(t, 100, "https://"+front.address)

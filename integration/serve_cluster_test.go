@@ -42,7 +42,7 @@ func startReplicas(t testing.TB, perSecond int64, flags ...string) *replicas {
 
 // TestServeReplicas: of two replicas behind a balancer one is killed during pulls and pushes, which all succeed.
 func TestServeReplicas(t *testing.T) {
-	needs(t, "nestctl", "crane", "oras")
+	needs(t, "all", "nestctl", "crane", "oras")
 	r := startReplicas(t, 60<<20)
 	victim := r.processes[0]
 	r.checkKill(t, victim.address, func() { _ = victim.cmd.Process.Kill() })

@@ -25,6 +25,7 @@ func usePrograms(t testing.TB, version string) {
 	if version == newest || version == inside {
 		return
 	}
+	needs(t, "all")
 	built, err := filepath.Glob(filepath.Join("..", "bin", "matrix", "v"+version+".*", "containerd"))
 	must(t, err)
 	if len(built) == 0 {

@@ -174,7 +174,7 @@ func TestInterruptedChangeIsFinishedOrTakenBack(t *testing.T) {
 			whole.WantTree(untouched)
 			every := 1
 			if testing.Short() {
-				every = 8 // `make test` has them all
+				every = 8 // `make test-all` has them all
 			}
 			for at := 1; ; at += every {
 				again, _ := start()

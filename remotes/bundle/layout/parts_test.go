@@ -195,7 +195,7 @@ func TestPartsInterrupted(t *testing.T) {
 	}
 	every := 1
 	if testing.Short() {
-		every = 4 // `make test` has them all
+		every = 4 // `make test-all` has them all
 	}
 	for name, forever := range map[string]bool{"disk": false, "killed": true} {
 		for at := 1; ; at += every {

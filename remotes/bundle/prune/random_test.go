@@ -128,7 +128,7 @@ func (s *random) all() map[string]map[string]bool {
 func TestAnything(t *testing.T) {
 	seeds := uint64(40)
 	if testing.Short() {
-		seeds = 10 // `make test` has them all
+		seeds = 10 // `make test-all` has them all
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
