@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/check"
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -28,14 +29,12 @@ func newCheck(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check REF",
 		Short: "Verify that a bundle is complete and that you may pull it",
-		Long: `Verify that a bundle is complete and that you may pull it.
-
-Reads every index and manifest, requests every other blob with HEAD, and
+		Long: `Reads every index and manifest, requests every other blob with HEAD, and
 continues after a failure. Prints for each repository which credential was used
 and whether it gives access, for each member where it was found and what is
 missing, and then the findings. Warnings are about problems that other clients
-or a stricter registry would have. They do not change the exit status. Of a lock in
-place of REF, every difference is a finding.`,
+or a stricter registry would have. They do not change the exit status. When REF is a
+lock, each difference from the lock is a finding.`,
 		Example: `  nestctl check registry.example.com/org/app:v1
   nestctl check --member web --format json registry.example.com/org/app:v1`,
 		Args: cobra.ExactArgs(1),
@@ -44,10 +43,10 @@ place of REF, every difference is a finding.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.platform, "platform", "", "only members of this platform (default: all)")
-	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
+	f.StringVar(&o.platform, "platform", "", "only members of this platform, `os/arch[/variant]` (default: all)")
+	f.StringArrayVar(&o.members, "member", nil, "only the member at this `path`, such as web or a/b, and those below it (repeatable)")
 	f.BoolVar(&o.strict, "strict", false, "also check that the repository of an index has the members' manifests, as some registries require")
-	f.StringVar(&o.format, "format", "text", "text or json")
+	commandline.ChoiceVar(f, &o.format, "format", "text", "format of the result", "text", "json")
 	return c
 }
 
@@ -56,9 +55,6 @@ place of REF, every difference is a finding.`,
 func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (err error) {
 	ref, err := readRef(ctx, arg)
 	if err != nil {
-		return err
-	}
-	if err = oneOf("format", o.format, "text", "json"); err != nil {
 		return err
 	}
 	selection, err := selectionFlags(o.platform, o.platform == "", o.members)

@@ -16,23 +16,26 @@ import (
 // written and checked before it is installed.
 func newConfig() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "config",
-		Short: "Print or check the configuration of the gateway",
-		Args:  cobra.NoArgs,
+		Use:     "config",
+		Short:   "Print or check the configuration of the gateway and of a front",
+		Example: "  nestctl config default > config.toml\n  nestctl config check config.toml",
+		Args:    cobra.NoArgs,
 	}
 	c.AddCommand(&cobra.Command{
-		Use:   "default",
-		Short: "Print a configuration file with all keys, their defaults and what they mean",
-		Args:  cobra.NoArgs,
+		Use:     "default",
+		Short:   "Print a configuration file with all keys, their defaults and what they mean",
+		Example: "  nestctl config default > config.toml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := config.Default()
 			_, err := io.WriteString(cmd.OutOrStdout(), c.Render())
 			return err
 		},
 	}, &cobra.Command{
-		Use:   "check [FILE]",
-		Short: "Report everything that is wrong with a configuration file (default " + config.Path + ")",
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "check [FILE]",
+		Short:   "Report all mistakes in a configuration file (default " + config.Path + ")",
+		Example: "  nestctl config check config.toml",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := config.Path
 			if len(args) > 0 {

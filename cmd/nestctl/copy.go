@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/internal/usage"
@@ -52,8 +52,7 @@ func newCopy(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "copy SRC... DST",
 		Short: "Copy a bundle with its members, or any image, between registries and layouts",
-		Long: `Copy a bundle with its members, or any image or artifact, between registries
-and OCI layouts. Members go to the repositories below DST's that their child
+		Long: `Members go to the repositories below DST's that their child
 namespaces name. The index keeps its bytes and its digest.
 
 SRC and DST are references, or oci-layout:DIR[:TAG], or oci-archive:FILE[:TAG].
@@ -81,29 +80,26 @@ copy, run the command again. The tag is written last.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.platform, "platform", "", "only this platform (default: all)")
-	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
-	f.StringVar(&o.strategy, "strategy", "auto", "how to publish a nested index: carrier, reference, or auto (reference where the registry says that it supports child namespaces, else carrier)")
-	f.BoolVar(&o.referrers, "referrers", false, "also copy what refers to the root and to members: signatures, SBOMs, attestations")
+	f.StringVar(&o.platform, "platform", "", "only this platform, `os/arch[/variant]` (default: all)")
+	f.StringArrayVar(&o.members, "member", nil, "only the member at this `path`, such as web or a/b, and those below it (repeatable)")
+	commandline.ChoiceVar(f, &o.strategy, "strategy", "auto", "how to publish a nested index; auto: reference if the registry supports child namespaces, else carrier", "auto", "reference", "carrier")
+	f.BoolVar(&o.referrers, "referrers", false, "also copy signatures, SBOMs and attestations that refer to the root or to members")
 	f.BoolVar(&o.sparse, "sparse", false, "leave out members that SRC does not have")
-	f.BoolVar(&o.flatten, "flatten", false, "copy everything into DST's repository, with a plain index without child namespaces")
+	f.BoolVar(&o.flatten, "flatten", false, "copy everything into DST's repository, under an index without child namespaces")
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
-	f.BoolVar(&o.parents, "from-parents", false, "copy content that a member's repository lacks from the repositories above it; the copied member's readers can then read it")
+	f.BoolVar(&o.parents, "from-parents", false, "also copy content that only repositories above a member's have; all who may read the copied member can then read it")
 	f.BoolVar(&o.all, "all", false, "copy all images that a layout or an archive names")
-	f.StringArrayVar(&o.since, "since", nil, "leave out what this earlier archive or layout has, or left out itself, or what was copied by this lock; repeatable")
-	f.StringVar(&o.split, "split", "", "write an archive in parts of this size, such as 4GB: FILE.001 and so on, and FILE.SHA256SUMS")
+	f.StringArrayVar(&o.since, "since", nil, "leave out what this earlier archive, layout or lock has, `SRC`, or left out itself (repeatable)")
+	f.StringVar(&o.split, "split", "", "write an archive in parts of this `size`, such as 4GB: FILE.001 and so on, and FILE.SHA256SUMS")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would be copied where, and copy nothing")
-	f.IntVar(&o.concurrent, "max-concurrent", 16, "concurrent requests for content")
+	f.IntVar(&o.concurrent, "max-concurrent", 16, "maximum `number` of concurrent requests for content")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
-	f.StringVar(&o.format, "format", "text", "text or json")
+	commandline.ChoiceVar(f, &o.format, "format", "text", "format of the result", "text", "json")
 	return c
 }
 
 // check checks what can be checked without a request.
 func (o *copyOptions) check() (err error) {
-	if err = cmp.Or(oneOf("format", o.format, "text", "json"), oneOf("strategy", o.strategy, "auto", "reference", "carrier")); err != nil {
-		return err
-	}
 	if o.selection, err = selectionFlags(o.platform, o.platform == "", o.members); err != nil {
 		return err
 	}

@@ -26,12 +26,12 @@ func newCredentialProvider() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "credential-provider",
 		Short: "Give the kubelet credentials from the node's Docker credential stores",
-		Long: `Give the kubelet the credential for an image, as one of its credential provider
-plugins (` + auth.KubeletVersion + `), from the node's Docker
-credential stores. The most specific key for the image's repository counts. The
-request is read from standard input, and the response is written to standard
-output.`,
-		Args: cobra.NoArgs,
+		Long: `The kubelet runs this command as one of its credential provider plugins
+(` + auth.KubeletVersion + `). It writes the request to standard input,
+and reads the response from standard output. The most specific key for the
+image's repository wins.`,
+		Example: `  nestctl credential-provider --docker-config /etc/nested/docker.json < request.json`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), providerTime)
 			defer cancel()
@@ -42,7 +42,7 @@ output.`,
 			return provideCredential(ctx, source, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	c.Flags().StringArrayVar(&stores, "docker-config", nil, "Docker configuration file, or directory with a config.json; repeatable (default: those of nestctl pull)")
+	c.Flags().StringArrayVar(&stores, "docker-config", nil, "Docker configuration `file`, or a directory with a config.json (repeatable; default: those of nestctl pull)")
 	return c
 }
 

@@ -22,10 +22,13 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor [REF...]",
 		Args:  cobra.ArbitraryArgs,
 		Short: "Find out why programs of this node do not pull nested bundles through the gateway",
-		Long: "Checks the configurations of the gateway and of the programs that it is installed for, certificates, proxies\n" +
-			"and credentials, and sends the gateway a request for each registry. Prints each problem and how to fix it.\n" +
-			"Pulls the manifests of each REF and of its members as each program does, and prints a table of what each gets.\n" +
-			"The exit status is 1 when there is a problem.",
+		Long: `Checks the configurations of the gateway and of the programs that it is installed
+for, certificates, proxies and credentials, and sends the gateway a request for
+each registry. Prints each problem and how to fix it. Pulls the manifests of each
+REF and of its members as each program does, and prints a table of the results.
+The exit status is 1 when there is a problem.`,
+		Example: `  nestctl doctor
+  nestctl doctor registry.example.com/org/app:v1`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
 				ref, err := parseRef(arg)
@@ -38,9 +41,9 @@ func newDoctor() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&o.Config, "config", config.Path, "the gateway's configuration")
-	flags.StringVar(&o.ContainerdConfig, "containerd-config", "/etc/containerd/config.toml", "containerd's configuration")
-	flags.StringVar(&o.Root, "root", "", "check the image in this directory in place of this node; running services are not checked")
+	flags.StringVar(&o.Config, "config", config.Path, "configuration `file` of the gateway")
+	flags.StringVar(&o.ContainerdConfig, "containerd-config", "/etc/containerd/config.toml", "configuration `file` of containerd")
+	flags.StringVar(&o.Root, "root", "", "check the image in this `directory` instead of this node; running services are not checked")
 	return c
 }
 

@@ -21,22 +21,25 @@ func newExec(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec [--registry HOST]... -- COMMAND [ARG]...",
 		Short: "Run another client of registries so that it pulls and pushes nested indexes",
-		Long: `Run another client of registries. Its requests to the registries pass through
-nestctl, which answers from the members of nested indexes what the repository of
-the index does not have, and takes nested indexes that are pushed. The command
-logs in as it always does; members are fetched with your Docker credentials.
-Requests to other hosts pass unseen.
+		Long: `The command's requests to the registries pass through nestctl. Content that the
+repository of a nested index does not have is fetched from the index's members,
+and nested indexes that the command pushes are published. The command logs in as
+it always does; members are fetched with your Docker credentials. Requests to
+other hosts pass through unread.
 
-The registries are those of --registry, else those of the references among the
-arguments: host/name, docker://host/name, https://host. A host has a dot or a port.
+The registries are those of --registry. Without it they are those of the
+references among the arguments: host/name, docker://host/name, https://host. A
+host has a dot or a port.
 
-The command gets a proxy on loopback with a password, and roots with a CA that
-is for these registries and ends with it (HTTPS_PROXY, SSL_CERT_FILE and their
-like). A proxy, a NO_PROXY and roots that were set before still count.
+The command gets a proxy on loopback with a password, and trusts a CA that is
+made for these registries and this run (HTTPS_PROXY, SSL_CERT_FILE and similar
+variables). A proxy, NO_PROXY and root certificates that were set before still
+apply.
 
-The exit status is the command's: 128 and the number after a signal, 127 when
-there is no such command, 126 when it cannot be executed. A registry on loopback
-cannot be intercepted, nor a Go program on macOS and Windows.`,
+The exit status is that of the command: 128 plus the number of the signal that
+ended it, 127 when the command was not found, 126 when it cannot be executed.
+Registries on loopback cannot be intercepted, nor can Go programs on macOS and
+Windows.`,
 		Example: `  nestctl exec -- crane pull registry.example.com/org/app:v1 app.tar
   nestctl exec --registry registry.example.com -- ./release.sh`,
 		Args: cobra.MinimumNArgs(1),
@@ -49,8 +52,8 @@ cannot be intercepted, nor a Go program on macOS and Windows.`,
 		},
 	}
 	c.Flags().SetInterspersed(false) // what follows the command is the command's
-	c.Flags().StringArrayVar(&registries, "registry", nil, "a registry, host or host:port; repeatable")
-	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what is asked, and answered from where, on standard error")
+	c.Flags().StringArrayVar(&registries, "registry", nil, "registry, `host[:port]`, to intercept requests to (repeatable)")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list each request, and where its answer came from, on standard error")
 	return c
 }
 

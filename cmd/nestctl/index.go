@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/sources"
@@ -27,7 +28,8 @@ import (
 // newIndex returns the commands about indexes. They share their flags; see
 // indexOptions.
 func newIndex(s *settings) *cobra.Command {
-	c := &cobra.Command{Use: "index", Short: "Make, change and show nested indexes", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "index", Short: "Make, change and show nested indexes", Args: cobra.NoArgs,
+		Example: "  nestctl index create registry.example.com/org/app:v1 registry.example.com/org/app/web:v1"}
 	c.AddCommand(newIndexCreate(s), newIndexAdd(s), newIndexRemove(s), newIndexShow(s), newIndexUnprotect(s))
 	return c
 }
@@ -50,15 +52,12 @@ type indexOptions struct {
 	replace           bool
 }
 
-// strategies are those of docs/spec.md, section 8. Unlike copy, publishing may
-// also anchor.
-var strategies = []string{"auto", "reference", "carrier", "anchor"}
-
 func (o *indexOptions) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&o.tags, "tag", nil, "additional tag for the index (repeatable)")
-	f.StringVar(&o.strategy, "strategy", "auto", "how to publish the index: carrier, reference, anchor (also copy the members' content into DEST's repository, where all its readers can read it), or auto (reference where the registry says that it supports child namespaces, else carrier)")
-	f.StringVar(&o.format, "format", "text", "text or json")
+	f.StringArrayVar(&o.tags, "tag", nil, "also give the index this `tag` (repeatable)")
+	commandline.ChoiceVar(f, &o.strategy, "strategy", "auto", "how to publish the index; anchor: also copy the members' content into DEST's repository, where all its readers can read it; "+
+		"auto: reference if the registry supports child namespaces, else carrier", "auto", "reference", "carrier", "anchor")
+	commandline.ChoiceVar(f, &o.format, "format", "text", "format of the result", "text", "json")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the index and push nothing")
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
 }
@@ -66,13 +65,13 @@ func (o *indexOptions) flags(c *cobra.Command) {
 // memberFlags are the flags of commands that add members.
 func (o *indexOptions) memberFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&o.annotations, "annotation", nil, "KEY=VALUE on the index (repeatable)")
-	f.StringArrayVar(&o.memberAnnotations, "member-annotation", nil, "KEY=VALUE on each member's descriptor (repeatable)")
-	f.StringVar(&o.artifactType, "artifact-type", "", "artifact type of the index")
-	f.StringArrayVar(&o.from, "from", nil, "read sources from a file, a directory with *.yaml, *.yml and *.json, or - for standard input; repeatable")
-	f.StringVar(&o.fromFormat, "from-format", "", "format of --from: "+strings.Join(sources.Formats(), ", ")+" (default: by content)")
-	f.BoolVar(&o.copy, "copy", false, "copy sources that are elsewhere to repositories below DEST's, and say in the index where they come from")
-	f.BoolVar(&o.referrers, "referrers", false, "with --copy, also copy what refers to the sources, such as signatures")
+	f.StringArrayVar(&o.annotations, "annotation", nil, "annotate the index with `key=value` (repeatable)")
+	f.StringArrayVar(&o.memberAnnotations, "member-annotation", nil, "annotate each member's descriptor with `key=value` (repeatable)")
+	f.StringVar(&o.artifactType, "artifact-type", "", "artifact `type` of the index")
+	f.StringArrayVar(&o.from, "from", nil, "read sources from a `file`, a directory with *.yaml, *.yml and *.json, or - for standard input (repeatable)")
+	commandline.ChoiceVar(f, &o.fromFormat, "from-format", "", "format of the files of --from (default: by content)", sources.Formats()...)
+	f.BoolVar(&o.copy, "copy", false, "copy sources that are elsewhere to repositories below DEST's, and annotate their origin")
+	f.BoolVar(&o.referrers, "referrers", false, "with --copy, also copy signatures, SBOMs and attestations that refer to the sources")
 	f.BoolVar(&o.property, "property", false, "write child namespaces also as the property that image-spec issue 1217 proposes")
 }
 
@@ -90,8 +89,9 @@ repository, or as many as tell the sources apart.
 metadata file of docker buildx bake, Compose files, and Kubernetes manifests,
 such as rendered charts.`
 
-const sourcesExample = `  nestctl index COMMAND registry.example.com/org/app:v1 --copy web=docker.io/library/nginx:1.27
-  helm template ./chart | nestctl index COMMAND registry.example.com/org/app:v1 --copy --from -`
+const sourcesExample = `  nestctl index COMMAND registry.example.com/org/app:v1 --copy web=nginx:1.27
+  helm template ./chart |
+    nestctl index COMMAND registry.example.com/org/app:v1 --copy --from -`
 
 // checkSources wants DEST, and a source here or in a file.
 func (o *indexOptions) checkSources(cmd *cobra.Command, args []string) error {
@@ -110,7 +110,7 @@ func newIndexCreate(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create DEST [NAME=]SOURCE...",
 		Short: "Make an index of images and artifacts in repositories below its own, or copied there",
-		Long:  "DEST is the index, registry/org/app:v1.\n" + sourcesHelp,
+		Long:  "DEST is the index to make, registry/org/app:v1.\n" + sourcesHelp,
 	}
 	return withSources(c, &indexOptions{settings: s}, func(_ context.Context, at place) (*bundle.Edit, error) {
 		return bundle.NewIndex(at.registries, at.dest.Repository()), nil
@@ -156,10 +156,11 @@ func withSources(c *cobra.Command, o *indexOptions, begin func(context.Context, 
 func newIndexRemove(s *settings) *cobra.Command {
 	o := indexOptions{settings: s}
 	c := &cobra.Command{
-		Use:   "remove DEST MEMBER...",
-		Short: "Remove members from an index; the tag moves to the new index",
-		Long:  "Each MEMBER is a child namespace, such as web or a/b, or a digest.",
-		Args:  cobra.MinimumNArgs(2),
+		Use:     "remove DEST MEMBER...",
+		Short:   "Remove members from an index; the tag moves to the new index",
+		Long:    "Each MEMBER is a child namespace, such as web or a/b, or a digest.",
+		Example: "  nestctl index remove registry.example.com/org/app:v1 web",
+		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd, args[0], func(ctx context.Context, at place) (*bundle.Edit, error) {
 				e, err := bundle.EditIndex(ctx, at.registries, at.dest)
@@ -173,15 +174,16 @@ func newIndexRemove(s *settings) *cobra.Command {
 		},
 	}
 	o.flags(c)
-	c.Flags().BoolVar(&o.cleanUp, "clean-up", false, "delete the old index and the members that no remaining tag names, and print them to standard error")
+	c.Flags().BoolVar(&o.cleanUp, "clean-up", false, "delete the old index and the members that no remaining tag refers to, and print them to standard error")
 	return c
 }
 
 func newIndexShow(s *settings) *cobra.Command {
 	return &cobra.Command{
-		Use:   "show REF",
-		Short: "Print an index byte for byte, however it was published",
-		Args:  cobra.ExactArgs(1),
+		Use:     "show REF",
+		Short:   "Print an index byte for byte, however it was published",
+		Example: "  nestctl index show registry.example.com/org/app:v1 > index.json",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0])
 			if err != nil {
@@ -303,9 +305,6 @@ func (o *indexOptions) additions(cmd *cobra.Command, at place, args []string) (f
 
 // check checks flags and destination before the first request.
 func (o *indexOptions) check(arg string) (auth.Reference, error) {
-	if err := cmp.Or(oneOf("strategy", o.strategy, strategies...), oneOf("format", o.format, "text", "json")); err != nil {
-		return auth.Reference{}, err
-	}
 	dest, err := parseTag(arg)
 	if err != nil {
 		return dest, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/doctor"
@@ -34,14 +35,20 @@ func newInstall() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "install [--mode node|pod --registry HOST...] [--for PROGRAM...]",
 		Short: "Make the programs of this node pull nested bundles through a gateway",
-		Long: "Makes certificates, puts the gateway before the registries' hosts in the programs' hosts.toml files, and\n" +
-			"writes the gateway's configuration and systemd units. What an administrator has written there stays.\n" +
-			"nestctl uninstall restores the earlier files.\n\n" +
-			"--for names the programs. An installation remembers all of them, and a later one adds to them. Without it\n" +
-			"the first installation is for those that are found on the node, or else for containerd.\n\n" +
-			"Without options it repeats the earlier installation: it restores missing files, puts the gateway back\n" +
-			"into a hosts.toml that has been replaced, and renews the certificates when less than a third of their\n" +
-			"lifetime is left. A systemd timer does so every day.",
+		Long: `Makes certificates, adds the gateway to the programs' hosts.toml files as a mirror
+of the registries, and writes the gateway's configuration and systemd units. What
+an administrator wrote there stays. nestctl uninstall restores the earlier files.
+
+--for names the programs. They are remembered, and later installations add to
+them. Without --for, the first installation is for the programs that are found on
+the node, or for containerd.
+
+Without flags, the earlier installation is repeated: missing files are restored,
+the gateway is added to a hosts.toml that was replaced, and certificates are
+renewed when less than a third of their lifetime is left. A systemd timer does
+this every day.`,
+		Example: `  nestctl install --mode pod --registry registry.example.com
+  nestctl install --for docker,podman --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: i.run,
 	}
@@ -52,21 +59,21 @@ func newInstall() *cobra.Command {
 
 func (i *installCommand) addFlags(c *cobra.Command) {
 	o, flags, defaults := &i.options, c.Flags(), config.Default()
-	flags.StringArrayVar(&o.For, "for", nil, "program to install for, or several with commas (repeatable): "+strings.Join(node.ClientNames(), ", "))
-	flags.StringVar(&o.Mode, "mode", "", "whose credentials pull: "+node.ModesHelp)
-	flags.StringArrayVar(&o.Registries, "registry", nil, "registry to pull bundles from, host or host:port (repeatable)")
-	flags.StringArrayVar(&o.Allow, "allow", nil, "repositories to serve, with everything below them: registry/path with * and ** (repeatable; default all)")
-	flags.StringArrayVar((*[]string)(&o.ContainerdCerts), "containerd-certs", nil, "containerd's directory with hosts.toml files\n"+
-		"(repeatable; added to those of an earlier installation; default those, or "+config.ContainerdCerts+")")
-	flags.StringVar(&o.Address, "address", "", fmt.Sprintf("loopback address of the gateway (default %q)", defaults.Gateway.Address))
-	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration file with credentials (repeatable; default "+
+	flags.StringArrayVar(&o.For, "for", nil, "`programs` to install for, with commas (repeatable): "+strings.Join(node.ClientNames(), ", "))
+	flags.StringVar(&o.Mode, "mode", "", "whose credentials are used to pull, `node|pod`: "+node.ModesHelp)
+	flags.StringArrayVar(&o.Registries, "registry", nil, "registry to pull bundles from, `host[:port]` (repeatable)")
+	flags.StringArrayVar(&o.Allow, "allow", nil, "serve only the repositories that match this `pattern`, registry/path with * and **, and those below them (repeatable; default: all)")
+	flags.StringArrayVar((*[]string)(&o.ContainerdCerts), "containerd-certs", nil, "containerd's `directory` with hosts.toml files "+
+		"(repeatable; added to those of an earlier installation; default: those, or "+config.ContainerdCerts+")")
+	flags.StringVar(&o.Address, "address", "", fmt.Sprintf("loopback address of the gateway, `ip:port` (default %q)", defaults.Gateway.Address))
+	flags.StringArrayVar(&o.DockerConfig, "docker-config", nil, "Docker configuration `file` with credentials (repeatable; default "+
 		strings.Join(defaults.Credentials.DockerConfig, ", ")+")")
-	flags.StringVar(&o.AllowGroup, "allow-group", "", "group that may use the gateway, besides root, with podman, buildah and skopeo: name or number (default none)")
+	flags.StringVar(&o.AllowGroup, "allow-group", "", "`group`, name or number, that may use the gateway besides root, with podman, buildah and skopeo (default: none)")
 	flags.BoolVar(&o.NoSystemd, "no-systemd", false, "do not write systemd units")
-	flags.StringVar(&o.ConfigFile, "config", "", "gateway configuration file to install, in place of the flags above")
+	flags.StringVar(&o.ConfigFile, "config", "", "install this configuration `file` of the gateway, instead of one made from the other flags")
 	flags.BoolVar(&i.dry, "dry-run", false, "show what would be done, and change nothing")
-	flags.StringVar(&i.root, "root", "", "install into the image in this directory, in place of this node")
-	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("keep running until SIGTERM, and repeat the installation every %g minutes, and when a hosts.toml changes; for containers", stayInterval.Minutes()))
+	flags.StringVar(&i.root, "root", "", "install into the image in this `directory`, instead of on this node")
+	flags.BoolVar(&i.stay, "stay", false, fmt.Sprintf("keep running until SIGTERM, and repeat the installation every %g minutes and when a hosts.toml changes; for containers", stayInterval.Minutes()))
 }
 
 // run installs once, and with --stay goes on.
@@ -100,13 +107,10 @@ func (i *installCommand) run(cmd *cobra.Command, _ []string) error {
 // installFlagError says of flags that earlier versions wrote into units and
 // manifests what to write now.
 func installFlagError(cmd *cobra.Command, err error) error {
-	unknown, ok := errors.AsType[interface {
-		error
-		GetSpecifiedName() string // as those of pflag
-	}](err)
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if ok && slices.Contains([]string{"again", "renew", "every"}, unknown.GetSpecifiedName()) {
-		return usage.Errorf("%w; write nestctl install without options, which repeats the installation, or nestctl install --stay, "+
-			"which does so every %g minutes", err, stayInterval.Minutes())
+		return usage.Errorf("--%s: no such flag any more; write nestctl install without flags, which repeats the installation, or nestctl install --stay, "+
+			"which does so every %g minutes", unknown.GetSpecifiedName(), stayInterval.Minutes())
 	}
 	return cmd.Parent().FlagErrorFunc()(cmd, err)
 }

@@ -4,8 +4,9 @@
 // The rules of its user interface: results go to standard output and nothing
 // else does; progress and errors go to standard error; an error is one line,
 // lower case, begins with "nestctl: " and ends in the next step where there
-// is one; foreign strings are shown with their control characters escaped; the
-// exit status says what kind of failure it was (see exitStatus).
+// is one, and with --log-format json it is an entry of level error; foreign
+// strings are shown with their control characters escaped; the exit status says
+// what kind of failure it was (see exitStatus).
 package main
 
 import (
@@ -16,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/containerd/log"
 
 	"github.com/nestedoci/nested/internal/intercept"
 	"github.com/nestedoci/nested/internal/sanitize"
@@ -36,6 +39,7 @@ func main() {
 // status. The cause of an interrupted command does not matter to the user, so
 // it is replaced.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	log.L.Logger.SetOutput(sanitize.Log{Writer: stderr})
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -50,6 +54,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted; run the same command again to continue")
 	}
-	fmt.Fprintln(stderr, "nestctl: "+sanitize.Text(sanitize.URLs(advise(cmd, err))))
+	text := sanitize.Text(sanitize.URLs(advise(cmd, err)))
+	if cmd.Root().Flag("log-format").Value.String() != "json" {
+		fmt.Fprintln(stderr, "nestctl: "+text)
+	} else if log.SetFormat(log.JSONFormat) == nil { // which an error about a flag comes before
+		log.L.Error(text)
+	}
 	return exitStatus(err)
 }

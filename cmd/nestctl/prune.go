@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle/prune"
@@ -27,12 +27,13 @@ func newPrune(s *settings) *cobra.Command {
 	o := pruneOptions{settings: s, Options: prune.Options{Now: time.Now()}}
 	c := &cobra.Command{
 		Use:   "prune PARENT",
-		Short: "Delete old releases, with the members that nothing names any more",
+		Short: "Delete old releases, and members that no release refers to any more",
 		Long: `PARENT is a repository, registry/org/app. Its releases are the nested indexes with
 tags. The newest are kept: by when they were made (annotation
 org.opencontainers.image.created, else "created" of their images), or by versions in
-their tags. Where that does not decide, nothing is deleted. Members go that no
-remaining tag names. Prints what would be deleted; --dry-run=false deletes it.`,
+their tags. Where that does not decide, nothing is deleted. Members that no
+remaining tag refers to are deleted too. Prints what would be deleted;
+--dry-run=false deletes it.`,
 		Example: "  nestctl prune registry.example.com/org/app --older 720h --keep-tag 'lts-*' --dry-run=false",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,11 +44,11 @@ remaining tag names. Prints what would be deleted; --dry-run=false deletes it.`,
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&o.Keep, "keep", 10, "keep this many releases, the newest ones")
-	f.DurationVar(&o.Older, "older", 0, "delete releases that were made longer ago, such as 720h (instead of --keep)")
-	f.StringArrayVar(&o.KeepTags, "keep-tag", nil, "keep releases with such a tag, and do not count them (pattern with * and ?; repeatable)")
+	f.IntVar(&o.Keep, "keep", 10, "keep this `number` of releases, the newest ones")
+	f.DurationVar(&o.Older, "older", 0, "delete releases that are older than this `duration`, such as 720h (instead of --keep)")
+	f.StringArrayVar(&o.KeepTags, "keep-tag", nil, "keep releases with a tag that matches this `pattern` with * and ?, and do not count them (repeatable)")
 	f.BoolVar(&o.dryRun, "dry-run", true, "print what would be deleted, and delete nothing")
-	f.StringVar(&o.format, "format", "text", "text or json")
+	commandline.ChoiceVar(f, &o.format, "format", "text", "format of the result", "text", "json")
 	return c
 }
 
@@ -59,7 +60,7 @@ func (o *pruneOptions) run(cmd *cobra.Command, arg string) (err error) {
 	case tag != "" || ref.Digest() != "":
 		return usage.Errorf("%s: must be a repository, without tag and digest", arg)
 	}
-	if err = cmp.Or(oneOf("format", o.format, "text", "json"), o.Check()); err != nil {
+	if err = o.Check(); err != nil {
 		return err
 	}
 	client, closeAll, err := o.around(ref.Repository(), new(registry.Metrics))

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nestedoci/nested/internal/amount"
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/system"
@@ -53,12 +54,13 @@ func newPull(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pull REF",
 		Short: "Pull a bundle with its members",
-		Long: `Pull a bundle with its members, each from its own repository with its own
-credential. REF may be a lock; see nestctl resolve.
+		Long: `Each member is pulled from its own repository with its own credential. REF may be
+a lock; see nestctl resolve.
 
 The target is containerd, or an OCI image layout: a directory (oci-layout:DIR)
 or an archive (oci-archive:FILE) that ctr image import accepts. To complete an
-interrupted pull, run the command again: what has arrived is not fetched again.`,
+interrupted pull, run the command again: content that was received is not fetched
+again.`,
 		Example: `  nestctl pull registry.example.com/org/app:v1
   nestctl pull --member web --to oci-layout:app registry.example.com/org/app:v1`,
 		Args: cobra.ExactArgs(1),
@@ -68,18 +70,18 @@ interrupted pull, run the command again: what has arrived is not fetched again.`
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.to, "to", "containerd", "containerd, oci-layout:DIR or oci-archive:FILE")
-	f.StringVar(&o.platform, "platform", "", "platform of the members (default: this host's)")
-	f.BoolVar(&o.allPlatforms, "all-platforms", false, "members of all platforms")
-	f.StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
-	f.IntVar(&o.concurrent, "max-concurrent", 8, "concurrent large blobs; eight small requests count as one")
+	f.StringVar(&o.to, "to", "containerd", "`target`: containerd, oci-layout:DIR or oci-archive:FILE")
+	f.StringVar(&o.platform, "platform", "", "only members of this platform, `os/arch[/variant]` (default: this host's)")
+	f.BoolVar(&o.allPlatforms, "all-platforms", false, "pull members of all platforms")
+	f.StringArrayVar(&o.members, "member", nil, "only the member at this `path`, such as web or a/b, and those below it (repeatable)")
+	f.IntVar(&o.concurrent, "max-concurrent", 8, "maximum `number` of concurrent large blobs; eight small requests count as one")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
-	f.StringVar(&o.format, "format", "text", "text or json")
-	f.StringVar(&o.address, "address", cmp.Or(os.Getenv("CONTAINERD_ADDRESS"), ctd.DefaultAddress), "containerd's socket, or CONTAINERD_ADDRESS")
-	f.StringVarP(&o.namespace, "namespace", "n", cmp.Or(os.Getenv("CONTAINERD_NAMESPACE"), "default"), "containerd's namespace, or CONTAINERD_NAMESPACE")
-	f.StringVar(&o.snapshotter, "snapshotter", os.Getenv("CONTAINERD_SNAPSHOTTER"), "containerd's snapshotter, or CONTAINERD_SNAPSHOTTER (default: the daemon's)")
+	commandline.ChoiceVar(f, &o.format, "format", "text", "format of the result", "text", "json")
+	f.StringVar(&o.address, "address", cmp.Or(os.Getenv("CONTAINERD_ADDRESS"), ctd.DefaultAddress), "containerd's `socket` (environment: CONTAINERD_ADDRESS)")
+	f.StringVarP(&o.namespace, "namespace", "n", cmp.Or(os.Getenv("CONTAINERD_NAMESPACE"), "default"), "containerd's namespace, its `name` (environment: CONTAINERD_NAMESPACE)")
+	f.StringVar(&o.snapshotter, "snapshotter", os.Getenv("CONTAINERD_SNAPSHOTTER"), "containerd's snapshotter, its `name` (environment: CONTAINERD_SNAPSHOTTER; default: the daemon's)")
 	f.BoolVar(&o.noUnpack, "no-unpack", false, "do not unpack images in containerd")
-	f.BoolVar(&o.memberRecords, "member-records", false, "make image records of members also in the namespace "+ctd.KubernetesNamespace)
+	f.BoolVar(&o.memberRecords, "member-records", false, "also make image records of members in the namespace "+ctd.KubernetesNamespace)
 	return c
 }
 
@@ -113,9 +115,6 @@ func (o *pullOptions) run(ctx context.Context, arg string, stdout, stderr io.Wri
 	started := time.Now()
 	ref, err := readRef(ctx, arg)
 	if err != nil {
-		return err
-	}
-	if err = oneOf("format", o.format, "text", "json"); err != nil {
 		return err
 	}
 	if o.concurrent < 1 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/pin"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -26,16 +27,16 @@ func newResolve(s *settings) *cobra.Command {
 	var o resolveOptions
 	c := &cobra.Command{
 		Use:   "resolve [-f FILE]... REF...",
-		Short: "Print a bundle's members pinned by digest, or Kubernetes manifests with them",
-		Long: `Print the references of a bundle's members, pinned by digest, for tools that do
-not follow child namespaces. A bundle without members resolves to itself.
+		Short: "Print the references of a bundle's members by digest, or pin them in Kubernetes manifests",
+		Long: `The references are for tools that do not follow child namespaces. A bundle without
+members resolves to itself.
 
 With --format lock, print a lock: a file with the digests of the root, of all
 members and of their content, the same bytes for the same bundle. pull, copy,
 check, tree and resolve take its name in place of REF: app.lock, any path that
 begins with ./ or /, or lock:FILE. A tag that has moved since then is an error.
 
-With -f, print Kubernetes manifests in which images are pinned. An image in a
+With -f, print Kubernetes manifests with pinned images. An image in a
 member's repository becomes the pinned reference of that member, whatever tag it
 has. An image that is a bundle itself, with the tag of REF, gets the digest of
 REF. An image that was copied into the bundle becomes the copy, by its tag or
@@ -45,8 +46,8 @@ and so is another tag of an image that was copied. Images are the strings of
 keys "image", and in image volumes those of "reference". Nothing else changes,
 not even comments or the order.
 
-With -f and --format helm, do the same in a Helm values file, where repository
-and digest get new values, and registry where it is there.`,
+With -f and --format helm, pin images in a Helm values file: repository and digest
+get new values, and registry if it is there.`,
 		Example: `  nestctl resolve --format kustomize registry.example.com/org/app:v1
   nestctl resolve --format lock registry.example.com/org/app:v1 > app.lock
   nestctl resolve -f deploy/ registry.example.com/org/app:v1 | kubectl apply -f -`,
@@ -71,11 +72,11 @@ and digest get new values, and registry where it is there.`,
 }
 
 func (o *resolveOptions) flags(c *cobra.Command) {
-	c.Flags().StringArrayVar(&o.members, "member", nil, "only this member and those below it, by path (web, a/b); repeatable")
-	c.Flags().StringVar(&o.platform, "platform", "", "platform of the members (default: this host's; for a lock all)")
-	c.Flags().StringVar(&o.format, "format", "ref", "ref, json, env, kustomize or lock; helm when --filename is a Helm values file")
-	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "Kubernetes manifests: a file, a directory with *.yaml, *.yml and *.json, or - for standard input; repeatable")
-	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, leave images unchanged that are below a bundle's repository or come from where its members were copied from, and are not among them")
+	c.Flags().StringArrayVar(&o.members, "member", nil, "only the member at this `path`, such as web or a/b, and those below it (repeatable)")
+	c.Flags().StringVar(&o.platform, "platform", "", "only members of this platform, `os/arch[/variant]` (default: this host's; for a lock: all)")
+	commandline.ChoiceVar(c.Flags(), &o.format, "format", "ref", "format of the result; helm: --filename is a Helm values file", append(pin.Formats(), "lock", "helm")...)
+	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "Kubernetes manifests: a `file`, a directory with *.yaml, *.yml and *.json, or - for standard input (repeatable)")
+	c.Flags().BoolVar(&o.allowUnmatched, "allow-unmatched", false, "with -f, do not change images that are not members but are below a bundle's repository, or in a repository that members were copied from")
 }
 
 // check checks the flags that cannot be combined.
@@ -90,7 +91,7 @@ func (o *resolveOptions) check(cmd *cobra.Command) error {
 	case stdins(o.files) > 1:
 		return usage.Errorf("--filename -: standard input can be read only once")
 	}
-	return oneOf("format", o.format, append(pin.Formats(), "lock", "helm")...)
+	return nil
 }
 
 // stdins counts how often standard input would be read.

@@ -3,10 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"os"
 	"runtime"
-	"strings"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/log"
@@ -14,8 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/nestedoci/nested/config"
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/manual"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/system"
 	"github.com/nestedoci/nested/internal/usage"
 	"github.com/nestedoci/nested/remotes/auth"
@@ -30,6 +29,7 @@ type settings struct {
 	hostsDir  string
 	plainHTTP bool
 	debug     bool
+	logFormat string // text, json, or "" for neither
 	// connections to one host; 0 for as many as are polite
 	connections int
 	credentials auth.Source // nil for the user's Docker stores
@@ -41,7 +41,7 @@ func newRoot() *cobra.Command {
 	var s settings
 	root := &cobra.Command{
 		Use:           "nestctl",
-		Short:         "Pull and show nested bundles: image indexes whose members live in child repositories",
+		Short:         "Pull, publish and serve nested bundles: image indexes whose members live in child repositories",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -50,47 +50,25 @@ func newRoot() *cobra.Command {
 			if s.debug {
 				level = "debug"
 			}
-			log.L.Logger.SetOutput(sanitize.Log{Writer: cmd.ErrOrStderr()})
-			return cmp.Or(log.SetLevel(level), system.Check(runtime.GOOS, cmd.Name()))
+			return cmp.Or(log.SetLevel(level), log.SetFormat(log.OutputFormat(cmp.Or(s.logFormat, "text"))), system.Check(runtime.GOOS, cmd.Name()))
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().BoolVar(&s.debug, "debug", false, "write debug logs to standard error")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
-	})
-	for _, c := range []*cobra.Command{newPull(&s), newResolve(&s), newTree(&s), newIndex(&s), newCopy(&s), newCheck(&s), newPrune(&s), newLogin(&s)} {
-		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", config.SystemDir(runtime.GOOS, config.ContainerdCerts), "directory with containerd's hosts.toml files")
+	commandline.ChoiceVar(root.PersistentFlags(), &s.logFormat, "log-format", "", "format of logs (default: text, or what the configuration file says)", "text", "json")
+	use := []*cobra.Command{newPull(&s), newTree(&s), newResolve(&s), newCheck(&s), newCopy(&s), newLogin(&s)}
+	publish := []*cobra.Command{newIndex(&s), newPrune(&s)}
+	for _, c := range slices.Concat(use, publish) {
+		c.PersistentFlags().StringVar(&s.hostsDir, "hosts-dir", config.SystemDir(runtime.GOOS, config.ContainerdCerts), "`directory` with containerd's hosts.toml files")
 		c.PersistentFlags().BoolVar(&s.plainHTTP, "plain-http", false, "use http for registries without a hosts.toml")
-		root.AddCommand(c)
 	}
-	root.AddCommand(newInstall(), newUninstall(), newDoctor(), newLogout(), newGateway(&s), newServe(&s), newConfig(), newExec(&s), newCredentialProvider(), newVersion(), manual.Command(version))
-	root.InitDefaultCompletionCmd()
-	misuses(root)
+	root.AddCommand(commandline.NewVersion(version), manual.Command(version))
+	commandline.Prepare(root,
+		commandline.Group{ID: "use", Title: "Use bundles", Commands: append(use, newExec(&s), newLogout())},
+		commandline.Group{ID: "publish", Title: "Publish bundles", Commands: publish},
+		commandline.Group{ID: "node", Title: "Set up a node", Commands: []*cobra.Command{newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newCredentialProvider()}},
+		commandline.Group{ID: "serve", Title: "Serve registries", Commands: []*cobra.Command{newServe(&s)}},
+	)
 	return root
-}
-
-// misuses turns errors about the arguments of a command, and of those below it,
-// into usage errors: cobra returns plain ones, which would end with the wrong
-// exit status.
-func misuses(c *cobra.Command) {
-	c.Args = misuseOf(c.Args)
-	if !c.Runnable() { // cobra would not check its arguments
-		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	}
-	for _, below := range c.Commands() {
-		misuses(below)
-	}
-}
-
-// misuseOf turns errors about arguments into usage errors.
-func misuseOf(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage.Errorf("%w; see %s --help", err, cmd.CommandPath())
-		}
-		return nil
-	}
 }
 
 // allow raises the number of connections for a user who chooses more concurrent
@@ -98,18 +76,6 @@ func misuseOf(check cobra.PositionalArgs) cobra.PositionalArgs {
 func (s *settings) allow(cmd *cobra.Command, concurrent int) {
 	if cmd.Flags().Changed("max-concurrent") {
 		s.connections = max(concurrent, auth.DefaultConnections)
-	}
-}
-
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "nestctl "+version)
-			return err
-		},
 	}
 }
 
@@ -172,14 +138,4 @@ func readRef(ctx context.Context, s string) (lock.Ref, error) {
 		return lock.Ref{}, usage.Errorf("%s is a layout or an archive, which only nestctl copy reads; name an image in a registry", s)
 	}
 	return lock.ReadRef(ctx, s)
-}
-
-// oneOf checks the value of a flag.
-func oneOf(flag, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
-	}
-	return usage.Errorf("--%s %q: must be one of %s", flag, value, strings.Join(allowed, ", "))
 }

@@ -1,10 +1,9 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/tree"
 )
 
@@ -15,18 +14,15 @@ func newTree(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tree REF",
 		Short: "Show the contents of a bundle, and where they are",
-		Long: `Show the contents of a bundle, and where they are: for each index and manifest
-its repository and digest, its platform, and the size of all that is in it. What
-several of them share is counted once in the size of each.
+		Long: `For each index and manifest: its repository and digest, its platform, and the size
+of all that is in it. What several of them share is counted once in the size of
+each. Members of all platforms are shown. REF may be a lock; see nestctl resolve.
 
 With --format mermaid or dot, print a graph for documents.`,
 		Example: `  nestctl tree registry.example.com/org/app:v1
   nestctl tree --format dot registry.example.com/org/app:v1 | dot -Tsvg > app.svg`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("format", format, tree.Formats()...); err != nil {
-				return err
-			}
 			ref, err := readRef(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -38,6 +34,6 @@ With --format mermaid or dot, print a graph for documents.`,
 			return tree.Print(cmd.Context(), cmd.OutOrStdout(), format, b, walked)
 		},
 	}
-	c.Flags().StringVar(&format, "format", "text", strings.Join(tree.Formats(), ", "))
+	commandline.ChoiceVar(c.Flags(), &format, "format", "text", "format of the result", tree.Formats()...)
 	return c
 }

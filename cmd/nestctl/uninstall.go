@@ -21,9 +21,10 @@ func newUninstall() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Undo nestctl install",
-		Long: "Restores the files that were there before nestctl install, and removes those that it made.\n" +
-			"Files that have been edited since are left as they are.",
-		Args: cobra.NoArgs,
+		Long: `Restores the files that were there before nestctl install, and removes those that
+it made. Files that were edited since are left as they are.`,
+		Example: `  nestctl uninstall --purge`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := runUninstall(cmd.Context(), cmd.OutOrStdout(), root, purge)
 			if err == nil && stay {
@@ -32,8 +33,8 @@ func newUninstall() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&root, "root", "", "uninstall from the image in this directory, in place of this node")
-	c.Flags().BoolVar(&purge, "purge", false, "remove "+config.Default().Gateway.StateDir+" too, the gateway's location cache")
+	c.Flags().StringVar(&root, "root", "", "uninstall from the image in this `directory`, instead of from this node")
+	c.Flags().BoolVar(&purge, "purge", false, "also remove the gateway's location cache, "+config.Default().Gateway.StateDir)
 	c.Flags().BoolVar(&stay, "stay", false, "keep running until SIGTERM; for containers")
 	return c
 }

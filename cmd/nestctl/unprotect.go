@@ -14,11 +14,13 @@ func newIndexUnprotect(s *settings) *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use:   "unprotect REF",
-		Short: "Delete the tags that keep an index's members from the registry's clean-up",
-		Long: `Delete the tags nested-<short digest of the index> in the members' repositories,
-for an index that is retired. When its tag has moved, name it by digest:
-registry/org/app@sha256:... Other tags stay, and those that another index needs.`,
-		Args: cobra.ExactArgs(1),
+		Short: "Delete the tags that protect an index's members from the registry's clean-up",
+		Long: `For an index that is retired: deletes the tags nested-<short digest of the index>
+in the members' repositories. When the tag of the index has moved, name the index
+by digest: registry/org/app@sha256:... Other tags stay, and so do those that
+another index needs.`,
+		Example: `  nestctl index unprotect --dry-run registry.example.com/org/app:v1`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0])
 			if err != nil {

@@ -67,9 +67,11 @@ type daemon struct {
 	service  service
 	handover string // see [Options]
 	debug    bool   // logs at that level, whatever the configuration says
-	metrics  *gateway.Metrics
-	settings atomic.Pointer[settings]
-	ready    atomic.Bool
+	// logFormat is text or json, or "" for that of the configuration.
+	logFormat string
+	metrics   *gateway.Metrics
+	settings  atomic.Pointer[settings]
+	ready     atomic.Bool
 }
 
 // connectionMemory is what a connection takes, in bytes: buffers of TLS and

@@ -16,6 +16,9 @@ type Options struct {
 	Config string
 	// Debug logs at level debug, whatever the configuration says.
 	Debug bool
+	// LogFormat is text or json, whatever the configuration says, or "" for what it
+	// says.
+	LogFormat string
 	// Handover is the name under which sockets are taken from the running
 	// gateway, and handed to the next; empty: they are not. See package
 	// handover.
@@ -53,7 +56,7 @@ func Run(ctx context.Context, o Options) error {
 // newGateway returns the process of a gateway, whose settings are still to come.
 func newGateway(o Options, cache *locations.Cache, memory *find.Memory) *daemon {
 	metrics := gateway.NewMetrics()
-	return &daemon{handover: o.Handover, debug: o.Debug, metrics: metrics, service: service{
+	return &daemon{handover: o.Handover, debug: o.Debug, logFormat: o.LogFormat, metrics: metrics, service: service{
 		load:      func() (*config.Config, error) { return config.LoadGateway(o.Config) },
 		unchanged: (*config.Config).NeedsRestart,
 		process:   (*config.Config).GatewayProcess,

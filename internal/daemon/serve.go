@@ -18,8 +18,9 @@ type ServeOptions struct {
 	Config string
 	// Flags win over the file.
 	Flags config.Flags
-	// Debug and UserAgent are as those of [Options].
+	// Debug, LogFormat and UserAgent are as those of [Options].
 	Debug     bool
+	LogFormat string
 	UserAgent string
 }
 
@@ -38,7 +39,7 @@ func RunServe(ctx context.Context, o ServeOptions) error {
 func newServe(o ServeOptions, memory *find.Memory) *daemon {
 	metrics, drawn := gateway.NewMetrics(), make([]byte, gateway.SealKeySize)
 	_, _ = rand.Read(drawn) // never fails
-	return &daemon{debug: o.Debug, metrics: metrics, service: service{
+	return &daemon{debug: o.Debug, logFormat: o.LogFormat, metrics: metrics, service: service{
 		load:      func() (*config.Config, error) { return config.LoadServe(o.Config, o.Flags) },
 		unchanged: (*config.Config).ServeNeedsRestart,
 		process:   (*config.Config).ServeProcess,

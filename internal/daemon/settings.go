@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/containerd/log"
@@ -27,7 +28,7 @@ func (d *daemon) use(c *config.Config) error {
 	if d.debug {
 		level = "debug"
 	}
-	if err := errors.Join(log.SetLevel(level), log.SetFormat(log.OutputFormat(c.Log.Format))); err != nil {
+	if err := errors.Join(log.SetLevel(level), log.SetFormat(log.OutputFormat(cmp.Or(d.logFormat, c.Log.Format)))); err != nil {
 		return err
 	}
 	d.service.warn(c)

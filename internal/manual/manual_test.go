@@ -44,7 +44,7 @@ func TestPage(t *testing.T) {
 		".PP\nCut a thing.\n.PP\nIt is cut.\n" + `\&.dot and \(aqquote\(aq and back\eslash`,
 		".nf\n" + `tab \-\-code` + "\n.fi",
 		".nf\nspaces\n.fi",
-		`\fB\-k\fR, \fB\-\-keep\fR \fInumber\fR` + "\nkeep this number of things (default 10)",
+		`\fB\-k\fR, \fB\-\-keep\fR \fInumber\fR` + "\nkeep this number of things (default: 10)",
 		"OPTIONS OF OTHER COMMANDS, TOO\"\n.TP\n" + `\fB\-\-debug\fR` + "\nsay more\n",
 		`tool cut \-\-keep 3 \(aqa\(tib\(aq`,
 		`\fBtool\-cut\-half\fR(1)` + "\nCut it in halves",

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/nestedoci/nested/internal/commandline"
 )
 
 // page returns the page of a command. Its order of sections is that of
@@ -60,7 +62,7 @@ func flags(r *roff, section string, set *pflag.FlagSet) {
 		if f.Hidden {
 			return
 		}
-		value, meaning := pflag.UnquoteUsage(f)
+		value, meaning := commandline.Describe(f)
 		label := bold("--" + f.Name)
 		if f.Shorthand != "" {
 			label = bold("-"+f.Shorthand) + ", " + label
@@ -68,15 +70,9 @@ func flags(r *roff, section string, set *pflag.FlagSet) {
 		if value != "" {
 			label += " " + italic(value)
 		}
-		if !zero[f.DefValue] {
-			meaning += " (default " + f.DefValue + ")"
-		}
 		r.item(label, meaning)
 	})
 }
-
-// zero are the defaults that say nothing.
-var zero = map[string]bool{"": true, "0": true, "0s": true, "[]": true, "false": true}
 
 // seeAlso names the parent and the commands beside this one.
 func seeAlso(r *roff, c *cobra.Command) {

@@ -132,7 +132,7 @@ func flagTable(flags *pflag.FlagSet) string {
 			name = "-" + f.Shorthand + ", " + name
 		}
 		if value != "" {
-			name += " " + value
+			name += " " + strings.ReplaceAll(value, "|", `\|`) // in code, too, it would end the cell
 		}
 		meaning = cell(meaning)
 		if !slices.Contains([]string{"", "0", "0s", "[]", "false"}, f.DefValue) {
