@@ -101,6 +101,7 @@ var remedies = map[usage.Choice]remedy{
 	layout.ByRoots:       {"all", "or copy all of them with --all"},
 	bundle.ByNewIndex:    {"", "make one with nestctl index create"},
 	lock.ByNewLock:       {"", "write the lock anew with nestctl resolve --format lock, or name the digest"},
+	lock.ByRewriting:     {"", "write the lock anew with nestctl resolve --format lock"},
 	bundle.ByRemove:      {"", "remove it with nestctl index remove"},
 	bundle.ByCopy:        {"copy", "--copy copies it there first"},
 	sources.ByFormat:     {"from-format", "say which with --from-format"},

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +53,11 @@ func (l *Lock) Differences(ctx context.Context, b *bundle.Bundle, s bundle.Selec
 	differs := func(d digest.Digest, format string, args ...any) {
 		all = append(all, Difference{Digest: d, Err: l.invalid(fmt.Errorf(format, args...))})
 	}
-	if a, b := fmt.Sprint(l.Root, l.Carrier), fmt.Sprint(is.Root, is.Carrier); a != b {
+	if a, b := l.Root.String(), is.Root.String(); a != b {
 		differs(is.Root.Digest, "root: %s is locked, it is %s", a, b)
+	}
+	if l.Carrier != is.Carrier {
+		differs(is.Root.Digest, "carrier: %s is locked, it is %s", cmp.Or(l.Carrier, "none"), cmp.Or(is.Carrier, "none"))
 	}
 	for _, d := range slices.Sorted(maps.Keys(l.Content)) {
 		if size, ok := is.Content[d]; !ok || size != l.Content[d] {
@@ -121,8 +125,16 @@ func (m Member) said(other Member) string {
 	if m.Digest != other.Digest {
 		return m.Digest.String()
 	}
-	return fmt.Sprintf("%s of %d bytes (%s)", m.Digest, m.Size,
-		strings.Join(slices.Concat([]string{m.MediaType, m.Platform}, m.Platforms, m.Origins), " "))
+	return fmt.Sprintf("%s of %d bytes (%s)", m.Digest, m.Size, words([]string{m.MediaType, m.Platform}, m.Platforms, m.Origins))
+}
+
+// String is everything that a lock says of a root.
+func (r Root) String() string {
+	return fmt.Sprintf("%s of %d bytes (%s)", r.Digest, r.Size, words([]string{r.MediaType}, r.Platforms))
+}
+
+func words(all ...[]string) string {
+	return strings.Join(slices.DeleteFunc(slices.Concat(all...), func(s string) bool { return s == "" }), " ")
 }
 
 // differences compares the lock with what a walk has found, as far as both go:

@@ -104,6 +104,8 @@ func TestEditedLocks(t *testing.T) {
 		"a size":          {`"size": ` + "4", `"size": ` + "5", "is locked, it is ", false},
 		"content":         {`"content": {`, `"content": {"` + someDigest + `": 1,`, "content: " + someDigest + " of 1 bytes is locked, and not in the bundle", true},
 		"less content":    {`"` + blob + `": `, `"` + someDigest + `": `, "content: " + blob + " of", true},
+		"a carrier":       {`"root": {`, `"carrier": "` + someDigest + `", "root": {`, "carrier: " + someDigest + " is locked, it is none", true},
+		"the root's type": {`"platforms": [`, `"platforms": ["linux/arm",`, "root: " + whole.Root.Digest.String() + " of ", true},
 		"the root":        {`"digest": "` + whole.Root.Digest.String(), `"digest": "` + someDigest, "has moved: " + someDigest + " is locked, it is " + whole.Root.Digest.String(), false},
 	} {
 		edited := locked(t, ref, lock.Selection{}, func(text string) string {

@@ -8,7 +8,7 @@
 //     [Lock.Write] writes it, always with the same bytes for the same content,
 //     so that git shows what has changed;
 //   - read.go: [Parse] and [ReadFile] read it strictly, because people edit
-//     files and merge them;
+//     files and merge them; edited.go says what has become of such a file;
 //   - ref.go: [ReadRef] reads what a user names: a reference or a lock.
 //     [Ref.Open] opens the bundle;
 //   - diff.go: a lock is compared with what an index says;

@@ -65,7 +65,7 @@ func Parse(data []byte) (*Lock, error) {
 		err = l.check()
 	}
 	if err != nil {
-		return nil, &InvalidError{Err: err}
+		return nil, unreadable(err)
 	}
 	return l, nil
 }
@@ -77,29 +77,24 @@ func decode(data []byte, l *Lock) error {
 	case !utf8.Valid(data):
 		return errors.New("not UTF-8")
 	}
+	if err := checkText(data); err != nil {
+		return err
+	}
 	var is struct {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(data, &is); err != nil {
-		return plain(err)
+		return explained(data, err)
 	}
 	if is.Version != version {
-		return fmt.Errorf("version %d: only version %d is known; use a newer version of this program", is.Version, version)
+		return &InvalidError{Err: fmt.Errorf("version %d: only version %d is known; use a newer version of this program", is.Version, version)}
 	}
 	if err := checkKeys(data); err != nil {
 		return err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	return plain(decoder.Decode(l))
-}
-
-// plain is an error of the JSON package without its name.
-func plain(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.New(sanitize.Message(strings.TrimPrefix(err.Error(), "json: ")))
+	return explained(data, decoder.Decode(l))
 }
 
 // keys are those of all objects but Content.
@@ -124,15 +119,15 @@ func checkKeys(data []byte) error {
 			return nil
 		}
 		if err != nil {
-			return plain(err)
+			return explained(data, err)
 		}
 		top := len(levels) - 1
 		if name, ok := token.(string); ok && top >= 0 && levels[top].key {
 			if levels[top].keys[name] {
-				return fmt.Errorf("the key %s is there twice", sanitize.Quote(name))
+				return fmt.Errorf("line %d: the key %s is there twice", lineOf(data, int(decoder.InputOffset())), sanitize.Quote(name))
 			}
 			if !slices.Contains(keys, name) && !strings.Contains(name, ":") {
-				return fmt.Errorf("unknown key %s", sanitize.Quote(name))
+				return fmt.Errorf("line %d: unknown key %s", lineOf(data, int(decoder.InputOffset())), sanitize.Quote(name))
 			}
 			levels[top].keys[name], levels[top].key = true, false
 			continue
