@@ -22,6 +22,7 @@ PODMAN      := 4.3.1
 LINT        := v2.15.0
 VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
+HELM        := $(shell sed -n 's|^.*helm.sh/helm/v3 \(v[^ ]*\).*$$|\1|p' integration/helm/go.mod)
 CONTAINERS_IMAGE := $(shell sed -n 's|^.*go.podman.io/image/v5 \(v[^ ]*\).*$$|\1|p' integration/containersimage/go.mod)
 MOBY        := $(shell sed -n 's|^.*github.com/moby/moby/v2 \(v[^ ]*\).*$$|\1|p' integration/moby/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
@@ -56,7 +57,7 @@ RACETEST = CGO_ENABLED=$(if $(RACE),1,0) $(GOTEST) $(RACE)
 # A stamp's name holds the version it was built from, so a new pin is a new build. `make test` does without those of
 # `make test-all`.
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.containersimage-$(CONTAINERS_IMAGE)
-TOOLS_ALL := bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE)
+TOOLS_ALL := bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE) bin/.helm-$(HELM)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.docker-registry-$(DOCKER_REGISTRY)
 TOOLS_ALL += bin/.matrix-$(firstword $(MATRIX)) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
@@ -83,6 +84,7 @@ help:
 	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
 	@echo 'make release-image  dist/nested-image-VERSION.oci.tar, the image of all platforms, VERSION=$(VERSION)'
+	@echo 'make release-chart  dist/nested-VERSION.tgz, the Helm chart, and the same for registries, VERSION=v0.1.0'
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
@@ -136,7 +138,7 @@ image: image-context
 	else echo 'needs buildah or docker' >&2; exit 1; fi; \
 	set -x; $$build --platform linux/$$(go env GOARCH) -t $(IMAGE) -f Dockerfile $(BIN)/image
 
-.PHONY: release-image
+.PHONY: release-image release-chart
 # The image of a release, of all platforms, with the CAs that internal/roots pins: the same to the byte wherever it is
 # built. nestctl copy oci-archive:dist/… pushes it.
 IMAGE_PLATFORMS ?= linux/amd64 linux/arm64 linux/arm/v7 linux/ppc64le linux/s390x linux/riscv64
@@ -154,6 +156,9 @@ release-image:
 	done
 	$(PACK) image -version $(VERSION) -created $(SOURCE_DATE_EPOCH) -revision "$$(git rev-parse HEAD)" -ca $(BIN)/image/roots.crt \
 		-out $(DIST)/nested-image-$(VERSION).oci.tar $(foreach p,$(IMAGE_PLATFORMS),$(p)=$(BIN)/image/$(p)/nestctl)
+
+release-chart:
+	$(PACK) chart -version $(VERSION) -created $(SOURCE_DATE_EPOCH) -out $(DIST) deploy/helm/nested
 
 demo: build
 	go run ./internal/demo
@@ -405,6 +410,11 @@ bin/.containersimage-%:
 	cd integration/containersimage && go mod tidy -diff && go build -ldflags '-s -w' \
 		-tags containers_image_openpgp -o $(BIN)/containersimage .
 	@rm -f bin/.containersimage-* && touch $@
+
+# In a module of its own: Helm's packages that render charts.
+bin/.helm-%: integration/helm/main.go
+	cd integration/helm && go mod tidy -diff && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/helm .
+	@rm -f bin/.helm-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -59,17 +61,27 @@ func renderObjects(t *testing.T, dir string) map[string]any {
 	if err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}
+	text, err := rendered.AsYaml()
+	must(t, err)
+	return decodeObjects(t, dir, string(text))
+}
+
+// decodeObjects decodes documents of YAML.
+func decodeObjects(t *testing.T, from, text string) map[string]any {
+	t.Helper()
 	objects := map[string]any{}
-	for _, object := range rendered.Resources() {
-		kind := object.GetKind()
-		if newObjects[kind] == nil || objects[kind] != nil {
-			t.Fatalf("%s: an object of kind %s", dir, kind)
+	for document := range strings.SplitSeq("\n"+text, "\n---\n") {
+		var meta metav1.TypeMeta
+		must(t, yaml.Unmarshal([]byte(document), &meta))
+		if meta.Kind == "" && strings.Trim(regexp.MustCompile(`(?m)^#.*$`).ReplaceAllString(document, ""), "\n ") == "" {
+			continue // comments
 		}
-		text, err := object.AsYAML()
-		must(t, err)
-		objects[kind] = newObjects[kind]()
-		if err := yaml.UnmarshalStrict(text, objects[kind]); err != nil {
-			t.Errorf("%s: %s: %v", dir, kind, err)
+		if newObjects[meta.Kind] == nil || objects[meta.Kind] != nil {
+			t.Fatalf("%s: an object of kind %q", from, meta.Kind)
+		}
+		objects[meta.Kind] = newObjects[meta.Kind]()
+		if err := yaml.UnmarshalStrict([]byte(document), objects[meta.Kind]); err != nil {
+			t.Errorf("%s: %s: %v", from, meta.Kind, err)
 		}
 	}
 	return objects

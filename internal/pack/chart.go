@@ -91,12 +91,14 @@ func chartArchive(r release, about map[string]any, zipped []byte, tag string) ([
 	if err != nil {
 		return nil, err
 	}
+	content := l.add(chartContent, zipped)
+	content.Annotations = map[string]string{ocispec.AnnotationTitle: fmt.Sprintf("%v-%s.tgz", about["name"], tag)} // for oras
 	annotations := r.labels()
 	annotations[ocispec.AnnotationVersion] = strings.TrimPrefix(r.version, "v")
 	annotations[ocispec.AnnotationDescription] = fmt.Sprint(about["description"])
 	root, err := l.addJSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config,
-		Layers: []ocispec.Descriptor{l.add(chartContent, zipped)}, Annotations: annotations,
+		Layers: []ocispec.Descriptor{content}, Annotations: annotations,
 	})
 	if err != nil {
 		return nil, err
