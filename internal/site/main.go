@@ -75,7 +75,9 @@ func (s *site) write(out string, p *pageFile) error {
 	if err != nil {
 		return err
 	}
-	made, err := render(text, func(target string) (string, error) { return s.target(p, target) })
+	made, err := render(text,
+		func(link string) (string, error) { return s.target(p, link) },
+		func(picture string) bool { return s.adapts(p, picture) })
 	if err != nil {
 		return err
 	}

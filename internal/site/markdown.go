@@ -36,8 +36,9 @@ var markdown = goldmark.New(
 	goldmark.WithRendererOptions(html.WithUnsafe()), // the files are ours: they have comments, and may have pictures
 )
 
-// render makes a page of Markdown. Each link goes to what target says.
-func render(source []byte, target func(string) (string, error)) (rendered, error) {
+// render makes a page of Markdown. Each link goes to what target says. A picture
+// that does not adapt to a dark scheme is shown on white paper.
+func render(source []byte, target func(string) (string, error), adapts func(string) bool) (rendered, error) {
 	context := parser.NewContext(parser.WithIDs(&githubIDs{seen: map[string]int{}}))
 	document := markdown.Parser().Parse(text.NewReader(source), parser.WithContext(context))
 	var made rendered
@@ -57,6 +58,9 @@ func render(source []byte, target func(string) (string, error)) (rendered, error
 		case *ast.Link:
 			follow(&n.Destination)
 		case *ast.Image:
+			if !adapts(string(n.Destination)) {
+				n.SetAttributeString("class", []byte("paper"))
+			}
 			follow(&n.Destination)
 		case *ast.Heading:
 			if id, ok := n.AttributeString("id"); ok && n.Level == 2 {
@@ -113,6 +117,12 @@ func (s *site) target(from *pageFile, link string) (string, error) {
 		return relative(from.At, file), nil
 	}
 	return s.source + file + anchor, nil
+}
+
+// adapts reports whether a picture of a page has colours for dark schemes, too.
+func (s *site) adapts(from *pageFile, link string) bool {
+	text, err := os.ReadFile(filepath.Join(s.root, filepath.FromSlash(path.Join(path.Dir(from.File), link))))
+	return err == nil && bytes.Contains(text, []byte("prefers-color-scheme"))
 }
 
 // has reports whether a file is a page.

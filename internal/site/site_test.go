@@ -71,10 +71,11 @@ func repository(t *testing.T, files map[string]string) string {
 func TestPages(t *testing.T) {
 	root := repository(t, map[string]string{
 		"README.md":                "# One\n\n[guide](docs/guides/a.md#who-is-it-for), [reference](docs/reference), [code](main.go#L3)\n",
-		"docs/guides/a.md":         "# `A` guide\n\n## Who is it, for?\n\n## Same\n\n## Same\n\n[up](../../README.md) [here](#same-1) ![p](../p.svg)\n\n| a | b |\n|---|---|\n| <b id=\"raw\">1</b> | 2 |\n",
+		"docs/guides/a.md":         "# `A` guide\n\n## Who is it, for?\n\n## Same\n\n## Same\n\n[up](../../README.md) [here](#same-1) ![p](../p.svg) ![d](../dark.svg)\n\n| a | b |\n|---|---|\n| <b id=\"raw\">1</b> | 2 |\n",
 		"docs/reference/README.md": "# All\n\n[raw](../guides/a.md#raw)\n",
 		"docs/unnamed.md":          "# Unnamed\n",
 		"docs/p.svg":               "<svg/>",
+		"docs/dark.svg":            "<svg><style>@media (prefers-color-scheme: dark) {}</style></svg>",
 		"main.go":                  "package main\n",
 	})
 	out := filepath.Join(t.TempDir(), "site")
@@ -83,7 +84,7 @@ func TestPages(t *testing.T) {
 	}
 	for name, wants := range map[string][]string{
 		"index.html": {`href="docs/guides/a.html#who-is-it-for"`, `href="docs/reference/index.html"`, `href="https://example.com/blob/main/main.go#L3"`, `<a href="index.html" aria-current="page">Overview</a>`},
-		"docs/guides/a.html": {`href="../../index.html"`, `<h2 id="same-1">`, `src="../../docs/p.svg"`, `href="../../style.css"`, `<title>A guide · nested</title>`,
+		"docs/guides/a.html": {`href="../../index.html"`, `<h2 id="same-1">`, `<img src="../../docs/p.svg" alt="p" class="paper">`, `<img src="../../docs/dark.svg" alt="d">`, `href="../../style.css"`, `<title>A guide · nested</title>`,
 			`<a href="#who-is-it-for">Who is it, for?</a>`, `<div class="scroll"><table>`},
 		"docs/unnamed.html": {"Unnamed"},
 	} {
