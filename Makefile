@@ -167,7 +167,7 @@ demo: build
 docs:
 	go test ./cmd/nestctl -run '^TestReference$$' -update
 	go test ./config -run '^(TestComments|TestDocs)$$' -update
-	go test ./internal/reference -run "^(TestTroubleshooting|TestErrorList)$$" -update
+	go test ./internal/reference -run "^(TestTroubleshooting|TestErrorList|TestSchemas)$$" -update
 
 # All documents as a site that works without a server, and without anything from elsewhere.
 site:

@@ -40,6 +40,9 @@ its command: 128 and the number after a signal, 127 when there is no such comman
 // TestReference keeps docs/reference/cli.md equal to the commands, and its exit
 // statuses to those of the code.
 func TestReference(t *testing.T) {
+	for _, name := range []string{"CONTAINERD_ADDRESS", "CONTAINERD_NAMESPACE", "CONTAINERD_SNAPSHOTTER"} { // defaults of flags
+		t.Setenv(name, "")
+	}
 	page := reference.CLI(newRoot(), cliHead, cliTail)
 	if err := reference.Compare("../../docs/reference/cli.md", page, "make docs", *update); err != nil {
 		t.Error(err)

@@ -91,6 +91,17 @@ type value struct {
 }
 
 func (p parts) read(dir string) ([]*ast.File, error) {
+	files, err := parseDir(dir)
+	for _, file := range files {
+		for _, d := range file.Decls {
+			p.note(d)
+		}
+	}
+	return files, err
+}
+
+// parseDir reads the files of a package, without its tests.
+func parseDir(dir string) ([]*ast.File, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		return nil, err
@@ -101,14 +112,11 @@ func (p parts) read(dir string) ([]*ast.File, error) {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
-		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
 		}
 		files = append(files, file)
-		for _, d := range file.Decls {
-			p.note(d)
-		}
 	}
 	return files, nil
 }
