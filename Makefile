@@ -19,6 +19,7 @@ CNI         := v1.9.1
 DOCKER_REGISTRY := 2.8.2
 DOCKER      := 20.10.24
 PODMAN      := 4.3.1
+DEBIAN      := bookworm
 LINT        := v2.15.0
 VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
@@ -85,6 +86,8 @@ help:
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
 	@echo 'make release-image  dist/nested-image-VERSION.oci.tar, the image of all platforms, VERSION=$(VERSION)'
 	@echo 'make release-chart  dist/nested-VERSION.tgz, the Helm chart, and the same for registries, VERSION=v0.1.0'
+	@echo 'make release VERSION=v1.2.3  all files of a release in dist/ (docs/release.md); SNAPSHOT=1 of what is not tagged'
+	@echo 'make test-release  installs, upgrades, removes and purges the packages of a release that is built twice'
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
@@ -100,7 +103,7 @@ help:
 	@echo 'make bench-copy   copies between registries far away, and an update across an air gap, beside regctl, oras, crane and skopeo'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make vuln         known vulnerabilities in what the programs call'
-	@echo 'make clean        remove bin/'
+	@echo 'make clean        remove bin/ and dist/'
 
 build:
 	go build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/nestctl ./cmd/nestctl
@@ -138,7 +141,7 @@ image: image-context
 	else echo 'needs buildah or docker' >&2; exit 1; fi; \
 	set -x; $$build --platform linux/$$(go env GOARCH) -t $(IMAGE) -f Dockerfile $(BIN)/image
 
-.PHONY: release-image release-chart
+.PHONY: release-image release-chart release-roots
 # The image of a release, of all platforms, with the CAs that internal/roots pins: the same to the byte wherever it is
 # built. nestctl copy oci-archive:dist/… pushes it.
 IMAGE_PLATFORMS ?= linux/amd64 linux/arm64 linux/arm/v7 linux/ppc64le linux/s390x linux/riscv64
@@ -146,19 +149,41 @@ IMAGE_PLATFORMS ?= linux/amd64 linux/arm64 linux/arm/v7 linux/ppc64le linux/s390
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 DIST ?= dist
 PACK  = go run ./internal/pack
-release-image:
+# In order: PLATFORM=PROGRAM for each.
+PACK_IMAGE = $(PACK) image -version $(VERSION) -created $(SOURCE_DATE_EPOCH) -revision "$$(git rev-parse HEAD)" -ca $(BIN)/image/roots.crt \
+	-out $(DIST)/nested-image-$(VERSION).oci.tar $(1)
+release-roots:
 	@mkdir -p $(BIN)/image
 	cd internal/roots && go mod tidy -diff && go run . >$(BIN)/image/roots.crt
+
+release-image: release-roots
 	@for platform in $(IMAGE_PLATFORMS); do \
 		set -- $$platform $$(echo $$platform | tr / ' '); echo "nestctl for $$1"; \
 		GOOS=$$2 GOARCH=$$3 GOARM=$${4#v} \
 			go build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/image/$$1/nestctl ./cmd/nestctl || exit 1; \
 	done
-	$(PACK) image -version $(VERSION) -created $(SOURCE_DATE_EPOCH) -revision "$$(git rev-parse HEAD)" -ca $(BIN)/image/roots.crt \
-		-out $(DIST)/nested-image-$(VERSION).oci.tar $(foreach p,$(IMAGE_PLATFORMS),$(p)=$(BIN)/image/$(p)/nestctl)
+	$(call PACK_IMAGE,$(foreach p,$(IMAGE_PLATFORMS),$(p)=$(BIN)/image/$(p)/nestctl))
 
 release-chart:
 	$(PACK) chart -version $(VERSION) -created $(SOURCE_DATE_EPOCH) -out $(DIST) deploy/helm/nested
+
+.PHONY: release test-release
+# Each release has the Go of go.mod, and the image the programs of the archives. PLATFORMS='linux/amd64 linux/arm64' makes less.
+RELEASE_GO := $(shell sed -n 's/^toolchain //p' go.mod)
+RELEASE     = go -C internal/release run . -version=$(VERSION) $(if $(SNAPSHOT),-snapshot) -platforms='$(PLATFORMS)' -tags=$(CONTAINERD_TAGS)
+release: export GOTOOLCHAIN = $(RELEASE_GO)
+release: SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+release:
+	$(RELEASE) files
+	@$(MAKE) --no-print-directory release-roots
+	$(call PACK_IMAGE,$$(for p in $(IMAGE_PLATFORMS); do f=$(BIN)/release/$$(echo $${p%/v7} | tr / _)/nestctl; [ ! -e $$f ] || echo $$p=$$f; done))
+	@$(MAKE) --no-print-directory release-chart SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH)
+	$(RELEASE) sums
+
+# The packages of a release that is built three times; and what is refused.
+test-release: bin/.registry-$(REGISTRY) bin/.debian-$(DEBIAN)
+	cd internal/release && $(GOTEST) -count=1 ./...
+	cd integration && $(GOTEST) -count=1 -timeout=30m -tags=release -run='^TestRelease' .
 
 demo: build
 	go run ./internal/demo
@@ -271,11 +296,12 @@ stress:
 
 lint: bin/.golangci-lint-$(LINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet ./... && cd integration && go vet -tags=kubelet,docker ./...
+	go vet ./... && cd integration && go vet -tags=kubelet,docker,release ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
 	cd internal/site && go mod tidy -diff && go vet . && $(BIN)/golangci-lint run .
+	cd internal/release && go vet ./... && go mod tidy -diff && $(BIN)/golangci-lint run ./...
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
-	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker ./...
+	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker,release ./...
 
 # Not in `make test-all`: what becomes known elsewhere must not break a commit that was good yesterday.
 vuln: bin/.govulncheck-$(VULN)
@@ -375,6 +401,13 @@ dir=$$(mktemp -d) && trap "rm -rf $$dir" EXIT && cd $$dir && fetch() { apt-get -
 	[ "$$CI" != true ]
 endef
 
+# What a fresh Debian has, without a kernel, a service manager or Go, for the packages of a release.
+bin/.debian-%:
+	@for p in mmdebstrap rpm; do command -v $$p || missing=1; done >/dev/null; \
+	[ -z "$$missing" ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mmdebstrap rpm; }
+	mmdebstrap --quiet --mode=root --variant=custom --include=dpkg,dash,coreutils,base-files,base-passwd --format=tar $* $(BIN)/debian.tar
+	@rm -f bin/.debian-* && touch $@
+
 bin/.docker-registry-%:
 	@$(call UNPACK,docker-registry,$*,usr/bin/docker-registry)
 
@@ -425,4 +458,4 @@ bin/.govulncheck-%:
 	@rm -f bin/.govulncheck-* && touch $@
 
 clean:
-	rm -rf $(BIN)
+	rm -rf $(BIN) dist
