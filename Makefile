@@ -180,10 +180,10 @@ release:
 	@$(MAKE) --no-print-directory release-chart SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH)
 	$(RELEASE) sums
 
-# The packages of a release that is built three times; and what is refused.
+# A release of one platform that is built twice, and its packages; and what is refused. In `make test-all`.
 test-release: bin/.registry-$(REGISTRY) bin/.debian-$(DEBIAN)
 	cd internal/release && $(GOTEST) -count=1 ./...
-	cd integration && $(GOTEST) -count=1 -timeout=30m -tags=release -run='^TestRelease' .
+	cd integration && $(GOTEST) -count=1 -timeout=30m -tags=release -run='^TestRelease$$' .
 
 demo: build
 	go run ./internal/demo
@@ -218,6 +218,7 @@ test-all: packages tools tools-all build $(INSIDE)
 	else echo 'not run: the tests with Kubernetes, which `make test-kubelet` builds in ten minutes'; fi
 	@if $(MAKE) -q moby; then $(MAKE) --no-print-directory test-docker; \
 	else echo 'not run: the tests with Docker Engine, which `make test-docker` builds in ten minutes'; fi
+	@$(MAKE) --no-print-directory test-release
 	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
 	@$(SKIPPED)
 
