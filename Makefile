@@ -172,12 +172,13 @@ release-chart:
 RELEASE_GO := $(shell sed -n 's/^toolchain //p' go.mod)
 RELEASE     = go -C internal/release run . -version=$(VERSION) $(if $(SNAPSHOT),-snapshot) -platforms='$(PLATFORMS)' -tags=$(CONTAINERD_TAGS)
 release: export GOTOOLCHAIN = $(RELEASE_GO)
+release: VERSION := $(if $(SNAPSHOT),$(if $(filter v%,$(VERSION)),,v0.0.0-g))$(VERSION)
 release: SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 release:
 	$(RELEASE) files
 	@$(MAKE) --no-print-directory release-roots
 	$(call PACK_IMAGE,$$(for p in $(IMAGE_PLATFORMS); do f=$(BIN)/release/$$(echo $${p%/v7} | tr / _)/nestctl; [ ! -e $$f ] || echo $$p=$$f; done))
-	@$(MAKE) --no-print-directory release-chart SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH)
+	@$(MAKE) --no-print-directory release-chart VERSION=$(VERSION) SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH)
 	$(RELEASE) sums
 
 # A release of one platform that is built twice, and its packages; and what is refused. In `make test-all`.

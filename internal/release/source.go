@@ -32,9 +32,6 @@ func readSource(ctx context.Context, version string, snapshot bool) (source, err
 		return source{}, err
 	}
 	s := source{root: root, version: version, tagged: !snapshot}
-	if snapshot && !semver.IsValid(version) {
-		s.version = "v0.0.0-" + version // a commit, where there is no tag to count from
-	}
 	if canonical := semver.Canonical(s.version); canonical == "" || canonical != s.version {
 		return s, fmt.Errorf("version %q: is not a semantic version; use VERSION=v1.2.3, or VERSION=v1.2.3-rc.1", version)
 	}
