@@ -97,6 +97,9 @@ func CopyAll(ctx context.Context, to *registry.Client, all []Copying) (copied []
 		return nil, err
 	}
 	for i, c := range all {
+		c.Bundle.expect(transfers[i].show)
+	}
+	for i, c := range all {
 		one, err := transfers[i].copy(ctx, c.Tag)
 		if err != nil {
 			return nil, err

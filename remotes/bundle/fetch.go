@@ -13,12 +13,14 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle/meter"
 	"github.com/nestedoci/nested/remotes/nested"
 )
 
-// store stores content that is missing, and continues what is there in part.
-// The annotations are left out: containerd derives names from one of them.
-func store(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
+// store stores content that is missing, and continues what is there in part. Its
+// bytes are counted. The annotations are left out: containerd derives names from
+// one of them.
+func store(ctx context.Context, to content.Store, b *Bundle, n *Node, moved *meter.Counter) error {
 	d := n.Descriptor
 	d.Annotations = nil
 	ref := remotes.MakeRefKey(ctx, d)
@@ -29,9 +31,9 @@ func store(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 	if s, ok := to.(Storer); ok {
 		into = s.StoreFor(b, n)
 	}
-	err := remotes.Fetch(ctx, into, b.Fetcher, d)
+	err := remotes.Fetch(ctx, into, moved.Fetcher(b.Fetcher), d)
 	if errdefs.IsAlreadyExists(err) {
-		return recheck(ctx, to, b, n)
+		return recheck(ctx, to, b, n, moved)
 	}
 	if err == nil {
 		return nil
@@ -49,7 +51,7 @@ func store(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 
 // recheck verifies content that was there before, where anybody else could have
 // put it, and fetches it again if it does not verify.
-func recheck(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
+func recheck(ctx context.Context, to content.Store, b *Bundle, n *Node, moved *meter.Counter) error {
 	v, ok := to.(Verifier)
 	if !ok {
 		return nil
@@ -61,7 +63,7 @@ func recheck(ctx context.Context, to content.Store, b *Bundle, n *Node) error {
 	if err := to.Delete(ctx, n.Digest); err != nil {
 		return err
 	}
-	return store(ctx, to, b, n)
+	return store(ctx, to, b, n, moved)
 }
 
 // Explain adds to an error which content could not be stored, unless the error

@@ -126,6 +126,7 @@ func (e *Edit) gather(ctx context.Context, strategy nested.Strategy, protection 
 	}
 	mover := newMover(e.registries, DefaultConcurrent, how)
 	for _, m := range waiting {
+		m.from.bundle.expect(mover.show)
 		mover.setTagged(copyKey{m.repository, contentKey{m.desc.Digest, true}})
 	}
 	leftOut := make([][]string, len(waiting))

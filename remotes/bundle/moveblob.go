@@ -2,9 +2,7 @@ package bundle
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/auth"
+	"github.com/nestedoci/nested/remotes/bundle/meter"
 )
 
 // movedBlob is where a blob is at the destination. While it is on its way to
@@ -117,10 +116,9 @@ func (p *transfer) upload(ctx context.Context, n *Node, to auth.Repository, moun
 		return p.explainUnread(ctx, n, err)
 	}
 	defer body.Close()
-	p.show.Expect(n.Size)
-	from := &source{Reader: body, most: n.Size}
+	from := meter.NewSource(p.show.Begin(n).Body(body), n.Size)
 	if err := content.Copy(ctx, upload, from, n.Size, n.Digest); err != nil {
-		if from.err != nil {
+		if from.Err() != nil {
 			return p.explainUnread(ctx, n, err)
 		}
 		return fmt.Errorf("%s@%s: %w", to, n.Digest, err)
@@ -136,35 +134,4 @@ func (p *transfer) explainUnread(ctx context.Context, n *Node, err error) error 
 		return p.lacks(ctx, n)
 	}
 	return p.bundle.Explain(n, err)
-}
-
-// source is a body that remembers its error, so that errors in reading can be
-// told from those of the upload.
-type source struct {
-	io.Reader
-	most int64 // bytes
-	read int64
-	err  error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	if s.read += int64(n); s.read > s.most {
-		n, err = 0, fmt.Errorf("more than the %d bytes of its descriptor", s.most)
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		s.err = err
-	}
-	return n, err
-}
-
-// Seek implements io.Seeker, for an upload that begins again.
-func (s *source) Seek(offset int64, whence int) (int64, error) {
-	seeker, ok := s.Reader.(io.Seeker)
-	if !ok {
-		return 0, errors.New("its source cannot be read again")
-	}
-	at, err := seeker.Seek(offset, whence)
-	s.read = at
-	return at, err
 }

@@ -54,9 +54,7 @@ type copyKey struct {
 }
 
 func newMover(registries *registry.Client, concurrent int, o moverOptions) *mover {
-	if o.show == nil {
-		o.show = silent{}
-	}
+	o.show = shown(o.show)
 	return &mover{
 		moverOptions: o,
 		registries:   registries,
@@ -91,7 +89,8 @@ func (m *mover) transfer(from *owner, parent auth.Repository, o Options) *transf
 func (p *transfer) move(ctx context.Context) (*Walked, error) {
 	o := p.options
 	o.Blobs, o.Carrier, o.Attached = true, true, true
-	return p.bundle.Walk(ctx, o, Visitor{Fetch: p.fetch, Home: p.home, Done: func(ctx context.Context, n *Node) error {
+	return p.bundle.Walk(ctx, o, Visitor{Fetch: p.fetch, Home: p.home, Expanded: p.show.Expand, Done: func(ctx context.Context, n *Node) error {
+		defer p.show.End(n)
 		if n.IsRoot {
 			return nil
 		}

@@ -44,6 +44,9 @@ type Visitor struct {
 	// Children lists the entries of a manifest or index that was fetched. By
 	// default the bundle's fetcher does.
 	Children func(context.Context, *Node) ([]nested.Entry, error)
+	// Expanded is called for a manifest or index once its Children and Referrers
+	// are those that will be visited, and before any of them is.
+	Expanded func(*Node)
 	// Home returns the repository to which a manifest belongs, with its config
 	// and layers. By default that is the one of its path.
 	Home func(context.Context, *Node) (auth.Repository, error)
@@ -70,6 +73,9 @@ func (v Visitor) fill(b *Bundle) Visitor {
 	}
 	if v.Home == nil {
 		v.Home = func(_ context.Context, n *Node) (auth.Repository, error) { return n.Repository, nil }
+	}
+	if v.Expanded == nil {
+		v.Expanded = func(*Node) {}
 	}
 	if v.Done == nil {
 		v.Done = doNothing

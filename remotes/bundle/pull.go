@@ -115,6 +115,9 @@ func PullAll(ctx context.Context, to Target, all []Pulling) (walked []*Walked, e
 		return nil, err
 	}
 	pulled := make([]Pulled, len(all))
+	for _, p := range all {
+		p.Bundle.expect(shown(p.Progress))
+	}
 	for i, p := range all {
 		w, err := p.walk(ctx, to)
 		if err != nil {
@@ -148,10 +151,7 @@ func CheckNames(all []Pulling) error {
 
 // walk brings everything, and names nothing.
 func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
-	b, o, show := p.Bundle, p.PullOptions, p.Progress
-	if show == nil {
-		show = silent{}
-	}
+	b, o, show := p.Bundle, p.PullOptions, shown(p.Progress)
 	own := newOwner(b, o.From, o.FromParents)
 	leave := delta.NewOmitter(o.Since)
 	own.unproven = func(n *Node) bool { return leave.Unproven(n.Repository, n.Descriptor) }
@@ -159,6 +159,7 @@ func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
 	walked, err := b.Walk(ctx, o.Options, Visitor{
 		Home: own.home,
 		Fetch: func(ctx context.Context, n *Node) error {
+			defer show.End(n)
 			if always := n.IsRoot || n.Aside && n.isManifestOrIndex(); !always { // they say what belongs to the bundle
 				if omitted, err := leave.Omit(ctx, Bare(n.Descriptor)); omitted || err != nil {
 					return err
@@ -166,6 +167,7 @@ func (p Pulling) walk(ctx context.Context, to Target) (*Walked, error) {
 			}
 			return bring(ctx, b, n, to, show)
 		},
+		Expanded: show.Expand,
 		Children: func(ctx context.Context, n *Node) ([]nested.Entry, error) {
 			if leave.Omits(n.Descriptor) {
 				return leave.Children(ctx, n.Descriptor)
@@ -194,8 +196,7 @@ func bring(ctx context.Context, b *Bundle, n *Node, to Target, show Progress) er
 	if err := oci.CheckStorable(n.Descriptor); err != nil {
 		return err
 	}
-	show.Expect(n.Size)
-	if err := store(ctx, to, b, n); err != nil {
+	if err := store(ctx, to, b, n, show.Begin(n)); err != nil {
 		return b.Explain(n, err)
 	}
 	return to.Stored(ctx, b, n)

@@ -52,7 +52,7 @@ func (b *Bundle) Walk(ctx context.Context, o Options, v Visitor) (*Walked, error
 	if o.Blobs && (len(o.Members) > 0 || b.Expected != nil) {
 		first := w
 		first.options.Blobs, first.options.Carrier, first.options.Attached = false, false, false
-		first.visitor.Done = doNothing
+		first.visitor.Done, first.visitor.Expanded = doNothing, func(*Node) {}
 		if _, err := first.run(ctx); err != nil {
 			return nil, err
 		}
@@ -166,6 +166,7 @@ func (w *walk) reach(n *Node) error {
 	switch {
 	case absent && w.options.Sparse:
 		n.Missing = true
+		w.visitor.Expanded(n)
 		return nil
 	case absent:
 		return &AvoidableError{Err: err, By: BySparse}
@@ -209,6 +210,7 @@ func (w *walk) expand(n *Node) error {
 	if err := w.refer(n, n.Repository, w.bundle.Found(n)); err != nil {
 		return err
 	}
+	w.visitor.Expanded(n)
 	return w.count(len(n.Children) + len(n.Referrers))
 }
 
