@@ -57,6 +57,7 @@ func TestImportDirection(t *testing.T) {
 		"remotes/bundle/source": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"remotes/bundle/lock":   {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout", module + "remotes/bundle/source"},
 		"remotes/bundle/delta":  {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout", module + "remotes/bundle/source", module + "remotes/bundle/lock"},
+		"remotes/bundle/meter":  {containerd + "client", module + "cmd", module + "internal", module + "config", module + "remotes/auth"},
 		"remotes/bundle/layout": {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway"},
 		"remotes/bundle/prune":  {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/bundle/layout"},
 		"config":                {containerd + "client", module + "cmd", module + "internal", module + "plugin"},

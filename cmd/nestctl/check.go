@@ -9,6 +9,7 @@ import (
 
 	"github.com/nestedoci/nested/internal/check"
 	"github.com/nestedoci/nested/internal/commandline"
+	"github.com/nestedoci/nested/internal/progress"
 	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -19,6 +20,7 @@ type checkOptions struct {
 	platform string
 	members  []string
 	strict   bool
+	quiet    bool
 	format   string
 }
 
@@ -39,20 +41,21 @@ lock, each difference from the lock is a finding.`,
   nestctl check --member web --format json registry.example.com/org/app:v1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), args[0], cmd.OutOrStdout())
+			return o.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.platform, "platform", "", "only members of this platform, `os/arch[/variant]` (default: all)")
 	f.StringArrayVar(&o.members, "member", nil, "only the member at this `path`, such as web or a/b, and those below it (repeatable)")
 	f.BoolVar(&o.strict, "strict", false, "also check that the repository of an index has the members' manifests, as some registries require")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show progress")
 	commandline.ChoiceVar(f, &o.format, "format", "text", "format of the result", "text", "json")
 	return c
 }
 
 // run prints the report even when there are findings; only the exit status
 // differs.
-func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (err error) {
+func (o *checkOptions) run(ctx context.Context, arg string, stdout, stderr io.Writer) (err error) {
 	ref, err := readRef(ctx, arg)
 	if err != nil {
 		return err
@@ -66,12 +69,15 @@ func (o *checkOptions) run(ctx context.Context, arg string, stdout io.Writer) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
+	show := progress.NewChecks(stderr, o.quiet)
 	report, err := check.Bundle(ctx, ref.Reference, check.Options{
 		Lock:       ref.Lock,
 		Registries: o.registryOptions(hosts, new(registry.Metrics)),
 		Selection:  selection,
 		Strict:     o.strict,
+		Progress:   show,
 	})
+	show.Stop() // before the report
 	if err != nil {
 		return err
 	}

@@ -236,7 +236,7 @@ func (o *copyOptions) bundle(show bundle.Progress) bundle.CopyOptions {
 // toRegistry copies everything to a registry. The warnings come first, while
 // the copy can still be interrupted; the tag is written last.
 func (o *copyOptions) toRegistry(ctx context.Context, all []*source.Source, to source.Destination, metrics *registry.Metrics, stderr io.Writer) (results copies, err error) {
-	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
+	show := progress.New(stderr, o.quiet, o.format == "json")
 	defer show.Stop()
 	copying, err := to.Copying(all, o.bundle(show))
 	if err != nil {
@@ -248,7 +248,7 @@ func (o *copyOptions) toRegistry(ctx context.Context, all []*source.Source, to s
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
 	if !o.flatten {
-		warnOfCleanUp(stderr, o.strategy, o.noProtect)
+		warnOfCleanUp(show, o.strategy, o.noProtect)
 	}
 	done, err := bundle.CopyAll(ctx, registries, copying)
 	for i, c := range done {

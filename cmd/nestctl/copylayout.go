@@ -30,10 +30,10 @@ func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, to sou
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	if !terminal.IsTerminal(stderr) {
+	if !terminal.Redraws(stderr) {
 		stderr = source.Writer(all, stderr)
 	}
-	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
+	show := progress.New(stderr, o.quiet, o.format == "json")
 	defer show.Stop()
 	pulled, err := bundle.PullAll(ctx, target, to.Pulling(all, bundle.PullOptions{Options: o.walk(), FromParents: o.parents, Since: since, Progress: show}))
 	for i, walked := range pulled {

@@ -48,7 +48,7 @@ type indexOptions struct {
 	copy, referrers   bool
 	property          bool
 	dryRun, cleanUp   bool
-	noProtect         bool
+	noProtect, quiet  bool
 	replace           bool
 }
 
@@ -72,6 +72,7 @@ func (o *indexOptions) memberFlags(c *cobra.Command) {
 	commandline.ChoiceVar(f, &o.fromFormat, "from-format", "", "format of the files of --from (default: by content)", sources.Formats()...)
 	f.BoolVar(&o.copy, "copy", false, "copy sources that are elsewhere to repositories below DEST's, and annotate their origin")
 	f.BoolVar(&o.referrers, "referrers", false, "with --copy, also copy signatures, SBOMs and attestations that refer to the sources")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show the progress of copies")
 	f.BoolVar(&o.property, "property", false, "write child namespaces also as the property that image-spec issue 1217 proposes")
 }
 
@@ -250,7 +251,7 @@ func (o *indexOptions) make(cmd *cobra.Command, dest auth.Reference, edit func(c
 	if err != nil {
 		return nil, err
 	}
-	copies := progress.New(cmd.ErrOrStderr(), !o.copy || o.dryRun, o.format == "json", metrics)
+	copies := progress.New(cmd.ErrOrStderr(), o.quiet || !o.copy || o.dryRun, o.format == "json")
 	defer copies.Stop()
 	e, err := edit(ctx, place{dest, registries, from, copies})
 	if err != nil {
@@ -271,7 +272,7 @@ func (o *indexOptions) make(cmd *cobra.Command, dest auth.Reference, edit func(c
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", index)
 		return nil, cmp.Or(err, clean())
 	}
-	warnOfCleanUp(cmd.ErrOrStderr(), o.strategy, o.noProtect)
+	warnOfCleanUp(copies, o.strategy, o.noProtect)
 	publish := bundle.PublishOptions{Strategy: nested.Strategy(o.strategy), NoProtect: o.noProtect}
 	strategy, err := e.Publish(ctx, tags, publish)
 	if err != nil {

@@ -144,7 +144,7 @@ func (o *pullOptions) pull(ctx context.Context, to bundle.Target, ref lock.Ref, 
 	if err != nil {
 		return nil, err
 	}
-	show := progress.New(stderr, o.quiet, o.format == "json", metrics)
+	show := progress.New(stderr, o.quiet, o.format == "json")
 	defer show.Stop()
 	_, isDaemon := to.(*ctd.Target) // containerd keeps non-distributable layers, as its own pulls do
 	walk := bundle.Options{Selection: s, OmitNonDistributable: !isDaemon, Concurrent: o.concurrent}

@@ -42,7 +42,25 @@ type Options struct {
 	// Strict also checks that the repository of an index has the members'
 	// manifests, as some registries require.
 	Strict bool
+	// Progress is notified as the check proceeds; may be nil.
+	Progress Progress
 }
+
+// Progress is notified of the parts of a bundle: manifests and indexes that are
+// read, and requests for everything else. Its methods are called by several
+// goroutines at once.
+type Progress interface {
+	// Expect adds parts; all says that there will be no more.
+	Expect(parts int, all bool)
+	// Checked says that one of them has been checked, with any result.
+	Checked()
+}
+
+type silent struct{}
+
+func (silent) Expect(int, bool) {}
+
+func (silent) Checked() {}
 
 // Bundle checks a reference. A bundle that is incomplete, does not exist, or
 // may not be read with these credentials is not an error, but a report that
@@ -54,6 +72,9 @@ func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error)
 	}
 	if o.Registries.Metrics == nil {
 		o.Registries.Metrics = new(registry.Metrics)
+	}
+	if o.Progress == nil {
+		o.Progress = silent{}
 	}
 	blobs := o.Registries.Metrics.Blobs.Load()
 	client := registry.New(o.Registries)
@@ -72,6 +93,7 @@ func Bundle(ctx context.Context, ref auth.Reference, o Options) (*Report, error)
 		client:    client,
 		access:    a,
 		strict:    o.Strict,
+		progress:  o.Progress,
 		// A root that was read as a blob is stored as one.
 		rootIsBlob: o.Registries.Metrics.Blobs.Load() > blobs,
 	}
@@ -93,6 +115,7 @@ type checker struct {
 	client     *registry.Client
 	access     *access
 	strict     bool
+	progress   Progress
 	rootIsBlob bool
 	readings   readings
 	sizes      flight.Once[request, int64]
@@ -105,17 +128,21 @@ func (c *checker) run(ctx context.Context) (*bundle.Walked, []*part, error) {
 		return nil, nil, err
 	}
 	var parts []*part
+	var looks []func()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrent)
 	for _, n := range walked.Root.All() {
 		p := &part{Node: n, reading: c.readings.get(n.Digest), blobs: c.blobsOf(ctx, n)}
 		parts = append(parts, p)
-		for _, look := range c.looks(groupCtx, p) {
-			group.Go(func() error {
-				look()
-				return groupCtx.Err()
-			})
-		}
+		looks = append(looks, c.looks(groupCtx, p)...)
+	}
+	c.progress.Expect(len(looks), true)
+	for _, look := range looks {
+		group.Go(func() error {
+			look()
+			c.progress.Checked()
+			return groupCtx.Err()
+		})
 	}
 	return walked, parts, group.Wait()
 }

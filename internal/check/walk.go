@@ -66,6 +66,8 @@ func (c *checker) walk(ctx context.Context) (*bundle.Walked, error) {
 
 // read reads a manifest or index.
 func (c *checker) read(ctx context.Context, n *bundle.Node) error {
+	c.progress.Expect(1, false)
+	defer c.progress.Checked()
 	data, err := bundle.FetchAll(ctx, c.bundle.Fetcher, n.Descriptor)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -1,85 +1,54 @@
-// Package progress shows how far a pull or a copy is, to people at a terminal and in logs.
+// Package progress shows how far a pull, a copy or a check is, to people at a
+// terminal and in logs.
+//
+// Read the files in this order: progress.go, the [Progress] of pulls and copies,
+// and [Checks], that of checks; amounts.go, what is to be moved, and how much of
+// it has been; rate.go, how fast that is, and what time is left; lines.go, the
+// text; bars.go, what is drawn on a terminal, and by whom.
 package progress
 
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync/atomic"
-	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
-
-	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/remotes/bundle"
-	"github.com/nestedoci/nested/remotes/registry"
+	"github.com/nestedoci/nested/remotes/bundle/meter"
 )
 
-// Progress shows how far a pull is: a bar on a terminal, a line for each member
-// elsewhere. It implements bundle.Progress.
+// Progress shows how far a pull or a copy is: a bar and the members on their way
+// on a terminal, a line for each member elsewhere. It implements bundle.Progress.
 type Progress struct {
-	out      io.Writer
-	quiet    bool
-	metrics  *registry.Metrics
-	expected atomic.Int64
-	members  atomic.Int64
-
-	bars *mpb.Progress // on a terminal
-	bar  *mpb.Bar
-	end  chan struct{}
+	out     io.Writer
+	quiet   bool
+	members atomic.Int64
+	amounts *amounts
+	bars    *bars // nil where no terminal is drawn on
 }
 
-// IsTerminal reports whether a writer is a terminal. One without a width has no
-// room for a bar.
-func IsTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	return err == nil && width > 0
-}
+var _ bundle.Progress = (*Progress)(nil)
 
-// New begins to show progress, until Stop: bytes are those that the metrics
-// count. When a program reads the output it does so only on a terminal.
-func New(out io.Writer, quiet, programReads bool, metrics *registry.Metrics) *Progress {
-	quiet = quiet || programReads && !IsTerminal(out)
-	p := &Progress{out: out, quiet: quiet, metrics: metrics, end: make(chan struct{})}
-	if quiet || !IsTerminal(out) {
-		return p
+// New begins to show progress, until Stop. When a program reads the output it
+// does so only on a terminal.
+func New(out io.Writer, quiet, programReads bool) *Progress {
+	p := &Progress{out: out, quiet: quiet || programReads && !terminal.Redraws(out)}
+	if !p.quiet && terminal.Redraws(out) {
+		p.amounts = newAmounts()
+		p.bars = draw(out, &transfer{progress: p, rates: map[string]*window{}})
 	}
-	p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40))
-	p.bar = p.bars.AddBar(0,
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
-			return amount.Count(int(p.members.Load()), "member") + " "
-		})),
-		mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f")),
-	)
-	go p.update()
 	return p
 }
 
-// update moves the bar until Stop. The total is one more than expected, so that
-// the bar does not complete before the pull does.
-func (p *Progress) update() {
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-p.end:
-			return
-		case <-ticker.C:
-			p.bar.SetTotal(max(p.expected.Load(), p.metrics.Bytes.Load())+1, false)
-			p.bar.SetCurrent(p.metrics.Bytes.Load())
-		}
+// Write writes lines above what is drawn, for those who have something to say in
+// the meantime.
+func (p *Progress) Write(text []byte) (int, error) {
+	if p.bars != nil {
+		return p.bars.Write(text)
 	}
+	return p.out.Write(text)
 }
-
-// Expect implements bundle.Progress.
-func (p *Progress) Expect(bytes int64) { p.expected.Add(bytes) }
 
 // Member implements bundle.Progress.
 func (p *Progress) Member(n *bundle.Node) {
@@ -89,11 +58,63 @@ func (p *Progress) Member(n *bundle.Node) {
 	}
 }
 
-// Stop removes the bar, so that the result or error is not mixed with it.
-func (p *Progress) Stop() {
-	close(p.end)
+// Expand implements bundle.Progress.
+func (p *Progress) Expand(n *bundle.Node) {
 	if p.bars != nil {
-		p.bar.Abort(true)
-		p.bars.Wait()
+		p.amounts.expand(n)
+	}
+}
+
+// Begin implements bundle.Progress.
+func (p *Progress) Begin(n *bundle.Node) *meter.Counter {
+	if p.bars == nil {
+		return nil
+	}
+	return p.amounts.begin(n)
+}
+
+// End implements bundle.Progress.
+func (p *Progress) End(n *bundle.Node) {
+	if p.bars != nil {
+		p.amounts.end(n)
+	}
+}
+
+// Stop removes what is drawn, so that the result or error is not mixed with it.
+func (p *Progress) Stop() {
+	if p.bars != nil {
+		p.bars.stop()
+	}
+}
+
+// Checks shows how far a check is, on a terminal. It implements check.Progress.
+type Checks struct {
+	expected, done atomic.Int64
+	all            atomic.Bool // expected is all
+	bars           *bars       // nil where no terminal is drawn on
+}
+
+// NewChecks begins to show progress, until Stop.
+func NewChecks(out io.Writer, quiet bool) *Checks {
+	c := new(Checks)
+	if !quiet && terminal.Redraws(out) {
+		c.bars = draw(out, &requests{checks: c})
+	}
+	return c
+}
+
+// Expect implements check.Progress.
+func (c *Checks) Expect(parts int, all bool) {
+	c.expected.Add(int64(parts))
+	c.all.Store(all)
+}
+
+// Checked implements check.Progress.
+func (c *Checks) Checked() { c.done.Add(1) }
+
+// Stop removes what is drawn.
+func (c *Checks) Stop() {
+	if c.bars != nil {
+		c.bars.stop()
 	}
 }

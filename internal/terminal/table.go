@@ -53,6 +53,17 @@ func (t Table) Print(out io.Writer, s Screen) error {
 	return err
 }
 
+// Lines are the lines of the table as a pipe gets them.
+func (t Table) Lines() []string {
+	if len(t) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(t.format(Screen{}), "\n"), "\n")
+}
+
+// Cut cuts escaped text to a width in cells, with a mark where it does.
+func Cut(escaped string, width int) string { return narrow.Truncate(escaped, width, "…") }
+
 func (t Table) format(s Screen) string {
 	escaped := make(Table, len(t))
 	for i, row := range t {

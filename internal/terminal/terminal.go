@@ -55,6 +55,10 @@ func IsTerminal(out io.Writer) bool {
 	return ok && widthOf(f) > 0
 }
 
+// Redraws reports whether lines that were written to an output can be replaced: it
+// is a terminal, and not a dumb one.
+func Redraws(out io.Writer) bool { return IsTerminal(out) && os.Getenv("TERM") != "dumb" }
+
 // widthOf is the width of a terminal; 0 for anything else.
 func widthOf(f *os.File) int {
 	width, _, err := term.GetSize(int(f.Fd()))
