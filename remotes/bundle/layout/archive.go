@@ -147,6 +147,9 @@ func (a *Archive) remove() error {
 	for _, e := range names {
 		err = errors.Join(err, a.root.RemoveAll(e.Name()))
 	}
+	if lockInside {
+		err = errors.Join(err, a.unlock())
+	}
 	return errors.Join(err, a.parent.Remove(filepath.Base(a.dir)))
 }
 

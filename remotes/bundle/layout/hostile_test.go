@@ -23,6 +23,8 @@ import (
 	"github.com/nestedoci/nested/internal/registrytest"
 )
 
+func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
+
 // hostilePlace is a directory where another user can write, with what that user has put there.
 type hostilePlace struct {
 	dir, victim string             // the victim is a directory of the user's, elsewhere, with the file "secret"

@@ -15,6 +15,9 @@ import (
 // opened.
 const openNonblock = syscall.O_NONBLOCK
 
+// lockInside: the lock is on the directory itself.
+const lockInside = false
+
 // lockDir locks a directory against other pulls.
 func lockDir(dir *os.Root) (unlock func() error, err error) {
 	d, err := dir.Open(".")

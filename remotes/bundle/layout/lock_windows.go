@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/windows"
 )
@@ -12,6 +13,10 @@ import (
 // openNonblock keeps the opening of a pipe from blocking until its other end is
 // opened.
 const openNonblock = 0
+
+// lockInside says that the directory is not empty before it is unlocked: not every file system here forgets the name of a
+// file that is open.
+const lockInside = true
 
 // lockDir locks a directory against other pulls, with a file in it that one process at a time can write. Windows removes it
 // when it is closed, or its process has ended. It may be removed while it is open, as that of an archive is.
@@ -25,7 +30,7 @@ func lockDir(dir *os.Root) (unlock func() error, err error) {
 	if errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
 		return nil, errors.New("another pull is writing here")
 	}
-	return func() error { return windows.CloseHandle(lock) }, err
+	return sync.OnceValue(func() error { return windows.CloseHandle(lock) }), err
 }
 
 // Who may change files is decided by access control lists here, which nobody looks at (docs/compatibility.md).

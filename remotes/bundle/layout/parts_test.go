@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -115,7 +114,7 @@ func TestWrongParts(t *testing.T) {
 			return errors.Join(os.Rename(part(f, 2), f+"-2"), os.Symlink(f+"-2", part(f, 2)))
 		}, []string{"app.tar.002 is not a regular file"}},
 		"a device":    {func(f string) error { return errors.Join(os.Remove(part(f, 2)), os.Symlink("/dev/zero", part(f, 2))) }, []string{"app.tar.002 is not a regular file"}},
-		"a pipe":      {func(f string) error { return errors.Join(os.Remove(part(f, 2)), syscall.Mkfifo(part(f, 2), 0o600)) }, []string{"app.tar.002 is not a regular file"}},
+		"a pipe":      {func(f string) error { return errors.Join(os.Remove(part(f, 2)), mkfifo(part(f, 2))) }, []string{"app.tar.002 is not a regular file"}},
 		"a directory": {func(f string) error { return errors.Join(os.Remove(part(f, 2)), os.Mkdir(part(f, 2), 0o700)) }, []string{"app.tar.002 is not a regular file"}},
 		"checksums are a link": {func(f string) error {
 			return errors.Join(os.Rename(f+sumsSuffix, f+"-2"), os.Symlink(f+"-2", f+sumsSuffix))
