@@ -64,10 +64,10 @@ func TestInsideFronts(t *testing.T) {
 	certsD := t.TempDir()
 	writeHosts(t, certsD, reg.host, fmt.Sprintf("server = %q\n[host.%q]\nskip_verify = true\nclient = %q\n[host.%q.header]\nUser-Agent = \"file\"\nX-Wanted = \"file\"\n",
 		"https://"+reg.host, "https://"+reg.host, certificate(), "https://"+reg.host))
-	for _, version := range []string{newest, inside} {
+	for _, version := range []string{stock, inside} {
 		daemon := startDaemon(t, version, func(string) string { return "" }, criPlugins...)
 		for _, name := range []string{"org/plain", "org/app"} {
-			if version == newest && name != "org/plain" {
+			if version == stock && name != "org/plain" {
 				continue // which knows nothing of members
 			}
 			out, err := daemon.tryPullHosts(t, transfer, certsD, reg.ref(name, "v1"), "--user", alice.username+":"+alice.password)
@@ -75,7 +75,7 @@ func TestInsideFronts(t *testing.T) {
 				t.Errorf("%s, %s: %v\n%s", version, name, err, out)
 			}
 		}
-		if version == newest {
+		if version == stock {
 			mu.Lock()
 			clear(headers) // it sends both its own User-Agent and the file's, of which one arrives
 			mu.Unlock()

@@ -90,16 +90,16 @@ func TestInsidePushPlain(t *testing.T) {
 	alice := login{"alice", "canary of alice"}
 	rights := pulls("org/plain")
 	for name := range plain {
-		maps.Copy(rights, pushes("mounted/"+newest+"/"+name, "mounted/"+inside+"/"+name))
+		maps.Copy(rights, pushes("mounted/"+stock+"/"+name, "mounted/"+inside+"/"+name))
 	}
 	reg := startRegistry(t, startTokenServer(t, map[string]user{"alice": {password: alice.password, rights: rights}}))
 	other := startRegistry(t, reg.tokens)
 	logs := map[string][]map[request]int{}
-	for _, version := range []string{newest, inside} {
+	for _, version := range []string{stock, inside} {
 		daemon := startDaemon(t, version, func(string) string { return "" }, criPlugins...)
 		for _, name := range slices.Sorted(maps.Keys(plain)) {
 			from := reg.ref("org/plain", name)
-			if version == newest {
+			if version == stock {
 				reg.pushNode(t, "org/plain", name, plain[name])
 			}
 			daemon.ctr(t, "image", "pull", "--plain-http", "--all-platforms", "--user", "alice:"+alice.password, from)

@@ -111,7 +111,7 @@ func TestInsidePlain(t *testing.T) {
 	}
 	for _, with := range []puller{transfer, local} {
 		logs := map[string][]map[request]int{}
-		for _, version := range []string{newest, inside} {
+		for _, version := range []string{stock, inside} {
 			daemon := startDaemon(t, version, func(string) string { return "" }, criPlugins...)
 			for _, name := range slices.Sorted(maps.Keys(plain)) {
 				for range 2 {
@@ -322,8 +322,9 @@ func TestInsideRunning(t *testing.T) {
 
 // TestInsideVersion: both versions, and the section in the configuration that containerd shows.
 func TestInsideVersion(t *testing.T) {
+	usePrograms(t, inside)
 	needs(t, "containerd-nested")
-	if out := runCommand(t, exec.CommandContext(t.Context(), "containerd-nested", "--version")); !strings.Contains(out, "containerd/v2 2.4.2") || !strings.Contains(out, "nested ") {
+	if out := runCommand(t, exec.CommandContext(t.Context(), "containerd-nested", "--version")); !strings.Contains(out, "containerd/v2 "+insideVersion()+".") || !strings.Contains(out, "nested ") {
 		t.Error(out)
 	}
 	config := writeFile(t, filepath.Join(t.TempDir(), "config.toml"), "version = 3\n[plugins.\"io.containerd.internal.v1.nested\"]\nmembers = \"platform\"\n")

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,21 +16,33 @@ var minors = []string{"1.7", "2.1", "2.2", "2.3", newest}
 
 const newest = "2.4"
 
-// inside is the newest version with our plugin in it.
-const inside = "nested"
+// inside has our plugin in it, and stock is the same version without: the newest, or the one that INSIDE names.
+const (
+	inside = "nested"
+	stock  = "stock"
+)
+
+func insideVersion() string { return cmp.Or(os.Getenv("INSIDE"), newest) }
 
 // usePrograms lets the test find the version's programs. containerd, too, looks for its shim in PATH
 // before it looks beside itself.
 func usePrograms(t testing.TB, version string) {
 	t.Helper()
-	if version == newest || version == inside {
+	program := "containerd"
+	switch version {
+	case inside:
+		version, program = insideVersion(), "containerd-nested"
+	case stock:
+		version = insideVersion()
+	}
+	if version == newest {
 		return
 	}
 	needs(t, "all")
-	built, err := filepath.Glob(filepath.Join("..", "bin", "matrix", "v"+version+".*", "containerd"))
+	built, err := filepath.Glob(filepath.Join("..", "bin", "matrix", "v"+version+".*", program))
 	must(t, err)
 	if len(built) == 0 {
-		needs(t, "containerd "+version)
+		needs(t, program+" "+version)
 	}
 	dir, err := filepath.Abs(filepath.Dir(built[0]))
 	must(t, err)

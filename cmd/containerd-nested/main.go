@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -19,8 +20,21 @@ var version = "devel"
 func main() {
 	app := command.App()
 	app.Version += " with nested " + version
-	if err := app.Run(context.Background(), os.Args); err != nil {
+	if err := run(app); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "containerd-nested:", err)
 		os.Exit(1)
 	}
+}
+
+// run runs containerd's command line: from 2.4 on it is made with another version of its library.
+func run(app any) error {
+	switch app := app.(type) {
+	case interface{ Run([]string) error }:
+		return app.Run(os.Args)
+	case interface {
+		Run(context.Context, []string) error
+	}:
+		return app.Run(context.Background(), os.Args)
+	}
+	return errors.New("this containerd has another command line than 2.3 and 2.4; build with one of these")
 }
