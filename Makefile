@@ -3,6 +3,8 @@
 CONTAINERD  := v2.4.2
 # Older containerds, oldest first, each in a directory of its own.
 MATRIX      := v1.7.35 v2.1.9 v2.2.9 v2.3.7
+# The long-term line, into which the plugin is built as well.
+LTS         := v2.3.7
 REGISTRY    := v3.1.2
 PASS_HELPER := v0.9.12
 # Other people's clients, and the distribution of before 3.0 and podman as Debian has them, in any revision.
@@ -69,7 +71,7 @@ endif
 CONTAINERD_TAGS := no_btrfs,no_devmapper,no_zfs,no_aufs
 
 .PHONY: help demo build containerd-nested cross image image-context docs site clean
-.PHONY: test test-all test-matrix test-kubelet test-docker unit integration fuzz soak stress lint vuln
+.PHONY: test test-all test-matrix test-inside test-kubelet test-docker unit integration fuzz soak stress lint vuln
 .PHONY: bench bench-copy bench-gateway bench-serve clients-doc
 .PHONY: packages tools tools-all kubelet moby
 
@@ -78,11 +80,12 @@ help:
 	@echo 'make test         set up what is needed; unit and integration tests, in a quarter of an hour from nothing'
 	@echo 'make test-all     what CI runs: also the race detector, the tests that take long, and each fuzz target briefly'
 	@echo 'make test-matrix  the pulls of stock clients with containerd $(MATRIX) and $(CONTAINERD)'
+	@echo 'make test-inside  the tests of the plugin inside containerd $(LTS)'
 	@echo 'make test-kubelet  pods of Kubernetes $(KUBELET), which takes ten minutes to build, once'
 	@echo 'make test-docker  pulls of Docker Engine 29 (moby $(MOBY)), which takes as long to build, once, and of Debian'\''s $(DOCKER)'
 	@echo 'make build        bin/nestctl'
 	@echo 'make cross        bin/cross/nestctl-OS-ARCH for $(PLATFORMS); vets the unit tests where they differ'
-	@echo 'make containerd-nested  bin/containerd-nested, containerd with the plugin in it'
+	@echo 'make containerd-nested  bin/containerd-nested, containerd $(CONTAINERD) with the plugin in it; CONTAINERD=$(LTS)'
 	@echo 'make image        $(IMAGE), with buildah or docker, whichever is there'
 	@echo 'make release-image  dist/nested-image-VERSION.oci.tar, the image of all platforms, VERSION=$(VERSION)'
 	@echo 'make release-chart  dist/nested-VERSION.tgz, the Helm chart, and the same for registries, VERSION=v0.1.0'
@@ -122,10 +125,16 @@ cross:
 		case ' $(VETTED) ' in *" $$platform "*) go vet $$(go list ./... | grep -vE '/(plugin|containerd-nested)(/|$$)') || exit 1;; esac; \
 	done
 
-# containerd that follows child namespaces, in place of containerd (docs/containerd.md).
+# containerd that follows child namespaces, in place of containerd (docs/containerd.md): in the version of go.mod, or of a
+# file for an older minor version, which pins all that its containerd is built with. In order: version, program.
+define NESTED
+mod=$$(ls cmd/containerd-nested/$(basename $(1:v%=%)).mod 2>/dev/null || echo go.mod) && \
+{ grep -q 'containerd/containerd/v2 $(1)$$' $$mod || { echo "containerd $(1): $$mod has another version; edit it, and run go mod tidy -modfile=$$mod" >&2; exit 1; }; } && \
+go build -modfile=$$mod -ldflags '-s -w -X main.version=$(VERSION)' -tags $(CONTAINERD_TAGS) \
+	-o $(2) ./cmd/containerd-nested
+endef
 containerd-nested:
-	go build -ldflags '-s -w -X main.version=$(VERSION)' -tags $(CONTAINERD_TAGS) \
-		-o $(BIN)/containerd-nested ./cmd/containerd-nested
+	@$(call NESTED,$(CONTAINERD),$(BIN)/containerd-nested)
 
 # What goes into the image; GOARCH chooses its platform.
 IMAGE   ?= nested:$(VERSION)
@@ -214,7 +223,7 @@ test-all: packages tools tools-all build $(INSIDE)
 	cd internal/site && go test -count=1 .
 	cd integration && $(RACETEST) -count=1 -timeout=40m ./...
 	@go run .ci/cases.go $(BIN)/results
-	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory fuzz test-inside
 	@if $(MAKE) -q kubelet; then $(MAKE) --no-print-directory test-kubelet; \
 	else echo 'not run: the tests with Kubernetes, which `make test-kubelet` builds in ten minutes'; fi
 	@if $(MAKE) -q moby; then $(MAKE) --no-print-directory test-docker; \
@@ -242,6 +251,11 @@ integration: packages tools tools-all build $(INSIDE)
 # `make test-all` takes the oldest and the newest.
 test-matrix: packages tools tools-all build $(MATRIX:%=bin/.matrix-%)
 	cd integration && MATRIX=all $(RACETEST) -count=1 -timeout=20m -run='^TestMatrix$$' .
+
+# In `make test-all`; the same tests with the newest containerd are in `make test`.
+test-inside: packages tools build bin/.matrix-$(LTS)
+	@$(call NESTED,$(LTS),$(BIN)/matrix/$(LTS)/containerd-nested)
+	cd integration && INSIDE=$(basename $(LTS:v%=%)) $(RACETEST) -count=1 -timeout=20m -run='^TestInside' .
 
 # In `make test-all` when Kubernetes is built already.
 test-kubelet: packages tools tools-all build kubelet
@@ -302,6 +316,7 @@ lint: bin/.golangci-lint-$(LINT)
 	go mod tidy -diff && cd integration && go mod tidy -diff
 	cd internal/site && go mod tidy -diff && go vet . && $(BIN)/golangci-lint run .
 	cd internal/release && go vet ./... && go mod tidy -diff && $(BIN)/golangci-lint run ./...
+	for mod in cmd/containerd-nested/*.mod; do go mod tidy -modfile=$$mod -diff || exit 1; done
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker,release ./...
 
