@@ -252,7 +252,7 @@ integration: packages tools tools-all build $(INSIDE)
 test-matrix: packages tools tools-all build $(MATRIX:%=bin/.matrix-%)
 	cd integration && MATRIX=all $(RACETEST) -count=1 -timeout=20m -run='^TestMatrix$$' .
 
-# In `make test-all`; the same tests with the newest containerd are in `make test`.
+# In `make test-all`, as are the same tests with the newest containerd.
 test-inside: packages tools build bin/.matrix-$(LTS)
 	@$(call NESTED,$(LTS),$(BIN)/matrix/$(LTS)/containerd-nested)
 	cd integration && INSIDE=$(basename $(LTS:v%=%)) $(RACETEST) -count=1 -timeout=20m -run='^TestInside' .
