@@ -6,7 +6,8 @@
 //
 //   - stream.go: a [Stream] is the text of a file, YAML or JSON, with the
 //     positions of its images. Parsers find them (yaml.go with position.go;
-//     json.go);
+//     json.go), in a text that does not cost them much more than its size
+//     (bound.go);
 //   - read.go: [Read] reads the streams of files, directories and standard
 //     input; [ReadTexts] their texts, for package sources;
 //   - write.go: [Write] joins them, with the references that a function returns

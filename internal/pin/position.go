@@ -35,12 +35,24 @@ func (c *cursor) find(n *yaml.Node) image {
 		found.start, found.end = start, start+len(n.Value)
 	case rest[0] == '"' || rest[0] == '\'':
 		length := quoted(rest)
-		var value string
-		if err := yaml.Unmarshal(rest[:length], &value); err == nil && value == n.Value {
+		same := isBetween(rest[:length], n.Value)
+		if !same {
+			var value string
+			err := yaml.Unmarshal(rest[:length], &value)
+			same = err == nil && value == n.Value
+		}
+		if same {
 			found.start, found.end = start+1, start+length-1
 		}
 	}
 	return found
+}
+
+// isBetween reports whether a value is between quotes as it is, with nothing that
+// has to be parsed: it saves a parser for each image.
+func isBetween(text []byte, value string) bool {
+	end := len(text) - 1
+	return end > 0 && text[end] == text[0] && string(text[1:end]) == value && !strings.ContainsAny(value, "\\\"'\r\n")
 }
 
 func (c *cursor) next() {

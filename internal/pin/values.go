@@ -56,6 +56,9 @@ func parseValues(name string, text []byte) (*Values, error) {
 	if !utf8.Valid(v.file.text) {
 		return nil, fmt.Errorf("%s: not UTF-8", name)
 	}
+	if err := CheckValues(name, v.file.text); err != nil {
+		return nil, err
+	}
 	decoder := yaml.NewDecoder(io.MultiReader(strings.NewReader(lead), bytes.NewReader(v.file.text)))
 	err := decoder.Decode(&v.document)
 	if err == nil {
@@ -94,8 +97,12 @@ func (v *Values) Write(out io.Writer, p *Pinner) error {
 	if err != nil {
 		return err
 	}
+	unchanged := len(e.edits) == 0
 	v.document, v.found = yaml.Node{}, nil // many times as large as the text, of which there are two now
-	if err = v.file.verify(text, want); err != nil {
+	if !unchanged {
+		err = v.file.verify(text, want)
+	}
+	if err != nil {
 		return err
 	}
 	if v.file.marked {

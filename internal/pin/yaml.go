@@ -20,6 +20,9 @@ const lead = "#\n"
 
 // parseYAML finds the images of a stream of YAML documents.
 func (s *Stream) parseYAML() error {
+	if err := CheckValues(s.name, s.text); err != nil {
+		return err
+	}
 	decoder := yaml.NewDecoder(io.MultiReader(strings.NewReader(lead), bytes.NewReader(s.text)))
 	c := &cursor{text: s.text, line: 2, column: 1}
 	for {

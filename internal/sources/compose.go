@@ -24,6 +24,9 @@ func (o Options) readCompose(t pin.Text) ([]Source, error) {
 	if strings.HasPrefix(firstLine(text), "{") {
 		text = bytes.ReplaceAll(text, []byte("\t"), []byte(" "))
 	}
+	if err := pin.CheckValues(t.Name, text); err != nil {
+		return nil, err
+	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	var images []*yaml.Node
 	for {
