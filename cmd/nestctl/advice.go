@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
+	"github.com/nestedoci/nested/internal/commandline"
 	"github.com/nestedoci/nested/internal/ctd"
 	"github.com/nestedoci/nested/internal/node"
 	"github.com/nestedoci/nested/internal/pin"
@@ -28,7 +30,7 @@ import (
 // this prints the flags: the same library may be used by a program with other
 // flags.
 func advise(cmd *cobra.Command, err error) string {
-	text := err.Error()
+	text := commandline.Plain(err)
 	if about, ok := err.(usage.Error); ok && about.Option != "" { //nolint:errorlint // its text begins with the option
 		text = "--" + text + "; see " + cmd.CommandPath() + " --help"
 	}
@@ -64,21 +66,39 @@ func aboutAbsent(err error) []string {
 // whichever command made the request.
 func advice(err error) string {
 	var plain tls.RecordHeaderError
-	var untrusted *tls.CertificateVerificationError
+	var untrusted x509.UnknownAuthorityError
+	var misnamed x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	var unknown *net.DNSError
+	var timeout net.Error
 	switch {
 	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
 		return `the registry answers without TLS; use --plain-http, or set server = "http://..." in its hosts.toml`
 	case errors.As(err, &untrusted):
 		return "name the CA of its certificate as ca in the registry's hosts.toml"
+	case errors.As(err, &misnamed):
+		return "use a name that the certificate is for: " + names(misnamed.Certificate)
+	case errors.As(err, &invalid):
+		return "tell those who run the registry, and check this machine's clock"
 	case errors.As(err, &unknown):
 		return "check the registry's name and this machine's DNS"
 	case retry.IsRefused(err):
 		return "check the registry's address, and that it is running"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "check the registry's address, and that no firewall is in between"
 	case errors.Is(err, node.ErrNotInstalled):
 		return "run nestctl install --mode MODE --registry HOST"
 	}
 	return ""
+}
+
+// names are the hosts that a certificate is for, a few of them.
+func names(c *x509.Certificate) string {
+	all := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	return strings.Join(all[:min(len(all), 3)], ", ")
 }
 
 // remedy is how a user chooses otherwise.

@@ -27,9 +27,9 @@ func TestAdvice(t *testing.T) {
 	for want, err := range map[string]error{
 		"tls: a; the registry answers without TLS; use --plain-http, or set server = \"http://...\" in its hosts.toml":                                             tls.RecordHeaderError{Msg: "a"},
 		"b: http: server gave HTTP response to HTTPS client; the registry answers without TLS; use --plain-http, or set server = \"http://...\" in its hosts.toml": fmt.Errorf("b: %w", http.ErrSchemeMismatch),
-		"c: tls: failed to verify certificate: x509: certificate signed by unknown authority; name the CA of its certificate as ca in the registry's hosts.toml": fmt.Errorf("c: %w",
+		"c: its certificate is signed by an unknown authority; name the CA of its certificate as ca in the registry's hosts.toml": fmt.Errorf("c: %w",
 			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"d: lookup reg.test: no such host; check the registry's name and this machine's DNS": fmt.Errorf("d: %w", &net.DNSError{Err: "no such host", Name: "reg.test"}),
+		"d: no such host; check the registry's name and this machine's DNS":                   fmt.Errorf("d: %w", &net.DNSError{Err: "no such host", Name: "reg.test"}),
 		"e: not found; push it there":                                                         errors.New("e: not found; push it there"),
 		"f:v1: not found; check the name, and the tag or digest":                              fmt.Errorf("f:v1: %w", errdefs.ErrNotFound),
 		"child g: only h has it; push it to g: not found":                                     fmt.Errorf("child g: only h has it; push it to g: %w", errdefs.ErrNotFound),
@@ -104,7 +104,7 @@ func TestNobodyListens(t *testing.T) {
 	clienttest.NoError(t, closed.Close())
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"tree", "--hosts-dir=", "--plain-http", closed.Addr().String() + "/org/app:v1"}, &stdout, &stderr)
-	if said := strings.TrimSpace(stderr.String()); status != failure || !strings.HasSuffix(said, "connection refused; check the registry's address, and that it is running") {
+	if said := strings.TrimSpace(stderr.String()); status != failure || said[:strings.LastIndex(said, ": ")+2] != "nestctl: "+closed.Addr().String()+": " || !strings.HasSuffix(said, "connection refused; check the registry's address, and that it is running") {
 		t.Errorf("exit status %d: %s", status, said)
 	}
 }

@@ -8,7 +8,7 @@
 //   - choice.go: flags of which the value is one of a few words ([ChoiceVar]);
 //   - version.go: which build it is ([NewVersion]);
 //   - misuse.go: what was wrong with arguments and flags, in the words of those
-//     who typed them.
+//     who typed them; plain.go: errors of networks in plain words ([Plain]).
 //
 // It knows commands and flags, and nothing of what they do.
 package commandline
