@@ -67,6 +67,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/apipath":        {module, "github.com", "golang.org"},
 		"internal/flight":         {module, "github.com", "golang.org"},
 		"internal/handover":       {module, containerd},
+		"internal/completion":     {containerd + "client", module + "cmd", module + "config", module + "plugin", module + "remotes/gateway", module + "remotes/transport"},
 		"internal/commandline":    {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes"},
 		"internal/manual":         {containerd, module + "cmd", module + "config", module + "plugin", module + "remotes"},
 		"internal/memory":         {module, "github.com", "golang.org"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/commandline"
+	"github.com/nestedoci/nested/internal/completion"
 	"github.com/nestedoci/nested/internal/manual"
 	"github.com/nestedoci/nested/internal/system"
 	"github.com/nestedoci/nested/internal/usage"
@@ -68,6 +69,10 @@ func newRoot() *cobra.Command {
 		commandline.Group{ID: "node", Title: "Set up a node", Commands: []*cobra.Command{newInstall(), newUninstall(), newDoctor(), newGateway(&s), newConfig(), newCredentialProvider()}},
 		commandline.Group{ID: "serve", Title: "Serve registries", Commands: []*cobra.Command{newServe(&s)}},
 	)
+	commandline.Complete(root, completion.Connect(func(at auth.Repository) (*registry.Client, func() error, error) {
+		s.credentials = auth.NewStores(auth.StoresFromEnvironment()) // helpers must not ask while somebody types
+		return s.around(at, new(registry.Metrics))
+	}).Words())
 	return root
 }
 

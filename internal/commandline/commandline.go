@@ -6,6 +6,7 @@
 //   - commandline.go: [Prepare] sorts commands into groups, and sets the rest up;
 //   - help.go: what --help prints, as wide as the terminal (fill.go);
 //   - choice.go: flags of which the value is one of a few words ([ChoiceVar]);
+//   - complete.go: what shells offer for arguments and flags ([Complete]);
 //   - version.go: which build it is ([NewVersion]);
 //   - misuse.go: what was wrong with arguments and flags, in the words of those
 //     who typed them; plain.go: errors of networks in plain words ([Plain]).
