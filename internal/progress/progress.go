@@ -24,8 +24,8 @@ type Progress struct {
 	out     io.Writer
 	quiet   bool
 	members atomic.Int64
-	amounts *amounts
-	bars    *bars // nil where no terminal is drawn on
+	amounts *amounts // nil where no terminal is drawn on, as is bars
+	bars    *bars
 }
 
 var _ bundle.Progress = (*Progress)(nil)
@@ -60,14 +60,14 @@ func (p *Progress) Member(n *bundle.Node) {
 
 // Expand implements bundle.Progress.
 func (p *Progress) Expand(n *bundle.Node) {
-	if p.bars != nil {
+	if p.amounts != nil {
 		p.amounts.expand(n)
 	}
 }
 
 // Begin implements bundle.Progress.
 func (p *Progress) Begin(n *bundle.Node) *meter.Counter {
-	if p.bars == nil {
+	if p.amounts == nil {
 		return nil
 	}
 	return p.amounts.begin(n)
@@ -75,7 +75,7 @@ func (p *Progress) Begin(n *bundle.Node) *meter.Counter {
 
 // End implements bundle.Progress.
 func (p *Progress) End(n *bundle.Node) {
-	if p.bars != nil {
+	if p.amounts != nil {
 		p.amounts.end(n)
 	}
 }
