@@ -3,6 +3,7 @@ package meter
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"testing"
@@ -61,5 +62,21 @@ func TestCounter(t *testing.T) {
 	failing := remotes.FetcherFunc(func(context.Context, ocispec.Descriptor) (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF })
 	if _, err := c.Fetcher(failing).Fetch(t.Context(), ocispec.Descriptor{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
+	}
+}
+
+// BenchmarkRead: what counting costs a read, beside the digest that each is hashed into.
+func BenchmarkRead(b *testing.B) {
+	for name, counter := range map[string]*Counter{"plain": nil, "counted": {}} {
+		b.Run(name, func(b *testing.B) {
+			text := seekableText{bytes.NewReader(make([]byte, 32<<10))}
+			body, hash, buffer := counter.Body(text), sha256.New(), make([]byte, 32<<10)
+			b.SetBytes(32 << 10)
+			for b.Loop() {
+				_, _ = text.Seek(0, io.SeekStart)
+				n, _ := body.Read(buffer)
+				hash.Write(buffer[:n])
+			}
+		})
 	}
 }
