@@ -23,13 +23,14 @@ DOCKER      := 20.10.24
 PODMAN      := 4.3.1
 DEBIAN      := bookworm
 LINT        := v2.15.0
+ACTIONLINT  := v1.7.12
 VULN        := v1.9.0
 KUBELET     := $(shell sed -n 's|^.*k8s.io/kubernetes \(v[^ ]*\).*$$|\1|p' integration/kubelet/go.mod)
 HELM        := $(shell sed -n 's|^.*helm.sh/helm/v3 \(v[^ ]*\).*$$|\1|p' integration/helm/go.mod)
 CONTAINERS_IMAGE := $(shell sed -n 's|^.*go.podman.io/image/v5 \(v[^ ]*\).*$$|\1|p' integration/containersimage/go.mod)
 MOBY        := $(shell sed -n 's|^.*github.com/moby/moby/v2 \(v[^ ]*\).*$$|\1|p' integration/moby/go.mod)
 # In executions: with a time, Go now and then reports its own deadline as a failure.
-FUZZTIME    := 30000x
+FUZZTIME    ?= 30000x
 # Of the target that starts a process for each input, of the one that runs a command for each, and of the one that asks
 # servers.
 FUZZTIME_LOCATIONS := 500x
@@ -37,7 +38,7 @@ FUZZTIME_COMMANDS := 2000x
 FUZZTIME_FRONT := 10000x
 
 # Of `make soak`: how long, how many pulls at a time, and whose decisions; without a seed it draws one.
-MINUTES := 2
+MINUTES ?= 2
 PULLS   := 2
 SEED    :=
 
@@ -91,6 +92,7 @@ help:
 	@echo 'make release-chart  dist/nested-VERSION.tgz, the Helm chart, and the same for registries, VERSION=v0.1.0'
 	@echo 'make release VERSION=v1.2.3  all files of a release in dist/ (docs/release.md); SNAPSHOT=1 of what is not tagged'
 	@echo 'make test-release  installs, upgrades, removes and purges the packages of a release that is built twice'
+	@echo 'make release-push, release-sign, release-upload  publish dist/ with nestctl, cosign and gh, PUSH_TO=$(PUSH_TO)'
 	@echo 'make unit         unit tests only, no set-up'
 	@echo 'make integration  tests against a real registry, containerd and pass'
 	@echo 'make fuzz         each fuzz target, FUZZTIME=$(FUZZTIME)'
@@ -194,6 +196,12 @@ release:
 test-release: bin/.registry-$(REGISTRY) bin/.debian-$(DEBIAN)
 	cd internal/release && $(GOTEST) -count=1 ./...
 	cd integration && $(GOTEST) -count=1 -timeout=30m -tags=release -run='^TestRelease$$' .
+
+# Publish what make release has made (.ci/publish): with nestctl, cosign and gh, in this order.
+.PHONY: release-push release-sign release-upload
+PUSH_TO ?= ghcr.io/nestedoci
+release-push release-sign release-upload:
+	@.ci/publish $(@:release-%=%) '$(VERSION)' '$(DIST)' '$(PUSH_TO)'
 
 demo: build
 	go run ./internal/demo
@@ -310,7 +318,7 @@ stress:
 	$(RACETEST) -count=$(STRESS_COUNT) -p=1 -parallel=1 ./...
 	for n in 1 2 16; do GOMAXPROCS=$$n $(GOTEST) -count=$(STRESS_COUNT) -shuffle=on ./... || exit 1; done
 
-lint: bin/.golangci-lint-$(LINT)
+lint: bin/.golangci-lint-$(LINT) bin/.actionlint-$(ACTIONLINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./... && cd integration && go vet -tags=kubelet,docker,release ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
@@ -319,6 +327,9 @@ lint: bin/.golangci-lint-$(LINT)
 	for mod in cmd/containerd-nested/*.mod; do go mod tidy -modfile=$$mod -diff || exit 1; done
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
 	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker,release ./...
+	cd internal/roots && go mod tidy -diff && go vet . && $(BIN)/golangci-lint run .
+	cd integration/helm && go vet . && $(BIN)/golangci-lint run .
+	$(BIN)/actionlint
 
 # Not in `make test-all`: what becomes known elsewhere must not break a commit that was good yesterday.
 vuln: bin/.govulncheck-$(VULN)
@@ -469,6 +480,10 @@ bin/.helm-%: integration/helm/main.go
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
 	@rm -f bin/.golangci-lint-* && touch $@
+
+bin/.actionlint-%:
+	$(INSTALL) github.com/rhysd/actionlint/cmd/actionlint@$*
+	@rm -f bin/.actionlint-* && touch $@
 
 bin/.govulncheck-%:
 	$(INSTALL) golang.org/x/vuln/cmd/govulncheck@$*
