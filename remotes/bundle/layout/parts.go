@@ -131,7 +131,7 @@ func (p *parts) ReadAt(b []byte, off int64) (n int, err error) {
 func (p *parts) open(dir *os.Root) error {
 	data, err := readPartFile(dir, p.base+sumsSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
-		return auth.Classed(errdefs.ErrNotFound, "%s is missing, which has the checksums of its parts", p.base+sumsSuffix)
+		return auth.Classed(errdefs.ErrNotFound, "%s is missing, which has the checksums of its parts; bring it and all of them into one directory", p.base+sumsSuffix)
 	}
 	if err == nil {
 		p.sums, err = parseSums(data, p.base)
@@ -152,17 +152,30 @@ func (p *parts) open(dir *os.Root) error {
 		p.files, p.sizes = append(p.files, file), append(p.sizes, info.Size())
 	}
 	if len(missing) > 0 {
-		return auth.Classed(errdefs.ErrNotFound, "of its %s these are missing: %s", amount.Count(len(p.sums), "part"), strings.Join(missing, ", "))
+		return auth.Classed(errdefs.ErrNotFound, "of its %s these are missing: %s; bring all of them into one directory", amount.Count(len(p.sums), "part"), strings.Join(missing, ", "))
 	}
-	if another := partName(p.base, len(p.sums)+1); exists(dir, another) {
-		return fmt.Errorf("%s does not belong to it, which has %s: it is of another run; remove it", another, amount.Count(len(p.sums), "part"))
+	others, err := partsAfter(len(p.sums), dir, p.base)
+	switch {
+	case err != nil:
+		return err
+	case len(others) > 0:
+		return fmt.Errorf("it has %s, and these do not belong to it, but to another run: %s; remove them", amount.Count(len(p.sums), "part"), strings.Join(others, ", "))
 	}
 	return p.checkSizes()
 }
 
-func exists(dir *os.Root, name string) bool {
-	_, err := dir.Lstat(name)
-	return err == nil
+// partsAfter are files with the names of further parts than there are, of an
+// earlier run: cat FILE.0* would take them for parts. There may be a gap before
+// them, where their removal was interrupted, or a part not brought along.
+func partsAfter(last int, dir *os.Root, base string) (names []string, err error) {
+	all, err := fs.ReadDir(dir.FS(), ".")
+	for _, entry := range all {
+		name := entry.Name()
+		if loc := partSuffix.FindStringIndex(name); loc != nil && name[:loc[0]] == base && name > partName(base, last) {
+			names = append(names, name)
+		}
+	}
+	return names, err
 }
 
 // openPart opens a file, which must not be a link: whoever brought the parts may

@@ -109,7 +109,14 @@ func TestWrongParts(t *testing.T) {
 		"changed":                {func(f string) error { return edit(part(f, 2), func(b []byte) []byte { b[100]++; return b }) }, []string{"app.tar.002 does not match its checksum in app.tar.SHA256SUMS: it was changed, or it is of another run"}},
 		"of another run":         {func(f string) error { return write(part(f, 3), clienttest.Must(os.ReadFile(part(other, 3)))) }, []string{"app.tar.003 ", "of another run"}},
 		"checksums of another":   {func(f string) error { return write(f+sumsSuffix, clienttest.Must(os.ReadFile(other+sumsSuffix))) }, []string{"does not match its checksum", "of another run"}},
-		"one too many":           {func(f string) error { return write(part(f, last+1), []byte("old")) }, []string{fmt.Sprintf("app.tar.%03d does not belong to it", last+1)}},
+		"one too many":           {func(f string) error { return write(part(f, last+1), []byte("old")) }, []string{fmt.Sprintf("do not belong to it, but to another run: app.tar.%03d; remove", last+1)}},
+		"some after a gap": {func(f string) error {
+			return errors.Join(write(part(f, 99), nil), write(part(f, 999), nil))
+		}, []string{"another run: app.tar.099, app.tar.999; remove"}},
+		"in several directories": {func(f string) error {
+			elsewhere := filepath.Join(filepath.Dir(f), "2")
+			return errors.Join(os.Mkdir(elsewhere, 0o700), os.Rename(part(f, 2), part(filepath.Join(elsewhere, "app.tar"), 2)))
+		}, []string{"these are missing: app.tar.002; bring all of them into one directory"}},
 		"a link": {func(f string) error {
 			return errors.Join(os.Rename(part(f, 2), f+"-2"), os.Symlink(f+"-2", part(f, 2)))
 		}, []string{"app.tar.002 is not a regular file"}},

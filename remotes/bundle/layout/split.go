@@ -112,8 +112,12 @@ func (a *Archive) commitParts() (err error) {
 		}
 		fmt.Fprintf(&sums, "%s  %s\n", part.sum, partName(base, i+1))
 	}
-	for n := len(s.written) + 1; err == nil && n <= maxParts && exists(a.parent, partName(base, n)); n++ {
-		err = a.parent.Remove(partName(base, n))
+	var earlier []string
+	if err == nil {
+		earlier, err = partsAfter(len(s.written), a.parent, base)
+	}
+	for _, name := range earlier {
+		err = errors.Join(err, a.parent.Remove(name))
 	}
 	if err != nil {
 		return err
