@@ -48,10 +48,14 @@ func TestOutputFitsSchemas(t *testing.T) {
 		{"index", "index remove --format json HOST/other/app:v1 web", 0},
 		{"prune", "prune --format json --keep 1 HOST/org/app", 0},
 		{"prune", "prune --format json --keep 1 --dry-run=false HOST/org/app", 0},
+		{"version", "version --format json", 0},
 		{"check", "check --format json HOST/org/app:v1.9.0", 4}, // which prune has deleted
 	} {
 		args := strings.Fields(strings.NewReplacer("DIR", dir, "REF", ref, "HOST", s.host).Replace(test.args))
-		got := s.client.try(t, append(args, "--plain-http")...)
+		if test.schema != "version" {
+			args = append(args, "--plain-http")
+		}
+		got := s.client.try(t, args...)
 		if got.code != test.code {
 			t.Errorf("%s: exit status %d, want %d: %s", test.args, got.code, test.code, got.stderr)
 			continue

@@ -20,6 +20,7 @@ var schemas = []reference.SchemaOf{
 	{Name: "copy-dry-run", Title: "nestctl copy --dry-run --format json", Dir: "cmd/nestctl", Type: "planned", List: true},
 	{Name: "index", Title: "nestctl index create, add and remove with --format json", Dir: "cmd/nestctl", Type: "created"},
 	{Name: "prune", Title: "nestctl prune --format json", Dir: "remotes/bundle/prune", Type: "Plan"},
+	{Name: "version", Title: "nestctl version --format json", Dir: "internal/commandline", Type: "build"},
 	{Name: "config", Title: "config.toml", Dir: "config", Type: "Config", TOML: true},
 }
 

@@ -41,7 +41,7 @@ func a() {
 
 func (e *e) Error() string { return "typed: " + e.x }
 `)
-	all, err := reference.Texts(dir, []string{"."}, func(string) bool { return false })
+	all, err := reference.Texts(dir, []string{dir}, func(string) bool { return false })
 	if err != nil {
 		t.Fatal(err)
 	}

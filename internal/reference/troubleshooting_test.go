@@ -3,9 +3,11 @@ package reference_test
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nestedoci/nested/internal/reference"
@@ -15,16 +17,17 @@ var update = flag.Bool("update", false, "write docs/troubleshooting.md, docs/ref
 
 const root = "../.."
 
-// programs are what users run, and skipped is what only tests and builders see.
-var (
-	programs = []string{"cmd", "config", "internal", "plugin", "remotes"}
-	skipped  = []string{
-		"internal/demo", "internal/registrytest", "internal/clienttest", "internal/fronttest", "internal/leaktest", "internal/reference",
-		"internal/site", "internal/roots", "internal/pack", // of those who build it
-		"internal/doctor/",   // in a table of its own
-		"config/comments.go", // in docs/config.md
-	}
-)
+// skipped are files whose texts are elsewhere.
+var skipped = []string{
+	"internal/doctor/",   // in a table of its own
+	"config/comments.go", // in docs/config.md
+}
+
+// programs are the directories of the packages that are in the programs.
+var programs = sync.OnceValues(func() ([]string, error) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}", root+"/cmd/...").Output()
+	return strings.Fields(string(out)), err
+})
 
 // noErrors are texts that have the form of an error with a next step, and are none.
 var noErrors = []string{
@@ -43,7 +46,15 @@ var noErrors = []string{
 
 func texts(t *testing.T) []reference.Text {
 	t.Helper()
-	all, err := reference.Texts(root, programs, func(file string) bool {
+	dirs, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := reference.Texts(top, dirs, func(file string) bool {
 		return slices.ContainsFunc(skipped, func(part string) bool { return strings.Contains(filepath.ToSlash(file), part) })
 	})
 	if err != nil {
