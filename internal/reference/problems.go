@@ -180,7 +180,10 @@ func (p parts) value(name *ast.Ident, depth int) string {
 	best, at := "…", token.NoPos
 	for _, v := range p.values[name.Name] {
 		inside := v.scope == nil || v.is.End() <= name.Pos() && v.scope.Pos() <= name.Pos() && name.Pos() < v.scope.End()
-		if text := p.text(v.is, depth+1); inside && v.is.Pos() > at && hasWords(said(text)) {
+		if !inside || v.is.Pos() <= at {
+			continue
+		}
+		if text := p.text(v.is, depth+1); hasWords(said(text)) {
 			best, at = text, v.is.Pos()
 		}
 	}

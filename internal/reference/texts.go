@@ -177,7 +177,9 @@ func said(format string) string {
 	return strings.TrimSpace(strings.ReplaceAll(text, `"…"`, "…"))
 }
 
-func hasWords(text string) bool { return regexp.MustCompile(`[a-zA-Z]{3}`).MatchString(text) }
+var words = regexp.MustCompile(`[a-zA-Z]{3}`)
+
+func hasWords(text string) bool { return words.MatchString(text) }
 
 // inFront is what stands in front of the words of a text that wraps another one.
 var inFront = regexp.MustCompile(`^(…?(:…)?[:;] )+`)
