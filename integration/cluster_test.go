@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,6 +44,7 @@ func TestCluster(t *testing.T) {
 		c.follow(t, "From an empty node to pulling").succeed(t)
 		c.checkConfined(t)
 		c.checkNodeCredentials(t, a)
+		c.checkPinned(t, a, nodes)
 		c.checkUpdate(t, a, filepath.Join(settings, "config.toml"))
 		c.checkPodCredentials(t, settings)
 		if got := strings.Trim(c.kubectl(t, "get", "pods", "--all-namespaces", "--output", "jsonpath={..restartCount}"), " 0"); got != "" {
@@ -114,6 +116,26 @@ func (c *cluster) checkNodeCredentials(t *testing.T, a *app) {
 	if len(asked) == 0 {
 		t.Error("nobody asked for a token")
 	}
+}
+
+// checkPinned: what README.md says about Kubernetes makes a pod whose image is the member of the bundle, by digest.
+func (c *cluster) checkPinned(t *testing.T, a *app, nodes string) {
+	t.Helper()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "config.json"), nodes)
+	writeFile(t, filepath.Join(dir, "deploy/pod.yaml"), "apiVersion: v1\nkind: Pod\nmetadata: {name: pinned}\nspec:\n  containers: [{name: app, image: "+exampleRegistry+"/org/app/amd64:latest}]\n")
+	for _, p := range partsOf(t, "README.md") {
+		if p.heading == "Kubernetes" {
+			cmd := exec.CommandContext(t.Context(), "sh", "-euc", p.script)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "DOCKER_CONFIG="+dir)
+			runCommand(t, cmd)
+		}
+	}
+	want := exampleRegistry + "/org/app/amd64@" + a.bundle.members[0].node.desc.Digest.String()
+	if got := c.kubectl(t, "get", "pod", "pinned", "--output", "jsonpath={.spec.containers[0].image}"); got != want {
+		t.Errorf("the pod's image is %s, want %s", got, want)
+	}
+	c.kubectl(t, "delete", "pod", "pinned")
 }
 
 // checkUpdate changes the gateway's configuration, and pulls bundles that containerd has nothing of while the pods are
