@@ -127,7 +127,7 @@ func (c *cluster) checkPinned(t *testing.T, a *app, nodes string) {
 	for _, p := range partsOf(t, "README.md") {
 		if p.heading == "Kubernetes" {
 			cmd := exec.CommandContext(t.Context(), "sh", "-euc", p.script)
-			cmd.Dir, cmd.Env = dir, append(os.Environ(), "DOCKER_CONFIG="+dir)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "REGISTRY_AUTH_FILE="+filepath.Join(dir, "config.json"))
 			runCommand(t, cmd)
 		}
 	}
