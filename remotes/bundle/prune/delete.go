@@ -44,18 +44,18 @@ func (p *Plan) Follow(ctx context.Context, dryRun bool, line func(string) error)
 // Delete does what the plan says, in its order. done is called for each deletion
 // with what has become of it. Before the first manifest of a repository its tags, and those of
 // the repositories above it up to the parent, are compared with the plan: what was
-// pushed meanwhile may name what is to go. So is each tag before it is deleted by
+// pushed meanwhile may name what is to go. Each is compared at most twice: for its own
+// manifests, and before the first one below it. So is each tag before it is deleted by
 // its name. Errors: those of requests, and of the
 // class errdefs.ErrAborted when tags have changed; a new plan goes on from there.
 func (p *Plan) Delete(ctx context.Context, done func(Deletion) error) error {
-	checked := map[auth.Repository]bool{}
+	checked := map[check]bool{}
 	for i := range p.Deletions {
 		d := &p.Deletions[i]
-		if d.Tag == "" && !checked[d.at] {
-			if err := p.unchanged(ctx, d.at); err != nil {
+		if d.Tag == "" {
+			if err := p.unchanged(ctx, d.at, checked); err != nil {
 				return err
 			}
-			checked[d.at] = true
 		}
 		if err := p.one(ctx, d); err != nil {
 			return err
@@ -65,6 +65,12 @@ func (p *Plan) Delete(ctx context.Context, done func(Deletion) error) error {
 		}
 	}
 	return nil
+}
+
+// check is the comparison of a repository's tags with a plan.
+type check struct {
+	at    auth.Repository
+	above bool // for what is below it
 }
 
 // one does one deletion.
@@ -143,9 +149,16 @@ func stillThere(ctx context.Context, client *registry.Client, at auth.Repository
 }
 
 // unchanged is an error when a repository, or one above it, has a tag that was not
-// there or named something else when the plan was made.
-func (p *Plan) unchanged(ctx context.Context, at auth.Repository) error {
-	for _, at := range append([]auth.Repository{at}, at.Above(p.parent)...) {
+// there or named something else when the plan was made. Those that were checked
+// are not read again: one parent may have a thousand members, and ten thousand
+// tags.
+func (p *Plan) unchanged(ctx context.Context, of auth.Repository, checked map[check]bool) error {
+	for _, at := range append([]auth.Repository{of}, of.Above(p.parent)...) {
+		this := check{at, at != of}
+		if checked[this] {
+			continue
+		}
+		checked[this] = true
 		tags, err := p.client.Tags(ctx, at)
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err

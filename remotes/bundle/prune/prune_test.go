@@ -443,6 +443,40 @@ func TestPushedMeanwhile(t *testing.T) {
 	s.complete("org/app:v3")
 }
 
+// TestTagsAreComparedTwice: the tags of the parent are compared with the plan before its own manifests go, and before those
+// of its members do, and not again for each member.
+func TestTagsAreComparedTwice(t *testing.T) {
+	s := newScene(t)
+	names := []string{"web", "base", "db", "data"}
+	for _, tag := range []string{"v1", "v2"} {
+		members := map[string]ocispec.Descriptor{}
+		for _, name := range names {
+			members[name] = s.image("org/app/"+name, name+tag, "")
+		}
+		s.index("org/app", "", []string{tag}, members)
+	}
+	plan := clienttest.Must(s.plan(prune.Options{Keep: 1}))
+	s.ResetLog()
+	clienttest.NoError(t, plan.Delete(t.Context(), func(prune.Deletion) error { return nil }))
+	of := func(path string) func(registrytest.Request) bool {
+		return func(r registrytest.Request) bool {
+			return strings.HasSuffix(r.Path, path) && r.Method != http.MethodDelete
+		}
+	}
+	if n := s.Count(of("/org/app/tags/list")); n != 2 {
+		t.Errorf("%d lists of the parent's tags", n)
+	}
+	if n := s.Count(of("/org/app/manifests/v2")); n != 2 {
+		t.Errorf("the parent's tag asked for %d times", n)
+	}
+	for _, name := range names {
+		if n := s.Count(of("/org/app/" + name + "/tags/list")); n != 1 {
+			t.Errorf("%d lists of the tags of %s", n, name)
+		}
+	}
+	s.complete("org/app:v2")
+}
+
 // TestCopiesInTheParent: what a carrier's index finds in the parent stays, though an older release, an anchor, brought it
 // there.
 func TestCopiesInTheParent(t *testing.T) {
