@@ -62,6 +62,7 @@ func TestOutputFitsSchemas(t *testing.T) {
 		}
 		fits(t, test.schema, test.args, got.stdout)
 	}
+	fits(t, "version", "version", s.client.run(t, "version", "--format", "json").stdout)
 	var config any
 	must(t, toml.Unmarshal([]byte(s.client.run(t, "config", "default").stdout), &config))
 	text, err := json.Marshal(config)
