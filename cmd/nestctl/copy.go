@@ -145,10 +145,11 @@ type copied struct {
 	Omitted  int             `json:"omitted,omitempty"`          // contents of --since
 	Uploaded int64           `json:"uploaded"`                   // blobs
 	There    int64           `json:"there"`                      // blobs that were at DST, or were mounted
-	Bytes    int64           `json:"bytes"`                      // of uploaded blobs
+	Bytes    int64           `json:"bytes"`                      // of uploaded blobs; into a layout, of all bundles
 	Seconds  float64         `json:"seconds"`
 
-	walked *bundle.Walked
+	walked   *bundle.Walked
+	together string // whose Bytes those are, if not of this one alone
 }
 
 // run reports the results and errors in the terms of the sources.
@@ -270,7 +271,7 @@ func (c *copied) lines() terminal.Table {
 	}
 	last := fmt.Sprintf("%s uploaded, %s, %d there or mounted, in %.1f s", amount.Count(int(c.Uploaded), "blob"), amount.Bytes(c.Bytes), c.There, c.Seconds)
 	if c.Uploaded+c.There == 0 { // a layout
-		last = fmt.Sprintf("%s in %.1f s", amount.Bytes(c.Bytes), c.Seconds)
+		last = fmt.Sprintf("%s%s in %.1f s", amount.Bytes(c.Bytes), c.together, c.Seconds)
 	}
 	if c.Omitted > 0 {
 		last += ", without " + amount.Count(c.Omitted, "content") + " of earlier ones"

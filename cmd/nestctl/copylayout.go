@@ -38,6 +38,9 @@ func (o *copyOptions) toLayout(ctx context.Context, all []*source.Source, to sou
 	pulled, err := bundle.PullAll(ctx, target, to.Pulling(all, bundle.PullOptions{Options: o.walk(), FromParents: o.parents, Since: since, Progress: show}))
 	for i, walked := range pulled {
 		result := &copied{Ref: target.Name(), Digest: walked.Root.Digest, Members: []string{}, Bytes: metrics.Bytes.Load(), Omitted: len(walked.Omitted), walked: walked}
+		if len(all) > 1 {
+			result.together = " for all of them"
+		}
 		for _, n := range walked.MemberNodes() {
 			result.Members = append(result.Members, all[i].Shown(n.Repository.String()+"@"+n.Digest.String()))
 		}
