@@ -135,7 +135,7 @@ func makesErrors(call *ast.CallExpr) bool {
 	switch f := call.Fun.(type) {
 	case *ast.SelectorExpr:
 		x, ok := f.X.(*ast.Ident)
-		return ok && x.Name == "errors" && f.Sel.Name == "New" || strings.HasSuffix(f.Sel.Name, "rrorf") || f.Sel.Name == "Optionf"
+		return ok && x.Name == "errors" && f.Sel.Name == "New" || strings.HasSuffix(f.Sel.Name, "rrorf") || f.Sel.Name == "Optionf" || f.Sel.Name == "Classed"
 	case *ast.Ident:
 		return strings.HasSuffix(f.Name, "f") && strings.ToLower(f.Name) == f.Name && len(f.Name) > 1
 	}

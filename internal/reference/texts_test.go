@@ -33,6 +33,7 @@ func a() {
 	_ = errors.New("plain: cause")
 	_ = fmt.Errorf("%w; try %[2]s again", err)
 	_ = fmt.Errorf("%s: %w", a, err)
+	_ = auth.Classed(errClass, "classed %d", a)
 	_ = usage.Optionf("option", "%q: is none", a)
 	return "a step; in another place"
 	log("of several lines;\n or words")
@@ -54,6 +55,7 @@ func (e *e) Error() string { return "typed: " + e.x }
 		"…: … is 100% wrong: …; mend … it | … is 100% wrong: …",
 		"plain: cause | plain: cause",
 		"…; try … again | try … again",
+		"classed … | classed …",
 		"…: is none | is none",
 		"a step; in another place | a step",
 		"refused | refused",
