@@ -336,9 +336,9 @@ vuln: bin/.govulncheck-$(VULN)
 	@.ci/vuln
 
 # What the tests need and do not build: runc, pass and gpg, systemd, other people's clients, openssl, which the documents
-# use, and a C compiler for the race detector. They are Debian's packages.
-NEEDED := runc pass gpg gpg-agent systemctl curl skopeo buildah openssl gcc
-PACKAGES := runc pass gnupg systemd curl skopeo buildah openssl gcc libc6-dev
+# use, graphviz, for which tree prints, and a C compiler for the race detector. They are Debian's packages.
+NEEDED := runc pass gpg gpg-agent systemctl curl skopeo buildah openssl gcc dot
+PACKAGES := runc pass gnupg systemd curl skopeo buildah openssl gcc libc6-dev graphviz
 packages:
 	@for p in $(NEEDED); do command -v $$p || missing=1; done >/dev/null; \
 	if [ -z "$$missing" ]; then exit; fi; \
