@@ -11,6 +11,7 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/doctor"
 	"github.com/nestedoci/nested/internal/sanitize"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/remotes/registry"
 )
 
@@ -51,15 +52,17 @@ The exit status is 1 when there is a problem.`,
 // by then.
 var errProblems = errors.New("there are problems; fix them in this order, and run nestctl doctor again")
 
-func printFound(out io.Writer, line string) { fmt.Fprintln(out, sanitize.Text(sanitize.URLs(line))) }
+func printFound(out io.Writer, style terminal.Style, line string) {
+	fmt.Fprintln(out, terminal.Of(out).Lead(style, sanitize.URLs(line)))
+}
 
 // runDoctor prints each problem as it is found, because later checks may wait
 // for the network.
 func runDoctor(ctx context.Context, out io.Writer, o doctor.Options) error {
-	o.Note = func(p doctor.Problem) { printFound(out, p.Note()) }
+	o.Note = func(p doctor.Problem) { printFound(out, terminal.Note, p.Note()) }
 	var printed error
 	o.Table = func(t doctor.Table) { printed = t.Print(out) }
-	found, err := doctor.Look(ctx, o, func(p doctor.Problem) { printFound(out, p.String()) })
+	found, err := doctor.Look(ctx, o, func(p doctor.Problem) { printFound(out, terminal.Bad, p.String()) })
 	switch err = errors.Join(err, printed); {
 	case err != nil:
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/nestedoci/nested/config"
 	"github.com/nestedoci/nested/internal/doctor"
 	"github.com/nestedoci/nested/internal/node"
+	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/internal/usage"
 )
 
@@ -117,7 +118,7 @@ func installFlagError(cmd *cobra.Command, err error) error {
 
 // tryInstalled asks the gateway for each registry, as its clients will.
 func tryInstalled(ctx context.Context, out io.Writer) error {
-	found, err := doctor.Try(ctx, doctor.Options{Config: config.Path}, func(p doctor.Problem) { printFound(out, p.String()) })
+	found, err := doctor.Try(ctx, doctor.Options{Config: config.Path}, func(p doctor.Problem) { printFound(out, terminal.Bad, p.String()) })
 	if found {
 		return errors.New("it is installed, and does not work yet; fix the problems above, and run nestctl doctor")
 	}

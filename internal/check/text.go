@@ -10,7 +10,6 @@ import (
 
 	"github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
-	"github.com/nestedoci/nested/internal/sanitize"
 	"github.com/nestedoci/nested/internal/terminal"
 	"github.com/nestedoci/nested/remotes/auth"
 	"github.com/nestedoci/nested/remotes/bundle"
@@ -29,10 +28,10 @@ func (r *Report) Print(out io.Writer) error {
 		fmt.Fprintln(&b)
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintln(&b, screen.Text(terminal.Bad, "finding: ")+sanitize.Text(f.about()+f.Message))
+		fmt.Fprintln(&b, screen.Lead(terminal.Bad, "finding: "+f.about()+f.Message))
 	}
 	for _, w := range r.Warnings {
-		fmt.Fprintln(&b, screen.Text(terminal.Warning, "warning: ")+sanitize.Text(w.about()+w.Message))
+		fmt.Fprintln(&b, screen.Lead(terminal.Warning, "warning: "+w.about()+w.Message))
 	}
 	fmt.Fprintln(&b, screen.Text(styles[r.Complete], r.verdict()))
 	_, err := b.WriteTo(out)

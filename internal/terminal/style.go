@@ -1,6 +1,10 @@
 package terminal
 
-import "github.com/nestedoci/nested/internal/sanitize"
+import (
+	"strings"
+
+	"github.com/nestedoci/nested/internal/sanitize"
+)
 
 // Style is how text looks where there are colours. They are the terminal's own
 // eight, which fit any background that its user has chosen.
@@ -31,6 +35,16 @@ var sequences = [...]struct{ begin, end string }{
 
 // Text escapes text, and gives it a style where the screen has colours.
 func (s Screen) Text(style Style, text string) string { return s.paint(style, sanitize.Text(text)) }
+
+// Lead is Text of a line of which only the word before its first colon has a
+// style, as in "warning: …".
+func (s Screen) Lead(style Style, line string) string {
+	word, rest, found := strings.Cut(line, ":")
+	if !found {
+		return sanitize.Text(line)
+	}
+	return s.Text(style, word+":") + sanitize.Text(rest)
+}
 
 // paint gives escaped text a style.
 func (s Screen) paint(style Style, escaped string) string {
