@@ -69,11 +69,11 @@ const tagsBudget = 5 * time.Minute
 // fails, each of the tags is asked for. Errors: as for Resolve.
 func (f fetcher) ListAttached(ctx context.Context, d digest.Digest) (attached []ocispec.Descriptor, err error) {
 	tags, err := f.tags.Get(ctx, f.repository, tagsBudget, func(ctx context.Context) ([]string, time.Duration, error) {
-		tags, err := f.client.Tags(ctx, f.repository)
-		if errdefs.IsNotFound(err) {
-			err = nil
+		listed, failed := f.client.Tags(ctx, f.repository)
+		if errdefs.IsNotFound(failed) {
+			failed = nil
 		}
-		return tags, flight.Forever, err
+		return listed, flight.Forever, failed
 	})
 	for _, tag := range oci.AttachedTags(d) {
 		if err == nil && !slices.Contains(tags, tag) {

@@ -141,13 +141,13 @@ func (p *parts) open(dir *os.Root) error {
 	}
 	var missing []string
 	for i := range p.sums {
-		file, info, err := openPart(dir, partName(p.base, i+1))
-		if errors.Is(err, fs.ErrNotExist) {
+		file, info, failed := openPart(dir, partName(p.base, i+1))
+		if errors.Is(failed, fs.ErrNotExist) {
 			missing = append(missing, partName(p.base, i+1))
 			continue
 		}
-		if err != nil {
-			return err
+		if failed != nil {
+			return failed
 		}
 		p.files, p.sizes = append(p.files, file), append(p.sizes, info.Size())
 	}
@@ -155,10 +155,10 @@ func (p *parts) open(dir *os.Root) error {
 		return auth.Classed(errdefs.ErrNotFound, "of its %s these are missing: %s; bring all of them into one directory", amount.Count(len(p.sums), "part"), strings.Join(missing, ", "))
 	}
 	others, err := partsAfter(len(p.sums), dir, p.base)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case len(others) > 0:
+	}
+	if len(others) > 0 {
 		return fmt.Errorf("it has %s, and these do not belong to it, but to another run: %s; remove them", amount.Count(len(p.sums), "part"), strings.Join(others, ", "))
 	}
 	return p.checkSizes()
