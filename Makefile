@@ -48,7 +48,7 @@ INSTALL := GOBIN=$(BIN) go install -ldflags '-s -w'
 # The same for programs, tests, tools and linters, so that each package is compiled once; only the race detector wants
 # its own, and C.
 export CGO_ENABLED := 0
-export GOFLAGS     := $(strip $(GOFLAGS) -trimpath)
+export GOFLAGS     := $(filter-out -trimpath,$(shell go env GOFLAGS)) -trimpath
 # Recursive, to be looked up after the set-up.
 RACE     = $(shell command -v gcc >/dev/null && echo -race)
 # At the end of each program the race detector waits a second for races that may still come; by then nothing of ours
