@@ -64,7 +64,7 @@ TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) 
 TOOLS_ALL := bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE) bin/.helm-$(HELM)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.docker-registry-$(DOCKER_REGISTRY)
-TOOLS_ALL += bin/.matrix-$(firstword $(MATRIX)) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT)
+TOOLS_ALL += bin/.matrix-$(firstword $(MATRIX)) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT) bin/.debian-$(DEBIAN)
 INSIDE := containerd-nested
 endif
 
@@ -195,7 +195,7 @@ release:
 # A release of one platform that is built twice, and its packages; and what is refused. In `make test-all`.
 test-release: bin/.registry-$(REGISTRY) bin/.debian-$(DEBIAN)
 	cd internal/release && $(GOTEST) -count=1 ./...
-	cd integration && $(GOTEST) -count=1 -timeout=30m -tags=release -run='^TestRelease$$' .
+	cd integration && $(GOTEST) -count=1 -timeout=30m -run='^TestRelease$$' .
 
 # Publish what make release has made (.ci/publish): with nestctl, cosign and gh, in this order.
 .PHONY: release-push release-sign release-upload
@@ -229,6 +229,7 @@ test-all: packages tools tools-all build $(INSIDE)
 	@rm -f $(BIN)/skipped $(BIN)/results
 	$(MEMORY:%=TMPDIR=%) $(RACETEST) -shuffle=on ./...
 	cd internal/site && go test -count=1 .
+	cd internal/release && go test -count=1 .
 	cd integration && $(RACETEST) -count=1 -timeout=40m ./...
 	@go run .ci/cases.go $(BIN)/results
 	@$(MAKE) --no-print-directory fuzz test-inside
@@ -236,7 +237,6 @@ test-all: packages tools tools-all build $(INSIDE)
 	else echo 'not run: the tests with Kubernetes, which `make test-kubelet` builds in ten minutes'; fi
 	@if $(MAKE) -q moby; then $(MAKE) --no-print-directory test-docker; \
 	else echo 'not run: the tests with Docker Engine, which `make test-docker` builds in ten minutes'; fi
-	@$(MAKE) --no-print-directory test-release
 	@[ -n "$(RACE)" ] || echo '  the race detector: needs gcc' >>$(BIN)/skipped
 	@$(SKIPPED)
 
@@ -320,13 +320,13 @@ stress:
 
 lint: bin/.golangci-lint-$(LINT) bin/.actionlint-$(ACTIONLINT)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet ./... && cd integration && go vet -tags=kubelet,docker,release ./...
+	go vet ./... && cd integration && go vet -tags=kubelet,docker ./...
 	go mod tidy -diff && cd integration && go mod tidy -diff
 	cd internal/site && go mod tidy -diff && go vet . && $(BIN)/golangci-lint run .
 	cd internal/release && go vet ./... && go mod tidy -diff && $(BIN)/golangci-lint run ./...
 	for mod in cmd/containerd-nested/*.mod; do go mod tidy -modfile=$$mod -diff || exit 1; done
 	$(BIN)/golangci-lint run ./... && $(BIN)/golangci-lint run .ci/testlog.go && $(BIN)/golangci-lint run .ci/cases.go
-	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker,release ./...
+	cd integration && $(BIN)/golangci-lint run --build-tags=kubelet,docker ./...
 	cd internal/roots && go mod tidy -diff && go vet . && $(BIN)/golangci-lint run .
 	cd integration/helm && go vet . && $(BIN)/golangci-lint run .
 	$(BIN)/actionlint
@@ -432,9 +432,12 @@ endef
 # What a fresh Debian has, without a kernel, a service manager or Go, for the packages of a release.
 bin/.debian-%:
 	@for p in mmdebstrap rpm; do command -v $$p || missing=1; done >/dev/null; \
-	[ -z "$$missing" ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mmdebstrap rpm; }
-	mmdebstrap --quiet --mode=root --variant=custom --include=dpkg,dash,coreutils,base-files,base-passwd --format=tar $* $(BIN)/debian.tar
-	@rm -f bin/.debian-* && touch $@
+	if { [ -z "$$missing" ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+		mmdebstrap rpm debian-archive-keyring; }; } && mmdebstrap --quiet --mode=root --variant=custom \
+		--include=dpkg,dash,coreutils,base-files,base-passwd --format=tar $* $(BIN)/debian.tar; then \
+		rm -f bin/.debian-* && touch $@; exit; fi; \
+	echo 'note: no Debian $*, which root makes with mmdebstrap from its packages'; \
+	[ "$$CI" != true ]
 
 bin/.docker-registry-%:
 	@$(call UNPACK,docker-registry,$*,usr/bin/docker-registry)
