@@ -231,9 +231,7 @@ func TestReleaseChart(t *testing.T) {
 	helm(t, "lint", helmChart)
 	dist, again := t.TempDir(), t.TempDir()
 	for _, dir := range []string{dist, again} {
-		cmd := exec.CommandContext(t.Context(), "make", "release-chart", "VERSION=v0.1.0", "DIST="+dir)
-		cmd.Dir = ".."
-		runCommand(t, cmd)
+		makeRelease(t, dir, nil, "release-chart")
 	}
 	files, err := os.ReadDir(dist)
 	must(t, err)

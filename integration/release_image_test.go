@@ -15,11 +15,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// makeRelease runs targets of make for v0.1.0 with a directory for what they make, and more in their environment.
+// makeRelease runs targets of make for v0.1.0 with a directory for what they make, and more in their environment. It is as if
+// make was called by hand, also where the tests were.
 func makeRelease(t *testing.T, dist string, env []string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "make", append(args, "VERSION=v0.1.0", "DIST="+dist)...)
-	cmd.Dir, cmd.Env = "..", append(os.Environ(), env...)
+	ofMake := func(variable string) bool { return strings.HasPrefix(variable, "MAKE") || strings.HasPrefix(variable, "MFLAGS=") }
+	cmd.Dir, cmd.Env = "..", append(slices.DeleteFunc(os.Environ(), ofMake), env...)
 	return runCommand(t, cmd)
 }
 
