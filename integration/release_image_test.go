@@ -20,7 +20,9 @@ import (
 func makeRelease(t *testing.T, dist string, env []string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "make", append(args, "VERSION=v0.1.0", "DIST="+dist)...)
-	ofMake := func(variable string) bool { return strings.HasPrefix(variable, "MAKE") || strings.HasPrefix(variable, "MFLAGS=") }
+	ofMake := func(variable string) bool {
+		return strings.HasPrefix(variable, "MAKE") || strings.HasPrefix(variable, "MFLAGS=")
+	}
 	cmd.Dir, cmd.Env = "..", append(slices.DeleteFunc(os.Environ(), ofMake), env...)
 	return runCommand(t, cmd)
 }
