@@ -62,12 +62,16 @@ type release struct {
 	created           time.Time
 }
 
-// write replaces a file at once, so that none is there in part. Its directory is made.
+// write replaces a file at once, so that none is there in part. Everybody may read it, whatever the umask is. Its directory is
+// made.
 func write(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(path+".part", data, 0o644); err != nil {
+		return err
+	}
+	if err := os.Chmod(path+".part", 0o644); err != nil {
 		return err
 	}
 	return os.Rename(path+".part", path)
