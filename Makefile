@@ -99,7 +99,7 @@ help:
 	@echo 'make soak         pulls through all integrations from a registry that fails at random, MINUTES=$(MINUTES) PULLS=$(PULLS) SEED='
 	@echo 'make stress       unit tests serially with the race detector, then shuffled on 1, 2 and 16 processors; STRESS_COUNT=$(STRESS_COUNT)'
 	@echo 'make docs         the pages and parts of pages that are generated from the code'
-	@echo 'make site         the documents as a static site in dist/site, with its links checked'
+	@echo 'make site         the documents as a static site in site/, with its links checked'
 	@echo 'make clients-doc  the table of programs in docs/clients.md, with the versions that the tests run'
 	@echo 'make bench        pulls beside those of others, in 20 minutes; writes docs/performance.md (BENCH=-quick does not)'
 	@echo 'make bench-parts  all below and what an entry, a manifest and the location cache cost, in nine minutes; writes docs/performance.md'
@@ -108,7 +108,7 @@ help:
 	@echo 'make bench-copy   copies between registries far away, and an update across an air gap, beside regctl, oras, crane and skopeo'
 	@echo 'make lint         formatting, vet, golangci-lint, go.mod files'
 	@echo 'make vuln         known vulnerabilities in what the programs call'
-	@echo 'make clean        remove bin/ and dist/'
+	@echo 'make clean        remove bin/, dist/ and site/'
 
 build:
 	go build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/nestctl ./cmd/nestctl
@@ -212,10 +212,11 @@ docs:
 	go test ./config -run '^(TestComments|TestDocs)$$' -update
 	go test ./internal/reference -run "^(TestTroubleshooting|TestErrorList|TestSchemas)$$" -update
 
-# All documents as a site that works without a server, and without anything from elsewhere.
+# All documents as a site that works without a server, and without anything from elsewhere. Not in dist/, which make release
+# empties, and whose files are the release's.
 site:
-	cd internal/site && go run . -root $(CURDIR) -out $(CURDIR)/dist/site
-	@echo 'open dist/site/index.html'
+	cd internal/site && go run . -root $(CURDIR) -out $(CURDIR)/site
+	@echo 'open site/index.html'
 
 # Without the race detector, which would compile everything a second time, and vet, which is in `make lint`.
 test: packages tools build $(INSIDE)
@@ -493,4 +494,4 @@ bin/.govulncheck-%:
 	@rm -f bin/.govulncheck-* && touch $@
 
 clean:
-	rm -rf $(BIN) dist
+	rm -rf $(BIN) dist site

@@ -22,7 +22,7 @@ var assets embed.FS
 
 func main() {
 	root := flag.String("root", ".", "directory of the repository")
-	out := flag.String("out", "dist/site", "directory to write to; what is in it is removed")
+	out := flag.String("out", "site", "directory to write to; what is in it is removed")
 	source := flag.String("source", "https://github.com/nestedoci/nested/blob/main/", "URL of the repository's files")
 	flag.Parse()
 	if err := build(*root, *out, *source); err != nil {

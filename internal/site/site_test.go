@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,6 +27,27 @@ func TestSite(t *testing.T) {
 		if n := count(t, out, asset); n > 0 {
 			t.Errorf("%d pages have %s: the site needs nothing from elsewhere, and no scripts", n, asset)
 		}
+	}
+}
+
+// TestSiteIsNotInDist: make site writes to a directory that git ignores, and not to dist/, which make release empties.
+func TestSiteIsNotInDist(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "-C", "../..", "site")
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=")
+	commands, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored, err := os.ReadFile("../../.gitignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(commands), " -out "+root+"/site\n") || !strings.Contains(string(ignored), "\n/site/\n") {
+		t.Errorf("make site runs %sand git ignores\n%s", commands, ignored)
 	}
 }
 
