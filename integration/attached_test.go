@@ -25,6 +25,18 @@ func newAttached(t testing.TB, texts ...string) node {
 	return newArtifact(t, "application/vnd.test.signatures", layers...)
 }
 
+// newSignatures is what cosign attaches for several keys: what they sign is the same text, and only annotations differ.
+func newSignatures(t testing.TB, signatures ...string) node {
+	t.Helper()
+	var layers []content
+	for _, signature := range signatures {
+		layer := newContent("application/vnd.dev.cosign.simplesigning.v1+json", []byte("what is signed"))
+		layer.desc.Annotations = map[string]string{"dev.cosignproject.cosign/signature": signature}
+		layers = append(layers, layer)
+	}
+	return newArtifact(t, "application/vnd.test.signatures", layers...)
+}
+
 // attachAll attaches something to the root of a deep bundle, to members and to one platform of a member, and says where.
 func attachAll(t testing.TB, reg *registry, parent string, bundle node) map[string]node {
 	t.Helper()
@@ -143,23 +155,28 @@ func TestGatherAttached(t *testing.T) {
 	carried(t, g.registry, "org/app", map[string]node{"/nginx:" + tag: sig})
 }
 
-// TestCopyAttachedElsewhereSigned: who has signed at the destination, too, keeps that; a signature more at the source comes.
+// TestCopyAttachedElsewhereSigned: who has signed at the destination, too, keeps that; a signature more at the source comes,
+// also one by another key of what was signed there.
 func TestCopyAttachedElsewhereSigned(t *testing.T) {
 	image := newImage(t, amd64, "web\n", baseLayer(t))
 	bundle := newBundle(t, member{"web", image})
 	tag := attachedTo(image.desc.Digest, ".sig")
-	one, both, other := newAttached(t, "one"), newAttached(t, "one", "two"), newAttached(t, "one", "three")
+	more, others := newAttached(t, "two", "one", "three"), newAttached(t, "one", "three")
+	otherKey, moreKeys := newSignatures(t, "key two"), newSignatures(t, "key one", "key two")
 	for name, c := range map[string]struct {
-		there, want node
-		fails       bool
+		from, there, want node
+		fails             bool
 	}{
-		"more at the source":      {one, both, false},
-		"more at the destination": {newAttached(t, "two", "one", "three"), newAttached(t, "two", "one", "three"), false},
-		"others":                  {other, other, true},
+		"more at the source":           {newAttached(t, "one", "two"), newAttached(t, "one"), newAttached(t, "one", "two"), false},
+		"more at the destination":      {newAttached(t, "one", "two"), more, more, false},
+		"others":                       {newAttached(t, "one", "two"), others, others, true},
+		"more keys at the source":      {moreKeys, otherKey, moreKeys, false},
+		"more keys at the destination": {otherKey, moreKeys, moreKeys, false},
+		"another key":                  {newSignatures(t, "key one"), otherKey, otherKey, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src, dst := publish(t, bundle), copyTo(t, true, "prod/shop", bundle)
-			src.pushNode(t, "org/app/web", tag, both)
+			src.pushNode(t, "org/app/web", tag, c.from)
 			dst.pushNode(t, "prod/shop/web", tag, c.there)
 			logins := maps.Clone(src.logins)
 			maps.Copy(logins, dst.logins)

@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"regexp"
 	"slices"
 
@@ -107,18 +108,19 @@ func IsAttachedTag(tag string) bool {
 	return ok && d.Validate() == nil && slices.Contains(AttachedTags(d), tag)
 }
 
-// Named are the layers of a manifest, or the entries of an index: of a manifest
-// that is attached to content, the signatures. Anything else has none.
-func Named(data []byte) (named []digest.Digest) {
+// Named are the layers of a manifest, or the entries of an index, with all that
+// is said of them: of a manifest that is attached to content, the signatures.
+// cosign signs the same text with each key, and puts what differs into a layer's
+// annotations. Anything else has none.
+func Named(data []byte) (named []ocispec.Descriptor) {
 	var said struct{ Layers, Manifests []ocispec.Descriptor }
 	_ = json.Unmarshal(data, &said)
-	for _, d := range slices.Concat(said.Layers, said.Manifests) {
-		named = append(named, d.Digest)
-	}
-	return named
+	return slices.Concat(said.Layers, said.Manifests)
 }
 
 // Covers reports whether all are among some.
-func Covers(some, all []digest.Digest) bool {
-	return !slices.ContainsFunc(all, func(d digest.Digest) bool { return !slices.Contains(some, d) })
+func Covers(some, all []ocispec.Descriptor) bool {
+	return !slices.ContainsFunc(all, func(d ocispec.Descriptor) bool {
+		return !slices.ContainsFunc(some, func(s ocispec.Descriptor) bool { return reflect.DeepEqual(s, d) })
+	})
 }
