@@ -11,7 +11,7 @@ import (
 
 // scenario is what is to be measured.
 type scenario struct {
-	name    string // with it -scenarios chooses; of "kind/key=value" the kind names a plot
+	name    string // "kind/key=value"; with it -scenarios chooses
 	title   string
 	content func(testing.TB) bundleAt
 	speed   bench.Speed
@@ -68,9 +68,12 @@ func (s *stage) scenarios() []scenario {
 // isCrane tells which contender would take two minutes for 1,000 members: it asks for one part after the other.
 func isCrane(c contender) bool { return c.name == "crane pull" }
 
-// plots are the diagrams of growth, by the kinds of scenarios.
-var plots = map[string]bench.Plot{
-	"layout":     {Title: "Into a layout, 20 ms away", X: "members", Y: "s"},
-	"containerd": {Title: "Into containerd, 20 ms away", X: "members", Y: "s"},
-	"entries":    {Title: "An index of which one entry is for this platform", X: "entries of the index", Y: "s"},
+// plots are the diagrams of growth, by the names of their files, each with the titles of its tables.
+var plots = map[string]struct {
+	titles string
+	bench.Plot
+}{
+	"layout":     {`Into a layout(: [0-9,]+ members)?, 20 ms away`, bench.Plot{Title: "Into a layout, 20 ms away", X: "members", Y: "s"}},
+	"containerd": {`Into containerd(: [0-9,]+ members)?, 20 ms away`, bench.Plot{Title: "Into containerd, 20 ms away", X: "members", Y: "s"}},
+	"entries":    {`An index of [0-9,]+ entries, .*`, bench.Plot{Title: "An index of which one entry is for this platform", X: "entries of the index", Y: "s"}},
 }

@@ -5,12 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,10 +22,7 @@ var (
 	writeFlag     = flag.Bool("write", false, "write docs/performance.md and its plots, when everything is measured")
 )
 
-const (
-	performance = "../docs/performance.md"
-	headline    = "../docs/performance-headline.svg"
-)
+const performance = "../docs/performance.md"
 
 // BenchmarkPulls measures pulls of bundles side by side; see docs/performance.md.
 func BenchmarkPulls(b *testing.B) {
@@ -38,7 +32,6 @@ func BenchmarkPulls(b *testing.B) {
 		var tables, lines bytes.Buffer
 		out := io.MultiWriter(os.Stdout, &tables)
 		s.writeLinks(b, out)
-		taken := map[string][]bench.Scenario{}
 		for _, c := range s.scenarios() {
 			if !c.wanted() {
 				continue
@@ -46,16 +39,15 @@ func BenchmarkPulls(b *testing.B) {
 			got := s.take(b, c)
 			got.Table(out)
 			got.Lines(&lines)
-			kind, _, _ := strings.Cut(c.name, "/")
-			taken[kind] = append(taken[kind], got)
 		}
 		if *linesFlag != "" {
 			must(b, os.WriteFile(*linesFlag, lines.Bytes(), 0o644))
 		}
 		if *writeFlag && !*quickFlag && *scenariosFlag == "" {
-			writePlots(b, taken)
 			must(b, bench.Replace(performance, tables.String()))
-			must(b, os.WriteFile(headline, []byte(headlineChart(b)), 0o644))
+			for file, chart := range charts(b) {
+				must(b, os.WriteFile(file, []byte(chart), 0o644))
+			}
 		}
 	}
 	b.ReportMetric(0, "ns/op") // what was measured is above
@@ -111,35 +103,43 @@ func (s *stage) writeLinks(t testing.TB, out io.Writer) {
 	fmt.Fprintln(out)
 }
 
-// headlineChart is the document's first chart, made of its tables.
-func headlineChart(t testing.TB) string {
+// charts are the document's pictures by their files, made of its tables.
+func charts(t testing.TB) map[string]string {
 	t.Helper()
-	groups, err := bench.Groups(readText(t, performance), "Into a layout, 20 ms away", "Into containerd, 20 ms away")
+	document := readText(t, performance)
+	groups, err := bench.Groups(document, "Into a layout, 20 ms away", "Into containerd, 20 ms away")
 	must(t, err)
 	var svg bytes.Buffer
 	bench.BarsSVG(&svg, groups)
-	return svg.String()
-}
-
-// TestHeadline: the first chart of docs/performance.md says what its tables say. UPDATE=1 writes it.
-func TestHeadline(t *testing.T) {
-	want := headlineChart(t)
-	if os.Getenv("UPDATE") == "1" {
-		must(t, os.WriteFile(headline, []byte(want), 0o644))
-	}
-	if readText(t, headline) != want {
-		t.Errorf("%s is not what the tables say: run the test with UPDATE=1", headline)
-	}
-}
-
-// writePlots writes the diagrams beside the document, in the order of the work's size.
-func writePlots(t testing.TB, taken map[string][]bench.Scenario) {
-	t.Helper()
-	for _, kind := range slices.Sorted(maps.Keys(plots)) {
-		plot := plots[kind]
-		plot.Series = bench.Growth(taken[kind])
-		var svg bytes.Buffer
+	all := map[string]string{pictureOf("headline"): svg.String()}
+	for kind, plot := range plots {
+		var titles []string
+		for _, found := range regexp.MustCompile(`(?m)^### (`+plot.titles+`)$`).FindAllStringSubmatch(document, -1) {
+			titles = append(titles, found[1])
+		}
+		groups, err := bench.Groups(document, titles...)
+		must(t, err)
+		plot.Series, err = bench.Growth(groups, usual)
+		must(t, err)
+		svg.Reset()
 		plot.SVG(&svg)
-		must(t, os.WriteFile(filepath.Join(filepath.Dir(performance), "performance-"+kind+".svg"), svg.Bytes(), 0o644))
+		all[pictureOf(kind)] = svg.String()
+	}
+	return all
+}
+
+func pictureOf(kind string) string {
+	return filepath.Join(filepath.Dir(performance), "performance-"+kind+".svg")
+}
+
+// TestCharts: the charts of docs/performance.md say what its tables say. UPDATE=1 writes them.
+func TestCharts(t *testing.T) {
+	for file, want := range charts(t) {
+		if os.Getenv("UPDATE") == "1" {
+			must(t, os.WriteFile(file, []byte(want), 0o644))
+		}
+		if readText(t, file) != want {
+			t.Errorf("%s is not what the tables say: run the test with UPDATE=1", file)
+		}
 	}
 }

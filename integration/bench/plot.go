@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,10 +32,12 @@ type Plot struct {
 // The diagram's measures, in pixels.
 const (
 	width, height           = 760, 420
-	left, right             = 70, 240 // the legend is at the right
+	left, right             = 70, 240 // the legend is at the right; the diagram is wider where a name needs more
 	top, bottom             = 40, 50
 	inWidth, inHeight       = width - left - right, height - top - bottom
 	legendLine, legendInset = 20, 14
+	legendText              = legendInset + 18 // after a bar of the series' colour
+	letter                  = 7                // of the usual fonts, 12 pixels high, the mean with some room
 )
 
 // colours are told apart by people who see fewer of them, too (Okabe and Ito).
@@ -43,8 +46,12 @@ var colours = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#
 // SVG writes the diagram.
 func (p Plot) SVG(w io.Writer) {
 	xs, ys := p.scale(func(q Point) float64 { return q.X }), p.scale(func(q Point) float64 { return q.Y })
-	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(w, `<rect width="%d" height="%d" fill="#ffffff"/>`+"\n", width, height)
+	wide := width
+	for _, s := range p.Series {
+		wide = max(wide, left+inWidth+legendText+letter*len(s.Name))
+	}
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", wide, height)
+	fmt.Fprintf(w, `<rect width="%d" height="%d" fill="#ffffff"/>`+"\n", wide, height)
 	text := func(x, y float64, anchor, s string) {
 		fmt.Fprintf(w, `<text x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n", x, y, anchor, s)
 	}
@@ -76,7 +83,7 @@ func (p Plot) SVG(w io.Writer) {
 		fmt.Fprintf(w, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", points, colour)
 		y := float64(top + i*legendLine)
 		fmt.Fprintf(w, `<rect x="%d" y="%.1f" width="12" height="4" fill="%s"/>`+"\n", left+inWidth+legendInset, y, colour)
-		text(left+inWidth+legendInset+18, y+6, "start", s.Name)
+		text(left+inWidth+legendText, y+6, "start", s.Name)
 	}
 	fmt.Fprintln(w, "</svg>")
 }
@@ -110,26 +117,30 @@ func (s scale) ticks() []float64 {
 // short is a number without noughts that say nothing.
 func short(v float64) string { return fmt.Sprintf("%.4g", v) }
 
-// Growth makes series of scenarios that differ in the number at the end of
-// their names.
-func Growth(scenarios []Scenario) []Series {
+// number is the one in a title, as in "1,000 members" and "An index of 10 entries": how far away it is stands after it.
+var number = regexp.MustCompile(`([0-9][0-9,]*) (members|entries)`)
+
+// Growth makes series of tables that differ in the number of members or entries in their titles; without one it is usual.
+func Growth(groups []Group, usual float64) ([]Series, error) {
 	var all []Series
-	for _, s := range scenarios {
-		_, number, _ := strings.Cut(s.Name, "=")
-		x, err := strconv.ParseFloat(number, 64)
-		if err != nil {
-			continue
-		}
-		for _, r := range s.Rows {
-			i := slices.IndexFunc(all, func(s Series) bool { return s.Name == r.Name })
-			if i < 0 {
-				i, all = len(all), append(all, Series{Name: r.Name})
+	for _, g := range groups {
+		x := usual
+		if found := number.FindStringSubmatch(g.Title); found != nil {
+			var err error
+			if x, err = strconv.ParseFloat(strings.ReplaceAll(found[1], ",", ""), 64); err != nil {
+				return nil, fmt.Errorf("title %q: %w", g.Title, err)
 			}
-			all[i].Points = append(all[i].Points, Point{x, r.Wall().Seconds()})
+		}
+		for _, bar := range g.Bars {
+			i := slices.IndexFunc(all, func(s Series) bool { return s.Name == bar.Name })
+			if i < 0 {
+				i, all = len(all), append(all, Series{Name: bar.Name})
+			}
+			all[i].Points = append(all[i].Points, Point{x, bar.Took})
 		}
 	}
 	for _, s := range all {
 		slices.SortFunc(s.Points, func(a, b Point) int { return cmp.Compare(a.X, b.X) })
 	}
-	return slices.DeleteFunc(all, func(s Series) bool { return len(s.Points) < 2 })
+	return slices.DeleteFunc(all, func(s Series) bool { return len(s.Points) < 2 }), nil
 }

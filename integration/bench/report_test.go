@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,20 +64,25 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestGrowth: a series has the points of all scenarios, the smallest first, and a plot has room for them.
+// TestGrowth: a series has the points of all tables, the smallest first, and a plot has room for them and for its names.
 func TestGrowth(t *testing.T) {
-	at := func(name string, seconds time.Duration) Scenario {
-		return Scenario{Name: name, Rows: []Row{{Name: "ours", Samples: []Sample{{Wall: seconds * time.Second}}}}}
+	at := func(title string, seconds float64) Group {
+		return Group{Title: title, Bars: []Bar{{Name: "ours", Took: seconds}}}
 	}
-	series := Growth([]Scenario{at("layout/members=100", 20), at("layout/members=1", 2), at("layout", 1)})
-	if len(series) != 1 || len(series[0].Points) != 2 || series[0].Points[0] != (Point{1, 2}) || series[0].Points[1] != (Point{100, 20}) {
-		t.Fatalf("series %+v", series)
+	groups := []Group{at("Layout: 1,000 members, 20 ms away", 20), at("An index of 1 entries, one of them for 5", 2), at("Layout, 20 ms away", 1)}
+	groups[0].Bars = append(groups[0].Bars, Bar{Name: "of one table", Took: 3})
+	series, err := Growth(groups, 100)
+	if err != nil || len(series) != 1 || !slices.Equal(series[0].Points, []Point{{1, 2}, {100, 1}, {1000, 20}}) {
+		t.Fatalf("series %+v, %v", series, err)
 	}
-	var svg bytes.Buffer
-	Plot{Title: "Title", X: "members", Y: "s", Series: series}.SVG(&svg)
-	for _, want := range []string{">Title</text>", ">members</text>", ">ours</text>", `cx="70.0"`, `cx="520.0"`} {
-		if !strings.Contains(svg.String(), want) {
-			t.Errorf("no %s in\n%s", want, &svg)
+	for name, wide := range map[string]int{"ours": 760, "stock containerd, gateway, prefetch = 0": 552 + 7*39} {
+		var svg bytes.Buffer
+		series[0].Name = name
+		Plot{Title: "Title", X: "members", Y: "s", Series: series}.SVG(&svg)
+		for _, want := range []string{">Title</text>", ">members</text>", ">" + name + "</text>", `cx="70.0"`, `cx="520.0"`, fmt.Sprintf(`viewBox="0 0 %d 420"`, wide)} {
+			if !strings.Contains(svg.String(), want) {
+				t.Errorf("no %s in\n%s", want, &svg)
+			}
 		}
 	}
 }
