@@ -24,7 +24,7 @@ type fetcher struct {
 	ref        string
 	repository auth.Repository
 	hosts      []Host
-	tags       *flight.Group[auth.Repository, []string]
+	tags       *flight.Group[auth.Repository, func(tag string) bool]
 }
 
 var (

@@ -63,7 +63,7 @@ func (c *Client) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, erro
 		return nil, err
 	}
 	repository, err := oci.RepositoryOf(ref)
-	return fetcher{inner, c, ref, repository, hosts, new(flight.Group[auth.Repository, []string])}, err
+	return fetcher{inner, c, ref, repository, hosts, new(flight.Group[auth.Repository, func(tag string) bool])}, err
 }
 
 // hostsFor returns the hosts of the repository of a reference, for reading.

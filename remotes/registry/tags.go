@@ -65,18 +65,19 @@ const tagsBudget = 5 * time.Minute
 
 // ListAttached returns the manifests that tags attach to content ([oci.AttachedTags]):
 // each with its tag as the annotation org.opencontainers.image.ref.name, and its
-// content as data, not verified. The repository's tags are listed once; where that
-// fails, each of the tags is asked for. Errors: as for Resolve.
+// content as data, not verified. The repository's tags are listed once, also where
+// that fails: then each of the tags is asked for. Errors: as for Resolve.
 func (f fetcher) ListAttached(ctx context.Context, d digest.Digest) (attached []ocispec.Descriptor, err error) {
-	tags, err := f.tags.Get(ctx, f.repository, tagsBudget, func(ctx context.Context) ([]string, time.Duration, error) {
-		listed, failed := f.client.Tags(ctx, f.repository)
-		if errdefs.IsNotFound(failed) {
-			failed = nil
-		}
-		return listed, flight.Forever, failed
+	mayHave, err := f.tags.Get(ctx, f.repository, tagsBudget, func(ctx context.Context) (func(string) bool, time.Duration, error) {
+		tags, failed := f.client.Tags(ctx, f.repository)
+		unknown := failed != nil && !errdefs.IsNotFound(failed)
+		return func(tag string) bool { return unknown || slices.Contains(tags, tag) }, flight.Forever, nil
 	})
+	if err != nil {
+		return nil, err
+	}
 	for _, tag := range oci.AttachedTags(d) {
-		if err == nil && !slices.Contains(tags, tag) {
+		if !mayHave(tag) {
 			continue
 		}
 		_, desc, data, failed := f.client.ResolveContent(ctx, f.repository.String()+":"+tag)

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -8,8 +9,11 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nestedoci/nested/internal/clienttest"
+	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/internal/registrytest"
 	"github.com/nestedoci/nested/remotes/registry"
 )
@@ -57,6 +61,35 @@ func TestTags(t *testing.T) {
 				t.Errorf("tags %q, error %.200v", got, err)
 			}
 		})
+	}
+}
+
+// TestListAttachedWithoutList: a list of tags that cannot be read is asked for once in a pull, not once for each manifest.
+func TestListAttachedWithoutList(t *testing.T) {
+	r := clienttest.NewRegistry(t)
+	image, sig := r.Image("org/app", []byte("an image")), r.Image("org/app", []byte("a signature"))
+	r.Tag("org/app", oci.AttachedTags(image.Digest)[0], sig.Digest)
+	lists := 0
+	r.Intercept(func(w http.ResponseWriter, q *http.Request) bool {
+		if registrytest.Describe(q).Kind != registrytest.KindTags {
+			return false
+		}
+		lists++
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
+	fetcher, err := clienttest.NewClient(t, registry.Options{PlainHTTP: true}).Fetcher(t.Context(), r.Host()+"/org/app:v1")
+	clienttest.NoError(t, err)
+	lister := fetcher.(interface {
+		ListAttached(context.Context, digest.Digest) ([]ocispec.Descriptor, error)
+	})
+	for d, want := range map[digest.Digest]int{image.Digest: 1, sig.Digest: 0} {
+		if got, err := lister.ListAttached(t.Context(), d); err != nil || len(got) != want {
+			t.Errorf("%s: %v, error %v", d, got, err)
+		}
+	}
+	if lists != 1 {
+		t.Errorf("%d lists", lists)
 	}
 }
 
