@@ -19,8 +19,9 @@ func newExec(s *settings) *cobra.Command {
 	var registries []string
 	var verbose bool
 	c := &cobra.Command{
-		Use:   "exec [--registry HOST]... -- COMMAND [ARG]...",
-		Short: "Run another client of registries so that it pulls and pushes nested indexes",
+		Use:                   "exec [--registry HOST]... -- COMMAND [ARG]...",
+		DisableFlagsInUseLine: true, // the flags after -- are the command's
+		Short:                 "Run another client of registries so that it pulls and pushes nested indexes",
 		Long: `The command's requests to the registries pass through nestctl. Content that the
 repository of a nested index does not have is fetched from the index's members,
 and nested indexes that the command pushes are published. The command logs in as
