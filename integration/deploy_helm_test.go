@@ -175,7 +175,7 @@ func TestHelmValues(t *testing.T) {
 		"serve.maxReplicas=30":                          "maxReplicas: 30",
 		"serve.networkPolicy.egress[0].ports[0].port=5": "- port: 5",
 		"serve.service.annotations.own=x":               "own: x",
-		"serve.goMemoryLimit=2GiB":                      "value: 2GiB",
+		"serve.goMemoryLimit=2GiB":                      `value: "2GiB"`,
 		"serve.extraVolumeMounts[0].name=ca":            "- name: ca",
 		"serve.tolerations[0].operator=Exists":          "- operator: Exists",
 	} {
@@ -186,6 +186,21 @@ func TestHelmValues(t *testing.T) {
 	}
 	if out := helm(t, "template", helmChart); strings.Contains(out, "kind: Namespace") || strings.Contains(out, "kind: Secret") {
 		t.Error("a namespace, which Helm would refuse, or a secret")
+	}
+}
+
+// TestHelmTexts: a text stays one that looks like a number or like more YAML, and a large number is not written with an exponent.
+func TestHelmTexts(t *testing.T) {
+	needs(t, "helm")
+	values := writeFile(t, filepath.Join(t.TempDir(), "values.yaml"), `{"gateway": {"priorityClassName": "own\n      hostPID: true", "terminationGracePeriodSeconds": 2000000},
+		"serve": {"enabled": true, "component": "ingress", "goMemoryLimit": "734003200", "terminationGracePeriodSeconds": 3000000,
+			"ingress": {"className": "1e3", "tlsSecretName": "2e3"}}}`)
+	out := helm(t, "-namespace", "123", "-values", values, "template", helmChart)
+	for _, want := range []string{`namespace: "123"`, `priorityClassName: "own\n      hostPID: true"`, "terminationGracePeriodSeconds: 2000000\n",
+		`{name: GOMEMLIMIT, value: "734003200"}`, "terminationGracePeriodSeconds: 3000000\n", `ingressClassName: "1e3"`, `secretName: "2e3"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q", want)
+		}
 	}
 }
 

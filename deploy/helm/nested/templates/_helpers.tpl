@@ -16,7 +16,7 @@ capabilities:
 
 {{- define "nested.metadata" -}}
 name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   app.kubernetes.io/name: {{ .app | default .name }}
 {{- end -}}
@@ -50,7 +50,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata:
   name: {{ include "nested.configName" . }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .root.Release.Namespace | quote }}
   labels:
     app.kubernetes.io/name: {{ .app }}
   annotations:
