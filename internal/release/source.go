@@ -55,7 +55,7 @@ func readSource(ctx context.Context, version string, snapshot bool) (source, err
 // checkTag refuses what nobody could build again from the tag.
 func checkTag(ctx context.Context, root, tag string) error {
 	const snapshot = ", or build a snapshot with SNAPSHOT=1"
-	changed, err := git(ctx, root, "status", "--porcelain")
+	changed, err := git(ctx, root, "status", "--porcelain", "--untracked-files=all") // whatever git config says
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,12 @@ func TestRefused(t *testing.T) {
 	if _, err := readSource(t.Context(), "v1.1.0", false); err == nil || !strings.Contains(err.Error(), "?? new") {
 		t.Errorf("changed tree: %v", err)
 	}
+	if out, err := exec.Command("git", "config", "status.showUntrackedFiles", "no").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := readSource(t.Context(), "v1.1.0", false); err == nil {
+		t.Error("a file that git does not show is released, and in no tag")
+	}
 }
 
 // TestSnapshot: everything can be built for a try, under a version that packages take.
