@@ -31,14 +31,14 @@ var order = []struct {
 	title string
 	files []string
 }{
-	{"Start", []string{"README.md", "docs/install.md", "docs/concepts.md", "docs/quickstart.md"}},
+	{"Start", []string{"README.md", "docs/install.md", "docs/concepts.md"}},
 	{"Guides", []string{
 		"docs/guides/pull.md", "docs/guides/publish.md", "docs/guides/copy.md", "docs/guides/verify.md", "docs/guides/credentials.md", "docs/guides/",
 		"docs/airgap.md",
 	}},
 	{"Ways to pull", []string{"docs/clients.md", "docs/exec.md", "docs/serve.md", "docs/containerd.md", "docs/kubernetes.md", "docs/kubelet.md", "docs/neighbours.md"}},
 	{"Reference", []string{
-		"docs/reference/README.md", "docs/reference/cli.md", "docs/reference/configuration.md", "docs/config.md", "docs/reference/",
+		"docs/reference/README.md", "docs/reference/cli.md", "docs/config.md", "docs/reference/",
 		"docs/registries.md", "docs/compatibility.md", "docs/spec.md",
 	}},
 	{"When it fails", []string{"docs/troubleshooting.md"}},
