@@ -59,6 +59,7 @@ func (o *indexOptions) flags(c *cobra.Command) {
 		"auto: reference if the registry supports child namespaces, else carrier", "auto", "reference", "carrier", "anchor")
 	commandline.ChoiceVar(f, &o.format, "format", "text", "format of the result", "text", "json")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the index and push nothing")
+	f.BoolVar(&o.cleanUp, "clean-up", false, "delete the old index and the members that no remaining tag refers to, and print them to standard error")
 	f.BoolVar(&o.noProtect, "no-protect", false, "do not tag members in their repositories; the registry's clean-up may then delete them")
 }
 
@@ -101,6 +102,8 @@ func (o *indexOptions) checkSources(cmd *cobra.Command, args []string) error {
 		return usage.Errorf("--from-format needs --from")
 	case o.referrers && !o.copy:
 		return usage.Errorf("--referrers needs --copy")
+	case o.cleanUp && o.copy && o.dryRun:
+		return usage.Errorf("--clean-up --dry-run: what goes is known only when the sources have been copied; leave out --copy or --dry-run")
 	case stdins(o.from) > 1:
 		return usage.Errorf("--from -: standard input can be read only once")
 	}
@@ -113,8 +116,13 @@ func newIndexCreate(s *settings) *cobra.Command {
 		Short: "Make an index of images and artifacts in repositories below its own, or copied there",
 		Long:  "DEST is the index to make, registry/org/app:v1.\n" + sourcesHelp,
 	}
-	return withSources(c, &indexOptions{settings: s}, func(_ context.Context, at place) (*bundle.Edit, error) {
-		return bundle.NewIndex(at.registries, at.dest.Repository()), nil
+	o := &indexOptions{settings: s}
+	return withSources(c, o, func(ctx context.Context, at place) (*bundle.Edit, error) {
+		e := bundle.NewIndex(at.registries, at.dest.Repository())
+		if !o.cleanUp {
+			return e, nil
+		}
+		return e, prune.Replace(ctx, at.registries, at.dest, e)
 	})
 }
 
@@ -175,7 +183,6 @@ func newIndexRemove(s *settings) *cobra.Command {
 		},
 	}
 	o.flags(c)
-	c.Flags().BoolVar(&o.cleanUp, "clean-up", false, "delete the old index and the members that no remaining tag refers to, and print them to standard error")
 	return c
 }
 

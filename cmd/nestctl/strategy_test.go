@@ -140,3 +140,38 @@ func TestRemoveCleansUp(t *testing.T) {
 		t.Errorf("without the flag: %s", errs)
 	}
 }
+
+// TestAddAndCreateCleanUp: the old index goes when add or create moves its tag, as a dry run has listed, and what the new
+// one names stays. Where a dry run cannot know what that is, it ends before a request.
+func TestAddAndCreateCleanUp(t *testing.T) {
+	r := publishing(t, "")
+	r.Intercept(r.Deletes())
+	r.Tag("org/app/data", "v1", r.Image("org/app/data").Digest)
+	_, errs := publishWith(t, r, "index", "create", "--clean-up", "REG/org/app:v1", "REG/org/app/web:v1")
+	if errs != "" {
+		t.Errorf("a new index: %s", errs)
+	}
+	for _, args := range [][]string{
+		{"index", "add", "--clean-up", "REG/org/app:v1", "REG/org/app/data:v1"},
+		{"index", "create", "--clean-up", "REG/org/app:v1", "REG/org/app/data:v1"},
+	} {
+		out, would := publishWith(t, r, append(args, "--dry-run")...)
+		if !json.Valid([]byte(out)) || !strings.Contains(would, "would delete "+r.Host()+"/org/app@") || strings.Contains(would, "org/app/data@") {
+			t.Errorf("%q: listed %q and %q", args, out, would)
+		}
+		out, did := publishWith(t, r, append(args, "--format", "json")...)
+		if !json.Valid([]byte(out)) || strings.ReplaceAll(would, "would delete", "deleted") != did {
+			t.Errorf("%q: printed %q, listed\n%s\ndid\n%s", args, out, would, did)
+		}
+		publishWith(t, r, "check", "REG/org/app:v1")
+	}
+	if _, errs = publishWith(t, r, "index", "create", "--clean-up", "REG/org/app:v1", "REG/org/app/data:v1"); errs != "" {
+		t.Errorf("the same again: %s", errs)
+	}
+	r.ResetLog()
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"index", "create", "--clean-up", "--dry-run", "--copy", r.Host() + "/org/app:v1", r.Host() + "/org/src:v1"}, &stdout, &stderr)
+	if status != 2 || !strings.Contains(stderr.String(), "--clean-up --dry-run: ") || len(r.Log()) > 0 {
+		t.Errorf("%d %s%s", status, &stdout, &stderr)
+	}
+}

@@ -53,10 +53,7 @@ func EditIndex(ctx context.Context, registries *registry.Client, ref auth.Refere
 		return nil, err
 	}
 	e := NewIndex(registries, b.Repository)
-	e.fetcher, e.of, e.was = b.Fetcher, ref.String(), b.Root.Digest
-	if carrier, ok := b.Fetcher.Carrier(); ok {
-		e.was = carrier.Digest
-	}
+	e.fetcher, e.of, e.was = b.Fetcher, ref.String(), b.PinnedRoot().Digest
 	if e.entries, err = b.Fetcher.Children(ctx, b.Root); err != nil {
 		return nil, err
 	}
@@ -173,6 +170,9 @@ func (e *Edit) remove(which func(nested.Entry) bool) bool {
 
 // Was is the digest of the index that was there, or of its carrier; "" for none.
 func (e *Edit) Was() digest.Digest { return e.was }
+
+// Replaces says what [Edit.Was] is of an index that takes the place of another.
+func (e *Edit) Replaces(was digest.Digest) { e.was = was }
 
 // Keeps reports whether an entry of the index that was there is still in it.
 func (e *Edit) Keeps(child nested.Child, d digest.Digest) bool {

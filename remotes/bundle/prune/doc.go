@@ -10,7 +10,8 @@
 //   - tags.go: which tags are releases, and which protect members;
 //   - settle.go: what goes, and what is kept;
 //   - delete.go: [Plan.Delete] does what the plan says;
-//   - replaced.go: [CleanUp] deletes what an index leaves behind that was edited;
+//   - replaced.go: [CleanUp] deletes what an index leaves behind that was edited
+//     or replaced;
 //   - unprotect.go: [Unprotect] deletes the tags that protect the members of one
 //     index, and nothing else.
 //
