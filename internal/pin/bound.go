@@ -1,6 +1,9 @@
 package pin
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // maxValues bounds the keys, values, lists and mappings of a YAML text. The
 // parser takes 250 bytes and a microsecond or two for each; 8 MiB of Kubernetes
@@ -13,11 +16,19 @@ const maxValues = 1_500_000
 func CheckValues(name string, text []byte) error {
 	values := 0
 	for i, c := range text {
+		next := byte('\n')
+		if i+1 < len(text) {
+			next = text[i+1]
+		}
 		switch c {
 		case '\n', ',', ':', '[', '{', '?':
 			values++
+		case '\r': // YAML ends lines with it, too, and with U+0085, U+2028 and U+2029
+			if next != '\n' {
+				values++
+			}
 		case '-':
-			if i+1 < len(text) && (text[i+1] == ' ' || text[i+1] == '\n') {
+			if next <= ' ' || next >= utf8.RuneSelf {
 				values++
 			}
 		}
