@@ -434,8 +434,8 @@ endef
 bin/.debian-%:
 	@for p in mmdebstrap rpm; do command -v $$p || missing=1; done >/dev/null; \
 	if { [ -z "$$missing" ] || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-		mmdebstrap rpm debian-archive-keyring; }; } && mmdebstrap --quiet --mode=root --variant=custom \
-		--include=dpkg,dash,coreutils,base-files,base-passwd --format=tar $* $(BIN)/debian.tar; then \
+		mmdebstrap rpm debian-archive-keyring; }; } && mmdebstrap --quiet --mode=root --variant=essential \
+		--format=tar $* $(BIN)/debian.tar; then \
 		rm -f bin/.debian-* && touch $@; exit; fi; \
 	echo 'note: no Debian $*, which root makes with mmdebstrap from its packages'; \
 	[ "$$CI" != true ]
