@@ -28,16 +28,21 @@ const Patience = 2 * time.Second
 const most = 500
 
 // Repository returns the repository in a reference that is typed up to its tag or
-// into it, and what is in front of the tag. It returns false before the colon.
+// into it, and what is in front of the tag. It returns false before the colon, and
+// of locks, layouts and archives, which are files.
 func Repository(typed string) (repository auth.Repository, before string, ok bool) {
 	colon := strings.LastIndex(typed, ":")
 	if colon <= strings.LastIndex(typed, "/") || strings.Contains(typed, "@") { // of a port, or none
 		return auth.Repository{}, "", false
 	}
-	if name := typed[:colon]; !strings.Contains(name, "/") && (strings.Contains(name, ".") || name == "localhost") {
-		return auth.Repository{}, "", false // a host whose port is typed: docker.io is not to be asked for it
+	name := typed[:colon]
+	if !strings.Contains(name, "/") && (strings.Contains(name, ".") || name == "localhost" || name == "lock") {
+		return auth.Repository{}, "", false // a host whose port is typed, or a lock: docker.io is not to be asked for it
 	}
-	ref, err := auth.ParseReference(typed[:colon])
+	if strings.HasPrefix(typed, "oci-layout:") || strings.HasPrefix(typed, "oci-archive:") {
+		return auth.Repository{}, "", false
+	}
+	ref, err := auth.ParseReference(name)
 	return ref.Repository(), typed[:colon+1], err == nil
 }
 
@@ -81,8 +86,8 @@ func Members(ctx context.Context, resolver *nested.Resolver, ref auth.Reference)
 	return all
 }
 
-// membersBelow notes the members of an index. A path that is found already is not
-// followed again, so that an index in itself ends.
+// membersBelow notes the members of an index, one path once although each of its
+// platforms has it. An index in itself ends with [most].
 func membersBelow(ctx context.Context, b *bundle.Bundle, index ocispec.Descriptor, path string, found map[string]bool) {
 	members, err := b.Fetcher.Members(ctx, index)
 	if err != nil {

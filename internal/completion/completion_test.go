@@ -28,6 +28,13 @@ func TestRepository(t *testing.T) {
 		"reg.test/a@sha256:":      "",
 		"reg.test/Org/app:":       "",
 		"localhost:5":             "",
+		"lock:":                   "",
+		"lock:app":                "",
+		"lock:5000/org/app:v":     "lock:5000/org/app",
+		"oci-layout:":             "",
+		"oci-archive:app.tar:v":   "",
+		"oci-layout:dir/app:":     "",
+		"oci-reg.test/org/app:v":  "oci-reg.test/org/app",
 		":":                       "",
 		"":                        "",
 	} {

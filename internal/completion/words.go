@@ -41,7 +41,7 @@ func (connect Connect) Words() map[string]cobra.CompletionFunc {
 // tags offers files where no tag can be: locks, layouts and archives.
 func (connect Connect) tags(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	repository, _, ok := Repository(typed)
-	if !ok || strings.HasPrefix(typed, "oci-") {
+	if !ok {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	client, release := connect.quietly(repository)
