@@ -21,8 +21,9 @@ const (
 	Note
 )
 
-// sequences begin and end a style (ECMA-48, "SGR"). A style ends without ending
-// the other kind, so that a faint part may be in coloured text.
+// sequences begin and end a style (ECMA-48, "SGR"). A colour and an intensity end
+// without ending each other, so that a faint part may be in coloured text, but not
+// in strong text.
 var sequences = [...]struct{ begin, end string }{
 	Plain:   {},
 	Strong:  {"\x1b[1m", "\x1b[22m"},

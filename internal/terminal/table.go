@@ -123,7 +123,7 @@ func (s Screen) line(row []Cell, widths []int) string {
 		}
 		if cell.Text != "" {
 			b.WriteString(strings.Repeat(" ", pending))
-			b.WriteString(s.paint(cell.Style, s.faintDigests(cell.Text)))
+			b.WriteString(s.paint(cell.Style, s.faintDigests(cell.Style, cell.Text)))
 			pending = 0
 		}
 		pending += missing + len(gap)
@@ -134,8 +134,10 @@ func (s Screen) line(row []Cell, widths []int) string {
 // digests matches digests that are long enough to be in the way.
 var digests = regexp.MustCompile(`\b[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}\b`)
 
-func (s Screen) faintDigests(escaped string) string {
-	if !s.Colour {
+// faintDigests leaves strong text as it is: the end of what is faint would end
+// that, too.
+func (s Screen) faintDigests(style Style, escaped string) string {
+	if !s.Colour || style == Strong {
 		return escaped
 	}
 	return digests.ReplaceAllStringFunc(escaped, func(d string) string { return s.paint(Faint, d) })

@@ -73,11 +73,15 @@ func TestTableOfForeignText(t *testing.T) {
 	}
 }
 
-// TestColourOfDigests: digests are faint in any style, and the style goes on after them.
+// TestColourOfDigests: digests are faint in any colour, and the colour goes on after them; strong text is strong to its end.
 func TestColourOfDigests(t *testing.T) {
 	d := digest.FromString("x").String()
 	got := print(t, Table{{{Text: "a@" + d + " b", Style: Good}}}, Screen{Colour: true})
 	if want := "\x1b[32ma@\x1b[2m" + d + "\x1b[22m b\x1b[39m\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	got = print(t, Table{Result("a@" + d + " b")}, Screen{Colour: true})
+	if want := "\x1b[1ma@" + d + " b\x1b[22m\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
