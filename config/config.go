@@ -35,7 +35,7 @@ const Path = "/etc/nested/config.toml"
 // Config is the file. The comment of each key is also in docs/config.md and in
 // the output of [Config.Render]; `go test ./config -update` copies it there.
 type Config struct {
-	// The version of the file's format; 1.
+	// The version of the format of this file: 1.
 	Version int `toml:"version"`
 
 	Log         Log         `toml:"log"`
@@ -55,107 +55,116 @@ type Log struct {
 
 // Credentials is the section [credentials].
 type Credentials struct {
-	// Docker configuration files, or directories with a config.json, searched in this order. One that does not exist is
-	// skipped. Only with mode = "node".
+	// Docker configuration files, or directories with a config.json. They are searched in this order; a file that does
+	// not exist is skipped. Used only with mode = "node".
 	DockerConfig []string `toml:"docker_config"`
-	// The kubelet's credential provider plugins, used after those files: the kubelet's --image-credential-provider-config,
-	// one file. Empty: none. Only with mode = "node".
+	// The configuration of the kubelet's credential provider plugins: the file that the kubelet gets as
+	// --image-credential-provider-config. The plugins are asked after the files of docker_config. Empty: no plugins.
+	// Used only with mode = "node".
 	KubeletProviders string `toml:"kubelet_credential_providers"`
-	// The directory of the plugins: the kubelet's --image-credential-provider-bin-dir.
+	// The directory of these plugins: what the kubelet gets as --image-credential-provider-bin-dir.
 	KubeletProviderDir string `toml:"kubelet_credential_provider_dir"`
-	// How long a credential helper may take.
+	// The longest time that a credential helper may take.
 	HelperTimeout time.Duration `toml:"helper_timeout"`
-	// The only hosts, besides a registry itself, that may be its token endpoint: host or host:port. Empty: any host whose
-	// address is not less public than the registry's.
+	// The hosts that may be the token endpoint of a registry, besides the registry itself: host or host:port. Empty: any
+	// host whose address is at least as public as the registry's.
 	Realms []string `toml:"realms"`
 }
 
 // Nested is the section [nested]: how child-namespace descriptors are
 // recognised (docs/spec.md, section 2).
 type Nested struct {
-	// Annotations that state a child namespace.
+	// The annotations of a descriptor that state a child namespace.
 	Annotations []string `toml:"annotations"`
-	// Properties of a descriptor that state a child namespace.
+	// The properties of a descriptor that state a child namespace.
 	Properties []string `toml:"properties"`
 }
 
 // Gateway is the section [gateway].
 type Gateway struct {
-	// Whose credentials are used. "node": those of the Docker configuration files, for every client of the gateway. "pod":
-	// those that the client sends; the gateway asks for them with Basic where a repository is not public.
+	// Whose credentials are sent to registries. "node": those of docker_config and the kubelet's plugins, for every
+	// client of the gateway. "pod": those that the client sends; where a repository is not public, the gateway asks the
+	// client for them (Basic authentication).
 	Mode string `toml:"mode"`
-	// The registries to serve, as references name them: host or host:port.
+	// The registries to serve, as they are written in references: host or host:port.
 	Registries []string `toml:"registries"`
-	// The repositories to serve, with all below them: registry/path, where * stands for one component and ** for one or
+	// The repositories to serve, and all below them: registry/path, in which * matches one path component, and ** one or
 	// more. Empty: all repositories of the registries.
 	Allow []string `toml:"allow"`
-	// Where to listen: a loopback address with a port. Ignored for a socket that systemd passes.
+	// The loopback address and port to listen on. Ignored when systemd passes a socket.
 	Address string `toml:"address"`
-	// The gateway's certificate and key in one PEM file.
+	// The PEM file with the certificate and the key of the gateway.
 	Certificate string `toml:"certificate"`
-	// The certificate of the CA that signed those of the gateway's clients.
+	// The PEM file with the certificate of the CA that issued the clients' certificates.
 	ClientCA string `toml:"client_ca"`
-	// A directory with a hosts.toml per registry, in containerd's format: upstream mirrors, CAs, client certificates,
-	// headers. Not containerd's own directory, whose files name the gateway.
+	// The directory with a hosts.toml for each registry, in containerd's format: upstream mirrors, CAs, client
+	// certificates and headers. It must not be containerd's own directory, whose files lead to the gateway.
 	HostsDir string `toml:"hosts_dir"`
-	// How long a registry may take to begin an answer, all attempts together; less than containerd's 30s.
+	// The longest time until a registry begins its answer, including all retries. It must be less than containerd's 30s.
 	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
-	// How many manifests and small blobs may be read ahead, for all clients together, before the client of a nested index
-	// requests them; each has 256 KiB at most, also behind a redirect. They are fetched, 32 at a time, once the client has
-	// requested a second entry of an index that was not known yet, and kept until 10 minutes after its last request, in
-	// mode pod for a minute. 0: none.
+	// The number of manifests and small blobs of nested indexes that the gateway fetches before a client requests them,
+	// for all clients together. Each has at most 256 KiB, also behind a redirect. The gateway begins when a client
+	// requests a second entry of an index that it did not know yet, and fetches 32 at a time. They are kept until 10
+	// minutes after the client's last request; in mode pod, 1 minute. 0: none.
 	Prefetch int `toml:"prefetch"`
-	// The memory, in bytes, for the content of all clients together: indexes, manifests and lists while they are read,
-	// followed and sent, content that was read ahead, and what searches remember. A request waits for its share, and gets
-	// 503 when none becomes free within upstream_timeout. At least 48 MiB. Give the process 128 MiB more than this: Go's
-	// limit (GOMEMLIMIT, unless the environment sets it) is this plus 64 MiB.
+	// The memory for content, in bytes, for all clients together: for indexes, manifests and lists that are read,
+	// followed or sent, for what was fetched in advance, and for what searches remember. A request that gets no memory
+	// within upstream_timeout is answered with 503. At least 48 MiB. The process needs 128 MiB more than this. Go's
+	// limit (GOMEMLIMIT) is set to 64 MiB more than this, unless the environment sets it.
 	MaxMemory int `toml:"max_memory"`
-	// The directory of the location cache: where the content of bundles was found.
+	// The directory of the location cache, which records where the content of bundles was found.
 	StateDir string `toml:"state_dir"`
-	// The loopback address for metrics and health checks, over plain http; empty: off.
+	// The loopback address and port for metrics and health checks, over plain HTTP. Empty: none.
 	MetricsAddress string `toml:"metrics_address"`
-	// How long transfers may continue after SIGTERM.
+	// The time that transfers get to finish after SIGTERM.
 	Grace time.Duration `toml:"grace"`
 }
 
 // Serve is the section [serve] (docs/serve.md). A file has a section when it
 // sets one of its keys; without any it is the gateway's.
 type Serve struct {
-	// Where to listen: host:port, or :port for all addresses. Ignored for a socket that systemd passes.
+	// The address to listen on: host:port, or :port for all addresses. Ignored when systemd passes a socket.
 	Listen string `toml:"listen"`
-	// The certificate that clients see, the intermediate ones after it, and the key, in one PEM file. It is read again
-	// when it changes.
+	// The PEM file with the certificate that clients see, the intermediate certificates after it, and the key. It is
+	// read again when it changes.
 	Certificate string `toml:"certificate"`
-	// What is served: NAME=REGISTRY, each host or host:port. Clients ask for the name; the registry is behind it.
+	// The registries to serve, as NAME=REGISTRY, each host or host:port. Clients use NAME, and their requests go to
+	// REGISTRY.
 	Registries []string `toml:"registries"`
-	// The repositories to serve, with all below them: registry/path of the registries behind, where * stands for one
-	// component and ** for one or more. Empty: all repositories of the registries.
+	// The repositories to serve, and all below them: REGISTRY/path, in which * matches one path component, and ** one or
+	// more. Empty: all repositories of the registries.
 	Allow []string `toml:"allow"`
-	// The files of the keys that seal the addresses of uploads, each 32 bytes in base64 (openssl rand -base64 32). The
-	// first seals, all open; replicas need the same ones. Empty: the process draws one when it starts.
+	// The files of the keys that encrypt the addresses of uploads. Each has 32 bytes in base64 (openssl rand -base64
+	// 32). The first key encrypts, and all of them decrypt; replicas need the same keys. Empty: a random key, made at
+	// the start.
 	SealKeys []string `toml:"seal_keys"`
-	// A directory with a hosts.toml per registry behind, in containerd's format: upstream mirrors, CAs, client
-	// certificates, headers. Not containerd's own directory, whose files may name a gateway. Empty: none.
+	// The directory with a hosts.toml for each REGISTRY, in containerd's format: upstream mirrors, CAs, client
+	// certificates and headers. It must not be containerd's own directory, whose files may lead to a gateway. Empty:
+	// none.
 	HostsDir string `toml:"hosts_dir"`
-	// What a registry's redirects of blobs become. "hand-on": the client gets them, and fetches the blob from the
-	// registry's store. "follow": the blob comes through here, for clients that cannot reach the store.
+	// What happens when a registry redirects the download of a blob. "hand-on": the client gets the redirect, and
+	// downloads from the registry's storage. "follow": serve downloads the blob and passes it on, for clients that
+	// cannot reach the storage.
 	Redirects string `toml:"redirects"`
-	// The load balancers and proxies in front, as addresses or CIDR ranges, whose X-Forwarded-For is believed.
+	// The load balancers and proxies in front of serve, as addresses or CIDR ranges. Only their X-Forwarded-For is
+	// believed.
 	Proxies []string `toml:"proxies"`
-	// How many requests of one caller, a user at an address, are answered at once. More wait for 5 s, and then get 429.
+	// The number of requests of one caller (a user at an address) that are answered at once. Others wait for up to 5 s,
+	// and are then answered with 429.
 	MaxRequests int `toml:"max_requests"`
-	// How many connections are open at once, and half as many from one address that is not in proxies. Of more, that which
-	// has waited longest without a request is closed, or else the new one. At least 8, at most 65536.
+	// The number of connections that may be open at once. One address that is not in proxies may have half as many. When
+	// there are more, the one that has waited longest without a request is closed, or the new one if there is none. At
+	// least 8, at most 65536.
 	MaxConnections int `toml:"max_connections"`
-	// The memory, in bytes, for the content of all clients together, as gateway.max_memory; at least 48 MiB. Give the
-	// process 128 MiB more than this, and 32 KiB for each of max_connections: Go's limit (GOMEMLIMIT, unless the environment
-	// sets it) is 64 MiB less than that.
+	// The memory for content, in bytes, for all clients together, as gateway.max_memory. At least 48 MiB. The process
+	// needs 128 MiB more than this, and 32 KiB for each of max_connections. Go's limit (GOMEMLIMIT) is set to 64 MiB
+	// less than all of that, unless the environment sets it.
 	MaxMemory int `toml:"max_memory"`
-	// How long a registry may take to begin an answer, all attempts together; 10m at most.
+	// The longest time until a registry begins its answer, including all retries. At most 10m.
 	UpstreamTimeout time.Duration `toml:"upstream_timeout"`
-	// The address for metrics and health checks, over plain http: host:port or :port; empty: off.
+	// The address for metrics and health checks, over plain HTTP: host:port or :port. Empty: none.
 	MetricsAddress string `toml:"metrics_address"`
-	// How long transfers may continue after SIGTERM.
+	// The time that transfers get to finish after SIGTERM.
 	Grace time.Duration `toml:"grace"`
 }
 

@@ -55,24 +55,25 @@ The gateway reads one TOML file: ` + "`" + Path + "`" + `, or the one that ` + "
 		"`nestctl config default`" + ` prints a complete file, and ` + "`nestctl config check FILE`" + ` lists everything that is wrong ` +
 		`with one. This page is generated: ` + "`go test ./config -update`" + ` writes it.
 
-The gateway needs ` + "`[gateway]`, and `nestctl serve` needs `[serve]`" + `. A file may have both, and what either of them does ` +
-		`not need is checked only when the file sets one of its keys. The other sections are for both.
+The gateway needs ` + "`[gateway]`, and `nestctl serve` needs `[serve]`" + `. A file may have both. A section that a ` +
+		`program does not use is checked only when the file sets one of its keys. Both programs use the other sections.
 
 SIGHUP (` + "`systemctl reload nested-gateway`" + `) makes the gateway read the file again, without dropping a transfer. ` +
 		`Changes of ` + strings.Join(marked[:len(marked)-1], ", ") + ` and ` + marked[len(marked)-1] + ` need a restart. ` +
-		`As long as one of them differs, the gateway keeps its configuration, and says so in its log. This holds for the paths of ` +
-		`certificates: the files themselves are read again when they have changed. The files of ` + "`gateway.hosts_dir`" + ` are read ` +
-		`again within ten seconds after they have changed, without a signal. All this is true of ` + "`nestctl serve`" + `, too, which ` +
-		`reads ` + "`serve.certificate`, `serve.seal_keys` and `serve.hosts_dir`" + ` again without a signal.
+		`As long as one of them differs, the gateway keeps its whole former configuration, and says so in its log. For certificates ` +
+		`only a change of the path needs a restart: the files themselves are read again when they have changed. The files of ` +
+		"`gateway.hosts_dir`" + ` are read again within ten seconds after they have changed, without a signal. ` +
+		"`nestctl serve`" + ` does the same. It reads ` + "`serve.certificate`, `serve.seal_keys` and `serve.hosts_dir`" + ` again ` +
+		`without a signal.
 
 Unknown keys, wrong types, values out of range and values that contradict each other are errors. All of them are ` +
 		`reported at once, with line and column.
 
 ## Who may change the files
 
-Whoever can write one of these files decides where credentials are sent. So they must belong to root or to the user of ` +
-		`the gateway, and neither their group nor others may write to them; there is no exception for groups of administrators ` +
-		`or for network file systems:
+Whoever can write one of these files decides where credentials are sent. So the files must belong to root or to the user ` +
+		`of the gateway, and must not be writable by their group or by others. There is no exception for groups of ` +
+		`administrators or for network file systems. The files are:
 
 - the configuration file, ` + "`gateway.client_ca` and `gateway.certificate`" + `;
 - with ` + "`mode = \"node\"`, the files of `credentials.docker_config` and `credentials.kubelet_credential_providers`" + `;
@@ -82,14 +83,17 @@ Whoever can write one of these files decides where credentials are sent. So they
 - ` + "`serve.certificate`, `serve.seal_keys` and, as above, `serve.hosts_dir`" + `;
 - all directories and links on the way to them.
 
-A directory with the sticky bit, such as /tmp, may be on the way to a file that exists. It is refused where a file may be ` +
-		"missing, and as `gateway.hosts_dir` or `gateway.state_dir`" + ` itself, because others could create what is missing. ` +
-		"`gateway.certificate`" + ` contains the key, so others may not read it, either. Nor may they read ` + "`serve.certificate` or a file of `serve.seal_keys`" + `, ` +
-		`but the group may where ` + "`nestctl serve`" + ` has a user of its own and the file is root's: so systemd (LoadCredential) ` +
-		`and Kubernetes (fsGroup) give it. ` +
-		"An empty `gateway.state_dir`" + ` that belongs to the user of the gateway and that everybody may write, such as a volume ` +
-		`that Kubernetes makes for a pod, is taken over when the gateway starts: it gets mode 0700. Volumes of secrets and ` +
-		`ConfigMaps are directories that everybody may write; mount single files of them with subPath.
+A directory with the sticky bit, such as /tmp, may be on the way to a file that exists. It is refused on the way to a ` +
+		"file that may be missing, and as `gateway.hosts_dir` or `gateway.state_dir`" + ` itself, because others could create what ` +
+		`is missing.
+
+` + "`gateway.certificate`, `serve.certificate` and the files of `serve.seal_keys`" + ` contain keys, so others must not be able ` +
+		"to read them, either: for the gateway that is an error, for `nestctl serve` a warning. The group may read the files of `nestctl serve`" + ` when they belong to root and ` +
+		"`nestctl serve`" + ` runs as another user: systemd (LoadCredential) and Kubernetes (fsGroup) provide files in this way.
+
+` + "An empty `gateway.state_dir`" + ` that belongs to the user of the gateway and is writable by everybody, such as a volume ` +
+		`that Kubernetes makes for a pod, gets mode 0700 when the gateway starts. Volumes of Kubernetes secrets and ConfigMaps ` +
+		`are directories that everybody can write; mount single files of them with subPath.
 
 ## Keys
 `))
