@@ -229,8 +229,8 @@ test: packages tools build $(INSIDE)
 test-all: packages tools tools-all build $(INSIDE)
 	@rm -f $(BIN)/skipped $(BIN)/results
 	$(MEMORY:%=TMPDIR=%) $(RACETEST) -shuffle=on ./...
-	cd internal/site && go test -count=1 .
-	cd internal/release && go test -count=1 .
+	cd internal/site && $(GOTEST) -count=1 .
+	cd internal/release && $(GOTEST) -count=1 .
 	cd integration && $(RACETEST) -count=1 -timeout=40m ./...
 	@go run .ci/cases.go $(BIN)/results
 	@$(MAKE) --no-print-directory fuzz test-inside
