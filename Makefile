@@ -61,7 +61,7 @@ RACETEST = CGO_ENABLED=$(if $(RACE),1,0) $(GOTEST) $(RACE)
 # A stamp's name holds the version it was built from, so a new pin is a new build. `make test` does without those of
 # `make test-all`.
 TOOLS := bin/.registry-$(REGISTRY) bin/.pass-$(PASS_HELPER) bin/.crane-$(CRANE) bin/.oras-$(ORAS) bin/.regctl-$(REGCTL) bin/.containersimage-$(CONTAINERS_IMAGE)
-TOOLS_ALL := bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE) bin/.helm-$(HELM)
+TOOLS_ALL := bin/.notation-$(NOTATION) bin/.ko-$(KO) bin/.conformance-$(CONFORMANCE) bin/.helmcharts-$(HELM)
 ifeq ($(shell uname -s),Linux)
 TOOLS += bin/.containerd-$(CONTAINERD) bin/.docker-registry-$(DOCKER_REGISTRY)
 TOOLS_ALL += bin/.matrix-$(firstword $(MATRIX)) bin/.docker-$(DOCKER) bin/.podman-$(PODMAN) bin/.buildkit-$(BUILDKIT) bin/.debian-$(DEBIAN)
@@ -477,9 +477,9 @@ bin/.containersimage-%:
 	@rm -f bin/.containersimage-* && touch $@
 
 # In a module of its own: Helm's packages that render charts.
-bin/.helm-%: integration/helm/main.go
-	cd integration/helm && go mod tidy -diff && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/helm .
-	@rm -f bin/.helm-* && touch $@
+bin/.helmcharts-%: integration/helm/main.go
+	cd integration/helm && go mod tidy -diff && go build -ldflags '-s -w' -o $(BIN)/helmcharts .
+	@rm -f bin/.helmcharts-* && touch $@
 
 bin/.golangci-lint-%:
 	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*

@@ -97,13 +97,13 @@ func (v helmVariant) helm(t *testing.T, configuration string) map[string]any {
 // helm runs Helm's packages (integration/helm).
 func helm(t *testing.T, args ...string) string {
 	t.Helper()
-	return runCommand(t, exec.CommandContext(t.Context(), "helm", args...))
+	return runCommand(t, exec.CommandContext(t.Context(), "helmcharts", args...))
 }
 
 // TestHelmRendersAsKustomize: base, every overlay, every component and what uninstalls are the same objects from both, with the
 // project's configuration and with a user's. Only Helm has to be told not to delete what pods of a former revision need.
 func TestHelmRendersAsKustomize(t *testing.T) {
-	needs(t, "helm")
+	needs(t, "helmcharts")
 	const own = "# <é> & \"quotes\", 'single' and {{ braces }}\n[gateway]\nmode = \"pod\"\nregistries = [\"registry.example.com\"]" // without a newline
 	for name, variant := range helmVariants() {
 		t.Run(name, func(t *testing.T) {
@@ -155,10 +155,10 @@ func writeObject(t *testing.T, dir, name string, object any) string {
 // TestHelmValues: a value that there is not, or that cannot be, is an error that names it; and those that kustomize has no
 // variant for arrive where they belong.
 func TestHelmValues(t *testing.T) {
-	needs(t, "helm")
+	needs(t, "helmcharts")
 	for _, value := range []string{"gateway.overlays=k3s", "gateway.overlay=k8s", "gateway.component=ingress", "serve.component=docker-secret",
 		"gateway.password=secret", "image.digest=sha256:12", "serve.minReplicas=1", "gateway.metricsPort=70000", "gateway.enabled=maybe"} {
-		out, err := exec.CommandContext(t.Context(), "helm", "-set", value, "template", helmChart).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "helmcharts", "-set", value, "template", helmChart).CombinedOutput()
 		key, _, _ := strings.Cut(value, "=")
 		if err == nil || !strings.Contains(string(out), key[strings.LastIndex(key, ".")+1:]) {
 			t.Errorf("%s: %v, %s", value, err, out)
@@ -191,7 +191,7 @@ func TestHelmValues(t *testing.T) {
 
 // TestHelmTexts: a text stays one that looks like a number or like more YAML, and a large number is not written with an exponent.
 func TestHelmTexts(t *testing.T) {
-	needs(t, "helm")
+	needs(t, "helmcharts")
 	values := writeFile(t, filepath.Join(t.TempDir(), "values.yaml"), `{"gateway": {"priorityClassName": "own\n      hostPID: true", "terminationGracePeriodSeconds": 2000000},
 		"serve": {"enabled": true, "component": "ingress", "goMemoryLimit": "734003200", "terminationGracePeriodSeconds": 3000000,
 			"ingress": {"className": "1e3", "tlsSecretName": "2e3"}}}`)
@@ -206,7 +206,7 @@ func TestHelmTexts(t *testing.T) {
 
 // TestHelmNotes: what is to be done next, and what before the release is removed.
 func TestHelmNotes(t *testing.T) {
-	needs(t, "helm")
+	needs(t, "helmcharts")
 	for set, words := range map[string][]string{
 		"gateway.enabled=true":            {"daemonset/nested-gateway", "gateway.uninstall=true", "no registry of yours"},
 		"gateway.config=x":                {"daemonset/nested-gateway"},
@@ -225,7 +225,7 @@ func TestHelmNotes(t *testing.T) {
 
 // TestHelmDocuments: the values that documents set are the chart's.
 func TestHelmDocuments(t *testing.T) {
-	needs(t, "helm")
+	needs(t, "helmcharts")
 	config := writeFile(t, filepath.Join(t.TempDir(), "config.toml"), "")
 	for _, document := range []string{"../deploy/helm/nested/README.md", "../docs/kubernetes.md"} {
 		var args []string
@@ -242,7 +242,7 @@ func TestHelmDocuments(t *testing.T) {
 // TestReleaseChart: helm finds no fault with the chart; two runs of make release-chart make the same bytes; helm pulls what nestctl
 // pushed, and renders the same from a directory, the .tgz and the registry.
 func TestReleaseChart(t *testing.T) {
-	needs(t, "helm", "make", "nestctl", "registry", "oras")
+	needs(t, "helmcharts", "make", "nestctl", "registry", "oras")
 	helm(t, "lint", helmChart)
 	dist, again := t.TempDir(), t.TempDir()
 	for _, dir := range []string{dist, again} {

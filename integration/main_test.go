@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // onlyInAll are programs that take long to build, or to fetch.
-var onlyInAll = []string{"buildkitd", "conformance", "docker", "dockerd", "helm", "ko", "notation", "podman"}
+var onlyInAll = []string{"buildkitd", "conformance", "docker", "dockerd", "helmcharts", "ko", "notation", "podman"}
 
 // needs ends a test that the machine has not the means for: it is skipped, on CI it fails. A need is
 // a program in PATH, "root" or "linux", or "all" for what takes long and rarely tells anything new: `make test` leaves

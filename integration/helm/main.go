@@ -1,9 +1,9 @@
-// Command helm renders, lints and pulls charts with Helm's own packages, for the tests. All of helm takes minutes to build,
+// Command helmcharts renders, lints and pulls charts with Helm's own packages, for the tests. All of helm takes minutes to build,
 // most of it for clusters.
 //
-//	helm [-namespace NAME] [-values FILE]... [-set KEY=VALUE]... [-set-file KEY=FILE]... template CHART
-//	helm [...] notes CHART
-//	helm [...] lint DIRECTORY
+//	helmcharts [-namespace NAME] [-values FILE]... [-set KEY=VALUE]... [-set-file KEY=FILE]... template CHART
+//	helmcharts [...] notes CHART
+//	helmcharts [...] lint DIRECTORY
 //
 // They print what helm template prints, NOTES.txt, and what helm lint finds. CHART is a directory, a .tgz, or
 // oci://REFERENCE, which is asked over plain HTTP.
@@ -33,7 +33,7 @@ import (
 
 func main() {
 	if err := run(os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "helm:", err)
+		fmt.Fprintln(os.Stderr, "helmcharts:", err)
 		os.Exit(1)
 	}
 }
