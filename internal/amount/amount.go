@@ -1,8 +1,11 @@
-// Package amount formats numbers of things and of bytes for people (amount.go),
-// and reads them (parse.go).
+// Package amount formats numbers of things and of bytes for people, and
+// adds them (amount.go), and reads them (parse.go).
 package amount
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Bytes formats a number of bytes.
 func Bytes(n int64) string {
@@ -16,6 +19,15 @@ func Bytes(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %s", size, unit)
+}
+
+// Add adds sizes that strangers have chosen, of which the first is a sum already.
+// What is too large for a number, or negative, counts as the largest one.
+func Add(sum, n int64) int64 {
+	if n < 0 || sum > math.MaxInt64-n {
+		return math.MaxInt64
+	}
+	return sum + n
 }
 
 // Count formats a number of things.

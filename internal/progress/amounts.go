@@ -1,12 +1,12 @@
 package progress
 
 import (
-	"math"
 	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 
+	units "github.com/nestedoci/nested/internal/amount"
 	"github.com/nestedoci/nested/internal/oci"
 	"github.com/nestedoci/nested/remotes/bundle"
 	"github.com/nestedoci/nested/remotes/bundle/meter"
@@ -57,7 +57,7 @@ func (a *amounts) of(n *bundle.Node) (*content, [2]*amount) {
 	parts := [2]*amount{&a.all, m}
 	for _, p := range parts {
 		if !ok {
-			p.total = plus(p.total, c.size)
+			p.total = units.Add(p.total, c.size)
 		}
 		if !ok && c.unread {
 			p.unread++
@@ -114,8 +114,8 @@ func (a *amounts) finish(n *bundle.Node) {
 	c.ended, c.counters = true, nil
 	a.active = slices.DeleteFunc(a.active, func(other *content) bool { return other == c })
 	for _, p := range parts {
-		p.done = plus(p.done, c.size)
-		p.moved = plus(p.moved, moved)
+		p.done = units.Add(p.done, c.size)
+		p.moved = units.Add(p.moved, moved)
 	}
 }
 
@@ -142,7 +142,7 @@ func (a *amounts) now() (all amount, members []memberAmount) {
 			at, members = len(members), append(members, memberAmount{c.of, *a.members[c.of]})
 		}
 		for _, p := range []*amount{&all, &members[at].amount} {
-			p.moved, p.done = plus(p.moved, moved), plus(p.done, there)
+			p.moved, p.done = units.Add(p.moved, moved), units.Add(p.done, there)
 		}
 	}
 	return all, members
@@ -152,12 +152,4 @@ func (a *amounts) now() (all amount, members []memberAmount) {
 type memberAmount struct {
 	name string
 	amount
-}
-
-// plus adds sizes that strangers have chosen.
-func plus(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
 }

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"math"
 
 	"github.com/opencontainers/go-digest"
 
@@ -62,7 +61,7 @@ func (s *sizes) add(n *bundle.Node) {
 	for _, below := range n.Where(func(*bundle.Node) bool { s.steps--; return s.steps > 0 }) {
 		for _, c := range s.contents[below] {
 			if !seen[c.digest] {
-				total = plus(total, c.size)
+				total = amount.Add(total, c.size)
 			}
 			seen[c.digest] = true
 		}
@@ -71,14 +70,6 @@ func (s *sizes) add(n *bundle.Node) {
 	if s.steps > 0 {
 		s.total[n] = total
 	}
-}
-
-// plus adds sizes that strangers have chosen.
-func plus(a, b int64) int64 {
-	if b < 0 || a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
 }
 
 // text is the total of a node, for people.
