@@ -61,7 +61,7 @@ func Tags(ctx context.Context, client *registry.Client, typed string) []string {
 	}
 	var all []string
 	for _, tag := range slices.Sorted(slices.Values(tags)) {
-		if ref := before + tag; strings.HasPrefix(ref, typed) && !strings.HasPrefix(tag, "nested-") && len(all) < most {
+		if ref := before + tag; strings.HasPrefix(ref, typed) && nested.Protecting(tag) == "" && len(all) < most {
 			all = append(all, ref)
 		}
 	}
