@@ -3,7 +3,6 @@ package layout
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,7 +17,7 @@ import (
 // the full name, which containerd uses, tells them apart.
 func nameAttached(entries []ocispec.Descriptor, r *bundle.Node) []ocispec.Descriptor {
 	repository := r.Repository.String()
-	if strings.HasPrefix(repository, Nowhere+"/") {
+	if isNowhere(repository) {
 		repository = Nowhere
 	}
 	return nameIn(entries, bundle.Named{Name: repository + ":" + r.Tag, Target: bundle.Bare(r.Descriptor)}, false)
@@ -63,7 +62,7 @@ func (l *Source) readAttached() map[string][]attachment {
 // ListAttached returns what tags attach to content: in the repository that asks,
 // or in one that the layout does not name.
 func (f fetcherOf) ListAttached(_ context.Context, d digest.Digest) (attached []ocispec.Descriptor, err error) {
-	nowhere := strings.HasPrefix(f.at.String(), Nowhere)
+	nowhere := isNowhere(f.at.String())
 	for _, tag := range oci.AttachedTags(d) {
 		all := f.attached()[tag]
 		i := slices.IndexFunc(all, func(a attachment) bool { return nowhere || a.at == f.at || a.at == auth.Repository{} })

@@ -219,7 +219,7 @@ func (l deltaList) file() deltaIndex {
 func knownNames(all []auth.Repository) []string {
 	names := []string{}
 	for _, r := range all {
-		if name := r.String(); name != Nowhere && !strings.HasPrefix(name, Nowhere+"/") {
+		if name := r.String(); !isNowhere(name) {
 			names = append(names, name)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -236,8 +235,8 @@ func (l *Layout) FinishAll(_ context.Context, all []bundle.Pulled) error {
 func nameIn(entries []ocispec.Descriptor, r bundle.Named, inFull bool) []ocispec.Descriptor {
 	d := r.Target
 	repository, tag := splitName(r.Name)
-	if nowhere := repository == Nowhere; nowhere || strings.HasPrefix(repository, Nowhere+"/") {
-		if !nowhere {
+	if isNowhere(repository) {
+		if repository != Nowhere {
 			return entries
 		}
 		entries = slices.DeleteFunc(entries, func(other ocispec.Descriptor) bool {

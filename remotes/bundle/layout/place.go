@@ -116,3 +116,8 @@ func (p Place) exists() bool {
 // Nowhere is the repository of a layout that does not say where its content is
 // from. It does not exist, and is never shown or written.
 const Nowhere = "oci-layout.invalid/root"
+
+// isNowhere reports whether a repository is [Nowhere], or one below it.
+func isNowhere(repository string) bool {
+	return repository == Nowhere || strings.HasPrefix(repository, Nowhere+"/")
+}
