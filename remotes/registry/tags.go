@@ -71,7 +71,8 @@ func (f fetcher) ListAttached(ctx context.Context, d digest.Digest) (attached []
 	mayHave, err := f.tags.Get(ctx, f.repository, tagsBudget, func(ctx context.Context) (func(string) bool, time.Duration, error) {
 		tags, failed := f.client.Tags(ctx, f.repository)
 		unknown := failed != nil && !errdefs.IsNotFound(failed)
-		return func(tag string) bool { return unknown || slices.Contains(tags, tag) }, flight.Forever, nil
+		slices.Sort(tags)
+		return func(tag string) bool { _, is := slices.BinarySearch(tags, tag); return unknown || is }, flight.Forever, nil
 	})
 	if err != nil {
 		return nil, err
