@@ -97,13 +97,12 @@ func (v *Values) Write(out io.Writer, p *Pinner) error {
 	if err != nil {
 		return err
 	}
-	unchanged := len(e.edits) == 0
+	edited := len(e.edits) > 0
 	v.document, v.found = yaml.Node{}, nil // many times as large as the text, of which there are two now
-	if !unchanged {
-		err = v.file.verify(text, want)
-	}
-	if err != nil {
-		return err
+	if edited {
+		if err = v.file.verify(text, want); err != nil {
+			return err
+		}
 	}
 	if v.file.marked {
 		text = slices.Concat(byteOrderMark, text)
