@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -46,9 +47,9 @@ func (s source) packages(b build, pages []page) error {
 // alone, because Debian starts a service when it installs containerd.
 func (s source) info(b build, contents files.Contents) *nfpm.Info {
 	script := func(name string) string { return filepath.Join(s.root, "internal/release/scripts", b.name+"."+name) }
-	arch := strings.Replace(b.arch, "arm", "arm6", 1)
-	if b.arch == "arm64" {
-		arch = b.arch
+	arch := b.arch
+	if arch == "arm" {
+		arch = "arm6" // as GOARM has it
 	}
 	info := &nfpm.Info{
 		Name: b.name, Arch: arch, Version: s.version, Section: "admin", License: "Apache-2.0", MTime: s.time,
@@ -71,7 +72,8 @@ func (s source) info(b build, contents files.Contents) *nfpm.Info {
 // entry is a file of a package.
 type entry struct {
 	at, kind string
-	mode     os.FileMode
+	from     string      // the file that it is, in the repository or elsewhere
+	mode     os.FileMode // 0 for 0644
 	text     []byte
 }
 
@@ -92,7 +94,7 @@ func (s source) contents(b build, format, dir string, pages []page) (files.Conte
 		if format == "deb" { // Debian's zsh does not look where others do
 			p.at = strings.Replace(p.at, "/zsh/site-functions/", "/zsh/vendor-completions/", 1)
 		}
-		entries = append(entries, entry{p.at, files.TypeFile, 0o644, text})
+		entries = append(entries, entry{at: p.at, kind: files.TypeFile, mode: 0o644, text: text})
 	}
 	var all files.Contents
 	for _, e := range entries {
@@ -126,33 +128,32 @@ func (b build) directories(format string) []string {
 // entries are the program, what it is configured with, and what there is to read.
 func (s source) entries(b build, format string) ([]entry, error) {
 	all := []entry{
-		{at: "/usr/bin/" + b.name, mode: 0o755},
-		{at: "/usr/share/doc/" + b.name + "/README.md"},
-		{at: "/usr/share/doc/" + b.name + "/copyright"},
+		{at: "/usr/bin/" + b.name, from: s.path(b), mode: 0o755},
+		{at: "/usr/share/doc/" + b.name + "/README.md", from: "README.md"},
 	}
-	sources := []string{s.path(b), "README.md", "LICENSE"}
 	if format == "rpm" {
-		all[2] = entry{at: "/usr/share/licenses/" + b.name + "/LICENSE", kind: files.TypeRPMLicense}
+		all = append(all, entry{at: "/usr/share/licenses/" + b.name + "/LICENSE", from: "LICENSE", kind: files.TypeRPMLicense})
+	} else {
+		all = append(all, entry{at: "/usr/share/doc/" + b.name + "/copyright", from: "LICENSE"})
 	}
 	if b.units {
-		all = append(all, entry{at: "/usr/lib/systemd/system/nested-serve.service"}, entry{at: "/etc/nested/serve.toml", kind: files.TypeConfigNoReplace})
-		sources = append(sources, "deploy/systemd/nested-serve.service", "deploy/systemd/serve.toml")
+		all = append(all,
+			entry{at: "/usr/lib/systemd/system/nested-serve.service", from: "deploy/systemd/nested-serve.service"},
+			entry{at: "/etc/nested/serve.toml", from: "deploy/systemd/serve.toml", kind: files.TypeConfigNoReplace})
 	} else {
-		all = append(all, entry{at: "/usr/share/containerd-nested/nested.conf"})
-		sources = append(sources, "deploy/systemd/containerd-nested.conf")
+		all = append(all, entry{at: "/usr/share/containerd-nested/nested.conf", from: "deploy/systemd/containerd-nested.conf"})
 	}
-	for i, path := range sources {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(s.root, path)
+	for i := range all {
+		e := &all[i]
+		if !filepath.IsAbs(e.from) {
+			e.from = filepath.Join(s.root, e.from)
 		}
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(e.from)
 		if err != nil {
 			return nil, err
 		}
-		all[i].text = bytes.ReplaceAll(text, []byte("/usr/local/bin/nestctl "), []byte("/usr/bin/nestctl "))
-		if all[i].mode == 0 {
-			all[i].mode = 0o644
-		}
+		e.text = bytes.ReplaceAll(text, []byte("/usr/local/bin/nestctl "), []byte("/usr/bin/nestctl "))
+		e.mode = cmp.Or(e.mode, 0o644)
 	}
 	return all, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -43,9 +44,12 @@ func (s source) sums(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if files, err = digests(dist); err != nil {
+	own, err := digestOf(dist, provenance)
+	if err != nil {
 		return err
 	}
+	files = append(files, own)
+	slices.SortFunc(files, func(a, b resource) int { return strings.Compare(a.Name, b.Name) })
 	return create(filepath.Join(dist, sumsFile), func(w io.Writer) error {
 		for _, f := range files {
 			if _, err := fmt.Fprintf(w, "%s  %s\n", f.Digest["sha256"], f.Name); err != nil {
@@ -70,15 +74,20 @@ func digests(dir string) ([]resource, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		content, err := os.ReadFile(path)
+		name, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(dir, path)
-		all = append(all, resource{Name: name, Digest: map[string]string{"sha256": fmt.Sprintf("%x", sha256.Sum256(content))}})
+		r, err := digestOf(dir, name)
+		all = append(all, r)
 		return err
 	})
 	return all, err
+}
+
+func digestOf(dir, name string) (resource, error) {
+	content, err := os.ReadFile(filepath.Join(dir, name))
+	return resource{Name: name, Digest: map[string]string{"sha256": fmt.Sprintf("%x", sha256.Sum256(content))}}, err
 }
 
 // statement is a statement of in-toto, version 1, with SLSA's provenance, version 1. Neither has a time: a release that
