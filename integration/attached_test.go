@@ -75,16 +75,8 @@ func carried(t testing.TB, reg *registry, parent string, attached map[string]nod
 // taggedAs asks past the log whether a tag is that of a node.
 func (r *registry) taggedAs(t testing.TB, repository, tag string, n node) bool {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, "http://registry/v2/"+repository+"/manifests/"+tag, http.NoBody)
-	must(t, err)
-	req.Header.Set("Accept", n.desc.MediaType)
-	if r.tokens != nil {
-		req.Header.Set("Authorization", "Bearer "+r.tokens.adminToken(t, repository))
-	}
-	answer, err := r.direct.Do(req)
-	must(t, err)
-	must(t, answer.Body.Close())
-	return answer.Header.Get("Docker-Content-Digest") == n.desc.Digest.String()
+	_, headers := r.head(t, repository, "manifests/"+tag, n.desc.MediaType)
+	return headers.Get("Docker-Content-Digest") == n.desc.Digest.String()
 }
 
 // TestCopyAttached: copy --referrers carries what cosign 2 has attached by tags, with their digests, between registries and

@@ -97,20 +97,27 @@ func countBlobs(blobs map[string]map[digest.Digest]bool) (placed, distinct int) 
 // has asks past the log.
 func (r *registry) has(t testing.TB, repository string, c content) bool {
 	t.Helper()
-	path := "/v2/" + repository + "/blobs/"
+	kind := "blobs/"
 	if isManifest(c) {
-		path = "/v2/" + repository + "/manifests/"
+		kind = "manifests/"
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, "http://registry"+path+c.desc.Digest.String(), http.NoBody)
+	status, _ := r.head(t, repository, kind+c.desc.Digest.String(), c.desc.MediaType)
+	return status == http.StatusOK
+}
+
+// head asks past the log for the headers of content.
+func (r *registry) head(t testing.TB, repository, path, accept string) (status int, headers http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, "http://registry/v2/"+repository+"/"+path, http.NoBody)
 	must(t, err)
-	req.Header.Set("Accept", c.desc.MediaType)
+	req.Header.Set("Accept", accept)
 	if r.tokens != nil {
 		req.Header.Set("Authorization", "Bearer "+r.tokens.adminToken(t, repository))
 	}
 	answer, err := r.direct.Do(req)
 	must(t, err)
 	must(t, answer.Body.Close())
-	return answer.StatusCode == http.StatusOK
+	return answer.StatusCode, answer.Header
 }
 
 // checkPlaced checks that each piece of content is in the repositories where it belongs and in no other of the node's,

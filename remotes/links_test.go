@@ -56,13 +56,9 @@ func pages(t *testing.T) (found []string) {
 // prose is a page without what is fenced or indented as code.
 func prose(t *testing.T, page string) string {
 	t.Helper()
-	data, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var text strings.Builder
 	inFence := false
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(readFile(t, page)) {
 		if strings.HasPrefix(line, "```") {
 			inFence = !inFence
 		} else if !inFence && !strings.HasPrefix(line, "    ") {
